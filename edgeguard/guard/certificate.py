@@ -1,0 +1,65 @@
+"""How much an attacker in transit may change a frame before pass 2 can notice: proven, not measured.
+
+With |e| <= eps levels on every pixel, coefficient k of a block moves by at most A_k eps. Pass 2 receives
+coefficient c_k = m QS_k + r_k. While A_k eps + |r_k| + kernel error stays below QS_k / 2 for all k, the quantiser
+returns the same index, and the block's output cannot change at all. (Feature Distillation, Liu et al., CVPR 2019,
+equations 3-5, tightened per band and by the residual that 8-bit storage and clipping leave.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.guard.blocks import pad_to_blocks, split_blocks
+from edgeguard.guard.integer import coefficient_error_bound
+from edgeguard.guard.profile import GuardProfile
+from edgeguard.guard.reference import GAIN, coefficients, component_steps, components
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What no change in transit can alter.
+
+    Attributes:
+        share_1: share of blocks (each channel's blocks count) whose output no change of +-1 level can alter.
+        share_2: the same for +-2 levels.
+        frame_min: the smallest margin of the frame, in levels; a change strictly below it alters nothing.
+        map: margins in levels, float64 of shape (rows, columns, channels).
+    """
+
+    share_1: float
+    share_2: float
+    frame_min: float
+    map: NDArray[np.float64]
+
+
+def certificate(frame: NDArray[np.uint8], profile: GuardProfile) -> Certificate | None:
+    """The certificate of the array that pass 2 receives.
+
+    It holds only when pass 1 used the same table on the same grid, which only the caller can know: this function
+    computes margins. A frame that never went through pass 1 has arbitrary residuals and earns none.
+
+    Args:
+        frame: uint8 HxWx3, as pass 2 receives it.
+        profile: pass 2's profile.
+
+    Returns:
+        The margins, or None for a `ycbcr*` profile: there the attacker may re-encode the file and own the
+        coefficients themselves, which no pixel bound covers.
+
+    Example:
+        >>> from edgeguard.guard import GuardProfile, Sanitizer
+        >>> profile = GuardProfile.preset("fd")
+        >>> flat = Sanitizer(profile)(np.full((16, 16, 3), 120, np.uint8))
+        >>> certificate(flat, profile).share_1
+        1.0
+    """
+    if not profile.is_pixel_domain:
+        return None
+    exact = coefficients(split_blocks(pad_to_blocks(components(frame, profile))))
+    steps = component_steps(profile)
+    residual = np.abs(exact - steps * np.round(exact / steps))
+    spare = steps / 2 - residual - coefficient_error_bound()[:, :, None, None, None]
+    margins = (spare / GAIN[:, :, None, None, None]).min(axis=(0, 1))
+    return Certificate(float((margins > 1).mean()), float((margins > 2).mean()), float(margins.min()), margins)

@@ -1,0 +1,198 @@
+"""The contract: what a model expects of its input, the guard included. It travels inside the .tflite."""
+
+import io
+import json
+import math
+import zipfile
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from edgeguard.errors import InputError
+from edgeguard.guard.profile import GuardProfile, ProfileError
+from edgeguard.model.flatbuffer import ModelFile
+
+SCHEMA = 1
+ENTRY = "edgeguard.json"
+
+Place = Literal["frame", "input", "in-graph", "none"]
+Crop = Literal["center", "letterbox", "none"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The model's input tensor."""
+
+    width: int
+    height: int
+    dtype: Literal["uint8", "int8", "float32"] = "uint8"
+    layout: Literal["NHWC"] = "NHWC"
+    color: Literal["RGB", "DCT"] = "RGB"
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From a frame to the input: mean and std in 0..255 units, `(pixel - mean) / std`."""
+
+    crop: Crop = "center"
+    crop_fraction: float = 0.875
+    resize: Literal["area"] = "area"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    guessed: bool = False
+
+
+@dataclass(frozen=True)
+class ContractGuard:
+    """Which profile runs where, and how many passes count: 2 on the frame (sensor and model), 1 after the resize."""
+
+    profile: GuardProfile | None = None
+    place: Place = "none"
+
+    @property
+    def passes(self) -> int:
+        """0 without a guard, 2 for place = frame, else 1."""
+        return {"none": 0, "frame": 2}.get(self.place, 1)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """See docs/contract.md for each field."""
+
+    input: InputSpec
+    preprocess: Preprocess = Preprocess()
+    guard: ContractGuard = ContractGuard()
+    task: Literal["classify", "detect"] = "classify"
+    labels: tuple[str, ...] = ()
+    background: bool = False
+    outputs: Literal["logits", "probabilities"] = "logits"
+    trained_on_profile: str | None = None
+    source_sha256: str | None = None
+    calibration_sha256: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    gates: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in the file."""
+        data = {"schema": SCHEMA, **asdict(self)}
+        profile = self.guard.profile
+        data["guard"] = {
+            "profile": None if profile is None else profile.to_dict(),
+            "place": self.guard.place,
+            "passes": self.guard.passes,
+        }
+        return data
+
+    def to_json(self) -> bytes:
+        """Canonical JSON: keys sorted, no spaces, so that equal contracts are equal bytes."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Contract":
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: not JSON, another schema, or a field that is missing or out of range.
+        """
+        try:
+            fields = json.loads(data)
+        except ValueError as error:
+            raise InputError(f"the model's contract is not JSON: {error}") from error
+        if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
+            schema = fields.get("schema") if isinstance(fields, dict) else None
+            raise InputError(f"the model's contract has schema {schema!r}; this version reads schema {SCHEMA}")
+        try:
+            return _parse(fields)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"the model's contract is damaged: {reason}") from error
+
+
+def read_contract(model: ModelFile) -> Contract | None:
+    """The contract inside a .tflite, or None for a model that carries none."""
+    data = model.metadata(ENTRY)
+    return None if data is None else Contract.from_json(data)
+
+
+def read_labels(model: ModelFile) -> tuple[str, ...]:
+    """Labels from the zip that the metadata tools append to a .tflite; empty when there are none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model.data)) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".txt") and "label" in name.lower()]
+            if not names or archive.getinfo(names[0]).file_size > 1 << 20:
+                return ()
+            return parse_labels(archive.read(names[0]))
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError):
+        return ()
+
+
+def parse_labels(data: bytes) -> tuple[str, ...]:
+    """One label a line. Lines of the form `3  goldfinch` (Coral's) give the label for that index.
+
+    Example:
+        >>> parse_labels(b"0  background\\n1  tench\\n")
+        ('background', 'tench')
+    """
+    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    numbered = [line.split(maxsplit=1) for line in lines]
+    if lines and all(len(p) == 2 and p[0].isdigit() and int(p[0]) == i for i, p in enumerate(numbered)):
+        return tuple(parts[1] for parts in numbered)
+    return tuple(lines)
+
+
+def _parse(fields: dict[str, Any]) -> Contract:
+    known = {"schema", *Contract.__dataclass_fields__}
+    if unknown := sorted(set(fields) - known):
+        raise ValueError(f"unknown key {unknown[0]!r}")
+    raw_input, raw_preprocess = fields["input"], fields.get("preprocess", {})
+    preprocess = Preprocess(**{**raw_preprocess, **_triples(raw_preprocess)})
+    contract = Contract(
+        **{
+            **{key: value for key, value in fields.items() if key != "schema"},
+            "input": InputSpec(**raw_input),
+            "preprocess": preprocess,
+            "guard": _parse_guard(fields.get("guard", {})),
+            "labels": tuple(str(label) for label in fields.get("labels", ())),
+        }
+    )
+    _check(contract)
+    return contract
+
+
+def _triples(raw: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    return {key: tuple(float(value) for value in raw[key]) for key in ("mean", "std") if key in raw}
+
+
+def _parse_guard(raw: dict[str, Any]) -> ContractGuard:
+    place = raw.get("place", "none")
+    if place not in get_args(Place):
+        raise ValueError(f"guard.place {place!r}")
+    try:
+        profile = None if raw.get("profile") is None else GuardProfile.from_dict(raw["profile"])
+    except ProfileError as error:
+        raise ValueError(f"guard.profile: {error}") from error
+    if (profile is None) != (place == "none"):
+        raise ValueError(f"guard.place is {place!r} but the profile is {'missing' if profile is None else 'given'}")
+    return ContractGuard(profile, place)
+
+
+def _check(contract: Contract) -> None:
+    spec, preprocess = contract.input, contract.preprocess
+    checks = {
+        "input.width": isinstance(spec.width, int) and 1 <= spec.width <= 8192,
+        "input.height": isinstance(spec.height, int) and 1 <= spec.height <= 8192,
+        "input.dtype": spec.dtype in ("uint8", "int8", "float32"),
+        "input.layout": spec.layout == "NHWC",
+        "input.color": spec.color in ("RGB", "DCT"),
+        "preprocess.crop": preprocess.crop in get_args(Crop),
+        "preprocess.crop_fraction": 0 < float(preprocess.crop_fraction) <= 1,
+        "preprocess.resize": preprocess.resize == "area",
+        "preprocess.mean": len(preprocess.mean) == 3 and all(map(math.isfinite, preprocess.mean)),
+        "preprocess.std": len(preprocess.std) == 3 and all(math.isfinite(s) and s > 0 for s in preprocess.std),
+        "task": contract.task in ("classify", "detect"),
+        "outputs": contract.outputs in ("logits", "probabilities"),
+    }
+    for name, good in checks.items():
+        if not good:
+            raise ValueError(f"{name} is out of range")

@@ -1,0 +1,207 @@
+"""Loading a .tflite and running it: LiteRT first, tflite-runtime where only that is present."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.guard.sanitizer import Sanitizer, frame_to_tensor
+from edgeguard.model.contract import Contract, InputSpec, Preprocess, read_contract, read_labels
+from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.prediction import Prediction, rank, softmax
+
+Delegate = Literal["auto", "cpu", "edgetpu"]
+_EDGETPU_LIBRARY = "libedgetpu.so.1"
+
+
+class Model:
+    """A classifier in memory with its contract.
+
+    Attributes:
+        contract: the one inside the file, or a derived one (`has_contract` is False then).
+        sha256: of the file's bytes, the very bytes that run.
+        integer_only: True when input and output are 8-bit.
+
+    Example:
+        >>> from edgeguard.model import load_model
+        >>> model = load_model("model.tflite")            # doctest: +SKIP
+        >>> model(np.zeros((480, 640, 3), np.uint8)).label  # doctest: +SKIP
+        'stop'
+    """
+
+    def __init__(self, data: bytes, interpreter: Any, contract: Contract | None, threads: int) -> None:
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.threads = threads
+        self.has_contract = contract is not None
+        self._interpreter = interpreter
+        self._input, self._output = _image_input(interpreter), _class_output(interpreter)
+        model_file = ModelFile(data)
+        self.contract = contract if contract is not None else self._derive_contract(model_file)
+        _check_input(self._input, self.contract)
+        self.sanitizer = None if self.contract.guard.profile is None else Sanitizer(self.contract.guard.profile)
+
+    def with_contract(self, contract: Contract) -> "Model":
+        """Replace the contract (another guard, other labels) in place; returns self."""
+        _check_input(self._input, contract)
+        self.contract = contract
+        self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
+        return self
+
+    @property
+    def integer_only(self) -> bool:
+        """True when input and output are 8-bit integers."""
+        return all(np.dtype(d["dtype"]).itemsize == 1 for d in (self._input, self._output))
+
+    @property
+    def classes(self) -> int:
+        """The number of outputs."""
+        return int(np.prod(self._output["shape"]))
+
+    def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
+        """Classify a frame: sanitise, crop, resize and quantise as the contract says, then run."""
+        return self.rank(self.infer(frame_to_tensor(rgb, self.contract, self.sanitizer)))
+
+    def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Run the graph on a (1, h, w, 3) tensor; returns the dequantised outputs, float32 of shape (classes,)."""
+        self._interpreter.set_tensor(self._input["index"], tensor)
+        self._interpreter.invoke()
+        return dequantise(self._interpreter.get_tensor(self._output["index"]), self._output).ravel()
+
+    def rank(self, outputs: NDArray[np.float32], count: int = 5) -> Prediction:
+        """Outputs to scores 0..1, best first."""
+        scores = softmax(outputs) if self.contract.outputs == "logits" else outputs
+        return rank(scores, self.contract.labels, count)
+
+    def _derive_contract(self, model_file: ModelFile) -> Contract:
+        """For models of other makers: quantised ones get levels as they are, float ones are assumed to want [-1, 1]."""
+        _, height, width, _ = (int(side) for side in self._input["shape"])
+        dtype = np.dtype(self._input["dtype"]).name
+        labels = read_labels(model_file)
+        return Contract(
+            input=InputSpec(width, height, dtype),  # type: ignore[arg-type]  # _image_input checked it
+            preprocess=Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, guessed=True),
+            labels=labels,
+            background=len(labels) > 0 and labels[0].lower() == "background",
+            outputs="probabilities" if model_file.ends_in_probabilities() else "logits",
+        )
+
+
+def load_model(path: str | os.PathLike[str], delegate: Delegate = "auto", threads: int | None = None) -> Model:
+    """Load a .tflite image classifier.
+
+    Args:
+        path: the file.
+        delegate: `cpu`, `edgetpu`, or `auto`: the Edge TPU for files compiled for it, else the CPU.
+        threads: CPU threads, by default one for each core.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, not a .tflite, or not an image classifier.
+        DeviceError: the Edge TPU is wanted and cannot be used.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the model {path}: {error.strerror}") from error
+    threads = threads or os.cpu_count() or 1
+    try:
+        model_file = ModelFile(data)
+        contract = read_contract(model_file)
+        wants_tpu = delegate == "edgetpu" or (delegate == "auto" and model_file.is_edgetpu)
+        interpreter = _make_interpreter(data, _edgetpu_delegates() if wants_tpu else [], threads)
+        return Model(data, interpreter, contract, threads)
+    except InputError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def with_labels(contract: Contract, labels: tuple[str, ...]) -> Contract:
+    """The contract with other labels; an offset of one against the outputs is the caller's to notice."""
+    return replace(contract, labels=labels)
+
+
+def runtime() -> tuple[str, str, Callable[..., Any], Callable[..., Any]]:
+    """(name, version, Interpreter, load_delegate) of the runtime that is installed.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    from importlib.metadata import version
+
+    try:
+        from ai_edge_litert.interpreter import Interpreter, load_delegate
+
+        return "ai-edge-litert", version("ai-edge-litert"), Interpreter, load_delegate
+    except ImportError:
+        pass
+    try:
+        from tflite_runtime.interpreter import Interpreter, load_delegate
+
+        return "tflite-runtime", version("tflite-runtime"), Interpreter, load_delegate
+    except ImportError as error:
+        raise DeviceError("no TensorFlow Lite runtime is installed: pip install ai-edge-litert") from error
+
+
+def dequantise(values: NDArray[np.generic], detail: dict[str, Any]) -> NDArray[np.float32]:
+    """`(q - zero_point) * scale` for integer tensors; float tensors as they are."""
+    scale, zero_point = detail["quantization"]
+    if np.issubdtype(values.dtype, np.floating) or scale == 0:
+        return values.astype(np.float32)
+    return ((values.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+
+
+def _make_interpreter(data: bytes, delegates: list[Any], threads: int) -> Any:
+    _, _, interpreter_class, _ = runtime()
+    try:
+        interpreter = interpreter_class(model_content=data, num_threads=threads, experimental_delegates=delegates)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"the runtime refuses the model: {reason}") from error
+    return interpreter
+
+
+def _edgetpu_delegates() -> list[Any]:
+    _, _, _, load_delegate = runtime()
+    try:
+        return [load_delegate(_EDGETPU_LIBRARY)]
+    except (OSError, ValueError) as error:
+        raise DeviceError(
+            f"the Edge TPU cannot be used ({_EDGETPU_LIBRARY} missing, or no device): "
+            "install libedgetpu, check the cable, or give a model that was not compiled for it"
+        ) from error
+
+
+def _image_input(interpreter: Any) -> dict[str, Any]:
+    details = interpreter.get_input_details()
+    if len(details) != 1:
+        raise InputError(f"the model has {len(details)} inputs; an image model has one")
+    detail: dict[str, Any] = details[0]
+    shape = tuple(int(side) for side in detail["shape"])
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or min(shape) < 1:
+        raise InputError(f"the model's input is not an image: shape {shape}, wanted (1, height, width, 3)")
+    if np.dtype(detail["dtype"]).name not in ("uint8", "int8", "float32"):
+        raise InputError(f"the model's input type {np.dtype(detail['dtype']).name} is not uint8, int8 or float32")
+    return detail
+
+
+def _class_output(interpreter: Any) -> dict[str, Any]:
+    details = interpreter.get_output_details()
+    if len(details) != 1:
+        raise InputError(f"the model has {len(details)} outputs; a classifier has one (detectors come later)")
+    return dict(details[0])
+
+
+def _check_input(detail: dict[str, Any], contract: Contract) -> None:
+    spec = contract.input
+    wanted = (1, spec.height, spec.width, 3)
+    actual = tuple(int(side) for side in detail["shape"])
+    dtype = np.dtype(detail["dtype"]).name
+    if spec.color != "RGB":
+        raise InputError(f"this version does not feed {spec.color} inputs")
+    if wanted != actual or spec.dtype != dtype:
+        raise InputError(f"the contract says {spec.dtype} {wanted}, the graph takes {dtype} {actual}")
