@@ -31,8 +31,8 @@ def replaced(path: Path) -> Iterator[Path]:
         yield partial
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(partial, 0o666 & ~_umask())
-        os.replace(partial, path)
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
     except OSError as error:
         raise DeviceError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

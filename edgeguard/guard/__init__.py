@@ -1,9 +1,11 @@
 """The defence: profiles, tables, the sanitiser, JPEG in the compressed domain, the certificate."""
 
 from edgeguard.guard.certificate import Certificate, certificate
-from edgeguard.guard.jpeg import JpegError, JpegInfo, encode_jpeg, read_jpeg_info, sanitize_jpeg
+from edgeguard.guard.jpeg import decode_rgb, encode_jpeg
+from edgeguard.guard.jpeg_header import JpegError, JpegInfo, read_jpeg_info
+from edgeguard.guard.passes import sanitize_jpeg
 from edgeguard.guard.profile import GuardProfile, ProfileError, resolve_profile
-from edgeguard.guard.sanitizer import Sanitizer, frame_to_tensor
+from edgeguard.guard.sanitizer import Sanitizer
 
 __all__ = [
     "Certificate",
@@ -13,8 +15,8 @@ __all__ = [
     "ProfileError",
     "Sanitizer",
     "certificate",
+    "decode_rgb",
     "encode_jpeg",
-    "frame_to_tensor",
     "read_jpeg_info",
     "resolve_profile",
     "sanitize_jpeg",

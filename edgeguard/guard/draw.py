@@ -16,7 +16,8 @@ _MARGIN_COLORS = ((1.0, (200, 40, 40)), (2.0, (235, 170, 30)), (np.inf, (40, 150
 
 def draw_tables(profile: GuardProfile) -> NDArray[np.uint8]:
     """The profile's tables side by side as labelled heat maps, RGB."""
-    names = {"rgb": ("R, G, B",), "gray": ("luma",)}.get(profile.color, ("Y, Cb, Cr",))
+    shared = {"rgb": "R, G, B", "gray": "luma"}.get(profile.color, "Y, Cb, Cr")
+    names: tuple[str, ...] = (shared,)
     if len(profile.tables) == 3:
         names = ("R", "G", "B") if profile.color == "rgb" else ("Y", "Cb", "Cr")
     panels = [_draw_table(table, name) for table, name in zip(profile.tables, names, strict=True)]

@@ -72,7 +72,7 @@ def quantise_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: Pre
         return batch
     if input_.dtype == "int8":
         return (batch.astype(np.int16) - 128).astype(np.int8)
-    mean, std = np.float32(preprocess.mean), np.float32(preprocess.std)
+    mean, std = np.array(preprocess.mean, np.float32), np.array(preprocess.std, np.float32)
     return ((batch.astype(np.float32) - mean) / std).astype(np.float32)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 Int = NDArray[np.int32]
 
 #: 2**15 * sqrt(1/2) * cos(k pi / 16): half of the weights of the sqrt(2)-scaled orthonormal DCT.
-COS: tuple[int, ...] = tuple(int(round(2**15 * 0.5**0.5 * float(np.cos(k * np.pi / 16)))) for k in range(8))
+COS: tuple[int, ...] = tuple(round(2**15 * 0.5**0.5 * float(np.cos(k * np.pi / 16))) for k in range(8))
 COEFFICIENT_SCALE = 32
 _DC_SHIFT = 128 * 8  # the DC coefficient of a flat block of 128
 

@@ -7,16 +7,14 @@ fancy upsampling followed by box downsampling is no identity.
 import io
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.geometry import ContractSpec
 from edgeguard.guard.jpeg_header import JpegError, JpegInfo, read_jpeg_info
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.tables import Table, as_array
-
-__all__ = ["JpegError", "JpegInfo", "coded_with", "decode_rgb", "encode_jpeg", "read_jpeg_info", "sanitize_jpeg"]
 
 #: APP9 payload of a JPEG that pass 1 made at a sensor: this tag, then the profile's SHA-256 in hexadecimal.
 SENSOR_APP, SENSOR_TAG = 9, b"EdgeGuard\0"
@@ -80,36 +78,6 @@ def sensor_profile(info: JpegInfo) -> str | None:
     return None
 
 
-def sanitize_jpeg(data: bytes, profile: GuardProfile, contract: ContractSpec | None = None) -> NDArray[np.generic]:
-    """Pass 2 on JPEG bytes: requantise the coefficients with the profile's tables, decode, prepare for the model.
-
-    The component grid of the received file is kept (a 4:2:2 camera stays 4:2:2); an `rgb` or `gray` profile
-    sanitises the decoded frame instead.
-
-    Args:
-        data: a whole JPEG, gray or YCbCr.
-        profile: pass 2's profile.
-        contract: when given, the result is the model's tensor instead of the frame.
-
-    Returns:
-        uint8 RGB of shape HxWx3, or the contract's tensor (1, h, w, 3).
-
-    Raises:
-        JpegError: the bytes are not a JPEG that we read, or they end early.
-    """
-    from edgeguard.guard.sanitizer import Sanitizer, frame_to_tensor
-
-    info = read_jpeg_info(data)
-    if not info.complete:
-        raise JpegError("broken JPEG: it ends early")
-    sanitizer = Sanitizer(profile)
-    if profile.is_pixel_domain:
-        frame = sanitizer(decode_rgb(data))
-    else:
-        frame = decode_rgb(data if coded_with(info, profile) else requantise_jpeg(data, profile))
-    return frame if contract is None else frame_to_tensor(frame, contract, sanitizer, sanitized=True)
-
-
 def requantise(indices: NDArray[np.int16], source: Table, target: Table) -> NDArray[np.int16]:
     """Coefficient indices under the source table to indices under the target table, half away from zero, exactly.
 
@@ -139,7 +107,9 @@ def requantise_jpeg(data: bytes, profile: GuardProfile) -> bytes:
         except (OSError, AttributeError, ValueError) as error:
             raise JpegError(f"the JPEG's coefficients cannot be read: {error}") from error
         if coded.jpeg_color_space.name not in ("JCS_YCbCr", "JCS_GRAYSCALE") or any(p is None for p in planes):
-            raise JpegError(f"unsupported JPEG: colour space {coded.jpeg_color_space.name}, only YCbCr and gray are read")
+            raise JpegError(
+                f"unsupported JPEG: colour space {coded.jpeg_color_space.name}, only YCbCr and gray are read"
+            )
         tables = profile.component_tables[: len(planes)]
         planes = [requantise(p, s, t) for p, s, t in zip(planes, info.tables, tables, strict=True)]
         coded.Y = planes[0]
@@ -152,7 +122,7 @@ def requantise_jpeg(data: bytes, profile: GuardProfile) -> bytes:
         return target.read_bytes()
 
 
-def _coefficient_codec():  # type: ignore[no-untyped-def]
+def _coefficient_codec() -> ModuleType:
     try:
         import jpeglib
     except ImportError as error:

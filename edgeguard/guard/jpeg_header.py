@@ -18,7 +18,11 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn witho
 _HUFFMAN_8BIT = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # B.1.1.5: stuffed zeros and restarts belong to the scan
 
-_SAMPLING = {((1, 1), (1, 1), (1, 1)): "444", ((2, 1), (1, 1), (1, 1)): "422", ((2, 2), (1, 1), (1, 1)): "420"}
+_SAMPLING: dict[tuple[tuple[int, int], ...], str] = {
+    ((1, 1), (1, 1), (1, 1)): "444",
+    ((2, 1), (1, 1), (1, 1)): "422",
+    ((2, 2), (1, 1), (1, 1)): "420",
+}
 
 
 class JpegError(ValueError):

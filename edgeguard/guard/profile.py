@@ -156,7 +156,7 @@ class GuardProfile:
         partial = target.with_name(f".{target.name}.partial")
         try:
             partial.write_text(self.to_toml(), encoding="utf-8")
-            os.replace(partial, target)
+            partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -166,7 +166,12 @@ class GuardProfile:
         for table in self.tables:
             rows = (", ".join(f"{step:3d}" for step in table[row : row + 8]) for row in range(0, 64, 8))
             lines += ["  [", *(f"    {row}," for row in rows), "  ],"]
-        lines += ["]", f'tie = "{self.tie}"', f'chroma_upsampling = "{self.chroma_upsampling}"', f'edge = "{self.edge}"']
+        lines += [
+            "]",
+            f'tie = "{self.tie}"',
+            f'chroma_upsampling = "{self.chroma_upsampling}"',
+            f'edge = "{self.edge}"',
+        ]
         return "\n".join(lines) + "\n"
 
     @classmethod

@@ -49,20 +49,8 @@ class Sanitizer:
 
     def tensor(self, rgb: NDArray[np.uint8], contract: ContractSpec) -> NDArray[np.generic]:
         """Frame to model input (1, h, w, 3): sanitise, crop, resize and quantise in the contract's order."""
-        return frame_to_tensor(rgb, contract, self)
-
-
-def frame_to_tensor(
-    rgb: NDArray[np.uint8], contract: ContractSpec, sanitizer: Sanitizer | None, *, sanitized: bool = False
-) -> NDArray[np.generic]:
-    """The device's path from a received frame to the model's tensor; without a sanitiser, the undefended one.
-
-    `sanitized` says that `rgb` already went through pass 2 on the frame (the compressed-domain path does that).
-    """
-    place = contract.guard.place if sanitizer is not None else "none"
-    if place == "frame" and sanitizer is not None and not sanitized:
-        rgb = sanitizer(rgb)
-    pixels = crop_and_resize(rgb, contract.input, contract.preprocess)
-    if place == "input" and sanitizer is not None:
-        pixels = sanitizer(pixels)
-    return quantise_input(pixels, contract.input, contract.preprocess)
+        frame = self(rgb) if contract.guard.place == "frame" else rgb
+        pixels = crop_and_resize(frame, contract.input, contract.preprocess)
+        if contract.guard.place == "input":
+            pixels = self(pixels)
+        return quantise_input(pixels, contract.input, contract.preprocess)

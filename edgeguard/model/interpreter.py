@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.sanitizer import Sanitizer, frame_to_tensor
+from edgeguard.guard.passes import Received, model_tensor, pass_two
+from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import Contract, InputSpec, Preprocess, read_contract, read_labels
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import Prediction, rank, softmax
@@ -65,7 +66,8 @@ class Model:
 
     def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
         """Classify a frame: sanitise, crop, resize and quantise as the contract says, then run."""
-        return self.rank(self.infer(frame_to_tensor(rgb, self.contract, self.sanitizer)))
+        frame = pass_two(Received(None, rgb, "none"), self.contract, self.sanitizer)
+        return self.rank(self.infer(model_tensor(frame, self.contract, self.sanitizer)))
 
     def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
         """Run the graph on a (1, h, w, 3) tensor; returns the dequantised outputs, float32 of shape (classes,)."""
@@ -84,7 +86,7 @@ class Model:
         dtype = np.dtype(self._input["dtype"]).name
         labels = read_labels(model_file)
         return Contract(
-            input=InputSpec(width, height, dtype),  # type: ignore[arg-type]  # _image_input checked it
+            input=InputSpec(width, height, dtype),
             preprocess=Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, guessed=True),
             labels=labels,
             background=len(labels) > 0 and labels[0].lower() == "background",

@@ -1,0 +1,170 @@
+"""Edits of a .tflite after (and one before) quantisation: each of them mends a trap of the tools."""
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from edgeguard_converters.quiet import chatter_to
+
+_OPS = schema.BuiltinOperator
+#: The operator version from which an op takes int8 tensors (TensorFlow Lite's `op_version.cc`).
+_INT8_VERSIONS = {
+    _OPS.CONV_2D: 3, _OPS.DEPTHWISE_CONV_2D: 3, _OPS.FULLY_CONNECTED: 4, _OPS.TRANSPOSE_CONV: 2, _OPS.ADD: 2,
+    _OPS.SUB: 3, _OPS.MUL: 2, _OPS.AVERAGE_POOL_2D: 2, _OPS.MAX_POOL_2D: 2, _OPS.CONCATENATION: 2, _OPS.LOGISTIC: 2,
+    _OPS.TANH: 2, _OPS.SOFTMAX: 2, _OPS.MEAN: 2, _OPS.PAD: 2, _OPS.PADV2: 2, _OPS.RELU: 2, _OPS.RELU6: 2,
+    _OPS.TRANSPOSE: 2, _OPS.SLICE: 2, _OPS.STRIDED_SLICE: 2, _OPS.SPLIT: 2, _OPS.RESIZE_BILINEAR: 2,
+    _OPS.RESIZE_NEAREST_NEIGHBOR: 2, _OPS.SPACE_TO_DEPTH: 2, _OPS.DEPTH_TO_SPACE: 2, _OPS.LEAKY_RELU: 2,
+    _OPS.MAXIMUM: 2, _OPS.MINIMUM: 2, _OPS.SUM: 2, _OPS.REDUCE_MAX: 2, _OPS.GATHER: 2, _OPS.QUANTIZE: 1,
+    _OPS.DEQUANTIZE: 2,
+}  # fmt: skip
+_FILTER_OPS = {_OPS.CONV_2D: 0, _OPS.DEPTHWISE_CONV_2D: 3, _OPS.FULLY_CONNECTED: 0}  # axis of the output channel
+_UINT8 = 3  # TfLiteType of the modify_model_interface call
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def read(data: bytes) -> Any:
+    """The object form of a .tflite, its buffers inside it wherever they were stored."""
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+
+
+def write(model: Any) -> bytes:
+    """The bytes of an object-form model, all buffers inline."""
+    for buffer in model.buffers:
+        buffer.offset, buffer.size = 0, 0
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def mend_dead_filters(data: bytes) -> tuple[bytes, int]:
+    """Give each all-zero filter one tiny weight, and count them.
+
+    An all-zero filter gets a scale of about 1e-11, with which its bias overflows int32. One weight of 1e-4 of the
+    tensor's largest keeps the scale sane and changes the output by less than a quantisation step.
+    """
+    model = read(data)
+    mended = 0
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            axis = _FILTER_OPS.get(_builtin(model, operator))
+            if axis is None or graph.tensors[operator.inputs[1]].type != schema.TensorType.FLOAT32:
+                continue
+            tensor = graph.tensors[operator.inputs[1]]
+            buffer = model.buffers[tensor.buffer]
+            if buffer.data is None:
+                continue
+            raw = np.asarray(buffer.data, np.uint8).tobytes()
+            weights = np.frombuffer(raw, np.float32).reshape(tensor.shape).copy()
+            channels = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+            dead = np.flatnonzero(np.abs(channels).max(axis=1) < 1e-12)
+            if not len(dead):
+                continue
+            largest = float(np.abs(weights).max()) or 1.0
+            first = np.moveaxis(weights, axis, 0)
+            for channel in dead:
+                first[channel][(0,) * (weights.ndim - 1)] = 1e-4 * largest
+            buffer.data = np.frombuffer(weights.tobytes(), np.uint8)
+            mended += len(dead)
+    return (write(model), mended) if mended else (data, 0)
+
+
+def set_int8_versions(data: bytes) -> bytes:
+    """Raise operator versions that the quantiser left at those of float operators; buffers go inline."""
+    model = read(data)
+    for code in model.operatorCodes:
+        code.version = max(code.version, _INT8_VERSIONS.get(code.builtinCode, 1))
+    return write(model)
+
+
+def to_uint8_io(data: bytes, log: Path) -> bytes:
+    """Float input and output become uint8: the QUANTIZE at the input and the DEQUANTIZE at the output go away.
+
+    Raises:
+        RuntimeError: the tool said yes and did nothing, or wrote a truncated file (both have been seen).
+    """
+    from ai_edge_litert import _pywrap_modify_model_interface as interface  # private: pinned and tested
+
+    with tempfile.TemporaryDirectory(prefix="edgeguard-") as folder:
+        source, target = Path(folder) / "in.tflite", Path(folder) / "out.tflite"
+        source.write_bytes(data)
+        with chatter_to(log):
+            status = interface.modify_model_interface(str(source), str(target), _UINT8, _UINT8)
+        if status != 0 or not target.is_file():
+            raise RuntimeError(f"modify_model_interface failed with status {status} (log: {log})")
+        changed = target.read_bytes()
+    if len(changed) < 0.8 * len(data):
+        raise RuntimeError("modify_model_interface wrote a truncated file")
+    return changed
+
+
+def add_contract(data: bytes, name: str, contract: bytes, labels: tuple[str, ...]) -> bytes:
+    """Embed the contract as a metadata entry, then append labels.txt as a zip: the last thing that happens to a file,
+    since any later rewrite would drop the zip."""
+    model = read(data)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(contract, np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [m for m in model.metadata or [] if m.name not in (name, name.encode())] + [entry]
+    written = write(model)
+    if not labels:
+        return written
+    stream = io.BytesIO(written)
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
+        info = zipfile.ZipInfo("labels.txt", _ZIP_DATE)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(info, "".join(f"{label}\n" for label in labels))
+    return stream.getvalue()
+
+
+def parameter_count(data: bytes) -> int:
+    """How many constant values a float graph holds."""
+    model = read(data)
+    sizes = {}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            if model.buffers[tensor.buffer].data is not None and tensor.type == schema.TensorType.FLOAT32:
+                sizes[tensor.buffer] = len(model.buffers[tensor.buffer].data) // 4
+    return sum(sizes.values())
+
+
+def operators(data: bytes) -> dict[str, int]:
+    """Histogram of operators by name."""
+    model = read(data)
+    counts: dict[str, int] = {}
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) or "CUSTOM"
+            counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def float_tensors(data: bytes) -> list[str]:
+    """Names of float tensors that an operator touches; empty for an integer-only graph."""
+    model = read(data)
+    found = []
+    for graph in model.subgraphs:
+        used = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0}
+        for index in sorted(used):
+            if graph.tensors[index].type in (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16):
+                found.append(_text(graph.tensors[index].name))
+    return found
+
+
+def has_offset_buffers(data: bytes) -> bool:
+    """True when a buffer is stored behind the flatbuffer, where old tools and compilers do not look."""
+    packed = schema.Model.GetRootAs(bytearray(data), 0)
+    return any(packed.Buffers(i).Offset() > 1 for i in range(packed.BuffersLength()))
+
+
+def _builtin(model: Any, operator: Any) -> int:
+    return int(model.operatorCodes[operator.opcodeIndex].builtinCode)
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
