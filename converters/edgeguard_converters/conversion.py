@@ -282,9 +282,7 @@ def _warn_vanished(source: Source, float_data: bytes, notes: _Notes) -> None:
     expected = sum(p.numel() for p in source.module.parameters())
     kept = flatbuffer_edit.parameter_count(float_data)
     if expected and kept < 0.9 * expected:
-        notes.add(
-            f"only {kept:,} of {expected:,} parameters are left: branches with zero weights were folded away"
-        )
+        notes.add(f"only {kept:,} of {expected:,} parameters are left: branches with zero weights were folded away")
 
 
 def _check_reload(data: bytes, finished: bytes, pixels: NDArray[np.uint8]) -> None:

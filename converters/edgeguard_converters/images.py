@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.camera.files import IMAGE_SUFFIXES
 from edgeguard.errors import InputError
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import Received, model_tensor, pass_two, receive_jpeg, receive_raw
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import Contract
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,30 +1,16 @@
-"""Keeping the converters' chatter out of the terminal: it goes to a log file, at the level of file descriptors."""
+"""Keeping the converters' chatter out of the terminal: it goes to a log file."""
 
 import os
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from edgeguard.quiet import redirected
 
-@contextmanager
-def chatter_to(log: Path) -> Iterator[None]:
+
+def chatter_to(log: Path) -> AbstractContextManager[None]:
     """Append everything written to stdout and stderr, by C++ too, to `log`."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
-    with open(log, "ab") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for number, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, number)
-                os.close(original)
+    return redirected(log, 1, 2)
 
 
 def new_log() -> Path:

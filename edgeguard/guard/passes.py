@@ -69,12 +69,24 @@ def pass_two(received: Received, contract: ContractSpec, sanitizer: Sanitizer | 
     """The frame that the crop gets: pass 2 on the whole received frame when the contract's place is `frame`."""
     if sanitizer is None or contract.guard.place != "frame":
         return received.decode()
-    if sanitizer.profile.is_pixel_domain or received.jpeg is None:
-        return sanitizer(received.decode())
-    coded = received.jpeg
-    if received.pass1 == "none":  # otherwise the coefficients are multiples already
-        coded = requantise_jpeg(coded, sanitizer.profile)
-    return decode_rgb(coded)
+    coded = pass_two_coefficients(received, sanitizer.profile)
+    return pass_two_pixels(coded.decode(), coded, sanitizer)
+
+
+def pass_two_coefficients(received: Received, profile: GuardProfile) -> Received:
+    """The part of pass 2 that works on coefficients: a received JPEG requantised with a `ycbcr*` profile.
+
+    Where pass 1 is known the coefficients are multiples of the steps already, and nothing changes.
+    """
+    if profile.is_pixel_domain or received.jpeg is None or received.pass1 != "none":
+        return received
+    return Received(requantise_jpeg(received.jpeg, profile), None, received.pass1)
+
+
+def pass_two_pixels(frame: NDArray[np.uint8], received: Received, sanitizer: Sanitizer) -> NDArray[np.uint8]:
+    """The part of pass 2 that works on decoded pixels: everything that `pass_two_coefficients` could not do."""
+    done = received.jpeg is not None and not sanitizer.profile.is_pixel_domain
+    return frame if done else sanitizer(frame)
 
 
 def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, sanitizer: Sanitizer | None) -> NDArray[np.generic]:

@@ -16,6 +16,7 @@ from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import Contract, InputSpec, Preprocess, read_contract, read_labels
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import Prediction, rank, softmax
+from edgeguard.quiet import muted
 
 Delegate = Literal["auto", "cpu", "edgetpu"]
 _EDGETPU_LIBRARY = "libedgetpu.so.1"
@@ -94,13 +95,20 @@ class Model:
         )
 
 
-def load_model(path: str | os.PathLike[str], delegate: Delegate = "auto", threads: int | None = None) -> Model:
+def load_model(
+    path: str | os.PathLike[str],
+    delegate: Delegate = "auto",
+    threads: int | None = None,
+    *,
+    require_sha256: str | None = None,
+) -> Model:
     """Load a .tflite image classifier.
 
     Args:
         path: the file.
         delegate: `cpu`, `edgetpu`, or `auto`: the Edge TPU for files compiled for it, else the CPU.
         threads: CPU threads, by default one for each core.
+        require_sha256: refuse the file unless its bytes have this hash; checked before anything parses them.
 
     Raises:
         InputError: the file is missing, empty, truncated, not a .tflite, or not an image classifier.
@@ -110,6 +118,8 @@ def load_model(path: str | os.PathLike[str], delegate: Delegate = "auto", thread
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the model {path}: {error.strerror}") from error
+    if require_sha256 is not None and hashlib.sha256(data).hexdigest() != require_sha256.lower():
+        raise InputError(f"{path} is not the required model: its SHA-256 is {hashlib.sha256(data).hexdigest()}")
     threads = threads or os.cpu_count() or 1
     try:
         model_file = ModelFile(data)
@@ -159,8 +169,9 @@ def dequantise(values: NDArray[np.generic], detail: dict[str, Any]) -> NDArray[n
 def _make_interpreter(data: bytes, delegates: list[Any], threads: int) -> Any:
     _, _, interpreter_class, _ = runtime()
     try:
-        interpreter = interpreter_class(model_content=data, num_threads=threads, experimental_delegates=delegates)
-        interpreter.allocate_tensors()
+        with muted():
+            interpreter = interpreter_class(model_content=data, num_threads=threads, experimental_delegates=delegates)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"the runtime refuses the model: {reason}") from error

@@ -1,0 +1,110 @@
+"""Images, folders of images, and video files."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgeguard.camera.frame import Captured, Lost
+from edgeguard.errors import InputError
+from edgeguard.guard.jpeg import decode_rgb
+from edgeguard.guard.jpeg_header import JpegError, read_jpeg_info
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
+
+
+class ImageFiles:
+    """One image, or all images of a folder in byte order of their names; other files are ignored by suffix."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        if path.is_dir():
+            found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
+            if not found:
+                raise InputError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            self._paths = sorted(found, key=lambda entry: os.fsencode(entry.name))
+        else:
+            self._paths = [path]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        """JPEG files keep their bytes, others come decoded; what does not decode is `Lost`."""
+        for index, path in enumerate(self._paths):
+            try:
+                data = path.read_bytes()
+                taken_at = path.stat().st_mtime
+                if data[:2] == b"\xff\xd8":
+                    if not read_jpeg_info(data).complete:
+                        raise JpegError("broken JPEG: it ends early")
+                    yield Captured(index, path.name, data, None, taken_at, "source")
+                else:
+                    yield Captured(index, path.name, None, decode_rgb(data), taken_at, "source")
+            except JpegError as error:
+                yield Lost(index, path.name, str(error))
+            except OSError as error:
+                yield Lost(index, path.name, error.strerror or str(error))
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+class VideoFile:
+    """A video file, every frame. Motion JPEG keeps the camera's own bytes, other codecs are decoded by FFmpeg."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        import cv2
+
+        self.name = path.name
+        self._path = path
+        self._motion_jpeg = False
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise InputError(f"{path} is not a video that can be read")
+        fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
+        # Packets as they are: from .avi only, other containers give the first one only.
+        if fourcc.upper() == b"MJPG" and path.suffix.lower() == ".avi":
+            self._motion_jpeg = bool(self._capture.set(cv2.CAP_PROP_FORMAT, -1))
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        """Frames in order; their time is the file's time plus their place in the film."""
+        start = self._path.stat().st_mtime
+        index = 0
+        while True:
+            good, frame = self._capture.read()
+            if not good:
+                break
+            at = start + index / self.fps
+            if self._motion_jpeg:
+                yield from_jpeg(index, self.name, frame.tobytes(), at, "source")
+            else:
+                yield Captured(index, self.name, None, np.ascontiguousarray(frame[:, :, ::-1]), at, "source")
+            index += 1
+        if index == 0:
+            raise InputError(f"{self._path} holds no frame that can be read")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._capture.release()
+
+
+def from_jpeg(
+    index: int, source: str, data: bytes, at: float | None = None, clock: str = "received"
+) -> Captured | Lost:
+    """A camera's JPEG as a frame, or `Lost` when its headers are damaged or it ends early."""
+    try:
+        if not read_jpeg_info(data).complete:
+            raise JpegError("broken JPEG: it ends early")
+    except JpegError as error:
+        return Lost(index, source, str(error))
+    taken_at = time.time() if at is None else at
+    return Captured(index, source, data, None, taken_at, "source" if clock == "source" else "received")

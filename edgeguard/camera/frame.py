@@ -1,0 +1,62 @@
+"""What a source gives: a captured frame, or the news that one was lost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A frame as the camera gave it: its own JPEG bytes, or raw RGB pixels.
+
+    Attributes:
+        index: its number in the source, from 0; lost and dropped frames count.
+        source: file name, or URL without credentials.
+        captured_at: Unix seconds.
+        time_source: `source` when the source gave the time (a file's own), `received` when we took it on arrival.
+    """
+
+    index: int
+    source: str
+    jpeg: bytes | None
+    rgb: NDArray[np.uint8] | None
+    captured_at: float
+    time_source: Literal["source", "received"]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A frame that arrived damaged; it is counted and never inferred on."""
+
+    index: int
+    source: str
+    reason: str
+
+
+class Source(Protocol):
+    """A stream of frames.
+
+    Attributes:
+        name: for people, without credentials.
+        live: True when frames that nobody takes in time are stale: the reader then keeps only the latest.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def live(self) -> bool: ...
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        """Frames until the source ends.
+
+        Raises:
+            DeviceError: the source is lost.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the device or connection; safe to call twice, and from another thread than `frames`."""
+        ...

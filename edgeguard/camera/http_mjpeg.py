@@ -1,0 +1,176 @@
+"""HTTP Motion JPEG (multipart/x-mixed-replace), read with the standard library.
+
+A network camera is hostile input. Reading the parts ourselves keeps FFmpeg's demuxers, playlists and protocols out of
+it, keeps the camera's own bytes, and makes every wait end: opening, each read, and each whole frame have a deadline.
+"""
+
+import base64
+import contextlib
+import http.client
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from edgeguard.camera.files import from_jpeg
+from edgeguard.camera.frame import Captured, Lost
+from edgeguard.errors import DeviceError, InputError
+
+MAX_FRAME_BYTES = 16 << 20
+_MAX_HEADER_BYTES = 8192
+_CHUNK = 1 << 16
+
+
+class HttpMjpeg:
+    """Frames of an MJPEG stream. A final boundary ends it; anything else that ends it is a loss.
+
+    Args:
+        url: http:// or https://, with or without user:password@ (sent as Basic, never shown).
+        timeout_s: the longest wait for the connection and for each piece of data.
+        frame_timeout_s: the longest time from one frame's start to its end (against slow drips).
+
+    Raises:
+        InputError: not an http(s) URL.
+        DeviceError: it refuses, answers with an error, or with something that is not an MJPEG stream.
+    """
+
+    live = True
+
+    def __init__(self, url: str, *, timeout_s: float = 3.0, frame_timeout_s: float = 6.0) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise InputError(f"{url!r} is not a URL: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"{url!r} is not an http:// or https:// URL")
+        self.name = _without_credentials(parts)
+        self._timeout_s, self._frame_timeout_s = timeout_s, frame_timeout_s
+        self._connection = _connection(parts, port, timeout_s)
+        self._response = self._open(parts)
+        self._boundary = self._check_answer()
+        self._buffer = b""
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        """Each part's JPEG, with the time of its arrival."""
+        index = 0
+        while True:
+            deadline = time.monotonic() + self._frame_timeout_s
+            headers = self._next_part(deadline)
+            if headers is None:
+                return
+            data = self._read_body(headers, deadline)
+            yield from_jpeg(index, self.name, data)
+            index += 1
+
+    def close(self) -> None:
+        """Shut the connection down, which also wakes a thread that waits in `frames`."""
+        sock = self._connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _open(self, parts: SplitResult) -> http.client.HTTPResponse:
+        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        headers = {"User-Agent": "edgeguard", "Accept": "multipart/x-mixed-replace"}
+        if parts.username is not None:
+            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+        try:
+            self._connection.request("GET", path, headers=headers)
+            return self._connection.getresponse()
+        except TimeoutError as error:
+            raise DeviceError(f"{self.name} does not answer within {self._timeout_s:g} s") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise DeviceError(f"{self.name} cannot be reached: {reason}") from error
+
+    def _check_answer(self) -> bytes:
+        response = self._response
+        if response.status != 200:
+            self.close()
+            raise DeviceError(f"{self.name} answers {response.status} {response.reason}")
+        content_type = response.getheader("Content-Type", "")
+        match = re.search(r'boundary="?([^";,\s]{1,200})"?', content_type)
+        if not content_type.lower().startswith("multipart/x-mixed-replace") or match is None:
+            self.close()
+            kind = content_type.split(";")[0].strip() or "nothing that names its type"
+            raise DeviceError(f"{self.name} answers with {kind}, not with an MJPEG stream (multipart/x-mixed-replace)")
+        return b"--" + match[1].encode("latin-1", "replace").removeprefix(b"--")
+
+    def _next_part(self, deadline: float) -> dict[str, str] | None:
+        """Skip to the next boundary and read the part's headers; None at the closing boundary."""
+        while True:
+            line = self._read_line(deadline)
+            if line.startswith(self._boundary):
+                if line[len(self._boundary) :].startswith(b"--"):
+                    return None
+                break
+            if line.strip():
+                raise DeviceError(f"{self.name} sends something else than parts of its stream")
+        headers: dict[str, str] = {}
+        while line := self._read_line(deadline).strip():
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+            if len(headers) > 64:
+                raise DeviceError(f"{self.name} sends more than 64 headers with a frame")
+        return headers
+
+    def _read_body(self, headers: dict[str, str], deadline: float) -> bytes:
+        length = headers.get("content-length", "")
+        if length.isdigit():
+            if int(length) > MAX_FRAME_BYTES:
+                raise DeviceError(f"{self.name} announces a frame of {length} bytes, more than {MAX_FRAME_BYTES}")
+            while len(self._buffer) < int(length):
+                self._fill(deadline, "in mid-frame")
+            return self._take(int(length))
+        mark, searched = b"\r\n" + self._boundary, 0
+        while (found := self._buffer.find(mark, searched)) < 0:
+            searched = max(len(self._buffer) - len(mark), 0)
+            if len(self._buffer) > MAX_FRAME_BYTES:
+                raise DeviceError(f"{self.name} sends a frame of more than {MAX_FRAME_BYTES} bytes")
+            self._fill(deadline, "in mid-frame")
+        return self._take(found)
+
+    def _read_line(self, deadline: float) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _MAX_HEADER_BYTES:
+                raise DeviceError(f"{self.name} sends something else than parts of its stream")
+            self._fill(deadline, "between frames")
+        return self._take(end + 1)
+
+    def _take(self, count: int) -> bytes:
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+    def _fill(self, deadline: float, where: str) -> None:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise DeviceError(f"{self.name} stalls {where}: no whole frame within {self._frame_timeout_s:g} s")
+        sock = self._connection.sock
+        if sock is not None:
+            sock.settimeout(min(self._timeout_s, remaining))
+        try:
+            data = self._response.read1(_CHUNK)
+        except TimeoutError as error:
+            raise DeviceError(f"{self.name} stalls {where}: no data for {self._timeout_s:g} s") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise DeviceError(f"{self.name} was lost {where}: {error or type(error).__name__}") from error
+        if not data:
+            raise DeviceError(f"{self.name} ended {where}")
+        self._buffer += data
+
+
+def _connection(parts: SplitResult, port: int | None, timeout_s: float) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=ssl.create_default_context())
+    return http.client.HTTPConnection(host, port, timeout=timeout_s)
+
+
+def _without_credentials(parts: SplitResult) -> str:
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))

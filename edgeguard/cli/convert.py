@@ -1,0 +1,167 @@
+"""`edgeguard convert`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard_converters.conversion import Conversion
+    from edgeguard_converters.images import LabelledImage
+
+EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
+
+
+def convert_command(
+    model: Annotated[Path, typer.Argument(help="torch.export .pt2, TorchScript, or a state_dict with --arch.")],
+    output: Annotated[Path | None, typer.Option(help="Default: the model's name with .tflite.")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="Folder of images like those the camera sees.")] = None,
+    eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
+    guard: Annotated[str, typer.Option(help="fd, fd-paper, fd-jpeg, jpeg:Q, a .toml profile, or none.")] = "fd",
+    place: Annotated[str, typer.Option(help="Where pass 2 runs: frame (before the resize) or input.")] = "frame",
+    preprocess: Annotated[str, typer.Option(help="auto, imagenet, tf, unit or none.")] = "auto",
+    mean: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
+    std: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
+    size: Annotated[str | None, typer.Option(help="N or WxH; from the export where it holds one.")] = None,
+    crop: Annotated[str | None, typer.Option(help="center:FRACTION, letterbox or none. [center:0.875]")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels, one a line.")] = None,
+    arch: Annotated[str | None, typer.Option(help="module:factory that makes the module of a state_dict.")] = None,
+    min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
+    min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Turn a trained model into an int8 .tflite that carries its own defence."""
+    try:
+        import torch  # noqa: F401
+
+        from edgeguard_converters.conversion import Options, convert
+        from edgeguard_converters.gates import Thresholds
+        from edgeguard_converters.images import read_folder, read_labelled_folder
+    except ImportError as error:
+        raise InputError(f"the converter is not installed ({error.name}): pip install 'edgeguard[convert]'") from error
+    from edgeguard.guard.profile import resolve_profile
+    from edgeguard.model.contract import parse_labels
+
+    crop_kind, crop_fraction = _parse_crop(crop)
+    profile = resolve_profile(guard)
+    known_labels = None
+    if labels is not None:
+        try:
+            known_labels = parse_labels(labels.read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot read the labels {labels}: {error.strerror}") from error
+    if not model.is_file():
+        raise InputError(f"{model} is not there" if not model.exists() else f"{model} is not a file")
+    options = Options(
+        guard=profile,
+        place="none" if profile is None else place,  # type: ignore[arg-type]  # convert() checks it
+        preprocess=preprocess,
+        mean=_parse_triple("--mean", mean),
+        std=_parse_triple("--std", std),
+        size=_parse_size(size),
+        crop=crop_kind,
+        crop_fraction=crop_fraction,
+        labels=known_labels,
+        arch=arch,
+        thresholds=Thresholds(min_agreement, min_snr),
+    )
+    evaluation = None if eval_ is None else read_labelled_folder(eval_, known_labels or ())
+    calibration = _stand_in() if calibrate is None else read_folder(calibrate)
+    target = output or model.with_suffix(".tflite")
+    if target.resolve() == model.resolve():
+        raise InputError(f"--output {target} would overwrite the model")
+    done = convert(model, target, calibration, evaluation, options, say=_say)
+    _print_json(done) if as_json else _print_table(done)
+
+
+def _say(line: str) -> None:
+    print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+
+
+def _stand_in() -> "list[LabelledImage]":
+    from edgeguard.demo.assets import stand_in_images
+    from edgeguard_converters.images import LabelledImage
+
+    _say(
+        "NO --calibrate FOLDER: bundled pictures stand in for yours; int8 ranges and gates mean little for your camera"
+    )
+    return [LabelledImage(f"bundled-{i}", image) for i, image in enumerate(stand_in_images())]
+
+
+def _print_table(done: "Conversion") -> None:
+    report, contract = done.report, done.contract
+    profile = contract.guard.profile
+    guard = f"{profile.name} ({profile.color}) at the {contract.guard.place}" if profile else "none"
+    rows = [
+        ("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)"),
+        ("guard", guard),
+        ("input", f"{contract.input.width}x{contract.input.height} uint8, crop {contract.preprocess.crop}"),
+        ("preprocessing", f"{done.normalisation.origin}: mean {_numbers(contract.preprocess.mean)}"
+                          f" std {_numbers(contract.preprocess.std)}"),
+        ("torch vs float", f"max difference {report.float_difference:.1e} of the largest output"),
+        ("float vs int8", f"agreement {report.agreement:.3f} [{report.agreement_low:.3f}, {report.agreement_high:.3f}]"
+                          f" (95 %), SNR {report.snr_db:.1f} dB, n = {report.n}"),
+    ]  # fmt: skip
+    if report.float_top1 is not None and report.int8_top1 is not None:
+        rows.append(("top-1", f"float {report.float_top1:.4f}, int8 {report.int8_top1:.4f}"))
+    rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))
+    for name, value in rows:
+        print(f"{name:15s} {value}")
+
+
+def _print_json(done: "Conversion") -> None:
+    import json
+
+    fields: dict[str, Any] = {
+        "path": str(done.path),
+        "bytes": done.bytes,
+        "operators": done.operators,
+        "notes": list(done.notes),
+        "contract": done.contract.to_dict(),
+    }
+    print(json.dumps(fields))
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _parse_triple(flag: str, text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3:
+        raise InputError(f"{flag} wants three numbers R,G,B, got {text!r}")
+    return values[0], values[1], values[2]
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() and 8 <= int(part) <= 4096 for part in parts):
+        raise InputError(f"--size wants N or WxH (8..4096), got {text!r}")
+    return int(parts[0]), int(parts[-1])
+
+
+def _parse_crop(text: str | None) -> tuple[Any, float | None]:
+    if text is None:
+        return None, None
+    kind, _, fraction = text.partition(":")
+    if kind not in ("center", "letterbox", "none") or (fraction and kind != "center"):
+        raise InputError(f"--crop wants center:FRACTION, letterbox or none, got {text!r}")
+    try:
+        value = float(fraction) if fraction else None
+    except ValueError:
+        value = 0.0
+    if value is not None and not 0 < value <= 1:
+        raise InputError(f"--crop wants a fraction above 0 and at most 1, got {text!r}")
+    return kind, value

@@ -1,0 +1,227 @@
+"""`edgeguard guard design|show|apply|certify`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeguard.guard.profile import GuardProfile
+
+app = typer.Typer(help="Design and inspect the defence.", no_args_is_help=True, rich_markup_mode=None)
+
+_PROFILE_HELP = "fd, fd-paper, fd-jpeg, jpeg:Q, or a .toml profile."
+
+
+@app.command(epilog="Example: edgeguard guard design photos/ --output my.toml --by sigma --as-step 24 --md-step 32")
+def design(
+    folder: Annotated[Path, typer.Argument(help="Folder of benign images, like those the camera sees.")],
+    output: Annotated[Path, typer.Option(help="The .toml profile to write.")],
+    as_bands: Annotated[int, typer.Option(help="Number of accuracy-sensitive bands.")] = 16,
+    as_step: Annotated[
+        int, typer.Option(min=1, max=255, help="Step of those bands; a multiple of 8 keeps flats.")
+    ] = 24,
+    md_step: Annotated[int, typer.Option(min=1, max=255, help="Step of all other bands.")] = 32,
+    color: Annotated[str, typer.Option(help="rgb, gray, ycbcr444, ycbcr422 or ycbcr420.")] = "rgb",
+    by: Annotated[
+        str, typer.Option(help="corner (the low square of bands) or sigma (ranked on the images).")
+    ] = "corner",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the profile and its hash as JSON.")] = False,
+) -> None:
+    """Design a Feature Distillation table and report what it does to the images."""
+    from edgeguard.guard.profile import GuardProfile
+
+    if by not in ("corner", "sigma"):
+        raise InputError(f"--by must be corner or sigma, got {by!r}")
+    if output.suffix != ".toml":
+        raise InputError(f"--output wants a .toml file, got {output}")
+    images = [_read(path) for path in _images(folder)]
+    profile = GuardProfile.design(images, as_bands, as_step, md_step, color, by)  # type: ignore[arg-type]  # checked there
+    psnr = _mean_psnr(images, profile)
+    from edgeguard.files import write_bytes
+
+    write_bytes(output, profile.to_toml().encode())
+    dc_step = profile.tables[0][0]
+    if as_json:
+        typer.echo(json.dumps({"profile": profile.to_dict(), "sha256": profile.sha256, "mean_psnr_db": psnr}))
+        return
+    typer.echo(f"wrote {output}  sha256 {profile.sha256}")
+    typer.echo(f"{len(images)} images, mean PSNR after one pass {psnr:.1f} dB")
+    if dc_step % 8:
+        typer.echo(
+            f"note: the DC step {dc_step} is no multiple of 8, so flat blocks lose half of their certified margin"
+        )
+
+
+@app.command(epilog="Example: edgeguard guard show fd-jpeg --output tables.png")
+def show(
+    profile: Annotated[str, typer.Argument(help=_PROFILE_HELP)],
+    output: Annotated[Path | None, typer.Option(help="Draw the tables to this .png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the profile and its hash as JSON.")] = False,
+) -> None:
+    """Print a profile's tables and hash; draw them with --output."""
+    loaded = _profile(profile)
+    if output is not None:
+        from edgeguard.guard.draw import draw_tables
+
+        _write_png(output, draw_tables(loaded))
+    if as_json:
+        typer.echo(json.dumps({**loaded.to_dict(), "sha256": loaded.sha256}))
+        return
+    typer.echo(f"{loaded.name}  color {loaded.color}  sha256 {loaded.sha256}")
+    for number, table in enumerate(loaded.tables, start=1):
+        typer.echo(f"table {number} of {len(loaded.tables)} (natural order, rows are vertical frequencies)")
+        for row in range(0, 64, 8):
+            typer.echo(" ".join(f"{step:4d}" for step in table[row : row + 8]))
+
+
+@app.command(epilog="Example: edgeguard guard apply photo.jpg --guard fd --output sanitised.png")
+def apply(
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    output: Annotated[Path, typer.Option(help="The sanitised picture, .png (ycbcr profiles: also .jpg).")],
+    guard: Annotated[str, typer.Option(help=_PROFILE_HELP)] = "fd",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Sanitise one image and report PSNR and changed samples."""
+    import numpy as np
+
+    from edgeguard.guard import encode_jpeg, sanitize_jpeg
+    from edgeguard.guard.jpeg import requantise_jpeg
+    from edgeguard.guard.sanitizer import Sanitizer
+
+    profile = _profile(guard)
+    data = _read_bytes(image)
+    before = _decode(image, data)
+    is_jpeg = data[:2] == b"\xff\xd8"
+    if output.suffix.lower() in (".jpg", ".jpeg"):
+        if profile.is_pixel_domain:
+            raise InputError(f"a JPEG cannot hold an {profile.color} profile's picture exactly: write a .png")
+        from edgeguard.files import write_bytes
+
+        write_bytes(output, requantise_jpeg(data, profile) if is_jpeg else encode_jpeg(before, profile))
+        after = _read(output)
+    else:
+        after = np.asarray(sanitize_jpeg(data, profile), np.uint8) if is_jpeg else Sanitizer(profile)(before)
+        _write_png(output, after)
+    changed = float((before != after).mean())
+    figures = {"psnr_db": _psnr(before, after), "changed_samples": changed, "largest_change": _largest(before, after)}
+    if as_json:
+        typer.echo(json.dumps({**figures, "output": str(output)}))
+        return
+    typer.echo(f"wrote {output}")
+    typer.echo(
+        f"PSNR {figures['psnr_db']:.2f} dB, {changed:.1%} of samples changed, by at most {_largest(before, after)}"
+    )
+
+
+@app.command(epilog="Example: edgeguard guard certify received.png --guard fd --output map.png")
+def certify(
+    image: Annotated[Path, typer.Argument(help="The frame that pass 2 receives (a lossless file).")],
+    guard: Annotated[str, typer.Option(help="fd, fd-paper, or an rgb or gray .toml profile.")] = "fd",
+    first_pass: Annotated[
+        bool, typer.Option("--first-pass", help="Do pass 1 on the image first (a raw frame).")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Draw the map of blocks to this .png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Say what share of blocks no change of +-1 or +-2 levels in transit can alter, and draw the map."""
+    from edgeguard.guard import certificate
+    from edgeguard.guard.sanitizer import Sanitizer
+
+    profile = _profile(guard)
+    frame = _read(image)
+    if first_pass:
+        frame = Sanitizer(profile)(frame)
+    proof = certificate(frame, profile)
+    if proof is None:
+        if as_json:
+            typer.echo("null")
+            return
+        raise InputError(f"a {profile.color} profile has no certificate: an attacker in transit owns its coefficients")
+    if output is not None:
+        from edgeguard.guard.draw import draw_certificate
+
+        _write_png(output, draw_certificate(frame, proof))
+    if as_json:
+        typer.echo(json.dumps({"share_1": proof.share_1, "share_2": proof.share_2, "frame_min": proof.frame_min}))
+        return
+    typer.echo(f"{proof.share_1:.1%} of blocks safe at +-1 level, {proof.share_2:.1%} at +-2")
+    typer.echo(f"smallest margin of the frame: {proof.frame_min:.2f} levels")
+    typer.echo("This holds in transit, for exactly this array, if pass 1 used the same table on the same grid.")
+
+
+def _profile(text: str) -> "GuardProfile":
+    from edgeguard.guard.profile import resolve_profile
+
+    profile = resolve_profile(text)
+    if profile is None:
+        raise InputError("none is the absence of a guard: name a profile")
+    return profile
+
+
+def _images(folder: Path) -> list[Path]:
+    from edgeguard.camera.files import IMAGE_SUFFIXES
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise InputError(f"{folder} holds no images")
+    return found
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _decode(path: Path, data: bytes) -> "NDArray[np.uint8]":
+    from edgeguard.guard.jpeg import decode_rgb
+    from edgeguard.guard.jpeg_header import JpegError
+
+    try:
+        return decode_rgb(data)
+    except JpegError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> "NDArray[np.uint8]":
+    return _decode(path, _read_bytes(path))
+
+
+def _write_png(path: Path, rgb: Any) -> None:
+    import cv2
+
+    from edgeguard.files import write_bytes
+
+    if path.suffix.lower() != ".png":
+        raise InputError(f"--output wants a .png file, got {path}")
+    good, data = cv2.imencode(".png", rgb[:, :, ::-1])
+    assert good
+    write_bytes(path, data.tobytes())
+
+
+def _mean_psnr(images: "list[NDArray[np.uint8]]", profile: "GuardProfile") -> float:
+    from edgeguard.guard.sanitizer import Sanitizer
+
+    sanitizer = Sanitizer(profile)
+    return sum(_psnr(image, sanitizer(image)) for image in images) / len(images)
+
+
+def _psnr(before: "NDArray[np.uint8]", after: "NDArray[np.uint8]") -> float:
+    import numpy as np
+
+    error = float(np.mean((before.astype(np.float64) - after) ** 2))
+    return 10 * float(np.log10(255**2 / error)) if error else float("inf")
+
+
+def _largest(before: "NDArray[np.uint8]", after: "NDArray[np.uint8]") -> int:
+    return int(abs(before.astype("int16") - after).max())

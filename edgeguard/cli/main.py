@@ -1,0 +1,87 @@
+"""The command line. Nothing heavy is imported here: each command imports what it needs when it runs."""
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+import edgeguard
+from edgeguard.cli import convert, demo, doctor, guard, run
+from edgeguard.errors import EdgeGuardError
+
+app = typer.Typer(
+    name="edgeguard",
+    help="Vision models on a Raspberry Pi or a Coral, defended in the sensor path.",
+    epilog="Example: edgeguard convert model.pt && edgeguard run model.tflite --camera 0",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
+app.command("run", epilog=run.EXAMPLE)(run.run_command)
+app.add_typer(guard.app, name="guard")
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo_command)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor_command)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"edgeguard {edgeguard.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show a traceback on errors (anywhere on the line)."),
+) -> None:
+    """Vision models on a Raspberry Pi or a Coral, defended in the sensor path."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 70 or 130."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) != len(sys.argv) - 1
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away: nobody is left to tell
+        _exit(0)
+    except (KeyboardInterrupt, typer.Abort):
+        _exit(130, "interrupted")
+    except Exception as error:
+        if debug:
+            raise
+        _exit(*_explain(error))
+    _exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """Exit code and one line for an error."""
+    from edgeguard.guard.jpeg_header import JpegError
+    from edgeguard.guard.profile import ProfileError
+
+    if isinstance(error, EdgeGuardError):
+        return error.exit_code, _one_line(error)
+    if isinstance(error, (ProfileError, JpegError)):
+        return 2, _one_line(error)
+    usage: Any = getattr(error, "format_message", None)  # click's usage errors, wherever typer keeps them
+    if usage is not None:
+        return 2, f"{usage()} (see --help)"
+    if isinstance(error, OSError):
+        return 3, f"{error.filename or 'a file'}: {error.strerror or error}"
+    return 70, f"a bug of ours: {type(error).__name__}: {_one_line(error)} (--debug shows where)"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _exit(code: int, message: str | None = None) -> NoReturn:
+    if message is not None:
+        print(f"edgeguard: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,43 @@
+"""Make the bundled files that follow from the trained program: the .tflite, the clip, the altered frames.
+
+python -m edgeguard.demo.make_assets          # after edgeguard.demo.train_cards wrote assets/cards.pt2
+"""
+
+import cv2
+import numpy as np
+
+from edgeguard.demo import story
+from edgeguard.demo.assets import ASSETS, bundled_clip, bundled_model, save_altered
+from edgeguard.demo.cards import LABELS
+from edgeguard.demo.scenes import clip_views, render
+from edgeguard.model import load_model
+
+
+def make_clip() -> None:
+    """Render the clip and store it losslessly (FFV1), then check that it is."""
+    frames = [render(view, 320, 240) for view in clip_views()]
+    writer = cv2.VideoWriter(str(bundled_clip()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 12, (320, 240))
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+    writer.release()
+    stored = story._clip_frames()
+    if len(stored) != len(frames) or any((a != b).any() for a, b in zip(stored, frames, strict=True)):
+        raise RuntimeError("the clip is not lossless with this OpenCV")
+
+
+def main() -> None:
+    """Make everything but the trained program itself."""
+    make_clip()
+    story._convert(ASSETS, print).replace(bundled_model())
+    model, clip = load_model(bundled_model()), story._clip_frames()
+    assert model.sanitizer is not None
+    truth = [LABELS.index(view.card or "background") for view in clip_views()]
+    altered = [story._alter(model, clip[i], i, truth[i]) for i in story.ATTACKED_FRAMES]
+    chosen = [clip[i] for i in story.ATTACKED_FRAMES]
+    save_altered(altered, chosen, [model.sanitizer(frame) for frame in chosen])
+    for path in sorted(ASSETS.iterdir()):
+        print(f"{path.stat().st_size:9d} {path.name}")
+
+
+if __name__ == "__main__":
+    main()

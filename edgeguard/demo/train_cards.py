@@ -1,0 +1,164 @@
+"""Train the bundled card model through the guard and write the bundled assets.
+
+    python -m edgeguard.demo.train_cards --output edgeguard/demo/assets
+
+Views are rendered at 640x480 and 320x240, sanitised on the whole frame with the `fd` profile (a quarter is left
+undefended, so that the undefended path is a fair comparison), cropped and resized as the contract says.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeguard.demo.cards import CARDS, LABELS
+from edgeguard.demo.net import SIDE, CardNet
+from edgeguard.demo.scenes import random_view, render
+from edgeguard.guard.geometry import crop_and_resize
+from edgeguard.guard.profile import GuardProfile
+from edgeguard.guard.sanitizer import Sanitizer
+from edgeguard.model.contract import InputSpec, Preprocess
+
+PREPROCESS = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)
+BIN_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
+ANGLE_EDGES_DEG = (0.0, 15.0, 30.0, 45.0)
+_TRAIN_SEED, _TEST_SEED = 1, 9
+
+
+def render_example(seed: int) -> tuple[NDArray[np.uint8], int]:
+    """One training example: the model's uint8 input and its output index."""
+    cv2_single_thread()
+    rng = np.random.default_rng([_TRAIN_SEED, seed])
+    index = seed % len(LABELS)
+    distance = float(np.sqrt(rng.uniform(1.4**2, 10.0**2)))  # more far views, which are the hard ones
+    view = random_view(rng, None if index == 0 else CARDS[index - 1], (distance, distance))
+    small = seed % 4 == 3 and distance < 6
+    frame = render(view, 320, 240) if small else render(view)
+    if (seed // len(LABELS)) % 4:
+        frame = Sanitizer(GuardProfile.preset("fd"))(frame)
+    return crop_and_resize(frame, InputSpec(SIDE, SIDE), PREPROCESS), index
+
+
+def render_test_view(cell: tuple[int, int], guarded: bool, number: int) -> tuple[NDArray[np.uint8], int]:
+    """One view of a (distance, angle) bin, through two passes when guarded."""
+    cv2_single_thread()
+    rng = np.random.default_rng([_TEST_SEED, *cell, number])
+    index = 1 + number % len(CARDS)
+    low, high = max(BIN_EDGES[cell[0]], 1.4), BIN_EDGES[cell[0] + 1]
+    view = random_view(rng, CARDS[index - 1], (low, high), (ANGLE_EDGES_DEG[cell[1]], ANGLE_EDGES_DEG[cell[1] + 1]))
+    frame = render(view)
+    if guarded:
+        sanitizer = Sanitizer(GuardProfile.preset("fd"))
+        frame = sanitizer(sanitizer(frame))
+    return crop_and_resize(frame, InputSpec(SIDE, SIDE), PREPROCESS), index
+
+
+def test_cells() -> Iterator[tuple[int, int]]:
+    """All (distance bin, angle bin) pairs."""
+    for distance in range(len(BIN_EDGES) - 1):
+        for angle in range(len(ANGLE_EDGES_DEG) - 1):
+            yield distance, angle
+
+
+def cv2_single_thread() -> None:
+    """Worker processes share the cores; OpenCV must not take them all in each."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def normalise(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 NHWC to float NCHW in [-1, 1]."""
+    return (pixels.permute(0, 3, 1, 2).float() - 127.5) / 127.5
+
+
+def augment(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Shift by up to 6 pixels, change contrast and brightness; float NCHW in, float NCHW out."""
+    dx, dy = (int(v) for v in torch.randint(-6, 7, (2,), generator=generator))
+    shifted = torch.roll(pixels, (dy, dx), (2, 3))
+    gain = 0.85 + 0.3 * torch.rand(len(pixels), 1, 1, 1, generator=generator)
+    offset = 0.2 * (torch.rand(len(pixels), 1, 1, 1, generator=generator) - 0.5)
+    return (shifted * gain + offset).clamp(-1, 1)
+
+
+def train(pixels: NDArray[np.uint8], targets: NDArray[np.int64], epochs: int) -> CardNet:
+    """Train from scratch; deterministic for given data and thread count."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    model = CardNet(len(LABELS)).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.02)
+    images, labels = torch.from_numpy(pixels), torch.from_numpy(targets)
+    batch = 64
+    steps = epochs * (len(images) // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.2)
+    for epoch in range(epochs):
+        model.train()
+        started, hits, seen = time.monotonic(), 0, 0
+        order = torch.randperm(len(images), generator=generator)
+        for start in range(0, len(order) - batch + 1, batch):
+            chosen = order[start : start + batch]
+            x = augment(normalise(images[chosen]), generator).contiguous(memory_format=torch.channels_last)
+            outputs = model(x)
+            loss = torch.nn.functional.cross_entropy(outputs, labels[chosen], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            hits += int((outputs.argmax(1) == labels[chosen]).sum())
+            seen += len(chosen)
+        print(
+            f"epoch {epoch + 1}/{epochs}: train accuracy {hits / seen:.4f}, {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
+    return model.eval()
+
+
+def export(model: CardNet, path: Path) -> None:
+    """Write the torch.export program with what `convert` needs to know inside."""
+    facts = {
+        "preprocess": {"mean": PREPROCESS.mean, "std": PREPROCESS.std, "crop": "center", "crop_fraction": 0.875},
+        "labels": LABELS,
+        "size": [SIDE, SIDE],
+        "trained_on_profile": GuardProfile.preset("fd").sha256,
+    }
+    program = torch.export.export(model.to(memory_format=torch.contiguous_format), (torch.zeros(1, 3, SIDE, SIDE),))
+    torch.export.save(program, path, extra_files={"edgeguard.json": json.dumps(facts)})
+
+
+def main() -> None:
+    """Render, train, export."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--views", type=int, default=26_000)
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--test-views", type=int, default=300, help="for each bin")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor() as pool:
+        examples = list(pool.map(render_example, range(options.views), chunksize=50))
+    print(f"{len(examples)} views rendered", flush=True)
+    model = train(np.stack([e[0] for e in examples]), np.array([e[1] for e in examples]), options.epochs)
+    export(model, options.output / "cards.pt2")
+    report_bins(model, options.test_views)
+
+
+def report_bins(model: CardNet, count: int) -> None:
+    """Print the clean accuracy of the float model in every bin of distance and angle, two passes."""
+    with ProcessPoolExecutor() as pool:
+        for cell in test_cells():
+            views = list(pool.map(partial(render_test_view, cell, True), range(count), chunksize=25))
+            with torch.inference_mode():
+                outputs = model(normalise(torch.from_numpy(np.stack([v[0] for v in views]))))
+            accuracy = float((outputs.argmax(1).numpy() == np.array([v[1] for v in views])).mean())
+            print(f"distance bin {cell[0]}, angle bin {cell[1]}: {accuracy:.4f} (n = {count})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""What this machine has and lacks for EdgeGuard, each finding with what to do about it."""
+
+import ctypes.util
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeguard.errors import DeviceError
+
+Status = Literal["ok", "note", "problem"]
+
+#: USB ids of the Coral USB accelerator: before and after its firmware is loaded by the first inference.
+CORAL_USB_IDS = {("1a6e", "089a"): "before its first inference", ("18d1", "9302"): "ready"}
+#: Bits of `vcgencmd get_throttled` (Raspberry Pi documentation, "vcgencmd").
+THROTTLE_BITS = {
+    0: "under-voltage now", 1: "frequency capped now", 2: "throttled now", 3: "soft temperature limit now",
+    16: "under-voltage since boot", 17: "frequency capped since boot", 18: "throttled since boot",
+    19: "soft temperature limit since boot",
+}  # fmt: skip
+_OPENCV_WHEELS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `advice` says what to do, empty when nothing is to be done."""
+
+    what: str
+    status: Status
+    text: str
+    advice: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, one after another."""
+    yield _python()
+    yield _runtime()
+    yield _opencv()
+    yield _sanitizer()
+    yield _coefficients()
+    yield _converter()
+    yield from _cameras()
+    yield from _edgetpu()
+    yield _throttling()
+
+
+def decode_throttled(value: int) -> list[str]:
+    """The set bits of `vcgencmd get_throttled` in words.
+
+    Example:
+        >>> decode_throttled(0x50005)
+        ['under-voltage now', 'throttled now', 'under-voltage since boot', 'throttled since boot']
+    """
+    return [words for bit, words in THROTTLE_BITS.items() if value >> bit & 1]
+
+
+def coral_devices(usb: Path = Path("/sys/bus/usb/devices")) -> list[str]:
+    """The state of each Coral USB accelerator that the kernel lists."""
+    found = []
+    for device in sorted(usb.glob("*")):
+        try:
+            key = tuple((device / name).read_text().strip().lower() for name in ("idVendor", "idProduct"))
+        except OSError:
+            continue
+        if key in CORAL_USB_IDS:
+            found.append(CORAL_USB_IDS[key])
+    return found
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"Python {platform.python_version()} on {platform.machine()}")
+
+
+def _runtime() -> Finding:
+    from edgeguard.model.interpreter import runtime
+
+    try:
+        name, version, _, _ = runtime()
+    except DeviceError as error:
+        return Finding("runtime", "problem", "no TensorFlow Lite runtime", str(error).split(": ")[-1])
+    return Finding("runtime", "ok", f"{name} {version}, XNNPACK on the CPU")
+
+
+def _opencv() -> Finding:
+    wheels = [name for name in _OPENCV_WHEELS if _version(name)]
+    if len(wheels) > 1:
+        advice = f"pip uninstall {' '.join(wheels)}, then pip install opencv-python-headless"
+        return Finding("opencv", "problem", f"clashing wheels: {', '.join(wheels)}", advice)
+    try:
+        import cv2
+    except ImportError as error:
+        return Finding("opencv", "problem", f"OpenCV does not import: {error}", "pip install opencv-python-headless")
+    return Finding("opencv", "ok", f"OpenCV {cv2.__version__} ({wheels[0] if wheels else 'system package'})")
+
+
+def _sanitizer() -> Finding:
+    return Finding("sanitiser", "note", "the numpy integer kernel serves", "nothing: a faster native kernel is planned")
+
+
+def _coefficients() -> Finding:
+    version = _version("jpeglib")
+    if version:
+        return Finding("jpeg coefficients", "ok", f"jpeglib {version}")
+    return Finding(
+        "jpeg coefficients", "note", "no coefficient codec: ycbcr profiles only on JPEGs that pass 1 coded with them",
+        "use an rgb profile such as fd, or pip install jpeglib where it builds",
+    )  # fmt: skip
+
+
+def _converter() -> Finding:
+    missing = [name for name in ("torch", "litert-torch", "ai-edge-quantizer") if not _version(name)]
+    if not missing:
+        return Finding("converter", "ok", f"litert-torch {_version('litert-torch')}, torch {_version('torch')}")
+    return Finding(
+        "converter", "note", f"not installed ({', '.join(missing)}): this machine runs models, it does not convert",
+        "on a workstation: pip install 'edgeguard[convert]'",
+    )  # fmt: skip
+
+
+def _cameras() -> Iterator[Finding]:
+    nodes = sorted(Path("/dev").glob("video*"), key=lambda p: (len(p.name), p.name))
+    if not nodes:
+        yield Finding(
+            "camera", "note", "no /dev/video*", "connect a USB camera; Pi cameras need picamera2 (system package)"
+        )
+        return
+    import cv2
+
+    from edgeguard.quiet import muted
+
+    for node in nodes:
+        number = node.name.removeprefix("video")
+        if not number.isdigit():
+            continue
+        with muted():
+            capture = cv2.VideoCapture(int(number), cv2.CAP_V4L2)
+            opened, good = capture.isOpened(), False
+            if opened:
+                good, _ = capture.read()
+            capture.release()
+        if good:
+            yield Finding("camera", "ok", f"{node} gives frames")
+        else:
+            text = f"{node} opens but gives no frame" if opened else f"{node} does not open"
+            yield Finding("camera", "note", text, "is it a metadata node, in use, or are you not in the group video?")
+
+
+def _edgetpu() -> Iterator[Finding]:
+    devices = coral_devices()
+    pcie = sorted(Path("/dev").glob("apex_*"))
+    library = ctypes.util.find_library("edgetpu")
+    if not devices and not pcie:
+        yield Finding(
+            "edge tpu", "note", "no Coral on USB or PCIe", "nothing, unless you have one: check cable and power"
+        )
+        return
+    for state in devices:
+        yield Finding("edge tpu", "ok", f"Coral USB accelerator, {state}")
+    for node in pcie:
+        yield Finding("edge tpu", "ok", f"Coral on PCIe: {node}")
+    if library is None:
+        yield Finding("edge tpu", "problem", "libedgetpu is not installed", "install libedgetpu1-std for your runtime")
+    else:
+        yield Finding("edge tpu", "ok", f"{library}")
+
+
+def _throttling() -> Finding:
+    try:
+        done = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
+        value = int(done.stdout.strip().partition("=")[2], 16)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return Finding("power", "note", "no vcgencmd: not a Raspberry Pi, or not its system image")
+    words = decode_throttled(value)
+    if not words:
+        return Finding("power", "ok", "no under-voltage, no throttling since boot")
+    return Finding("power", "problem", ", ".join(words), "use the official power supply and a heat sink or fan")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

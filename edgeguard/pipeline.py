@@ -1,0 +1,224 @@
+"""The flow of `run`: capture, pass 1, one slot, pass 2, crop and resize, model, results."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from edgeguard.camera.frame import Captured, Lost, Source
+from edgeguard.camera.latest import LatestFrame
+from edgeguard.guard.certificate import certificate
+from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.guard.passes import (
+    Received,
+    model_tensor,
+    pass_two_coefficients,
+    pass_two_pixels,
+    passes_of,
+    receive_jpeg,
+    receive_raw,
+)
+from edgeguard.model.contract import ContractGuard
+from edgeguard.model.interpreter import Model
+from edgeguard.model.prediction import Score
+from edgeguard.result import FrameResult
+
+_WHY = {
+    "run": "pass 1 was done by this process on the raw frames",
+    "camera": "the camera codes its JPEGs with the profile's tables",
+    "sensor": "the sensor says so in its JPEGs",
+    "none": "nobody did pass 1 with this profile",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    captured: Captured
+    received: Received
+
+
+@dataclass
+class Statistics:
+    """Counters and stage times of a run; times in milliseconds, bounded in memory."""
+
+    frames: int = 0
+    captured: int = 0
+    dropped: int = 0
+    lost: int = 0
+    disagreements: int = 0
+    compared: int = 0
+    started_at: float = field(default_factory=time.monotonic)
+    ended_at: float | None = None
+    pass1: dict[str, int] = field(default_factory=dict)
+    passes: dict[int, int] = field(default_factory=dict)
+    certified_sum: float = 0.0
+    certified_frames: int = 0
+    stages: dict[str, list[float]] = field(default_factory=lambda: {"decode": [], "sanitize": [], "infer": []})
+
+    _KEPT = 10_000  # stage times kept for the percentiles
+
+    def add(self, result: FrameResult) -> None:
+        """Count one result."""
+        self.frames += 1
+        self.pass1[result.pass1] = self.pass1.get(result.pass1, 0) + 1
+        self.passes[result.passes] = self.passes.get(result.passes, 0) + 1
+        if result.certified_share is not None:
+            self.certified_sum += result.certified_share
+            self.certified_frames += 1
+        if result.undefended is not None:
+            self.compared += 1
+            self.disagreements += result.undefended.index != result.prediction.index
+        times = (result.decode_ms, result.sanitize_ms, result.infer_ms)
+        for values, value in zip(self.stages.values(), times, strict=True):
+            values.append(value)
+            if len(values) > 2 * self._KEPT:
+                del values[: self._KEPT]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain data."""
+        elapsed = (self.ended_at or time.monotonic()) - self.started_at
+        main_pass1 = max(self.pass1, key=lambda key: self.pass1[key]) if self.pass1 else "none"
+        passes = max(self.passes, key=lambda key: self.passes[key]) if self.passes else 0
+        return {
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "lost": self.lost,
+            "fps": round(self.frames / elapsed, 2) if elapsed > 0 else 0.0,
+            "ms": {stage: _percentiles(values) for stage, values in self.stages.items()},
+            "pass1": main_pass1,
+            "passes": passes,
+            "why": "no guard" if passes == 0 else _WHY[main_pass1],
+            "certified_share": round(self.certified_sum / self.certified_frames, 4) if self.certified_frames else None,
+            "compared": self.compared,
+            "disagreements": self.disagreements,
+        }
+
+
+class Pipeline:
+    """Run a model over a source. Use as a context manager; iterate for results.
+
+    Args:
+        source: where frames come from. Live sources keep only the latest frame, files are read in full.
+        model: with its contract.
+        compare: run the undefended path beside it on each frame.
+
+    Example:
+        >>> with Pipeline(open_source("folder/"), load_model("model.tflite")) as pipeline:  # doctest: +SKIP
+        ...     for result in pipeline:
+        ...         print(result.to_json())
+    """
+
+    def __init__(self, source: Source, model: Model, *, compare: bool = False) -> None:
+        self.source, self.model, self.compare = source, model, compare
+        self.statistics = Statistics()
+        self.losses: list[Lost] = []
+        self._profile = model.contract.guard.profile
+        self._undefended = replace(model.contract, guard=ContractGuard())
+
+    def __enter__(self) -> "Pipeline":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.source.close()
+        self.statistics.ended_at = time.monotonic()
+
+    def __iter__(self) -> Iterator[FrameResult]:
+        """Results in order.
+
+        Raises:
+            DeviceError: a live source was lost; results before that have been given.
+        """
+        for prepared in self._live() if self.source.live else self._in_full():
+            try:
+                result = self._process(prepared)
+            except JpegError as error:
+                self._lose(Lost(prepared.captured.index, prepared.captured.source, str(error)))
+                continue
+            self.statistics.add(result)
+            yield result
+
+    def _live(self) -> Iterator[_Prepared]:
+        with LatestFrame(self.source, self._pass_one) as reader:
+            try:
+                yield from reader
+            finally:
+                self.statistics.captured, self.statistics.dropped = reader.captured, reader.dropped
+                self.statistics.lost += reader.lost
+
+    def _in_full(self) -> Iterator[_Prepared]:
+        for item in self.source.frames():
+            prepared = item if isinstance(item, Lost) else self._pass_one(item)
+            if isinstance(prepared, Lost):
+                self._lose(prepared)
+                continue
+            self.statistics.captured += 1
+            yield prepared
+
+    def _lose(self, lost: Lost) -> None:
+        self.statistics.lost += 1
+        if len(self.losses) < 100:
+            self.losses.append(lost)
+
+    def _pass_one(self, captured: Captured) -> _Prepared | Lost:
+        """In the capture thread of a live source."""
+        profile = self._profile if self.model.contract.guard.place == "frame" else None
+        try:
+            if captured.jpeg is not None:
+                return _Prepared(captured, receive_jpeg(captured.jpeg, profile))
+            assert captured.rgb is not None
+            return _Prepared(captured, receive_raw(captured.rgb, profile))
+        except JpegError as error:
+            return Lost(captured.index, captured.source, str(error))
+
+    def _process(self, prepared: _Prepared) -> FrameResult:
+        model, captured = self.model, prepared.captured
+        contract, sanitizer = model.contract, model.sanitizer
+        on_frame = sanitizer is not None and contract.guard.place == "frame"
+        start = time.perf_counter()
+        coded = (
+            pass_two_coefficients(prepared.received, sanitizer.profile) if on_frame and sanitizer else prepared.received
+        )
+        requantised = time.perf_counter()
+        received = coded.decode()
+        decoded = time.perf_counter()
+        frame = pass_two_pixels(received, coded, sanitizer) if on_frame and sanitizer else received
+        sanitized = time.perf_counter()
+        prediction = model.rank(model.infer(model_tensor(frame, contract, sanitizer)))
+        inferred = time.perf_counter()
+        passes = passes_of(prepared.received, contract)
+        share = certificate(received, sanitizer.profile) if passes == 2 and sanitizer else None
+        return FrameResult(
+            frame=captured.index,
+            source=captured.source,
+            captured_at=captured.captured_at,
+            time_source=captured.time_source,
+            age_ms=(time.time() - captured.captured_at) * 1e3 if self.source.live else None,
+            prediction=prediction,
+            decode_ms=(decoded - requantised) * 1e3,
+            sanitize_ms=(requantised - start + sanitized - decoded) * 1e3,
+            infer_ms=(inferred - sanitized) * 1e3,
+            pass1=prepared.received.pass1,
+            passes=passes,
+            certified_share=None if share is None else share.share_1,
+            profile=None if sanitizer is None else sanitizer.profile.sha256,
+            model=model.sha256,
+            undefended=self._run_undefended(captured) if self.compare else None,
+            rgb=frame,
+        )
+
+    def _run_undefended(self, captured: Captured) -> Score:
+        """What the model would say without the guard, of the frame as the camera gave it."""
+        frame = captured.rgb if captured.rgb is not None else Received(captured.jpeg, None, "none").decode()
+        return self.model.rank(self.model.infer(model_tensor(frame, self._undefended, None)), 1).top[0]
+
+
+def _percentiles(values: list[float]) -> dict[str, float | None]:
+    if not values:
+        return {"p50": None, "p95": None}
+    p50, p95 = np.percentile(values, [50, 95])
+    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3)}

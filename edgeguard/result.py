@@ -1,0 +1,70 @@
+"""One frame's result: what `run` writes, shows and counts."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.guard.passes import Pass1
+from edgeguard.model.prediction import Prediction, Score
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """The result of one frame; `rgb` is the frame that the model's crop was taken from."""
+
+    frame: int
+    source: str
+    captured_at: float
+    time_source: str
+    age_ms: float | None
+    prediction: Prediction
+    decode_ms: float
+    sanitize_ms: float
+    infer_ms: float
+    pass1: Pass1
+    passes: int
+    certified_share: float | None
+    profile: str | None
+    model: str
+    undefended: Score | None
+    rgb: NDArray[np.uint8]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The frozen JSON schema of a result line."""
+        best = self.prediction.top[0]
+        return {
+            "schema": SCHEMA,
+            "frame": self.frame,
+            "source": self.source,
+            "captured_at": round(self.captured_at, 6),
+            "time_source": self.time_source,
+            "age_ms": None if self.age_ms is None else round(self.age_ms, 2),
+            "label": best.label,
+            "index": best.index,
+            "score": best.score,
+            "top": [_score(score) for score in self.prediction.top],
+            "ms": {
+                "decode": round(self.decode_ms, 3),
+                "sanitize": round(self.sanitize_ms, 3),
+                "infer": round(self.infer_ms, 3),
+            },
+            "pass1": self.pass1,
+            "passes": self.passes,
+            "certified_share": None if self.certified_share is None else round(self.certified_share, 4),
+            "profile": self.profile,
+            "model": self.model,
+            "undefended": None if self.undefended is None else _score(self.undefended),
+        }
+
+    def to_json(self) -> str:
+        """One line of JSON, without the newline."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {"label": score.label, "index": score.index, "score": score.score}

@@ -1,0 +1,40 @@
+"""Drawing a result over its frame."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.result import FrameResult
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_INK, _PAPER, _ALARM = (255, 255, 255), (24, 28, 34), (230, 60, 50)
+MIN_WIDTH = 480
+
+
+def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
+    """The frame (enlarged to at least 480 pixels) above two lines of text; a red frame when the undefended path
+    disagrees. RGB, even sides."""
+    scale = -(-MIN_WIDTH // result.rgb.shape[1]) if result.rgb.shape[1] < MIN_WIDTH else 1
+    picture = result.rgb.repeat(scale, axis=0).repeat(scale, axis=1)
+    height, width = (side - side % 2 for side in picture.shape[:2])
+    canvas = np.full((height + 56, width, 3), _PAPER, np.uint8)
+    canvas[:height] = picture[:height, :width]
+    guarded = f"{result.passes} pass{'es' if result.passes != 1 else ''}, pass 1: {result.pass1}"
+    if result.certified_share is not None:
+        guarded += f", {result.certified_share:.0%} of blocks certified at +-1"
+    _text(canvas, f"{result.prediction.label}  {result.prediction.score:.2f}", (10, height + 24), 0.65)
+    _text(canvas, guarded, (10, height + 46), 0.42)
+    if result.undefended is not None:
+        agrees = result.undefended.index == result.prediction.index
+        note = f"undefended: {result.undefended.label}  {result.undefended.score:.2f}"
+        _text(canvas, note, (width // 2, height + 24), 0.5, _INK if agrees else _ALARM)
+        if not agrees:
+            cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), _ALARM, 4)
+    return canvas
+
+
+def _text(
+    canvas: NDArray[np.uint8], text: str, at: tuple[int, int], size: float, color: tuple[int, int, int] = _INK
+) -> None:
+    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts hold ASCII only
+    cv2.putText(canvas, plain, at, _FONT, size, color, 1, cv2.LINE_AA)

@@ -1,0 +1,77 @@
+"""An annotated video of a run."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edgeguard.errors import DeviceError
+from edgeguard.result import FrameResult
+from edgeguard.sinks.overlay import draw_overlay
+
+
+class AnnotatedVideo:
+    """Write each result's frame with its overlay to an .mp4; the file appears when the run ends, also after a loss.
+
+    Raises:
+        DeviceError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, fps: float = 15.0) -> None:
+        self._path, self._fps = path, fps
+        self._writer: Any = None
+        self._size = (0, 0)
+        self._frames = 0
+        self._partial: Path | None = None
+
+    def __enter__(self) -> "AnnotatedVideo":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._writer is None or self._partial is None:
+            return
+        self._writer.release()
+        try:
+            if self._readable():
+                self._partial.replace(self._path)
+            elif kind is None:
+                raise DeviceError(f"cannot write {self._path}: is the disk full?")
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def write(self, result: FrameResult) -> None:
+        """Add one frame; all frames take the size of the first."""
+        import cv2
+
+        picture = draw_overlay(result)
+        if self._writer is None:
+            self._open(picture.shape[1], picture.shape[0])
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA).astype(picture.dtype)
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._frames += 1
+
+    def _open(self, width: int, height: int) -> None:
+        import cv2
+
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".edgeguard-", suffix=".mp4")
+        except OSError as error:
+            raise DeviceError(f"cannot write {self._path}: {error.strerror}") from error
+        os.close(descriptor)
+        self._partial, self._size = Path(name), (width, height)
+        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
+        if not self._writer.isOpened():
+            with contextlib.suppress(OSError):
+                self._partial.unlink()
+            raise DeviceError(f"cannot write {self._path}: no MPEG-4 encoder in this OpenCV")
+
+    def _readable(self) -> bool:
+        import cv2
+
+        reader = cv2.VideoCapture(str(self._partial), cv2.CAP_FFMPEG)
+        count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+        reader.release()
+        return count == self._frames
