@@ -10,7 +10,7 @@ import numpy as np
 from edgeguard.camera.frame import Captured, Lost
 from edgeguard.errors import InputError
 from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.guard.jpeg_header import JpegError, read_jpeg_info
+from edgeguard.guard.jpeg_header import JpegError, read_whole_jpeg
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
@@ -41,8 +41,7 @@ class ImageFiles:
                 data = path.read_bytes()
                 taken_at = path.stat().st_mtime
                 if data[:2] == b"\xff\xd8":
-                    if not read_jpeg_info(data).complete:
-                        raise JpegError("broken JPEG: it ends early")
+                    read_whole_jpeg(data)
                     yield Captured(index, path.name, data, None, taken_at, "source")
                 else:
                     yield Captured(index, path.name, None, decode_rgb(data), taken_at, "source")
@@ -102,8 +101,7 @@ def from_jpeg(
 ) -> Captured | Lost:
     """A camera's JPEG as a frame, or `Lost` when its headers are damaged or it ends early."""
     try:
-        if not read_jpeg_info(data).complete:
-            raise JpegError("broken JPEG: it ends early")
+        read_whole_jpeg(data)
     except JpegError as error:
         return Lost(index, source, str(error))
     taken_at = time.time() if at is None else at

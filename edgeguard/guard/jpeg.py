@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.jpeg_header import JpegError, JpegInfo, read_jpeg_info
+from edgeguard.guard.jpeg_header import JpegError, JpegInfo, read_whole_jpeg
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.tables import Table, as_array
 
@@ -28,8 +28,8 @@ def decode_rgb(data: bytes) -> NDArray[np.uint8]:
     """
     import cv2
 
-    if data[:2] == b"\xff\xd8" and not read_jpeg_info(data).complete:
-        raise JpegError("broken JPEG: it ends early")
+    if data[:2] == b"\xff\xd8":
+        read_whole_jpeg(data)
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:  # OpenCV raises on sizes beyond its own limits
@@ -97,7 +97,7 @@ def requantise_jpeg(data: bytes, profile: GuardProfile) -> bytes:
         JpegError: the colours are not gray or YCbCr, or no coefficient codec is installed.
     """
     jpeglib = _coefficient_codec()
-    info = read_jpeg_info(data)
+    info = read_whole_jpeg(data)
     with tempfile.TemporaryDirectory(prefix="edgeguard-") as folder:
         source, target = Path(folder) / "received.jpg", Path(folder) / "requantised.jpg"
         source.write_bytes(data)

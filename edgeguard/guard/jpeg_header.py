@@ -102,6 +102,14 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
     )
 
 
+def read_whole_jpeg(data: bytes) -> JpegInfo:
+    """`read_jpeg_info`, refusing a file that ends early as well."""
+    info = read_jpeg_info(data)
+    if not info.complete:
+        raise JpegError("broken JPEG: it ends early")
+    return info
+
+
 @dataclass(frozen=True)
 class _Frame:
     width: int

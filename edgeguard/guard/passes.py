@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeguard.guard.geometry import ContractSpec, crop_and_resize, quantise_input
 from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg, requantise_jpeg, sensor_profile
-from edgeguard.guard.jpeg_header import read_jpeg_info
+from edgeguard.guard.jpeg_header import read_whole_jpeg
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.sanitizer import Sanitizer
 
@@ -50,9 +50,9 @@ def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
     It is `sensor` when an APP segment carries the profile's hash as well, else `camera`.
 
     Raises:
-        JpegError: the bytes are not a JPEG that we read.
+        JpegError: the bytes are not a JPEG that we read, or they end early.
     """
-    info = read_jpeg_info(data)
+    info = read_whole_jpeg(data)
     if profile is None or not coded_with(info, profile):
         return Received(data, None, "none")
     return Received(data, None, "sensor" if sensor_profile(info) == profile.sha256 else "camera")

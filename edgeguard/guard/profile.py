@@ -162,7 +162,8 @@ class GuardProfile:
 
     def to_toml(self) -> str:
         """The profile as TOML text: the tables as 8x8 grids."""
-        lines = [f"schema = {SCHEMA}", f"name = {json.dumps(self.name)}", f'color = "{self.color}"', "tables = ["]
+        name = json.dumps(self.name, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's basic string
+        lines = [f"schema = {SCHEMA}", f"name = {name}", f'color = "{self.color}"', "tables = ["]
         for table in self.tables:
             rows = (", ".join(f"{step:3d}" for step in table[row : row + 8]) for row in range(0, 64, 8))
             lines += ["  [", *(f"    {row}," for row in rows), "  ],"]

@@ -1,0 +1,47 @@
+"""Shared fixtures. Tests that need the workstation's extra are marked `convert`; with CI=true nothing may skip for
+a missing program or extra."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    has_converter = (
+        importlib.util.find_spec("litert_torch") is not None and importlib.util.find_spec("torch") is not None
+    )
+    for item in items:
+        if "convert" in item.keywords and not has_converter and not os.environ.get("CI"):
+            item.add_marker(pytest.mark.skip(reason="the convert extra is not installed"))
+        if "full" in item.keywords and "full" not in (config.getoption("-m") or ""):
+            item.add_marker(pytest.mark.skip(reason="slow: runs in make test-full"))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The developers' photographs and models; absent for users."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the developers' shared photographs and models, which are not part of the project")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def scene() -> NDArray[np.uint8]:
+    """A rendered frame with texture, edges and noise: 320x240."""
+    from edgeguard.demo.scenes import View, render
+
+    return render(View("danger", 3.0, 20, 40, 5, 0.2, -0.3, 5), 320, 240)
+
+
+@pytest.fixture(scope="session")
+def scenes() -> list[NDArray[np.uint8]]:
+    """Eight rendered frames."""
+    from edgeguard.demo.scenes import render, stand_in_views
+
+    return [render(view, 320, 240) for view in stand_in_views(8)]
