@@ -81,13 +81,10 @@ def clip_views() -> list[View]:
     """The bundled clip: three cards come nearer while they turn, one after another."""
     views = []
     for number, card in enumerate(("stop", "left", "yield")):
-        for step in range(12):
-            t = step / 11
-            views.append(
-                View(
-                    card, 5.0 - 2.6 * t, 32 * (1 - t), 20 + 40 * number, 5 - 8 * t, 0.4 - 0.8 * t, 0.2, 7 + number, 0.45
-                )
-            )
+        for step in range(8):
+            t = step / 7
+            distance, angle, roll, x = 5.9 - 2.6 * t, 32 * (1 - t), 5 - 8 * t, 0.4 - 0.8 * t
+            views.append(View(card, distance, angle, 20 + 40 * number, roll, x, 0.2, 7 + number, noise=0.3))
     return views
 
 

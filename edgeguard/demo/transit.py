@@ -77,8 +77,8 @@ def pgd(
         logits = path(x)
         loss = torch.logsumexp(torch.cat([logits[:label], logits[label + 1 :]]), 0) - logits[label]
         (gradient,) = torch.autograd.grad(loss, x)
-        if float(loss) > best_loss:
-            best, best_loss = whole, float(loss)
+        if (value := float(loss.detach())) > best_loss:
+            best, best_loss = whole, value
         current = np.clip(current + step_size * direction(gradient.numpy().astype(np.float64)), low, high)
     return best
 

@@ -1,0 +1,80 @@
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeguard.camera import Captured, Lost, open_source
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.guard import GuardProfile, encode_jpeg
+
+
+def test_folders_in_byte_order_with_the_files_own_bytes(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    jpeg = encode_jpeg(scene, GuardProfile.preset("jpeg:80"))
+    for name in ("b.JPG", "a.jpeg", "Z.jpg", "é.jpg"):
+        (tmp_path / name).write_bytes(jpeg)
+    cv2.imwrite(str(tmp_path / "c.png"), scene[:, :, ::-1])
+    (tmp_path / "notes.txt").write_text("ignored")
+    (tmp_path / "broken.jpg").write_bytes(jpeg[:900])
+    (tmp_path / "empty.png").write_bytes(b"")
+    os.utime(tmp_path / "a.jpeg", (1000, 1000))
+    source = open_source(tmp_path)
+    items = list(source.frames())
+    assert [i.source for i in items] == ["Z.jpg", "a.jpeg", "b.JPG", "broken.jpg", "c.png", "empty.png", "é.jpg"]
+    assert [isinstance(i, Lost) for i in items] == [False, False, False, True, False, True, False]
+    first, png = items[1], items[4]
+    assert isinstance(first, Captured) and first.jpeg == jpeg and first.captured_at == 1000
+    assert isinstance(png, Captured) and png.jpeg is None and (png.rgb == scene).all() and not source.live
+
+
+@pytest.mark.parametrize("name", ["x.txt", "nothing.mp4", "empty.jpg"])
+def test_paths_that_are_no_source(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.txt").write_text("x")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(InputError):
+        open_source(tmp_path / name)
+
+
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no images"):
+        open_source(tmp_path)
+
+
+def test_lossless_video(tmp_path: Path, scenes: list[NDArray[np.uint8]]) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 10, (320, 240))
+    for scene in scenes:
+        writer.write(np.ascontiguousarray(scene[:, :, ::-1]))
+    writer.release()
+    source = open_source(path)
+    items = list(source.frames())
+    source.close()
+    assert len(items) == len(scenes)
+    for item, scene in zip(items, scenes, strict=True):
+        assert isinstance(item, Captured) and (item.rgb == scene).all()
+    assert items[1].captured_at - items[0].captured_at == pytest.approx(0.1, abs=1e-6)  # type: ignore[union-attr]
+
+
+def test_motion_jpeg_keeps_the_cameras_bytes(tmp_path: Path, scenes: list[NDArray[np.uint8]]) -> None:
+    path = tmp_path / "cam.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for scene in scenes:
+        writer.write(np.ascontiguousarray(scene[:, :, ::-1]))
+    writer.release()
+    items = list(open_source(path).frames())
+    stored = path.read_bytes()
+    assert len(items) == len(scenes)
+    assert all(isinstance(i, Captured) and i.jpeg is not None and i.jpeg in stored for i in items)
+
+
+def test_a_video_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_bytes(b"not a video at all" * 50)
+    with pytest.raises(InputError, match="not a video"):
+        open_source(tmp_path / "x.mp4")
+
+
+def test_a_camera_that_is_not_there() -> None:
+    with pytest.raises(DeviceError, match="camera 97 is not there"):
+        open_source(97)

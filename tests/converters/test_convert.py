@@ -1,0 +1,234 @@
+"""The conversion end to end on small trained models: it works, it refuses, it leaves nothing half-done."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch", reason="the convert extra is not installed") if not os.environ.get("CI") else __import__("torch")
+
+from ai_edge_litert.interpreter import Interpreter  # noqa: E402
+
+from converters.models import SIDE, NotInt8, tinted_squares, train_residual  # noqa: E402
+from edgeguard.errors import CheckFailed, InputError  # noqa: E402
+from edgeguard.guard import GuardProfile, Sanitizer  # noqa: E402
+from edgeguard.model import load_model  # noqa: E402
+from edgeguard_converters import Options, convert, flatbuffer_edit  # noqa: E402
+from edgeguard_converters.gates import Thresholds  # noqa: E402
+from edgeguard_converters.images import LabelledImage, prepare  # noqa: E402
+from edgeguard_converters.preprocessing import PRESETS  # noqa: E402
+
+pytestmark = pytest.mark.convert
+FD = GuardProfile.preset("fd")
+
+
+def _save(model: torch.nn.Module, path: Path) -> Path:
+    torch.export.save(torch.export.export(model, (torch.zeros(1, 3, SIDE, SIDE),)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def images() -> list[LabelledImage]:
+    pictures, labels = tinted_squares(120, 7)
+    return [LabelledImage(f"{i}.png", p, int(k)) for i, (p, k) in enumerate(zip(pictures, labels, strict=True))]
+
+
+@pytest.fixture(scope="session")
+def residual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _save(train_residual(), tmp_path_factory.mktemp("residual") / "residual.pt2")
+
+
+@pytest.fixture(scope="session")
+def options() -> Options:
+    return Options(guard=FD, preprocess="tf", crop="none")
+
+
+@pytest.fixture(scope="session")
+def converted(residual: Path, images: list[LabelledImage], options: Options) -> Path:
+    path = residual.with_suffix(".tflite")
+    convert(residual, path, images[:60], images[60:], options)
+    return path
+
+
+def test_a_residual_net_converts_and_keeps_its_accuracy(converted: Path, images: list[LabelledImage]) -> None:
+    model = load_model(converted)
+    gates = model.contract.gates
+    assert model.integer_only and model.contract.guard.profile == FD and model.contract.guard.place == "frame"
+    assert gates["n"] == 60 and gates["float_top1"] >= 0.95 and gates["int8_top1"] >= gates["float_top1"] - 0.04
+    right = sum(model(image.data).index == image.label for image in images[60:])  # type: ignore[arg-type]
+    # the gates saw raw frames through two passes; model(frame) is pass 2 alone, which differs by next to nothing
+    assert abs(right / 60 - gates["int8_top1"]) <= 0.034
+
+
+def test_the_file_is_what_was_promised(converted: Path) -> None:
+    data = converted.read_bytes()
+    assert flatbuffer_edit.float_tensors(data) == [] and not flatbuffer_edit.has_offset_buffers(data)
+    interpreter = Interpreter(model_content=data)
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    assert source["dtype"] == target["dtype"] == np.uint8
+    scale, zero = source["quantization"]
+    assert scale == pytest.approx(1 / 127.5) and zero in (127, 128)  # the pixel domain, not the samples' range
+    versions = {c.builtinCode: c.version for c in flatbuffer_edit.read(data).operatorCodes}
+    assert versions[3] >= 3  # CONV_2D on int8
+    assert "TRANSPOSE" not in flatbuffer_edit.operators(data)
+
+
+def test_same_inputs_same_bytes(residual: Path, converted: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    again = tmp_path / "again.tflite"
+    convert(residual, again, images[:60], images[60:], options)
+    assert again.read_bytes() == converted.read_bytes()
+
+
+def test_the_order_of_calibration_images_does_not_matter(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    """min/max, not the quantiser's moving average: only the contract's digest may differ."""
+    paths = []
+    for name, order in (("a", images[:60]), ("b", images[59::-1])):
+        convert(residual, tmp_path / f"{name}.tflite", order, images[60:], options)
+        paths.append(tmp_path / f"{name}.tflite")
+    first, second = (flatbuffer_edit.read(p.read_bytes()) for p in paths)
+    scales = [[list(t.quantization.scale) for t in m.subgraphs[0].tensors if t.quantization is not None and t.quantization.scale is not None] for m in (first, second)]
+    assert scales[0] == scales[1]
+
+
+def test_one_that_int8_cannot_hold_is_refused_with_no_file_left(images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    path = _save(NotInt8(train_residual()).eval(), tmp_path / "bad.pt2")
+    with pytest.raises(CheckFailed, match=r"gate.*nothing was written"):
+        convert(path, tmp_path / "bad.tflite", images[:60], images[60:], options)
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.pt2"]
+
+
+def test_a_failed_gate_keeps_an_older_file(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    target = tmp_path / "kept.tflite"
+    target.write_bytes(b"older")
+    with pytest.raises(CheckFailed, match="SNR gate"):
+        convert(residual, target, images[:60], images[60:], replace(options, thresholds=Thresholds(0.9, 200.0)))
+    assert target.read_bytes() == b"older"
+
+
+def test_unequal_normalisation_stays_in_the_graph(images: list[LabelledImage], tmp_path: Path) -> None:
+    path = _save(train_residual(120.0, 60.0), tmp_path / "imagenet.pt2")
+    done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], Options(guard=FD, preprocess="imagenet", crop="none"))
+    assert done.report.float_difference <= 1e-3
+    scale, zero = Interpreter(str(done.path)).get_input_details()[0]["quantization"]
+    assert (scale, zero) == (1.0, 0)
+    assert done.contract.preprocess.mean == PRESETS["imagenet"][0]
+
+
+def test_every_fourth_image_is_held_out_without_an_evaluation_set(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    said: list[str] = []
+    done = convert(residual, tmp_path / "m.tflite", images[:80], None, options, said.append)
+    assert done.report.n == 20 and any("only 20 gate images" in line for line in said)
+    with pytest.raises(InputError, match="too few"):
+        convert(residual, tmp_path / "m.tflite", images[:3], None, options)
+
+
+def test_preprocessing_is_guessed_by_accuracy_and_says_so(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    said: list[str] = []
+    path = _save(train_residual(0.0, 255.0), tmp_path / "unit.pt2")
+    done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], replace(options, preprocess="auto"), said.append)
+    assert done.contract.preprocess.std == (255.0,) * 3 and done.contract.preprocess.guessed
+    assert any("GUESSED" in line for line in said)
+
+
+def test_a_guess_that_cannot_be_made_is_refused(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    few = [replace(image, label=None) for image in images[:4]]
+    with pytest.raises(InputError, match="--preprocess imagenet"):
+        convert(residual, tmp_path / "m.tflite", few, few, replace(options, preprocess="auto"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_facts_in_the_file_are_used(images: list[LabelledImage], tmp_path: Path) -> None:
+    path = tmp_path / "f.pt2"
+    facts = {"preprocess": {"mean": [127.5] * 3, "std": [127.5] * 3, "crop": "none"}, "labels": ["a", "b", "c", "d"]}
+    program = torch.export.export(train_residual(), (torch.zeros(1, 3, SIDE, SIDE),))
+    torch.export.save(program, path, extra_files={"edgeguard.json": json.dumps(facts)})
+    done = convert(path, tmp_path / "m.tflite", images[:60], images[60:])
+    assert done.contract.labels == ("a", "b", "c", "d") and not done.contract.preprocess.guessed
+    assert done.contract.guard.profile is None and done.contract.preprocess.crop == "none"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preprocess": "caffe"}, "--preprocess must be"),
+        ({"place": "everywhere"}, "--place must be"),
+        ({"guard": GuardProfile.preset("fd-jpeg"), "place": "input"}, "needs an rgb or gray profile"),
+        ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, "--mean 123.675,116.28,103.53"),
+        ({"mean": (127.5,) * 3}, "go together"),
+        ({"mean": (127.5,) * 3, "std": (0.0, 1.0, 1.0)}, "above 0"),
+        ({"size": (64, 64)}, "the export fixes the input"),
+        ({"labels": ("a", "b")}, "2 labels for 4 outputs"),
+    ],
+)
+def test_bad_options(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        convert(residual, tmp_path / "m.tflite", images[:8], images[8:16], replace(options, **change))  # type: ignore[arg-type]
+
+
+def test_calibration_goes_through_the_devices_path(images: list[LabelledImage], options: Options) -> None:
+    from edgeguard.guard.geometry import crop_and_resize
+    from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
+
+    contract = Contract(InputSpec(SIDE, SIDE), Preprocess("none"), ContractGuard(FD, "frame"))
+    sanitizer = Sanitizer(FD)
+    frame: NDArray[np.uint8] = images[0].data  # type: ignore[assignment]
+    expected = crop_and_resize(sanitizer(sanitizer(frame)), contract.input, contract.preprocess)  # raw: pass 1 here
+    assert (prepare(images[:1], contract)[0] == expected).all()
+
+
+class TestTraps:
+    """Each trap of the tools on this route, as it stands today, and our guard against it."""
+
+    def test_offset_buffers_truncate_the_interface_change(self, residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+        from edgeguard_converters.float_graph import export_float
+        from edgeguard_converters.loaders import load_source
+        from edgeguard_converters.preprocessing import Normalisation
+        from edgeguard_converters.quantize import quantise_int8
+
+        log = tmp_path / "log"
+        graph = export_float(load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+        pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:8]])  # type: ignore[index]
+        quantised = quantise_int8(graph, pixels, log)
+        assert flatbuffer_edit.has_offset_buffers(quantised), "the quantiser now writes inline: the guard is idle"
+        inlined = flatbuffer_edit.set_int8_versions(quantised)
+        assert not flatbuffer_edit.has_offset_buffers(inlined)
+        assert len(flatbuffer_edit.to_uint8_io(inlined, log)) > 0.8 * len(inlined)
+
+    def test_a_file_with_float_inside_or_int8_borders_is_refused(self, converted: Path, residual: Path, tmp_path: Path) -> None:
+        from edgeguard_converters.checks import check_integer_file
+        from edgeguard_converters.float_graph import export_float
+        from edgeguard_converters.loaders import load_source
+        from edgeguard_converters.preprocessing import Normalisation
+
+        graph = export_float(load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log")
+        with pytest.raises(CheckFailed, match="still computes in float"):
+            check_integer_file(graph.path.read_bytes())
+        check_integer_file(converted.read_bytes())
+
+    def test_dead_filters_are_mended(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+        model = train_residual()
+        with torch.no_grad():
+            model.down[0].weight[:6] = 0
+            model.down[1].running_mean[:6], model.down[1].bias[:6] = 0, 0.7
+        said: list[str] = []
+        path = _save(model, tmp_path / "dead.pt2")
+        done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], options, said.append)
+        assert any("6 filters are all zero" in line for line in said)
+        assert done.report.agreement >= 0.95
+
+    def test_parameters_that_vanish_are_told(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+        model = train_residual()
+        with torch.no_grad():
+            model.a[4].weight.zero_(), model.a[4].bias.zero_()
+        said: list[str] = []
+        convert(_save(model, tmp_path / "zero.pt2"), tmp_path / "m.tflite", images[:60], images[60:], options, said.append)
+        assert any("folded away" in line for line in said) or any("all zero" in line for line in said)
+
+    def test_the_tools_are_silent(self, residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        convert(residual, tmp_path / "m.tflite", images[:60], images[60:], options)
+        captured = capfd.readouterr()
+        assert captured.out == "" and "START" not in captured.err and "I0000" not in captured.err

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from edgeguard_converters.statistics import bootstrap_difference, mutual_information, snr_db, wilson
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 7), (3, 7), (7, 7), (361, 400), (1, 1000)])
+def test_wilson_equals_statsmodels(k: int, n: int) -> None:
+    assert wilson(k, n) == pytest.approx(proportion_confint(k, n, method="wilson"), abs=1e-12)
+
+
+def test_wilson_of_nothing() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_snr() -> None:
+    reference = np.array([3.0, 4.0], np.float32)
+    assert snr_db(reference, reference + np.float32(0.5)) == pytest.approx(10 * np.log10(25 / 0.5), abs=1e-4)
+    assert snr_db(reference, reference) == float("inf")
+    assert snr_db(np.zeros(2, np.float32), reference) == float("-inf")
+
+
+def test_mutual_information_is_not_fooled_by_a_confident_constant() -> None:
+    constant = np.zeros((50, 10))
+    constant[:, 3] = 1
+    unsure = np.full((50, 10), 0.1)
+    sure = np.eye(10)[np.arange(50) % 10]
+    assert mutual_information(constant) == 0 and mutual_information(unsure) == pytest.approx(0)
+    assert mutual_information(sure) == pytest.approx(np.log(10))
+
+
+def test_bootstrap_separates_only_what_is_separate() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.random((200, 1)) < 0.9).astype(float), (rng.random((200, 1)) < 0.5).astype(float)
+    mean = lambda rows: float(rows.mean())  # noqa: E731
+    assert bootstrap_difference(a, b, mean)[0] > 0.2
+    low, high = bootstrap_difference(a, a[::-1], mean)
+    assert low <= 0 <= high

@@ -1,0 +1,89 @@
+import io
+import json
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeguard.demo.assets import bundled_model
+from edgeguard.errors import InputError
+from edgeguard.guard import GuardProfile
+from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
+from edgeguard.model.contract import parse_labels, read_contract, read_labels
+from edgeguard.model.flatbuffer import ModelFile
+
+CONTRACT = Contract(
+    InputSpec(224, 192),
+    Preprocess("letterbox", 1.0, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), guessed=True),
+    ContractGuard(GuardProfile.preset("fd"), "frame"),
+    labels=("background", "Ü"),
+    background=True,
+    gates={"n": 3},
+)
+
+
+def test_round_trip() -> None:
+    assert Contract.from_json(CONTRACT.to_json()) == CONTRACT
+    data = json.loads(CONTRACT.to_json())
+    assert data["schema"] == 1 and data["guard"]["passes"] == 2 and data["guard"]["place"] == "frame"
+    assert set(data) == {
+        "schema", "task", "input", "preprocess", "guard", "labels", "background", "outputs", "trained_on_profile",
+        "source_sha256", "calibration_sha256", "versions", "gates",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"schema": None}, "schema None"),
+        ({"extra": 1}, "unknown key 'extra'"),
+        ({"input": {"width": 0, "height": 2}}, "input.width"),
+        ({"input": {"width": 2}}, "damaged"),
+        ({"preprocess": {"std": [0, 1, 1]}}, "preprocess.std"),
+        ({"preprocess": {"crop": "top"}}, "preprocess.crop"),
+        ({"guard": {"place": "frame", "profile": None}}, "profile is missing"),
+        ({"guard": {"place": "frame", "profile": {"schema": 1}}}, "guard.profile"),
+        ({"task": "segment"}, "task"),
+    ],
+)
+def test_damage_is_refused(change: dict[str, object], message: str) -> None:
+    data = {**json.loads(CONTRACT.to_json()), **change}
+    with pytest.raises(InputError, match=message):
+        Contract.from_json(json.dumps(data).encode())
+
+
+def test_not_json() -> None:
+    with pytest.raises(InputError, match="not JSON"):
+        Contract.from_json(b"\xff{")
+    with pytest.raises(InputError, match="schema None"):
+        Contract.from_json(b"[]")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c), max_leaves=8))
+def test_any_json_is_read_or_refused(value: object) -> None:
+    for document in (value, {**json.loads(CONTRACT.to_json()), "preprocess": value}):
+        try:
+            Contract.from_json(json.dumps(document).encode())
+        except InputError:
+            continue
+
+
+def test_the_bundled_model_carries_its_contract_and_its_labels() -> None:
+    model = ModelFile(bundled_model().read_bytes())
+    contract = read_contract(model)
+    assert contract is not None and contract.guard.profile == GuardProfile.preset("fd")
+    assert contract.labels == read_labels(model) and contract.background and contract.labels[0] == "background"
+    assert contract.trained_on_profile == GuardProfile.preset("fd").sha256
+
+
+def test_labels() -> None:
+    assert parse_labels(b"cat\n dog \n\n") == ("cat", "dog")
+    assert parse_labels(b"0  cat\n1  dog house\n") == ("cat", "dog house")
+    assert parse_labels(b"7 up\n8 ball\n") == ("7 up", "8 ball")
+    stream = io.BytesIO(b"xxxxTFL3")
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("a/label_map.txt", "x\ny\n")
+    assert read_labels(ModelFile(b"xxxxTFL3" + stream.getvalue()[8:])) == ("x", "y")
+    assert read_labels(ModelFile(b"xxxxTFL3")) == ()

@@ -1,0 +1,105 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeguard.errors import DeviceError
+from edgeguard.model import Prediction, Score
+from edgeguard.result import FrameResult
+from edgeguard.sinks.jsonl import JsonLines
+from edgeguard.sinks.overlay import draw_overlay
+from edgeguard.sinks.video import AnnotatedVideo
+
+
+@pytest.fixture
+def result(scene: NDArray[np.uint8]) -> FrameResult:
+    return FrameResult(
+        frame=3, source="a.jpg", captured_at=12.5, time_source="source", age_ms=None,
+        prediction=Prediction((Score("stop", 1, 0.9), Score("yield", 3, 0.1))),
+        decode_ms=1.0, sanitize_ms=2.0, infer_ms=3.0, pass1="run", passes=2, certified_share=0.97,
+        profile="p" * 64, model="m" * 64, undefended=None, rgb=scene,
+    )  # fmt: skip
+
+
+def test_the_line_has_the_frozen_schema(result: FrameResult) -> None:
+    line = json.loads(result.to_json())
+    assert line == {
+        "schema": 1, "frame": 3, "source": "a.jpg", "captured_at": 12.5, "time_source": "source", "age_ms": None,
+        "label": "stop", "index": 1, "score": 0.9,
+        "top": [{"label": "stop", "index": 1, "score": 0.9}, {"label": "yield", "index": 3, "score": 0.1}],
+        "ms": {"decode": 1.0, "sanitize": 2.0, "infer": 3.0}, "pass1": "run", "passes": 2, "certified_share": 0.97,
+        "profile": "p" * 64, "model": "m" * 64, "undefended": None,
+    }  # fmt: skip
+
+
+def test_lines_are_there_at_once_and_appended(tmp_path: Path, result: FrameResult) -> None:
+    path = tmp_path / "r.jsonl"
+    for _ in range(2):
+        with JsonLines(str(path)) as sink:
+            sink.write(result)
+            assert path.read_text().endswith("}\n")
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_full_disk_and_missing_folder(tmp_path: Path, result: FrameResult) -> None:
+    with JsonLines("/dev/full") as sink, pytest.raises(DeviceError, match="No space left"):
+        sink.write(result)
+    with pytest.raises(DeviceError, match="No such file"):
+        JsonLines(str(tmp_path / "no/such/r.jsonl"))
+
+
+def test_a_disk_that_fills_up_leaves_whole_lines(tmp_path: Path, result: FrameResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "r.jsonl"
+    with JsonLines(str(path)) as sink:
+        sink.write(result)
+        real = sink._stream
+        assert real is not None
+
+        class Short:
+            """Takes half a line, as a disk with little room does."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(real, name)
+
+            def write(self, data: bytes) -> int:
+                return real.write(data[: len(data) // 2])
+
+        monkeypatch.setattr(sink, "_stream", Short())
+        with pytest.raises(DeviceError, match="before this one are kept"):
+            sink.write(result)
+    assert [json.loads(line)["frame"] for line in path.read_text().splitlines()] == [3]
+
+
+def test_video_appears_at_the_end_with_every_frame(tmp_path: Path, result: FrameResult) -> None:
+    path = tmp_path / "v.mp4"
+    with AnnotatedVideo(path, 10) as sink:
+        for _ in range(5):
+            sink.write(result)
+        assert not path.exists()
+    reader = cv2.VideoCapture(str(path))
+    assert int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) == 5 and reader.read()[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
+
+
+def test_video_is_kept_when_the_source_is_lost(tmp_path: Path, result: FrameResult) -> None:
+    path = tmp_path / "v.mp4"
+    with pytest.raises(DeviceError, match="gone"), AnnotatedVideo(path, 10) as sink:
+        sink.write(result)
+        raise DeviceError("gone")
+    assert path.is_file()
+
+
+def test_video_in_a_missing_folder(tmp_path: Path, result: FrameResult) -> None:
+    with pytest.raises(DeviceError, match="cannot write"), AnnotatedVideo(tmp_path / "no/v.mp4") as sink:
+        sink.write(result)
+
+
+def test_overlay_shows_disagreement_in_red(result: FrameResult) -> None:
+    calm = draw_overlay(replace(result, undefended=Score("stop", 1, 0.5)))
+    alarm = draw_overlay(replace(result, undefended=Score("left", 6, 0.5)))
+    assert calm.shape == alarm.shape and calm.shape[0] % 2 == calm.shape[1] % 2 == 0 and calm.shape[1] >= 480
+    assert tuple(alarm[1, 1]) == (230, 60, 50) != tuple(calm[1, 1])
