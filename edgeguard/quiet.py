@@ -1,9 +1,9 @@
-"""Redirecting what C++ libraries print past Python: at the level of file descriptors."""
+"""Redirecting what libraries print: Python's streams, and the file descriptors for what C++ prints past Python."""
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 
@@ -17,10 +17,11 @@ def redirected(target: Path, *descriptors: int) -> Iterator[None]:
     sys.stderr.flush()
     saved = {descriptor: os.dup(descriptor) for descriptor in descriptors}
     try:
-        with open(target, "ab") as stream:
+        with ExitStack() as stack, open(target, "a", encoding="utf-8") as stream:
             for descriptor in descriptors:
                 os.dup2(stream.fileno(), descriptor)
-        yield
+                stack.enter_context((redirect_stdout if descriptor == 1 else redirect_stderr)(stream))
+            yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

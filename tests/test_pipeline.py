@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera.streams import http_server, stream
 from numpy.typing import NDArray
 
-from camera.streams import http_server, stream
 from edgeguard.camera import open_source
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError

@@ -215,7 +215,7 @@ def _document(
     return {
         "note": "an illustration on three frames of one clip, not a measurement of robustness",
         "threat_model": "transit",
-        "attack": "PGD, L-infinity, 30 steps; adaptive: BPDA through the integer codec, plain signs and DCT-aware steps",
+        "attack": "PGD, L-infinity, 30 steps; adaptive: BPDA through the integer codec, signs and DCT-aware steps",
         "attack_computed_here": with_torch,
         "model": model.sha256,
         "profile": model.contract.guard.profile.sha256 if model.contract.guard.profile else None,

@@ -1,5 +1,6 @@
 """Results as JSON lines: to a file or to standard output, each line flushed."""
 
+import contextlib
 import errno
 import io
 import os
@@ -54,7 +55,8 @@ class JsonLines:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             if start is not None:
-                self._stream.truncate(start)
+                with contextlib.suppress(OSError):  # a device cannot be truncated, and holds no partial line either
+                    self._stream.truncate(start)
             where = Path(self._target)
             raise DeviceError(
                 f"cannot write {where}: {error.strerror}; the results before this one are kept"

@@ -49,7 +49,9 @@ def part(jpeg: bytes, *, length: bool = True) -> bytes:
     return header + b"\r\n" + jpeg + b"\r\n"
 
 
-def stream(jpegs: list[bytes], *, length: bool = True, pause_s: float = 0.0, close: bytes = b"--frame--\r\n") -> Handler:
+def stream(
+    jpegs: list[bytes], *, length: bool = True, pause_s: float = 0.0, close: bytes = b"--frame--\r\n"
+) -> Handler:
     """A handler that sends frames, then `close`."""
 
     def handle(connection: socket.socket, _: bytes) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from camera.streams import HEAD, answer, http_server, part, stream
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, open_source
 from edgeguard.camera.http_mjpeg import HttpMjpeg
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
-from camera.streams import HEAD, answer, http_server, part, stream
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def test_credentials_are_sent_and_never_shown(jpegs: list[bytes]) -> None:
     with http_server(handle) as url:
         items = list(_frames(url.replace("//", "//me:s%20ecret@")))
     assert b"Authorization: Basic bWU6cyBlY3JldA==" in seen[0]  # me:s ecret
-    assert isinstance(items[0], Captured) and "ecret" not in items[0].source and "me" not in items[0].source.split("/")[2]
+    assert (
+        isinstance(items[0], Captured) and "ecret" not in items[0].source and "me" not in items[0].source.split("/")[2]
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,9 @@ def test_refused_and_silent() -> None:
         (b"--frame\r\n" + b"x" * 20000, "something else"),
     ],
 )
-def test_a_stream_that_dies_or_lies_is_lost_after_its_good_frames(jpegs: list[bytes], tail: bytes, message: str) -> None:
+def test_a_stream_that_dies_or_lies_is_lost_after_its_good_frames(
+    jpegs: list[bytes], tail: bytes, message: str
+) -> None:
     frames = []
     with http_server(answer(HEAD + part(jpegs[0]) + tail)) as url, pytest.raises(DeviceError, match=message):
         for item in _frames(url):

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-torch = pytest.importorskip("torch", reason="the convert extra is not installed") if not os.environ.get("CI") else __import__("torch")
+torch = (
+    pytest.importorskip("torch", reason="the convert extra is not installed")
+    if not os.environ.get("CI")
+    else __import__("torch")
+)
 
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
-
 from converters.models import SIDE, NotInt8, tinted_squares, train_residual  # noqa: E402
+
 from edgeguard.errors import CheckFailed, InputError  # noqa: E402
 from edgeguard.guard import GuardProfile, Sanitizer  # noqa: E402
 from edgeguard.model import load_model  # noqa: E402
@@ -77,31 +81,46 @@ def test_the_file_is_what_was_promised(converted: Path) -> None:
     assert "TRANSPOSE" not in flatbuffer_edit.operators(data)
 
 
-def test_same_inputs_same_bytes(residual: Path, converted: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+def test_same_inputs_same_bytes(
+    residual: Path, converted: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
     again = tmp_path / "again.tflite"
     convert(residual, again, images[:60], images[60:], options)
     assert again.read_bytes() == converted.read_bytes()
 
 
-def test_the_order_of_calibration_images_does_not_matter(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+def test_the_order_of_calibration_images_does_not_matter(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
     """min/max, not the quantiser's moving average: only the contract's digest may differ."""
     paths = []
     for name, order in (("a", images[:60]), ("b", images[59::-1])):
         convert(residual, tmp_path / f"{name}.tflite", order, images[60:], options)
         paths.append(tmp_path / f"{name}.tflite")
     first, second = (flatbuffer_edit.read(p.read_bytes()) for p in paths)
-    scales = [[list(t.quantization.scale) for t in m.subgraphs[0].tensors if t.quantization is not None and t.quantization.scale is not None] for m in (first, second)]
+    scales = [
+        [
+            list(t.quantization.scale)
+            for t in m.subgraphs[0].tensors
+            if t.quantization is not None and t.quantization.scale is not None
+        ]
+        for m in (first, second)
+    ]
     assert scales[0] == scales[1]
 
 
-def test_one_that_int8_cannot_hold_is_refused_with_no_file_left(images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+def test_one_that_int8_cannot_hold_is_refused_with_no_file_left(
+    images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
     path = _save(NotInt8(train_residual()).eval(), tmp_path / "bad.pt2")
     with pytest.raises(CheckFailed, match=r"gate.*nothing was written"):
         convert(path, tmp_path / "bad.tflite", images[:60], images[60:], options)
     assert [p.name for p in tmp_path.iterdir()] == ["bad.pt2"]
 
 
-def test_a_failed_gate_keeps_an_older_file(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+def test_a_failed_gate_keeps_an_older_file(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
     target = tmp_path / "kept.tflite"
     target.write_bytes(b"older")
     with pytest.raises(CheckFailed, match="SNR gate"):
@@ -111,14 +130,18 @@ def test_a_failed_gate_keeps_an_older_file(residual: Path, images: list[Labelled
 
 def test_unequal_normalisation_stays_in_the_graph(images: list[LabelledImage], tmp_path: Path) -> None:
     path = _save(train_residual(120.0, 60.0), tmp_path / "imagenet.pt2")
-    done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], Options(guard=FD, preprocess="imagenet", crop="none"))
+    done = convert(
+        path, tmp_path / "m.tflite", images[:60], images[60:], Options(guard=FD, preprocess="imagenet", crop="none")
+    )
     assert done.report.float_difference <= 1e-3
     scale, zero = Interpreter(str(done.path)).get_input_details()[0]["quantization"]
     assert (scale, zero) == (1.0, 0)
     assert done.contract.preprocess.mean == PRESETS["imagenet"][0]
 
 
-def test_every_fourth_image_is_held_out_without_an_evaluation_set(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+def test_every_fourth_image_is_held_out_without_an_evaluation_set(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
     said: list[str] = []
     done = convert(residual, tmp_path / "m.tflite", images[:80], None, options, said.append)
     assert done.report.n == 20 and any("only 20 gate images" in line for line in said)
@@ -126,15 +149,21 @@ def test_every_fourth_image_is_held_out_without_an_evaluation_set(residual: Path
         convert(residual, tmp_path / "m.tflite", images[:3], None, options)
 
 
-def test_preprocessing_is_guessed_by_accuracy_and_says_so(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+def test_preprocessing_is_guessed_by_accuracy_and_says_so(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
     said: list[str] = []
     path = _save(train_residual(0.0, 255.0), tmp_path / "unit.pt2")
-    done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], replace(options, preprocess="auto"), said.append)
+    done = convert(
+        path, tmp_path / "m.tflite", images[:60], images[60:], replace(options, preprocess="auto"), said.append
+    )
     assert done.contract.preprocess.std == (255.0,) * 3 and done.contract.preprocess.guessed
     assert any("GUESSED" in line for line in said)
 
 
-def test_a_guess_that_cannot_be_made_is_refused(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+def test_a_guess_that_cannot_be_made_is_refused(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
     few = [replace(image, label=None) for image in images[:4]]
     with pytest.raises(InputError, match="--preprocess imagenet"):
         convert(residual, tmp_path / "m.tflite", few, few, replace(options, preprocess="auto"))
@@ -164,7 +193,14 @@ def test_facts_in_the_file_are_used(images: list[LabelledImage], tmp_path: Path)
         ({"labels": ("a", "b")}, "2 labels for 4 outputs"),
     ],
 )
-def test_bad_options(residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_bad_options(
+    residual: Path,
+    images: list[LabelledImage],
+    options: Options,
+    tmp_path: Path,
+    change: dict[str, object],
+    message: str,
+) -> None:
     with pytest.raises(InputError, match=message):
         convert(residual, tmp_path / "m.tflite", images[:8], images[8:16], replace(options, **change))  # type: ignore[arg-type]
 
@@ -183,28 +219,37 @@ def test_calibration_goes_through_the_devices_path(images: list[LabelledImage], 
 class TestTraps:
     """Each trap of the tools on this route, as it stands today, and our guard against it."""
 
-    def test_offset_buffers_truncate_the_interface_change(self, residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    def test_offset_buffers_truncate_the_interface_change(self, images: list[LabelledImage], tmp_path: Path) -> None:
+        from converters.models import Residual
+
         from edgeguard_converters.float_graph import export_float
         from edgeguard_converters.loaders import load_source
         from edgeguard_converters.preprocessing import Normalisation
         from edgeguard_converters.quantize import quantise_int8
 
         log = tmp_path / "log"
-        graph = export_float(load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
-        pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:8]])  # type: ignore[index]
+        source = load_source(_save(Residual(width=128).eval(), tmp_path / "wide.pt2"))
+        graph = export_float(source, Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+        pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
         quantised = quantise_int8(graph, pixels, log)
         assert flatbuffer_edit.has_offset_buffers(quantised), "the quantiser now writes inline: the guard is idle"
+        with pytest.raises(RuntimeError, match="truncated"):
+            flatbuffer_edit.to_uint8_io(quantised, log)
         inlined = flatbuffer_edit.set_int8_versions(quantised)
         assert not flatbuffer_edit.has_offset_buffers(inlined)
         assert len(flatbuffer_edit.to_uint8_io(inlined, log)) > 0.8 * len(inlined)
 
-    def test_a_file_with_float_inside_or_int8_borders_is_refused(self, converted: Path, residual: Path, tmp_path: Path) -> None:
+    def test_a_file_with_float_inside_or_int8_borders_is_refused(
+        self, converted: Path, residual: Path, tmp_path: Path
+    ) -> None:
         from edgeguard_converters.checks import check_integer_file
         from edgeguard_converters.float_graph import export_float
         from edgeguard_converters.loaders import load_source
         from edgeguard_converters.preprocessing import Normalisation
 
-        graph = export_float(load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log")
+        graph = export_float(
+            load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
+        )
         with pytest.raises(CheckFailed, match="still computes in float"):
             check_integer_file(graph.path.read_bytes())
         check_integer_file(converted.read_bytes())
@@ -220,15 +265,26 @@ class TestTraps:
         assert any("6 filters are all zero" in line for line in said)
         assert done.report.agreement >= 0.95
 
-    def test_parameters_that_vanish_are_told(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    def test_parameters_that_vanish_are_told(
+        self, images: list[LabelledImage], options: Options, tmp_path: Path
+    ) -> None:
         model = train_residual()
         with torch.no_grad():
             model.a[4].weight.zero_(), model.a[4].bias.zero_()
         said: list[str] = []
-        convert(_save(model, tmp_path / "zero.pt2"), tmp_path / "m.tflite", images[:60], images[60:], options, said.append)
+        convert(
+            _save(model, tmp_path / "zero.pt2"), tmp_path / "m.tflite", images[:60], images[60:], options, said.append
+        )
         assert any("folded away" in line for line in said) or any("all zero" in line for line in said)
 
-    def test_the_tools_are_silent(self, residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_the_tools_are_silent(
+        self,
+        residual: Path,
+        images: list[LabelledImage],
+        options: Options,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
         convert(residual, tmp_path / "m.tflite", images[:60], images[60:], options)
         captured = capfd.readouterr()
         assert captured.out == "" and "START" not in captured.err and "I0000" not in captured.err

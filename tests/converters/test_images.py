@@ -29,7 +29,11 @@ def test_table(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     _save(tmp_path / "a.png", scene)
     (tmp_path / "labels.csv").write_text("file,class_index\na.png,7\n")
     assert [i.label for i in read_labelled_folder(tmp_path, ())] == [7]
-    for text, message in (("b.png,1\n", "labels.csv:1: b.png is not there"), ("a.png,1\na.png,x\n", "labels.csv:2"), ("", "no images")):
+    for text, message in (
+        ("b.png,1\n", "labels.csv:1: b.png is not there"),
+        ("a.png,1\na.png,x\n", "labels.csv:2"),
+        ("", "no images"),
+    ):
         (tmp_path / "labels.csv").write_text(text)
         with pytest.raises(InputError, match=message):
             read_labelled_folder(tmp_path, ())

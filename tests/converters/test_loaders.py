@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the convert extra is not installed") if not os.environ.get("CI") else __import__("torch")
+torch = (
+    pytest.importorskip("torch", reason="the convert extra is not installed")
+    if not os.environ.get("CI")
+    else __import__("torch")
+)
 
 from converters.models import SIDE, Residual  # noqa: E402
+
 from edgeguard.demo.assets import bundled_program  # noqa: E402
 from edgeguard.errors import InputError  # noqa: E402
 from edgeguard_converters.loaders import load_source  # noqa: E402
@@ -70,9 +75,7 @@ def test_exported_program(program: Path) -> None:
 def test_the_attack_on_sample_inputs_works_on_torch_and_not_on_us(program: Path, tmp_path: Path, flag: Path) -> None:
     buffer = io.BytesIO()
     torch.save(((Bomb(flag),), {}), buffer)
-    evil = _rewritten(
-        program, tmp_path / "evil.pt2", lambda n, d: buffer.getvalue() if "sample_inputs" in n else d
-    )
+    evil = _rewritten(program, tmp_path / "evil.pt2", lambda n, d: buffer.getvalue() if "sample_inputs" in n else d)
     with pytest.raises(PickleRefused, match="not run"):
         load_source(evil)
     assert not flag.exists()

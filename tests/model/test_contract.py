@@ -61,7 +61,13 @@ def test_not_json() -> None:
         Contract.from_json(b"[]")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c), max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda c: st.lists(c) | st.dictionaries(st.text(), c),
+        max_leaves=8,
+    )
+)
 def test_any_json_is_read_or_refused(value: object) -> None:
     for document in (value, {**json.loads(CONTRACT.to_json()), "preprocess": value}):
         try:

@@ -81,7 +81,9 @@ def test_every_kind_of_truncation_is_refused_and_crashes_nothing(tmp_path: Path)
     data = bundled_model().read_bytes()
     body = data.index(b"PK\x03\x04")  # behind it stand only the labels, which the contract holds too
     lengths = sorted({*range(0, 200, 7), *np.linspace(200, body - 1, 120).astype(int).tolist()})
-    process = multiprocessing.get_context("spawn").Process(target=_load_truncated, args=(tmp_path / "t.tflite", lengths))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_load_truncated, args=(tmp_path / "t.tflite", lengths)
+    )
     process.start()
     process.join(120)
     assert process.exitcode == 0
@@ -146,6 +148,8 @@ def test_softmax_and_rank() -> None:
 
 
 def test_loading_says_nothing_on_stderr() -> None:
-    code = "from edgeguard.model import load_model; from edgeguard.demo.assets import bundled_model as b; load_model(b())"
+    code = (
+        "from edgeguard.model import load_model; from edgeguard.demo.assets import bundled_model as b; load_model(b())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "" == done.stdout

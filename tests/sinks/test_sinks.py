@@ -52,7 +52,9 @@ def test_full_disk_and_missing_folder(tmp_path: Path, result: FrameResult) -> No
         JsonLines(str(tmp_path / "no/such/r.jsonl"))
 
 
-def test_a_disk_that_fills_up_leaves_whole_lines(tmp_path: Path, result: FrameResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_whole_lines(
+    tmp_path: Path, result: FrameResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "r.jsonl"
     with JsonLines(str(path)) as sink:
         sink.write(result)

@@ -1,0 +1,278 @@
+"""The command line from outside: exit codes, one line on stderr, nothing half-written."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from camera.streams import HEAD, answer, http_server, part, stream
+from numpy.typing import NDArray
+
+from edgeguard.demo.assets import bundled_clip, bundled_model
+from edgeguard.guard import GuardProfile, encode_jpeg
+
+LAUNCH = [sys.executable, "-c", "from edgeguard.cli.main import main; main()"]
+
+
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*LAUNCH, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, message: str) -> None:
+    """Exit code, and the last line (the only one of ours that is an error) says what is wrong."""
+    assert done.returncode == code, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("edgeguard: ") and message in last and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path, scenes: list[NDArray[np.uint8]]) -> Path:
+    path = tmp_path / "frames"
+    path.mkdir()
+    for i, scene in enumerate(scenes[:4]):
+        (path / f"{i}.jpg").write_bytes(encode_jpeg(scene, GuardProfile.preset("jpeg:90")))
+    return path
+
+
+class TestHelp:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            [],
+            ["convert"],
+            ["run"],
+            ["demo"],
+            ["doctor"],
+            ["guard"],
+            *([["guard", c] for c in ("design", "show", "apply", "certify")]),
+        ],
+    )
+    def test_each_has_help_with_an_example(self, command: list[str]) -> None:
+        done = run(*command, "--help")
+        assert done.returncode == 0 and "Usage:" in done.stdout
+        assert "Example: edgeguard" in done.stdout or command == ["guard"]
+
+    def test_version_and_usage_errors(self) -> None:
+        assert run("--version").stdout.startswith("edgeguard 0.")
+        refused(run("run", "--sorce", "x"), 2, "No such option")
+        refused(run("nonsense"), 2, "nonsense")
+        refused(run("convert"), 2, "Missing argument")
+
+
+class TestRun:
+    def test_default_model_on_the_bundled_clip(self, tmp_path: Path) -> None:
+        output = tmp_path / "r.jsonl"
+        done = run(
+            "run", "--source", bundled_clip(), "--output", output, "--save", tmp_path / "v.mp4", "--compare", "--json"
+        )
+        assert done.returncode == 0, done.stderr
+        summary = json.loads(done.stdout)
+        lines = [json.loads(line) for line in output.read_text().splitlines()]
+        assert summary["frames"] == len(lines) == 24 and summary["passes"] == 2 and summary["pass1"] == "run"
+        assert [line["label"] for line in lines] == ["stop"] * 8 + ["left"] * 8 + ["yield"] * 8
+        assert all(line["certified_share"] > 0.8 and line["undefended"] for line in lines)
+        assert lines[0]["model"] == hashlib.sha256(bundled_model().read_bytes()).hexdigest()
+        assert cv2.VideoCapture(str(tmp_path / "v.mp4")).read()[0]
+
+    def test_json_lines_on_stdout_and_the_summary_on_stderr(self, folder: Path) -> None:
+        done = run("run", "--source", folder, "--output", "-")
+        assert done.returncode == 0
+        assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+        assert "4 frames" in done.stderr and "passes: 1" in done.stderr and "one pass counts" in done.stderr
+
+    def test_a_reader_that_goes_away(self, folder: Path) -> None:
+        command = " ".join([*(f"'{part}'" for part in LAUNCH), "run", "--source", str(folder), "--output", "-"])
+        done = subprocess.run(f"{command} | head -n 1", shell=True, capture_output=True, text=True, timeout=120)
+        assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+    def test_no_camera(self) -> None:
+        refused(run("run", "--camera", 97), 3, "camera 97 is not there")
+
+    def test_sources_that_are_none(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "x.mp4").write_bytes(b"no video" * 99)
+        (tmp_path / "zero.jpg").touch()
+        refused(run("run"), 2, "--camera N or --source X")
+        refused(run("run", "--source", "a", "--camera", 0), 2, "one of them")
+        refused(run("run", "--source", tmp_path / "missing.jpg"), 2, "is not there")
+        refused(run("run", "--source", tmp_path / "empty"), 2, "holds no images")
+        refused(run("run", "--source", tmp_path / "x.mp4"), 2, "not a video")
+        refused(run("run", "--source", tmp_path / "zero.jpg"), 2, "is empty")
+
+    def test_models_that_are_none(self, tmp_path: Path, folder: Path) -> None:
+        (tmp_path / "cut.tflite").write_bytes(bundled_model().read_bytes()[:60_000])
+        (tmp_path / "text.tflite").write_text("hello")
+        refused(run("run", tmp_path / "cut.tflite", "--source", folder), 2, "truncated")
+        refused(run("run", tmp_path / "text.tflite", "--source", folder), 2, "not a .tflite")
+        refused(run("run", tmp_path / "no.tflite", "--source", folder), 2, "cannot read the model")
+
+    def test_swapped_files_are_refused(self, folder: Path) -> None:
+        digest = hashlib.sha256(bundled_model().read_bytes()).hexdigest()
+        profile = GuardProfile.preset("fd").sha256
+        assert run("run", "--source", folder, "--require-model", digest, "--require-guard", profile).returncode == 0
+        refused(run("run", "--source", folder, "--require-model", "0" * 64), 2, "not the required model")
+        refused(run("run", "--source", folder, "--require-guard", "0" * 64), 2, "not the required one")
+        refused(
+            run("run", "--source", folder, "--guard", "fd-paper", "--require-guard", profile), 2, "not the required one"
+        )
+
+    def test_an_image_that_does_not_decode_is_skipped_and_counted(self, folder: Path) -> None:
+        (folder / "1.jpg").write_bytes(b"\xff\xd8 nonsense")
+        (folder / "2.png").write_bytes(b"nonsense")
+        done = run("run", "--source", folder, "--output", "-")
+        refused(done, 1, "2 frames could not be read, the first: 1.jpg")
+        assert len(done.stdout.splitlines()) == 3
+
+    def test_a_stream_that_dies_keeps_what_it_gave(self, folder: Path, tmp_path: Path) -> None:
+        jpeg = (folder / "0.jpg").read_bytes()
+
+        def dies(connection: object, _: bytes) -> None:
+            connection.sendall(HEAD + part(jpeg))  # type: ignore[attr-defined]
+            time.sleep(1)
+            connection.sendall(b"--frame\r\nContent-Length: 999999\r\n\r\nhalf")  # type: ignore[attr-defined]
+
+        output = tmp_path / "r.jsonl"
+        with http_server(dies) as url:
+            refused(run("run", "--source", url, "--output", output), 3, "ended in mid-frame")
+        assert len(output.read_text().splitlines()) == 1
+
+    def test_urls_that_answer_wrongly(self) -> None:
+        with http_server(answer(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>")) as url:
+            refused(run("run", "--source", url), 3, "answers with text/html")
+        refused(run("run", "--source", "http://127.0.0.1:1/x"), 3, "cannot be reached")
+
+    def test_full_disk(self, folder: Path) -> None:
+        refused(run("run", "--source", folder, "--output", "/dev/full"), 3, "No space left")
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+    def test_signals_end_cleanly(self, folder: Path, tmp_path: Path, number: int, code: int) -> None:
+        jpegs = [path.read_bytes() for path in sorted(folder.iterdir())] * 200
+        output = tmp_path / "r.jsonl"
+        with http_server(stream(jpegs, pause_s=0.05)) as url:
+            process = subprocess.Popen(
+                [*LAUNCH, "run", "--source", url, "--output", str(output)], stderr=subprocess.PIPE, text=True
+            )
+            deadline = time.monotonic() + 60
+            while (not output.exists() or output.stat().st_size == 0) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            os.kill(process.pid, number)
+            _, stderr = process.communicate(timeout=30)
+        assert process.returncode == code, stderr
+        assert "Traceback" not in stderr and all(json.loads(line) for line in output.read_text().splitlines())
+
+    def test_labels_and_guard_for_a_model(self, folder: Path, tmp_path: Path) -> None:
+        labels = tmp_path / "l.txt"
+        labels.write_text("\n".join(f"c{i}" for i in range(13)))
+        done = run("run", "--source", folder, "--labels", labels, "--guard", "none", "--output", "-")
+        first = json.loads(done.stdout.splitlines()[0])
+        assert first["label"].startswith("c") and first["passes"] == 0 and first["profile"] is None
+        labels.write_text("one\ntwo")
+        refused(run("run", "--source", folder, "--labels", labels), 2, "2 labels for a model with 13 outputs")
+
+
+class TestGuard:
+    def test_show_and_draw(self, tmp_path: Path) -> None:
+        done = run("guard", "show", "jpeg:75", "--output", tmp_path / "t.png", "--json")
+        assert json.loads(done.stdout)["sha256"] == GuardProfile.preset("jpeg:75").sha256
+        picture = cv2.imread(str(tmp_path / "t.png"))
+        assert picture.shape[1] > 900 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+        assert "24   24   24   24   32" in run("guard", "show", "fd").stdout
+        refused(run("guard", "show", "fdd"), 2, "no guard preset 'fdd'")
+        refused(run("guard", "show", "none"), 2, "absence of a guard")
+
+    def test_design_apply_certify(self, folder: Path, tmp_path: Path) -> None:
+        profile, clean, chart = tmp_path / "mine.toml", tmp_path / "clean.png", tmp_path / "map.png"
+        assert run("guard", "design", folder, "--output", profile, "--by", "sigma", "--as-bands", 15).returncode == 0
+        assert GuardProfile.load(profile).tables[0].count(24) == 15
+        done = run("guard", "apply", folder / "0.jpg", "--guard", profile, "--output", clean, "--json")
+        assert 25 < json.loads(done.stdout)["psnr_db"] < 60
+        done = run("guard", "certify", clean, "--guard", profile, "--output", chart, "--json")
+        assert json.loads(done.stdout)["share_1"] > 0.8 and cv2.imread(str(chart)) is not None
+        assert json.loads(run("guard", "certify", folder / "0.jpg", "--json").stdout)["share_1"] < 0.2
+        assert json.loads(run("guard", "certify", folder / "0.jpg", "--first-pass", "--json").stdout)["share_1"] > 0.8
+        refused(run("guard", "certify", clean, "--guard", "fd-jpeg"), 2, "has no certificate")
+
+    def test_bad_input(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "bad.toml").write_text("schema = 1\ncolour = 'rgb'\n")
+        refused(run("guard", "show", tmp_path / "bad.toml"), 2, "bad.toml:2: unknown key 'colour'")
+        refused(run("guard", "apply", tmp_path / "no.jpg", "--output", tmp_path / "x.png"), 2, "cannot read")
+        refused(run("guard", "apply", folder / "0.jpg", "--output", tmp_path / "x.jpg"), 2, "write a .png")
+        refused(run("guard", "apply", folder / "0.jpg", "--output", tmp_path / "no" / "x.png"), 3, "cannot write")
+        refused(run("guard", "design", tmp_path / "none", "--output", tmp_path / "p.toml"), 2, "not a folder")
+        assert not (tmp_path / "x.jpg").exists() and not (tmp_path / "p.toml").exists()
+
+
+def test_doctor() -> None:
+    done = run("doctor")
+    assert done.returncode == 0 and "ai-edge-litert" in done.stdout and "->" in done.stdout
+    assert {finding["status"] for finding in json.loads(run("doctor", "--json").stdout)} <= {"ok", "note"}
+
+
+@pytest.mark.convert
+class TestConvert:
+    def test_bare_convert_of_our_own_program(self, tmp_path: Path) -> None:
+        from edgeguard.demo.assets import bundled_program
+        from edgeguard.model import load_model
+
+        model = tmp_path / "model.pt2"
+        model.write_bytes(bundled_program().read_bytes())
+        done = run("convert", model)
+        assert done.returncode == 0, done.stderr
+        assert "NO --calibrate FOLDER" in done.stderr and "agreement" in done.stdout
+        contract = load_model(tmp_path / "model.tflite").contract
+        assert contract.guard.profile == GuardProfile.preset("fd") and not contract.preprocess.guessed
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt2", "model.tflite"]
+
+    def test_refusals(self, tmp_path: Path) -> None:
+        from edgeguard.demo.assets import bundled_program
+
+        (tmp_path / "empty.pt").touch()
+        (tmp_path / "none").mkdir()
+        refused(run("convert", tmp_path / "missing.pt"), 2, "is not there")
+        refused(run("convert", tmp_path / "empty.pt"), 2, "is empty")
+        refused(
+            run("convert", bundled_program(), "--calibrate", tmp_path / "none", "--output", tmp_path / "x.tflite"),
+            2,
+            "no images",
+        )
+        refused(run("convert", bundled_program(), "--size", "big"), 2, "--size wants")
+        refused(run("convert", bundled_program(), "--crop", "top"), 2, "--crop wants")
+        refused(
+            run(
+                "convert",
+                bundled_program(),
+                "--mean",
+                "0.5,0.5,0.5",
+                "--std",
+                "0.2,0.2,0.2",
+                "--output",
+                tmp_path / "x.tflite",
+            ),
+            2,
+            "0..255 units",
+        )
+        refused(run("convert", bundled_program(), "--min-snr", 99, "--output", tmp_path / "x.tflite"), 1, "SNR gate")
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.pt", "none"]
+
+
+@pytest.mark.convert
+def test_demo_writes_what_it_promises(tmp_path: Path) -> None:
+    done = run("demo", "--output", tmp_path / "d", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(r["path"], r["correct"], r["n"]) for r in rows] == [
+        ("undefended", 24, 24), ("two passes", 24, 24),
+        ("undefended", 0, 3), ("two passes", 3, 3), ("two passes", 0, 3),
+    ]  # fmt: skip
+    document = json.loads((tmp_path / "d/results.json").read_text())
+    assert document["threat_model"] == "transit" and len(document["clip"]) == 24 and document["attack_computed_here"]
+    assert cv2.imread(str(tmp_path / "d/contact-sheet.png")).shape[0] > 800
+    assert cv2.VideoCapture(str(tmp_path / "d/demo.mp4")).read()[0]
