@@ -92,6 +92,7 @@ def convert(
     evaluation: list[LabelledImage] | None = None,
     options: Options = Options(),
     say: Callable[[str], None] = lambda line: None,
+    step: Callable[[str], None] = lambda name: None,
 ) -> Conversion:
     """Convert a trained classifier to an int8 .tflite with its contract inside.
 
@@ -101,7 +102,8 @@ def convert(
         calibration: images for the quantiser's ranges; without `evaluation` every fourth is held out for the gates.
         evaluation: images for the gates, with class indices where they are known.
         options: see `Options`.
-        say: called with one line at each step that a user should see.
+        say: called with one line for each thing that a user has to know.
+        step: called with the name of each step as it begins, for a progress display.
 
     Raises:
         InputError: something given cannot be used.
@@ -109,16 +111,20 @@ def convert(
     """
     model, output, notes = Path(model), Path(output), _Notes(say)
     _check_options(options)
+    step("loading the model")
     source = load_source(model, arch=options.arch, size=options.size)
     calibration, evaluation = _split(calibration, evaluation, notes)
     contract = _contract_before_normalisation(source, options)
+    step(f"sanitising {len(calibration) + len(evaluation)} images")
     calibration_pixels, evaluation_pixels = prepare(calibration, contract), prepare(evaluation, contract)
+    step("settling preprocessing and labels")
     normalisation, contract, targets = _settle(
         source, options, contract, calibration_pixels, evaluation, evaluation_pixels, notes
     )
     size = (contract.input.width, contract.input.height)
     folder, log = Path(tempfile.mkdtemp(prefix="edgeguard-")), new_log()
     try:
+        step("converting to a float graph")
         graph = export_float(source, normalisation, size, folder, log)
         float_data = graph.path.read_bytes()
         _warn_vanished(source, float_data, notes)
@@ -126,11 +132,13 @@ def convert(
         if dead:
             notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
             graph.path.write_bytes(mended)
+        step("calibrating and quantising")
         quantised = flatbuffer_edit.set_int8_versions(quantise_int8(graph, calibration_pixels, log))
         finished = flatbuffer_edit.to_uint8_io(quantised, log)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     check_integer_file(finished)
+    step(f"gates on {len(evaluation)} images")
     report = judge(
         torch_outputs(source, normalisation.apply(evaluation_pixels)),
         run_graph(float_data, evaluation_pixels, graph.feed),
@@ -148,6 +156,7 @@ def convert(
         gates=report.to_dict(),
     )
     data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
+    step("checking the file in a fresh process")
     _check_reload(data, finished, evaluation_pixels)
     write_bytes(output, data)
     log.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from edgeguard.camera.frame import Captured, Lost
 from edgeguard.errors import InputError
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError, read_whole_jpeg
+from edgeguard.quiet import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
@@ -65,7 +66,8 @@ class VideoFile:
         self.name = path.name
         self._path = path
         self._motion_jpeg = False
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        with muted():
+            self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise InputError(f"{path} is not a video that can be read")
         fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)

@@ -10,6 +10,7 @@ import numpy as np
 from edgeguard.camera.files import from_jpeg
 from edgeguard.camera.frame import Captured, Lost
 from edgeguard.errors import DeviceError
+from edgeguard.quiet import muted
 
 _SELECT_TIMEOUT_S = 3  # a stalled V4L2 device blocks 10 s by default, whatever the timeout properties say
 
@@ -28,7 +29,8 @@ class Camera:
         import cv2
 
         self.name = f"camera:{index}"
-        self._capture = cv2.VideoCapture(index, cv2.CAP_V4L2)
+        with muted():
+            self._capture = cv2.VideoCapture(index, cv2.CAP_V4L2)
         if not self._capture.isOpened():
             raise DeviceError(
                 f"camera {index} cannot be opened: is another program using it, or are you not in 'video'?"

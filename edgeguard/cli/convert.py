@@ -68,12 +68,15 @@ def convert_command(
         arch=arch,
         thresholds=Thresholds(min_agreement, min_snr),
     )
+    from edgeguard.cli.progress import StepDisplay
+
     evaluation = None if eval_ is None else read_labelled_folder(eval_, known_labels or ())
     calibration = _stand_in() if calibrate is None else read_folder(calibrate)
     target = output or model.with_suffix(".tflite")
     if target.resolve() == model.resolve():
         raise InputError(f"--output {target} would overwrite the model")
-    done = convert(model, target, calibration, evaluation, options, say=_say)
+    with StepDisplay(8) as display:
+        done = convert(model, target, calibration, evaluation, options, say=display.say, step=display.step)
     _print_json(done) if as_json else _print_table(done)
 
 

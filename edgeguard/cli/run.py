@@ -33,6 +33,8 @@ def run_command(
     """Capture, sanitise in the sensor path, infer, report."""
     if (camera is None) == (source is None):
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
+    if as_json and output == "-":
+        raise InputError("--json and --output - both want standard output: write the results to a file")
     if save is not None and save.suffix.lower() != ".mp4":
         raise InputError(f"--save wants an .mp4 file, got {save}")
     from edgeguard.camera import open_source
@@ -120,6 +122,7 @@ def _say_what_runs(model: "Model") -> None:
 def _run(pipeline: "Pipeline", output: str | None, save: Path | None) -> None:
     from contextlib import ExitStack
 
+    from edgeguard.cli.progress import FrameCounter, len_of
     from edgeguard.sinks.jsonl import JsonLines
     from edgeguard.sinks.video import AnnotatedVideo
 
@@ -131,10 +134,13 @@ def _run(pipeline: "Pipeline", output: str | None, save: Path | None) -> None:
         if save is not None:
             fps = getattr(pipeline.source, "fps", 15.0)
             sinks.append(stack.enter_context(AnnotatedVideo(save, fps)))
+        counter = stack.enter_context(FrameCounter(len_of(pipeline.source)))
         mismatch_said = False
         for result in pipeline:
             for sink in sinks:
                 sink.write(result)
+            if output != "-" and sinks:
+                counter.show(pipeline.statistics.frames)
             if not mismatch_said and result.passes == 1 and result.pass1 == "none" and _wants_two_passes(pipeline):
                 _warn("pass 1 used other tables than this profile (or none): one pass counts, nothing is certified")
                 mismatch_said = True

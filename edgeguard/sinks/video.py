@@ -1,12 +1,11 @@
 """An annotated video of a run."""
 
-import contextlib
-import os
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import DeviceError
+from edgeguard.files import replaced
 from edgeguard.result import FrameResult
 from edgeguard.sinks.overlay import draw_overlay
 
@@ -23,22 +22,23 @@ class AnnotatedVideo:
         self._writer: Any = None
         self._size = (0, 0)
         self._frames = 0
-        self._partial: Path | None = None
+        self._partial = path
+        self._pending = ExitStack()
 
     def __enter__(self) -> "AnnotatedVideo":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self._writer is None or self._partial is None:
+        if self._writer is None:
             return
         self._writer.release()
-        try:
-            if self._readable():
-                self._partial.replace(self._path)
-            elif kind is None:
-                raise DeviceError(f"cannot write {self._path}: is the disk full?")
-        finally:
-            self._partial.unlink(missing_ok=True)
+        if self._readable():
+            self._pending.close()
+            return
+        problem = DeviceError(f"cannot write {self._path}: is the disk full?")
+        self._pending.__exit__(DeviceError, problem, None)
+        if kind is None:
+            raise problem
 
     def write(self, result: FrameResult) -> None:
         """Add one frame; all frames take the size of the first."""
@@ -55,18 +55,9 @@ class AnnotatedVideo:
     def _open(self, width: int, height: int) -> None:
         import cv2
 
-        try:
-            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".edgeguard-", suffix=".mp4")
-        except OSError as error:
-            raise DeviceError(f"cannot write {self._path}: {error.strerror}") from error
-        os.close(descriptor)
-        self._partial, self._size = Path(name), (width, height)
+        self._partial, self._size = self._pending.enter_context(replaced(self._path)), (width, height)
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
-        if not self._writer.isOpened():
-            with contextlib.suppress(OSError):
-                self._partial.unlink()
-            raise DeviceError(f"cannot write {self._path}: no MPEG-4 encoder in this OpenCV")
+        self._writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
 
     def _readable(self) -> bool:
         import cv2

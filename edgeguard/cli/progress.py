@@ -1,0 +1,76 @@
+"""Progress on a terminal; nothing of it in a pipe."""
+
+import sys
+from collections.abc import Sized
+
+_WIDTH = 24
+
+
+class StepDisplay:
+    """One line on stderr that shows which of a known number of steps is running; only where stderr is a terminal.
+
+    Example:
+        >>> with StepDisplay(2) as display:
+        ...     display.step("first")
+        ...     display.step("second")
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._done = steps, 0
+        self._shown = sys.stderr.isatty()
+        self._name = ""
+
+    def __enter__(self) -> "StepDisplay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def step(self, name: str) -> None:
+        """The next step begins."""
+        self._name = name
+        self._draw()
+        self._done += 1
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the progress."""
+        self._clear()
+        print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+        if self._name:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._shown:
+            filled = min(_WIDTH * self._done // self._steps, _WIDTH)
+            bar = "#" * filled + "." * (_WIDTH - filled)
+            print(f"\r\x1b[K[{bar}] {self._name}", end="", file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+class FrameCounter:
+    """A running count of frames on stderr, where it is a terminal; `total` is None for a source without end."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._shown = sys.stderr.isatty()
+
+    def __enter__(self) -> "FrameCounter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def show(self, frames: int) -> None:
+        """Show the count."""
+        if self._shown:
+            of = f" of {self._total}" if self._total is not None else ""
+            print(f"\r\x1b[K{frames}{of} frames", end="", file=sys.stderr, flush=True)
+
+
+def len_of(source: object) -> int | None:
+    """How many frames a source holds, where it knows."""
+    return len(source) if isinstance(source, Sized) else None
