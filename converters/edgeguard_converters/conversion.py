@@ -35,7 +35,8 @@ _HELD_OUT_EVERY = 4
 class Options:
     """Everything `convert` can be told; None means: take it from the file, else the default.
 
-    `guard` is a profile or None; `preprocess` is auto or a preset; sizes are (width, height).
+    `guard` is a profile or None; `preprocess` is auto or a preset; sizes are (width, height). `stand_in` says that the
+    images are not the user's own: then no preprocessing is guessed from them.
     """
 
     guard: GuardProfile | None = None
@@ -49,6 +50,7 @@ class Options:
     labels: tuple[str, ...] | None = None
     background: bool | None = None
     arch: str | None = None
+    stand_in: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 
@@ -147,7 +149,8 @@ def convert(
         options.thresholds,
     )
     if report.failures:
-        raise CheckFailed("; ".join(report.failures) + f" (n = {report.n}); nothing was written")
+        hint = "; these are stand-in pictures: give --calibrate with your own" if options.stand_in else ""
+        raise CheckFailed("; ".join(report.failures) + f" (n = {report.n}{hint}); nothing was written")
     contract = replace(
         contract,
         source_sha256=sha256_file(model),
@@ -238,6 +241,11 @@ def _settle(
         normalisation = Normalisation(*PRESETS[options.preprocess], "preset")
     elif (stated := from_facts(source.facts)) is not None:
         normalisation = stated
+    elif options.stand_in:
+        raise InputError(
+            "the file does not say its preprocessing, and stand-in pictures cannot tell: "
+            "give --preprocess imagenet|tf|unit|none, or --calibrate FOLDER with your own images"
+        )
     else:
         pixels = calibration_pixels if targets is None else evaluation_pixels
         normalisation = guess(lambda x: torch_outputs(source, x), pixels, targets)

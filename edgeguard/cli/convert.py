@@ -66,6 +66,7 @@ def convert_command(
         crop_fraction=crop_fraction,
         labels=known_labels,
         arch=arch,
+        stand_in=calibrate is None,
         thresholds=Thresholds(min_agreement, min_snr),
     )
     from edgeguard.cli.progress import StepDisplay

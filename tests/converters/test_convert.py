@@ -170,6 +170,17 @@ def test_a_guess_that_cannot_be_made_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_stand_in_pictures_settle_no_preprocessing(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
+    """On pictures from another world the guess is confident and wrong: measured on MobileNetV2, see decisions.md."""
+    with pytest.raises(InputError, match="stand-in pictures cannot tell: give --preprocess"):
+        convert(residual, tmp_path / "m.tflite", images, None, replace(options, preprocess="auto", stand_in=True))
+    strict = replace(options, stand_in=True, thresholds=Thresholds(0.9, 200.0))
+    with pytest.raises(CheckFailed, match="give --calibrate with your own"):
+        convert(residual, tmp_path / "m.tflite", images, None, strict)
+
+
 def test_facts_in_the_file_are_used(images: list[LabelledImage], tmp_path: Path) -> None:
     path = tmp_path / "f.pt2"
     facts = {"preprocess": {"mean": [127.5] * 3, "std": [127.5] * 3, "crop": "none"}, "labels": ["a", "b", "c", "d"]}
