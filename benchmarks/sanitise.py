@@ -19,7 +19,7 @@ from edgeguard.demo.scenes import render, stand_in_views
 from edgeguard.guard import GuardProfile, Sanitizer, certificate
 
 SIZES = ((224, 224), (640, 480), (1280, 720), (1920, 1080))
-ROUNDS = 7
+ROUNDS = 15
 
 
 def round_trip(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

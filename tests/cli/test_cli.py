@@ -158,7 +158,10 @@ class TestRun:
         output = tmp_path / "r.jsonl"
         with http_server(stream(jpegs, pause_s=0.05)) as url:
             process = subprocess.Popen(
-                [*LAUNCH, "run", "--source", url, "--output", str(output)], stderr=subprocess.PIPE, text=True
+                [*LAUNCH, "run", "--source", url, "--output", str(output)],
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background shells ignore it
             )
             deadline = time.monotonic() + 60
             while (not output.exists() or output.stat().st_size == 0) and time.monotonic() < deadline:
