@@ -35,8 +35,7 @@ _HELD_OUT_EVERY = 4
 class Options:
     """Everything `convert` can be told; None means: take it from the file, else the default.
 
-    `guard` is a profile or None; `preprocess` is auto or a preset; sizes are (width, height). `stand_in` says that the
-    images are not the user's own: then no preprocessing is guessed from them.
+    `guard` is a profile or None; `preprocess` is auto or a preset; sizes are (width, height).
     """
 
     guard: GuardProfile | None = None
@@ -50,7 +49,6 @@ class Options:
     labels: tuple[str, ...] | None = None
     background: bool | None = None
     arch: str | None = None
-    stand_in: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 
@@ -90,7 +88,7 @@ class _Notes:
 def convert(
     model: str | Path,
     output: str | Path,
-    calibration: list[LabelledImage],
+    calibration: list[LabelledImage] | Callable[[], list[LabelledImage]],
     evaluation: list[LabelledImage] | None = None,
     options: Options = Options(),
     say: Callable[[str], None] = lambda line: None,
@@ -102,6 +100,7 @@ def convert(
         model: a torch.export .pt2, TorchScript, or a state_dict (with `options.arch`).
         output: where the .tflite goes; it appears only when every gate and check has passed.
         calibration: images for the quantiser's ranges; without `evaluation` every fourth is held out for the gates.
+            A function makes stand-in pictures, once the model has loaded; from those no preprocessing is guessed.
         evaluation: images for the gates, with class indices where they are known.
         options: see `Options`.
         say: called with one line for each thing that a user has to know.
@@ -115,13 +114,15 @@ def convert(
     _check_options(options)
     step("loading the model")
     source = load_source(model, arch=options.arch, size=options.size)
+    stand_in = callable(calibration)
+    calibration = calibration() if callable(calibration) else calibration
     calibration, evaluation = _split(calibration, evaluation, notes)
     contract = _contract_before_normalisation(source, options)
     step(f"sanitising {len(calibration) + len(evaluation)} images")
     calibration_pixels, evaluation_pixels = prepare(calibration, contract), prepare(evaluation, contract)
     step("settling preprocessing and labels")
     normalisation, contract, targets = _settle(
-        source, options, contract, calibration_pixels, evaluation, evaluation_pixels, notes
+        source, options, contract, calibration_pixels, evaluation, evaluation_pixels, notes, stand_in
     )
     size = (contract.input.width, contract.input.height)
     folder, log = Path(tempfile.mkdtemp(prefix="edgeguard-")), new_log()
@@ -149,7 +150,7 @@ def convert(
         options.thresholds,
     )
     if report.failures:
-        hint = "; these are stand-in pictures: give --calibrate with your own" if options.stand_in else ""
+        hint = "; these are stand-in pictures: give --calibrate with your own" if stand_in else ""
         raise CheckFailed("; ".join(report.failures) + f" (n = {report.n}{hint}); nothing was written")
     contract = replace(
         contract,
@@ -188,12 +189,30 @@ def _split(
             )
         evaluation = calibration[::_HELD_OUT_EVERY]
         calibration = [image for i, image in enumerate(calibration) if i % _HELD_OUT_EVERY]
+    else:
+        calibration, evaluation = _without_overlap(calibration, evaluation, notes)
     if len(evaluation) < 50:
         notes.add(
             f"only {len(evaluation)} gate images: a 95 % interval around an agreement of 90 % is "
             f"{_width_at(0.9, len(evaluation)):.0%} wide; give more with --eval"
         )
     return calibration, evaluation
+
+
+def _without_overlap(
+    calibration: list[LabelledImage], evaluation: list[LabelledImage], notes: _Notes
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """No image both calibrates and judges: of those in both sets every fourth judges, the others calibrate."""
+    calibrating = {image.sha256 for image in calibration}
+    shared = [image.sha256 for image in evaluation if image.sha256 in calibrating]
+    if not shared:
+        return calibration, evaluation
+    notes.add(f"{len(shared)} images are in both sets: every fourth of them judges, the others calibrate")
+    judging, giving = set(shared[::_HELD_OUT_EVERY]), set(shared) - set(shared[::_HELD_OUT_EVERY])
+    return (
+        [image for image in calibration if image.sha256 not in judging],
+        [image for image in evaluation if image.sha256 not in giving],
+    )
 
 
 def _width_at(p: float, n: int) -> float:
@@ -229,6 +248,7 @@ def _settle(
     evaluation: list[LabelledImage],
     evaluation_pixels: NDArray[np.uint8],
     notes: _Notes,
+    stand_in: bool,
 ) -> tuple[Normalisation, Contract, NDArray[np.int64] | None]:
     """Normalisation, labels and the raw output index of each evaluation image."""
     probe = torch_outputs(source, Normalisation((127.5,) * 3, (127.5,) * 3, "probe").apply(calibration_pixels[:1]))
@@ -241,7 +261,7 @@ def _settle(
         normalisation = Normalisation(*PRESETS[options.preprocess], "preset")
     elif (stated := from_facts(source.facts)) is not None:
         normalisation = stated
-    elif options.stand_in:
+    elif stand_in:
         raise InputError(
             "the file does not say its preprocessing, and stand-in pictures cannot tell: "
             "give --preprocess imagenet|tf|unit|none, or --calibrate FOLDER with your own images"

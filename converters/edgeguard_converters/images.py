@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,12 @@ class LabelledImage:
     name: str
     data: bytes | NDArray[np.uint8]
     label: int | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the content."""
+        content = self.data.tobytes() if isinstance(self.data, np.ndarray) else self.data
+        return hashlib.sha256(content).hexdigest()
 
     def receive(self, contract: Contract) -> Received:
         """The image as a frame that arrives at the device: JPEG files keep their bytes, others are raw frames."""
@@ -101,8 +108,7 @@ def digest(images: list[LabelledImage]) -> str:
     """SHA-256 over the names and contents of a set of images."""
     total = hashlib.sha256()
     for image in images:
-        content = image.data.tobytes() if isinstance(image.data, np.ndarray) else image.data
-        total.update(image.name.encode() + b"\0" + hashlib.sha256(content).digest())
+        total.update(image.name.encode() + b"\0" + bytes.fromhex(image.sha256))
     return total.hexdigest()
 
 

@@ -66,13 +66,12 @@ def convert_command(
         crop_fraction=crop_fraction,
         labels=known_labels,
         arch=arch,
-        stand_in=calibrate is None,
         thresholds=Thresholds(min_agreement, min_snr),
     )
     from edgeguard.cli.progress import StepDisplay
 
     evaluation = None if eval_ is None else read_labelled_folder(eval_, known_labels or ())
-    calibration = _stand_in() if calibrate is None else read_folder(calibrate)
+    calibration = _stand_in if calibrate is None else read_folder(calibrate)
     target = output or model.with_suffix(".tflite")
     if target.resolve() == model.resolve():
         raise InputError(f"--output {target} would overwrite the model")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 
 EXAMPLE = "Example: edgeguard demo --output edgeguard-demo"
 
@@ -15,9 +15,13 @@ def demo_command(
     output: Annotated[Path, typer.Option(help="Folder for demo.mp4, contact-sheet.png and results.json.")] = Path(
         "edgeguard-demo"
     ),
+    cards: Annotated[Path | None, typer.Option(help="Only write the printable cards to this .pdf.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Convert the bundled card model, run a clip, alter frames in transit, and show where the guard holds and fails."""
+    if cards is not None:
+        _write_cards(cards)
+        return
     from edgeguard.demo.story import run_demo
 
     try:
@@ -35,3 +39,13 @@ def demo_command(
         print(f"{row.path:12s} {row.attack:48s} {row.correct:3d}/{row.n}")
     print("Three frames illustrate; they do not measure. The last row is why a JPEG defence alone is not enough.")
     print(f"Look at {output}/contact-sheet.png and {output}/demo.mp4")
+
+
+def _write_cards(path: Path) -> None:
+    from edgeguard.demo.print_cards import cards_pdf
+    from edgeguard.files import write_bytes
+
+    if path.suffix.lower() != ".pdf":
+        raise InputError(f"--cards wants a .pdf file, got {path}")
+    write_bytes(path, cards_pdf())
+    print(f"wrote {path}: print it at 100 %")

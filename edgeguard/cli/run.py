@@ -48,7 +48,7 @@ def run_command(
     failure: DeviceError | None = None
     terminated = False
     try:
-        _run(pipeline, output, save)
+        _run(pipeline, output, save, show=not as_json)
     except DeviceError as error:
         failure = error
     except SystemExit:
@@ -119,7 +119,7 @@ def _say_what_runs(model: "Model") -> None:
         _warn("this model's preprocessing was guessed")
 
 
-def _run(pipeline: "Pipeline", output: str | None, save: Path | None) -> None:
+def _run(pipeline: "Pipeline", output: str | None, save: Path | None, *, show: bool) -> None:
     from contextlib import ExitStack
 
     from edgeguard.cli.progress import FrameCounter, len_of
@@ -144,7 +144,7 @@ def _run(pipeline: "Pipeline", output: str | None, save: Path | None) -> None:
             if not mismatch_said and result.passes == 1 and result.pass1 == "none" and _wants_two_passes(pipeline):
                 _warn("pass 1 used other tables than this profile (or none): one pass counts, nothing is certified")
                 mismatch_said = True
-            if output is None and not save:
+            if show and not sinks:
                 other = f"   undefended: {result.undefended.label}" if result.undefended else ""
                 print(f"{result.frame:6d}  {result.prediction.score:.2f}  {result.prediction.label}{other}", flush=True)
 

@@ -240,7 +240,9 @@ class TestConvert:
         (tmp_path / "empty.pt").touch()
         (tmp_path / "none").mkdir()
         refused(run("convert", tmp_path / "missing.pt"), 2, "is not there")
-        refused(run("convert", tmp_path / "empty.pt"), 2, "is empty")
+        done = run("convert", tmp_path / "empty.pt")
+        refused(done, 2, "is empty")
+        assert len(done.stderr.splitlines()) == 1
         refused(
             run("convert", bundled_program(), "--calibrate", tmp_path / "none", "--output", tmp_path / "x.tflite"),
             2,
@@ -264,6 +266,12 @@ class TestConvert:
         )
         refused(run("convert", bundled_program(), "--min-snr", 99, "--output", tmp_path / "x.tflite"), 1, "SNR gate")
         assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.pt", "none"]
+
+
+def test_cards_to_print(tmp_path: Path) -> None:
+    assert run("demo", "--cards", tmp_path / "cards.pdf").returncode == 0
+    assert (tmp_path / "cards.pdf").read_bytes().startswith(b"%PDF")
+    refused(run("demo", "--cards", tmp_path / "cards.png"), 2, "wants a .pdf")
 
 
 @pytest.mark.convert

@@ -149,6 +149,14 @@ def test_every_fourth_image_is_held_out_without_an_evaluation_set(
         convert(residual, tmp_path / "m.tflite", images[:3], None, options)
 
 
+def test_no_image_both_calibrates_and_judges(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    done = convert(residual, tmp_path / "m.tflite", images[:80], images[40:], options, said.append)
+    assert done.report.n == 40 + 10 and any("40 images are in both sets" in line for line in said)
+
+
 def test_preprocessing_is_guessed_by_accuracy_and_says_so(
     residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -175,10 +183,10 @@ def test_stand_in_pictures_settle_no_preprocessing(
 ) -> None:
     """On pictures from another world the guess is confident and wrong: measured on MobileNetV2, see decisions.md."""
     with pytest.raises(InputError, match="stand-in pictures cannot tell: give --preprocess"):
-        convert(residual, tmp_path / "m.tflite", images, None, replace(options, preprocess="auto", stand_in=True))
-    strict = replace(options, stand_in=True, thresholds=Thresholds(0.9, 200.0))
+        convert(residual, tmp_path / "m.tflite", lambda: images, None, replace(options, preprocess="auto"))
+    strict = replace(options, thresholds=Thresholds(0.9, 200.0))
     with pytest.raises(CheckFailed, match="give --calibrate with your own"):
-        convert(residual, tmp_path / "m.tflite", images, None, strict)
+        convert(residual, tmp_path / "m.tflite", lambda: images, None, strict)
 
 
 def test_facts_in_the_file_are_used(images: list[LabelledImage], tmp_path: Path) -> None:

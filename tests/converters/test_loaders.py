@@ -124,11 +124,14 @@ def test_code_in_the_graph_is_refused(program: Path, tmp_path: Path, flag: Path)
     def call(document: dict) -> None:  # type: ignore[type-arg]
         document["graph_module"]["graph"]["nodes"][0]["target"] = "torch.os.system"
 
+    def file(document: dict) -> None:  # type: ignore[type-arg]
+        document["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.from_file.default"
+
     def expression(document: dict) -> None:  # type: ignore[type-arg]
         tensors = document["graph_module"]["graph"]["tensor_values"]
         next(iter(tensors.values()))["sizes"][0] = {"as_expr": {"expr_str": f"open('{flag}', 'w')", "hint": None}}
 
-    for change, message in ((call, "no tensor operator"), (expression, "not arithmetic")):
+    for change, message in ((call, "no tensor"), (file, "no tensor"), (expression, "not arithmetic")):
         with pytest.raises(PickleRefused, match=message):
             load_source(_rewritten(program, tmp_path / "evil.pt2", _graph(change)))
     assert not flag.exists()
@@ -195,6 +198,17 @@ def test_torchscript(tmp_path: Path, scripted: bool) -> None:
     assert torch.allclose(source.module(example), model(example), atol=1e-5)
     with pytest.raises(InputError, match="--size"):
         load_source(tmp_path / "s.pt")
+
+
+def test_a_script_that_reaches_files_is_refused(tmp_path: Path) -> None:
+    class Reaches(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((1, 2)) + torch.from_file("/tmp/edgeguard-never", True, 4).sum()
+
+    torch.jit.script(Reaches()).save(str(tmp_path / "f.pt"))
+    with pytest.raises(InputError, match="reaches files"):
+        load_source(tmp_path / "f.pt", size=(SIDE, SIDE))
+    assert not Path("/tmp/edgeguard-never").exists()
 
 
 def test_sidecar(program: Path, tmp_path: Path) -> None:

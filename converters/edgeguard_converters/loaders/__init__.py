@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard.quiet import muted
 from edgeguard_converters.loaders.exported import load_exported
 from edgeguard_converters.loaders.source import FileFacts, Source, facts_from_sidecar, merge_facts
 from edgeguard_converters.loaders.state_dict import load_state_dict
@@ -28,12 +29,13 @@ def load_source(path: Path, *, arch: str | None = None, size: tuple[int, int] | 
         raise InputError(f"{path} is empty")
     kind = _sniff(path, head)
     try:
-        if kind == "exported":
-            source = load_exported(path)
-        elif kind == "torchscript":
-            source = load_torchscript(path, size or facts_from_sidecar(path).size)
-        else:
-            source = load_state_dict(path, arch, size)
+        with muted():  # torch warns of its own internals
+            if kind == "exported":
+                source = load_exported(path)
+            elif kind == "torchscript":
+                source = load_torchscript(path, size or facts_from_sidecar(path).size)
+            else:
+                source = load_state_dict(path, arch, size)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path} is a damaged archive: {error}") from error
     facts = merge_facts(source.facts, facts_from_sidecar(path))

@@ -33,7 +33,8 @@ _SAFE_CALLS = frozenset(
     }
 )
 _SAFE_TARGET = re.compile(
-    r"torch\.ops\.(aten|prims|prim|higher_order|torchvision|quantized_decomposed)\.\w+(\.\w+)?"
+    # aten.from_file maps, and may create, a file of the author's choosing
+    r"torch\.ops\.(aten|prims|prim|higher_order|torchvision|quantized_decomposed)\.(?!from_file\b)\w+(\.\w+)?"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)"
     r"|math\.(ceil|floor|sqrt|trunc)|torch\.sym_\w+|torch\._sym_sqrt"
 )

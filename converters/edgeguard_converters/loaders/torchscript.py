@@ -7,6 +7,16 @@ import torch
 from edgeguard.errors import InputError
 from edgeguard_converters.loaders.source import FileFacts, Source
 
+#: Operators with which a script can reach files.
+_FILE_OPERATORS = ("aten::from_file", "aten::save", "aten::load")
+
+
+def _check_operators(scripted: torch.jit.ScriptModule) -> None:
+    graph = str(scripted.inlined_graph)
+    for name in _FILE_OPERATORS:
+        if f"{name}(" in graph:
+            raise InputError(f"the script calls {name}, which reaches files; refused, it was not run")
+
 
 def load_torchscript(path: Path, size: tuple[int, int] | None) -> Source:
     """Load TorchScript and turn it into an exported program (torch.export refuses it directly).
@@ -21,8 +31,11 @@ def load_torchscript(path: Path, size: tuple[int, int] | None) -> Source:
     width, height = size
     try:
         scripted = torch.jit.load(str(path), map_location="cpu").eval()
+        _check_operators(scripted)
         example = (torch.zeros(1, 3, height, width),)
         module = TS2EPConverter(scripted, example, {}).convert().module()
+    except InputError:
+        raise
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"torch cannot convert this TorchScript graph: {first}") from error
