@@ -17,7 +17,7 @@ ALLOWED = {
     "model": {"guard", "errors", "quiet"},
     "camera": {"guard", "errors", "quiet"},
     "result": {"guard", "model"},
-    "sinks": {"errors", "files", "result"},
+    "sinks": {"errors", "files", "quiet", "result"},
     "pipeline": {"camera", "guard", "model", "result", "errors"},
     "doctor": {"model", "errors", "quiet"},
     "demo": {"camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "CONVERTERS"},

@@ -20,7 +20,7 @@ def make_clip() -> None:
     for frame in frames:
         writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
     writer.release()
-    stored = story._clip_frames()
+    stored = story.clip_frames()
     if len(stored) != len(frames) or any((a != b).any() for a, b in zip(stored, frames, strict=True)):
         raise RuntimeError("the clip is not lossless with this OpenCV")
 
@@ -28,11 +28,11 @@ def make_clip() -> None:
 def main() -> None:
     """Make everything but the trained program itself."""
     make_clip()
-    story._convert(ASSETS, print).replace(bundled_model())
-    model, clip = load_model(bundled_model()), story._clip_frames()
+    story.convert_cards(ASSETS, print).replace(bundled_model())
+    model, clip = load_model(bundled_model()), story.clip_frames()
     assert model.sanitizer is not None
     truth = [LABELS.index(view.card or "background") for view in clip_views()]
-    altered = [story._alter(model, clip[i], i, truth[i]) for i in story.ATTACKED_FRAMES]
+    altered = [story.alter(model, clip[i], i, truth[i]) for i in story.ATTACKED_FRAMES]
     chosen = [clip[i] for i in story.ATTACKED_FRAMES]
     save_altered(altered, chosen, [model.sanitizer(frame) for frame in chosen])
     for path in sorted(ASSETS.iterdir()):

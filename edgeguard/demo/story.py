@@ -48,21 +48,21 @@ def run_demo(output: Path, say: Say) -> list[Row]:
         DeviceError: the folder cannot be written.
     """
     with_torch = _installed("torch", "litert_torch", "ai_edge_quantizer")
-    model_path = _convert(output, say) if with_torch else bundled_model()
+    model_path = convert_cards(output, say) if with_torch else bundled_model()
     if not with_torch:
         say("the converter is not installed: the bundled .tflite runs")
     model = load_model(model_path)
     truth = [LABELS.index(view.card or "background") for view in clip_views()]
     say("running the bundled clip through two passes, with the undefended path beside it")
     results = _run_clip(model, output / "demo.mp4")
-    clip = _clip_frames()
+    clip = clip_frames()
     if with_torch:
         say("altering three frames in transit: an attacker of the undefended path, and one who knows the guard")
-        altered = [_alter(model, clip[index], index, truth[index]) for index in ATTACKED_FRAMES]
+        altered = [alter(model, clip[index], index, truth[index]) for index in ATTACKED_FRAMES]
     else:
         say("torch is not installed: the bundled altered frames are used")
         altered = load_altered(clip)
-    trials = [_judge(model, clip[a.clip_index], a) for a in altered]
+    trials = [judge(model, clip[a.clip_index], a) for a in altered]
     rows = _table(results, trials, truth, altered)
     tiles = _tiles(results, trials, altered, clip, truth)
     good, png = cv2.imencode(".png", contact_sheet(tiles)[:, :, ::-1])
@@ -78,7 +78,7 @@ def _installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
-def _convert(output: Path, say: Say) -> Path:
+def convert_cards(output: Path, say: Say) -> Path:
     from edgeguard.demo.assets import stand_in_images
     from edgeguard.guard.profile import GuardProfile
     from edgeguard_converters import Options, convert
@@ -95,7 +95,7 @@ def _convert(output: Path, say: Say) -> Path:
     return done.path
 
 
-def _clip_frames() -> list[Picture]:
+def clip_frames() -> list[Picture]:
     source = VideoFile(bundled_clip())
     frames = [item.rgb for item in source.frames() if isinstance(item, Captured) and item.rgb is not None]
     source.close()
@@ -111,18 +111,18 @@ def _run_clip(model: Model, video: Path) -> list[FrameResult]:
     return results
 
 
-def _undefended(model: Model, frame: Picture) -> Prediction:
+def answer_undefended(model: Model, frame: Picture) -> Prediction:
     contract = replace(model.contract, guard=ContractGuard())
     return model.rank(model.infer(model_tensor(frame, contract, None)))
 
 
-def _defended(model: Model, received: Picture) -> Prediction:
+def answer_defended(model: Model, received: Picture) -> Prediction:
     """Pass 2 and the model, on the array that arrived after transit."""
     frame = pass_two(Received(None, received, "run"), model.contract, model.sanitizer)
     return model.rank(model.infer(model_tensor(frame, model.contract, model.sanitizer)))
 
 
-def _alter(model: Model, raw: Picture, index: int, truth: int) -> AlteredFrame:
+def alter(model: Model, raw: Picture, index: int, truth: int) -> AlteredFrame:
     """The smallest of a few budgets at which each attacker gets through the deployed model, else the largest."""
     import torch
 
@@ -135,22 +135,22 @@ def _alter(model: Model, raw: Picture, index: int, truth: int) -> AlteredFrame:
     passed = model.sanitizer(raw)
     for eps in _BUDGETS_8BIT:
         undefended = pgd(path, raw, truth, eps)
-        if _undefended(model, undefended).index != truth:
+        if answer_undefended(model, undefended).index != truth:
             break
     two_pass = pgd(path, passed, truth, eps)
     for adaptive_eps, direction in ((e, d) for e in _BUDGETS_8BIT for d in (np.sign, dct_direction)):
         adaptive = pgd(path, passed, truth, adaptive_eps, guard=model.sanitizer, direction=direction)
-        if _defended(model, adaptive).index != truth:
+        if answer_defended(model, adaptive).index != truth:
             break
     return AlteredFrame(index, eps, adaptive_eps, undefended, two_pass, adaptive)
 
 
-def _judge(model: Model, raw: Picture, altered: AlteredFrame) -> dict[str, Prediction]:
+def judge(model: Model, raw: Picture, altered: AlteredFrame) -> dict[str, Prediction]:
     return {
-        "clean": _undefended(model, raw),
-        "undefended": _undefended(model, altered.undefended),
-        "two_pass": _defended(model, altered.two_pass),
-        "adaptive": _defended(model, altered.adaptive),
+        "clean": answer_undefended(model, raw),
+        "undefended": answer_undefended(model, altered.undefended),
+        "two_pass": answer_defended(model, altered.two_pass),
+        "adaptive": answer_defended(model, altered.adaptive),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeguard.errors import DeviceError
 from edgeguard.files import replaced
+from edgeguard.quiet import muted
 from edgeguard.result import FrameResult
 from edgeguard.sinks.overlay import draw_overlay
 
@@ -62,7 +63,8 @@ class AnnotatedVideo:
     def _readable(self) -> bool:
         import cv2
 
-        reader = cv2.VideoCapture(str(self._partial), cv2.CAP_FFMPEG)
+        with muted():  # FFmpeg says aloud what is wrong with the file
+            reader = cv2.VideoCapture(str(self._partial), cv2.CAP_FFMPEG)
         count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
         reader.release()
         return count == self._frames

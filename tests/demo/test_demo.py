@@ -30,7 +30,7 @@ def test_rendering_is_reproducible_and_the_clip_is_its_own_code_made() -> None:
     """Frames may differ by a level where another OpenCV rounds otherwise."""
     view = random_view(np.random.default_rng(4), "left")
     assert (render(view) == render(view)).all()
-    clip = story._clip_frames()
+    clip = story.clip_frames()
     assert len(clip) == len(clip_views())
     for frame, expected in list(zip(clip, clip_views(), strict=True))[::5]:
         assert np.abs(frame.astype(int) - render(expected, 320, 240)).max() <= 2
@@ -46,7 +46,7 @@ def test_geometry_of_the_camera() -> None:
 
 
 def test_altered_frames_keep_their_budgets_and_show_what_the_readme_says() -> None:
-    model, clip = load_model(bundled_model()), story._clip_frames()
+    model, clip = load_model(bundled_model()), story.clip_frames()
     sanitizer = Sanitizer(GuardProfile.preset("fd"))
     for altered in load_altered(clip):
         raw, passed = clip[altered.clip_index], sanitizer(clip[altered.clip_index])
@@ -57,7 +57,7 @@ def test_altered_frames_keep_their_budgets_and_show_what_the_readme_says() -> No
         ):
             assert 0 < np.abs(picture.astype(int) - base).max() <= budget
         truth = LABELS.index(clip_views()[altered.clip_index].card or "")
-        answers = {name: p.index == truth for name, p in story._judge(model, raw, altered).items()}
+        answers = {name: p.index == truth for name, p in story.judge(model, raw, altered).items()}
         assert answers == {"clean": True, "undefended": False, "two_pass": True, "adaptive": False}
 
 
@@ -97,8 +97,8 @@ def test_the_attackers_path_is_the_models(scene: np.ndarray) -> None:
     assert np.abs(ours.numpy() - small).max() < 0.01
     model = load_model(bundled_model())
     path = FramePath(load_source(bundled_program()).module, model.contract, 240, 320)
-    for frame in story._clip_frames()[::6]:
-        deployed = story._undefended(model, frame)
+    for frame in story.clip_frames()[::6]:
+        deployed = story.answer_undefended(model, frame)
         assert int(path(torch.from_numpy(frame.astype(np.float32))).argmax()) == deployed.index
 
 
