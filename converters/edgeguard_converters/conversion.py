@@ -19,7 +19,7 @@ from edgeguard.model.contract import ENTRY, Contract, ContractGuard, Crop, Input
 from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.checks import check_integer_file, run_in_fresh_process
 from edgeguard_converters.float_graph import export_float, torch_outputs
-from edgeguard_converters.gates import GateReport, Thresholds, judge
+from edgeguard_converters.gates import FEW_IMAGES, GateReport, Thresholds, judge
 from edgeguard_converters.images import LabelledImage, digest, prepare
 from edgeguard_converters.loaders import Source, load_source
 from edgeguard_converters.preprocessing import PRESETS, Normalisation, explicit, from_facts, guess
@@ -191,7 +191,7 @@ def _split(
         calibration = [image for i, image in enumerate(calibration) if i % _HELD_OUT_EVERY]
     else:
         calibration, evaluation = _without_overlap(calibration, evaluation, notes)
-    if len(evaluation) < 50:
+    if len(evaluation) < FEW_IMAGES:
         notes.add(
             f"only {len(evaluation)} gate images: a 95 % interval around an agreement of 90 % is "
             f"{_width_at(0.9, len(evaluation)):.0%} wide; give more with --eval"

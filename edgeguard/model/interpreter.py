@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,11 +128,6 @@ def load_model(
         return Model(data, interpreter, contract, threads)
     except InputError as error:
         raise type(error)(f"{path}: {error}") from error
-
-
-def with_labels(contract: Contract, labels: tuple[str, ...]) -> Contract:
-    """The contract with other labels; an offset of one against the outputs is the caller's to notice."""
-    return replace(contract, labels=labels)
 
 
 def runtime() -> tuple[str, str, Callable[..., Any], Callable[..., Any]]:

@@ -273,6 +273,27 @@ class TestTraps:
             check_integer_file(graph.path.read_bytes())
         check_integer_file(converted.read_bytes())
 
+    def test_int8_borders_are_noticed(self, residual: Path, images: list[LabelledImage], tmp_path: Path) -> None:
+        """The interface tool reports success whatever it did: the borders are looked at."""
+        from ai_edge_litert import _pywrap_modify_model_interface as interface
+
+        from edgeguard_converters.checks import check_integer_file
+        from edgeguard_converters.float_graph import export_float
+        from edgeguard_converters.loaders import load_source
+        from edgeguard_converters.preprocessing import Normalisation
+        from edgeguard_converters.quantize import quantise_int8
+
+        log = tmp_path / "log"
+        graph = export_float(load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+        pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
+        source, target = tmp_path / "q.tflite", tmp_path / "int8.tflite"
+        source.write_bytes(flatbuffer_edit.set_int8_versions(quantise_int8(graph, pixels, log)))
+        assert interface.modify_model_interface(str(source), str(target), 9, 9) == 0  # kTfLiteInt8
+        with pytest.raises(CheckFailed, match="takes and gives int8, not uint8"):
+            check_integer_file(target.read_bytes())
+        with pytest.raises(CheckFailed, match="not uint8"):
+            check_integer_file(flatbuffer_edit.to_uint8_io(target.read_bytes(), log))  # says 0, does nothing
+
     def test_dead_filters_are_mended(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
         model = train_residual()
         with torch.no_grad():
