@@ -25,7 +25,11 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
 
-$(STAMP): pyproject.toml constraints.txt
+NATIVE := $(wildcard edgeguard/guard/native/*) CMakeLists.txt
+# Where a compiler is, a kernel that does not build is an error and not a fallback.
+export EDGEGUARD_REQUIRE_NATIVE := $(if $(and $(shell command -v c++),$(shell command -v cmake)),1,0)
+
+$(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit("EdgeGuard needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,dev]'

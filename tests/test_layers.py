@@ -19,7 +19,7 @@ ALLOWED = {
     "result": {"guard", "model"},
     "sinks": {"errors", "files", "quiet", "result"},
     "pipeline": {"camera", "guard", "model", "result", "errors"},
-    "doctor": {"model", "errors", "quiet"},
+    "doctor": {"guard", "model", "errors", "quiet"},
     "demo": {"camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "CONVERTERS"},
     "cli": {
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "demo", "files", "errors", "CONVERTERS",

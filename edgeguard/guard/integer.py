@@ -55,7 +55,9 @@ def inverse_dct(indices: Int, steps: Int) -> NDArray[np.uint8]:
     """Pixels of the quantised block: dequantise, inverse DCT, round half up, clamp to 0..255."""
     levels = indices * steps
     levels[0, 0] -= _DC_SHIFT
-    pixels = np.stack(_inverse_1d(np.stack(_inverse_1d(levels << 4)).swapaxes(0, 1))).swapaxes(0, 1)
+    # Horizontal frequencies first: a kernel that holds rows in vectors then needs two transpositions, not four.
+    horizontal = np.stack(_inverse_1d((levels << 4).swapaxes(0, 1))).swapaxes(0, 1)
+    pixels = np.stack(_inverse_1d(horizontal))
     return np.clip((pixels + (128 * 32 + 16)) >> 5, 0, 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The sanitiser that runs on the device: the integer definition over whole frames, strip by strip."""
+"""The sanitiser that runs on the device: the native kernel, or the integer definition in numpy strip by strip."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,7 @@ from edgeguard.guard.blocks import BLOCK, check_frame, join_blocks, pad_to_block
 from edgeguard.guard.geometry import ContractSpec, crop_and_resize, quantise_input
 from edgeguard.guard.integer import sanitize_blocks
 from edgeguard.guard.jpeg import decode_rgb, encode_jpeg
+from edgeguard.guard.kernel import instruction_sets, sanitize_native
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.reference import component_steps, components
 
@@ -37,15 +38,22 @@ class Sanitizer:
         check_frame(rgb)
         if not self.profile.is_pixel_domain:
             return decode_rgb(encode_jpeg(rgb, self.profile))
-        padded = pad_to_blocks(components(rgb, self.profile))
+        planes = components(rgb, self.profile)
+        if instruction_sets():
+            out = sanitize_native(planes, self.profile.component_tables)
+        else:
+            out = self._sanitize_numpy(planes)
+        return np.repeat(out, 3, axis=2) if self.profile.color == "gray" else out
+
+    def _sanitize_numpy(self, planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        padded = pad_to_blocks(planes)
         steps = component_steps(self.profile)
         out = np.empty_like(padded)
         rows = max(_STRIP_BLOCKS * BLOCK * BLOCK // (padded.shape[1] * BLOCK), 1) * BLOCK
         for top in range(0, padded.shape[0], rows):
             strip = padded[top : top + rows]
             out[top : top + rows] = join_blocks(sanitize_blocks(split_blocks(strip), steps))
-        out = out[: rgb.shape[0], : rgb.shape[1]]
-        return np.repeat(out, 3, axis=2) if self.profile.color == "gray" else np.ascontiguousarray(out)
+        return np.ascontiguousarray(out[: planes.shape[0], : planes.shape[1]])
 
     def tensor(self, rgb: NDArray[np.uint8], contract: ContractSpec) -> NDArray[np.generic]:
         """Frame to model input (1, h, w, 3): sanitise, crop, resize and quantise in the contract's order."""

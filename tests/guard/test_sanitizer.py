@@ -84,9 +84,9 @@ def test_padding_is_replication(scene: NDArray[np.uint8]) -> None:
 
 
 def test_strips_do_not_show(scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Sanitizer(FD)(scene)
+    whole = Sanitizer(FD)._sanitize_numpy(scene)
     monkeypatch.setattr("edgeguard.guard.sanitizer._STRIP_BLOCKS", 1)
-    assert (Sanitizer(FD)(scene) == whole).all()
+    assert (Sanitizer(FD)._sanitize_numpy(scene) == whole).all()
 
 
 def test_input_is_left_alone_and_views_work(scene: NDArray[np.uint8]) -> None:
@@ -109,7 +109,7 @@ def test_known_bytes() -> None:
     assert digest == KNOWN
 
 
-KNOWN = {"fd": "0920d70728138696", "fd-paper": "4beb9ab9ea95d7fc"}
+KNOWN = {"fd": "ef7cad5af38e3207", "fd-paper": "900d91e559c32ed4"}
 
 
 @pytest.mark.parametrize("bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
