@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,11 @@ def test_cells() -> Iterator[tuple[int, int]]:
     for distance in range(len(BIN_EDGES) - 1):
         for angle in range(len(ANGLE_EDGES_DEG) - 1):
             yield distance, angle
+
+
+def workers() -> ProcessPoolExecutor:
+    """Processes that render; spawned, because a fork of a process with threads (torch, XNNPACK) can hang."""
+    return ProcessPoolExecutor(mp_context=get_context("spawn"))
 
 
 def cv2_single_thread() -> None:
@@ -141,7 +147,7 @@ def main() -> None:
     parser.add_argument("--test-views", type=int, default=300, help="for each bin")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor() as pool:
+    with workers() as pool:
         examples = list(pool.map(render_example, range(options.views), chunksize=50))
     print(f"{len(examples)} views rendered", flush=True)
     model = train(np.stack([e[0] for e in examples]), np.array([e[1] for e in examples]), options.epochs)
@@ -151,7 +157,7 @@ def main() -> None:
 
 def report_bins(model: CardNet, count: int) -> None:
     """Print the clean accuracy of the float model in every bin of distance and angle, two passes."""
-    with ProcessPoolExecutor() as pool:
+    with workers() as pool:
         for cell in test_cells():
             views = list(pool.map(partial(render_test_view, cell, True), range(count), chunksize=25))
             with torch.inference_mode():

@@ -105,13 +105,12 @@ def test_the_attackers_path_is_the_models(scene: np.ndarray) -> None:
 @pytest.mark.full
 def test_clean_accuracy_in_every_bin_of_distance_and_angle() -> None:
     """98 % or more of 200 views in each bin, through two passes, by the deployed int8 model."""
-    from concurrent.futures import ProcessPoolExecutor
     from functools import partial
 
-    from edgeguard.demo.train_cards import render_test_view, test_cells
+    from edgeguard.demo.train_cards import render_test_view, test_cells, workers
 
     model = load_model(bundled_model())
-    with ProcessPoolExecutor() as pool:
+    with workers() as pool:
         for cell in test_cells():
             views = list(pool.map(partial(render_test_view, cell, True), range(200), chunksize=25))
             right = sum(int(model.infer(pixels[None]).argmax()) == index for pixels, index in views)
