@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from edgeguard.guard.tables import Table
 
-_ABI = 1
+_ABI = 2
 _FILE = "_kernel.so"
 
 #: Instruction sets by the number that the library knows them by, slowest first.
-INSTRUCTION_SETS = ("neon",) if platform.machine() in ("aarch64", "arm64") else ("sse4.1", "avx2")
+INSTRUCTION_SETS = ("neon",) if platform.machine() in ("aarch64", "arm64") else ("sse4.1", "avx2", "avx512")
 
 
 def instruction_sets() -> tuple[str, ...]:

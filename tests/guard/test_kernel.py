@@ -54,6 +54,17 @@ def test_each_step_divides_exactly(name: str, step: int) -> None:
     assert (ours == Sanitizer(GuardProfile("g", "gray", tables))._sanitize_numpy(blocks)).all()
 
 
+def test_the_reciprocals_divide_exactly() -> None:
+    """The proof by exhaustion that native/kernel.h refers to: every step, every value that can occur."""
+    for step in range(1, 256):
+        scaled = 16 * step
+        k = scaled.bit_length() - 1 - (scaled & (scaled - 1) == 0)
+        reciprocal, shift = -(-(2 ** (16 + k)) // scaled), 2 ** (16 - k)
+        n = np.arange(32640 + 8 * step + 1, dtype=np.uint64)
+        assert reciprocal < 2**16 and shift < 2**16
+        assert ((((n * reciprocal) >> 16) * shift >> 16) == n // scaled).all(), step
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_views_and_strides(name: str, scene: NDArray[np.uint8]) -> None:
     tables = GuardProfile.preset("fd").component_tables

@@ -26,10 +26,14 @@ inline V load(const void* p) { return _mm256_loadu_si256(static_cast<const __m25
 // Both 8-lane halves get the same eight constants.
 inline V load_twice(const void* p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
 inline V widen(const uint8_t* p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-inline void narrow(uint8_t* p, V v) {
-    V packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(v, v), 0xD8);
+inline void narrow(uint8_t* p, uint8_t* q, V v, V w) {
+    V packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(v, w), 0xD8);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm256_extracti128_si256(packed, 1));
 }
+inline V magnitude(V a) { return _mm256_abs_epi16(a); }
+inline V with_sign(V a, V sign) { return _mm256_sign_epi16(a, sign); }
+inline V or_(V a, V b) { return _mm256_or_si256(a, b); }
 inline V add(V a, V b) { return _mm256_add_epi16(a, b); }
 inline V sub(V a, V b) { return _mm256_sub_epi16(a, b); }
 inline V mul(V a, V c) { return _mm256_mulhrs_epi16(a, c); }
@@ -55,7 +59,14 @@ inline V splat(int v) { return _mm_set1_epi16(static_cast<short>(v)); }
 inline V load(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 inline V load_twice(const void* p) { return load(p); }
 inline V widen(const uint8_t* p) { return _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
-inline void narrow(uint8_t* p, V v) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(v, v)); }
+inline void narrow(uint8_t* p, uint8_t* q, V v, V w) {
+    V packed = _mm_packus_epi16(v, w);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), packed);
+    _mm_storeh_pd(reinterpret_cast<double*>(q), _mm_castsi128_pd(packed));
+}
+inline V magnitude(V a) { return _mm_abs_epi16(a); }
+inline V with_sign(V a, V sign) { return _mm_sign_epi16(a, sign); }
+inline V or_(V a, V b) { return _mm_or_si128(a, b); }
 inline V add(V a, V b) { return _mm_add_epi16(a, b); }
 inline V sub(V a, V b) { return _mm_sub_epi16(a, b); }
 inline V mul(V a, V c) { return _mm_mulhrs_epi16(a, c); }
@@ -87,7 +98,13 @@ inline V splat(int v) { return vdupq_n_s16(static_cast<int16_t>(v)); }
 inline V load(const void* p) { return vld1q_s16(static_cast<const int16_t*>(p)); }
 inline V load_twice(const void* p) { return load(p); }
 inline V widen(const uint8_t* p) { return from_unsigned(vmovl_u8(vld1_u8(p))); }
-inline void narrow(uint8_t* p, V v) { vst1_u8(p, vqmovun_s16(v)); }
+inline void narrow(uint8_t* p, uint8_t* q, V v, V w) { vst1_u8(p, vqmovun_s16(v)), vst1_u8(q, vqmovun_s16(w)); }
+inline V magnitude(V a) { return vabsq_s16(a); }
+inline V with_sign(V a, V sign) {
+    V negative = vshrq_n_s16(sign, 15);
+    return vsubq_s16(veorq_s16(a, negative), negative);
+}
+inline V or_(V a, V b) { return vorrq_s16(a, b); }
 inline V add(V a, V b) { return vaddq_s16(a, b); }
 inline V sub(V a, V b) { return vsubq_s16(a, b); }
 inline V mul(V a, V c) { return vqrdmulhq_s16(a, c); }
@@ -158,12 +175,11 @@ inline void inverse_1d(V (&y)[8]) {
 }
 
 // Index times step of |c|/32 + 1/2, half away from zero, exactly: floor((|c| + 16 QS) / (32 QS)) is
-// floor((|c| / 2 + 8 QS) / 16 / QS), and the division by QS is two multiplications by its reciprocal (kernel.h).
-inline V levels(V magnitude, const int16_t* steps, const int16_t* reciprocals, const int16_t* shifts) {
-    V step = load_twice(steps);
-    V n = add(shift_right_logical<1>(magnitude), shift_left<3>(step));
-    n = and_(n, splat(-16));
-    return mullo(mulhi_unsigned(mulhi_unsigned(n, load_twice(reciprocals)), load_twice(shifts)), step);
+// floor((|c| / 2 + 8 QS) / (16 QS)), and the division is two multiplications by a reciprocal (kernel.h).
+inline V levels(V size, const Table& table, int v) {
+    V n = add(shift_right_logical<1>(size), load_twice(table.step8[v]));
+    V quotient = mulhi_unsigned(mulhi_unsigned(n, load_twice(table.reciprocal[v])), load_twice(table.shift[v]));
+    return mullo(quotient, load_twice(table.step[v]));
 }
 
 inline void sanitize_block_row(uint8_t* strip, int padded, int column, const Table& table) {
@@ -172,24 +188,23 @@ inline void sanitize_block_row(uint8_t* strip, int padded, int column, const Tab
     forward_1d(x);
     transpose(x);
     forward_1d(x);  // x[v], lanes u
-    const V dc = load_twice(table.dc_lane);
-    for (int v = 0; v < 8; ++v) {
-        // The DC is centred on 128 * 8; its top bit flipped gives the unsigned unshifted value.
-        V c = v == 0 ? xor_(x[0], dc) : x[v];
-        V sign = shift_right<15>(c);
-        if (v == 0) sign = and_(sign, load_twice(table.not_dc_lane));
-        V magnitude = sub(xor_(c, sign), sign);
-        V level = levels(magnitude, table.step[v], table.reciprocal[v], table.shift[v]);
-        level = sub(xor_(level, sign), sign);
-        if (v == 0) level = sub(level, load_twice(table.dc_offset));
-        x[v] = shift_left<4>(level);
+    {
+        // The DC is centred on 128 * 8. With its top bit flipped it is the unshifted value, 0..2**16 - 1: never negative,
+        // so its lane keeps the value instead of the magnitude, and a positive sign.
+        const V dc = load_twice(table.dc_lane), others = load_twice(table.not_dc_lane);
+        V size = or_(and_(magnitude(x[0]), others), and_(xor_(x[0], dc), xor_(others, splat(-1))));
+        V sign = or_(and_(x[0], others), load_twice(table.dc_sign));
+        x[0] = shift_left<4>(sub(with_sign(levels(size, table, 0), sign), load_twice(table.dc_offset)));
     }
+    for (int v = 1; v < 8; ++v) x[v] = shift_left<4>(with_sign(levels(magnitude(x[v]), table, v), x[v]));
     inverse_1d(x);  // over v: x[column], lanes u
     transpose(x);
     inverse_1d(x);  // over u: x[row], lanes column
-    for (int i = 0; i < 8; ++i) {
-        // mul(a, 1024) is (a + 16) >> 5; narrow() clamps to 0..255
-        narrow(strip + i * padded + column, add(mul(x[i], splat(1024)), splat(128)));
+    // mul(a, 1024) is (a + 16) >> 5; narrow() clamps to 0..255
+    for (int i = 0; i < 8; ++i) x[i] = add(mul(x[i], splat(1024)), splat(128));
+    for (int i = 0; i < 8; i += 2) {
+        uint8_t* row = strip + i * padded + column;
+        narrow(row, row + padded, x[i], x[i + 1]);
     }
 }
 
