@@ -135,6 +135,8 @@ def export(model: CardNet, path: Path) -> None:
         "trained_on_profile": GuardProfile.preset("fd").sha256,
     }
     program = torch.export.export(model.to(memory_format=torch.contiguous_format), (torch.zeros(1, 3, SIDE, SIDE),))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the machine that exported it
     torch.export.save(program, path, extra_files={"edgeguard.json": json.dumps(facts)})
 
 
