@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
+
+settings.register_profile("project", deadline=None)  # machines are shared: a slow example is no failure
+settings.load_profile("project")
 
 SHARED = Path(__file__).parents[2] / "shared"
 
