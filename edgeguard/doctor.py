@@ -107,7 +107,7 @@ def _sanitizer() -> Finding:
     usable = instruction_sets()
     if usable:
         return Finding("sanitiser", "ok", f"native kernel, {usable[-1]}")
-    advice = "same bytes, about 40 times slower; install from source where g++ and cmake are"
+    advice = "same bytes, 50 to 70 times slower; install from source where g++ and cmake are"
     return Finding("sanitiser", "note", "no native kernel: numpy serves", advice)
 
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from edgeguard_converters.float_graph import FloatGraph
 from edgeguard_converters.quiet import chatter_to
 
+#: Sums in float activations depend on the number of threads, and the same inputs must give the same bytes.
+_THREADS = 1
+
 
 def quantise_int8(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> bytes:
     """int8 weights (per channel) and activations, float input and output.
@@ -30,7 +33,7 @@ def quantise_int8(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> by
 
         recipes = _recipe()
         calibration = calibrator.Calibrator(
-            str(graph.path), num_threads=_one_thread(), qsv_update_func=qsv_utils.min_max_update
+            str(graph.path), num_threads=_THREADS, qsv_update_func=qsv_utils.min_max_update
         )
         signature, argument = _signature(graph.path)
         samples = [{argument: graph.feed(image[None])} for image in pixels]  # a list: it is walked twice
@@ -39,10 +42,6 @@ def quantise_int8(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> by
         _fix_input_range(ranges, graph)
         quantised = quantizer.Quantizer(str(graph.path), recipes.get_quantization_recipe()).quantize(ranges)
         return bytes(quantised.quantized_model)
-
-
-def _one_thread() -> int:
-    return 1  # sums in float activations depend on the number of threads; the same inputs must give the same bytes
 
 
 def _recipe() -> Any:
@@ -64,11 +63,10 @@ def _signature(path: Path) -> tuple[str, str]:
 
 
 def _fix_input_range(ranges: dict[str, Any], graph: FloatGraph) -> None:
-    """Overwrite the range of the graph's input, and of tensors that are only its copies, with the pixel domain."""
+    """Overwrite the range of the graph's input with the pixel domain."""
     from ai_edge_litert.interpreter import Interpreter
 
-    name = Interpreter(str(graph.path)).get_input_details()[0]["name"]
-    for key in [k for k in ranges if k == name]:
-        shape = np.shape(ranges[key]["min"])
-        ranges[key]["min"] = np.full(shape, graph.low, np.float32)
-        ranges[key]["max"] = np.full(shape, graph.high, np.float32)
+    input_range = ranges[Interpreter(str(graph.path)).get_input_details()[0]["name"]]
+    shape = np.shape(input_range["min"])
+    input_range["min"] = np.full(shape, graph.low, np.float32)
+    input_range["max"] = np.full(shape, graph.high, np.float32)
