@@ -11,7 +11,7 @@ import pytest
 from camera.streams import http_server, stream
 
 from edgeguard.guard import GuardProfile, decode_rgb, resolve_profile
-from edgeguard.guard.geometry import crop_and_resize
+from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.guard.sanitizer import Sanitizer
 
 pytestmark = [pytest.mark.full, pytest.mark.convert]

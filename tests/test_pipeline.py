@@ -44,7 +44,7 @@ def test_folder_and_stream_give_the_labels_of_the_interpreter_called_by_hand(fol
     from ai_edge_litert.interpreter import Interpreter
 
     from edgeguard.guard import decode_rgb
-    from edgeguard.guard.geometry import crop_and_resize
+    from edgeguard.guard.prepare import crop_and_resize
 
     model = _model(guard)
     bare = Interpreter(model_path=str(bundled_model()))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgeguard.demo.cards import CARDS, LABELS
 from edgeguard.demo.net import SIDE, CardNet
 from edgeguard.demo.scenes import random_view, render
-from edgeguard.guard.geometry import crop_and_resize
+from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import InputSpec, Preprocess

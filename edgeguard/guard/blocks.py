@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 BLOCK = 8
 
 
-def pad_to_blocks(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """HxWxC with both sides enlarged to a multiple of 8 (edge = "replicate")."""
+def pad_to_blocks(frame: NDArray[np.uint8], rows: int = BLOCK, columns: int = BLOCK) -> NDArray[np.uint8]:
+    """HxWxC with both sides enlarged to a multiple of 8, or of the size given (edge = "replicate")."""
     height, width = frame.shape[:2]
-    if height % BLOCK == 0 and width % BLOCK == 0:
+    if height % rows == 0 and width % columns == 0:
         return frame
-    return np.pad(frame, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
+    return np.pad(frame, ((0, -height % rows), (0, -width % columns), (0, 0)), mode="edge")
 
 
 def split_blocks(padded: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """From a frame to the model's input: crop, area resize, quantise. One definition for device, calibration and gates."""
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,18 +51,53 @@ class ContractSpec(Protocol):
     def guard(self) -> GuardSpec: ...
 
 
-def crop_and_resize(frame: NDArray[np.uint8], input_: InputSpec, preprocess: PreprocessSpec) -> NDArray[np.uint8]:
-    """Crop and area-resize an HxWx3 frame to the model's size.
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of whole pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of a frame becomes which part of the model's input; what is left of the input is grey."""
+
+    source: Box
+    target: Box
+
+    @property
+    def shrinks(self) -> bool:
+        """True when neither side grows: the area resize applies."""
+        return self.source.width >= self.target.width and self.source.height >= self.target.height
+
+
+def place(width: int, height: int, input_: InputSpec, preprocess: PreprocessSpec) -> Placement:
+    """Where a frame of this size goes.
 
     `center` keeps the largest centred rectangle of the model's aspect, shrunk by `crop_fraction`; `letterbox` scales
     the whole frame and pads with grey; `none` stretches the whole frame.
     """
-    width, height = input_.width, input_.height
+    whole, model = Box(0, 0, width, height), Box(0, 0, input_.width, input_.height)
     if preprocess.crop == "letterbox":
-        return _letterbox(frame, width, height)
+        scale = min(model.width / width, model.height / height)
+        inner_width = min(max(round(width * scale), 1), model.width)
+        inner_height = min(max(round(height * scale), 1), model.height)
+        left, top = (model.width - inner_width) // 2, (model.height - inner_height) // 2
+        return Placement(whole, Box(left, top, inner_width, inner_height))
     if preprocess.crop == "center":
-        frame = _center_crop(frame, width, height, preprocess.crop_fraction)
-    return _resize(frame, width, height)
+        scale = min(width / model.width, height / model.height) * preprocess.crop_fraction
+        crop_width, crop_height = max(round(model.width * scale), 1), max(round(model.height * scale), 1)
+        return Placement(Box((width - crop_width) // 2, (height - crop_height) // 2, crop_width, crop_height), model)
+    return Placement(whole, model)
+
+
+def canvas(input_: InputSpec, dtype: type[np.uint8] | type[np.int8] = np.uint8) -> NDArray[Any]:
+    """An input of the model filled with grey, (h, w, 3); int8 holds the level minus 128."""
+    level = LETTERBOX_LEVEL if dtype is np.uint8 else LETTERBOX_LEVEL - 128
+    return np.full((input_.height, input_.width, 3), level, dtype=dtype)
 
 
 def quantise_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: PreprocessSpec) -> NDArray[np.generic]:
@@ -71,31 +107,6 @@ def quantise_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: Pre
     if input_.dtype == "uint8":
         return batch
     if input_.dtype == "int8":
-        return (batch.astype(np.int16) - 128).astype(np.int8)
+        return (batch ^ np.uint8(0x80)).view(np.int8)  # the level minus 128
     mean, std = np.array(preprocess.mean, np.float32), np.array(preprocess.std, np.float32)
     return ((batch.astype(np.float32) - mean) / std).astype(np.float32)
-
-
-def _resize(frame: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    import cv2
-
-    resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.uint8)
-
-
-def _center_crop(frame: NDArray[np.uint8], width: int, height: int, fraction: float) -> NDArray[np.uint8]:
-    frame_height, frame_width = frame.shape[:2]
-    scale = min(frame_width / width, frame_height / height) * fraction
-    crop_width, crop_height = max(round(width * scale), 1), max(round(height * scale), 1)
-    left, top = (frame_width - crop_width) // 2, (frame_height - crop_height) // 2
-    return frame[top : top + crop_height, left : left + crop_width]
-
-
-def _letterbox(frame: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    scale = min(width / frame.shape[1], height / frame.shape[0])
-    inner_width = min(max(round(frame.shape[1] * scale), 1), width)
-    inner_height = min(max(round(frame.shape[0] * scale), 1), height)
-    canvas = np.full((height, width, 3), LETTERBOX_LEVEL, dtype=np.uint8)
-    left, top = (width - inner_width) // 2, (height - inner_height) // 2
-    canvas[top : top + inner_height, left : left + inner_width] = _resize(frame, inner_width, inner_height)
-    return canvas

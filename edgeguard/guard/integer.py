@@ -3,7 +3,7 @@
 Every other implementation must give the same bytes as this file. Each operation is one that SSE, AVX2 and NEON
 have as a single 16-bit instruction:
 
-- `_mul(a, c)` is `pmulhrsw` / `sqrdmulh`: `(a * c + 2**14) >> 15`, rounding half up;
+- `mul(a, c)` is `pmulhrsw` / `sqrdmulh`: `(a * c + 2**14) >> 15`, rounding half up;
 - sums wrap modulo 2**16 in those instructions; no final value leaves int16 (`tests/guard/test_integer.py`
   drives the extremes), so int32 arrays here give the same results;
 - the quantiser divides exactly, half away from zero; with 16-bit lanes it is a multiplication by a reciprocal.
@@ -69,7 +69,7 @@ def sanitize_blocks(blocks: NDArray[np.uint8], steps: Int) -> NDArray[np.uint8]:
 def coefficient_error_bound() -> NDArray[np.float64]:
     """The largest possible |forward_dct/32 - exact DCT| of each coefficient, shape (8, 8), in coefficient units.
 
-    Derivation. Each `_mul` adds at most half a unit of its output, plus the error of its rounded constant times the
+    Derivation. Each `mul` adds at most half a unit of its output, plus the error of its rounded constant times the
     operand. Outputs 0 and 4 make two halvings of at most half a unit each (none in the first pass, where all values
     are multiples of 16); outputs 2 and 6 make two products, the odd ones four. The second pass carries the errors
     of the first through its exact weights.
@@ -90,8 +90,9 @@ def _weight(k: int, n: int) -> float:
     return float(scale * np.cos((2 * n + 1) * k * np.pi / 16))
 
 
-def _mul(value: Int, constant: int) -> Int:
-    product = value * np.int32(constant)
+def mul(value: Int, constant: int | Int) -> Int:
+    """`(value * constant + 2**14) >> 15`, the instructions `pmulhrsw` and `sqrdmulh`; |product| < 2**31 - 2**14."""
+    product = np.asarray(value * np.asarray(constant, np.int32))
     product += 1 << 14
     product >>= 15
     return product
@@ -109,23 +110,23 @@ def _forward_1d(x: Int | Sequence[Int]) -> list[Int]:
     _, c1, c2, c3, _, c5, c6, c7 = COS
     return [
         t0 + t1,
-        _mul(d0, c1) + _mul(d1, c3) + _mul(d2, c5) + _mul(d3, c7),
-        _mul(u0, c2) + _mul(u1, c6),
-        _mul(d0, c3) - _mul(d1, c7) - _mul(d2, c1) - _mul(d3, c5),
+        mul(d0, c1) + mul(d1, c3) + mul(d2, c5) + mul(d3, c7),
+        mul(u0, c2) + mul(u1, c6),
+        mul(d0, c3) - mul(d1, c7) - mul(d2, c1) - mul(d3, c5),
         t0 - t1,
-        _mul(d0, c5) - _mul(d1, c1) + _mul(d2, c7) + _mul(d3, c3),
-        _mul(u0, c6) - _mul(u1, c2),
-        _mul(d0, c7) - _mul(d1, c5) + _mul(d2, c3) - _mul(d3, c1),
+        mul(d0, c5) - mul(d1, c1) + mul(d2, c7) + mul(d3, c3),
+        mul(u0, c6) - mul(u1, c2),
+        mul(d0, c7) - mul(d1, c5) + mul(d2, c3) - mul(d3, c1),
     ]
 
 
 def _inverse_1d(y: Int | Sequence[Int]) -> list[Int]:
     _, c1, c2, c3, _, c5, c6, c7 = COS
     a0, a1 = _half(y[0] + y[4]), _half(y[0] - y[4])
-    b0, b1 = _mul(y[2], c2) + _mul(y[6], c6), _mul(y[2], c6) - _mul(y[6], c2)
+    b0, b1 = mul(y[2], c2) + mul(y[6], c6), mul(y[2], c6) - mul(y[6], c2)
     e0, e1, e2, e3 = a0 + b0, a1 + b1, a1 - b1, a0 - b0
-    o0 = _mul(y[1], c1) + _mul(y[3], c3) + _mul(y[5], c5) + _mul(y[7], c7)
-    o1 = _mul(y[1], c3) - _mul(y[3], c7) - _mul(y[5], c1) - _mul(y[7], c5)
-    o2 = _mul(y[1], c5) - _mul(y[3], c1) + _mul(y[5], c7) + _mul(y[7], c3)
-    o3 = _mul(y[1], c7) - _mul(y[3], c5) + _mul(y[5], c3) - _mul(y[7], c1)
+    o0 = mul(y[1], c1) + mul(y[3], c3) + mul(y[5], c5) + mul(y[7], c7)
+    o1 = mul(y[1], c3) - mul(y[3], c7) - mul(y[5], c1) - mul(y[7], c5)
+    o2 = mul(y[1], c5) - mul(y[3], c1) + mul(y[5], c7) + mul(y[7], c3)
+    o3 = mul(y[1], c7) - mul(y[3], c5) + mul(y[5], c3) - mul(y[7], c1)
     return [e0 + o0, e1 + o1, e2 + o2, e3 + o3, e3 - o3, e2 - o2, e1 - o1, e0 - o0]

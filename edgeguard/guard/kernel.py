@@ -13,56 +13,81 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.tables import Table
+from edgeguard.guard.geometry import Box
+from edgeguard.guard.profile import GuardProfile
 
-_ABI = 2
+_ABI = 3
 _FILE = "_kernel.so"
+_COLORS = {None: 0, "rgb": 1, "gray": 2, "ycbcr444": 3, "ycbcr422": 4, "ycbcr420": 5}
 
 #: Instruction sets by the number that the library knows them by, slowest first.
 INSTRUCTION_SETS = ("neon",) if platform.machine() in ("aarch64", "arm64") else ("sse4.1", "avx2", "avx512")
 
 
+@cache
 def instruction_sets() -> tuple[str, ...]:
     """The instruction sets that can run here, slowest first; empty without the native library."""
-    library = _library()
+    library = load_library()
     if library is None:
         return ()
     return tuple(name for number, name in enumerate(INSTRUCTION_SETS) if library.eg_usable(number))
 
 
 def sanitize_native(
-    planes: NDArray[np.uint8], tables: tuple[Table, ...], instruction_set: str | None = None
+    rgb: NDArray[np.uint8], profile: GuardProfile, instruction_set: str | None = None
 ) -> NDArray[np.uint8]:
-    """Sanitise a frame of any size, HxWx1 or HxWx3, whose pixels are contiguous in each row.
+    """Sanitise a uint8 HxWx3 frame of any size.
 
     Args:
-        planes: uint8; rows may have any stride.
-        tables: one for each channel, natural order.
+        rgb: rows may have any stride; other views are copied.
+        profile: of any colour.
         instruction_set: one of `instruction_sets()`, by default the fastest.
 
     Raises:
         RuntimeError: the library is not there, or there is no memory.
     """
-    library, usable = _library(), instruction_sets()
-    if library is None or not usable:
-        raise RuntimeError("the native kernel is not installed")
-    height, width, channels = planes.shape
-    if planes.strides[1:] != (channels, 1):
-        planes = np.ascontiguousarray(planes)
-    steps = np.array(tables[:channels], dtype=np.uint8)
-    out = np.empty((height, width, channels), np.uint8)
-    number = INSTRUCTION_SETS.index(instruction_set or usable[-1])
+    library, number = _choose(instruction_set)
+    rgb = _with_whole_rows(rgb)
+    height, width = rgb.shape[:2]
+    out = np.empty((height, width, 3), np.uint8)
     status = library.eg_sanitize(
-        planes.ctypes.data, planes.strides[0], out.ctypes.data, out.strides[0],
-        width, height, channels, steps.ctypes.data, number,
+        _address(rgb), rgb.strides[0], width, height, _COLORS[profile.color], _steps(profile),
+        _address(out), out.strides[0], number,
     )  # fmt: skip
-    if status != 0:
-        raise RuntimeError(f"the native kernel failed with status {status}")
+    _check(status)
     return out
 
 
+def tensor_native(
+    rgb: NDArray[np.uint8],
+    profile: GuardProfile | None,
+    crop: Box,
+    out: NDArray[np.uint8] | NDArray[np.int8],
+    instruction_set: str | None = None,
+) -> None:
+    """Sanitise the blocks under a crop, resize it by area and write it, level minus 128 for int8: in one pass.
+
+    Args:
+        rgb: uint8 HxWx3.
+        profile: of any colour, or None to resize only.
+        crop: the part of the frame, at least as large as the output.
+        out: uint8 or int8, hxwx3, pixels contiguous in each row; written in place.
+
+    Raises:
+        RuntimeError: the library is not there, or there is no memory.
+    """
+    library, number = _choose(instruction_set)
+    rgb = _with_whole_rows(rgb)
+    status = library.eg_tensor(
+        _address(rgb), rgb.strides[0], rgb.shape[1], rgb.shape[0], _COLORS[profile.color if profile else None],
+        _steps(profile), crop.left, crop.top, crop.width, crop.height,
+        _address(out), out.strides[0], out.shape[1], out.shape[0], 0x80 if out.dtype == np.int8 else 0, number,
+    )  # fmt: skip
+    _check(status)
+
+
 @cache
-def _library() -> ctypes.CDLL | None:
+def load_library() -> ctypes.CDLL | None:
     """The library, or None: not built, switched off with EDGEGUARD_KERNEL=numpy, or of another version."""
     if os.environ.get("EDGEGUARD_KERNEL") == "numpy":
         return None
@@ -76,9 +101,36 @@ def _library() -> ctypes.CDLL | None:
         except (OSError, AttributeError):
             continue
         pointer, stride, number = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
-        library.eg_sanitize.argtypes = [pointer, stride, pointer, stride, number, number, number, pointer, number]
+        source = [pointer, stride, number, number, number, pointer]  # pixels, size, colour, tables
+        library.eg_sanitize.argtypes = [*source, pointer, stride, number]
+        library.eg_tensor.argtypes = [*source, *[number] * 4, pointer, stride, *[number] * 4]
         return library
     return None
+
+
+def _choose(instruction_set: str | None) -> tuple[ctypes.CDLL, int]:
+    library, usable = load_library(), instruction_sets()
+    if library is None or not usable:
+        raise RuntimeError("the native kernel is not installed")
+    return library, INSTRUCTION_SETS.index(instruction_set or usable[-1])
+
+
+def _check(status: int) -> None:
+    if status != 0:
+        raise RuntimeError("the native kernel " + ("has no memory" if status == -2 else "refused its arguments"))
+
+
+def _with_whole_rows(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return rgb if rgb.strides[1:] == (3, 1) else np.ascontiguousarray(rgb)
+
+
+def _address(array: NDArray[np.generic]) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+@cache
+def _steps(profile: GuardProfile | None) -> bytes | None:
+    return None if profile is None else b"".join(bytes(table) for table in profile.component_tables)
 
 
 def _candidates() -> list[Path]:

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.geometry import ContractSpec, crop_and_resize, quantise_input
+from edgeguard.guard.geometry import ContractSpec
 from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg, requantise_jpeg, sensor_profile
 from edgeguard.guard.jpeg_header import read_whole_jpeg
 from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.sanitizer import Sanitizer
+from edgeguard.guard.sanitizer import Sanitizer, frame_to_tensor
 
 #: Who did pass 1: the received JPEG's own coder, a sensor that says so, this process, or nobody.
 Pass1 = Literal["camera", "sensor", "run", "none"]
@@ -91,10 +91,8 @@ def pass_two_pixels(frame: NDArray[np.uint8], received: Received, sanitizer: San
 
 def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, sanitizer: Sanitizer | None) -> NDArray[np.generic]:
     """Crop, resize, pass 2 when the place is `input`, and quantise: from `pass_two`'s frame to the model's tensor."""
-    pixels = crop_and_resize(frame, contract.input, contract.preprocess)
-    if contract.guard.place == "input" and sanitizer is not None:
-        pixels = sanitizer(pixels)
-    return quantise_input(pixels, contract.input, contract.preprocess)
+    remaining = sanitizer.profile if sanitizer is not None and contract.guard.place == "input" else None
+    return frame_to_tensor(frame, contract, remaining)
 
 
 def sanitize_jpeg(data: bytes, profile: GuardProfile, contract: ContractSpec | None = None) -> NDArray[np.generic]:

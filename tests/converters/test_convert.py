@@ -225,7 +225,7 @@ def test_bad_options(
 
 
 def test_calibration_goes_through_the_devices_path(images: list[LabelledImage], options: Options) -> None:
-    from edgeguard.guard.geometry import crop_and_resize
+    from edgeguard.guard.prepare import crop_and_resize
     from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
 
     contract = Contract(InputSpec(SIDE, SIDE), Preprocess("none"), ContractGuard(FD, "frame"))

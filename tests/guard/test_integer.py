@@ -50,7 +50,7 @@ def test_dc_is_exact() -> None:
 def test_no_value_leaves_int16(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that a 16-bit lane has to hold fits: operands of each product, sums before halving, results."""
     largest = [0]
-    real_mul, real_half = integer._mul, integer._half
+    real_mul, real_half = integer.mul, integer._half
 
     def spy_mul(value: np.ndarray, constant: int) -> np.ndarray:
         largest[0] = max(largest[0], int(value.max()), -int(value.min()) - 1)
@@ -60,7 +60,7 @@ def test_no_value_leaves_int16(step: int, monkeypatch: pytest.MonkeyPatch) -> No
         largest[0] = max(largest[0], int(value.max()), -int(value.min()) - 1)
         return real_half(value)
 
-    monkeypatch.setattr(integer, "_mul", spy_mul)
+    monkeypatch.setattr(integer, "mul", spy_mul)
     monkeypatch.setattr(integer, "_half", spy_half)
     steps = np.full((8, 8, 1), step, np.int32)
     blocks = _extreme_blocks()

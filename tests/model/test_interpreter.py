@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.guard import Sanitizer
-from edgeguard.guard.geometry import crop_and_resize
+from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.model import load_model
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import rank, softmax

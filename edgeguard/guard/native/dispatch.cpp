@@ -3,11 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "area_plan.h"
 #include "kernel.h"
+#include "memory.h"
+
+#define EG_EXPORT __attribute__((visibility("default")))
 
 namespace {
 
 enum { BaseSet = 0, Avx2Set = 1, Avx512Set = 2 };  // BaseSet is SSE4.1 on x86-64 and NEON on aarch64
+enum { Done = 0, BadArguments = -1, NoMemory = -2 };
 
 bool usable(int set) {
 #if defined(__x86_64__)
@@ -25,63 +30,136 @@ bool usable(int set) {
 #endif
 }
 
-Table prepare(const uint8_t* natural) {
-    Table t;
-    memset(&t, 0, sizeof t);
+void prepare(const uint8_t* natural, Table& t) {
     for (int u = 0; u < 8; ++u) {
         for (int v = 0; v < 8; ++v) {
             const uint32_t step = natural[8 * u + v], scaled = 16 * step;
             int k = 31 - __builtin_clz(scaled);
             if ((scaled & (scaled - 1)) == 0) --k;
-            t.step[v][u] = static_cast<int16_t>(step);
-            t.step8[v][u] = static_cast<int16_t>(8 * step);
-            t.reciprocal[v][u] = static_cast<int16_t>(((1u << (16 + k)) + scaled - 1) / scaled);
-            t.shift[v][u] = static_cast<int16_t>(1u << (16 - k));
+            const uint32_t reciprocal = ((1u << (16 + k)) + scaled - 1) / scaled;
+            for (int lane = u; lane < MaxLanes; lane += 8) {
+                t.step8[v][lane] = static_cast<int16_t>(8 * step);
+                t.reciprocal[v][lane] = static_cast<int16_t>(reciprocal);
+                t.shift[v][lane] = static_cast<int16_t>(1u << (16 - k));
+                t.step16[v][lane] = static_cast<int16_t>(scaled);
+            }
         }
-        t.not_dc_lane[u] = u == 0 ? 0 : -1;
+        for (int lane = u; lane < MaxLanes; lane += 8) {
+            t.dc_lane[lane] = static_cast<int16_t>(u == 0 ? 0x8000 : 0);
+            t.not_dc_lane[lane] = u == 0 ? 0 : -1;
+            t.dc_sign[lane] = u == 0;
+            t.dc_offset[lane] = u == 0 ? 16 * 1024 : 0;
+            t.high_lanes[lane] = u < 4 ? 0 : -1;
+        }
     }
-    t.dc_lane[0] = static_cast<int16_t>(0x8000);
-    t.dc_sign[0] = 1;
-    t.dc_offset[0] = 1024;
-    return t;
+}
+
+bool prepare_all(const uint8_t* tables, Color color, Table (&prepared)[3]) {
+    if (color == Color::None) return true;
+    for (int i = 0; i < 3 * 64; ++i) {
+        if (tables[i] == 0) return false;
+    }
+    for (int c = 0; c < 3; ++c) {
+        int same = c - 1;
+        while (same >= 0 && memcmp(tables + 64 * same, tables + 64 * c, 64) != 0) --same;
+        if (same >= 0) {
+            prepared[c] = prepared[same];
+        } else {
+            prepare(tables + 64 * c, prepared[c]);
+        }
+    }
+    return true;
+}
+
+bool valid(int width, int height, int color, int set) {
+    return width >= 1 && height >= 1 && width <= (1 << 24) && height <= (1 << 24) && color >= 0 &&
+           color <= static_cast<int>(Color::Ycbcr420) && usable(set);
+}
+
+int into_window(const Frame& frame, const Window& window, int set) {
+    const Memory scratch(scratch_bytes(frame.width, frame.color));
+    if (scratch.address == nullptr) return NoMemory;
+#if defined(__x86_64__)
+    if (set == Avx512Set) return eg_avx512::sanitize_window(frame, window, scratch.bytes()), Done;
+    if (set == Avx2Set) return eg_avx2::sanitize_window(frame, window, scratch.bytes()), Done;
+#endif
+    (void)set;
+    return eg_base::sanitize_window(frame, window, scratch.bytes()), Done;
+}
+
+int into_area(const Frame& frame, Area& area, int set) {
+    const Memory scratch(scratch_bytes(frame.width, frame.color));
+    if (scratch.address == nullptr) return NoMemory;
+#if defined(__x86_64__)
+    if (set == Avx512Set) return eg_avx512::sanitize_area(frame, area, scratch.bytes()), Done;
+    if (set == Avx2Set) return eg_avx2::sanitize_area(frame, area, scratch.bytes()), Done;
+#endif
+    (void)set;
+    return eg_base::sanitize_area(frame, area, scratch.bytes()), Done;
+}
+
+// The smallest part of the frame, on the grid of the blocks, that decides the pixels of a crop. Subsampled chroma takes
+// its neighbours into account, hence a margin of one more unit.
+struct Part {
+    int start, end;
+};
+Part part_of(int start, int size, int limit, int unit, int margin) {
+    const int low = start / unit * unit - margin, high = round_up(start + size, unit) + margin;
+    return {low < 0 ? 0 : low, high > limit ? limit : high};
 }
 
 }  // namespace
 
+size_t scratch_bytes(int width, Color color) {
+    const size_t stride = static_cast<size_t>(round_up(width, 128));
+    const size_t rows = color == Color::None ? 3 : color == Color::Rgb ? 24 : color == Color::Gray ? 11 : 48;
+    return rows * stride + 1024;
+}
+
 extern "C" {
 
 // The version of this ABI.
-__attribute__((visibility("default"))) int eg_abi(void) { return 2; }
+EG_EXPORT int eg_abi(void) { return 3; }
 
 // 1 when the instruction set can run here. Sets: 0 SSE4.1 or NEON, 1 AVX2, 2 AVX-512 (F, BW, VL, DQ).
-__attribute__((visibility("default"))) int eg_usable(int set) { return usable(set); }
+EG_EXPORT int eg_usable(int set) { return usable(set); }
 
-// Sanitise a frame. `tables`: 64 steps (natural order, 1..255) for each channel. `set` as in eg_usable.
-// Returns 0, or -1 for bad arguments, -2 when there is no memory for three strips.
-__attribute__((visibility("default"))) int eg_sanitize(
-    const uint8_t* source, ptrdiff_t source_stride, uint8_t* target, ptrdiff_t target_stride, int width, int height,
-    int channels, const uint8_t* tables, int set) {
-    if (width < 1 || height < 1 || width > (1 << 24) || (channels != 1 && channels != 3) || !usable(set)) return -1;
-    for (int i = 0; i < 64 * channels; ++i) {
-        if (tables[i] == 0) return -1;
+// Sanitise a frame of interleaved RGB into another. `color`: 0 as it is, 1 rgb, 2 gray, 3 ycbcr444, 4 ycbcr422,
+// 5 ycbcr420. `tables`: 64 steps (natural order, 1..255) for each of three components. `set` as in eg_usable.
+// Returns 0, -1 for bad arguments, -2 when there is no memory for a strip.
+EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int width, int height, int color,
+                          const uint8_t* tables, uint8_t* target, ptrdiff_t target_stride, int set) {
+    if (!valid(width, height, color, set)) return BadArguments;
+    Table prepared[3];
+    const Frame frame = {source, source_stride, width, height, static_cast<Color>(color), prepared};
+    if (!prepare_all(tables, frame.color, prepared)) return BadArguments;
+    return into_window(frame, {0, 0, width, height, target, target_stride, 0}, set);
+}
+
+// Sanitise as above, crop, resize by area to out_width x out_height (neither larger than the crop), and flip the top bit
+// with `flip` = 0x80 (int8: level minus 128). Only the blocks under the crop are worked on.
+EG_EXPORT int eg_tensor(const uint8_t* source, ptrdiff_t source_stride, int width, int height, int color,
+                        const uint8_t* tables, int left, int top, int crop_width, int crop_height, uint8_t* target,
+                        ptrdiff_t target_stride, int out_width, int out_height, int flip, int set) {
+    if (!valid(width, height, color, set) || left < 0 || top < 0 || out_width < 1 || out_height < 1 ||
+        crop_width < out_width || crop_height < out_height || left > width - crop_width || top > height - crop_height) {
+        return BadArguments;
     }
     Table prepared[3];
-    for (int c = 0; c < channels; ++c) prepared[c] = prepare(tables + 64 * c);
-    Frame frame = {source, target, source_stride, target_stride, width, height, channels, (width + 15) / 16 * 16};
-    uint8_t* strips = static_cast<uint8_t*>(malloc(static_cast<size_t>(frame.padded) * 8 * channels));
-    if (strips == nullptr) return -2;
-#if defined(__x86_64__)
-    if (set == Avx512Set) {
-        eg_avx512::sanitize_frame(frame, prepared, strips);
-    } else if (set == Avx2Set) {
-        eg_avx2::sanitize_frame(frame, prepared, strips);
-    } else {
-        eg_base::sanitize_frame(frame, prepared, strips);
-    }
-#else
-    eg_base::sanitize_frame(frame, prepared, strips);
-#endif
-    free(strips);
-    return 0;
+    const Color kind = static_cast<Color>(color);
+    if (!prepare_all(tables, kind, prepared)) return BadArguments;
+    const bool wide = kind == Color::Ycbcr422 || kind == Color::Ycbcr420, tall = kind == Color::Ycbcr420;
+    const int unit = kind == Color::None ? 1 : 8;
+    const Part columns = part_of(left, crop_width, width, wide ? 16 : unit, wide ? 16 : 0);
+    const Part rows = part_of(top, crop_height, height, tall ? 16 : unit, tall ? 16 : 0);
+    const Frame frame = {source + rows.start * source_stride + 3 * static_cast<ptrdiff_t>(columns.start), source_stride,
+                         columns.end - columns.start, rows.end - rows.start, kind, prepared};
+    const uint8_t mask = static_cast<uint8_t>(flip);
+    left -= columns.start, top -= rows.start;
+    const Window window = {left, top, crop_width, crop_height, target, target_stride, mask};
+    if (crop_width == out_width && crop_height == out_height) return into_window(frame, window, set);
+    AreaPlan plan(window, out_width, out_height);
+    if (!plan.ready()) return NoMemory;
+    return into_area(frame, plan.area, set);
 }
 }

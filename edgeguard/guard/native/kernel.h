@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A quantisation table made ready for the kernel: [v][u], because the quantiser sees transposed blocks.
+constexpr int MaxLanes = 32;  // AVX-512
+
+// A quantisation table made ready for the kernel: [v][u], because the quantiser sees transposed blocks; the eight lanes
+// of a block repeated, so that every vector width loads whole rows.
 //
 // Division by 16 QS, QS = 1..255, of 0 <= n <= 32640 + 8 QS (the DC of a white block, halved, plus half a step). With
 // 2**k the largest power of two not above 16 QS (half of it where 16 QS is a power of two) and
@@ -12,27 +15,64 @@
 //     floor(n / (16 QS)) = floor(floor(n m / 2**16) / 2**k).
 // Checked for every n and every QS by tests/guard/test_kernel.py (the first n that fails, 34543 for QS = 127, lies
 // beyond what can occur).
-struct Table {
-    int16_t step[8][8];
-    int16_t step8[8][8];  // 8 QS
-    int16_t reciprocal[8][8];
-    int16_t shift[8][8];  // 2**(16 - k)
-    int16_t dc_lane[8];   // the top bit in lane 0
-    int16_t not_dc_lane[8];
-    int16_t dc_sign[8];      // 1 in lane 0
-    int16_t dc_offset[8];  // 128 * 8 in lane 0
+struct alignas(64) Table {
+    int16_t step8[8][MaxLanes];  // 8 QS
+    int16_t reciprocal[8][MaxLanes];
+    int16_t shift[8][MaxLanes];  // 2**(16 - k)
+    int16_t step16[8][MaxLanes];
+    int16_t dc_lane[MaxLanes];  // the top bit in lane 0
+    int16_t not_dc_lane[MaxLanes];
+    int16_t dc_sign[MaxLanes];     // 1 in lane 0
+    int16_t dc_offset[MaxLanes];   // 16 * 128 * 8 in lane 0
+    int16_t high_lanes[MaxLanes];  // all ones in lanes 4..7
 };
 
+enum class Color { None, Rgb, Gray, Ycbcr444, Ycbcr422, Ycbcr420 };  // None: pixels pass as they are
+
+// A frame of interleaved RGB and what is to be done to it.
 struct Frame {
     const uint8_t* source;
-    uint8_t* target;
-    ptrdiff_t source_stride, target_stride;  // bytes from one row to the next
-    int width, height, channels;             // channels: 1, or 3 interleaved
-    int padded;                              // width rounded up to a multiple of 16
+    ptrdiff_t source_stride;  // bytes from one row to the next
+    int width, height;
+    Color color;
+    const Table* tables;  // three
 };
 
-#define EG_DECLARE(NS) \
-    namespace NS { void sanitize_frame(const Frame&, const Table*, uint8_t* strips); }
+// Part of the sanitised frame, as it is: the window's left top corner goes to the target's.
+struct Window {
+    int left, top, width, height;
+    uint8_t* target;
+    ptrdiff_t target_stride;
+    uint8_t flip;  // 0, or 0x80 for int8 (the level minus 128)
+};
+
+// Part of the sanitised frame, resized by area; see area.h.
+struct Area {
+    int left, top, width, height;  // of the part
+    int out_width, out_height;
+    uint8_t* target;
+    ptrdiff_t target_stride;
+    uint8_t flip;
+    int taps;           // weights for each output column, a multiple of 8
+    int line;           // lanes of one channel in `sums`
+    int out_row;        // the output row being summed up
+    bool fresh;         // nothing has been added to it yet
+    int32_t* starts;    // [out_width, rounded up to 4]: the first column of each output column
+    int16_t* weights;   // [out_width, rounded up to 4][taps]
+    int16_t* sums;      // [3][line]
+    uint8_t* finished;  // [3][out_width, rounded up to 64]
+};
+
+constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Scratch memory that the calls below need for a frame of this width.
+size_t scratch_bytes(int width, Color color);
+
+#define EG_DECLARE(NS)                                                  \
+    namespace NS {                                                      \
+    void sanitize_window(const Frame&, const Window&, uint8_t* scratch); \
+    void sanitize_area(const Frame&, Area&, uint8_t* scratch);           \
+    }
 EG_DECLARE(eg_base)
 EG_DECLARE(eg_avx2)
 EG_DECLARE(eg_avx512)
