@@ -8,12 +8,12 @@
 namespace EG_NS {
 namespace {
 
-// Luma exactly as libjpeg: (19595 R + 38470 G + 7471 B + 32768) >> 16; 38470 is 22086 + 16384.
+// Luma exactly as libjpeg: (19595 R + 38470 G + 7471 B + 32768) >> 16; 38470 is 65536 - 27066.
 inline V luma(V r, V g, V b) {
-    const V rg = low16(splat(19595), splat(22086)), bg = low16(splat(7471), splat(16384)), half = splat32(32768);
-    V low = add32(add32(madd(low16(r, g), rg), madd(low16(b, g), bg)), half);
-    V high = add32(add32(madd(high16(r, g), rg), madd(high16(b, g), bg)), half);
-    return pack32(shift_right32<16>(low), shift_right32<16>(high));
+    const V rg = low16(splat(19595), splat(-27066)), bh = low16(splat(7471), splat(16384)), two = splat(2);
+    V low = add32(madd(low16(r, g), rg), madd(low16(b, two), bh));
+    V high = add32(madd(high16(r, g), rg), madd(high16(b, two), bh));
+    return add(pack32(shift_right32<16>(low), shift_right32<16>(high)), g);
 }
 
 inline void luma_row(const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t* y, int columns) {

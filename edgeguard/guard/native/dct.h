@@ -38,15 +38,16 @@ inline void forward_products(V (&x)[8], V u0, V u1, V d0, V d1, V d2, V d3) {
     x[7] = add(sub(mul(d0, c7), mul(d1, c5)), sub(mul(d2, c3), mul(d3, c1)));
 }
 
-// The first pass, on 16 x instead of 16 (x - 128): only output 0 sees the difference, by 16 * 128 * 8 / 2. All inputs
-// are multiples of 16, so its halvings are exact.
+// The first pass, on x instead of 16 (x - 128): only output 0 sees the shift, as 16 * 128 * 8 / 2, and the halvings of
+// multiples of 16 are exact.
 inline void forward_pixels(V (&x)[8]) {
     V s0 = add(x[0], x[7]), s1 = add(x[1], x[6]), s2 = add(x[2], x[5]), s3 = add(x[3], x[4]);
     V d0 = sub(x[0], x[7]), d1 = sub(x[1], x[6]), d2 = sub(x[2], x[5]), d3 = sub(x[3], x[4]);
     V t0 = add(s0, s3), t1 = add(s1, s2);
-    forward_products(x, sub(s0, s3), sub(s1, s2), d0, d1, d2, d3);
-    x[0] = sub(shift_right_logical<1>(add(t0, t1)), splat(8192));
-    x[4] = shift_right<1>(sub(t0, t1));
+    forward_products(x, shift_left<4>(sub(s0, s3)), shift_left<4>(sub(s1, s2)), shift_left<4>(d0), shift_left<4>(d1),
+                     shift_left<4>(d2), shift_left<4>(d3));
+    x[0] = sub(shift_left<3>(add(t0, t1)), splat(8192));
+    x[4] = shift_left<3>(sub(t0, t1));
 }
 
 inline void forward_1d(V (&x)[8]) {
@@ -99,10 +100,10 @@ template <class End> inline void inverse_1d_low(V (&y)[8]) {
 }
 
 // 16 times step times index, the index being |c|/32 divided by QS, half away from zero, exactly:
-// floor((|c| + 16 QS) / (32 QS)) is floor((|c| / 2 + 8 QS) / (16 QS)), and the division is two multiplications by a
-// reciprocal (kernel.h).
+// floor((|c| + 16 QS) / (32 QS)) is floor(n / (16 QS)) with n = (|c| + 16 QS) >> 1, which rounding the mean of |c| and
+// 16 QS - 1 up gives; the division is two multiplications by a reciprocal (kernel.h).
 inline V levels(V size, const Table& table, int v) {
-    V n = add(shift_right_logical<1>(size), load(table.step8[v]));
+    V n = mean_up(size, load(table.round[v]));
     V quotient = mulhi_unsigned(mulhi_unsigned(n, load(table.reciprocal[v])), load(table.shift[v]));
     return mullo(quotient, load(table.step16[v]));
 }
@@ -119,7 +120,7 @@ inline void quantise(V (&x)[8], const Table& table) {
 
 inline void sanitize_blocks(uint8_t* strip, int stride, int column, const Table& table) {
     V x[8];
-    for (int i = 0; i < 8; ++i) x[i] = shift_left<4>(widen(strip + i * stride + column));
+    for (int i = 0; i < 8; ++i) x[i] = widen(strip + i * stride + column);
     forward_pixels(x);
     transpose(x);
     forward_1d(x);  // x[v], lanes u

@@ -38,7 +38,7 @@ void prepare(const uint8_t* natural, Table& t) {
             if ((scaled & (scaled - 1)) == 0) --k;
             const uint32_t reciprocal = ((1u << (16 + k)) + scaled - 1) / scaled;
             for (int lane = u; lane < MaxLanes; lane += 8) {
-                t.step8[v][lane] = static_cast<int16_t>(8 * step);
+                t.round[v][lane] = static_cast<int16_t>(scaled - 1);
                 t.reciprocal[v][lane] = static_cast<int16_t>(reciprocal);
                 t.shift[v][lane] = static_cast<int16_t>(1u << (16 - k));
                 t.step16[v][lane] = static_cast<int16_t>(scaled);

@@ -16,7 +16,7 @@ constexpr int MaxLanes = 32;  // AVX-512
 // Checked for every n and every QS by tests/guard/test_kernel.py (the first n that fails, 34543 for QS = 127, lies
 // beyond what can occur).
 struct alignas(64) Table {
-    int16_t step8[8][MaxLanes];  // 8 QS
+    int16_t round[8][MaxLanes];  // 16 QS - 1
     int16_t reciprocal[8][MaxLanes];
     int16_t shift[8][MaxLanes];  // 2**(16 - k)
     int16_t step16[8][MaxLanes];

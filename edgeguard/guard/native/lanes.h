@@ -44,6 +44,7 @@ inline V add_saturated(V a, V b) { return _mm512_adds_epi16(a, b); }
 inline V sub_saturated(V a, V b) { return _mm512_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm512_andnot_si512(mask, a); }
 inline V mul(V a, V c) { return _mm512_mulhrs_epi16(a, c); }
+inline V mean_up(V a, V b) { return _mm512_avg_epu16(a, b); }
 inline V mulhi_unsigned(V a, V b) { return _mm512_mulhi_epu16(a, b); }
 inline V mullo(V a, V b) { return _mm512_mullo_epi16(a, b); }
 template <int N> inline V shift_left(V a) { return _mm512_slli_epi16(a, N); }
@@ -58,7 +59,6 @@ inline V high64(V a, V b) { return _mm512_unpackhi_epi64(a, b); }
 // Sums of neighbouring products, 32 bits; and back to 16 with the order that low16 and high16 left.
 inline V madd(V a, V b) { return _mm512_madd_epi16(a, b); }
 inline V add32(V a, V b) { return _mm512_add_epi32(a, b); }
-inline V splat32(int v) { return _mm512_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm512_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm512_packs_epi32(low, high); }
 
@@ -86,6 +86,7 @@ inline V add_saturated(V a, V b) { return _mm256_adds_epi16(a, b); }
 inline V sub_saturated(V a, V b) { return _mm256_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm256_andnot_si256(mask, a); }
 inline V mul(V a, V c) { return _mm256_mulhrs_epi16(a, c); }
+inline V mean_up(V a, V b) { return _mm256_avg_epu16(a, b); }
 inline V mulhi_unsigned(V a, V b) { return _mm256_mulhi_epu16(a, b); }
 inline V mullo(V a, V b) { return _mm256_mullo_epi16(a, b); }
 inline V and_(V a, V b) { return _mm256_and_si256(a, b); }
@@ -101,7 +102,6 @@ inline V low64(V a, V b) { return _mm256_unpacklo_epi64(a, b); }
 inline V high64(V a, V b) { return _mm256_unpackhi_epi64(a, b); }
 inline V madd(V a, V b) { return _mm256_madd_epi16(a, b); }
 inline V add32(V a, V b) { return _mm256_add_epi32(a, b); }
-inline V splat32(int v) { return _mm256_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm256_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm256_packs_epi32(low, high); }
 
@@ -129,6 +129,7 @@ inline V add_saturated(V a, V b) { return _mm_adds_epi16(a, b); }
 inline V sub_saturated(V a, V b) { return _mm_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm_andnot_si128(mask, a); }
 inline V mul(V a, V c) { return _mm_mulhrs_epi16(a, c); }
+inline V mean_up(V a, V b) { return _mm_avg_epu16(a, b); }
 inline V mulhi_unsigned(V a, V b) { return _mm_mulhi_epu16(a, b); }
 inline V mullo(V a, V b) { return _mm_mullo_epi16(a, b); }
 inline V and_(V a, V b) { return _mm_and_si128(a, b); }
@@ -144,7 +145,6 @@ inline V low64(V a, V b) { return _mm_unpacklo_epi64(a, b); }
 inline V high64(V a, V b) { return _mm_unpackhi_epi64(a, b); }
 inline V madd(V a, V b) { return _mm_madd_epi16(a, b); }
 inline V add32(V a, V b) { return _mm_add_epi32(a, b); }
-inline V splat32(int v) { return _mm_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm_packs_epi32(low, high); }
 
@@ -177,6 +177,7 @@ inline V add_saturated(V a, V b) { return vqaddq_s16(a, b); }
 inline V sub_saturated(V a, V b) { return vqsubq_s16(a, b); }
 inline V andnot(V mask, V a) { return vbicq_s16(a, mask); }
 inline V mul(V a, V c) { return vqrdmulhq_s16(a, c); }
+inline V mean_up(V a, V b) { return from_unsigned(vrhaddq_u16(as_unsigned(a), as_unsigned(b))); }
 inline V mulhi_unsigned(V a, V b) {
     uint32x4_t low = vmull_u16(vget_low_u16(as_unsigned(a)), vget_low_u16(as_unsigned(b)));
     uint32x4_t high = vmull_high_u16(as_unsigned(a), as_unsigned(b));
@@ -198,7 +199,6 @@ inline V madd(V a, V b) {
     return from32(vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
 }
 inline V add32(V a, V b) { return from32(vaddq_s32(as32(a), as32(b))); }
-inline V splat32(int v) { return from32(vdupq_n_s32(v)); }
 template <int N> inline V shift_right32(V a) { return from32(vshrq_n_s32(as32(a), N)); }
 inline V pack32(V low, V high) { return vcombine_s16(vqmovn_s32(as32(low)), vqmovn_s32(as32(high))); }
 
