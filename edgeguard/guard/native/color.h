@@ -64,56 +64,64 @@ inline void chroma_row(const uint8_t* rows, int stride, uint8_t* cb, uint8_t* cr
     }
 }
 
-// libjpeg's triangle filter ("fancy upsampling"): twice the columns, from column sums with a neighbour at both ends.
-template <int Shift, int EvenBias, int OddBias>
-inline void upsample_columns(const int16_t* sums, uint8_t* out, int columns) {
-    for (int x = 0; x < columns; x += Lanes) {
-        V here = load(sums + x);
-        V three = add(here, add(here, here));
-        V even = shift_right<Shift>(add(add(three, load(sums + x - 1)), splat(EvenBias)));
-        V odd = shift_right<Shift>(add(add(three, load(sums + x + 1)), splat(OddBias)));
-        store(out + 2 * x, or_(even, shift_left<8>(odd)));
-    }
+// JFIF's conversion of one vector, chroma around 0: color.py's `ycbcr_to_rgb`.
+struct Rgb {
+    V r, g, b;
+};
+inline Rgb to_rgb(V y, V u, V v) {
+    V mixed = add(mul(shift_left<7>(u), splat(11277)), mul(shift_left<7>(v), splat(23401)));
+    return {add(y, add(v, mul(v, splat(13173)))), add(y, shift_right<7>(sub(splat(64), mixed))),
+            add(y, add(u, mul(u, splat(25297))))};
 }
 
-// The ends of a row of `columns` sums.
-inline void repeat_ends(int16_t* sums, int columns) {
-    sums[-1] = sums[0];
-    sums[columns] = sums[columns - 1];
-}
-
-inline void upsample_422(const uint8_t* row, int16_t* sums, uint8_t* out, int columns) {
-    for (int x = 0; x < columns; x += Lanes) store(sums + x, widen(row + x));
-    repeat_ends(sums, columns);
-    upsample_columns<2, 1, 2>(sums, out, columns);
-}
-
-inline void upsample_420(const uint8_t* near, const uint8_t* far, int16_t* sums, uint8_t* out, int columns) {
-    for (int x = 0; x < columns; x += Lanes) {
-        V here = widen(near + x);
-        store(sums + x, add(add(here, add(here, here)), widen(far + x)));
-    }
-    repeat_ends(sums, columns);
-    upsample_columns<4, 8, 7>(sums, out, columns);
-}
-
-// YCbCr to RGB, color.py's `ycbcr_to_rgb`; y may be r, cb may be g, cr may be b.
+// 4:4:4: y may be r, cb may be g, cr may be b.
 inline void rgb_row(const uint8_t* y, const uint8_t* cb, const uint8_t* cr, uint8_t* r, uint8_t* g, uint8_t* b,
                     int columns) {
     const V centre = splat(128);
     for (int x = 0; x < columns; x += 2 * Lanes) {
-        V red[2], green[2], blue[2];
-        for (int half = 0; half < 2; ++half) {
-            const int at = x + half * Lanes;
-            V light = widen(y + at), u = sub(widen(cb + at), centre), v = sub(widen(cr + at), centre);
-            V mixed = add(mul(shift_left<7>(u), splat(11277)), mul(shift_left<7>(v), splat(23401)));
-            red[half] = add(light, add(v, mul(v, splat(13173))));
-            green[half] = add(light, shift_right<7>(sub(splat(64), mixed)));
-            blue[half] = add(light, add(u, mul(u, splat(25297))));
-        }
-        narrow(r + x, r + x + Lanes, red[0], red[1]);
-        narrow(g + x, g + x + Lanes, green[0], green[1]);
-        narrow(b + x, b + x + Lanes, blue[0], blue[1]);
+        const int next = x + Lanes;
+        Rgb p = to_rgb(widen(y + x), sub(widen(cb + x), centre), sub(widen(cr + x), centre));
+        Rgb q = to_rgb(widen(y + next), sub(widen(cb + next), centre), sub(widen(cr + next), centre));
+        narrow(r + x, r + next, p.r, q.r);
+        narrow(g + x, g + next, p.g, q.g);
+        narrow(b + x, b + next, p.b, q.b);
+    }
+}
+
+// Sums over the rows of chroma that the triangle filter needs: the row itself for 4:2:2, three parts of the nearer row
+// and one of the farther for 4:2:0; with one more sum at both ends.
+inline void chroma_sums(const uint8_t* near, const uint8_t* far, int16_t* sums, int columns) {
+    for (int x = 0; x < columns; x += Lanes) {
+        V here = widen(near + x);
+        store(sums + x, far == nullptr ? here : add(add(here, add(here, here)), widen(far + x)));
+    }
+    sums[-1] = sums[0];
+    sums[columns] = sums[columns - 1];
+}
+
+// libjpeg's triangle filter over the columns ("fancy upsampling"), chroma around 0, for even and odd pixels.
+template <int Shift> struct Woven {
+    V even, odd;
+    explicit Woven(const int16_t* sums) {
+        constexpr int Centre = 128 << Shift, Even = Shift == 4 ? 8 : 1, Odd = Shift == 4 ? 7 : 2;
+        V here = load(sums), three = add(here, add(here, here));
+        even = shift_right<Shift>(add(add(three, load(sums - 1)), splat(Even - Centre)));
+        odd = shift_right<Shift>(add(add(three, load(sums + 1)), splat(Odd - Centre)));
+    }
+};
+
+// 4:2:2 (Shift 2) and 4:2:0 (Shift 4): `columns` chroma samples, twice as many pixels.
+template <int Shift>
+inline void rgb_row_wide(const uint8_t* y, const int16_t* u_sums, const int16_t* v_sums, uint8_t* r, uint8_t* g,
+                         uint8_t* b, int columns) {
+    for (int x = 0; x < columns; x += Lanes) {
+        const Woven<Shift> u(u_sums + x), v(v_sums + x);
+        const V light = load(y + 2 * x);
+        const Rgb p = to_rgb(and_(light, splat(255)), u.even, v.even);
+        const Rgb q = to_rgb(shift_right_logical<8>(light), u.odd, v.odd);
+        narrow_woven(r + 2 * x, p.r, q.r);
+        narrow_woven(g + 2 * x, p.g, q.g);
+        narrow_woven(b + 2 * x, p.b, q.b);
     }
 }
 

@@ -113,7 +113,7 @@ Part part_of(int start, int size, int limit, int unit, int margin) {
 size_t scratch_bytes(int width, Color color) {
     const size_t stride = static_cast<size_t>(round_up(width, 128));
     const size_t rows = color == Color::None ? 3 : color == Color::Rgb ? 24 : color == Color::Gray ? 11 : 48;
-    return rows * stride + 1024;
+    return rows * stride + 2048;
 }
 
 extern "C" {

@@ -34,6 +34,15 @@ struct Scratch {
     }
 };
 
+// Two rows of 16-bit sums with room for a neighbour at both ends.
+struct Sums {
+    int16_t *u, *v;
+    Sums(Scratch& scratch, int columns) {
+        u = reinterpret_cast<int16_t*>(scratch.rows(2, columns + 128)) + 64;
+        v = reinterpret_cast<int16_t*>(scratch.rows(2, columns + 128)) + 64;
+    }
+};
+
 inline const uint8_t* row_of(const Frame& f, int row) {
     return f.source + (row < f.height ? row : f.height - 1) * f.source_stride;
 }
@@ -83,7 +92,7 @@ template <class Sink> void gray_strips(const Frame& f, Scratch scratch, Sink sin
 template <class Mean, class Sink> void ycbcr_strips(const Frame& f, Scratch scratch, Sink sink) {
     const int stride = round_up(f.width, 128), columns = stride / Mean::Step, plane = 8 * columns;
     uint8_t *rgb = scratch.rows(6, stride), *y = scratch.rows(8, stride), *chroma = scratch.rows(16, columns);
-    int16_t* sums = reinterpret_cast<int16_t*>(scratch.rows(2, columns + 128)) + 64;
+    const Sums sums(scratch, columns);
     const int real = (f.width + Mean::Step - 1) / Mean::Step;
     for (int top = 0; top < f.height; top += 8) {
         for (int i = 0; i < 8; ++i) {
@@ -95,13 +104,14 @@ template <class Mean, class Sink> void ycbcr_strips(const Frame& f, Scratch scra
         sanitize_strip(chroma, columns, real, f.tables[1]);
         sanitize_strip(chroma + plane, columns, real, f.tables[2]);
         for (int i = 0; i < 8 && top + i < f.height; ++i) {
-            const uint8_t *cb = chroma + i * columns, *cr = cb + plane;
-            if (Mean::Step == 2) {
-                upsample_422(cb, sums, rgb + stride, real);
-                upsample_422(cr, sums, rgb + 2 * stride, real);
-                cb = rgb + stride, cr = rgb + 2 * stride;
+            const uint8_t *light = y + i * stride, *cb = chroma + i * columns, *cr = cb + plane;
+            if (Mean::Step == 1) {
+                rgb_row(light, cb, cr, rgb, rgb + stride, rgb + 2 * stride, f.width);
+            } else {
+                chroma_sums(cb, nullptr, sums.u, real);
+                chroma_sums(cr, nullptr, sums.v, real);
+                rgb_row_wide<2>(light, sums.u, sums.v, rgb, rgb + stride, rgb + 2 * stride, real);
             }
-            rgb_row(y + i * stride, cb, cr, rgb, rgb + stride, rgb + 2 * stride, f.width);
             sink(top + i, rgb, rgb + stride, rgb + 2 * stride);
         }
     }
@@ -112,7 +122,7 @@ template <class Mean, class Sink> void ycbcr_strips(const Frame& f, Scratch scra
 template <class Sink> void ycbcr420_strips(const Frame& f, Scratch scratch, Sink sink) {
     const int stride = round_up(f.width, 128), columns = stride / 2, plane = 10 * columns;
     uint8_t *rgb = scratch.rows(6, stride), *y = scratch.rows(17, stride), *chroma = scratch.rows(20, columns);
-    int16_t* sums = reinterpret_cast<int16_t*>(scratch.rows(2, columns + 128)) + 64;
+    const Sums sums(scratch, columns);
     const int real_columns = (f.width + 1) / 2, real_rows = (f.height + 1) / 2;
     for (int top = 0; top < f.height; top += 16) {
         for (int i = 0; i < 16; i += 2) {
@@ -138,11 +148,10 @@ template <class Sink> void ycbcr420_strips(const Frame& f, Scratch scratch, Sink
         const int end = last ? f.height - top : 15;
         for (int row = top == 0 ? 0 : -1; row < end; ++row) {
             const int near = (row + 2) / 2, far = row % 2 == 0 ? near - 1 : near + 1;
-            for (int c = 0; c < 2; ++c) {
-                const uint8_t* from = chroma + c * plane;
-                upsample_420(from + near * columns, from + far * columns, sums, rgb + (1 + c) * stride, real_columns);
-            }
-            rgb_row(y + (1 + row) * stride, rgb + stride, rgb + 2 * stride, rgb, rgb + stride, rgb + 2 * stride, f.width);
+            chroma_sums(chroma + near * columns, chroma + far * columns, sums.u, real_columns);
+            chroma_sums(chroma + plane + near * columns, chroma + plane + far * columns, sums.v, real_columns);
+            const uint8_t* light = y + (1 + row) * stride;
+            rgb_row_wide<4>(light, sums.u, sums.v, rgb, rgb + stride, rgb + 2 * stride, real_columns);
             sink(top + row, rgb, rgb + stride, rgb + 2 * stride);
         }
         memcpy(y, y + 16 * stride, stride);

@@ -45,6 +45,11 @@ inline V sub_saturated(V a, V b) { return _mm512_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm512_andnot_si512(mask, a); }
 inline V mul(V a, V c) { return _mm512_mulhrs_epi16(a, c); }
 inline V mean_up(V a, V b) { return _mm512_avg_epu16(a, b); }
+// 2 * Lanes levels, clamped: one from `even`, one from `odd`, and so on.
+inline void narrow_woven(uint8_t* p, V even, V odd) {
+    const __m128i weave = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    store(p, _mm512_shuffle_epi8(_mm512_packus_epi16(even, odd), _mm512_broadcast_i32x4(weave)));
+}
 inline V mulhi_unsigned(V a, V b) { return _mm512_mulhi_epu16(a, b); }
 inline V mullo(V a, V b) { return _mm512_mullo_epi16(a, b); }
 template <int N> inline V shift_left(V a) { return _mm512_slli_epi16(a, N); }
@@ -87,6 +92,11 @@ inline V sub_saturated(V a, V b) { return _mm256_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm256_andnot_si256(mask, a); }
 inline V mul(V a, V c) { return _mm256_mulhrs_epi16(a, c); }
 inline V mean_up(V a, V b) { return _mm256_avg_epu16(a, b); }
+// 2 * Lanes levels, clamped: one from `even`, one from `odd`, and so on.
+inline void narrow_woven(uint8_t* p, V even, V odd) {
+    const __m128i weave = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    store(p, _mm256_shuffle_epi8(_mm256_packus_epi16(even, odd), _mm256_broadcastsi128_si256(weave)));
+}
 inline V mulhi_unsigned(V a, V b) { return _mm256_mulhi_epu16(a, b); }
 inline V mullo(V a, V b) { return _mm256_mullo_epi16(a, b); }
 inline V and_(V a, V b) { return _mm256_and_si256(a, b); }
@@ -130,6 +140,11 @@ inline V sub_saturated(V a, V b) { return _mm_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm_andnot_si128(mask, a); }
 inline V mul(V a, V c) { return _mm_mulhrs_epi16(a, c); }
 inline V mean_up(V a, V b) { return _mm_avg_epu16(a, b); }
+// 2 * Lanes levels, clamped: one from `even`, one from `odd`, and so on.
+inline void narrow_woven(uint8_t* p, V even, V odd) {
+    const __m128i weave = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    store(p, _mm_shuffle_epi8(_mm_packus_epi16(even, odd), weave));
+}
 inline V mulhi_unsigned(V a, V b) { return _mm_mulhi_epu16(a, b); }
 inline V mullo(V a, V b) { return _mm_mullo_epi16(a, b); }
 inline V and_(V a, V b) { return _mm_and_si128(a, b); }
@@ -178,6 +193,10 @@ inline V sub_saturated(V a, V b) { return vqsubq_s16(a, b); }
 inline V andnot(V mask, V a) { return vbicq_s16(a, mask); }
 inline V mul(V a, V c) { return vqrdmulhq_s16(a, c); }
 inline V mean_up(V a, V b) { return from_unsigned(vrhaddq_u16(as_unsigned(a), as_unsigned(b))); }
+inline void narrow_woven(uint8_t* p, V even, V odd) {
+    const uint8x8x2_t pair = {{vqmovun_s16(even), vqmovun_s16(odd)}};
+    vst2_u8(p, pair);
+}
 inline V mulhi_unsigned(V a, V b) {
     uint32x4_t low = vmull_u16(vget_low_u16(as_unsigned(a)), vget_low_u16(as_unsigned(b)));
     uint32x4_t high = vmull_high_u16(as_unsigned(a), as_unsigned(b));
