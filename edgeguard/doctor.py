@@ -112,12 +112,18 @@ def _sanitizer() -> Finding:
 
 
 def _coefficients() -> Finding:
+    from edgeguard.guard.libjpeg import SONAME, libjpeg_path
+
+    path = libjpeg_path()
+    if path:
+        where = "the system's" if path == SONAME else "Pillow's copy of"
+        return Finding("jpeg coefficients", "ok", f"{where} libjpeg-turbo ({Path(path).name})")
     version = _version("jpeglib")
     if version:
-        return Finding("jpeg coefficients", "ok", f"jpeglib {version}")
+        return Finding("jpeg coefficients", "note", f"jpeglib {version}, through files: slow", f"install {SONAME}")
     return Finding(
-        "jpeg coefficients", "note", "no coefficient codec: ycbcr profiles only on JPEGs that pass 1 coded with them",
-        "use an rgb profile such as fd, or pip install jpeglib where it builds",
+        "jpeg coefficients", "note", "no coefficient codec: JPEGs cannot be requantised for ycbcr profiles",
+        f"install {SONAME} (Debian: libjpeg62-turbo) and build the native kernel, or use an rgb profile such as fd",
     )  # fmt: skip
 
 

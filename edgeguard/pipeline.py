@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeguard.camera.frame import Captured, Lost, Source
 from edgeguard.camera.latest import LatestFrame
@@ -14,11 +15,12 @@ from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import (
     Received,
     model_tensor,
-    pass_two_coefficients,
-    pass_two_pixels,
+    pass_two,
     passes_of,
     receive_jpeg,
     receive_raw,
+    received_tensor,
+    works_on_coefficients,
 )
 from edgeguard.model.contract import ContractGuard
 from edgeguard.model.interpreter import Model
@@ -103,6 +105,10 @@ class Pipeline:
         source: where frames come from. Live sources keep only the latest frame, files are read in full.
         model: with its contract.
         compare: run the undefended path beside it on each frame.
+        keep_frames: put the sanitised frame into each result. Without, the kernel goes from the received frame to the
+            model's tensor in one pass; the predictions are the same.
+        decode_scale: decode JPEGs at 1/1, 1/2 or 1/4 where pass 2 works on their coefficients; by default the smallest
+            whose short side is at least 1.5 times the model's.
 
     Example:
         >>> with Pipeline(open_source("folder/"), load_model("model.tflite")) as pipeline:  # doctest: +SKIP
@@ -110,8 +116,17 @@ class Pipeline:
         ...         print(result.to_json())
     """
 
-    def __init__(self, source: Source, model: Model, *, compare: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        model: Model,
+        *,
+        compare: bool = False,
+        keep_frames: bool = True,
+        decode_scale: int | None = None,
+    ) -> None:
         self.source, self.model, self.compare = source, model, compare
+        self.keep_frames, self.decode_scale = keep_frames, decode_scale
         self.statistics = Statistics()
         self.losses: list[Lost] = []
         self._profile = model.contract.guard.profile
@@ -174,21 +189,20 @@ class Pipeline:
 
     def _process(self, prepared: _Prepared) -> FrameResult:
         model, captured = self.model, prepared.captured
-        contract, sanitizer = model.contract, model.sanitizer
-        on_frame = sanitizer is not None and contract.guard.place == "frame"
+        contract, profile = model.contract, self.model.contract.guard.profile
         start = time.perf_counter()
-        coded = (
-            pass_two_coefficients(prepared.received, sanitizer.profile) if on_frame and sanitizer else prepared.received
-        )
-        requantised = time.perf_counter()
-        received = coded.decode()
+        received = prepared.received
+        if profile is None or not works_on_coefficients(received, contract, profile):
+            received = replace(received, jpeg=None, rgb=received.decode())
         decoded = time.perf_counter()
-        frame = pass_two_pixels(received, coded, sanitizer) if on_frame and sanitizer else received
-        sanitized = time.perf_counter()
-        prediction = model.rank(model.infer(model_tensor(frame, contract, sanitizer)))
+        frame, tensor = self._pass_two(received)
+        prepared_at = time.perf_counter()
+        if received.jpeg is not None:
+            decoded = prepared_at  # the coefficients were requantised inside the decoder
+        prediction = model.rank(model.infer(tensor))
         inferred = time.perf_counter()
         passes = passes_of(prepared.received, contract)
-        share = certificate(received, sanitizer.profile) if passes == 2 and sanitizer else None
+        share = certificate(received.rgb, profile) if passes == 2 and profile and received.rgb is not None else None
         return FrameResult(
             frame=captured.index,
             source=captured.source,
@@ -196,17 +210,25 @@ class Pipeline:
             time_source=captured.time_source,
             age_ms=(time.time() - captured.captured_at) * 1e3 if self.source.live else None,
             prediction=prediction,
-            decode_ms=(decoded - requantised) * 1e3,
-            sanitize_ms=(requantised - start + sanitized - decoded) * 1e3,
-            infer_ms=(inferred - sanitized) * 1e3,
+            decode_ms=(decoded - start) * 1e3,
+            sanitize_ms=(prepared_at - decoded) * 1e3,
+            infer_ms=(inferred - prepared_at) * 1e3,
             pass1=prepared.received.pass1,
             passes=passes,
             certified_share=None if share is None else share.share_1,
-            profile=None if sanitizer is None else sanitizer.profile.sha256,
+            profile=None if profile is None else profile.sha256,
             model=model.sha256,
             undefended=self._run_undefended(captured) if self.compare else None,
             rgb=frame,
         )
+
+    def _pass_two(self, received: Received) -> tuple[NDArray[np.uint8] | None, NDArray[np.generic]]:
+        """The frame, where it is kept, and the model's tensor."""
+        contract, profile = self.model.contract, self.model.contract.guard.profile
+        if not self.keep_frames:
+            return None, received_tensor(received, contract, profile, self.decode_scale)
+        frame = pass_two(received, contract, profile, self.decode_scale)
+        return frame, model_tensor(frame, contract, profile)
 
     def _run_undefended(self, captured: Captured) -> Score:
         """What the model would say without the guard, of the frame as the camera gave it."""

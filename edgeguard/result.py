@@ -15,7 +15,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """The result of one frame; `rgb` is the frame that the model's crop was taken from."""
+    """The result of one frame; `rgb` is the frame that the model's crop was taken from, where the pipeline keeps it."""
 
     frame: int
     source: str
@@ -32,7 +32,7 @@ class FrameResult:
     profile: str | None
     model: str
     undefended: Score | None
-    rgb: NDArray[np.uint8]
+    rgb: NDArray[np.uint8] | None
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""

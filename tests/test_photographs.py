@@ -73,7 +73,7 @@ def test_run_gives_the_labels_of_the_interpreter_called_by_hand(
 ) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
-    from edgeguard.guard.jpeg import requantise_jpeg
+    from edgeguard.guard.requantise import requantise_jpeg
     from edgeguard.model import InputSpec, Preprocess
 
     model = tmp_path / "m.tflite"

@@ -13,8 +13,7 @@ from edgeguard.camera.files import IMAGE_SUFFIXES
 from edgeguard.errors import InputError
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError
-from edgeguard.guard.passes import Received, model_tensor, pass_two, receive_jpeg, receive_raw
-from edgeguard.guard.sanitizer import Sanitizer
+from edgeguard.guard.passes import Received, receive_jpeg, receive_raw, received_tensor
 from edgeguard.model.contract import Contract
 
 
@@ -93,14 +92,12 @@ def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[Labelled
 
 def prepare(images: list[LabelledImage], contract: Contract) -> NDArray[np.uint8]:
     """The uint8 pixels that the model sees for each image, (n, h, w, 3), through the device's own path."""
-    sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
     tensors = []
     for image in images:
         try:
-            frame = pass_two(image.receive(contract), contract, sanitizer)
+            tensors.append(received_tensor(image.receive(contract), contract, contract.guard.profile)[0])
         except JpegError as error:
             raise InputError(f"{image.name}: {error}") from error
-        tensors.append(model_tensor(frame, contract, sanitizer)[0])
     return np.stack(tensors).astype(np.uint8, copy=False)
 
 

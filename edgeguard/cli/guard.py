@@ -92,7 +92,7 @@ def apply(
     import numpy as np
 
     from edgeguard.guard import encode_jpeg, sanitize_jpeg
-    from edgeguard.guard.jpeg import requantise_jpeg
+    from edgeguard.guard.requantise import requantise_jpeg
     from edgeguard.guard.sanitizer import Sanitizer
 
     profile = _profile(guard)

@@ -25,6 +25,9 @@ def run_command(
     output: Annotated[str | None, typer.Option(help="JSON lines to this file, or - for standard output.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the annotated video to this .mp4.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Run the undefended path beside it.")] = False,
+    decode_scale: Annotated[
+        int | None, typer.Option(help="Decode JPEGs at 1/1, 1/2 or 1/4: 1, 2 or 4. Only for ycbcr profiles.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     require_model: Annotated[str | None, typer.Option(help="Refuse a model file with another SHA-256.")] = None,
     require_guard: Annotated[str | None, typer.Option(help="Refuse a guard profile with another SHA-256.")] = None,
@@ -37,6 +40,8 @@ def run_command(
         raise InputError("--json and --output - both want standard output: write the results to a file")
     if save is not None and save.suffix.lower() != ".mp4":
         raise InputError(f"--save wants an .mp4 file, got {save}")
+    if decode_scale not in (None, 1, 2, 4):
+        raise InputError(f"--decode-scale is 1, 2 or 4, got {decode_scale}")
     from edgeguard.camera import open_source
     from edgeguard.pipeline import Pipeline
 
@@ -44,7 +49,7 @@ def run_command(
     opened = open_source(camera if camera is not None else source or "")
     _say_what_runs(loaded)
     signal.signal(signal.SIGTERM, _raise_system_exit)
-    pipeline = Pipeline(opened, loaded, compare=compare)
+    pipeline = Pipeline(opened, loaded, compare=compare, keep_frames=save is not None, decode_scale=decode_scale)
     failure: DeviceError | None = None
     terminated = False
     try:
@@ -107,6 +112,8 @@ def _load(
 
 
 def _say_what_runs(model: "Model") -> None:
+    from edgeguard.guard.requantise import missing_native_parts
+
     guard = model.contract.guard
     if guard.profile is None:
         print("guard: none", file=sys.stderr)
@@ -115,6 +122,8 @@ def _say_what_runs(model: "Model") -> None:
         print(
             f"guard: {guard.profile.name or guard.profile.sha256[:12]} ({guard.profile.color}) {where}", file=sys.stderr
         )
+        if missing := missing_native_parts(guard.profile):
+            _warn(missing)
     if model.contract.preprocess.guessed:
         _warn("this model's preprocessing was guessed")
 

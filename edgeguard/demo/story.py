@@ -118,8 +118,8 @@ def answer_undefended(model: Model, frame: Picture) -> Prediction:
 
 def answer_defended(model: Model, received: Picture) -> Prediction:
     """Pass 2 and the model, on the array that arrived after transit."""
-    frame = pass_two(Received(None, received, "run"), model.contract, model.sanitizer)
-    return model.rank(model.infer(model_tensor(frame, model.contract, model.sanitizer)))
+    frame = pass_two(Received(None, received, "run"), model.contract, model.contract.guard.profile)
+    return model.rank(model.infer(model_tensor(frame, model.contract, model.contract.guard.profile)))
 
 
 def alter(model: Model, raw: Picture, index: int, truth: int) -> AlteredFrame:

@@ -1,12 +1,15 @@
 """From a frame to the model's input: crop, area resize, quantise. One definition for device, calibration and gates."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 LETTERBOX_LEVEL = 114  # the grey that YOLO's training code pads with; any constant would do, it has to be written down
+
+#: A level with this bit flipped is the byte of the int8 level minus 128.
+SIGN = 0x80
 
 
 class InputSpec(Protocol):
@@ -94,10 +97,10 @@ def place(width: int, height: int, input_: InputSpec, preprocess: PreprocessSpec
     return Placement(whole, model)
 
 
-def canvas(input_: InputSpec, dtype: type[np.uint8] | type[np.int8] = np.uint8) -> NDArray[Any]:
-    """An input of the model filled with grey, (h, w, 3); int8 holds the level minus 128."""
-    level = LETTERBOX_LEVEL if dtype is np.uint8 else LETTERBOX_LEVEL - 128
-    return np.full((input_.height, input_.width, 3), level, dtype=dtype)
+def canvas(input_: InputSpec, signed: bool = False) -> NDArray[np.uint8]:
+    """An input of the model filled with grey, (h, w, 3); `signed`: the bytes of int8 levels minus 128."""
+    level = LETTERBOX_LEVEL ^ SIGN if signed else LETTERBOX_LEVEL
+    return np.full((input_.height, input_.width, 3), level, dtype=np.uint8)
 
 
 def quantise_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: PreprocessSpec) -> NDArray[np.generic]:
@@ -107,6 +110,6 @@ def quantise_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: Pre
     if input_.dtype == "uint8":
         return batch
     if input_.dtype == "int8":
-        return (batch ^ np.uint8(0x80)).view(np.int8)  # the level minus 128
+        return (batch ^ np.uint8(SIGN)).view(np.int8)  # the level minus 128
     mean, std = np.array(preprocess.mean, np.float32), np.array(preprocess.std, np.float32)
     return ((batch.astype(np.float32) - mean) / std).astype(np.float32)

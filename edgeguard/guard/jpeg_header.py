@@ -7,6 +7,7 @@ Sections refer to ITU-T T.81.
 import re
 from dataclasses import dataclass
 
+from edgeguard.guard.exif import exif_orientation
 from edgeguard.guard.tables import Table, from_zigzag
 
 #: A frame with more pixels than this is refused (64 megapixels: 192 MB decoded).
@@ -51,6 +52,12 @@ class JpegInfo:
     restart_interval: int
     app_segments: tuple[tuple[int, bytes], ...]
     complete: bool
+
+    @property
+    def orientation(self) -> int:
+        """EXIF's orientation 1..8; 1 is upright."""
+        found = (exif_orientation(payload) for number, payload in self.app_segments if number == 1)
+        return next((value for value in found if value != 1), 1)
 
 
 def read_jpeg_info(data: bytes) -> JpegInfo:

@@ -9,14 +9,15 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.geometry import Box
+from edgeguard.guard.geometry import SIGN, Box
 from edgeguard.guard.profile import GuardProfile
 
-_ABI = 3
+_ABI = 5
 _FILE = "_kernel.so"
 _COLORS = {None: 0, "rgb": 1, "gray": 2, "ycbcr444": 3, "ycbcr422": 4, "ycbcr420": 5}
 
@@ -51,8 +52,8 @@ def sanitize_native(
     height, width = rgb.shape[:2]
     out = np.empty((height, width, 3), np.uint8)
     status = library.eg_sanitize(
-        _address(rgb), rgb.strides[0], width, height, _COLORS[profile.color], _steps(profile),
-        _address(out), out.strides[0], number,
+        address(rgb), rgb.strides[0], width, height, _COLORS[profile.color], steps(profile),
+        address(out), out.strides[0], number,
     )  # fmt: skip
     _check(status)
     return out
@@ -62,16 +63,19 @@ def tensor_native(
     rgb: NDArray[np.uint8],
     profile: GuardProfile | None,
     crop: Box,
-    out: NDArray[np.uint8] | NDArray[np.int8],
+    out: NDArray[np.uint8],
+    *,
+    signed: bool = False,
     instruction_set: str | None = None,
 ) -> None:
-    """Sanitise the blocks under a crop, resize it by area and write it, level minus 128 for int8: in one pass.
+    """Sanitise the blocks under a crop, resize it by area and write it: in one pass.
 
     Args:
         rgb: uint8 HxWx3.
         profile: of any colour, or None to resize only.
         crop: the part of the frame, at least as large as the output.
-        out: uint8 or int8, hxwx3, pixels contiguous in each row; written in place.
+        out: hxwx3, pixels contiguous in each row; written in place.
+        signed: write the bytes of int8 levels minus 128.
 
     Raises:
         RuntimeError: the library is not there, or there is no memory.
@@ -79,9 +83,9 @@ def tensor_native(
     library, number = _choose(instruction_set)
     rgb = _with_whole_rows(rgb)
     status = library.eg_tensor(
-        _address(rgb), rgb.strides[0], rgb.shape[1], rgb.shape[0], _COLORS[profile.color if profile else None],
-        _steps(profile), crop.left, crop.top, crop.width, crop.height,
-        _address(out), out.strides[0], out.shape[1], out.shape[0], 0x80 if out.dtype == np.int8 else 0, number,
+        address(rgb), rgb.strides[0], rgb.shape[1], rgb.shape[0], _COLORS[profile.color if profile else None],
+        steps(profile), crop.left, crop.top, crop.width, crop.height,
+        address(out), out.strides[0], out.shape[1], out.shape[0], SIGN if signed else 0, number,
     )  # fmt: skip
     _check(status)
 
@@ -101,7 +105,7 @@ def load_library() -> ctypes.CDLL | None:
         except (OSError, AttributeError):
             continue
         pointer, stride, number = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
-        source = [pointer, stride, number, number, number, pointer]  # pixels, size, colour, tables
+        source: list[Any] = [pointer, stride, number, number, number, pointer]  # pixels, size, colour, tables
         library.eg_sanitize.argtypes = [*source, pointer, stride, number]
         library.eg_tensor.argtypes = [*source, *[number] * 4, pointer, stride, *[number] * 4]
         return library
@@ -124,12 +128,14 @@ def _with_whole_rows(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return rgb if rgb.strides[1:] == (3, 1) else np.ascontiguousarray(rgb)
 
 
-def _address(array: NDArray[np.generic]) -> int:
+def address(array: NDArray[np.generic]) -> int:
+    """Where the array's first element lies."""
     return int(array.__array_interface__["data"][0])
 
 
 @cache
-def _steps(profile: GuardProfile | None) -> bytes | None:
+def steps(profile: GuardProfile | None) -> bytes | None:
+    """The three tables as the library takes them: 192 bytes, natural order."""
     return None if profile is None else b"".join(bytes(table) for table in profile.component_tables)
 
 

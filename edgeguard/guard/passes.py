@@ -9,11 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.geometry import ContractSpec
-from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg, requantise_jpeg, sensor_profile
+from edgeguard.guard.geometry import ContractSpec, quantise_input
+from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg, sensor_profile
 from edgeguard.guard.jpeg_header import read_whole_jpeg
+from edgeguard.guard.prepare import sanitize
 from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.sanitizer import Sanitizer, frame_to_tensor
+from edgeguard.guard.requantise import decode_scale, requantised_frame, requantised_tensor
+from edgeguard.guard.sanitizer import frame_to_tensor
 
 #: Who did pass 1: the received JPEG's own coder, a sensor that says so, this process, or nobody.
 Pass1 = Literal["camera", "sensor", "run", "none"]
@@ -40,7 +42,7 @@ def receive_raw(rgb: NDArray[np.uint8], profile: GuardProfile | None) -> Receive
     if profile is None:
         return Received(None, rgb, "none")
     if profile.is_pixel_domain:
-        return Received(None, Sanitizer(profile)(rgb), "run")
+        return Received(None, sanitize(rgb, profile), "run")
     return Received(encode_jpeg(rgb, profile), None, "run")
 
 
@@ -65,37 +67,52 @@ def passes_of(received: Received, contract: ContractSpec) -> int:
     return 2 if received.pass1 != "none" and contract.guard.place == "frame" else 1
 
 
-def pass_two(received: Received, contract: ContractSpec, sanitizer: Sanitizer | None) -> NDArray[np.uint8]:
-    """The frame that the crop gets: pass 2 on the whole received frame when the contract's place is `frame`."""
-    if sanitizer is None or contract.guard.place != "frame":
-        return received.decode()
-    coded = pass_two_coefficients(received, sanitizer.profile)
-    return pass_two_pixels(coded.decode(), coded, sanitizer)
+def works_on_coefficients(received: Received, contract: ContractSpec, profile: GuardProfile) -> bool:
+    """True where pass 2 happens on a JPEG's coefficients: a `ycbcr*` profile on whole received frames."""
+    return contract.guard.place == "frame" and received.jpeg is not None and not profile.is_pixel_domain
 
 
-def pass_two_coefficients(received: Received, profile: GuardProfile) -> Received:
-    """The part of pass 2 that works on coefficients: a received JPEG requantised with a `ycbcr*` profile.
+def pass_two(
+    received: Received, contract: ContractSpec, profile: GuardProfile | None, scale: int | None = None
+) -> NDArray[np.uint8]:
+    """The frame that the crop gets: pass 2 on the whole received frame when the contract's place is `frame`.
 
-    Where pass 1 is known the coefficients are multiples of the steps already, and nothing changes.
+    Args:
+        received: what `receive_raw` or `receive_jpeg` gave.
+        contract: the model's.
+        profile: pass 2's, or None for a frame that stays as it is.
+        scale: decode JPEGs at 1/scale (1, 2 or 4) where pass 2 works on coefficients; by default
+            `requantise.decode_scale`.
     """
-    if profile.is_pixel_domain or received.jpeg is None or received.pass1 != "none":
-        return received
-    return Received(requantise_jpeg(received.jpeg, profile), None, received.pass1)
+    if profile is None or contract.guard.place != "frame":
+        return received.decode()
+    if works_on_coefficients(received, contract, profile):
+        assert received.jpeg is not None
+        return requantised_frame(received.jpeg, profile, scale or _scale(received.jpeg, contract))
+    return sanitize(received.decode(), profile)
 
 
-def pass_two_pixels(frame: NDArray[np.uint8], received: Received, sanitizer: Sanitizer) -> NDArray[np.uint8]:
-    """The part of pass 2 that works on decoded pixels: everything that `pass_two_coefficients` could not do."""
-    done = received.jpeg is not None and not sanitizer.profile.is_pixel_domain
-    return frame if done else sanitizer(frame)
-
-
-def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, sanitizer: Sanitizer | None) -> NDArray[np.generic]:
+def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, profile: GuardProfile | None) -> NDArray[np.generic]:
     """Crop, resize, pass 2 when the place is `input`, and quantise: from `pass_two`'s frame to the model's tensor."""
-    remaining = sanitizer.profile if sanitizer is not None and contract.guard.place == "input" else None
-    return frame_to_tensor(frame, contract, remaining)
+    return frame_to_tensor(frame, contract, profile if contract.guard.place == "input" else None)
 
 
-def sanitize_jpeg(data: bytes, profile: GuardProfile, contract: ContractSpec | None = None) -> NDArray[np.generic]:
+def received_tensor(
+    received: Received, contract: ContractSpec, profile: GuardProfile | None, scale: int | None = None
+) -> NDArray[np.generic]:
+    """`model_tensor` of `pass_two`, the same bytes, without making the frame between them where that can be saved."""
+    if profile is None or not works_on_coefficients(received, contract, profile):
+        return frame_to_tensor(received.decode(), contract, profile)
+    assert received.jpeg is not None
+    scale = scale or _scale(received.jpeg, contract)
+    signed = contract.input.dtype == "int8"
+    pixels = requantised_tensor(received.jpeg, profile, contract.input, contract.preprocess, scale, signed)
+    return pixels[None].view(np.int8) if signed else quantise_input(pixels, contract.input, contract.preprocess)
+
+
+def sanitize_jpeg(
+    data: bytes, profile: GuardProfile, contract: ContractSpec | None = None, scale: int | None = None
+) -> NDArray[np.generic]:
     """Pass 2 on JPEG bytes: requantise the coefficients with the profile's tables, decode, prepare for the model.
 
     The component grid of the received file is kept (a 4:2:2 camera stays 4:2:2); an `rgb` or `gray` profile
@@ -105,6 +122,7 @@ def sanitize_jpeg(data: bytes, profile: GuardProfile, contract: ContractSpec | N
         data: a whole JPEG, gray or YCbCr.
         profile: pass 2's profile.
         contract: when given, the result is the model's tensor instead of the frame.
+        scale: decode at 1/scale (1, 2 or 4). By default 1 for a frame, and `requantise.decode_scale` for a tensor.
 
     Returns:
         uint8 RGB of shape HxWx3, or the contract's tensor (1, h, w, 3).
@@ -112,10 +130,12 @@ def sanitize_jpeg(data: bytes, profile: GuardProfile, contract: ContractSpec | N
     Raises:
         JpegError: the bytes are not a JPEG that we read, or they end early.
     """
-    received = receive_jpeg(data, profile)
-    sanitizer = Sanitizer(profile)
     if contract is not None:
-        return model_tensor(pass_two(received, contract, sanitizer), contract, sanitizer)
+        return received_tensor(receive_jpeg(data, profile), contract, profile, scale)
     if profile.is_pixel_domain:
-        return sanitizer(received.decode())
-    return decode_rgb(data if received.pass1 != "none" else requantise_jpeg(data, profile))
+        return sanitize(decode_rgb(data), profile)
+    return requantised_frame(data, profile, scale or 1)
+
+
+def _scale(data: bytes, contract: ContractSpec) -> int:
+    return decode_scale(read_whole_jpeg(data), contract.input)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from edgeguard.guard.area import area_resize
 from edgeguard.guard.blocks import check_frame
 from edgeguard.guard.frame_definition import sanitize_frame
-from edgeguard.guard.geometry import Box, InputSpec, PreprocessSpec, canvas, place
+from edgeguard.guard.geometry import SIGN, Box, InputSpec, PreprocessSpec, canvas, place
 from edgeguard.guard.kernel import instruction_sets, sanitize_native, tensor_native
 from edgeguard.guard.profile import GuardProfile
 
@@ -27,8 +27,8 @@ def crop_and_resize(
     preprocess: PreprocessSpec,
     *,
     profile: GuardProfile | None = None,
-    dtype: type[np.uint8] | type[np.int8] = np.uint8,
-) -> NDArray[np.uint8] | NDArray[np.int8]:
+    signed: bool = False,
+) -> NDArray[np.uint8]:
     """Crop an HxWx3 frame and resize it by area to the model's size, after sanitising it where a profile is given.
 
     Args:
@@ -36,7 +36,7 @@ def crop_and_resize(
         input_: the model's width and height.
         preprocess: the crop; see `geometry.place`.
         profile: sanitise the frame first (only the blocks that count).
-        dtype: uint8, or int8 for the level minus 128.
+        signed: return the bytes of int8 levels minus 128.
 
     Returns:
         (h, w, 3). Frames smaller than the model are enlarged bilinearly (OpenCV).
@@ -44,14 +44,14 @@ def crop_and_resize(
     check_frame(rgb)
     height, width = rgb.shape[:2]
     placement = place(width, height, input_, preprocess)
-    out = canvas(input_, dtype)
-    target = out[_slices(placement.target)]
+    out = canvas(input_, signed)
+    target = out[slices(placement.target)]
     if placement.shrinks and instruction_sets():
-        tensor_native(rgb, profile, placement.source, target)
+        tensor_native(rgb, profile, placement.source, target, signed=signed)
         return out
     frame = sanitize(rgb, profile) if profile else rgb
-    pixels = _resize(frame[_slices(placement.source)], placement.target.width, placement.target.height)
-    target[:] = pixels if dtype is np.uint8 else (pixels ^ np.uint8(0x80)).view(np.int8)
+    pixels = _resize(frame[slices(placement.source)], placement.target.width, placement.target.height)
+    target[:] = pixels ^ np.uint8(SIGN) if signed else pixels
     return out
 
 
@@ -63,5 +63,5 @@ def _resize(frame: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
     return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _slices(box: Box) -> tuple[slice, slice]:
+def slices(box: Box) -> tuple[slice, slice]:
     return slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)

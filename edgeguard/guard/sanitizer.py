@@ -4,16 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.guard.geometry import ContractSpec, quantise_input
-from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.prepare import crop_and_resize, sanitize
+from edgeguard.guard.profile import GuardProfile
 
 
 class Sanitizer:
     """Sanitise decoded frames with a profile of any colour; the same bytes on every machine.
 
     `rgb` quantises each channel; `gray` quantises the luma and returns it in all three channels; the `ycbcr*` colours
-    do what a JPEG coder and decoder do, less the entropy coding. JPEG bytes take another way (`edgeguard.guard.passes`):
-    their own coefficients are requantised.
+    do what a JPEG coder and decoder do, less the entropy coding. JPEG bytes take another way (`guard.passes`): their
+    own coefficients are requantised.
 
     Example:
         >>> sanitizer = Sanitizer(GuardProfile.preset("fd"))
@@ -44,8 +44,10 @@ def frame_to_tensor(
     place = contract.guard.place if profile else "none"
     before = profile if place == "frame" else None
     if contract.input.dtype == "int8" and place != "input":
-        return crop_and_resize(rgb, contract.input, contract.preprocess, profile=before, dtype=np.int8)[None]
-    pixels = np.asarray(crop_and_resize(rgb, contract.input, contract.preprocess, profile=before), np.uint8)
+        return crop_and_resize(rgb, contract.input, contract.preprocess, profile=before, signed=True)[None].view(
+            np.int8
+        )
+    pixels = crop_and_resize(rgb, contract.input, contract.preprocess, profile=before)
     if profile and place == "input":
         pixels = sanitize(pixels, profile)
     return quantise_input(pixels, contract.input, contract.preprocess)

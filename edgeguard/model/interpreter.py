@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.passes import Received, model_tensor, pass_two
+from edgeguard.guard.passes import Received, received_tensor
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import Contract, InputSpec, Preprocess, read_contract, read_labels
 from edgeguard.model.flatbuffer import ModelFile
@@ -66,8 +66,8 @@ class Model:
 
     def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
         """Classify a frame: sanitise, crop, resize and quantise as the contract says, then run."""
-        frame = pass_two(Received(None, rgb, "none"), self.contract, self.sanitizer)
-        return self.rank(self.infer(model_tensor(frame, self.contract, self.sanitizer)))
+        received = Received(None, rgb, "none")
+        return self.rank(self.infer(received_tensor(received, self.contract, self.contract.guard.profile)))
 
     def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
         """Run the graph on a (1, h, w, 3) tensor; returns the dequantised outputs, float32 of shape (classes,)."""

@@ -14,6 +14,7 @@ MIN_WIDTH = 480
 def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     """The frame (enlarged to at least 480 pixels) above two lines of text; a red frame when the undefended path
     disagrees. RGB, even sides."""
+    assert result.rgb is not None, "the pipeline has to keep its frames for pictures"
     scale = -(-MIN_WIDTH // result.rgb.shape[1]) if result.rgb.shape[1] < MIN_WIDTH else 1
     picture = result.rgb.repeat(scale, axis=0).repeat(scale, axis=1)
     height, width = (side - side % 2 for side in picture.shape[:2])

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, read_jpeg_info, sanitize_jpeg
-from edgeguard.guard.jpeg import coded_with, requantise, requantise_jpeg, sensor_profile
+from edgeguard.guard.jpeg import coded_with, sensor_profile
 from edgeguard.guard.passes import receive_jpeg, receive_raw
+from edgeguard.guard.requantise import requantise, requantise_jpeg
 from edgeguard.guard.tables import corner_table
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")

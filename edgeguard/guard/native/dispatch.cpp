@@ -1,18 +1,12 @@
 // The C ABI: tables, scratch memory, and the choice of the instruction set. Everything with the prefix eg_ is exported.
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "area_plan.h"
-#include "kernel.h"
+#include "dispatch.h"
 #include "memory.h"
 
 #define EG_EXPORT __attribute__((visibility("default")))
-
-namespace {
-
-enum { BaseSet = 0, Avx2Set = 1, Avx512Set = 2 };  // BaseSet is SSE4.1 on x86-64 and NEON on aarch64
-enum { Done = 0, BadArguments = -1, NoMemory = -2 };
 
 bool usable(int set) {
 #if defined(__x86_64__)
@@ -29,6 +23,41 @@ bool usable(int set) {
     return set == BaseSet;
 #endif
 }
+
+bool valid_crop(int width, int height, int left, int top, int crop_width, int crop_height, int out_width,
+                int out_height, int set) {
+    return usable(set) && left >= 0 && top >= 0 && out_width >= 1 && out_height >= 1 && crop_width >= out_width &&
+           crop_height >= out_height && left <= width - crop_width && top <= height - crop_height;
+}
+
+void run_window(const Frame& frame, const Window& window, uint8_t* scratch, int set) {
+#if defined(__x86_64__)
+    if (set == Avx512Set) return eg_avx512::sanitize_window(frame, window, scratch);
+    if (set == Avx2Set) return eg_avx2::sanitize_window(frame, window, scratch);
+#endif
+    (void)set;
+    eg_base::sanitize_window(frame, window, scratch);
+}
+
+void run_area(const Frame& frame, Area& area, uint8_t* scratch, int set) {
+#if defined(__x86_64__)
+    if (set == Avx512Set) return eg_avx512::sanitize_area(frame, area, scratch);
+    if (set == Avx2Set) return eg_avx2::sanitize_area(frame, area, scratch);
+#endif
+    (void)set;
+    eg_base::sanitize_area(frame, area, scratch);
+}
+
+void run_requantise(int16_t* blocks, int count, const Requantiser& requantiser, int set) {
+#if defined(__x86_64__)
+    if (set == Avx512Set) return eg_avx512::requantise_blocks(blocks, count, requantiser);
+    if (set == Avx2Set) return eg_avx2::requantise_blocks(blocks, count, requantiser);
+#endif
+    (void)set;
+    eg_base::requantise_blocks(blocks, count, requantiser);
+}
+
+namespace {
 
 void prepare(const uint8_t* natural, Table& t) {
     for (int u = 0; u < 8; ++u) {
@@ -76,28 +105,6 @@ bool valid(int width, int height, int color, int set) {
            color <= static_cast<int>(Color::Ycbcr420) && usable(set);
 }
 
-int into_window(const Frame& frame, const Window& window, int set) {
-    const Memory scratch(scratch_bytes(frame.width, frame.color));
-    if (scratch.address == nullptr) return NoMemory;
-#if defined(__x86_64__)
-    if (set == Avx512Set) return eg_avx512::sanitize_window(frame, window, scratch.bytes()), Done;
-    if (set == Avx2Set) return eg_avx2::sanitize_window(frame, window, scratch.bytes()), Done;
-#endif
-    (void)set;
-    return eg_base::sanitize_window(frame, window, scratch.bytes()), Done;
-}
-
-int into_area(const Frame& frame, Area& area, int set) {
-    const Memory scratch(scratch_bytes(frame.width, frame.color));
-    if (scratch.address == nullptr) return NoMemory;
-#if defined(__x86_64__)
-    if (set == Avx512Set) return eg_avx512::sanitize_area(frame, area, scratch.bytes()), Done;
-    if (set == Avx2Set) return eg_avx2::sanitize_area(frame, area, scratch.bytes()), Done;
-#endif
-    (void)set;
-    return eg_base::sanitize_area(frame, area, scratch.bytes()), Done;
-}
-
 // The smallest part of the frame, on the grid of the blocks, that decides the pixels of a crop. Subsampled chroma takes
 // its neighbours into account, hence a margin of one more unit.
 struct Part {
@@ -119,7 +126,7 @@ size_t scratch_bytes(int width, Color color) {
 extern "C" {
 
 // The version of this ABI.
-EG_EXPORT int eg_abi(void) { return 3; }
+EG_EXPORT int eg_abi(void) { return 5; }
 
 // 1 when the instruction set can run here. Sets: 0 SSE4.1 or NEON, 1 AVX2, 2 AVX-512 (F, BW, VL, DQ).
 EG_EXPORT int eg_usable(int set) { return usable(set); }
@@ -131,9 +138,12 @@ EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int wi
                           const uint8_t* tables, uint8_t* target, ptrdiff_t target_stride, int set) {
     if (!valid(width, height, color, set)) return BadArguments;
     Table prepared[3];
-    const Frame frame = {source, source_stride, width, height, static_cast<Color>(color), prepared};
+    const Frame frame = {source, source_stride, width, height, static_cast<Color>(color), prepared, 0};
     if (!prepare_all(tables, frame.color, prepared)) return BadArguments;
-    return into_window(frame, {0, 0, width, height, target, target_stride, 0}, set);
+    const Memory scratch(scratch_bytes(width, frame.color));
+    if (scratch.address == nullptr) return NoMemory;
+    run_window(frame, {0, 0, width, height, target, target_stride, 0}, scratch.bytes(), set);
+    return Done;
 }
 
 // Sanitise as above, crop, resize by area to out_width x out_height (neither larger than the crop), and flip the top bit
@@ -141,8 +151,8 @@ EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int wi
 EG_EXPORT int eg_tensor(const uint8_t* source, ptrdiff_t source_stride, int width, int height, int color,
                         const uint8_t* tables, int left, int top, int crop_width, int crop_height, uint8_t* target,
                         ptrdiff_t target_stride, int out_width, int out_height, int flip, int set) {
-    if (!valid(width, height, color, set) || left < 0 || top < 0 || out_width < 1 || out_height < 1 ||
-        crop_width < out_width || crop_height < out_height || left > width - crop_width || top > height - crop_height) {
+    if (!valid(width, height, color, set) ||
+        !valid_crop(width, height, left, top, crop_width, crop_height, out_width, out_height, set)) {
         return BadArguments;
     }
     Table prepared[3];
@@ -153,13 +163,19 @@ EG_EXPORT int eg_tensor(const uint8_t* source, ptrdiff_t source_stride, int widt
     const Part columns = part_of(left, crop_width, width, wide ? 16 : unit, wide ? 16 : 0);
     const Part rows = part_of(top, crop_height, height, tall ? 16 : unit, tall ? 16 : 0);
     const Frame frame = {source + rows.start * source_stride + 3 * static_cast<ptrdiff_t>(columns.start), source_stride,
-                         columns.end - columns.start, rows.end - rows.start, kind, prepared};
+                         columns.end - columns.start, rows.end - rows.start, kind, prepared, 0};
     const uint8_t mask = static_cast<uint8_t>(flip);
     left -= columns.start, top -= rows.start;
     const Window window = {left, top, crop_width, crop_height, target, target_stride, mask};
-    if (crop_width == out_width && crop_height == out_height) return into_window(frame, window, set);
+    const Memory scratch(scratch_bytes(frame.width, kind));
+    if (scratch.address == nullptr) return NoMemory;
+    if (crop_width == out_width && crop_height == out_height) {
+        run_window(frame, window, scratch.bytes(), set);
+        return Done;
+    }
     AreaPlan plan(window, out_width, out_height);
     if (!plan.ready()) return NoMemory;
-    return into_area(frame, plan.area, set);
+    run_area(frame, plan.area, scratch.bytes(), set);
+    return Done;
 }
 }

@@ -6,6 +6,7 @@
 #include "dct.h"
 #include "kernel.h"
 #include "pixels.h"
+#include "requantise.h"
 
 namespace EG_NS {
 namespace {
@@ -52,7 +53,7 @@ template <class Sink> void pass_rows(const Frame& f, Scratch scratch, Sink sink)
     uint8_t* planes = scratch.rows(3, stride);
     for (int row = 0; row < f.height; ++row) {
         split_row(row_of(f, row), f.width, stride, planes, planes + stride, planes + 2 * stride);
-        sink(row, planes, planes + stride, planes + 2 * stride);
+        sink(f.first_row + row, planes, planes + stride, planes + 2 * stride);
     }
 }
 
@@ -172,6 +173,19 @@ template <class Sink> void sanitize(const Frame& f, uint8_t* memory, Sink sink) 
 }
 
 }  // namespace
+
+void requantise_blocks(int16_t* blocks, int count, const Requantiser& r) {
+    for (int i = 0; i < count; ++i) {
+        int16_t* block = blocks + 64 * static_cast<ptrdiff_t>(i);
+        if (requantise_small(block, r)) continue;
+        for (int k = 0; k < 64; ++k) {
+            const int size = block[k] < 0 ? -block[k] : block[k], twice = r.twice_target[k];
+            const int index = (4 * size * r.source[k] + twice) / (2 * twice);
+            const int kept = index < MaxIndex ? index : MaxIndex;
+            block[k] = static_cast<int16_t>(block[k] < 0 ? -kept : kept);
+        }
+    }
+}
 
 void sanitize_window(const Frame& f, const Window& window, uint8_t* scratch) { sanitize(f, scratch, ToWindow{window}); }
 void sanitize_area(const Frame& f, Area& area, uint8_t* scratch) { sanitize(f, scratch, ToArea{area}); }

@@ -36,6 +36,7 @@ struct Frame {
     int width, height;
     Color color;
     const Table* tables;  // three
+    int first_row;        // what the first row counts as, for Color::None: a frame may come in pieces
 };
 
 // Part of the sanitised frame, as it is: the window's left top corner goes to the target's.
@@ -63,6 +64,15 @@ struct Area {
     uint8_t* finished;  // [3][out_width, rounded up to 64]
 };
 
+// From steps `source` to steps `target` (natural order, 64 each): index c becomes the nearest multiple of the target step
+// to c source, as an index, half away from zero, within +-MaxIndex: floor(n / (4 t)) with n = 4 |c| s + 2 t. For
+// |c| s < 2**SmallLevelBits, n is below 2**15 and the division is two multiplications by a reciprocal, as in Table, of
+// 4 t instead of 16 QS (checked for all of them by tests/guard/test_requantise.py).
+constexpr int MaxIndex = 1023, SmallLevelBits = 12;
+struct alignas(64) Requantiser {
+    int16_t source[64], twice_target[64], reciprocal[64], shift[64];
+};
+
 constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // Scratch memory that the calls below need for a frame of this width.
@@ -72,6 +82,7 @@ size_t scratch_bytes(int width, Color color);
     namespace NS {                                                      \
     void sanitize_window(const Frame&, const Window&, uint8_t* scratch); \
     void sanitize_area(const Frame&, Area&, uint8_t* scratch);           \
+    void requantise_blocks(int16_t*, int count, const Requantiser&);     \
     }
 EG_DECLARE(eg_base)
 EG_DECLARE(eg_avx2)

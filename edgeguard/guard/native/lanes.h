@@ -45,6 +45,7 @@ inline V sub_saturated(V a, V b) { return _mm512_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm512_andnot_si512(mask, a); }
 inline V mul(V a, V c) { return _mm512_mulhrs_epi16(a, c); }
 inline V mean_up(V a, V b) { return _mm512_avg_epu16(a, b); }
+inline V smaller(V a, V b) { return _mm512_min_epi16(a, b); }
 // 2 * Lanes levels, clamped: one from `even`, one from `odd`, and so on.
 inline void narrow_woven(uint8_t* p, V even, V odd) {
     const __m128i weave = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
@@ -92,6 +93,7 @@ inline V sub_saturated(V a, V b) { return _mm256_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm256_andnot_si256(mask, a); }
 inline V mul(V a, V c) { return _mm256_mulhrs_epi16(a, c); }
 inline V mean_up(V a, V b) { return _mm256_avg_epu16(a, b); }
+inline V smaller(V a, V b) { return _mm256_min_epi16(a, b); }
 // 2 * Lanes levels, clamped: one from `even`, one from `odd`, and so on.
 inline void narrow_woven(uint8_t* p, V even, V odd) {
     const __m128i weave = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
@@ -140,6 +142,7 @@ inline V sub_saturated(V a, V b) { return _mm_subs_epi16(a, b); }
 inline V andnot(V mask, V a) { return _mm_andnot_si128(mask, a); }
 inline V mul(V a, V c) { return _mm_mulhrs_epi16(a, c); }
 inline V mean_up(V a, V b) { return _mm_avg_epu16(a, b); }
+inline V smaller(V a, V b) { return _mm_min_epi16(a, b); }
 // 2 * Lanes levels, clamped: one from `even`, one from `odd`, and so on.
 inline void narrow_woven(uint8_t* p, V even, V odd) {
     const __m128i weave = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
@@ -193,6 +196,7 @@ inline V sub_saturated(V a, V b) { return vqsubq_s16(a, b); }
 inline V andnot(V mask, V a) { return vbicq_s16(a, mask); }
 inline V mul(V a, V c) { return vqrdmulhq_s16(a, c); }
 inline V mean_up(V a, V b) { return from_unsigned(vrhaddq_u16(as_unsigned(a), as_unsigned(b))); }
+inline V smaller(V a, V b) { return vminq_s16(a, b); }
 inline void narrow_woven(uint8_t* p, V even, V odd) {
     const uint8x8x2_t pair = {{vqmovun_s16(even), vqmovun_s16(odd)}};
     vst2_u8(p, pair);
