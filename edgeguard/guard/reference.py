@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.guard.blocks import check_frame, join_blocks, pad_to_blocks, split_blocks
-from edgeguard.guard.color import rgb_to_gray
+from edgeguard.guard.color import SAMPLING, rgb_to_gray, upsample
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.tables import as_array
 
@@ -17,6 +17,15 @@ DCT: Float = np.array(
 
 #: A[u, v]: the largest change of coefficient (u, v) that changes of at most one level can make (8 for the DC).
 GAIN: Float = np.outer(np.abs(DCT).sum(axis=1), np.abs(DCT).sum(axis=1))
+
+#: RGB to Y, Cb - 128, Cr - 128 (BT.601 as JFIF takes it).
+_YCBCR: Float = np.array(
+    [
+        [0.299, 0.587, 0.114],
+        [-0.299 / 1.772, -0.587 / 1.772, 0.5],
+        [0.5, -0.587 / 1.402, -0.114 / 1.402],
+    ]
+)
 
 #: Coefficients this close to half a step (as a fraction of the step) count as exact ties.
 TIE_TOLERANCE = 1e-9
@@ -54,9 +63,36 @@ def components(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.ui
 
 
 def reference_sanitize(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
-    """Sanitise an HxWx3 frame in float64 (`rgb` and `gray` profiles)."""
+    """Sanitise an HxWx3 frame in float64, with a profile of any colour.
+
+    For the `ycbcr*` colours luma and averaged chroma are rounded to 8 bits before the DCT and after it, as every JPEG
+    coder and decoder does; what lies between is exact.
+    """
+    if not profile.is_pixel_domain:
+        return _reference_ycbcr(frame, profile)
     planes = components(frame, profile)
-    steps = component_steps(profile)
-    exact = coefficients(split_blocks(pad_to_blocks(planes)))
-    out = join_blocks(inverse(quantise(exact, steps) * steps))[: frame.shape[0], : frame.shape[1]]
+    out = _reference_planes(planes, component_steps(profile))[: frame.shape[0], : frame.shape[1]]
     return np.repeat(out, 3, axis=2) if profile.color == "gray" else out
+
+
+def _reference_planes(planes: NDArray[np.uint8], steps: NDArray[np.int32]) -> NDArray[np.uint8]:
+    exact = coefficients(split_blocks(pad_to_blocks(planes)))
+    return join_blocks(inverse(quantise(exact, steps) * steps))
+
+
+def _reference_ycbcr(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
+    check_frame(frame)
+    height, width = frame.shape[:2]
+    rows, columns = SAMPLING[profile.color]
+    padded = pad_to_blocks(frame, 8 * rows, 8 * columns).astype(np.float64)
+    ycbcr = padded @ _YCBCR.T + [0, 128, 128]
+    means = ycbcr.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns, 3).mean(axis=(1, 3))
+    planes = []
+    for c, exact in enumerate((ycbcr[..., 0], means[..., 1], means[..., 2])):
+        plane = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
+        planes.append(_reference_planes(plane[..., None], component_steps(profile)[..., c : c + 1])[..., 0])
+    real = (slice(-(-height // rows)), slice(-(-width // columns)))
+    chroma = (upsample(plane[real], rows, columns, height, width) for plane in planes[1:])
+    decoded = np.stack([planes[0][:height, :width], *chroma], axis=2)
+    rgb = (decoded - np.array([0.0, 128, 128])) @ np.linalg.inv(_YCBCR).T
+    return np.clip(np.floor(rgb + 0.5), 0, 255).astype(np.uint8)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.guard.blocks import join_blocks, pad_to_blocks, split_blocks
+from edgeguard.guard.frame_definition import sanitize_frame
 from edgeguard.guard.integer import coefficient_error_bound, forward_dct, quantise
 from edgeguard.guard.reference import coefficients, component_steps, components, reference_sanitize
 
@@ -84,9 +85,9 @@ def test_padding_is_replication(scene: NDArray[np.uint8]) -> None:
 
 
 def test_strips_do_not_show(scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Sanitizer(FD)._sanitize_numpy(scene)
-    monkeypatch.setattr("edgeguard.guard.sanitizer._STRIP_BLOCKS", 1)
-    assert (Sanitizer(FD)._sanitize_numpy(scene) == whole).all()
+    whole = sanitize_frame(scene, FD)
+    monkeypatch.setattr("edgeguard.guard.frame_definition.STRIP_BLOCKS", 1)
+    assert (sanitize_frame(scene, FD) == whole).all()
 
 
 def test_input_is_left_alone_and_views_work(scene: NDArray[np.uint8]) -> None:
