@@ -225,9 +225,11 @@ class Pipeline:
     def _pass_two(self, received: Received) -> tuple[NDArray[np.uint8] | None, NDArray[np.generic]]:
         """The frame, where it is kept, and the model's tensor."""
         contract, profile = self.model.contract, self.model.contract.guard.profile
-        if not self.keep_frames:
-            return None, received_tensor(received, contract, profile, self.decode_scale)
-        frame = pass_two(received, contract, profile, self.decode_scale)
+        frame = pass_two(received, contract, profile) if self.keep_frames else None
+        if (
+            frame is None or received.jpeg is not None
+        ):  # a JPEG's tensor may come from a smaller decoding than its frame
+            return frame, received_tensor(received, contract, profile, self.decode_scale)
         return frame, model_tensor(frame, contract, profile)
 
     def _run_undefended(self, captured: Captured) -> Score:

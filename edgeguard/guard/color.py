@@ -26,15 +26,18 @@ def rgb_to_gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def rgb_to_chroma(rgb: NDArray[np.uint8], rows: int, columns: int) -> tuple[Plane, Plane]:
     """Cb and Cr of the mean colour of each `rows` x `columns` pixels; both sides must be multiples of them.
 
-    Cb = 128 + 0.564334 (B - Y) and Cr = 128 + 0.713267 (R - Y) (BT.601, JFIF), with seven fractional bits.
+    libjpeg's 16-bit fixed point (jccolor.c) on the sum of the pixels. libjpeg itself rounds each pixel's chroma to 8
+    bits before it averages; here only the mean is rounded.
     """
     height, width, _ = rgb.shape
     blocks = rgb.reshape(height // rows, rows, width // columns, columns, 3)
     total = blocks.sum(axis=(1, 3), dtype=np.int32)
-    red, green, blue = np.moveaxis(total * (128 // (rows * columns)), -1, 0)
-    luma = mul(red, 9798) + mul(green, 19235) + mul(blue, 3735)
-    centre = 128 * 128 + 64
-    return _level((mul(blue - luma, 18492) + centre) >> 7), _level((mul(red - luma, 23372) + centre) >> 7)
+    red, green, blue = np.moveaxis(total, -1, 0)
+    shift = 16 + (rows * columns).bit_length() - 1
+    bias = (128 << shift) + (1 << (shift - 1)) - 1
+    cb = (32768 * blue - 11059 * red - 21709 * green + bias) >> shift
+    cr = (32768 * red - 27439 * green - 5329 * blue + bias) >> shift
+    return cb.astype(np.uint8), cr.astype(np.uint8)
 
 
 def upsample(plane: Plane, rows: int, columns: int, height: int, width: int) -> Plane:

@@ -71,10 +71,9 @@ class Placement:
     source: Box
     target: Box
 
-    @property
-    def shrinks(self) -> bool:
-        """True when neither side grows: the area resize applies."""
-        return self.source.width >= self.target.width and self.source.height >= self.target.height
+    def shrinks_at(self, scale: int) -> bool:
+        """True when neither side grows from a frame decoded at 1/scale: the area resize applies."""
+        return self.source.width >= scale * self.target.width and self.source.height >= scale * self.target.height
 
 
 def place(width: int, height: int, input_: InputSpec, preprocess: PreprocessSpec) -> Placement:

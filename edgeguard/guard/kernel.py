@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgeguard.guard.geometry import SIGN, Box
 from edgeguard.guard.profile import GuardProfile
 
-_ABI = 5
+_ABI = 6
 _FILE = "_kernel.so"
 _COLORS = {None: 0, "rgb": 1, "gray": 2, "ycbcr444": 3, "ycbcr422": 4, "ycbcr420": 5}
 
@@ -133,10 +133,9 @@ def address(array: NDArray[np.generic]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-@cache
 def steps(profile: GuardProfile | None) -> bytes | None:
     """The three tables as the library takes them: 192 bytes, natural order."""
-    return None if profile is None else b"".join(bytes(table) for table in profile.component_tables)
+    return None if profile is None else profile.table_bytes
 
 
 def _candidates() -> list[Path]:

@@ -67,7 +67,9 @@ def tensor_native(
     signed: bool = False,
     instruction_set: str | None = None,
 ) -> None:
-    """Requantise, decode at 1/scale, crop (a box of the scaled frame) and resize by area into `out`, row by row.
+    """Requantise, decode at 1/scale, crop (a box of the whole frame) and resize by area into `out`, row by row.
+
+    The crop is at least `scale` times as large as `out`.
 
     Raises:
         JpegError: libjpeg cannot read the file, or its data are broken.

@@ -14,7 +14,7 @@ from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg, sensor_pro
 from edgeguard.guard.jpeg_header import read_whole_jpeg
 from edgeguard.guard.prepare import sanitize
 from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.requantise import decode_scale, requantised_frame, requantised_tensor
+from edgeguard.guard.requantise import requantised_frame, requantised_tensor
 from edgeguard.guard.sanitizer import frame_to_tensor
 
 #: Who did pass 1: the received JPEG's own coder, a sensor that says so, this process, or nobody.
@@ -72,23 +72,13 @@ def works_on_coefficients(received: Received, contract: ContractSpec, profile: G
     return contract.guard.place == "frame" and received.jpeg is not None and not profile.is_pixel_domain
 
 
-def pass_two(
-    received: Received, contract: ContractSpec, profile: GuardProfile | None, scale: int | None = None
-) -> NDArray[np.uint8]:
-    """The frame that the crop gets: pass 2 on the whole received frame when the contract's place is `frame`.
-
-    Args:
-        received: what `receive_raw` or `receive_jpeg` gave.
-        contract: the model's.
-        profile: pass 2's, or None for a frame that stays as it is.
-        scale: decode JPEGs at 1/scale (1, 2 or 4) where pass 2 works on coefficients; by default
-            `requantise.decode_scale`.
-    """
+def pass_two(received: Received, contract: ContractSpec, profile: GuardProfile | None) -> NDArray[np.uint8]:
+    """The frame that the crop gets, at its full size: pass 2 on the whole received frame where the place is `frame`."""
     if profile is None or contract.guard.place != "frame":
         return received.decode()
     if works_on_coefficients(received, contract, profile):
         assert received.jpeg is not None
-        return requantised_frame(received.jpeg, profile, scale or _scale(received.jpeg, contract))
+        return requantised_frame(received.jpeg, profile)
     return sanitize(received.decode(), profile)
 
 
@@ -100,11 +90,18 @@ def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, profile: Guar
 def received_tensor(
     received: Received, contract: ContractSpec, profile: GuardProfile | None, scale: int | None = None
 ) -> NDArray[np.generic]:
-    """`model_tensor` of `pass_two`, the same bytes, without making the frame between them where that can be saved."""
+    """Pass 2, crop, resize and quantise: from a received frame to the model's tensor, in as few passes as possible.
+
+    Args:
+        received: what `receive_raw` or `receive_jpeg` gave.
+        contract: the model's.
+        profile: pass 2's, or None for a frame that stays as it is.
+        scale: decode JPEGs at 1/scale (1, 2 or 4) where pass 2 works on coefficients; by default
+            `requantise.decode_scale`. At 1 the result is `model_tensor` of `pass_two`.
+    """
     if profile is None or not works_on_coefficients(received, contract, profile):
         return frame_to_tensor(received.decode(), contract, profile)
     assert received.jpeg is not None
-    scale = scale or _scale(received.jpeg, contract)
     signed = contract.input.dtype == "int8"
     pixels = requantised_tensor(received.jpeg, profile, contract.input, contract.preprocess, scale, signed)
     return pixels[None].view(np.int8) if signed else quantise_input(pixels, contract.input, contract.preprocess)
@@ -135,7 +132,3 @@ def sanitize_jpeg(
     if profile.is_pixel_domain:
         return sanitize(decode_rgb(data), profile)
     return requantised_frame(data, profile, scale or 1)
-
-
-def _scale(data: bytes, contract: ContractSpec) -> int:
-    return decode_scale(read_whole_jpeg(data), contract.input)

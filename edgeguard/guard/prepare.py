@@ -46,7 +46,7 @@ def crop_and_resize(
     placement = place(width, height, input_, preprocess)
     out = canvas(input_, signed)
     target = out[slices(placement.target)]
-    if placement.shrinks and instruction_sets():
+    if placement.shrinks_at(1) and instruction_sets():
         tensor_native(rgb, profile, placement.source, target, signed=signed)
         return out
     frame = sanitize(rgb, profile) if profile else rgb

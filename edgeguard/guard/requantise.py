@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.guard import libjpeg
+from edgeguard.guard.area import area_resize
 from edgeguard.guard.exif import turned
-from edgeguard.guard.geometry import InputSpec, PreprocessSpec, canvas, place
+from edgeguard.guard.geometry import SIGN, InputSpec, PreprocessSpec, canvas, place
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError, JpegInfo, read_whole_jpeg
 from edgeguard.guard.kernel import instruction_sets
@@ -68,22 +69,40 @@ def requantised_tensor(
     profile: GuardProfile,
     input_: InputSpec,
     preprocess: PreprocessSpec,
-    scale: int,
+    scale: int | None = None,
     signed: bool = False,
 ) -> NDArray[np.uint8]:
     """Requantise a JPEG, decode it at 1/scale, crop and resize it to the model's pixels (h, w, 3); `signed`: minus 128.
 
-    In one go inside the decoder where the frame shrinks and needs no turning, else in steps; the same bytes.
+    In one go inside the decoder where the frame needs no turning, else in steps; the same bytes. The crop is that of
+    the whole frame whatever the scale.
+
+    Args:
+        data: a whole JPEG.
+        profile: a `ycbcr*` profile.
+        input_, preprocess: the model's.
+        scale: 1, 2 or 4, by default `decode_scale`; less where the crop would have to be enlarged.
+        signed: return the bytes of int8 levels minus 128.
 
     Raises:
         JpegError: as `requantised_frame`.
     """
     info = read_whole_jpeg(data)
-    placement = place(libjpeg.scaled(info.width, scale), libjpeg.scaled(info.height, scale), input_, preprocess)
-    if libjpeg.libjpeg_path() is None or not placement.shrinks or info.orientation != 1:
-        return crop_and_resize(requantised_frame(data, profile, scale), input_, preprocess, signed=signed)
+    width, height = (info.height, info.width) if info.orientation >= 5 else (info.width, info.height)
+    placement = place(width, height, input_, preprocess)
+    scale = scale or decode_scale(info, input_)
+    while scale > 1 and not placement.shrinks_at(scale):
+        scale //= 2
+    if not placement.shrinks_at(scale):
+        return crop_and_resize(requantised_frame(data, profile), input_, preprocess, signed=signed)
     out = canvas(input_, signed)
-    libjpeg.tensor_native(data, info, profile, scale, placement.source, out[slices(placement.target)], signed=signed)
+    target = out[slices(placement.target)]
+    if libjpeg.libjpeg_path() is not None and info.orientation == 1:
+        libjpeg.tensor_native(data, info, profile, scale, placement.source, target, signed=signed)
+        return out
+    frame = requantised_frame(data, profile, scale)
+    pixels = area_resize(frame, placement.target.width, placement.target.height, placement.source, scale)
+    target[:] = pixels ^ np.uint8(SIGN) if signed else pixels
     return out
 
 

@@ -13,7 +13,7 @@ from edgeguard.guard.area import area_resize, area_weights
 @given(st.integers(1, 5000), st.data())
 def test_weights_are_shares_that_add_up(size: int, data: st.DataObject) -> None:
     out = data.draw(st.integers(1, min(size, 600)))
-    first, weights = area_weights(size, out)
+    first, weights = area_weights(0, size, 1, out)
     assert (weights.sum(axis=1) == 1 << 14).all() and (weights >= 0).all()
     exact_start = np.arange(out) * size / out
     assert (first == np.floor(exact_start + 1e-9)).all()

@@ -15,8 +15,9 @@ namespace {
 
 // The share of source row `row` in output row `out`, times 2**14: differences of rounded cumulative shares.
 inline int row_weight(const Area& a, int row, int out) {
-    const int64_t size = a.height, start = out * size, end = start + size;
-    int64_t from = static_cast<int64_t>(row) * a.out_height, to = from + a.out_height;
+    const int64_t size = a.height, pixel = static_cast<int64_t>(a.scale) * a.out_height;
+    const int64_t start = static_cast<int64_t>(a.top) * a.out_height + out * size, end = start + size;
+    int64_t from = row * pixel, to = from + pixel;
     from = (from < start ? start : from) - start, to = (to > end ? end : to) - start;
     return to <= from ? 0 : static_cast<int>((16384 * to + size / 2) / size - (16384 * from + size / 2) / size);
 }
@@ -62,13 +63,13 @@ inline void add_rows(Area& a, int weight, const uint8_t* r, const uint8_t* g, co
 }
 
 // The next row of the frame as three planes.
-inline void area_row(Area& a, int frame_row, const uint8_t* r, const uint8_t* g, const uint8_t* b) {
-    const int row = frame_row - a.top;
-    if (row < 0 || row >= a.height) return;
+inline void area_row(Area& a, int row, const uint8_t* r, const uint8_t* g, const uint8_t* b) {
+    if ((row + 1) * a.scale <= a.top || a.out_row >= a.out_height) return;
     r += a.left, g += a.left, b += a.left;
     add_rows(a, row_weight(a, row, a.out_row), r, g, b);
     // The row that reaches the end of an output row finishes it, and may begin the next one.
-    if (static_cast<int64_t>(row + 1) * a.out_height >= static_cast<int64_t>(a.out_row + 1) * a.height) {
+    const int64_t end = static_cast<int64_t>(a.top) * a.out_height + static_cast<int64_t>(a.out_row + 1) * a.height;
+    if (static_cast<int64_t>(row + 1) * a.scale * a.out_height >= end) {
         finish_row(a);
         if (a.out_row < a.out_height) add_rows(a, row_weight(a, row, a.out_row), r, g, b);
     }

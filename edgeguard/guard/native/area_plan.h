@@ -10,14 +10,17 @@ class AreaPlan {
   public:
     Area area;
 
-    // `window` says which part of the frame becomes which pixels of the target; its own size is the part's.
-    AreaPlan(const Window& window, int out_width, int out_height)
-        : area(), taps_(round_up(window.width / out_width + 2, 8)), line_(round_up(window.width + taps_, 64) + 64),
+    // `window` says which part of the frame becomes which pixels of the target; its own size is the part's, all of it in
+    // units of which a pixel of the frame has `scale`.
+    AreaPlan(const Window& window, int scale, int out_width, int out_height)
+        : area(), start_(window.left), length_(window.width), left_(window.left / scale),
+          width_((window.left + window.width + scale - 1) / scale - left_),
+          taps_(round_up(window.width / (scale * out_width) + 2, 8)), line_(round_up(width_ + taps_, 64) + 64),
           columns_(round_up(out_width, 64)), memory_(bytes()) {
         if (memory_.address == nullptr) return;
         memset(memory_.address, 0, bytes());
         uint8_t* next = memory_.bytes();
-        area.left = window.left, area.top = window.top, area.width = window.width, area.height = window.height;
+        area.left = left_, area.width = width_, area.top = window.top, area.height = window.height, area.scale = scale;
         area.out_width = out_width, area.out_height = out_height;
         area.target = window.target, area.target_stride = window.target_stride, area.flip = window.flip;
         area.taps = taps_, area.line = line_, area.fresh = true;
@@ -31,7 +34,7 @@ class AreaPlan {
     bool ready() const { return memory_.address != nullptr; }
 
   private:
-    int taps_, line_, columns_;
+    int start_, length_, left_, width_, taps_, line_, columns_;
     Memory memory_;
 
     size_t bytes() const {
@@ -42,12 +45,13 @@ class AreaPlan {
 
     // Shares of the source columns in output column x: differences of rounded cumulative shares.
     void fill_weights(int x) {
-        const int64_t size = area.width, start = x * size, end = start + size;
-        const int64_t first = start / area.out_width;
-        area.starts[x] = static_cast<int32_t>(first);
+        const int64_t size = length_, pixel = static_cast<int64_t>(area.scale) * area.out_width;
+        const int64_t start = static_cast<int64_t>(start_) * area.out_width + x * size, end = start + size;
+        const int64_t first = start / pixel;
+        area.starts[x] = static_cast<int32_t>(first - left_);
         int64_t before = 0;
-        for (int64_t p = first, i = 0; p * area.out_width < end; ++p, ++i) {
-            const int64_t edge = (p + 1) * area.out_width, covered = (edge < end ? edge : end) - start;
+        for (int64_t p = first, i = 0; p * pixel < end; ++p, ++i) {
+            const int64_t edge = (p + 1) * pixel, covered = (edge < end ? edge : end) - start;
             const int64_t cumulative = (16384 * covered + size / 2) / size;
             area.weights[x * taps_ + i] = static_cast<int16_t>(cumulative - before);
             before = cumulative;

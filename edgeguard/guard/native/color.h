@@ -24,43 +24,51 @@ inline void luma_row(const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8
     }
 }
 
-// Chroma of colours with seven fractional bits (0..32640): color.py's `chroma`.
-struct Chroma {
-    V cb, cr;
+// (a x + b y) and (c z) of 16-bit lanes, 32 bits: the chroma away from its colour, times 2**16.
+struct Wide {
+    V low, high;
 };
-inline Chroma chroma(V r, V g, V b) {
-    V y = add(add(mul(r, splat(9798)), mul(g, splat(19235))), mul(b, splat(3735)));
-    const V centre = splat(128 * 128 + 64);
-    return {shift_right_logical<7>(add(mul(sub(b, y), splat(18492)), centre)),
-            shift_right_logical<7>(add(mul(sub(r, y), splat(23372)), centre))};
+inline Wide weigh(V x, V y, int a, int b, V z) {
+    const V pair = low16(splat(a), splat(b)), single = low16(splat(-32768), splat(0)), none = splat(0);
+    return {add32(madd(low16(x, y), pair), madd(low16(z, none), single)),
+            add32(madd(high16(x, y), pair), madd(high16(z, none), single))};
 }
 
-// Means over 1x1, 2x1 or 2x2 pixels with seven fractional bits. `next` is the row below.
-struct Mean444 {
-    static constexpr int Step = 1;
-    static V of(const uint8_t* row, const uint8_t*) { return shift_left<7>(widen(row)); }
+// Chroma of the sums over 1, 2 or 4 pixels, exactly: color.py's `rgb_to_chroma`. Shift is 16, 17 or 18.
+template <int Shift> inline V chroma(V x, V y, int a, int b, V z) {
+    const V bias = splat32((128 << Shift) + (1 << (Shift - 1)) - 1);
+    const Wide sum = weigh(x, y, a, b, z);
+    return pack32(shift_right32<Shift>(sub32(bias, sum.low)), shift_right32<Shift>(sub32(bias, sum.high)));
+}
+
+// Sums over 1x1, 2x1 or 2x2 pixels. `next` is the row below.
+struct Sum444 {
+    static constexpr int Step = 1, Shift = 16;
+    static V of(const uint8_t* row, const uint8_t*) { return widen(row); }
 };
-struct Mean422 {
-    static constexpr int Step = 2;
-    static V of(const uint8_t* row, const uint8_t*) { return shift_left<6>(pair_sums(row)); }
+struct Sum422 {
+    static constexpr int Step = 2, Shift = 17;
+    static V of(const uint8_t* row, const uint8_t*) { return pair_sums(row); }
 };
-struct Mean420 {
-    static constexpr int Step = 2;
-    static V of(const uint8_t* row, const uint8_t* next) { return shift_left<5>(add(pair_sums(row), pair_sums(next))); }
+struct Sum420 {
+    static constexpr int Step = 2, Shift = 18;
+    static V of(const uint8_t* row, const uint8_t* next) { return add(pair_sums(row), pair_sums(next)); }
 };
 
 // `rows` holds the planes R, G, B of the upper row, then of the lower one, `stride` bytes apart.
-template <class Mean>
+template <class Sum>
 inline void chroma_row(const uint8_t* rows, int stride, uint8_t* cb, uint8_t* cr, int columns) {
     for (int x = 0; x < columns; x += 2 * Lanes) {
-        Chroma c[2];
+        V blue[2], red[2];
         for (int half = 0; half < 2; ++half) {
-            const uint8_t* p = rows + (x + half * Lanes) * Mean::Step;
-            c[half] = chroma(Mean::of(p, p + 3 * stride), Mean::of(p + stride, p + 4 * stride),
-                             Mean::of(p + 2 * stride, p + 5 * stride));
+            const uint8_t* p = rows + (x + half * Lanes) * Sum::Step;
+            const V r = Sum::of(p, p + 3 * stride), g = Sum::of(p + stride, p + 4 * stride),
+                    b = Sum::of(p + 2 * stride, p + 5 * stride);
+            blue[half] = chroma<Sum::Shift>(r, g, 11059, 21709, b);
+            red[half] = chroma<Sum::Shift>(g, b, 27439, 5329, r);
         }
-        narrow(cb + x, cb + x + Lanes, c[0].cb, c[1].cb);
-        narrow(cr + x, cr + x + Lanes, c[0].cr, c[1].cr);
+        narrow(cb + x, cb + x + Lanes, blue[0], blue[1]);
+        narrow(cr + x, cr + x + Lanes, red[0], red[1]);
     }
 }
 

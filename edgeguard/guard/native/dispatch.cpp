@@ -126,7 +126,7 @@ size_t scratch_bytes(int width, Color color) {
 extern "C" {
 
 // The version of this ABI.
-EG_EXPORT int eg_abi(void) { return 5; }
+EG_EXPORT int eg_abi(void) { return 6; }
 
 // 1 when the instruction set can run here. Sets: 0 SSE4.1 or NEON, 1 AVX2, 2 AVX-512 (F, BW, VL, DQ).
 EG_EXPORT int eg_usable(int set) { return usable(set); }
@@ -173,7 +173,7 @@ EG_EXPORT int eg_tensor(const uint8_t* source, ptrdiff_t source_stride, int widt
         run_window(frame, window, scratch.bytes(), set);
         return Done;
     }
-    AreaPlan plan(window, out_width, out_height);
+    AreaPlan plan(window, 1, out_width, out_height);
     if (!plan.ready()) return NoMemory;
     run_area(frame, plan.area, scratch.bytes(), set);
     return Done;

@@ -70,7 +70,7 @@ struct Resize {
     int width, set;
     static void take(void* self, const uint8_t* rows, int first, int count) {
         const Resize& to = *static_cast<Resize*>(self);
-        if (first + count <= to.area.top || first >= to.area.top + to.area.height) return;
+        if ((first + count) * to.area.scale <= to.area.top) return;
         const Frame frame = {rows, 3 * static_cast<ptrdiff_t>(to.width), to.width, count, Color::None, nullptr, first};
         run_area(frame, to.area, to.scratch, to.set);
     }
@@ -157,20 +157,23 @@ EG_EXPORT int eg_jpeg_frame(const uint8_t* data, size_t size, const uint8_t* tab
     return decode(job, rows.bytes(), height, Copy::take, &copy, message);
 }
 
-// Requantise, decode at 1/scale, crop (in the scaled frame) and resize by area.
+// Requantise, decode at 1/scale, crop and resize by area. The crop is in pixels of the whole frame, so that at 1/2 it may
+// begin in the middle of a pixel; in pixels of the decoded frame it is at least as large as the output.
 EG_EXPORT int eg_jpeg_tensor(const uint8_t* data, size_t size, const uint8_t* tables, int scale, int width, int height,
                              int left, int top, int crop_width, int crop_height, uint8_t* target,
                              ptrdiff_t target_stride, int out_width, int out_height, int flip, int set, char* message) {
     const JpegJob job = {data, size, tables, scale, set, width, height};
-    if (!valid(job) || !valid_crop(width, height, left, top, crop_width, crop_height, out_width, out_height, set)) {
+    if (!valid(job) || out_width > 65535 || out_height > 65535 ||
+        !valid_crop(width * scale, height * scale, left, top, crop_width, crop_height, out_width * scale,
+                    out_height * scale, set)) {
         return BadArguments;
     }
     const Window window = {left, top, crop_width, crop_height, target, target_stride, static_cast<uint8_t>(flip)};
     const Memory rows(3 * static_cast<size_t>(width) * RowsAtOnce), scratch(scratch_bytes(width, Color::None));
-    AreaPlan plan(window, out_width, out_height);
+    AreaPlan plan(window, scale, out_width, out_height);
     if (rows.address == nullptr || scratch.address == nullptr || !plan.ready()) return NoMemory;
-    const int end = top + crop_height;
-    if (crop_width == out_width && crop_height == out_height) {
+    const int end = (top + crop_height + scale - 1) / scale;
+    if (scale == 1 && crop_width == out_width && crop_height == out_height) {
         Cut cut = {window, scratch.bytes(), width, set};
         return decode(job, rows.bytes(), end, Cut::take, &cut, message);
     }

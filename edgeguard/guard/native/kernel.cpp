@@ -90,23 +90,23 @@ template <class Sink> void gray_strips(const Frame& f, Scratch scratch, Sink sin
 }
 
 // 4:4:4 and 4:2:2: a strip of eight rows has everything that its pixels need.
-template <class Mean, class Sink> void ycbcr_strips(const Frame& f, Scratch scratch, Sink sink) {
-    const int stride = round_up(f.width, 128), columns = stride / Mean::Step, plane = 8 * columns;
+template <class Sum, class Sink> void ycbcr_strips(const Frame& f, Scratch scratch, Sink sink) {
+    const int stride = round_up(f.width, 128), columns = stride / Sum::Step, plane = 8 * columns;
     uint8_t *rgb = scratch.rows(6, stride), *y = scratch.rows(8, stride), *chroma = scratch.rows(16, columns);
     const Sums sums(scratch, columns);
-    const int real = (f.width + Mean::Step - 1) / Mean::Step;
+    const int real = (f.width + Sum::Step - 1) / Sum::Step;
     for (int top = 0; top < f.height; top += 8) {
         for (int i = 0; i < 8; ++i) {
             split_row(row_of(f, top + i), f.width, stride, rgb, rgb + stride, rgb + 2 * stride);
             luma_row(rgb, rgb + stride, rgb + 2 * stride, y + i * stride, f.width);
-            chroma_row<Mean>(rgb, stride, chroma + i * columns, chroma + plane + i * columns, real);
+            chroma_row<Sum>(rgb, stride, chroma + i * columns, chroma + plane + i * columns, real);
         }
         sanitize_strip(y, stride, f.width, f.tables[0]);
         sanitize_strip(chroma, columns, real, f.tables[1]);
         sanitize_strip(chroma + plane, columns, real, f.tables[2]);
         for (int i = 0; i < 8 && top + i < f.height; ++i) {
             const uint8_t *light = y + i * stride, *cb = chroma + i * columns, *cr = cb + plane;
-            if (Mean::Step == 1) {
+            if (Sum::Step == 1) {
                 rgb_row(light, cb, cr, rgb, rgb + stride, rgb + 2 * stride, f.width);
             } else {
                 chroma_sums(cb, nullptr, sums.u, real);
@@ -133,7 +133,7 @@ template <class Sink> void ycbcr420_strips(const Frame& f, Scratch scratch, Sink
                 luma_row(planes, planes + stride, planes + 2 * stride, y + (1 + i + k) * stride, f.width);
             }
             uint8_t* cb = chroma + (1 + i / 2) * columns;
-            chroma_row<Mean420>(rgb, stride, cb, cb + plane, real_columns);
+            chroma_row<Sum420>(rgb, stride, cb, cb + plane, real_columns);
         }
         sanitize_strip(y + stride, stride, f.width, f.tables[0]);
         sanitize_strip(y + 9 * stride, stride, f.width, f.tables[0]);
@@ -166,8 +166,8 @@ template <class Sink> void sanitize(const Frame& f, uint8_t* memory, Sink sink) 
         case Color::None: return pass_rows(f, scratch, sink);
         case Color::Rgb: return rgb_strips(f, scratch, sink);
         case Color::Gray: return gray_strips(f, scratch, sink);
-        case Color::Ycbcr444: return ycbcr_strips<Mean444>(f, scratch, sink);
-        case Color::Ycbcr422: return ycbcr_strips<Mean422>(f, scratch, sink);
+        case Color::Ycbcr444: return ycbcr_strips<Sum444>(f, scratch, sink);
+        case Color::Ycbcr422: return ycbcr_strips<Sum422>(f, scratch, sink);
         case Color::Ycbcr420: return ycbcr420_strips(f, scratch, sink);
     }
 }

@@ -47,9 +47,10 @@ struct Window {
     uint8_t flip;  // 0, or 0x80 for int8 (the level minus 128)
 };
 
-// Part of the sanitised frame, resized by area; see area.h.
+// Part of the sanitised frame, resized by area; see area.h. `top` and `height` are in units of which a row has `scale`.
 struct Area {
-    int left, top, width, height;  // of the part
+    int top, height, scale;
+    int left, width;  // the columns of the frame that it touches
     int out_width, out_height;
     uint8_t* target;
     ptrdiff_t target_stride;
@@ -58,7 +59,7 @@ struct Area {
     int line;           // lanes of one channel in `sums`
     int out_row;        // the output row being summed up
     bool fresh;         // nothing has been added to it yet
-    int32_t* starts;    // [out_width, rounded up to 4]: the first column of each output column
+    int32_t* starts;    // [out_width, rounded up to 4]: the first column of each output column, from `left`
     int16_t* weights;   // [out_width, rounded up to 4][taps]
     int16_t* sums;      // [3][line]
     uint8_t* finished;  // [3][out_width, rounded up to 64]
