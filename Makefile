@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-full lint bench clean
+.PHONY: demo test test-full test-native fuzz test-aarch64 lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/edgeguard demo
@@ -16,6 +16,26 @@ test: $(STAMP)
 test-full: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "full or not full"
 
+# The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++).
+test-native:
+	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=$(or $(shell command -v clang++),c++) >/dev/null
+	cmake --build build/native --target check_kernel --parallel
+	build/native/check_kernel 20000
+
+# The compressed domain under libFuzzer (clang++), for FUZZ_SECONDS; findings go to build/fuzz-findings.
+FUZZ_SECONDS ?= 120
+fuzz: $(STAMP)
+	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=clang++ >/dev/null
+	cmake --build build/native --target fuzz_jpeg --parallel
+	$(BIN)/python tests/native/make_seeds.py build/fuzz-seeds
+	mkdir -p build/fuzz-corpus build/fuzz-findings
+	build/native/fuzz_jpeg -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+	  -verbosity=0 -artifact_prefix=build/fuzz-findings/ build/fuzz-corpus build/fuzz-seeds
+
+# The package on aarch64 under emulation: the same bytes as here.
+test-aarch64: $(STAMP)
+	tests/aarch64/run.sh $(BIN)/python
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -25,7 +45,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
 
-NATIVE := $(wildcard edgeguard/guard/native/*) CMakeLists.txt
+NATIVE := $(wildcard edgeguard/guard/native/*.* edgeguard/guard/native/libjpeg/*.h) CMakeLists.txt
 # Where a compiler is, a kernel that does not build is an error and not a fallback.
 export EDGEGUARD_REQUIRE_NATIVE := $(if $(and $(shell command -v c++),$(shell command -v cmake)),1,0)
 
