@@ -17,6 +17,7 @@ from edgeguard.files import sha256_file, write_bytes
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.model.contract import ENTRY, Contract, ContractGuard, Crop, InputSpec, Place, Preprocess
 from edgeguard_converters import flatbuffer_edit
+from edgeguard_converters.baked_guard import check_bakeable, splice
 from edgeguard_converters.checks import check_integer_file, run_in_fresh_process
 from edgeguard_converters.float_graph import export_float, torch_outputs
 from edgeguard_converters.gates import FEW_IMAGES, GateReport, Thresholds, judge
@@ -118,8 +119,12 @@ def convert(
     calibration = calibration() if callable(calibration) else calibration
     calibration, evaluation = _split(calibration, evaluation, notes)
     contract = _contract_before_normalisation(source, options)
+    baked = contract.guard.profile if contract.guard.place == "in-graph" else None
+    if baked is not None:
+        check_bakeable(baked, contract.input.width, contract.input.height)
     step(f"sanitising {len(calibration) + len(evaluation)} images")
-    calibration_pixels, evaluation_pixels = prepare(calibration, contract), prepare(evaluation, contract)
+    host = replace(contract, guard=ContractGuard(baked, "input")) if baked is not None else contract
+    calibration_pixels, evaluation_pixels = prepare(calibration, host), prepare(evaluation, host)
     step("settling preprocessing and labels")
     normalisation, contract, targets = _settle(
         source, options, contract, calibration_pixels, evaluation, evaluation_pixels, notes, stand_in
@@ -138,14 +143,16 @@ def convert(
         step("calibrating and quantising")
         quantised = flatbuffer_edit.set_int8_versions(quantise_int8(graph, calibration_pixels, log))
         finished = flatbuffer_edit.to_uint8_io(quantised, log)
+        finished = finished if baked is None else splice(finished, baked)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     check_integer_file(finished)
     step(f"gates on {len(evaluation)} images")
+    received_pixels = evaluation_pixels if baked is None else prepare(evaluation, contract)
     report = judge(
         torch_outputs(source, normalisation.apply(evaluation_pixels)),
         run_graph(float_data, evaluation_pixels, graph.feed),
-        run_graph(finished, evaluation_pixels, lambda image: image),
+        run_graph(finished, received_pixels, lambda image: image),
         targets,
         options.thresholds,
     )
@@ -171,7 +178,7 @@ def convert(
 def _check_options(options: Options) -> None:
     if options.preprocess not in ("auto", *PRESETS):
         raise InputError(f"--preprocess must be auto, {', '.join(PRESETS)}, got {options.preprocess!r}")
-    if options.place not in ("frame", "input", "none"):
+    if options.place not in ("frame", "input", "in-graph", "none"):
         raise InputError(f"--place must be frame or input, got {options.place!r}")
     if options.guard is not None and options.place == "input" and not options.guard.is_pixel_domain:
         raise InputError(f"--place input needs an rgb or gray profile; {options.guard.name} works on JPEG frames")

@@ -22,6 +22,9 @@ def convert_command(
     eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
     guard: Annotated[str, typer.Option(help="fd, fd-paper, fd-jpeg, jpeg:Q, a .toml profile, or none.")] = "fd",
     place: Annotated[str, typer.Option(help="Where pass 2 runs: frame (before the resize) or input.")] = "frame",
+    bake_guard: Annotated[
+        bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one-pass, after the resize).")
+    ] = False,
     preprocess: Annotated[str, typer.Option(help="auto, imagenet, tf, unit or none.")] = "auto",
     mean: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
     std: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
@@ -53,6 +56,12 @@ def convert_command(
             known_labels = parse_labels(labels.read_bytes())
         except OSError as error:
             raise InputError(f"cannot read the labels {labels}: {error.strerror}") from error
+    if bake_guard:
+        if profile is None:
+            raise InputError("--bake-guard needs a guard: --guard none leaves nothing to bake")
+        place = "in-graph"
+    elif place == "in-graph":
+        raise InputError("a guard inside the graph is asked for with --bake-guard")
     if not model.is_file():
         raise InputError(f"{model} is not there" if not model.exists() else f"{model} is not a file")
     options = Options(
@@ -61,7 +70,7 @@ def convert_command(
         preprocess=preprocess,
         mean=_parse_triple("--mean", mean),
         std=_parse_triple("--std", std),
-        size=_parse_size(size),
+        size=None if size is None else parse_size(size),
         crop=crop_kind,
         crop_fraction=crop_fraction,
         labels=known_labels,
@@ -97,7 +106,8 @@ def _stand_in() -> "list[LabelledImage]":
 def _print_table(done: "Conversion") -> None:
     report, contract = done.report, done.contract
     profile = contract.guard.profile
-    guard = f"{profile.name} ({profile.color}) at the {contract.guard.place}" if profile else "none"
+    where = {"in-graph": "inside the graph"}.get(contract.guard.place, f"at the {contract.guard.place}")
+    guard = f"{profile.name} ({profile.color}) {where}" if profile else "none"
     rows = [
         ("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)"),
         ("guard", guard),
@@ -146,9 +156,8 @@ def _parse_triple(flag: str, text: str | None) -> tuple[float, float, float] | N
     return values[0], values[1], values[2]
 
 
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
+def parse_size(text: str) -> tuple[int, int]:
+    """`N` or `WxH` to (width, height)."""
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdigit() and 8 <= int(part) <= 4096 for part in parts):
         raise InputError(f"--size wants N or WxH (8..4096), got {text!r}")

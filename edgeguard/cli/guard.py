@@ -120,6 +120,27 @@ def apply(
     )
 
 
+@app.command(epilog="Example: edgeguard guard bake --guard fd --size 224 --output sanitizer.tflite")
+def bake(
+    output: Annotated[Path, typer.Option(help="The .tflite to write.")],
+    size: Annotated[str, typer.Option(help="N or WxH: the input of the model that comes after it.")],
+    guard: Annotated[str, typer.Option(help="fd, fd-paper, or an rgb .toml profile.")] = "fd",
+) -> None:
+    """Write the guard as a .tflite of its own, uint8 to uint8, to chain before another uint8 model."""
+    from edgeguard.cli.convert import parse_size
+    from edgeguard.files import write_bytes
+
+    try:
+        from edgeguard_converters.baked_guard import bake as bake_guard
+    except ImportError as error:
+        raise InputError(f"baking needs ai-edge-litert ({error.name} is missing)") from error
+    width, height = parse_size(size)
+    profile = _profile(guard)
+    data = bake_guard(profile, width, height)
+    write_bytes(output, data)
+    typer.echo(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, one-pass")
+
+
 @app.command(epilog="Example: edgeguard guard certify received.png --guard fd --output map.png")
 def certify(
     image: Annotated[Path, typer.Argument(help="The frame that pass 2 receives (a lossless file).")],

@@ -118,7 +118,9 @@ def _say_what_runs(model: "Model") -> None:
     if guard.profile is None:
         print("guard: none", file=sys.stderr)
     else:
-        where = "on the whole frame" if guard.place == "frame" else "on the model's input (one-pass)"
+        where = {"frame": "on the whole frame", "in-graph": "inside the graph (one-pass)"}.get(
+            guard.place, "on the model's input (one-pass)"
+        )
         print(
             f"guard: {guard.profile.name or guard.profile.sha256[:12]} ({guard.profile.color}) {where}", file=sys.stderr
         )
