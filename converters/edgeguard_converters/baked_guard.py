@@ -5,8 +5,8 @@ QS_uv and an int8 output of scale 1 and zero point 0, the requantisation that ev
 round(coefficient / QS_uv). A 1x1 convolution makes the pixels of each block from its 64 indices, and DEPTH_TO_SPACE
 puts them into place. Three operators, no host code; ties round as the runtime rounds them.
 
-The DC keeps the unshifted grid of the reference (multiples of QS_dc from 0): its filter sees levels minus 128, so a bias
-of the fractional part of 1024 / QS_dc aligns the grids, and the inverse takes it off again.
+The DC keeps the unshifted grid of the reference (multiples of QS_dc from 0): its filter sees levels minus 128, so a
+bias of the fractional part of 1024 / QS_dc aligns the grids, and the inverse takes it off again.
 """
 
 from dataclasses import dataclass
@@ -65,9 +65,8 @@ def check_bakeable(profile: GuardProfile, width: int, height: int) -> None:
         if len(beyond):
             u, v = (int(i) for i in beyond[0])
             least = int(np.ceil(128 * GAIN[u, v] / 127))
-            raise InputError(
-                f"band ({u}, {v}) has step {as_array(table)[u, v]}: its index can leave int8, at least {least} is needed"
-            )
+            step = as_array(table)[u, v]
+            raise InputError(f"band ({u}, {v}) has step {step}: its index can leave int8, at least {least} is needed")
 
 
 def forward_filters(profile: GuardProfile) -> QuantisedFilters:
@@ -99,9 +98,8 @@ def inverse_filters(profile: GuardProfile, output: _Quantisation) -> QuantisedFi
         exact[:, c, part] = basis
         offset[:, c] = -basis[:, 0] * _dc_shift(steps[0, 0])
         spread[part] = np.sqrt(_band_variances()) / steps.ravel() + 0.3
-    exact, bias = exact.reshape(_BANDS * _CHANNELS, -1), offset.ravel()
-    weights, scales = _searched(exact, np.diag(spread**2))
-    real_bias = (bias - output.zero_point) * output.scale
+    weights, scales = _searched(exact.reshape(_BANDS * _CHANNELS, -1), np.diag(spread**2))
+    real_bias = (offset.ravel() - output.zero_point) * output.scale
     scales = (scales * output.scale).astype(np.float32)
     return QuantisedFilters(
         weights.reshape(_BANDS * _CHANNELS, 1, 1, -1), scales, np.round(real_bias / scales).astype(np.int32)
@@ -255,9 +253,10 @@ def _dc_shift(step: float) -> float:
 
 
 def _pixel_covariance() -> NDArray[np.float64]:
-    """Of the 64 levels of a block, minus 128: correlated noise around a mean that is itself spread."""
+    """Of the 64 levels of a block: separable, falling with the distance."""
     distance = np.abs(np.subtract.outer(np.arange(BLOCK), np.arange(BLOCK)))
-    return np.kron(_CORRELATION**distance, _CORRELATION**distance) * _DEVIATION**2
+    correlation = np.power(_CORRELATION, distance)
+    return np.asarray(np.kron(correlation, correlation) * _DEVIATION**2, np.float64)
 
 
 def _band_variances() -> NDArray[np.float64]:
