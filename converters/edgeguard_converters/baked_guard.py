@@ -28,6 +28,9 @@ _CHANNELS = 3
 #: Neighbouring pixels of photographs correlate by about .95, and their standard deviation is about 50 levels: what a
 #: wrong weight costs is measured in these terms.
 _CORRELATION, _DEVIATION = 0.95, 50.0
+#: One scale serves all bands of an inverse filter. Measured on rendered frames: steps 16 and 128 put the picture off by
+#: 0.3 levels on average, 9 and 255 by 1.5.
+_MOST_UNEVEN = 16
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,18 @@ def check_bakeable(profile: GuardProfile, width: int, height: int) -> None:
 
     Raises:
         InputError: not an rgb profile, a side that is no multiple of 8, or a band whose index can leave int8
-            (QS * 127 < 128 * A, with A the largest sum of |basis|); the message names the band.
+            (QS * 127 < 128 * A, with A the largest sum of |basis|; the message names the band), or very uneven steps.
     """
     if profile.color != "rgb":
         raise InputError(f"only rgb profiles can be baked into a graph, this one is {profile.color}")
     if width % BLOCK or height % BLOCK:
         raise InputError(f"a baked guard needs an input whose sides are multiples of 8, got {width}x{height}")
     for table in profile.component_tables:
+        if max(table) > _MOST_UNEVEN * table[0]:
+            raise InputError(
+                f"steps from {table[0]} (DC) to {max(table)} are too uneven for int8 weights: "
+                f"the picture would be off by levels; at most {_MOST_UNEVEN} times the DC's"
+            )
         beyond = np.argwhere(as_array(table) * 127 < 128 * GAIN)
         if len(beyond):
             u, v = (int(i) for i in beyond[0])

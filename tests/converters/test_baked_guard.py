@@ -36,7 +36,7 @@ def run(model: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 PROFILES = {
     "fd": FD,
     "fd-paper": GuardProfile.preset("fd-paper"),
-    "three tables": GuardProfile("x", "rgb", (corner_table(24, 32), corner_table(40, 60), corner_table(9, 255))),
+    "three tables": GuardProfile("x", "rgb", (corner_table(24, 32), corner_table(40, 60), corner_table(9, 100))),
 }
 
 
@@ -82,6 +82,8 @@ def test_what_int8_cannot_hold_is_refused_with_the_band() -> None:
         bake(GuardProfile.preset("fd-jpeg"), 64, 64)
     with pytest.raises(InputError, match="multiples of 8"):
         bake(FD, 60, 64)
+    with pytest.raises(InputError, match="too uneven"):
+        bake(GuardProfile("x", "rgb", (corner_table(9, 255),)), 64, 64)
     steps = [16] * 64
     steps[8 * 7 + 1] = 6
     with pytest.raises(InputError, match=r"band \(7, 1\) has step 6: .* at least 7"):
