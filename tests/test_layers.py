@@ -20,9 +20,10 @@ ALLOWED = {
     "sinks": {"errors", "files", "quiet", "result"},
     "pipeline": {"camera", "guard", "model", "result", "errors"},
     "doctor": {"guard", "model", "errors", "quiet"},
+    "bench": {"demo", "guard", "model"},
     "demo": {"camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "CONVERTERS"},
     "cli": {
-        "camera", "guard", "model", "sinks", "pipeline", "doctor", "demo", "files", "errors", "CONVERTERS",
+        "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "CONVERTERS",
     },
     "CONVERTERS": {"camera", "guard", "model", "files", "errors", "quiet"},
 }  # fmt: skip
