@@ -11,18 +11,24 @@
 namespace EG_NS {
 namespace {
 
-// Where finished rows go, as planes of the whole frame's width.
+// Where finished rows go, as planes that hold the columns from `left` on. Tile: how many columns may come at once.
 struct ToWindow {
+    static constexpr int Tile = 960;  // 24 rows of them stay in the first-level cache
     const Window& window;
-    void operator()(int row, const uint8_t* r, const uint8_t* g, const uint8_t* b) const {
-        const int line = row - window.top, x = window.left;
-        if (line < 0 || line >= window.height) return;
-        merge_row(window.target + line * window.target_stride, r + x, g + x, b + x, window.width, window.flip);
+    void operator()(int row, int left, int columns, const uint8_t* r, const uint8_t* g, const uint8_t* b) const {
+        const int line = row - window.top, right = window.left + window.width;
+        const int from = left > window.left ? left : window.left, to = left + columns < right ? left + columns : right;
+        if (line < 0 || line >= window.height || from >= to) return;
+        uint8_t* target = window.target + line * window.target_stride + 3 * static_cast<ptrdiff_t>(from - window.left);
+        merge_row(target, r + (from - left), g + (from - left), b + (from - left), to - from, window.flip);
     }
 };
 struct ToArea {
+    static constexpr int Tile = 1 << 30;  // it wants whole rows, in order
     Area& area;
-    void operator()(int row, const uint8_t* r, const uint8_t* g, const uint8_t* b) const { area_row(area, row, r, g, b); }
+    void operator()(int row, int, int, const uint8_t* r, const uint8_t* g, const uint8_t* b) const {
+        area_row(area, row, r, g, b);
+    }
 };
 
 // Planes of a strip, carved from the scratch memory; every row starts on a multiple of 64 bytes.
@@ -53,22 +59,26 @@ template <class Sink> void pass_rows(const Frame& f, Scratch scratch, Sink sink)
     uint8_t* planes = scratch.rows(3, stride);
     for (int row = 0; row < f.height; ++row) {
         split_row(row_of(f, row), f.width, stride, planes, planes + stride, planes + 2 * stride);
-        sink(f.first_row + row, planes, planes + stride, planes + 2 * stride);
+        sink(f.first_row + row, 0, f.width, planes, planes + stride, planes + 2 * stride);
     }
 }
 
 template <class Sink> void rgb_strips(const Frame& f, Scratch scratch, Sink sink) {
-    const int stride = round_up(f.width, 64), plane = 8 * stride;
+    const int tile = f.width < Sink::Tile ? f.width : Sink::Tile, stride = round_up(tile, 64), plane = 8 * stride;
     uint8_t* strips = scratch.rows(24, stride);
     for (int top = 0; top < f.height; top += 8) {
-        for (int i = 0; i < 8; ++i) {
-            uint8_t* line = strips + i * stride;
-            split_row(row_of(f, top + i), f.width, stride, line, line + plane, line + 2 * plane);
-        }
-        for (int c = 0; c < 3; ++c) sanitize_strip(strips + c * plane, stride, f.width, f.tables[c]);
-        for (int i = 0; i < 8 && top + i < f.height; ++i) {
-            const uint8_t* line = strips + i * stride;
-            sink(top + i, line, line + plane, line + 2 * plane);
+        for (int left = 0; left < f.width; left += tile) {
+            const int columns = f.width - left < tile ? f.width - left : tile;
+            for (int i = 0; i < 8; ++i) {
+                uint8_t* line = strips + i * stride;
+                const uint8_t* source = row_of(f, top + i) + 3 * static_cast<ptrdiff_t>(left);
+                split_row(source, columns, stride, line, line + plane, line + 2 * plane);
+            }
+            for (int c = 0; c < 3; ++c) sanitize_strip(strips + c * plane, stride, columns, f.tables[c]);
+            for (int i = 0; i < 8 && top + i < f.height; ++i) {
+                const uint8_t* line = strips + i * stride;
+                sink(top + i, left, columns, line, line + plane, line + 2 * plane);
+            }
         }
     }
 }
@@ -84,7 +94,7 @@ template <class Sink> void gray_strips(const Frame& f, Scratch scratch, Sink sin
         sanitize_strip(strip, stride, f.width, f.tables[0]);
         for (int i = 0; i < 8 && top + i < f.height; ++i) {
             const uint8_t* line = strip + i * stride;
-            sink(top + i, line, line, line);
+            sink(top + i, 0, f.width, line, line, line);
         }
     }
 }
@@ -113,7 +123,7 @@ template <class Sum, class Sink> void ycbcr_strips(const Frame& f, Scratch scrat
                 chroma_sums(cr, nullptr, sums.v, real);
                 rgb_row_wide<2>(light, sums.u, sums.v, rgb, rgb + stride, rgb + 2 * stride, real);
             }
-            sink(top + i, rgb, rgb + stride, rgb + 2 * stride);
+            sink(top + i, 0, f.width, rgb, rgb + stride, rgb + 2 * stride);
         }
     }
 }
@@ -153,7 +163,7 @@ template <class Sink> void ycbcr420_strips(const Frame& f, Scratch scratch, Sink
             chroma_sums(chroma + plane + near * columns, chroma + plane + far * columns, sums.v, real_columns);
             const uint8_t* light = y + (1 + row) * stride;
             rgb_row_wide<4>(light, sums.u, sums.v, rgb, rgb + stride, rgb + 2 * stride, real_columns);
-            sink(top + row, rgb, rgb + stride, rgb + 2 * stride);
+            sink(top + row, 0, f.width, rgb, rgb + stride, rgb + 2 * stride);
         }
         memcpy(y, y + 16 * stride, stride);
         for (int c = 0; c < 2; ++c) memcpy(chroma + c * plane, chroma + c * plane + 8 * columns, columns);
