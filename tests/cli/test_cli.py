@@ -51,8 +51,9 @@ class TestHelp:
             ["run"],
             ["demo"],
             ["doctor"],
+            ["bench"],
             ["guard"],
-            *([["guard", c] for c in ("design", "show", "apply", "certify")]),
+            *([["guard", c] for c in ("design", "show", "apply", "bake", "certify")]),
         ],
     )
     def test_each_has_help_with_an_example(self, command: list[str]) -> None:
@@ -92,6 +93,29 @@ class TestRun:
         command = " ".join([*(f"'{part}'" for part in LAUNCH), "run", "--source", str(folder), "--output", "-"])
         done = subprocess.run(f"{command} | head -n 1", shell=True, capture_output=True, text=True, timeout=120)
         assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+    def test_decode_scale(self, folder: Path) -> None:
+        refused(run("run", "--source", folder, "--decode-scale", 3), 2, "--decode-scale is 1, 2 or 4")
+        for scale in (1, 2):
+            done = run("run", "--source", folder, "--guard", "fd-jpeg", "--decode-scale", scale, "--json")
+            assert done.returncode == 0 and json.loads(done.stdout)["frames"] == 4, done.stderr
+
+    def test_it_says_when_numpy_serves(self, folder: Path) -> None:
+        command = [*LAUNCH, "run", "--source", str(folder), "--json"]
+        environment = {**os.environ, "EDGEGUARD_KERNEL": "numpy"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0 and done.stderr.count("numpy sanitises") == 1
+        assert json.loads(done.stdout)["passes"] == 1
+
+    def test_saving_the_video_does_not_change_the_labels(self, folder: Path, tmp_path: Path) -> None:
+        """With --save the frame is made whole, without it the tensor comes from one pass over the received frame."""
+        found = []
+        for guard in ("fd", "fd-jpeg"):
+            for extra in ([], ["--save", tmp_path / "v.mp4"]):
+                done = run("run", "--source", folder, "--guard", guard, "--output", "-", *extra)
+                lines = [json.loads(line) for line in done.stdout.splitlines()]
+                found.append([(line["index"], line["score"]) for line in lines])
+            assert found[-1] == found[-2] and len(found[-1]) == 4
 
     def test_no_camera(self) -> None:
         refused(run("run", "--camera", 97), 3, "camera 97 is not there")
@@ -211,6 +235,41 @@ class TestGuard:
         refused(run("guard", "apply", folder / "0.jpg", "--output", tmp_path / "no" / "x.png"), 3, "cannot write")
         refused(run("guard", "design", tmp_path / "none", "--output", tmp_path / "p.toml"), 2, "not a folder")
         assert not (tmp_path / "x.jpg").exists() and not (tmp_path / "p.toml").exists()
+
+
+class TestBench:
+    def test_table_and_json(self, folder: Path) -> None:
+        done = run("bench", "--seconds", 0.2)
+        assert done.returncode == 0 and "sanitise to tensor" in done.stdout and "temperature" in done.stdout
+        done = run("bench", "--guard", "fd-jpeg", "--image", folder / "0.jpg", "--seconds", 0.2, "--json")
+        report = json.loads(done.stdout)
+        assert any(t["stage"].startswith("JPEG to tensor") for t in report["timings"]), done.stderr
+
+    def test_bad_input(self, tmp_path: Path) -> None:
+        refused(run("bench", "--guard", "none"), 2, "bench times a guard")
+        refused(run("bench", "--image", tmp_path / "missing.jpg"), 2, "cannot read")
+        (tmp_path / "x.jpg").write_bytes(b"no picture")
+        refused(run("bench", "--image", tmp_path / "x.jpg"), 2, "does not decode")
+
+
+@pytest.mark.convert
+class TestBake:
+    def test_writes_a_model_that_runs(self, tmp_path: Path) -> None:
+        done = run("guard", "bake", "--size", "64x48", "--output", tmp_path / "s.tflite")
+        assert done.returncode == 0 and "64x48, one-pass" in done.stdout, done.stderr
+        from ai_edge_litert.interpreter import Interpreter
+
+        model = Interpreter(str(tmp_path / "s.tflite"))
+        assert list(model.get_input_details()[0]["shape"]) == [1, 48, 64, 3]
+
+    def test_what_cannot_be_baked(self, tmp_path: Path) -> None:
+        target = tmp_path / "s.tflite"
+        refused(run("guard", "bake", "--guard", "fd-jpeg", "--size", 64, "--output", target), 2, "only rgb profiles")
+        refused(run("guard", "bake", "--size", 60, "--output", target), 2, "multiples of 8")
+        refused(run("guard", "bake", "--guard", "none", "--size", 64, "--output", target), 2, "none")
+        refused(run("convert", bundled_model(), "--guard", "none", "--bake-guard"), 2, "leaves nothing to bake")
+        refused(run("convert", bundled_model(), "--place", "in-graph"), 2, "--bake-guard")
+        assert not target.exists()
 
 
 def test_doctor() -> None:

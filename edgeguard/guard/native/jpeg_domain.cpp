@@ -44,10 +44,12 @@ jvirt_barray_ptr* requantise(jpeg_decompress_struct& info, const JpegJob& job, b
     info.scale_num = 1, info.scale_denom = static_cast<unsigned>(job.scale);
     info.do_block_smoothing = FALSE;
     info.buffered_image = TRUE;
-    api.start_decompress(&info);
-    if (static_cast<int>(info.output_width) != job.width || static_cast<int>(info.output_height) != job.height) {
+    // Before start_decompress, which makes room for all coefficients of whatever size the file claims.
+    const int scale = job.scale, width = static_cast<int>(info.image_width), height = static_cast<int>(info.image_height);
+    if ((width + scale - 1) / scale != job.width || (height + scale - 1) / scale != job.height) {
         ERREXIT(&info, JERR_IMAGE_TOO_BIG);
     }
+    api.start_decompress(&info);
     while (api.consume_input(&info) != JPEG_REACHED_EOI) {
         if (info.input_scan_number > MaxScans) ERREXIT1(&info, JERR_BAD_PROGRESSION, info.input_scan_number);
     }
