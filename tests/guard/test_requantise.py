@@ -182,6 +182,22 @@ def test_a_file_that_ends_early_is_refused_whatever_its_last_bytes_say(scene: ND
 
 
 @needs_native
+def test_a_size_that_the_caller_did_not_read_is_refused_before_room_is_made(scene: NDArray[np.uint8]) -> None:
+    """Found by fuzzing: libjpeg and our parser may disagree on a hostile file; libjpeg's own size must not decide."""
+    import resource
+
+    data = bytearray(camera_jpeg(scene[:64, :64]))
+    info = read_jpeg_info(bytes(data))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = b"\xff\x00\xff\x00"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for call in (libjpeg.frame_native, libjpeg.file_native):
+        with pytest.raises(JpegError, match="does not decode"):
+            call(bytes(data), info, FD_JPEG, *([1] if call is libjpeg.frame_native else []))  # type: ignore[operator]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB; it claims 12 GB of coefficients
+
+
+@needs_native
 def test_more_scans_than_any_camera_writes_are_refused(scene: NDArray[np.uint8]) -> None:
     data = camera_jpeg(scene[:16, :16], progressive=True)
     first = data.index(b"\xff\xda")
