@@ -1,12 +1,13 @@
 """`convert`: a trained torch model becomes a defended int8 .tflite, or nothing at all."""
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +20,20 @@ from edgeguard.model.contract import ENTRY, Contract, ContractGuard, Crop, Input
 from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.baked_guard import check_bakeable, splice
 from edgeguard_converters.checks import check_integer_file, run_in_fresh_process
-from edgeguard_converters.float_graph import export_float, torch_outputs
+from edgeguard_converters.float_graph import FloatGraph, export_float, torch_outputs
 from edgeguard_converters.gates import FEW_IMAGES, GateReport, Thresholds, judge
 from edgeguard_converters.images import LabelledImage, digest, prepare
 from edgeguard_converters.loaders import Source, load_source
 from edgeguard_converters.preprocessing import PRESETS, Normalisation, explicit, from_facts, guess
-from edgeguard_converters.quantize import quantise_int8
+from edgeguard_converters.quantize import calibrate, quantise_int8
 from edgeguard_converters.quiet import new_log
+from edgeguard_converters.ranges import METHODS, Method
 from edgeguard_converters.runner import run_graph
+from edgeguard_converters.statistics import snr_db
 
 _TOOLS = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "opencv-python-headless")
 _HELD_OUT_EVERY = 4
+_CHOOSES_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Options:
     labels: tuple[str, ...] | None = None
     background: bool | None = None
     arch: str | None = None
+    ranges: Method | Literal["auto"] = "auto"
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 
@@ -141,7 +146,7 @@ def convert(
             notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
             graph.path.write_bytes(mended)
         step("calibrating and quantising")
-        quantised = flatbuffer_edit.set_int8_versions(quantise_int8(graph, calibration_pixels, log))
+        method, quantised = _quantise(graph, calibration_pixels, options.ranges, log)
         finished = flatbuffer_edit.to_uint8_io(quantised, log)
         finished = finished if baked is None else splice(finished, baked)
     finally:
@@ -164,7 +169,7 @@ def convert(
         source_sha256=sha256_file(model),
         calibration_sha256=digest(calibration),
         versions=_versions(),
-        gates=report.to_dict(),
+        gates={**report.to_dict(), "ranges": method},
     )
     data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
     step("checking the file in a fresh process")
@@ -175,6 +180,23 @@ def convert(
     return Conversion(output, contract, report, normalisation, operators, tuple(notes.lines), len(data))
 
 
+def _quantise(
+    graph: FloatGraph, pixels: NDArray[np.uint8], wanted: Method | Literal["auto"], log: Path
+) -> tuple[Method, bytes]:
+    """The int8 graph and the method of its ranges; `auto` takes the one with the best SNR on images left out."""
+    # In an order that comes from the pictures alone: the order in which they were given must not change the file.
+    pixels = pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
+    judged, counted = pixels[::_CHOOSES_EVERY], np.delete(pixels, np.s_[::_CHOOSES_EVERY], axis=0)
+    if wanted != "auto" or len(counted) < _HELD_OUT_EVERY:
+        method: Method = "minmax" if wanted == "auto" else wanted
+        return method, quantise_int8(graph, calibrate(graph, pixels, log), log, method)
+    calibration = calibrate(graph, counted, log)
+    expected = run_graph(graph.path.read_bytes(), judged, graph.feed)
+    built = {method: quantise_int8(graph, calibration, log, method) for method in METHODS}
+    method = max(METHODS, key=lambda m: snr_db(expected, run_graph(built[m], judged, graph.feed)))
+    return method, built[method]
+
+
 def _check_options(options: Options) -> None:
     if options.preprocess not in ("auto", *PRESETS):
         raise InputError(f"--preprocess must be auto, {', '.join(PRESETS)}, got {options.preprocess!r}")
@@ -182,6 +204,8 @@ def _check_options(options: Options) -> None:
         raise InputError(f"--place must be frame or input, got {options.place!r}")
     if options.guard is not None and options.place == "input" and not options.guard.is_pixel_domain:
         raise InputError(f"--place input needs an rgb or gray profile; {options.guard.name} works on JPEG frames")
+    if options.ranges not in ("auto", *METHODS):
+        raise InputError(f"--range must be auto, {', '.join(METHODS)}, got {options.ranges!r}")
     if options.crop is not None and options.crop not in get_args(Crop):
         raise InputError(f"--crop must be center, letterbox or none, got {options.crop!r}")
 

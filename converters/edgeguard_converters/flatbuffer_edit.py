@@ -23,7 +23,7 @@ _INT8_VERSIONS = {
     _OPS.MAXIMUM: 2, _OPS.MINIMUM: 2, _OPS.SUM: 2, _OPS.REDUCE_MAX: 2, _OPS.GATHER: 2, _OPS.QUANTIZE: 1,
     _OPS.DEQUANTIZE: 2,
 }  # fmt: skip
-_FILTER_OPS = {_OPS.CONV_2D: 0, _OPS.DEPTHWISE_CONV_2D: 3, _OPS.FULLY_CONNECTED: 0}  # axis of the output channel
+FILTER_OPS = {_OPS.CONV_2D: 0, _OPS.DEPTHWISE_CONV_2D: 3, _OPS.FULLY_CONNECTED: 0}  # axis of the output channel
 _UINT8 = 3  # TfLiteType of the modify_model_interface call
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -50,7 +50,7 @@ def mend_dead_filters(data: bytes) -> tuple[bytes, int]:
     mended = 0
     for graph in model.subgraphs:
         for operator in graph.operators:
-            axis = _FILTER_OPS.get(_builtin(model, operator))
+            axis = FILTER_OPS.get(builtin(model, operator))
             if axis is None or graph.tensors[operator.inputs[1]].type != schema.TensorType.FLOAT32:
                 continue
             tensor = graph.tensors[operator.inputs[1]]
@@ -162,7 +162,7 @@ def has_offset_buffers(data: bytes) -> bool:
     return any(packed.Buffers(i).Offset() > 1 for i in range(packed.BuffersLength()))
 
 
-def _builtin(model: Any, operator: Any) -> int:
+def builtin(model: Any, operator: Any) -> int:
     return int(model.operatorCodes[operator.opcodeIndex].builtinCode)
 
 

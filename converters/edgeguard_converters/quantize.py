@@ -1,4 +1,4 @@
-"""Full-integer post-training quantisation with a min/max calibrator.
+"""Full-integer post-training quantisation.
 
 The route and its traps are described in docs/converter.md. In short: ai-edge-quantizer with its min/max update
 instead of the default moving average (which depends on the order of images and clips), the input's range overwritten
@@ -6,21 +6,33 @@ by the true pixel domain (otherwise the samples decide the scale), input and out
 `flatbuffer_edit.to_uint8_io`.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard_converters.flatbuffer_edit import set_int8_versions
 from edgeguard_converters.float_graph import FloatGraph
 from edgeguard_converters.quiet import chatter_to
+from edgeguard_converters.ranges import Histogram, Method, count_activations, kept_range
+from edgeguard_converters.weights import refine_weights
 
 #: Sums in float activations depend on the number of threads, and the same inputs must give the same bytes.
 _THREADS = 1
 
 
-def quantise_int8(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> bytes:
-    """int8 weights (per channel) and activations, float input and output.
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What calibration found: the quantiser's own ranges, and a histogram of each activation."""
+
+    ranges: dict[str, Any]
+    histograms: dict[str, Histogram]
+
+
+def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibration:
+    """Extremes and histograms of every activation of the float graph.
 
     Args:
         graph: the float graph, dead filters already mended (`flatbuffer_edit.mend_dead_filters`).
@@ -28,20 +40,45 @@ def quantise_int8(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> by
         log: where the quantiser's chatter goes.
     """
     with chatter_to(log):
-        from ai_edge_quantizer import calibrator, quantizer
+        from ai_edge_quantizer import calibrator
         from ai_edge_quantizer.utils import qsv_utils
 
-        recipes = _recipe()
         calibration = calibrator.Calibrator(
             str(graph.path), num_threads=_THREADS, qsv_update_func=qsv_utils.min_max_update
         )
         signature, argument = _signature(graph.path)
         samples = [{argument: graph.feed(image[None])} for image in pixels]  # a list: it is walked twice
-        calibration.calibrate({signature: samples}, recipes)
+        calibration.calibrate({signature: samples}, _recipe())
         ranges = calibration.get_model_qsvs()
-        _fix_input_range(ranges, graph)
-        quantised = quantizer.Quantizer(str(graph.path), recipes.get_quantization_recipe()).quantize(ranges)
-        return bytes(quantised.quantized_model)
+    single = {name: _extremes(found) for name, found in ranges.items() if np.size(found["min"]) == 1}
+    wide = {name: pair for name, pair in single.items() if pair[0] < pair[1]}
+    return Calibration(ranges, count_activations(graph, pixels, wide, log))
+
+
+def quantise_int8(graph: FloatGraph, calibration: Calibration, log: Path, method: Method = "minmax") -> bytes:
+    """int8 weights (per channel, searched scales) and activations, float input and output, buffers inline.
+
+    Args:
+        graph: the graph that was calibrated.
+        calibration: from `calibrate`.
+        log: where the quantiser's chatter goes.
+        method: how much of each activation's range is kept.
+    """
+    return refine_weights(graph.path.read_bytes(), set_int8_versions(raw_int8(graph, calibration, log, method)))
+
+
+def raw_int8(graph: FloatGraph, calibration: Calibration, log: Path, method: Method = "minmax") -> bytes:
+    """What the quantiser itself writes: weights outside the flatbuffer, operator versions of the float graph."""
+    ranges = {name: dict(found) for name, found in calibration.ranges.items()}
+    for name, histogram in calibration.histograms.items():
+        _set_range(ranges[name], *kept_range(histogram, method))
+    _fix_input_range(ranges, graph)
+    with chatter_to(log):
+        from ai_edge_quantizer import quantizer
+
+        recipe = _recipe().get_quantization_recipe()
+        quantised = quantizer.Quantizer(str(graph.path), recipe).quantize(ranges).quantized_model
+    return bytes(quantised)
 
 
 def _recipe() -> Any:
@@ -66,7 +103,13 @@ def _fix_input_range(ranges: dict[str, Any], graph: FloatGraph) -> None:
     """Overwrite the range of the graph's input with the pixel domain."""
     from ai_edge_litert.interpreter import Interpreter
 
-    input_range = ranges[Interpreter(str(graph.path)).get_input_details()[0]["name"]]
-    shape = np.shape(input_range["min"])
-    input_range["min"] = np.full(shape, graph.low, np.float32)
-    input_range["max"] = np.full(shape, graph.high, np.float32)
+    _set_range(ranges[Interpreter(str(graph.path)).get_input_details()[0]["name"]], graph.low, graph.high)
+
+
+def _set_range(found: dict[str, Any], low: float, high: float) -> None:
+    shape = np.shape(found["min"])
+    found["min"], found["max"] = np.full(shape, low, np.float32), np.full(shape, high, np.float32)
+
+
+def _extremes(found: dict[str, Any]) -> tuple[float, float]:
+    return float(np.min(found["min"])), float(np.max(found["max"]))

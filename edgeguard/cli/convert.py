@@ -32,6 +32,7 @@ def convert_command(
     crop: Annotated[str | None, typer.Option(help="center:FRACTION, letterbox or none. [center:0.875]")] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels, one a line.")] = None,
     arch: Annotated[str | None, typer.Option(help="module:factory that makes the module of a state_dict.")] = None,
+    ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
     min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -75,6 +76,7 @@ def convert_command(
         crop_fraction=crop_fraction,
         labels=known_labels,
         arch=arch,
+        ranges=ranges,  # type: ignore[arg-type]  # convert() checks it
         thresholds=Thresholds(min_agreement, min_snr),
     )
     from edgeguard.cli.progress import StepDisplay
@@ -118,6 +120,7 @@ def _print_table(done: "Conversion") -> None:
         ("float vs int8", f"agreement {report.agreement:.3f} [{report.agreement_low:.3f}, {report.agreement_high:.3f}]"
                           f" (95 %), SNR {report.snr_db:.1f} dB, n = {report.n}"),
     ]  # fmt: skip
+    rows.append(("ranges", contract.gates["ranges"]))
     if report.float_top1 is not None and report.int8_top1 is not None:
         rows.append(("top-1", f"float {report.float_top1:.4f}, int8 {report.int8_top1:.4f}"))
     rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))

@@ -244,13 +244,13 @@ class TestTraps:
         from edgeguard_converters.float_graph import export_float
         from edgeguard_converters.loaders import load_source
         from edgeguard_converters.preprocessing import Normalisation
-        from edgeguard_converters.quantize import quantise_int8
+        from edgeguard_converters.quantize import calibrate, raw_int8
 
         log = tmp_path / "log"
         source = load_source(_save(Residual(width=128).eval(), tmp_path / "wide.pt2"))
         graph = export_float(source, Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
-        quantised = quantise_int8(graph, pixels, log)
+        quantised = raw_int8(graph, calibrate(graph, pixels, log), log)
         assert flatbuffer_edit.has_offset_buffers(quantised), "the quantiser now writes inline: the guard is idle"
         with pytest.raises(RuntimeError, match="truncated"):
             flatbuffer_edit.to_uint8_io(quantised, log)
@@ -281,13 +281,13 @@ class TestTraps:
         from edgeguard_converters.float_graph import export_float
         from edgeguard_converters.loaders import load_source
         from edgeguard_converters.preprocessing import Normalisation
-        from edgeguard_converters.quantize import quantise_int8
+        from edgeguard_converters.quantize import calibrate, quantise_int8
 
         log = tmp_path / "log"
         graph = export_float(load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
         source, target = tmp_path / "q.tflite", tmp_path / "int8.tflite"
-        source.write_bytes(flatbuffer_edit.set_int8_versions(quantise_int8(graph, pixels, log)))
+        source.write_bytes(quantise_int8(graph, calibrate(graph, pixels, log), log))
         assert interface.modify_model_interface(str(source), str(target), 9, 9) == 0  # kTfLiteInt8
         with pytest.raises(CheckFailed, match="takes and gives int8, not uint8"):
             check_integer_file(target.read_bytes())
