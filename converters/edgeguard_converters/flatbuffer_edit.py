@@ -144,6 +144,18 @@ def operators(data: bytes) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def borders(data: bytes) -> tuple[list[str], list[str]]:
+    """Type and shape of each input and output, for people: `uint8 1x224x224x3`."""
+    graph = read(data).subgraphs[0]
+    kinds = {value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()}
+
+    def text(index: int) -> str:
+        tensor = graph.tensors[index]
+        return f"{kinds.get(tensor.type, '?')} {'x'.join(str(int(side)) for side in tensor.shape)}"
+
+    return [text(i) for i in graph.inputs], [text(i) for i in graph.outputs]
+
+
 def float_tensors(data: bytes) -> list[str]:
     """Names of float tensors that an operator touches; empty for an integer-only graph."""
     model = read(data)

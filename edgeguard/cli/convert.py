@@ -35,6 +35,7 @@ def convert_command(
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
     min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
+    manifest: Annotated[Path | None, typer.Option(help="Write hashes, gates and tool versions to this .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Turn a trained model into an int8 .tflite that carries its own defence."""
@@ -88,6 +89,10 @@ def convert_command(
         raise InputError(f"--output {target} would overwrite the model")
     with StepDisplay(8) as display:
         done = convert(model, target, calibration, evaluation, options, say=display.say, step=display.step)
+    if manifest is not None:
+        from edgeguard_converters.manifest import make_manifest, write_manifest
+
+        write_manifest(manifest, make_manifest(done.path, done.contract))
     _print_json(done) if as_json else _print_table(done)
 
 
@@ -123,6 +128,9 @@ def _print_table(done: "Conversion") -> None:
     rows.append(("ranges", contract.gates["ranges"]))
     if report.float_top1 is not None and report.int8_top1 is not None:
         rows.append(("top-1", f"float {report.float_top1:.4f}, int8 {report.int8_top1:.4f}"))
+    from edgeguard_converters.edgetpu import predict
+
+    rows.append(("edge tpu", predict(done.path.read_bytes()).summary()))
     rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))
     for name, value in rows:
         print(f"{name:15s} {value}")

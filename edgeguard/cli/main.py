@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import typer
 
 import edgeguard
-from edgeguard.cli import bench, convert, demo, doctor, guard, run
+from edgeguard.cli import bench, convert, demo, doctor, guard, model, run
 from edgeguard.errors import EdgeGuardError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
 app.command("run", epilog=run.EXAMPLE)(run.run_command)
 app.add_typer(guard.app, name="guard")
+app.add_typer(model.app, name="model")
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench_command)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo_command)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor_command)

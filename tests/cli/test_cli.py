@@ -53,6 +53,8 @@ class TestHelp:
             ["doctor"],
             ["bench"],
             ["guard"],
+            ["model", "show"],
+            ["model", "verify"],
             *([["guard", c] for c in ("design", "show", "apply", "bake", "certify")]),
         ],
     )
@@ -270,6 +272,37 @@ class TestBake:
         refused(run("convert", bundled_model(), "--guard", "none", "--bake-guard"), 2, "leaves nothing to bake")
         refused(run("convert", bundled_model(), "--place", "in-graph"), 2, "--bake-guard")
         assert not target.exists()
+
+
+@pytest.mark.convert
+class TestModel:
+    def test_show(self, tmp_path: Path) -> None:
+        done = run("model", "show", bundled_model())
+        assert done.returncode == 0 and "uint8 1x128x128x3" in done.stdout and "all 29 operators map" in done.stdout
+        fields = json.loads(run("model", "show", bundled_model(), "--json").stdout)
+        assert fields["contract"]["guard"]["passes"] == 2 and fields["sha256"] in done.stdout
+        (tmp_path / "x.tflite").write_bytes(b"nothing")
+        refused(run("model", "show", tmp_path / "x.tflite"), 2, "not a .tflite")
+        refused(run("model", "show", tmp_path / "y.tflite"), 2, "cannot read")
+
+    def test_verify(self, tmp_path: Path) -> None:
+        from edgeguard.model.contract import read_contract
+        from edgeguard.model.flatbuffer import ModelFile
+        from edgeguard_converters.manifest import make_manifest, write_manifest
+
+        file, manifest = tmp_path / "m.tflite", tmp_path / "m.json"
+        file.write_bytes(bundled_model().read_bytes())
+        contract = read_contract(ModelFile(file.read_bytes()))
+        assert contract is not None
+        write_manifest(manifest, make_manifest(file, contract))
+        assert run("model", "verify", file, "--manifest", manifest).returncode == 0
+        swapped = bytearray(file.read_bytes())
+        swapped[len(swapped) // 2] ^= 1  # one weight
+        file.write_bytes(swapped)
+        refused(run("model", "verify", file, "--manifest", manifest), 1, "SHA-256")
+        manifest.write_text("[]")
+        refused(run("model", "verify", file, "--manifest", manifest), 2, "not a manifest")
+        refused(run("model", "verify", file, "--manifest", tmp_path / "none.json"), 2, "cannot read")
 
 
 def test_doctor() -> None:

@@ -1,0 +1,79 @@
+"""`edgeguard model`: looking into a .tflite, and checking it against its manifest."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeguard.errors import CheckFailed, InputError
+
+app = typer.Typer(help="Look into a model file, or check it against its manifest.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: edgeguard model show model.tflite --json")
+def show(
+    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Contract, operators, borders, hashes, and what the Edge TPU compiler would probably say."""
+    fields = _describe(file)
+    if as_json:
+        typer.echo(json.dumps(fields))
+        return
+    for name in ("sha256", "size", "input", "output", "operators", "edgetpu"):
+        typer.echo(f"{name:14s} {fields[name]}")
+    contract = fields["contract"]
+    if contract is None:
+        typer.echo("contract       none: it runs without a guard")
+        return
+    guard, preprocess = contract["guard"], contract["preprocess"]
+    profile = guard["profile"]
+    typer.echo(f"guard          {profile['name'] or 'unnamed'} ({profile['color']}), place {guard['place']}, "
+               f"{guard['passes']} passes" if profile else "guard          none")  # fmt: skip
+    typer.echo(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
+               f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
+    typer.echo(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
+    for name, value in contract["gates"].items():
+        typer.echo(f"gate           {name} {value}")
+    typer.echo(f"source         {contract['source_sha256']}")
+
+
+@app.command(epilog="Example: edgeguard model verify model.tflite --manifest model.manifest.json")
+def verify(
+    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    manifest: Annotated[Path, typer.Option(help="What `convert --manifest` wrote.")],
+) -> None:
+    """Check a model file against its manifest; exit 1 on any difference."""
+    from edgeguard_converters.manifest import differences, read_manifest
+
+    found = differences(file, read_manifest(manifest))
+    if found:
+        raise CheckFailed("; ".join(found))
+    typer.echo(f"{file} is the file that the manifest describes")
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    from edgeguard.files import sha256_file
+    from edgeguard.model.contract import read_contract
+    from edgeguard.model.flatbuffer import ModelFile
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    contract = read_contract(ModelFile(data))
+    from edgeguard_converters.edgetpu import predict
+    from edgeguard_converters.flatbuffer_edit import borders, operators
+
+    inputs, outputs = borders(data)
+    return {
+        "file": str(file),
+        "sha256": sha256_file(file),
+        "size": f"{len(data) / 1e6:.2f} MB",
+        "input": ", ".join(inputs),
+        "output": ", ".join(outputs),
+        "operators": ", ".join(f"{name} {count}" for name, count in operators(data).items()),
+        "edgetpu": predict(data).summary(),
+        "contract": None if contract is None else contract.to_dict(),
+    }
