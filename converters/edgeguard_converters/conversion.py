@@ -20,14 +20,18 @@ from edgeguard.model.contract import ENTRY, Contract, ContractGuard, Crop, Input
 from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.baked_guard import check_bakeable, splice
 from edgeguard_converters.checks import check_integer_file, run_in_fresh_process
+from edgeguard_converters.edgetpu import predict
 from edgeguard_converters.float_graph import FloatGraph, export_float, torch_outputs
 from edgeguard_converters.gates import FEW_IMAGES, GateReport, Thresholds, judge
 from edgeguard_converters.images import LabelledImage, digest, prepare
+from edgeguard_converters.latency import measure_latency
+from edgeguard_converters.layers import layer_snr
 from edgeguard_converters.loaders import Source, load_source
 from edgeguard_converters.preprocessing import PRESETS, Normalisation, explicit, from_facts, guess
 from edgeguard_converters.quantize import calibrate, quantise_int8
 from edgeguard_converters.quiet import new_log
 from edgeguard_converters.ranges import METHODS, Method
+from edgeguard_converters.report import Findings, html_report, worst_images
 from edgeguard_converters.runner import run_graph
 from edgeguard_converters.statistics import snr_db
 
@@ -99,6 +103,7 @@ def convert(
     options: Options = Options(),
     say: Callable[[str], None] = lambda line: None,
     step: Callable[[str], None] = lambda name: None,
+    report_path: str | Path | None = None,
 ) -> Conversion:
     """Convert a trained classifier to an int8 .tflite with its contract inside.
 
@@ -111,6 +116,7 @@ def convert(
         options: see `Options`.
         say: called with one line for each thing that a user has to know.
         step: called with the name of each step as it begins, for a progress display.
+        report_path: write the HTML report here, also when a gate refuses the model.
 
     Raises:
         InputError: something given cannot be used.
@@ -154,23 +160,33 @@ def convert(
     check_integer_file(finished)
     step(f"gates on {len(evaluation)} images")
     received_pixels = evaluation_pixels if baked is None else prepare(evaluation, contract)
+    float_outputs = run_graph(float_data, evaluation_pixels, graph.feed)
+    int8_outputs = run_graph(finished, received_pixels, lambda image: image)
     report = judge(
         torch_outputs(source, normalisation.apply(evaluation_pixels)),
-        run_graph(float_data, evaluation_pixels, graph.feed),
-        run_graph(finished, received_pixels, lambda image: image),
+        float_outputs,
+        int8_outputs,
         targets,
         options.thresholds,
     )
+    if report_path is not None:
+        step("writing the report")
+        findings = Findings(
+            layers=layer_snr(float_data, finished, evaluation_pixels, graph.feed, log),
+            latencies=measure_latency(float_data, finished, evaluation_pixels[0], graph.feed),
+            worst=worst_images(
+                [image.name for image in evaluation], received_pixels, float_outputs, int8_outputs, contract.labels
+            ),
+            operators=flatbuffer_edit.operators(finished),
+            edgetpu=predict(finished),
+        )
+        stated = _finished_contract(contract, model, calibration, report, method)
+        page = html_report(model.name, stated, report, findings, len(finished))
+        write_bytes(Path(report_path), page.encode())
     if report.failures:
         hint = "; these are stand-in pictures: give --calibrate with your own" if stand_in else ""
         raise CheckFailed("; ".join(report.failures) + f" (n = {report.n}{hint}); nothing was written")
-    contract = replace(
-        contract,
-        source_sha256=sha256_file(model),
-        calibration_sha256=digest(calibration),
-        versions=_versions(),
-        gates={**report.to_dict(), "ranges": method},
-    )
+    contract = _finished_contract(contract, model, calibration, report, method)
     data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
     step("checking the file in a fresh process")
     _check_reload(data, finished, evaluation_pixels)
@@ -178,6 +194,18 @@ def convert(
     log.unlink(missing_ok=True)
     operators = flatbuffer_edit.operators(data)
     return Conversion(output, contract, report, normalisation, operators, tuple(notes.lines), len(data))
+
+
+def _finished_contract(
+    contract: Contract, model: Path, calibration: list[LabelledImage], report: GateReport, method: Method
+) -> Contract:
+    return replace(
+        contract,
+        source_sha256=sha256_file(model),
+        calibration_sha256=digest(calibration),
+        versions=_versions(),
+        gates={**report.to_dict(), "ranges": method},
+    )
 
 
 def _quantise(

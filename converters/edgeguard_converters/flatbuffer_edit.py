@@ -144,6 +144,16 @@ def operators(data: bytes) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def operator_outputs(data: bytes) -> list[tuple[str, str]]:
+    """Kind and first output's name of each operator, in order."""
+    model = read(data)
+    graph = model.subgraphs[0]
+    return [
+        (flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) or "CUSTOM", _text(graph.tensors[op.outputs[0]].name))
+        for op in graph.operators
+    ]
+
+
 def borders(data: bytes) -> tuple[list[str], list[str]]:
     """Type and shape of each input and output, for people: `uint8 1x224x224x3`."""
     graph = read(data).subgraphs[0]

@@ -35,6 +35,7 @@ def convert_command(
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
     min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
+    report: Annotated[Path | None, typer.Option(help="Write an .html report: gates, layers, images, speed.")] = None,
     manifest: Annotated[Path | None, typer.Option(help="Write hashes, gates and tool versions to this .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -87,8 +88,10 @@ def convert_command(
     target = output or model.with_suffix(".tflite")
     if target.resolve() == model.resolve():
         raise InputError(f"--output {target} would overwrite the model")
-    with StepDisplay(8) as display:
-        done = convert(model, target, calibration, evaluation, options, say=display.say, step=display.step)
+    with StepDisplay(8 + (report is not None)) as display:
+        done = convert(
+            model, target, calibration, evaluation, options, say=display.say, step=display.step, report_path=report
+        )
     if manifest is not None:
         from edgeguard_converters.manifest import make_manifest, write_manifest
 

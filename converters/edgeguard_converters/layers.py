@@ -1,0 +1,72 @@
+"""Where quantisation hurts: the signal-to-noise ratio of every layer's output, int8 against float."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.model.interpreter import dequantise
+from edgeguard_converters.flatbuffer_edit import operator_outputs
+from edgeguard_converters.quiet import chatter_to
+from edgeguard_converters.runner import Feed
+from edgeguard_converters.statistics import snr_db
+
+_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator that both graphs have: SNR in dB of its int8 output against the float one."""
+
+    index: int
+    operator: str
+    output: str
+    shape: tuple[int, ...]
+    snr_db: float
+
+
+def layer_snr(
+    float_data: bytes, int8_data: bytes, pixels: NDArray[np.uint8], feed: Feed, log: Path
+) -> tuple[Layer, ...]:
+    """SNR of each layer, over up to 8 images, in the order of the int8 graph.
+
+    Args:
+        float_data: the float graph, whose tensors have the same names.
+        int8_data: the int8 graph with uint8 input.
+        pixels: images as the model sees them, (n, h, w, 3).
+        feed: one image (1, h, w, 3) to the float graph's input.
+        log: where the runtime's chatter goes.
+    """
+    pixels = pixels[:: max(-(-len(pixels) // _IMAGES), 1)]
+    with chatter_to(log):
+        expected = _outputs(float_data, pixels, feed)
+        found = _outputs(int8_data, pixels, lambda image: image)
+    layers = []
+    for index, (operator, name) in enumerate(operator_outputs(int8_data)):
+        if name in expected and name in found:
+            shape = expected[name].shape[1:]
+            layers.append(Layer(index, operator, name, shape, snr_db(expected[name], found[name])))
+    return tuple(layers)
+
+
+def _outputs(data: bytes, pixels: NDArray[np.uint8], feed: Feed) -> dict[str, NDArray[np.float32]]:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    model = Interpreter(
+        model_content=data,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    model.allocate_tensors()
+    names = {name for _, name in operator_outputs(data)}
+    details = [detail for detail in model.get_tensor_details() if detail["name"] in names]
+    collected: dict[str, list[Any]] = {detail["name"]: [] for detail in details}
+    for image in pixels:
+        model.set_tensor(model.get_input_details()[0]["index"], feed(image[None]))
+        model.invoke()
+        for detail in details:
+            collected[detail["name"]].append(dequantise(model.get_tensor(detail["index"]), detail)[0])
+    return {name: np.stack(values) for name, values in collected.items()}
