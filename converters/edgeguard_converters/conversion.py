@@ -58,6 +58,7 @@ class Options:
     labels: tuple[str, ...] | None = None
     background: bool | None = None
     arch: str | None = None
+    trust_pickle: bool = False
     ranges: Method | Literal["auto"] = "auto"
     thresholds: Thresholds = field(default_factory=Thresholds)
 
@@ -125,7 +126,9 @@ def convert(
     model, output, notes = Path(model), Path(output), _Notes(say)
     _check_options(options)
     step("loading the model")
-    source = load_source(model, arch=options.arch, size=options.size)
+    if options.trust_pickle:
+        notes.add("--trust-pickle: if the file is a pickle, the code in it runs now, with your rights")
+    source = load_source(model, arch=options.arch, size=options.size, trust_pickle=options.trust_pickle)
     stand_in = callable(calibration)
     calibration = calibration() if callable(calibration) else calibration
     calibration, evaluation = _split(calibration, evaluation, notes)

@@ -87,7 +87,7 @@ def export_float(
     """
     width, height = size
     model = ImageModel(source, normalisation)
-    if source.kind == "state_dict":
+    if source.kind in ("state_dict", "pickled"):
         model.eval()
     path = folder / "float.tflite"
     try:

@@ -32,6 +32,9 @@ def convert_command(
     crop: Annotated[str | None, typer.Option(help="center:FRACTION, letterbox or none. [center:0.875]")] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels, one a line.")] = None,
     arch: Annotated[str | None, typer.Option(help="module:factory that makes the module of a state_dict.")] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Load a pickled module too. THE FILE RUNS ITS CODE.")
+    ] = False,
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
     min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
@@ -78,6 +81,7 @@ def convert_command(
         crop_fraction=crop_fraction,
         labels=known_labels,
         arch=arch,
+        trust_pickle=trust_pickle,
         ranges=ranges,  # type: ignore[arg-type]  # convert() checks it
         thresholds=Thresholds(min_agreement, min_snr),
     )

@@ -163,6 +163,32 @@ def test_a_pickled_module_is_refused(tmp_path: Path, flag: Path) -> None:
     assert not flag.exists()
 
 
+@pytest.mark.parametrize("form", ["module", "checkpoint"])
+def test_trust_pickle_loads_a_pickled_module(tmp_path: Path, form: str) -> None:
+    net = Residual()
+    torch.save(net if form == "module" else {"model": net, "epoch": 3}, tmp_path / "whole.pt")
+    source = load_source(tmp_path / "whole.pt", size=(SIDE, SIDE), trust_pickle=True)
+    assert source.kind == "pickled" and source.size == (SIDE, SIDE) and not source.module.training
+    x = torch.randn(2, 3, SIDE, SIDE)
+    assert torch.equal(source.module(x), net.eval()(x))
+
+
+def test_trust_pickle_trusts_pickles_only(program: Path, tmp_path: Path, flag: Path) -> None:
+    """A .pt2 has no reason to hold code: it stays refused. What is no module is refused after it ran."""
+    torch.save({"state_dict": Bomb(flag)}, tmp_path / "bomb.pt")
+    with pytest.raises(InputError, match="not a torch module"):
+        load_source(tmp_path / "bomb.pt", trust_pickle=True)
+    assert flag.exists()  # this is what the flag means
+    flag.unlink()
+
+    def guards(document: dict) -> None:  # type: ignore[type-arg]
+        document["guards_code"] = [f"open('{flag}', 'w') is not None"]
+
+    source = load_source(_rewritten(program, tmp_path / "evil.pt2", _graph(guards)), trust_pickle=True)
+    source.module(torch.zeros(1, 3, SIDE, SIDE))
+    assert not flag.exists()
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_state_dict_with_an_architecture(tmp_path: Path, nested: bool) -> None:
     weights = Residual().state_dict()

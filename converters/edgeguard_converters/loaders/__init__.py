@@ -6,6 +6,8 @@ from pathlib import Path
 from edgeguard.errors import InputError
 from edgeguard.quiet import muted
 from edgeguard_converters.loaders.exported import load_exported
+from edgeguard_converters.loaders.pickle_guard import PickleRefused
+from edgeguard_converters.loaders.pickled import load_pickled
 from edgeguard_converters.loaders.source import FileFacts, Source, facts_from_sidecar, merge_facts
 from edgeguard_converters.loaders.state_dict import load_state_dict
 from edgeguard_converters.loaders.torchscript import load_torchscript
@@ -15,8 +17,12 @@ __all__ = ["FileFacts", "Source", "load_source"]
 _FOREIGN = {b"TFL3": "already a .tflite", b"\x89HDF": "a Keras/HDF5 file", b"GGUF": "a GGUF file"}
 
 
-def load_source(path: Path, *, arch: str | None = None, size: tuple[int, int] | None = None) -> Source:
+def load_source(
+    path: Path, *, arch: str | None = None, size: tuple[int, int] | None = None, trust_pickle: bool = False
+) -> Source:
     """Load a trained torch model: torch.export .pt2, TorchScript, or a state_dict with `arch`.
+
+    With `trust_pickle` also a pickled module, whose file runs its code as it is loaded.
 
     Raises:
         InputError: missing, empty, another kind of file, damaged, or dangerous to load.
@@ -35,11 +41,20 @@ def load_source(path: Path, *, arch: str | None = None, size: tuple[int, int] | 
             elif kind == "torchscript":
                 source = load_torchscript(path, size or facts_from_sidecar(path).size)
             else:
-                source = load_state_dict(path, arch, size)
+                source = _load_weights(path, arch, size, trust_pickle)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path} is a damaged archive: {error}") from error
     facts = merge_facts(source.facts, facts_from_sidecar(path))
     return Source(source.kind, source.module, source.size or facts.size, source.channels_last, facts)
+
+
+def _load_weights(path: Path, arch: str | None, size: tuple[int, int] | None, trust_pickle: bool) -> Source:
+    try:
+        return load_state_dict(path, arch, size)
+    except PickleRefused:
+        if not trust_pickle:
+            raise
+        return load_pickled(path, size)
 
 
 def _sniff(path: Path, head: bytes) -> str:

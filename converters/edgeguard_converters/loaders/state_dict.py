@@ -27,7 +27,8 @@ def load_state_dict(path: Path, arch: str | None, size: tuple[int, int] | None) 
     except PickleRefused as error:
         raise PickleRefused(
             f"{path.name} is a pickled Python object (a whole module?); loading it would run its code, so it is "
-            "refused: save a torch.export program, or its state_dict and give --arch module:factory"
+            "refused: save a torch.export program, or its state_dict and give --arch module:factory (or say "
+            "--trust-pickle if you made the file yourself)"
         ) from error
     weights = _find_weights(checkpoint)
     if arch is None:
