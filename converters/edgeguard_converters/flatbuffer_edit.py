@@ -37,6 +37,8 @@ def write(model: Any) -> bytes:
     """The bytes of an object-form model, all buffers inline."""
     for buffer in model.buffers:
         buffer.offset, buffer.size = 0, 0
+        if buffer.data is not None and not isinstance(buffer.data, np.ndarray):
+            buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)  # a list would be packed byte by byte
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 

@@ -13,7 +13,7 @@ from edgeguard_converters.loaders import Source
 from edgeguard_converters.preprocessing import Normalisation
 from edgeguard_converters.quiet import chatter_to
 
-_BATCH = 16
+_BATCH = 4  # small: activations are most of the memory
 
 
 class ImageModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed

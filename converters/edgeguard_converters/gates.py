@@ -48,10 +48,13 @@ def judge(
     labels: NDArray[np.int64] | None,
     thresholds: Thresholds,
 ) -> GateReport:
-    """Compare torch with the float graph, and the float graph with the int8 one; all arrays are (n, classes)."""
+    """Compare torch with the float graph, and the float graph with the int8 one.
+
+    All arrays are (n, classes), but torch's may hold the first images only.
+    """
     n = len(float_outputs)
     largest = max(float(np.abs(torch_outputs).max()), 1e-30)
-    difference = float(np.abs(torch_outputs - float_outputs).max()) / largest
+    difference = float(np.abs(torch_outputs - float_outputs[: len(torch_outputs)]).max()) / largest
     agreeing = int((float_outputs.argmax(axis=1) == int8_outputs.argmax(axis=1)).sum())
     low, high = wilson(agreeing, n)
     snr = snr_db(float_outputs, int8_outputs)

@@ -5,6 +5,7 @@ of a model that was quantised once already (every published uint8 or QAT checkpo
 grid's own step reproduces them without any error, where the usual scale adds a second rounding to the first.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,14 @@ def grid_step(weights: NDArray[np.float64]) -> float | None:
     return step if np.abs(sizes / step - np.round(sizes / step)).max() < _OFF_GRID else None
 
 
+@lru_cache(maxsize=256)  # the same weights come back with every method of the ranges
+def _searched(filters: bytes, rows: int, columns: int) -> NDArray[np.float64]:
+    return searched_scales(np.frombuffer(filters).reshape(rows, columns))
+
+
 def _requantise(model: Any, tensor: Any, exact: NDArray[Any], axis: int) -> NDArray[np.float64]:
     filters = np.moveaxis(exact, axis, 0).reshape(exact.shape[axis], -1).astype(np.float64)
-    scales = searched_scales(filters).astype(np.float32).astype(np.float64)
+    scales = _searched(filters.tobytes(), *filters.shape).astype(np.float32).astype(np.float64)
     levels = np.clip(np.round(filters / scales[:, None]), -_LARGEST, _LARGEST).astype(np.int8)
     rest = tuple(side for i, side in enumerate(exact.shape) if i != axis)
     weights = np.moveaxis(levels.reshape(exact.shape[axis], *rest), 0, axis)
