@@ -1,6 +1,5 @@
 """`convert`: a trained torch model becomes a defended int8 .tflite, or nothing at all."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,23 +20,21 @@ from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.baked_guard import check_bakeable, splice
 from edgeguard_converters.checks import check_integer_file, run_in_fresh_process
 from edgeguard_converters.edgetpu import predict
-from edgeguard_converters.float_graph import FloatGraph, export_float, torch_outputs
+from edgeguard_converters.float_graph import export_float, torch_outputs
 from edgeguard_converters.gates import FEW_IMAGES, GateReport, Thresholds, judge
 from edgeguard_converters.images import LabelledImage, digest, prepare
 from edgeguard_converters.latency import measure_latency
 from edgeguard_converters.layers import layer_snr
 from edgeguard_converters.loaders import Source, load_source
 from edgeguard_converters.preprocessing import PRESETS, Normalisation, explicit, from_facts, guess
-from edgeguard_converters.quantize import calibrate, quantise_int8
+from edgeguard_converters.quantize import quantise_with
 from edgeguard_converters.quiet import new_log
 from edgeguard_converters.ranges import METHODS, Method
 from edgeguard_converters.report import Findings, html_report, worst_images
 from edgeguard_converters.runner import run_graph
-from edgeguard_converters.statistics import snr_db
 
 _TOOLS = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "opencv-python-headless")
 _HELD_OUT_EVERY = 4
-_CHOOSES_EVERY = 5
 _TORCH_IMAGES = 64  # torch is ten times slower than the float graph, and a wrong graph shows on the first image
 
 
@@ -156,7 +153,7 @@ def convert(
             notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
             graph.path.write_bytes(mended)
         step("calibrating and quantising")
-        method, quantised = _quantise(graph, calibration_pixels, options.ranges, log)
+        method, quantised = quantise_with(options.ranges, graph, calibration_pixels, log)
         finished = flatbuffer_edit.to_uint8_io(quantised, log)
         finished = finished if baked is None else splice(finished, baked)
     finally:
@@ -210,23 +207,6 @@ def _finished_contract(
         versions=_versions(),
         gates={**report.to_dict(), "ranges": method},
     )
-
-
-def _quantise(
-    graph: FloatGraph, pixels: NDArray[np.uint8], wanted: Method | Literal["auto"], log: Path
-) -> tuple[Method, bytes]:
-    """The int8 graph and the method of its ranges; `auto` takes the one with the best SNR on images left out."""
-    # In an order that comes from the pictures alone: the order in which they were given must not change the file.
-    pixels = pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
-    judged, counted = pixels[::_CHOOSES_EVERY], np.delete(pixels, np.s_[::_CHOOSES_EVERY], axis=0)
-    if wanted != "auto" or len(counted) < _HELD_OUT_EVERY:
-        method: Method = "minmax" if wanted == "auto" else wanted
-        return method, quantise_int8(graph, calibrate(graph, pixels, log), log, method)
-    calibration = calibrate(graph, counted, log)
-    expected = run_graph(graph.path.read_bytes(), judged, graph.feed)
-    built = {method: quantise_int8(graph, calibration, log, method) for method in METHODS}
-    method = max(METHODS, key=lambda m: snr_db(expected, run_graph(built[m], judged, graph.feed)))
-    return method, built[method]
 
 
 def _check_options(options: Options) -> None:

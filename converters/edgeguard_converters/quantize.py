@@ -6,9 +6,10 @@ by the true pixel domain (otherwise the samples decide the scale), input and out
 `flatbuffer_edit.to_uint8_io`.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,15 @@ from numpy.typing import NDArray
 from edgeguard_converters.flatbuffer_edit import set_int8_versions
 from edgeguard_converters.float_graph import FloatGraph
 from edgeguard_converters.quiet import chatter_to
-from edgeguard_converters.ranges import Histogram, Method, count_activations, kept_range
+from edgeguard_converters.ranges import METHODS, Histogram, Method, count_activations, kept_range
+from edgeguard_converters.runner import run_graph
+from edgeguard_converters.statistics import snr_db
 from edgeguard_converters.weights import refine_weights
 
 #: Sums in float activations depend on the number of threads, and the same inputs must give the same bytes.
 _THREADS = 1
+#: `auto` leaves every fifth image out to choose by, if enough are left to calibrate.
+_CHOOSES_EVERY, _LEAST_IMAGES = 5, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,23 @@ class Calibration:
 
     ranges: dict[str, Any]
     histograms: dict[str, Histogram]
+
+
+def quantise_with(
+    wanted: Method | Literal["auto"], graph: FloatGraph, pixels: NDArray[np.uint8], log: Path
+) -> tuple[Method, bytes]:
+    """The int8 graph and the method of its ranges; `auto` takes the one with the best SNR on images left out."""
+    # In an order that comes from the pictures alone: the order in which they were given must not change the file.
+    pixels = pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
+    judged, counted = pixels[::_CHOOSES_EVERY], np.delete(pixels, np.s_[::_CHOOSES_EVERY], axis=0)
+    if wanted != "auto" or len(counted) < _LEAST_IMAGES:
+        method: Method = "minmax" if wanted == "auto" else wanted
+        return method, quantise_int8(graph, calibrate(graph, pixels, log), log, method)
+    calibration = calibrate(graph, counted, log)
+    expected = run_graph(graph.path.read_bytes(), judged, graph.feed)
+    built = {method: quantise_int8(graph, calibration, log, method) for method in METHODS}
+    method = max(METHODS, key=lambda m: snr_db(expected, run_graph(built[m], judged, graph.feed)))
+    return method, built[method]
 
 
 def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibration:
