@@ -1,10 +1,11 @@
 """Sanitising, against what scripts do today, in the same run.
 
-    python benchmarks/sanitise.py [--photo FILE] [--rounds N]
+    python benchmarks/sanitise.py [--photo FILE_OR_FOLDER] [--rounds N]
 
 One core, CPU time, all methods in turn (each once untimed before it is timed), medians. The peer of the first table is
 OpenCV's JPEG round trip (quality 75, 4:2:0, with its RGB swaps); above 1 is faster. Pillow, simplejpeg, ART and kornia
 are timed where they are installed.
+With a folder each round takes the next of its photographs, so that no branch predictor learns a picture by heart.
 Without --photo a rendered frame is used, which is easier on the peers' entropy coding than a photograph.
 """
 
@@ -157,7 +158,7 @@ def jpeg_methods() -> dict[str, Callable[[bytes], object]]:
     }
 
 
-def measure(title: str, methods: dict[str, Callable[[Any], object]], inputs: list[Any], rounds: int) -> None:
+def measure(title: str, methods: dict[str, Callable[[Any], object]], inputs: list[list[Any]], rounds: int) -> None:
     """Time all methods in turn on each input, and print ratios to the first."""
     print(f"\n{title}")
     print(" " * 36 + "".join(f"{w}x{h}".rjust(20) for w, h in SIZES[-len(inputs) :]))
@@ -169,9 +170,9 @@ def measure(title: str, methods: dict[str, Callable[[Any], object]], inputs: lis
             for name, method in methods.items():
                 if name in slow and i >= 3:
                     continue
-                method(given)  # what ran before has left the caches to itself
+                method(given[(i - 1) % len(given)])  # what ran before has left the caches to itself
                 start = time.process_time_ns()
-                method(given)
+                method(given[i % len(given)])
                 times[name].append((time.process_time_ns() - start) / 1e6)
                 if times[name][-1] > 60:
                     slow.add(name)
@@ -186,20 +187,26 @@ def measure(title: str, methods: dict[str, Callable[[Any], object]], inputs: lis
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photo", type=Path, help="a photograph, resized to each frame size")
+    parser.add_argument("--photo", type=Path, help="a photograph or a folder of them, resized to each frame size")
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    picture = decode_rgb(options.photo.read_bytes()) if options.photo else render(stand_in_views(1)[0], 1920, 1080)
-    frames = [np.ascontiguousarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8) for size in SIZES]
-    source = options.photo.name if options.photo else "a rendered frame"
+    pictures = [render(stand_in_views(1)[0], 1920, 1080)]
+    if options.photo:
+        files = sorted(options.photo.glob("*.[jJ]*")) if options.photo.is_dir() else [options.photo]
+        pictures = [decode_rgb(file.read_bytes()) for file in files[:: -(-len(files) // options.rounds)]]
+    frames = [
+        [np.ascontiguousarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8) for p in pictures]
+        for size in SIZES
+    ]
+    source = f"{len(pictures)} photographs" if options.photo else "a rendered frame"
     print(f"{platform.machine()}, numpy {np.__version__}, OpenCV {cv2.__version__}, {libjpeg_path()}, {source}")
     measure("frame to frame; 1 = OpenCV's round trip", frame_methods(), frames, options.rounds)
     measure("frame to int8 tensor; 1 = round trip + INTER_AREA", tensor_methods(), frames, options.rounds)
-    jpegs = []
-    for frame in frames[1:]:
-        coded = cv2.imencode(".jpg", frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-        jpegs.append(coded.tobytes())
+    jpegs = [
+        [cv2.imencode(".jpg", f[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for f in given]
+        for given in frames[1:]
+    ]
     measure("JPEG to int8 tensor; 1 = decode + round trip + INTER_AREA", jpeg_methods(), jpegs, options.rounds)
 
 
