@@ -64,4 +64,5 @@ def _resize(frame: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
 
 
 def slices(box: Box) -> tuple[slice, slice]:
+    """The box as indices of rows and columns."""
     return slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int RowsAtOnce = 16;
 
-// Between this and the end of the block, errors inside libjpeg come back to `setjmp` with the message filled in.
+// Errors inside libjpeg come back to the trap's setjmp with the message filled in.
 struct Decoder {
     jpeg_decompress_struct info;
     ErrorTrap trap;
@@ -109,7 +109,7 @@ void start_buffer(j_compress_ptr info) {
     to->manager.next_output_byte = to->buffer, to->manager.free_in_buffer = to->capacity;
 }
 boolean buffer_full(j_compress_ptr info) {
-    ERREXIT(info, JERR_BUFFER_SIZE);
+    refuse(info->err, "the room is too small");
     return FALSE;
 }
 void end_buffer(j_compress_ptr) {}
@@ -120,7 +120,7 @@ struct Transcoder {
     Destination destination;
 };
 
-void write_file(Transcoder& t, const JpegJob& job, jvirt_barray_ptr* coefficients) {
+void write_file(Transcoder& t, jvirt_barray_ptr* coefficients) {
     const LibjpegApi& api = *libjpeg();
     jpeg_decompress_struct& in = t.decoder.info;
     // copy_critical_parameters takes the tables from the slots, and every component gets a slot of its own.
@@ -138,7 +138,6 @@ void write_file(Transcoder& t, const JpegJob& job, jvirt_barray_ptr* coefficient
         if (!adobe) api.write_marker(&t.out, m->marker, m->data, m->data_length);
     }
     api.finish_compress(&t.out);
-    (void)job;
 }
 
 }  // namespace
@@ -199,7 +198,7 @@ EG_EXPORT ptrdiff_t eg_jpeg_file(const uint8_t* data, size_t size, const uint8_t
     if (setjmp(t.decoder.trap.back) == 0) {
         api.create_decompress(&t.decoder.info, JPEG_LIB_VERSION, sizeof t.decoder.info);
         jvirt_barray_ptr* coefficients = requantise(t.decoder.info, job, true);
-        write_file(t, job, coefficients);
+        write_file(t, coefficients);
         length = static_cast<ptrdiff_t>(capacity - t.destination.manager.free_in_buffer);
     }
     if (t.out.mem != nullptr) api.destroy_compress(&t.out);

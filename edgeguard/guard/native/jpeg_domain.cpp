@@ -37,9 +37,9 @@ jvirt_barray_ptr* requantise(jpeg_decompress_struct& info, const JpegJob& job, b
     }
     api.read_header(&info, TRUE);
     if (info.jpeg_color_space != JCS_YCbCr && info.jpeg_color_space != JCS_GRAYSCALE) {
-        ERREXIT(&info, JERR_CONVERSION_NOTIMPL);
+        refuse(info.err, "its colours are not YCbCr or gray");
     }
-    if (info.data_precision != 8 || info.arith_code) ERREXIT(&info, JERR_NOT_COMPILED);
+    if (info.data_precision != 8 || info.arith_code) refuse(info.err, "only 8-bit Huffman-coded files are read");
     info.out_color_space = JCS_RGB;
     info.scale_num = 1, info.scale_denom = static_cast<unsigned>(job.scale);
     info.do_block_smoothing = FALSE;
@@ -47,18 +47,18 @@ jvirt_barray_ptr* requantise(jpeg_decompress_struct& info, const JpegJob& job, b
     // Before start_decompress, which makes room for all coefficients of whatever size the file claims.
     const int scale = job.scale, width = static_cast<int>(info.image_width), height = static_cast<int>(info.image_height);
     if ((width + scale - 1) / scale != job.width || (height + scale - 1) / scale != job.height) {
-        ERREXIT(&info, JERR_IMAGE_TOO_BIG);
+        refuse(info.err, "its size is not the one in its header");
     }
     api.start_decompress(&info);
     while (api.consume_input(&info) != JPEG_REACHED_EOI) {
-        if (info.input_scan_number > MaxScans) ERREXIT1(&info, JERR_BAD_PROGRESSION, info.input_scan_number);
+        if (info.input_scan_number > MaxScans) refuse(info.err, "it has more than 64 scans");
     }
     jvirt_barray_ptr* coefficients = api.read_coefficients(&info);
     for (int c = 0; c < info.num_components; ++c) {
         jpeg_component_info& component = info.comp_info[c];
         if (component.quant_table == nullptr) ERREXIT1(&info, JERR_NO_QUANT_TABLE, component.quant_tbl_no);
         for (int i = 0; i < 64; ++i) {
-            if (component.quant_table->quantval[i] > 255) ERREXIT(&info, JERR_NOT_COMPILED);
+            if (component.quant_table->quantval[i] > 255) refuse(info.err, "its quantisation steps exceed 255");
         }
         Requantiser requantiser;
         if (!replace_table(*component.quant_table, job.tables + 64 * c, requantiser)) continue;

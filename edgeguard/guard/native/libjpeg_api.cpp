@@ -3,6 +3,7 @@
 #include "libjpeg_api.h"
 
 #include <dlfcn.h>
+#include <string.h>
 
 namespace {
 
@@ -46,6 +47,13 @@ void set_trap(ErrorTrap& trap, char* message) {
     trap.manager.output_message = say_nothing;
     trap.message = message;
     message[0] = 0;
+}
+
+void refuse(jpeg_error_mgr* manager, const char* why) {
+    ErrorTrap* trap = reinterpret_cast<ErrorTrap*>(manager);
+    strncpy(trap->message, why, JMSG_LENGTH_MAX - 1);
+    trap->message[JMSG_LENGTH_MAX - 1] = 0;
+    longjmp(trap->back, 1);
 }
 
 // Load libjpeg-turbo (ABI 62) from a file or by its soname. Returns 1 when every function is there.

@@ -41,3 +41,5 @@ struct ErrorTrap {
     char* message;  // JMSG_LENGTH_MAX characters
 };
 void set_trap(ErrorTrap& trap, char* message);
+// Jump back with a line of our own.
+[[noreturn]] void refuse(jpeg_error_mgr* manager, const char* why);
