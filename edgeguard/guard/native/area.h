@@ -49,7 +49,7 @@ inline void finish_row(Area& a) {
     const int stride = round_up(a.out_width, 64);
     for (int c = 0; c < 3; ++c) finish_channel(a, a.sums + c * a.line, a.finished + c * stride);
     merge_row(a.target + a.out_row * a.target_stride, a.finished, a.finished + stride, a.finished + 2 * stride,
-              a.out_width, a.flip);
+              a.out_width, a.flip, a.target_stride);
     ++a.out_row;
     a.fresh = true;
 }

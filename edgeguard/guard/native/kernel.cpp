@@ -20,7 +20,8 @@ struct ToWindow {
         const int from = left > window.left ? left : window.left, to = left + columns < right ? left + columns : right;
         if (line < 0 || line >= window.height || from >= to) return;
         uint8_t* target = window.target + line * window.target_stride + 3 * static_cast<ptrdiff_t>(from - window.left);
-        merge_row(target, r + (from - left), g + (from - left), b + (from - left), to - from, window.flip);
+        r += from - left, g += from - left, b += from - left;
+        merge_row(target, r, g, b, to - from, window.flip, 8 * window.target_stride);
     }
 };
 struct ToArea {
@@ -58,7 +59,7 @@ template <class Sink> void pass_rows(const Frame& f, Scratch scratch, Sink sink)
     const int stride = round_up(f.width, 64);
     uint8_t* planes = scratch.rows(3, stride);
     for (int row = 0; row < f.height; ++row) {
-        split_row(row_of(f, row), f.width, stride, planes, planes + stride, planes + 2 * stride);
+        split_row(row_of(f, row), f.width, stride, planes, planes + stride, planes + 2 * stride, f.source_stride);
         sink(f.first_row + row, 0, f.width, planes, planes + stride, planes + 2 * stride);
     }
 }
@@ -72,7 +73,7 @@ template <class Sink> void rgb_strips(const Frame& f, Scratch scratch, Sink sink
             for (int i = 0; i < 8; ++i) {
                 uint8_t* line = strips + i * stride;
                 const uint8_t* source = row_of(f, top + i) + 3 * static_cast<ptrdiff_t>(left);
-                split_row(source, columns, stride, line, line + plane, line + 2 * plane);
+                split_row(source, columns, stride, line, line + plane, line + 2 * plane, 8 * f.source_stride);
             }
             for (int c = 0; c < 3; ++c) sanitize_strip(strips + c * plane, stride, columns, f.tables[c]);
             for (int i = 0; i < 8 && top + i < f.height; ++i) {
@@ -88,7 +89,7 @@ template <class Sink> void gray_strips(const Frame& f, Scratch scratch, Sink sin
     uint8_t *rgb = scratch.rows(3, stride), *strip = scratch.rows(8, stride);
     for (int top = 0; top < f.height; top += 8) {
         for (int i = 0; i < 8; ++i) {
-            split_row(row_of(f, top + i), f.width, stride, rgb, rgb + stride, rgb + 2 * stride);
+            split_row(row_of(f, top + i), f.width, stride, rgb, rgb + stride, rgb + 2 * stride, 8 * f.source_stride);
             luma_row(rgb, rgb + stride, rgb + 2 * stride, strip + i * stride, f.width);
         }
         sanitize_strip(strip, stride, f.width, f.tables[0]);
@@ -107,7 +108,7 @@ template <class Sum, class Sink> void ycbcr_strips(const Frame& f, Scratch scrat
     const int real = (f.width + Sum::Step - 1) / Sum::Step;
     for (int top = 0; top < f.height; top += 8) {
         for (int i = 0; i < 8; ++i) {
-            split_row(row_of(f, top + i), f.width, stride, rgb, rgb + stride, rgb + 2 * stride);
+            split_row(row_of(f, top + i), f.width, stride, rgb, rgb + stride, rgb + 2 * stride, 8 * f.source_stride);
             luma_row(rgb, rgb + stride, rgb + 2 * stride, y + i * stride, f.width);
             chroma_row<Sum>(rgb, stride, chroma + i * columns, chroma + plane + i * columns, real);
         }
@@ -139,7 +140,8 @@ template <class Sink> void ycbcr420_strips(const Frame& f, Scratch scratch, Sink
         for (int i = 0; i < 16; i += 2) {
             for (int k = 0; k < 2; ++k) {
                 uint8_t* planes = rgb + 3 * k * stride;
-                split_row(row_of(f, top + i + k), f.width, stride, planes, planes + stride, planes + 2 * stride);
+                split_row(row_of(f, top + i + k), f.width, stride, planes, planes + stride, planes + 2 * stride,
+                          16 * f.source_stride);
                 luma_row(planes, planes + stride, planes + 2 * stride, y + (1 + i + k) * stride, f.width);
             }
             uint8_t* cb = chroma + (1 + i / 2) * columns;
