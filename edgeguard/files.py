@@ -46,6 +46,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
 
 
+def check_writable(path: Path) -> None:
+    """Say before long work begins that a file cannot be written afterwards.
+
+    Raises:
+        DeviceError: its folder is not there, or may not be written.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise DeviceError(f"cannot write {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK):
+        raise DeviceError(f"cannot write {path}: no permission to write in {folder}")
+
+
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as stream:

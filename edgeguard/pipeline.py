@@ -199,7 +199,8 @@ class Pipeline:
         prepared_at = time.perf_counter()
         if received.jpeg is not None:
             decoded = prepared_at  # the coefficients were requantised inside the decoder
-        prediction = model.rank(model.infer(tensor))
+        width, height = received.size()
+        prediction = model.read(model.run(tensor), width, height)
         inferred = time.perf_counter()
         passes = passes_of(prepared.received, contract)
         share = certificate(received.rgb, profile) if passes == 2 and profile and received.rgb is not None else None
@@ -232,10 +233,11 @@ class Pipeline:
             return frame, received_tensor(received, contract, profile, self.decode_scale)
         return frame, model_tensor(frame, contract, profile)
 
-    def _run_undefended(self, captured: Captured) -> Score:
+    def _run_undefended(self, captured: Captured) -> Score | None:
         """What the model would say without the guard, of the frame as the camera gave it."""
         frame = captured.rgb if captured.rgb is not None else Received(captured.jpeg, None, "none").decode()
-        return self.model.rank(self.model.infer(model_tensor(frame, self._undefended, None)), 1).top[0]
+        outputs = self.model.run(model_tensor(frame, self._undefended, None))
+        return self.model.read(outputs, frame.shape[1], frame.shape[0], 1).best
 
 
 def _percentiles(values: list[float]) -> dict[str, float | None]:

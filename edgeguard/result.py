@@ -1,7 +1,7 @@
 """One frame's result: what `run` writes, shows and counts."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class FrameResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
-        best = self.prediction.top[0]
+        best, boxes = self.prediction.best, self.prediction.boxes
         return {
             "schema": SCHEMA,
             "frame": self.frame,
@@ -44,9 +44,9 @@ class FrameResult:
             "captured_at": round(self.captured_at, 6),
             "time_source": self.time_source,
             "age_ms": None if self.age_ms is None else round(self.age_ms, 2),
-            "label": best.label,
-            "index": best.index,
-            "score": best.score,
+            "label": None if best is None else best.label,
+            "index": self.prediction.index,
+            "score": self.prediction.score,
             "top": [_score(score) for score in self.prediction.top],
             "ms": {
                 "decode": round(self.decode_ms, 3),
@@ -59,6 +59,7 @@ class FrameResult:
             "profile": self.profile,
             "model": self.model,
             "undefended": None if self.undefended is None else _score(self.undefended),
+            **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
         }
 
     def to_json(self) -> str:

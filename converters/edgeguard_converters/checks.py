@@ -13,47 +13,62 @@ from edgeguard_converters import flatbuffer_edit
 
 _FRESH_LOAD = """
 import sys, numpy as np
-from ai_edge_litert.interpreter import Interpreter
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:
+    from tflite_runtime.interpreter import Interpreter
 model = Interpreter(sys.argv[1], num_threads=1)
 model.allocate_tensors()
 details = model.get_input_details()[0]
 model.set_tensor(details["index"], np.load(sys.argv[2]))
 model.invoke()
-np.save(sys.argv[3], model.get_tensor(model.get_output_details()[0]["index"]))
+np.savez(sys.argv[3], *[model.get_tensor(d["index"]) for d in model.get_output_details()])
 """
 
 
-def check_integer_file(data: bytes) -> None:
-    """Refuse a file that is not what was asked for: integer-only, uint8 borders, all buffers inside.
+def check_file(data: bytes, io: str = "uint8", float_allowed: bool = False) -> None:
+    """Refuse a file that is not what was asked for: integer-only, borders of the right type, all buffers inside.
+
+    Args:
+        data: the finished graph.
+        io: type of input and outputs.
+        float_allowed: some of its layers are meant to compute in float; outputs of those may be float.
 
     Raises:
         CheckFailed: naming what is wrong.
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    if floats := flatbuffer_edit.float_tensors(data):
+    if not float_allowed and io != "float32" and (floats := flatbuffer_edit.float_tensors(data)):
         raise CheckFailed(f"the quantised graph still computes in float at {floats[0]} ({len(floats)} tensors)")
     if flatbuffer_edit.has_offset_buffers(data):
         raise CheckFailed("the quantised file stores buffers outside the flatbuffer")
     model = Interpreter(model_content=data)
-    borders = {np.dtype(d["dtype"]).name for d in (*model.get_input_details(), *model.get_output_details())}
-    if borders != {"uint8"}:
-        raise CheckFailed(f"the quantised file takes and gives {', '.join(sorted(borders))}, not uint8")
+    taken, given = (
+        {np.dtype(d["dtype"]).name for d in found} for found in (model.get_input_details(), model.get_output_details())
+    )
+    if taken != {io} or not given <= ({io, "float32"} if float_allowed else {io}):
+        raise CheckFailed(f"the quantised file takes and gives {', '.join(sorted(taken | given))}, not {io}")
 
 
-def run_in_fresh_process(data: bytes, tensor: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The raw output for one input, computed by a new process that loads the file from disk.
+def run_in_fresh_process(
+    data: bytes, tensor: NDArray[np.generic], python: str = sys.executable
+) -> list[NDArray[np.generic]]:
+    """The raw outputs for one input, computed by a new process that loads the file from disk.
+
+    `python` may be that of another environment, with tflite-runtime in place of ai-edge-litert.
 
     Raises:
         CheckFailed: the process fails.
     """
     with tempfile.TemporaryDirectory(prefix="edgeguard-") as folder:
-        model, source, target = (Path(folder) / name for name in ("model.tflite", "in.npy", "out.npy"))
+        model, source, target = (Path(folder) / name for name in ("model.tflite", "in.npy", "out.npz"))
         model.write_bytes(data)
         np.save(source, tensor)
-        command = [sys.executable, "-c", _FRESH_LOAD, str(model), str(source), str(target)]
+        command = [python, "-c", _FRESH_LOAD, str(model), str(source), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise CheckFailed(f"a fresh process cannot run the finished file: {last}")
-        return np.asarray(np.load(target), dtype=np.uint8)
+        with np.load(target) as outputs:
+            return [outputs[name] for name in outputs.files]

@@ -4,7 +4,7 @@ import io
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -24,7 +24,7 @@ _INT8_VERSIONS = {
     _OPS.DEQUANTIZE: 2,
 }  # fmt: skip
 FILTER_OPS = {_OPS.CONV_2D: 0, _OPS.DEPTHWISE_CONV_2D: 3, _OPS.FULLY_CONNECTED: 0}  # axis of the output channel
-_UINT8 = 3  # TfLiteType of the modify_model_interface call
+_IO_TYPES = {"uint8": 3, "int8": 9}  # TfLiteType of the modify_model_interface call
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -40,6 +40,25 @@ def write(model: Any) -> bytes:
         if buffer.data is not None and not isinstance(buffer.data, np.ndarray):
             buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)  # a list would be packed byte by byte
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def with_signature(data: bytes) -> bytes:
+    """The graph with a signature of its inputs and outputs, which the quantiser asks for; old files have none."""
+    model = read(data)
+    if model.signatureDefs:
+        return data
+    graph, signature = model.subgraphs[0], schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs = [_tensor_map(f"input_{i}", index) for i, index in enumerate(graph.inputs)]
+    signature.outputs = [_tensor_map(f"output_{i}", index) for i, index in enumerate(graph.outputs)]
+    model.signatureDefs = [signature]
+    return write(model)
+
+
+def _tensor_map(name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), int(index)
+    return entry
 
 
 def mend_dead_filters(data: bytes) -> tuple[bytes, int]:
@@ -82,8 +101,10 @@ def set_int8_versions(data: bytes) -> bytes:
     return write(model)
 
 
-def to_uint8_io(data: bytes, log: Path) -> bytes:
-    """Float input and output become uint8: the QUANTIZE at the input and the DEQUANTIZE at the output go away.
+def to_integer_io(data: bytes, log: Path, dtype: Literal["uint8", "int8"] = "uint8") -> bytes:
+    """Float input and outputs become 8-bit: the QUANTIZE at the input and the DEQUANTIZE at the outputs go away.
+
+    A border whose operator stayed float stays float.
 
     Raises:
         RuntimeError: the tool said yes and did nothing, or wrote a truncated file (both have been seen).
@@ -94,7 +115,7 @@ def to_uint8_io(data: bytes, log: Path) -> bytes:
         source, target = Path(folder) / "in.tflite", Path(folder) / "out.tflite"
         source.write_bytes(data)
         with chatter_to(log):
-            status = interface.modify_model_interface(str(source), str(target), _UINT8, _UINT8)
+            status = interface.modify_model_interface(str(source), str(target), _IO_TYPES[dtype], _IO_TYPES[dtype])
         if status != 0 or not target.is_file():
             raise RuntimeError(f"modify_model_interface failed with status {status} (log: {log})")
         changed = target.read_bytes()
@@ -156,6 +177,16 @@ def operator_outputs(data: bytes) -> list[tuple[str, str]]:
     ]
 
 
+def operator_inputs(data: bytes) -> dict[str, tuple[str, ...]]:
+    """The names of each operator's inputs, by the name of its first output."""
+    model = read(data)
+    graph = model.subgraphs[0]
+    return {
+        _text(graph.tensors[op.outputs[0]].name): tuple(_text(graph.tensors[i].name) for i in op.inputs if i >= 0)
+        for op in graph.operators
+    }
+
+
 def borders(data: bytes) -> tuple[list[str], list[str]]:
     """Type and shape of each input and output, for people: `uint8 1x224x224x3`."""
     graph = read(data).subgraphs[0]
@@ -166,6 +197,37 @@ def borders(data: bytes) -> tuple[list[str], list[str]]:
         return f"{kinds.get(tensor.type, '?')} {'x'.join(str(int(side)) for side in tensor.shape)}"
 
     return [text(i) for i in graph.inputs], [text(i) for i in graph.outputs]
+
+
+def float_operators(data: bytes) -> list[tuple[str, str]]:
+    """Kind and first output's name of the operators that compute in float; conversions between types do not."""
+    model = read(data)
+    graph = model.subgraphs[0]
+    found = []
+    for op in graph.operators:
+        kind = flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) or "CUSTOM"
+        output = graph.tensors[op.outputs[0]]
+        if kind != "DEQUANTIZE" and output.type == schema.TensorType.FLOAT32:
+            found.append((kind, _text(output.name)))
+    return found
+
+
+def inlined(data: bytes) -> bytes:
+    """The same graph with all buffers inside the flatbuffer."""
+    return write(read(data))
+
+
+def first_not_finite(data: bytes) -> str | None:
+    """The name of the first constant float tensor that holds NaN or infinity."""
+    model = read(data)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            values = model.buffers[tensor.buffer].data
+            if values is None or tensor.type != schema.TensorType.FLOAT32:
+                continue
+            if not np.isfinite(np.frombuffer(np.asarray(values, np.uint8).tobytes(), np.float32)).all():
+                return _text(tensor.name)
+    return None
 
 
 def float_tensors(data: bytes) -> list[str]:

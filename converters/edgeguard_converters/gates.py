@@ -1,4 +1,4 @@
-"""The two gates that a conversion has to pass on images that were not used to calibrate."""
+"""The gates that a conversion has to pass on images that were not used to calibrate."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard_converters.statistics import snr_db, wilson
+from edgeguard.model.contract import Contract
+from edgeguard_converters.agreement import agreement
+from edgeguard_converters.runner import Outputs
+from edgeguard_converters.statistics import lowest_snr_db
 
 FLOAT_TOLERANCE = 1e-3
 FEW_IMAGES = 50
@@ -14,7 +17,7 @@ FEW_IMAGES = 50
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What must hold: top-1 agreement of float and int8 (upper Wilson bound), and SNR over all outputs in dB."""
+    """What must hold: agreement of float and int8 (upper 95 % bound), and the SNR of each output in dB."""
 
     min_agreement: float = 0.90
     min_snr_db: float = 15.0
@@ -42,44 +45,59 @@ class GateReport:
 
 
 def judge(
-    torch_outputs: NDArray[np.float32],
-    float_outputs: NDArray[np.float32],
-    int8_outputs: NDArray[np.float32],
+    trained: Outputs,
+    float_outputs: Outputs,
+    int8_outputs: Outputs,
+    contract: Contract,
     labels: NDArray[np.int64] | None,
     thresholds: Thresholds,
 ) -> GateReport:
-    """Compare torch with the float graph, and the float graph with the int8 one.
+    """Compare the trained model with the float graph, and the float graph with the quantised one.
 
-    All arrays are (n, classes), but torch's may hold the first images only.
+    Arrays are (n, ...), but the trained model's may hold the first images only.
     """
-    n = len(float_outputs)
-    largest = max(float(np.abs(torch_outputs).max()), 1e-30)
-    difference = float(np.abs(torch_outputs - float_outputs[: len(torch_outputs)]).max()) / largest
-    agreeing = int((float_outputs.argmax(axis=1) == int8_outputs.argmax(axis=1)).sum())
-    low, high = wilson(agreeing, n)
-    snr = snr_db(float_outputs, int8_outputs)
+    difference = largest_difference(trained, float_outputs)
+    same = agreement(float_outputs, int8_outputs, contract)
+    snr = lowest_snr_db(float_outputs, int8_outputs)
+    what = "labels" if contract.task == "classify" else "boxes"
     failures = []
     if not difference <= FLOAT_TOLERANCE:
-        failures.append(f"float gate: torch and the float graph differ by {difference:.2g} of the largest output")
-    if high < thresholds.min_agreement:
         failures.append(
-            f"agreement gate: {agreeing / n:.1%} (at most {high:.1%}) of labels survive, "
+            f"float gate: the trained model and the float graph differ by {difference:.2g} of the largest output"
+        )
+    if same.high < thresholds.min_agreement:
+        failures.append(
+            f"agreement gate: {same.share:.1%} (at most {same.high:.1%}) of {what} survive, "
             f"wanted {thresholds.min_agreement:.0%}"
         )
     if not snr >= thresholds.min_snr_db:
         failures.append(f"SNR gate: {snr:.1f} dB, wanted {thresholds.min_snr_db:g} dB")
     return GateReport(
-        n=n,
+        n=len(float_outputs[0]),
         float_difference=difference,
-        agreement=agreeing / n,
-        agreement_low=low,
-        agreement_high=high,
+        agreement=same.share,
+        agreement_low=same.low,
+        agreement_high=same.high,
         snr_db=snr,
-        float_top1=_accuracy(float_outputs, labels),
-        int8_top1=_accuracy(int8_outputs, labels),
+        float_top1=_accuracy(float_outputs[0], labels),
+        int8_top1=_accuracy(int8_outputs[0], labels),
         failures=tuple(failures),
     )
 
 
+def largest_difference(trained: Outputs, found: Outputs) -> float:
+    """The largest |difference| of any output, in parts of that output's largest |value|; infinite for other shapes."""
+    worst = 0.0
+    if len(trained) != len(found):
+        return float("inf")
+    for wanted, values in zip(trained, found, strict=True):
+        values = values[: len(wanted)]
+        if wanted.size != values.size:
+            return float("inf")
+        largest = max(float(np.abs(wanted).max()), 1e-30)
+        worst = max(worst, float(np.abs(wanted - values.reshape(wanted.shape)).max()) / largest)
+    return worst
+
+
 def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float | None:
-    return None if labels is None else float((outputs.argmax(axis=1) == labels).mean())
+    return None if labels is None else float((outputs.reshape(len(outputs), -1).argmax(axis=1) == labels).mean())

@@ -22,17 +22,22 @@ class Latency:
 
 
 def measure_latency(
-    float_data: bytes, int8_data: bytes, image: NDArray[np.uint8], feed: Feed, most_threads: int | None = None
+    float_data: bytes,
+    int8_data: bytes,
+    image: NDArray[np.uint8],
+    feed: Feed,
+    int8_feed: Feed = lambda image: image,
+    most_threads: int | None = None,
 ) -> tuple[Latency, ...]:
     """Time both graphs with 1, 2, 4, ... threads, up to what the process may use.
 
-    `image` is one picture (h, w, 3) as the model sees it; `feed` makes the float graph's input of it.
+    `image` is one picture (h, w, 3) as the model sees it; `feed` and `int8_feed` make the graphs' inputs of it.
     """
     limit = most_threads or len(os.sched_getaffinity(0))
     threads = [1 << k for k in range(limit.bit_length()) if 1 << k <= limit]
     found = []
     for count in threads:
-        pair = _prepared(float_data, feed(image[None]), count), _prepared(int8_data, image[None], count)
+        pair = _prepared(float_data, feed(image[None]), count), _prepared(int8_data, int8_feed(image[None]), count)
         times: tuple[list[float], list[float]] = ([], [])
         for _ in range(_ROUNDS):
             for model, taken in zip(pair, times, strict=True):

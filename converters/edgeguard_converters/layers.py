@@ -28,21 +28,27 @@ class Layer:
 
 
 def layer_snr(
-    float_data: bytes, int8_data: bytes, pixels: NDArray[np.uint8], feed: Feed, log: Path
+    float_data: bytes,
+    int8_data: bytes,
+    pixels: NDArray[np.uint8],
+    feed: Feed,
+    log: Path,
+    int8_feed: Feed = lambda image: image,
 ) -> tuple[Layer, ...]:
     """SNR of each layer, over up to 8 images, in the order of the int8 graph.
 
     Args:
         float_data: the float graph, whose tensors have the same names.
-        int8_data: the int8 graph with uint8 input.
+        int8_data: the int8 graph.
         pixels: images as the model sees them, (n, h, w, 3).
         feed: one image (1, h, w, 3) to the float graph's input.
         log: where the runtime's chatter goes.
+        int8_feed: one image to the int8 graph's input.
     """
     pixels = pixels[:: max(-(-len(pixels) // _IMAGES), 1)]
     with chatter_to(log):
         expected = _outputs(float_data, pixels, feed)
-        found = _outputs(int8_data, pixels, lambda image: image)
+        found = _outputs(int8_data, pixels, int8_feed)
     layers = []
     for index, (operator, name) in enumerate(operator_outputs(int8_data)):
         if name in expected and name in found:

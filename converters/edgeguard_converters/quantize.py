@@ -3,10 +3,11 @@
 The route and its traps are described in docs/converter.md. In short: ai-edge-quantizer with its min/max update
 instead of the default moving average (which depends on the order of images and clips), the input's range overwritten
 by the true pixel domain (otherwise the samples decide the scale), input and output left float for
-`flatbuffer_edit.to_uint8_io`.
+`flatbuffer_edit.to_integer_io`.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard_converters.flatbuffer_edit import set_int8_versions
-from edgeguard_converters.float_graph import FloatGraph
 from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.ranges import METHODS, Histogram, Method, count_activations, kept_range
 from edgeguard_converters.runner import run_graph
-from edgeguard_converters.statistics import snr_db
+from edgeguard_converters.source import FloatGraph
+from edgeguard_converters.statistics import lowest_snr_db
 from edgeguard_converters.weights import refine_weights
 
 #: Sums in float activations depend on the number of threads, and the same inputs must give the same bytes.
 _THREADS = 1
+_WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")
 #: `auto` leaves every fifth image out to choose by, if enough are left to calibrate.
 _CHOOSES_EVERY, _LEAST_IMAGES = 5, 4
 
@@ -36,21 +38,35 @@ class Calibration:
     histograms: dict[str, Histogram]
 
 
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """An int8 graph with float input and output, and what it was made with."""
+
+    data: bytes
+    method: Method
+    calibration: Calibration
+
+
 def quantise_with(
-    wanted: Method | Literal["auto"], graph: FloatGraph, pixels: NDArray[np.uint8], log: Path
-) -> tuple[Method, bytes]:
-    """The int8 graph and the method of its ranges; `auto` takes the one with the best SNR on images left out."""
+    wanted: Method | Literal["auto"],
+    graph: FloatGraph,
+    pixels: NDArray[np.uint8],
+    log: Path,
+    keep_float: tuple[str, ...] = (),
+) -> Quantised:
+    """Calibrate and quantise; `auto` takes the ranges with the best SNR on images left out."""
     # In an order that comes from the pictures alone: the order in which they were given must not change the file.
     pixels = pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
     judged, counted = pixels[::_CHOOSES_EVERY], np.delete(pixels, np.s_[::_CHOOSES_EVERY], axis=0)
     if wanted != "auto" or len(counted) < _LEAST_IMAGES:
         method: Method = "minmax" if wanted == "auto" else wanted
-        return method, quantise_int8(graph, calibrate(graph, pixels, log), log, method)
+        calibration = calibrate(graph, pixels, log)
+        return Quantised(quantise_int8(graph, calibration, log, method, keep_float), method, calibration)
     calibration = calibrate(graph, counted, log)
     expected = run_graph(graph.path.read_bytes(), judged, graph.feed)
-    built = {method: quantise_int8(graph, calibration, log, method) for method in METHODS}
-    method = max(METHODS, key=lambda m: snr_db(expected, run_graph(built[m], judged, graph.feed)))
-    return method, built[method]
+    built = {method: quantise_int8(graph, calibration, log, method, keep_float) for method in METHODS}
+    method = max(METHODS, key=lambda m: lowest_snr_db(expected, run_graph(built[m], judged, graph.feed)))
+    return Quantised(built[method], method, calibration)
 
 
 def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibration:
@@ -77,7 +93,13 @@ def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibr
     return Calibration(ranges, count_activations(graph, pixels, wide, log))
 
 
-def quantise_int8(graph: FloatGraph, calibration: Calibration, log: Path, method: Method = "minmax") -> bytes:
+def quantise_int8(
+    graph: FloatGraph,
+    calibration: Calibration,
+    log: Path,
+    method: Method = "minmax",
+    keep_float: tuple[str, ...] = (),
+) -> bytes:
     """int8 weights (per channel, searched scales) and activations, float input and output, buffers inline.
 
     Args:
@@ -85,11 +107,19 @@ def quantise_int8(graph: FloatGraph, calibration: Calibration, log: Path, method
         calibration: from `calibrate`.
         log: where the quantiser's chatter goes.
         method: how much of each activation's range is kept.
+        keep_float: names of outputs (`flatbuffer_edit.operator_outputs`) whose operators stay float.
     """
-    return refine_weights(graph.path.read_bytes(), set_int8_versions(raw_int8(graph, calibration, log, method)))
+    raw = raw_int8(graph, calibration, log, method, keep_float)
+    return refine_weights(graph.path.read_bytes(), set_int8_versions(raw))
 
 
-def raw_int8(graph: FloatGraph, calibration: Calibration, log: Path, method: Method = "minmax") -> bytes:
+def raw_int8(
+    graph: FloatGraph,
+    calibration: Calibration,
+    log: Path,
+    method: Method = "minmax",
+    keep_float: tuple[str, ...] = (),
+) -> bytes:
     """What the quantiser itself writes: weights outside the flatbuffer, operator versions of the float graph."""
     ranges = {name: dict(found) for name, found in calibration.ranges.items()}
     for name, histogram in calibration.histograms.items():
@@ -98,18 +128,42 @@ def raw_int8(graph: FloatGraph, calibration: Calibration, log: Path, method: Met
     with chatter_to(log):
         from ai_edge_quantizer import quantizer
 
-        recipe = _recipe().get_quantization_recipe()
+        recipe = _recipe(keep_float).get_quantization_recipe()
         quantised = quantizer.Quantizer(str(graph.path), recipe).quantize(ranges).quantized_model
     return bytes(quantised)
 
 
-def _recipe() -> Any:
+def float_weights(graph: FloatGraph, log: Path, kind: Literal["weight-only", "float16"]) -> bytes:
+    """A graph that computes in float, its weights stored as int8 (per channel) or float16; needs no calibration."""
+    with chatter_to(log):
+        from ai_edge_quantizer import qtyping, quantizer, recipe, recipe_manager
+
+        recipes = recipe_manager.RecipeManager()
+        if kind == "weight-only":
+            recipes.load_quantization_recipe(recipe.weight_only_wi8_afp32())
+        else:
+            half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+            config = qtyping.OpQuantizationConfig(
+                weight_tensor_config=half, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
+            )
+            for operator in _WEIGHTED:
+                recipes.add_quantization_config(
+                    ".*", qtyping.TFLOperationName(operator), op_config=config, algorithm_key="float_casting"
+                )
+        made = quantizer.Quantizer(str(graph.path), recipes.get_quantization_recipe()).quantize()
+    return set_int8_versions(bytes(made.quantized_model))
+
+
+def _recipe(keep_float: tuple[str, ...] = ()) -> Any:
     from ai_edge_quantizer import qtyping, recipe, recipe_manager
 
     recipes = recipe_manager.RecipeManager()
     recipes.load_quantization_recipe(recipe.static_wi8_ai8())
     for border in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         recipes.add_quantization_config(".*", border, algorithm_key="no_quantize")
+    for name in keep_float:
+        scope = f"^{re.escape(name)};"  # of an operator: the names of its outputs, each with a semicolon
+        recipes.add_quantization_config(scope, qtyping.TFLOperationName.ALL_SUPPORTED, algorithm_key="no_quantize")
     return recipes
 
 

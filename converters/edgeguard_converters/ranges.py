@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard_converters.float_graph import FloatGraph
 from edgeguard_converters.quiet import chatter_to
+from edgeguard_converters.source import FloatGraph
 
 Method = Literal["minmax", "percentile", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)

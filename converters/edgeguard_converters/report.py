@@ -1,19 +1,25 @@
 """The report of a conversion: one self-contained HTML page, nothing loaded from anywhere."""
 
 import base64
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.guard.geometry import Box, Placement
 from edgeguard.model.contract import Contract
+from edgeguard.model.detection import detect
+from edgeguard.model.prediction import label_of
+from edgeguard_converters.agreement import agreement
 from edgeguard_converters.edgetpu import EdgeTpuPrediction
 from edgeguard_converters.gates import GateReport
 from edgeguard_converters.latency import Latency, verdict
 from edgeguard_converters.layers import Layer
-from edgeguard_converters.statistics import snr_db
+from edgeguard_converters.runner import Outputs
+from edgeguard_converters.statistics import lowest_snr_db
 
 _WORST = 6
 _STYLE = """
@@ -54,19 +60,64 @@ class Findings:
 def worst_images(
     names: list[str],
     pixels: NDArray[np.uint8],
-    float_outputs: NDArray[np.float32],
-    int8_outputs: NDArray[np.float32],
-    labels: tuple[str, ...],
+    float_outputs: Outputs,
+    int8_outputs: Outputs,
+    contract: Contract,
 ) -> tuple[WorstImage, ...]:
-    """Images whose labels differ first, then those with the lowest SNR; at most six."""
-    snr = np.array([snr_db(a[None], b[None]) for a, b in zip(float_outputs, int8_outputs, strict=True)])
-    before, after = float_outputs.argmax(axis=1), int8_outputs.argmax(axis=1)
-    order = np.lexsort((snr, before == after))[:_WORST]
+    """Images on which the two differ first, then those with the lowest SNR; at most six."""
+    n = len(pixels)
+    snr = np.array(
+        [
+            lowest_snr_db([values[i] for values in float_outputs], [values[i] for values in int8_outputs])
+            for i in range(n)
+        ]
+    )
+    order = np.lexsort((snr, ~agreement(float_outputs, int8_outputs, contract).differs))[:_WORST]
 
-    def label(index: int) -> str:
-        return labels[index] if index < len(labels) else str(index)
+    def said(outputs: Outputs, index: int) -> str:
+        return _said([values[index] for values in outputs], contract)
 
-    return tuple(WorstImage(names[i], pixels[i], label(before[i]), label(after[i]), float(snr[i])) for i in order)
+    return tuple(
+        WorstImage(names[i], pixels[i], said(float_outputs, i), said(int8_outputs, i), float(snr[i])) for i in order
+    )
+
+
+def _said(outputs: list[NDArray[np.float32]], contract: Contract) -> str:
+    if contract.task == "classify":
+        return label_of(int(outputs[0].argmax()), contract.labels)
+    side = Box(0, 0, contract.input.width, contract.input.height)
+    boxes = detect(outputs, contract, Placement(side, side)).boxes or ()
+    return ", ".join(f"{box.label} {box.score:.2f}" for box in boxes) or "nothing"
+
+
+def json_report(title: str, contract: Contract, gates: GateReport, findings: Findings, size_bytes: int) -> str:
+    """The same report as data: pictures by name only."""
+    tpu = findings.edgetpu
+    data = {
+        "schema": 1,
+        "model": title,
+        "passed": not gates.failures,
+        "gates": gates.to_dict(),
+        "size_bytes": size_bytes,
+        "layers": [
+            {**asdict(x), "snr_db": x.snr_db if np.isfinite(x.snr_db) else None} for x in findings.layers
+        ],
+        "latencies_ms": [asdict(latency) for latency in findings.latencies],
+        "verdict": verdict(findings.latencies) if findings.latencies else None,
+        "worst": [
+            {"name": w.name, "float": w.float_label, "int8": w.int8_label,
+             "snr_db": w.snr_db if np.isfinite(w.snr_db) else None}
+            for w in findings.worst
+        ],
+        "operators": findings.operators,
+        "edgetpu": {
+            "summary": tpu.summary(),
+            "mapped": tpu.mapped,
+            "breaks": [asdict(v) for v in tpu.verdicts if v.reason is not None],
+        },
+        "contract": contract.to_dict(),
+    }  # fmt: skip
+    return json.dumps(data, indent=1) + "\n"
 
 
 def html_report(title: str, contract: Contract, gates: GateReport, findings: Findings, size_bytes: int) -> str:
@@ -110,7 +161,7 @@ def _summary(contract: Contract, gates: GateReport, findings: Findings, size_byt
 def _gates(gates: GateReport) -> str:
     rows = [
         ("torch and float graph, largest difference", f"{gates.float_difference:.1e} of the largest output"),
-        ("top-1 agreement, float and int8",
+        ("agreement of float and quantised",
          f"{gates.agreement:.3f} [{gates.agreement_low:.3f}, {gates.agreement_high:.3f}] (95 %, n = {gates.n})"),
         ("SNR over all outputs", f"{gates.snr_db:.1f} dB"),
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """The little statistics that gates and guesses rest on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return 10 * float(np.log10(signal / noise)) if signal > 0 else float("-inf")
 
 
+def lowest_snr_db(reference: Sequence[NDArray[np.float32]], other: Sequence[NDArray[np.float32]]) -> float:
+    """The lowest `snr_db` of several outputs."""
+    return min(snr_db(a, b) for a, b in zip(reference, other, strict=True))
+
+
 def mutual_information(probabilities: NDArray[np.float64]) -> float:
     """Mutual information between image and predicted label, in nats: marginal entropy minus mean conditional entropy.
 
@@ -53,6 +58,16 @@ def bootstrap_difference(
         chosen = rng.integers(0, len(first), len(first))
         differences.append(statistic(first[chosen]) - statistic(second[chosen]))
     low, high = np.percentile(differences, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def bootstrap_ratio(over: NDArray[np.float64], under: NDArray[np.float64], rounds: int = 1000) -> tuple[float, float]:
+    """95 % percentile interval of sum(over) / sum(under), resampling pairs (seed fixed); (0, 1) where all are 0."""
+    if not under.sum():
+        return 0.0, 1.0
+    chosen = np.random.default_rng(0).integers(0, len(over), (rounds, len(over)))
+    sums = under[chosen].sum(axis=1)
+    low, high = np.percentile(over[chosen].sum(axis=1)[sums > 0] / sums[sums > 0], [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -127,11 +127,11 @@ def alter(model: Model, raw: Picture, index: int, truth: int) -> AlteredFrame:
     import torch
 
     from edgeguard.demo.transit import FramePath, dct_direction, pgd
-    from edgeguard_converters.loaders import load_source
+    from edgeguard_converters.loaders.exported import load_exported
 
     assert model.sanitizer is not None
     torch.set_num_threads(1)  # pictures of 128 pixels: more threads only get in each other's way
-    path = FramePath(load_source(bundled_program()).module, model.contract, *raw.shape[:2])
+    path = FramePath(load_exported(bundled_program()).module, model.contract, *raw.shape[:2])
     passed = model.sanitizer(raw)
     for eps in _BUDGETS_8BIT:
         undefended = pgd(path, raw, truth, eps)

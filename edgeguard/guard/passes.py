@@ -23,11 +23,19 @@ Pass1 = Literal["camera", "sensor", "run", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Received:
-    """A frame as it arrives before pass 2: JPEG bytes or RGB pixels, one of them."""
+    """A frame as it arrives before pass 2: JPEG bytes or RGB pixels, one of them.
+
+    `jpeg_size` is the upright width and height of the JPEG.
+    """
 
     jpeg: bytes | None
     rgb: NDArray[np.uint8] | None
     pass1: Pass1
+    jpeg_size: tuple[int, int] = (0, 0)
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frame as it will be decoded."""
+        return self.jpeg_size if self.rgb is None else (self.rgb.shape[1], self.rgb.shape[0])
 
     def decode(self) -> NDArray[np.uint8]:
         """The received pixels, before pass 2."""
@@ -43,7 +51,7 @@ def receive_raw(rgb: NDArray[np.uint8], profile: GuardProfile | None) -> Receive
         return Received(None, rgb, "none")
     if profile.is_pixel_domain:
         return Received(None, sanitize(rgb, profile), "run")
-    return Received(encode_jpeg(rgb, profile), None, "run")
+    return Received(encode_jpeg(rgb, profile), None, "run", (rgb.shape[1], rgb.shape[0]))
 
 
 def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
@@ -55,9 +63,10 @@ def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
         JpegError: the bytes are not a JPEG that we read, or they end early.
     """
     info = read_whole_jpeg(data)
+    size = (info.height, info.width) if info.orientation >= 5 else (info.width, info.height)
     if profile is None or not coded_with(info, profile):
-        return Received(data, None, "none")
-    return Received(data, None, "sensor" if sensor_profile(info) == profile.sha256 else "camera")
+        return Received(data, None, "none", size)
+    return Received(data, None, "sensor" if sensor_profile(info) == profile.sha256 else "camera", size)
 
 
 def passes_of(received: Received, contract: ContractSpec) -> int:

@@ -16,6 +16,7 @@ ENTRY = "edgeguard.json"
 
 Place = Literal["frame", "input", "in-graph", "none"]
 Crop = Literal["center", "letterbox", "none"]
+BoxForm = Literal["yxyx", "xyxy", "cxcywh"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,26 @@ class ContractGuard:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """How to read a detector's outputs.
+
+    Attributes:
+        boxes: what the four numbers of a box are.
+        units: of boxes: 0..1 of the input's sides, or the input's pixels.
+        head: `raw` = boxes and class scores of every anchor; `postprocess` = the four outputs of
+            TFLite_Detection_PostProcess.
+        score_threshold: boxes below it are left out.
+        iou_threshold: of two boxes of one class that overlap more, the weaker is left out.
+    """
+
+    boxes: BoxForm = "yxyx"
+    units: Literal["relative", "pixels"] = "relative"
+    head: Literal["raw", "postprocess"] = "raw"
+    score_threshold: float = 0.3
+    iou_threshold: float = 0.5
+
+
+@dataclass(frozen=True)
 class Contract:
     """See docs/contract.md for each field."""
 
@@ -65,6 +86,7 @@ class Contract:
     labels: tuple[str, ...] = ()
     background: bool = False
     outputs: Literal["logits", "probabilities"] = "logits"
+    detection: Detection | None = None
     trained_on_profile: str | None = None
     source_sha256: str | None = None
     calibration_sha256: str | None = None
@@ -74,6 +96,8 @@ class Contract:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in the file."""
         data = {"schema": SCHEMA, **asdict(self)}
+        if self.detection is None:
+            del data["detection"]  # a classifier's contract has no such key
         profile = self.guard.profile
         data["guard"] = {
             "profile": None if profile is None else profile.to_dict(),
@@ -154,6 +178,7 @@ def _parse(fields: dict[str, Any]) -> Contract:
             "preprocess": preprocess,
             "guard": _parse_guard(fields.get("guard", {})),
             "labels": tuple(str(label) for label in fields.get("labels", ())),
+            "detection": None if fields.get("detection") is None else Detection(**fields["detection"]),
         }
     )
     _check(contract)
@@ -191,8 +216,18 @@ def _check(contract: Contract) -> None:
         "preprocess.mean": len(preprocess.mean) == 3 and all(map(math.isfinite, preprocess.mean)),
         "preprocess.std": len(preprocess.std) == 3 and all(math.isfinite(s) and s > 0 for s in preprocess.std),
         "task": contract.task in ("classify", "detect"),
+        "detection": (contract.detection is not None) == (contract.task == "detect"),
         "outputs": contract.outputs in ("logits", "probabilities"),
     }
+    if contract.detection is not None:
+        detection = contract.detection
+        checks |= {
+            "detection.boxes": detection.boxes in get_args(BoxForm),
+            "detection.units": detection.units in ("relative", "pixels"),
+            "detection.head": detection.head in ("raw", "postprocess"),
+            "detection.score_threshold": 0 <= float(detection.score_threshold) <= 1,
+            "detection.iou_threshold": 0 <= float(detection.iou_threshold) <= 1,
+        }
     for name, good in checks.items():
         if not good:
             raise ValueError(f"{name} is out of range")

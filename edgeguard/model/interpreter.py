@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.guard.geometry import place
 from edgeguard.guard.passes import Received, received_tensor
 from edgeguard.guard.sanitizer import Sanitizer
-from edgeguard.model.contract import Contract, InputSpec, Preprocess, read_contract, read_labels
+from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess, read_contract, read_labels
+from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import Prediction, rank, softmax
 from edgeguard.quiet import muted
@@ -22,7 +24,7 @@ _EDGETPU_LIBRARY = "libedgetpu.so.1"
 
 
 class Model:
-    """A classifier in memory with its contract.
+    """A classifier or detector in memory with its contract.
 
     Attributes:
         contract: the one inside the file, or a derived one (`has_contract` is False then).
@@ -41,15 +43,17 @@ class Model:
         self.threads = threads
         self.has_contract = contract is not None
         self._interpreter = interpreter
-        self._input, self._output = _image_input(interpreter), _class_output(interpreter)
+        self._input, self._outputs = _image_input(interpreter), interpreter.get_output_details()
         model_file = ModelFile(data)
         self.contract = contract if contract is not None else self._derive_contract(model_file)
         _check_input(self._input, self.contract)
+        _check_outputs(self._outputs, self.contract)
         self.sanitizer = None if self.contract.guard.profile is None else Sanitizer(self.contract.guard.profile)
 
     def with_contract(self, contract: Contract) -> "Model":
         """Replace the contract (another guard, other labels) in place; returns self."""
         _check_input(self._input, contract)
+        _check_outputs(self._outputs, contract)
         self.contract = contract
         self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
         return self
@@ -57,23 +61,42 @@ class Model:
     @property
     def integer_only(self) -> bool:
         """True when input and output are 8-bit integers."""
-        return all(np.dtype(d["dtype"]).itemsize == 1 for d in (self._input, self._output))
+        return all(np.dtype(d["dtype"]).itemsize == 1 for d in (self._input, *self._outputs))
 
     @property
     def classes(self) -> int:
-        """The number of outputs."""
-        return int(np.prod(self._output["shape"]))
+        """How many classes there are, a background class included; 0 where the graph does not say."""
+        if self.contract.task == "classify":
+            return int(np.prod(self._outputs[0]["shape"]))
+        shapes = [tuple(int(side) for side in detail["shape"][1:]) for detail in self._outputs]
+        found = box_and_score_outputs(shapes)
+        if found is None:
+            return 0
+        count = max(shapes[found[0]])
+        return next((side for side in shapes[found[1]] if side != count), count)
 
     def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
-        """Classify a frame: sanitise, crop, resize and quantise as the contract says, then run."""
+        """Classify a frame, or detect on it: sanitise, crop, resize, quantise as the contract says, then run."""
         received = Received(None, rgb, "none")
-        return self.rank(self.infer(received_tensor(received, self.contract, self.contract.guard.profile)))
+        tensor = received_tensor(received, self.contract, self.contract.guard.profile)
+        return self.read(self.run(tensor), rgb.shape[1], rgb.shape[0])
 
-    def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Run the graph on a (1, h, w, 3) tensor; returns the dequantised outputs, float32 of shape (classes,)."""
+    def run(self, tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
+        """Run the graph on a (1, h, w, 3) tensor; returns its dequantised outputs without the batch axis."""
         self._interpreter.set_tensor(self._input["index"], tensor)
         self._interpreter.invoke()
-        return dequantise(self._interpreter.get_tensor(self._output["index"]), self._output).ravel()
+        return tuple(dequantise(self._interpreter.get_tensor(d["index"]), d)[0] for d in self._outputs)
+
+    def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
+        """`run` for a classifier: float32 of shape (classes,)."""
+        return self.run(tensor)[0].ravel()
+
+    def read(self, outputs: tuple[NDArray[np.float32], ...], width: int, height: int, count: int = 5) -> Prediction:
+        """What the outputs say of a frame of this size: the `count` best classes, or boxes in its pixels."""
+        if self.contract.task == "classify":
+            return self.rank(outputs[0].ravel(), count)
+        placement = place(width, height, self.contract.input, self.contract.preprocess)
+        return detect(outputs, self.contract, placement)
 
     def rank(self, outputs: NDArray[np.float32], count: int = 5) -> Prediction:
         """Outputs to scores 0..1, best first."""
@@ -85,7 +108,10 @@ class Model:
         _, height, width, _ = (int(side) for side in self._input["shape"])
         dtype = np.dtype(self._input["dtype"]).name
         labels = read_labels(model_file)
+        detector = len(self._outputs) == 4  # TFLite_Detection_PostProcess
         return Contract(
+            task="detect" if detector else "classify",
+            detection=Detection(head="postprocess") if detector else None,
             input=InputSpec(width, height, dtype),
             preprocess=Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, guessed=True),
             labels=labels,
@@ -196,11 +222,12 @@ def _image_input(interpreter: Any) -> dict[str, Any]:
     return detail
 
 
-def _class_output(interpreter: Any) -> dict[str, Any]:
-    details = interpreter.get_output_details()
-    if len(details) != 1:
-        raise InputError(f"the model has {len(details)} outputs; a classifier has one (detectors come later)")
-    return dict(details[0])
+def _check_outputs(details: list[dict[str, Any]], contract: Contract) -> None:
+    detection = contract.detection
+    wanted = 1 if detection is None else 4 if detection.head == "postprocess" else 2
+    if len(details) != wanted:
+        kind = "a classifier" if detection is None else f"a detector with a {detection.head} head"
+        raise InputError(f"the model has {len(details)} outputs; {kind} has {wanted}")
 
 
 def _check_input(detail: dict[str, Any], contract: Contract) -> None:

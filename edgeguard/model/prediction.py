@@ -1,4 +1,4 @@
-"""What a classifier said, ready for people and JSON."""
+"""What a model said, ready for people and JSON."""
 
 from dataclasses import dataclass
 
@@ -16,25 +16,47 @@ class Score:
 
 
 @dataclass(frozen=True)
+class BoxScore:
+    """One detected object: its class and score, and its corners in the frame's pixels."""
+
+    label: str
+    index: int
+    score: float
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """The classes with the highest scores, best first."""
+    """The classes with the highest scores, best first; of a detector those of its best boxes, none where it sees none.
+
+    `boxes` is None for a classifier.
+    """
 
     top: tuple[Score, ...]
+    boxes: tuple[BoxScore, ...] | None = None
+
+    @property
+    def best(self) -> Score | None:
+        """The first of `top`; None for a detector that sees nothing."""
+        return self.top[0] if self.top else None
 
     @property
     def label(self) -> str:
-        """The best class's label."""
-        return self.top[0].label
+        """The best class's label; "nothing" for a detector that sees nothing."""
+        return self.top[0].label if self.top else "nothing"
 
     @property
-    def index(self) -> int:
+    def index(self) -> int | None:
         """The best class's raw output index."""
-        return self.top[0].index
+        return self.top[0].index if self.top else None
 
     @property
     def score(self) -> float:
-        """The best class's score."""
-        return self.top[0].score
+        """The best class's score; 0 for a detector that sees nothing."""
+        return self.top[0].score if self.top else 0.0
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -46,6 +68,9 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 def rank(scores: NDArray[np.float32], labels: tuple[str, ...], count: int = 5) -> Prediction:
     """The `count` best classes of a score vector; equal scores keep the order of their index."""
     best = np.argsort(-scores, kind="stable")[:count]
-    return Prediction(
-        tuple(Score(labels[i] if i < len(labels) else str(i), int(i), round(float(scores[i]), 6)) for i in best)
-    )
+    return Prediction(tuple(Score(label_of(int(i), labels), int(i), round(float(scores[i]), 6)) for i in best))
+
+
+def label_of(index: int, labels: tuple[str, ...]) -> str:
+    """A class's label, or its index as text where there is none."""
+    return labels[index] if index < len(labels) else str(index)

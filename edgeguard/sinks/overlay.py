@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from edgeguard.result import FrameResult
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_INK, _PAPER, _ALARM = (255, 255, 255), (24, 28, 34), (230, 60, 50)
+_INK, _PAPER, _ALARM, _BOX = (255, 255, 255), (24, 28, 34), (230, 60, 50), (90, 220, 120)
 MIN_WIDTH = 480
 
 
@@ -20,6 +20,10 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     height, width = (side - side % 2 for side in picture.shape[:2])
     canvas = np.full((height + 56, width, 3), _PAPER, np.uint8)
     canvas[:height] = picture[:height, :width]
+    for box in result.prediction.boxes or ():
+        corners = [round(scale * side) for side in (box.x1, box.y1, box.x2, box.y2)]
+        cv2.rectangle(canvas, (corners[0], corners[1]), (corners[2], corners[3]), _BOX, 2)
+        _text(canvas, f"{box.label} {box.score:.2f}", (corners[0] + 3, max(corners[1] - 5, 12)), 0.45, _BOX)
     guarded = f"{result.passes} pass{'es' if result.passes != 1 else ''}, pass 1: {result.pass1}"
     if result.certified_share is not None:
         guarded += f", {result.certified_share:.0%} of blocks certified at +-1"

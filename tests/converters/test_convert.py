@@ -208,7 +208,7 @@ def test_facts_in_the_file_are_used(images: list[LabelledImage], tmp_path: Path)
         ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, "--mean 123.675,116.28,103.53"),
         ({"mean": (127.5,) * 3}, "go together"),
         ({"mean": (127.5,) * 3, "std": (0.0, 1.0, 1.0)}, "above 0"),
-        ({"size": (64, 64)}, "the export fixes the input"),
+        ({"size": (64, 64)}, "the file fixes the input"),
         ({"labels": ("a", "b")}, "2 labels for 4 outputs"),
     ],
 )
@@ -241,58 +241,55 @@ class TestTraps:
     def test_offset_buffers_truncate_the_interface_change(self, images: list[LabelledImage], tmp_path: Path) -> None:
         from converters.models import Residual
 
-        from edgeguard_converters.float_graph import export_float
         from edgeguard_converters.loaders import load_source
-        from edgeguard_converters.preprocessing import Normalisation
+        from edgeguard_converters.normalisation import PRESETS, Normalisation
         from edgeguard_converters.quantize import calibrate, raw_int8
 
         log = tmp_path / "log"
         source = load_source(_save(Residual(width=128).eval(), tmp_path / "wide.pt2"))
-        graph = export_float(source, Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+        graph = source.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
         quantised = raw_int8(graph, calibrate(graph, pixels, log), log)
         assert flatbuffer_edit.has_offset_buffers(quantised), "the quantiser now writes inline: the guard is idle"
         with pytest.raises(RuntimeError, match="truncated"):
-            flatbuffer_edit.to_uint8_io(quantised, log)
+            flatbuffer_edit.to_integer_io(quantised, log)
         inlined = flatbuffer_edit.set_int8_versions(quantised)
         assert not flatbuffer_edit.has_offset_buffers(inlined)
-        assert len(flatbuffer_edit.to_uint8_io(inlined, log)) > 0.8 * len(inlined)
+        assert len(flatbuffer_edit.to_integer_io(inlined, log)) > 0.8 * len(inlined)
 
     def test_a_file_with_float_inside_or_int8_borders_is_refused(
         self, converted: Path, residual: Path, tmp_path: Path
     ) -> None:
-        from edgeguard_converters.checks import check_integer_file
-        from edgeguard_converters.float_graph import export_float
+        from edgeguard_converters.checks import check_file
         from edgeguard_converters.loaders import load_source
-        from edgeguard_converters.preprocessing import Normalisation
+        from edgeguard_converters.normalisation import PRESETS, Normalisation
 
-        graph = export_float(
-            load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
+        graph = load_source(residual).export(
+            Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
         )
         with pytest.raises(CheckFailed, match="still computes in float"):
-            check_integer_file(graph.path.read_bytes())
-        check_integer_file(converted.read_bytes())
+            check_file(graph.path.read_bytes())
+        check_file(converted.read_bytes())
 
     def test_int8_borders_are_noticed(self, residual: Path, images: list[LabelledImage], tmp_path: Path) -> None:
         """The interface tool reports success whatever it did: the borders are looked at."""
         from ai_edge_litert import _pywrap_modify_model_interface as interface
 
-        from edgeguard_converters.checks import check_integer_file
-        from edgeguard_converters.float_graph import export_float
+        from edgeguard_converters.checks import check_file
         from edgeguard_converters.loaders import load_source
-        from edgeguard_converters.preprocessing import Normalisation
+        from edgeguard_converters.normalisation import PRESETS, Normalisation
         from edgeguard_converters.quantize import calibrate, quantise_int8
 
         log = tmp_path / "log"
-        graph = export_float(load_source(residual), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+        graph = load_source(residual).export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
         source, target = tmp_path / "q.tflite", tmp_path / "int8.tflite"
         source.write_bytes(quantise_int8(graph, calibrate(graph, pixels, log), log))
         assert interface.modify_model_interface(str(source), str(target), 9, 9) == 0  # kTfLiteInt8
         with pytest.raises(CheckFailed, match="takes and gives int8, not uint8"):
-            check_integer_file(target.read_bytes())
+            check_file(target.read_bytes())
         with pytest.raises(CheckFailed, match="not uint8"):
-            check_integer_file(flatbuffer_edit.to_uint8_io(target.read_bytes(), log))  # says 0, does nothing
+            check_file(flatbuffer_edit.to_integer_io(target.read_bytes(), log))  # says 0, does nothing
 
     def test_dead_filters_are_mended(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
         model = train_residual()

@@ -25,14 +25,13 @@ def test_a_float_graph_breaks_at_its_first_operator(tmp_path: Path) -> None:
     from converters.models import SIDE, Residual
 
     from edgeguard_converters.edgetpu import predict
-    from edgeguard_converters.float_graph import export_float
     from edgeguard_converters.loaders import load_source
-    from edgeguard_converters.preprocessing import PRESETS, Normalisation
+    from edgeguard_converters.normalisation import PRESETS, Normalisation
 
     net = Residual().eval()
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
-    graph = export_float(
-        load_source(tmp_path / "m.pt2"), Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
+    graph = load_source(tmp_path / "m.pt2").export(
+        Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
     )
     found = predict(graph.path.read_bytes())
     assert found.mapped == 0 and found.first_break is not None and "8 bits" in str(found.first_break.reason)

@@ -258,7 +258,7 @@ def test_our_own_export_says_everything() -> None:
 def test_other_files(tmp_path: Path) -> None:
     files = {
         "empty.pt": (b"", "is empty"),
-        "text.pt": (b"hello world", "not a torch model"),
+        "text.pt": (b"hello world", "not a model that is known here"),
         "m.pt": (b"\x1c\0\0\0TFL3", r"already a \.tflite"),
         "keras.pt": (b"\x89HDF\r\n", "Keras"),
         "cut.pt2": (bundled_program().read_bytes()[:5000], "truncated or damaged"),

@@ -90,19 +90,18 @@ def test_layers_find_the_one_that_int8_does_not_hold(tmp_path: Path) -> None:
     import torch
     from converters.models import SIDE, NotInt8, tinted_squares, train_residual
 
-    from edgeguard_converters.flatbuffer_edit import to_uint8_io
-    from edgeguard_converters.float_graph import export_float
+    from edgeguard_converters.flatbuffer_edit import to_integer_io
     from edgeguard_converters.layers import layer_snr
     from edgeguard_converters.loaders import load_source
-    from edgeguard_converters.preprocessing import PRESETS, Normalisation
+    from edgeguard_converters.normalisation import PRESETS, Normalisation
     from edgeguard_converters.quantize import calibrate, quantise_int8
 
     net, log = NotInt8(train_residual()), tmp_path / "log"
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
     source = load_source(tmp_path / "m.pt2")
-    graph = export_float(source, Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+    graph = source.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
     pixels = tinted_squares(16, 3)[0][:, 8:40, 8:40]
-    quantised = to_uint8_io(quantise_int8(graph, calibrate(graph, pixels, log), log), log)
+    quantised = to_integer_io(quantise_int8(graph, calibrate(graph, pixels, log), log), log)
     layers = layer_snr(graph.path.read_bytes(), quantised, pixels, graph.feed, log)
     by_operator = {layer.operator: layer.snr_db for layer in layers}
     assert min(layer.snr_db for layer in layers if layer.operator == "CONV_2D") > 15

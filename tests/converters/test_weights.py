@@ -81,10 +81,9 @@ def test_a_model_that_was_quantised_before_keeps_its_weights(tmp_path: Path) -> 
     import torch
     from converters.models import SIDE, tinted_squares, train_residual
 
-    from edgeguard_converters.flatbuffer_edit import set_int8_versions, to_uint8_io
-    from edgeguard_converters.float_graph import export_float
+    from edgeguard_converters.flatbuffer_edit import set_int8_versions, to_integer_io
     from edgeguard_converters.loaders import load_source
-    from edgeguard_converters.preprocessing import PRESETS, Normalisation
+    from edgeguard_converters.normalisation import PRESETS, Normalisation
     from edgeguard_converters.quantize import calibrate, quantise_int8, raw_int8
     from edgeguard_converters.runner import run_graph
     from edgeguard_converters.statistics import snr_db
@@ -98,13 +97,13 @@ def test_a_model_that_was_quantised_before_keeps_its_weights(tmp_path: Path) -> 
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
     log = tmp_path / "log"
     source = load_source(tmp_path / "m.pt2")
-    graph = export_float(source, Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+    graph = source.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
     pixels = tinted_squares(40, 3)[0][:, 8:40, 8:40]
     calibration = calibrate(graph, pixels[:20], log)
-    expected = run_graph(graph.path.read_bytes(), pixels[20:], graph.feed)
+    expected = run_graph(graph.path.read_bytes(), pixels[20:], graph.feed)[0]
 
     def snr(quantised: bytes) -> float:
-        return snr_db(expected, run_graph(to_uint8_io(quantised, log), pixels[20:], lambda image: image))
+        return snr_db(expected, run_graph(to_integer_io(quantised, log), pixels[20:], lambda image: image)[0])
 
     plain, refined = raw_int8(graph, calibration, log), quantise_int8(graph, calibration, log)
     assert snr(refined) > snr(set_int8_versions(plain)) - 0.1

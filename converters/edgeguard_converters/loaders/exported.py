@@ -9,12 +9,13 @@ import torch
 
 from edgeguard.errors import InputError
 from edgeguard_converters.loaders.pickle_guard import check_torch_zip, doors_shut
-from edgeguard_converters.loaders.source import FileFacts, Source, facts_from_json
+from edgeguard_converters.source import FileFacts, facts_from_json
+from edgeguard_converters.torch_source import TorchSource
 
 FACTS_ENTRY = "edgeguard.json"
 
 
-def load_exported(path: Path) -> Source:
+def load_exported(path: Path) -> TorchSource:
     """Load a .pt2 without ever unpickling code.
 
     Raises:
@@ -39,7 +40,7 @@ def load_exported(path: Path) -> Source:
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
     # check_guards=False: guards are Python source from the file, which `.module()` would execute
     module = program.module(check_guards=False)
-    return Source("torch.export", module, size, channels_last, facts)
+    return TorchSource("torch.export", size, facts, module, channels_last)
 
 
 def _input_shape(program: torch.export.ExportedProgram) -> tuple[object, ...]:

@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 
 from edgeguard.errors import InputError
-from edgeguard_converters.loaders.source import FileFacts, Source, facts_from_json
+from edgeguard_converters.source import FileFacts, facts_from_json
+from edgeguard_converters.torch_source import TorchSource
 
 
-def load_pickled(path: Path, size: tuple[int, int] | None) -> Source:
+def load_pickled(path: Path, size: tuple[int, int] | None) -> TorchSource:
     """Unpickle a whole module (`torch.save(model)`), or a checkpoint that holds one under `model`.
 
     The classes it names are imported from the environment and the current folder.
@@ -30,4 +31,4 @@ def load_pickled(path: Path, size: tuple[int, int] | None) -> Source:
         raise InputError(f"{path.name} holds a {type(module).__name__}, not a torch module")
     config = getattr(module, "pretrained_cfg", None)
     facts = facts_from_json({"pretrained_cfg": config}, "pretrained_cfg") if isinstance(config, dict) else FileFacts()
-    return Source("pickled", module.float().eval(), size or facts.size, False, facts)
+    return TorchSource("pickled", size or facts.size, facts, module.float().eval())

@@ -10,12 +10,13 @@ import torch
 
 from edgeguard.errors import InputError
 from edgeguard_converters.loaders.pickle_guard import PickleRefused, load_weights
-from edgeguard_converters.loaders.source import FileFacts, Source, facts_from_json, merge_facts
+from edgeguard_converters.source import FileFacts, facts_from_json, merge_facts
+from edgeguard_converters.torch_source import TorchSource
 
 _NESTED = ("state_dict", "model_state_dict", "model", "ema", "net", "weights")
 
 
-def load_state_dict(path: Path, arch: str | None, size: tuple[int, int] | None) -> Source:
+def load_state_dict(path: Path, arch: str | None, size: tuple[int, int] | None) -> TorchSource:
     """Load weights into the module that `arch` ("package.module:factory") makes.
 
     Raises:
@@ -40,7 +41,7 @@ def load_state_dict(path: Path, arch: str | None, size: tuple[int, int] | None) 
         reason = " ".join(line.strip() for line in str(error).splitlines()[1:2]) or str(error).splitlines()[0]
         raise InputError(f"the weights do not fit {arch}: {reason[:200]}") from error
     facts = merge_facts(_facts(checkpoint), _module_facts(module))
-    return Source("state_dict", module.eval(), size or facts.size, False, facts)
+    return TorchSource("state_dict", size or facts.size, facts, module.eval())
 
 
 def _find_weights(checkpoint: Any) -> dict[str, torch.Tensor]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from edgeguard.errors import InputError
-from edgeguard_converters.loaders.source import FileFacts, Source
+from edgeguard_converters.source import FileFacts
+from edgeguard_converters.torch_source import TorchSource
 
 #: Operators with which a script can reach files.
 _FILE_OPERATORS = ("aten::from_file", "aten::save", "aten::load")
@@ -18,7 +19,7 @@ def _check_operators(scripted: torch.jit.ScriptModule) -> None:
             raise InputError(f"the script calls {name}, which reaches files; refused, it was not run")
 
 
-def load_torchscript(path: Path, size: tuple[int, int] | None) -> Source:
+def load_torchscript(path: Path, size: tuple[int, int] | None) -> TorchSource:
     """Load TorchScript and turn it into an exported program (torch.export refuses it directly).
 
     Raises:
@@ -39,4 +40,4 @@ def load_torchscript(path: Path, size: tuple[int, int] | None) -> Source:
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"torch cannot convert this TorchScript graph: {first}") from error
-    return Source("TorchScript", module, size, False, FileFacts())
+    return TorchSource("TorchScript", size, FileFacts(), module)

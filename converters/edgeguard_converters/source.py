@@ -1,13 +1,17 @@
-"""What a loader returns: a torch module and what its file says about preprocessing, labels and size."""
+"""What a loader returns: a trained model and what its file says about preprocessing, labels and size."""
 
 import json
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard_converters.normalisation import Normalisation
+from edgeguard_converters.runner import Outputs
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,66 @@ class FileFacts:
     crop_fraction: float | None = None
     labels: tuple[str, ...] | None = None
     trained_on_profile: str | None = None
+    detection: dict[str, str] = field(default_factory=dict)  # `boxes` and `units` of the contract's Detection
 
 
 @dataclass(frozen=True)
-class Source:
+class FloatGraph:
+    """A float .tflite on disk with the domain of its input.
+
+    `low` and `high` are what pixel 0 and pixel 255 become at the graph's input.
+    """
+
+    path: Path
+    normalisation: Normalisation
+    low: float
+    high: float
+
+    def feed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 pixels to the graph's float input."""
+        if self.normalisation.is_uniform:
+            return self.normalisation.apply(pixels)
+        return pixels.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Source(ABC):
     """A trained model, loaded safely."""
 
     kind: str
-    module: torch.nn.Module
-    size: tuple[int, int] | None  # width, height of the image input, where the export fixes it
-    channels_last: bool
+    size: tuple[int, int] | None  # width, height of the image input, where the file fixes it
     facts: FileFacts
+
+    @abstractmethod
+    def outputs(self, normalised: NDArray[np.float32]) -> Outputs:
+        """Run the trained model on normalised NHWC images; one array (n, ...) for each of its outputs.
+
+        Raises:
+            InputError: the model fails on images of this size, or returns no tensors.
+        """
+
+    @abstractmethod
+    def parameter_count(self) -> int:
+        """How many trained values the model holds."""
+
+    @abstractmethod
+    def not_finite(self) -> str | None:
+        """The name of the first weight that holds NaN or infinity."""
+
+    def joins_boxes(self, normalised: NDArray[np.float32]) -> bool:
+        """True for a detector whose one output holds boxes and scores; `outputs` and `export` separate them."""
+        return False
+
+    @abstractmethod
+    def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
+        """Convert to a float .tflite in `folder`, its input NHWC.
+
+        With a uniform normalisation the input is normalised already (the quantised input's scale carries it);
+        otherwise it is pixels 0..255 and the graph begins with the normalisation.
+
+        Raises:
+            InputError: the graph cannot be lowered; the message names the first line of the reason.
+        """
 
 
 def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
@@ -55,6 +108,7 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
             crop_fraction=preprocess.get("crop_fraction"),
             labels=None if data.get("labels") is None else tuple(str(label) for label in data["labels"]),
             trained_on_profile=data.get("trained_on_profile"),
+            detection={str(key): str(value) for key, value in dict(data.get("detection", {})).items()},
         )
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{origin}: the preprocessing it gives cannot be read: {error}") from error
@@ -77,7 +131,7 @@ def facts_from_sidecar(model: Path) -> FileFacts:
 def merge_facts(first: FileFacts, second: FileFacts) -> FileFacts:
     """Field by field: the first's value where it has one, else the second's."""
     names = FileFacts.__dataclass_fields__
-    return FileFacts(**{n: getattr(first, n) if getattr(first, n) is not None else getattr(second, n) for n in names})
+    return FileFacts(**{n: getattr(second, n) if getattr(first, n) in (None, {}) else getattr(first, n) for n in names})
 
 
 def _triple(value: Any) -> tuple[float, float, float] | None:

@@ -1,0 +1,120 @@
+"""What `convert` can be told, and what comes of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from edgeguard.errors import InputError
+from edgeguard.guard.profile import GuardProfile
+from edgeguard.model.contract import BoxForm, Contract, Crop, Place
+from edgeguard_converters.gates import GateReport, Thresholds
+from edgeguard_converters.normalisation import PRESETS, Normalisation
+from edgeguard_converters.ranges import METHODS, Method
+
+Precision = Literal["int8", "weight-only", "float16", "float32"]
+InputType = Literal["uint8", "int8", "float32"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything `convert` can be told; None means: take it from the file, else the default.
+
+    Attributes:
+        guard, place: the profile or None, and where it runs.
+        preprocess: auto or a preset; `mean` and `std` instead of it, in 0..255 units.
+        size: (width, height).
+        boxes: what a detector's four numbers are; `box_units`: 0..1 or the input's pixels.
+        precision: int8 computes in integers; weight-only and float16 store smaller weights and compute in float.
+        io: type of input and output; uint8 by default for int8, float32 for the others.
+        ranges: how much of each activation's range int8 covers.
+        keep_float: layers that stay float (see `mixed.named_layers`).
+        auto_mixed: keep the fewest layers float with which the gates pass.
+    """
+
+    guard: GuardProfile | None = None
+    place: Place = "frame"
+    preprocess: str = "auto"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    size: tuple[int, int] | None = None
+    crop: Crop | None = None
+    crop_fraction: float | None = None
+    labels: tuple[str, ...] | None = None
+    background: bool | None = None
+    boxes: BoxForm | None = None
+    box_units: Literal["relative", "pixels"] | None = None
+    arch: str | None = None
+    trust_pickle: bool = False
+    precision: Precision = "int8"
+    io: InputType | None = None
+    ranges: Method | Literal["auto"] = "auto"
+    keep_float: tuple[str, ...] = ()
+    auto_mixed: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    @property
+    def input_type(self) -> InputType:
+        """The type of the model's input tensor."""
+        return self.io or ("uint8" if self.precision == "int8" else "float32")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What came of a conversion.
+
+    Attributes:
+        path: the file that was written.
+        contract: what stands in it.
+        report: the gates' measurements.
+        normalisation: mean and std, and where they came from.
+        operators: histogram of the finished graph.
+        notes: things the user should know, one line each.
+        bytes: size of the file.
+    """
+
+    path: Path
+    contract: Contract
+    report: GateReport
+    normalisation: Normalisation
+    operators: dict[str, int]
+    notes: tuple[str, ...]
+    bytes: int
+
+
+def check_options(options: Options) -> None:
+    """Refuse what does not exist or does not go together.
+
+    Raises:
+        InputError: one line with the flag's name.
+    """
+    if options.preprocess not in ("auto", *PRESETS):
+        raise InputError(f"--preprocess must be auto, {', '.join(PRESETS)}, got {options.preprocess!r}")
+    if options.place not in ("frame", "input", "in-graph", "none"):
+        raise InputError(f"--place must be frame or input, got {options.place!r}")
+    if options.guard is not None and options.place == "input" and not options.guard.is_pixel_domain:
+        raise InputError(f"--place input needs an rgb or gray profile; {options.guard.name} works on JPEG frames")
+    if options.ranges not in ("auto", *METHODS):
+        raise InputError(f"--range must be auto, {', '.join(METHODS)}, got {options.ranges!r}")
+    if options.crop is not None and options.crop not in get_args(Crop):
+        raise InputError(f"--crop must be center, letterbox or none, got {options.crop!r}")
+    if options.boxes is not None and options.boxes not in get_args(BoxForm):
+        raise InputError(f"--boxes must be {', '.join(get_args(BoxForm))}, got {options.boxes!r}")
+    _check_precision(options)
+
+
+def _check_precision(options: Options) -> None:
+    if options.precision not in get_args(Precision):
+        raise InputError(f"--precision must be {', '.join(get_args(Precision))}, got {options.precision!r}")
+    if options.io is not None and options.io not in get_args(InputType):
+        raise InputError(f"--io must be uint8, int8 or float32, got {options.io!r}")
+    if options.precision != "int8":
+        if options.input_type != "float32":
+            raise InputError(f"--precision {options.precision} computes in float: its --io is float32")
+        if options.keep_float or options.auto_mixed:
+            raise InputError(
+                f"--keep-float and --auto-mixed are for int8; --precision {options.precision} is all float"
+            )
+    if options.place == "in-graph" and options.input_type != "uint8":
+        raise InputError("a guard inside the graph works on uint8 pixels: leave --io and --precision at their defaults")
+    if options.keep_float and options.auto_mixed:
+        raise InputError("--keep-float names the layers, --auto-mixed looks for them: give one of the two")
