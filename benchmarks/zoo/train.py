@@ -8,11 +8,9 @@ timm and torchvision; minutes each.
 
 import io
 import json
-import re
 import sys
 import time
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -24,6 +22,8 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).parent))
 from detectors import SHAPES, SsdOutputs, YoloStyle, draw_scene
 
+from edgeguard_converters.torchvision_operators import make_torchvision_importable
+
 CLASSIFIERS = {
     "mobilenetv3_small": "mobilenetv3_small_100",
     "efficientnet_lite0": "efficientnet_lite0",
@@ -33,23 +33,7 @@ CLASSIFIERS = {
 }
 DETECTORS = ("yolo_style", "ssdlite")
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-SIDE, BATCH, STEPS = 96, 64, 400
-
-
-def make_torchvision_importable() -> None:
-    """The published torchvision wheel fits CUDA builds of torch only: declare its operators, which are not used."""
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.startswith("torchvision")]:
-            del sys.modules[name]
-        spec = find_spec("torchvision")
-        assert spec is not None and spec.origin is not None
-        source = (Path(spec.origin).parent / "_meta_registrations.py").read_text()
-        names = {*re.findall(r'"torchvision::(\w+)"', source), "nms"}
-        make_torchvision_importable.library = torch.library.Library("torchvision", "DEF")  # type: ignore[attr-defined]
-        for name in names:
-            make_torchvision_importable.library.define(f"{name}(Tensor a) -> Tensor")  # type: ignore[attr-defined]
+SIDE, BATCH, STEPS = 96, 64, {"mobilenetv3_small": 1600, "efficientnet_lite0": 1000}
 
 
 def cifar(path: Path, part: str, each: int) -> tuple[list[bytes], list[int], list[str]]:
@@ -76,10 +60,11 @@ def train_classifier(name: str, archive: Path) -> torch.nn.Module:
     files, labels, _ = cifar(archive, "train", 2500)
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in files])
     targets, rng = torch.tensor(labels), np.random.default_rng(0)
+    steps = STEPS.get(name, 400)
     peak = 1e-3 if "vit" in name or "convnext" in name else 2e-3
     optimiser = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=STEPS)
-    for step in range(STEPS):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps)
+    for step in range(steps):
         chosen = rng.integers(0, len(pixels), BATCH)
         batch = pixels[chosen][:, :, :: rng.choice([-1, 1])]
         x = functional.interpolate(normalised(batch), size=SIDE, mode="nearest")
@@ -133,9 +118,10 @@ def train_detector(name: str) -> tuple[torch.nn.Module, int]:
     return (SsdOutputs(trained, side).eval() if name == "ssdlite" else model.eval()), side
 
 
-def export(model: torch.nn.Module, side: int, labels: list[str], path: Path) -> None:
+def export(model: torch.nn.Module, side: int, labels: list[str], path: Path, detection: dict[str, str]) -> None:
     """A .pt2 that states its preprocessing."""
     facts = {
+        "detection": detection,
         "preprocess": {"mean": IMAGENET[0], "std": IMAGENET[1], "crop": "none"},
         "labels": labels,
     }
@@ -175,11 +161,16 @@ def main() -> None:
     for name in names:
         start = time.perf_counter()
         if name in CLASSIFIERS:
-            export(train_classifier(name, archive), SIDE, classes, out / f"{name}.pt2")
+            export(train_classifier(name, archive), SIDE, classes, out / f"{name}.pt2", {})
         else:
             model, side = train_detector(name)
             labels_of = [*SHAPES] if name == "yolo_style" else ["background", *SHAPES]
-            export(model, side, labels_of, out / f"{name}.pt2")
+            form = (
+                {"boxes": "cxcywh", "units": "pixels"}
+                if name == "yolo_style"
+                else {"boxes": "yxyx", "units": "relative"}
+            )
+            export(model, side, labels_of, out / f"{name}.pt2", form)
             write_images(out / f"{name}-cal", scenes_as_files(10, 100, side), None)
             write_images(out / f"{name}-eval", scenes_as_files(11, 200, side), None)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)

@@ -16,29 +16,27 @@ from edgeguard.files import check_writable, sha256_file, write_bytes
 from edgeguard.model.contract import ENTRY, ContractGuard
 from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.baked_guard import check_bakeable, splice
+from edgeguard_converters.candidates import Job, candidates
 from edgeguard_converters.checks import check_file, run_in_fresh_process
 from edgeguard_converters.edgetpu import predict
-from edgeguard_converters.gates import GateReport, judge
+from edgeguard_converters.gates import judge
 from edgeguard_converters.image_sets import odd_images, split
 from edgeguard_converters.images import LabelledImage, digest, prepare
 from edgeguard_converters.latency import measure_latency
-from edgeguard_converters.layers import layer_snr
+from edgeguard_converters.layers import blame, layer_snr
 from edgeguard_converters.loaders import load_source
-from edgeguard_converters.mixed import fewest_float_layers, named_layers, noisiest_layers
 from edgeguard_converters.options import Conversion, Options, check_options
-from edgeguard_converters.quantize import Quantised, float_weights, quantise_with
-from edgeguard_converters.quiet import new_log
+from edgeguard_converters.quiet import chatter_to, new_log
 from edgeguard_converters.report import Findings, html_report, json_report, worst_images
-from edgeguard_converters.runner import Feed, integer_feed, run_graph
-from edgeguard_converters.settle import Settled, first_contract, settle
-from edgeguard_converters.source import FloatGraph, Source
+from edgeguard_converters.runner import run_graph
+from edgeguard_converters.settle import first_contract, settle
+from edgeguard_converters.source import Source
 
 __all__ = ["Conversion", "Options", "convert"]
 
 _TOOLS = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "opencv-python-headless")
 _TOOLS_OF = {"ONNX": ("onnx", "onnx2torch"), "Keras": ("tensorflow",), "SavedModel": ("tensorflow",)}
 _TORCH_IMAGES = 64  # torch is ten times slower than the float graph, and a wrong graph shows on the first image
-_BLAMED = 5
 _DEFAULTS = Options()
 
 
@@ -50,19 +48,6 @@ class _Notes:
     def add(self, line: str) -> None:
         self.lines.append(line)
         self.say(line)
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One conversion under way: everything that its later steps look at."""
-
-    options: Options
-    settled: Settled
-    graph: FloatGraph
-    float_data: bytes
-    calibration: NDArray[np.uint8]
-    evaluation: NDArray[np.uint8]
-    log: Path
 
 
 def convert(
@@ -127,37 +112,39 @@ def convert(
         if dead:
             notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
             graph.path.write_bytes(mended)
-        job = _Job(options, settled, graph, float_data, calibration_pixels, evaluation_pixels, log)
+        job = Job(options, settled.contract, graph, calibration_pixels, log)
+        received = evaluation_pixels
+        if baked is not None:
+            received = prepare(evaluation, replace(contract, input=replace(contract.input, dtype="uint8")))
+        with chatter_to(log):  # the runtime introduces itself once
+            float_outputs = run_graph(float_data, evaluation_pixels, graph.feed)
+        trained = source.outputs(settled.normalisation.apply(evaluation_pixels[:_TORCH_IMAGES]))
         step("calibrating and quantising")
-        finished, how = _quantised(job, notes)
+        for candidate in candidates(job, notes.add):
+            finished = candidate.data if baked is None else splice(candidate.data, baked)
+            check_file(finished, options.input_type, candidate.float_allowed)
+            step(f"gates on {len(evaluation)} images")
+            outputs = run_graph(finished, received, job.feed)
+            report = judge(trained, float_outputs, outputs, settled.contract, settled.targets, options.thresholds)
+            if not report.failures:
+                break
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if baked is not None:
-        finished = splice(finished, baked)
-    float_allowed = options.precision != "int8" or bool(how.get("float_layers"))
-    check_file(finished, options.input_type, float_allowed)
-    step(f"gates on {len(evaluation)} images")
-    received = evaluation_pixels
-    if baked is not None:
-        received = prepare(evaluation, replace(contract, input=replace(contract.input, dtype="uint8")))
-    float_outputs = run_graph(float_data, evaluation_pixels, graph.feed)
-    feed = _feed(options, graph)
-    outputs = run_graph(finished, received, feed)
-    trained = source.outputs(settled.normalisation.apply(evaluation_pixels[:_TORCH_IMAGES]))
-    report = judge(trained, float_outputs, outputs, settled.contract, settled.targets, options.thresholds)
+    if candidate.float_layers:
+        notes.add(f"MIXED PRECISION: {len(candidate.float_layers)} of {candidate.operators} operators stay float")
     name, source_hash = _identity(model, source)
     contract = replace(
         settled.contract,
         source_sha256=source_hash,
         calibration_sha256=digest(calibration),
         versions=_versions(source.kind),
-        gates={**report.to_dict(), **how},
+        gates={**report.to_dict(), **candidate.how()},
     )
     if report_path is not None:
         step("writing the report")
         findings = Findings(
-            layers=layer_snr(float_data, finished, evaluation_pixels, graph.feed, log, feed),
-            latencies=measure_latency(float_data, finished, evaluation_pixels[0], graph.feed, feed),
+            layers=layer_snr(float_data, finished, evaluation_pixels, graph.feed, log, job.feed),
+            latencies=measure_latency(float_data, finished, evaluation_pixels[0], graph.feed, job.feed),
             worst=worst_images([i.name for i in evaluation], received, float_outputs, outputs, contract),
             operators=flatbuffer_edit.operators(finished),
             edgetpu=predict(finished),
@@ -165,10 +152,15 @@ def convert(
         write = json_report if Path(report_path).suffix.lower() == ".json" else html_report
         write_bytes(Path(report_path), write(name, contract, report, findings, len(finished)).encode())
     if report.failures:
-        raise CheckFailed(_refusal(job, report, stand_in, finished))
+        blamed = ""
+        if options.precision == "int8" and not options.auto_mixed and not report.failures[0].startswith("float gate"):
+            layers = layer_snr(float_data, finished, evaluation_pixels, graph.feed, log, job.feed)
+            blamed = f"; layers to blame: {', '.join(blame(layers))}; try --auto-mixed"
+        hint = "; these are stand-in pictures: give --calibrate with your own" if stand_in else ""
+        raise CheckFailed(f"{'; '.join(report.failures)} (n = {report.n}{hint}){blamed}; nothing was written")
     data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
     step("checking the file in a fresh process")
-    _check_reload(data, finished, feed(evaluation_pixels[:1]))
+    _check_reload(data, finished, job.feed(evaluation_pixels[:1]))
     write_bytes(output, data)
     log.unlink(missing_ok=True)
     operators = flatbuffer_edit.operators(data)
@@ -192,87 +184,6 @@ def _identity(model: str | Path | Source, source: Source) -> tuple[str, str | No
     if isinstance(model, Source):
         return source.kind, None
     return Path(model).name, sha256_file(Path(model)) if Path(model).is_file() else None
-
-
-def _quantised(job: _Job, notes: _Notes) -> tuple[bytes, dict[str, object]]:
-    """The finished graph with the IO that was asked for, and what the contract tells of how it was made."""
-    options = job.options
-    if options.precision == "float32":
-        return flatbuffer_edit.inlined(job.graph.path.read_bytes()), {"precision": "float32"}
-    if options.precision != "int8":
-        return float_weights(job.graph, job.log, options.precision), {"precision": options.precision}
-    kept = named_layers(job.graph.path.read_bytes(), options.keep_float)
-    quantised = quantise_with(options.ranges, job.graph, job.calibration, job.log, kept)
-    data = quantised.data
-    if options.auto_mixed:
-        kept, data = _auto_mixed(job, quantised, notes)
-    elif floats := [] if kept else flatbuffer_edit.float_operators(data):
-        kinds = ", ".join(sorted({kind for kind, _ in floats}))
-        raise CheckFailed(
-            f"int8 has no form for {len(floats)} operators ({kinds}; the first makes {floats[0][1]}): "
-            "--auto-mixed keeps them float; nothing was written"
-        )
-    how: dict[str, object] = {"ranges": quantised.method}
-    left = [name for _, name in flatbuffer_edit.float_operators(data)]
-    if left:
-        how["float_layers"] = left
-        notes.add(f"MIXED PRECISION: {len(left)} of {len(flatbuffer_edit.operator_outputs(data))} operators stay float")
-    return (data if options.input_type == "float32" else _with_io(data, job)), how
-
-
-def _with_io(data: bytes, job: _Job) -> bytes:
-    dtype = job.options.input_type
-    assert dtype != "float32"
-    return flatbuffer_edit.to_integer_io(data, job.log, dtype)
-
-
-def _auto_mixed(job: _Job, quantised: Quantised, notes: _Notes) -> tuple[tuple[str, ...], bytes]:
-    """The fewest float layers with which the gates hold on the calibration images; none if they hold without."""
-    pixels = job.calibration
-    expected = run_graph(job.graph.path.read_bytes(), pixels, job.graph.feed)
-
-    def passes(data: bytes) -> bool:
-        found = run_graph(data, pixels, job.graph.feed)
-        return not judge(expected, expected, found, job.settled.contract, None, job.options.thresholds).failures
-
-    if passes(quantised.data):
-        return (), quantised.data
-    ranked, _ = noisiest_layers(job.graph, quantised.data, pixels, job.log)
-    best = fewest_float_layers(job.graph, quantised.calibration, quantised.method, ranked, passes, job.log)
-    if best is None:
-        notes.add("--auto-mixed: the gates fail even with every noisy layer float")
-        return (), quantised.data
-    return best
-
-
-def _refusal(job: _Job, report: GateReport, stand_in: bool, finished: bytes) -> str:
-    """Why nothing was written, with the layers to blame."""
-    hint = "; these are stand-in pictures: give --calibrate with your own" if stand_in else ""
-    text = "; ".join(report.failures) + f" (n = {report.n}{hint})"
-    float_gate = report.failures[0].startswith("float gate")
-    if job.options.precision == "int8" and not job.options.auto_mixed and not float_gate:
-        layers = layer_snr(
-            job.float_data, finished, job.evaluation, job.graph.feed, job.log, _feed(job.options, job.graph)
-        )
-        worst = sorted(_drops(layers), key=lambda pair: pair[0])[:_BLAMED]
-        if worst:
-            text += "; layers to blame: " + ", ".join(worst_text for _, worst_text in worst) + "; try --auto-mixed"
-    return text + "; nothing was written"
-
-
-def _drops(layers: tuple[object, ...]) -> list[tuple[float, str]]:
-    from edgeguard_converters.layers import Layer
-
-    found, before = [], 60.0
-    for layer in layers:
-        assert isinstance(layer, Layer)
-        found.append((layer.snr_db - before, f"#{layer.index} {layer.operator} ({layer.snr_db:.0f} dB)"))
-        before = min(layer.snr_db, 60.0)
-    return found
-
-
-def _feed(options: Options, graph: FloatGraph) -> Feed:
-    return graph.feed if options.input_type == "float32" else integer_feed(options.input_type)
 
 
 def _warn_vanished(source: Source, float_data: bytes, notes: _Notes) -> None:

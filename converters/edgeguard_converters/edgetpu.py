@@ -132,7 +132,7 @@ def _softmax(graph: Any, operator: Any) -> str | None:
 
 def _unsupported(name: str) -> _Rule:
     advice = {
-        "TRANSPOSE": "use mean((2, 3), keepdim=True) instead of AdaptiveAvgPool2d and Flatten, or export channels-last",
+        "TRANSPOSE": "it reorders axes inside the graph: put reshapes last, or read this tensor as an output",
         "HARD_SWISH": "train with ReLU6 instead",
         "GELU": "train with ReLU6 instead",
         "SQUARED_DIFFERENCE": "LayerNorm does not map: use BatchNorm",

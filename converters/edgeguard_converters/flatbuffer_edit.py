@@ -177,14 +177,19 @@ def operator_outputs(data: bytes) -> list[tuple[str, str]]:
     ]
 
 
-def operator_inputs(data: bytes) -> dict[str, tuple[str, ...]]:
-    """The names of each operator's inputs, by the name of its first output."""
+def hard_swishes(data: bytes) -> list[tuple[str, str]]:
+    """Input's and output's name of each HARD_SWISH."""
     model = read(data)
     graph = model.subgraphs[0]
-    return {
-        _text(graph.tensors[op.outputs[0]].name): tuple(_text(graph.tensors[i].name) for i in op.inputs if i >= 0)
-        for op in graph.operators
-    }
+    found = [op for op in graph.operators if builtin(model, op) == _OPS.HARD_SWISH]
+    return [(_text(graph.tensors[op.inputs[0]].name), _text(graph.tensors[op.outputs[0]].name)) for op in found]
+
+
+def first_operators(data: bytes) -> set[str]:
+    """Outputs of the operators that read the graph's input."""
+    graph = read(data).subgraphs[0]
+    readers = [op for op in graph.operators if set(map(int, graph.inputs)) & set(map(int, op.inputs))]
+    return {_text(graph.tensors[op.outputs[0]].name) for op in readers}
 
 
 def borders(data: bytes) -> tuple[list[str], list[str]]:

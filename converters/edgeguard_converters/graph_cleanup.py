@@ -1,5 +1,6 @@
 """Clean-ups of a float graph before it is quantised: what stops the Edge TPU, and operators that weights can absorb."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,23 @@ from numpy.typing import NDArray
 
 from edgeguard_converters.flatbuffer_edit import builtin, read, write
 from edgeguard_converters.normalisation import Normalisation
+from edgeguard_converters.source import FloatGraph
 
 _OPS = schema.BuiltinOperator
 _VALID = schema.Padding.VALID
+_RELUS = (schema.ActivationFunctionType.RELU, schema.ActivationFunctionType.RELU6)
 
 
 def clean(data: bytes) -> bytes:
     """All clean-ups; the outputs stay what they were."""
     model = read(data)
     changed = _average_in_place(model)
+    changed = _pad_with_zeros(model) or changed
     changed = _fold_normalisation(model) or changed
-    return write(model) if changed else data
+    if not changed:
+        return data
+    _drop_unused_tensors(model)
+    return write(model)
 
 
 def _average_in_place(model: Any) -> bool:
@@ -46,6 +53,29 @@ def _average_in_place(model: Any) -> bool:
     return changed
 
 
+def _pad_with_zeros(model: Any) -> bool:
+    """PADV2 with minus infinity before a max pool becomes PAD, where what is padded has passed a ReLU.
+
+    A zero is then as low as any value. The Edge TPU compiler knows PAD only.
+    """
+    graph, changed = model.subgraphs[0], False
+    for pad in [op for op in graph.operators if builtin(model, op) == _OPS.PADV2]:
+        before, readers = _producer(graph, pad.inputs[0]), _consumers(graph, pad.outputs[0])
+        if before is None or not all(builtin(model, op) == _OPS.MAX_POOL_2D for op in readers):
+            continue
+        options = before.builtinOptions
+        fused = getattr(options, "fusedActivationFunction", schema.ActivationFunctionType.NONE)
+        positive = fused in _RELUS or builtin(model, before) in (_OPS.RELU, _OPS.RELU6)
+        value = _constant(model, graph, pad.inputs[2])
+        if not positive or value is None or float(value.ravel()[0]) > 0:
+            continue
+        pad.opcodeIndex = _opcode(model, _OPS.PAD)
+        pad.inputs = pad.inputs[:2]
+        pad.builtinOptionsType, pad.builtinOptions = schema.BuiltinOptions.PadOptions, schema.PadOptionsT()
+        changed = True
+    return changed
+
+
 def _keeps_order(model: Any, graph: Any, mean: Any, order: NDArray[Any], axes: NDArray[Any]) -> bool:
     """True where averaging before the transpose gives the same values in the same order."""
     rank = len(order)
@@ -59,20 +89,44 @@ def _keeps_order(model: Any, graph: Any, mean: Any, order: NDArray[Any], axes: N
     return bool(readers) and all(builtin(model, op) == _OPS.RESHAPE for op in readers)
 
 
+def float_graph(path: Path, normalisation: Normalisation) -> FloatGraph:
+    """A cleaned float .tflite with what is known of its input's domain."""
+    if not normalisation.is_uniform:
+        return FloatGraph(path, normalisation, 0.0, 255.0, normalised_tensor(path.read_bytes()))
+    low, high = ((p - normalisation.mean[0]) / normalisation.std[0] for p in (0, 255))
+    return FloatGraph(path, normalisation, low, high)
+
+
+def normalised_tensor(data: bytes) -> str | None:
+    """The name of what a depthwise 1x1 normalisation at the input gives, or None where the graph has none."""
+    model = read(data)
+    found = _normaliser(model)
+    if found is None:
+        return None
+    name = model.subgraphs[0].tensors[found.outputs[0]].name
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _normaliser(model: Any) -> Any | None:
+    graph = model.subgraphs[0]
+    readers = _consumers(graph, graph.inputs[0])
+    if len(readers) != 1 or builtin(model, readers[0]) != _OPS.DEPTHWISE_CONV_2D:
+        return None
+    scale, offset = (_constant(model, graph, index) for index in readers[0].inputs[1:3])
+    return None if scale is None or offset is None or scale.shape != (1, 1, 1, 3) else readers[0]
+
+
 def _fold_normalisation(model: Any) -> bool:
     """A depthwise 1x1 normalisation goes into the convolution that follows it.
 
     Exact only where that convolution pads nothing: padded zeros stand for the mean, which is another pixel in each
     channel.
     """
-    graph = model.subgraphs[0]
-    readers = _consumers(graph, graph.inputs[0])
-    if len(readers) != 1 or builtin(model, readers[0]) != _OPS.DEPTHWISE_CONV_2D:
+    graph, depthwise = model.subgraphs[0], _normaliser(model)
+    if depthwise is None:
         return False
-    depthwise = readers[0]
     scale, offset = (_constant(model, graph, index) for index in depthwise.inputs[1:3])
-    if scale is None or offset is None or scale.shape != (1, 1, 1, 3):
-        return False
+    assert scale is not None and offset is not None
     after = _consumers(graph, depthwise.outputs[0])
     if len(after) != 1 or builtin(model, after[0]) != _OPS.CONV_2D or after[0].builtinOptions.padding != _VALID:
         return False
@@ -87,6 +141,23 @@ def _fold_normalisation(model: Any) -> bool:
     convolution.inputs[2] = _add_constant(model, graph, shifted.astype(np.float32))
     graph.operators.remove(depthwise)
     return True
+
+
+def _drop_unused_tensors(model: Any) -> None:
+    """Tensors that no operator touches any more go away: calibration reads every tensor, and these are never filled."""
+    graph = model.subgraphs[0]
+    used = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0}
+    kept = sorted(used | {int(i) for i in (*graph.inputs, *graph.outputs)})
+    place = {old: new for new, old in enumerate(kept)} | {-1: -1}
+    graph.tensors = [graph.tensors[index] for index in kept]
+    for op in graph.operators:
+        op.inputs = [place[int(index)] for index in op.inputs]
+        op.outputs = [place[int(index)] for index in op.outputs]
+    graph.inputs = [place[int(index)] for index in graph.inputs]
+    graph.outputs = [place[int(index)] for index in graph.outputs]
+    for signature in model.signatureDefs or []:
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.tensorIndex = place[int(entry.tensorIndex)]
 
 
 def _producer(graph: Any, tensor: int) -> Any | None:

@@ -13,6 +13,7 @@ from edgeguard_converters.statistics import wilson
 
 _HELD_OUT_EVERY = 4
 _TINY = 0.5  # of the model's side
+_FEW, _MANY = 0.1, 0.3  # shares of odd images that are worth a line
 Say = Callable[[str], None]
 
 
@@ -46,17 +47,17 @@ def odd_images(images: list[LabelledImage], pixels: NDArray[np.uint8], contract:
     """Lines about calibration images that are unlike what a camera gives: without colour, all alike, or tiny."""
     found = []
     spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))
-    if grey := int((spread == 0).sum()):
+    if (grey := int((spread == 0).sum())) > _MANY * len(pixels):
         found.append(f"{grey} of {len(images)} calibration images have no colour: ranges for a colour camera need some")
     flat = int((pixels.reshape(len(pixels), -1).std(axis=1) < 1).sum())
-    if flat:
+    if flat > _FEW * len(pixels):
         found.append(f"{flat} of {len(images)} calibration images are one flat colour")
     wanted = contract.input.width, contract.input.height
     tiny = 0
     for image in images:
         width, height = image.receive(contract).size()
         tiny += width < _TINY * wanted[0] or height < _TINY * wanted[1]
-    if tiny:
+    if tiny > _MANY * len(images):
         found.append(
             f"{tiny} of {len(images)} calibration images are less than half the model's {wanted[0]}x{wanted[1]}: "
             "enlarged, they lack the detail of a camera's frames"

@@ -14,6 +14,7 @@ from edgeguard_converters.runner import Feed
 from edgeguard_converters.statistics import snr_db
 
 _IMAGES = 8
+_CLEAN_DB = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ def layer_snr(
     return tuple(layers)
 
 
+def blame(layers: tuple[Layer, ...], most: int = 5) -> list[str]:
+    """The layers behind which the SNR falls most, for people: `#12 CONV_2D (18 dB)`."""
+    drops, before = [], _CLEAN_DB
+    for layer in layers:
+        now = min(layer.snr_db, _CLEAN_DB)
+        drops.append((now - before, f"#{layer.index} {layer.operator} ({layer.snr_db:.0f} dB)"))
+        before = now
+    return [text for _, text in sorted(drops)[:most]]
+
+
 def _outputs(data: bytes, pixels: NDArray[np.uint8], feed: Feed) -> dict[str, NDArray[np.float32]]:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -74,5 +85,9 @@ def _outputs(data: bytes, pixels: NDArray[np.uint8], feed: Feed) -> dict[str, ND
         model.set_tensor(model.get_input_details()[0]["index"], feed(image[None]))
         model.invoke()
         for detail in details:
-            collected[detail["name"]].append(dequantise(model.get_tensor(detail["index"]), detail)[0])
-    return {name: np.stack(values) for name, values in collected.items()}
+            try:
+                values = model.get_tensor(detail["index"])
+            except ValueError:  # a constant that the runtime folded away
+                continue
+            collected[detail["name"]].append(dequantise(values, detail)[0] if values.ndim else values)
+    return {name: np.stack(values) for name, values in collected.items() if values}

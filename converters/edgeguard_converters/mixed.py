@@ -1,32 +1,35 @@
 """Mixed precision: which layers stay float, named by the user or searched for."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard_converters.flatbuffer_edit import operator_inputs, operator_outputs, to_integer_io
-from edgeguard_converters.layers import Layer, layer_snr
-from edgeguard_converters.quantize import Calibration, quantise_int8
-from edgeguard_converters.ranges import Method
+from edgeguard_converters.flatbuffer_edit import first_operators, operator_outputs
+from edgeguard_converters.quantize import Quantised, quantise_int8
+from edgeguard_converters.runner import run_graph
 from edgeguard_converters.source import FloatGraph
+from edgeguard_converters.statistics import lowest_snr_db
 
-#: Operators that only move values: they stay float with their neighbours, and blaming them helps nobody.
-_MOVERS = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "TRANSPOSE", "PAD", "SLICE", "STRIDED_SLICE", "CONCATENATION", "SPLIT")
-_PRUNED = 12  # layers that the search tries to give back to int8
+_FIRST_GROUPS = 12
+_IMAGES = 24  # enough to weigh layers against each other
+_MOST_BUILDS = 200  # after that, groups are kept float whole
+_NEGLIGIBLE = 0.002  # of all noise: a group with less is not taken apart
+_PRUNED = 16
 
 
-def named_layers(data: bytes, patterns: tuple[str, ...]) -> tuple[str, ...]:
+def named_layers(data: bytes, patterns: tuple[str, ...], float_input: bool = False) -> tuple[str, ...]:
     """The outputs of the operators that match one of the patterns, which are regular expressions.
 
     A pattern is looked for in the output's name and the operator's kind (`SOFTMAX`); `#12` is the operator of that
     number in the report's table.
 
     Raises:
-        InputError: a pattern that is no expression, or matches nothing.
+        InputError: a pattern that is no expression, or matches nothing; or the first layer of an 8-bit input.
     """
     outputs = operator_outputs(data)
     chosen: list[str] = []
@@ -44,58 +47,88 @@ def named_layers(data: bytes, patterns: tuple[str, ...]) -> tuple[str, ...]:
             kinds = ", ".join(sorted({kind for kind, _ in outputs}))
             raise InputError(f"--keep-float {pattern!r} matches no layer; the graph's operators are {kinds}")
         chosen += [name for name in found if name not in chosen]
+    if float_input is False and (fed := first_operators(data) & set(chosen)):
+        raise InputError(
+            f"--keep-float: {fed.pop()} takes the model's 8-bit input and cannot stay float; --io float32 allows it"
+        )
     return tuple(chosen)
 
 
-def noisiest_layers(
-    graph: FloatGraph, quantised: bytes, pixels: NDArray[np.uint8], log: Path
-) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
-    """Names of outputs by how much noise their own operator adds, most first; and all layers that were measured.
+@dataclass
+class _Group:
+    """Neighbouring operators, by their outputs, and the noise that they alone bring to the graph's output."""
 
-    Noise that comes in through an operator's inputs is not its fault: what counts is the relative noise power at its
-    output beyond that of its noisiest input.
-    """
-    float_data = graph.path.read_bytes()
-    layers = layer_snr(float_data, to_integer_io(quantised, log), pixels, graph.feed, log)
-    noise = {layer.output: 10 ** (-layer.snr_db / 10) for layer in layers}
-    inputs = operator_inputs(float_data)
-    kinds = {name: kind for kind, name in operator_outputs(float_data)}
-
-    def added(name: str) -> float:
-        return noise[name] - max((noise.get(source, 0.0) for source in inputs.get(name, ())), default=0.0)
-
-    names = [name for name in noise if kinds.get(name) not in (None, *_MOVERS) and added(name) > 0]
-    return tuple(sorted(names, key=lambda name: -added(name))), layers
+    names: tuple[str, ...]
+    noise: float
 
 
-def fewest_float_layers(
-    graph: FloatGraph,
-    calibration: Calibration,
-    method: Method,
-    ranked: tuple[str, ...],
-    passes: Callable[[bytes], bool],
-    log: Path,
-) -> tuple[tuple[str, ...], bytes] | None:
-    """The fewest of the ranked layers kept float with which `passes` holds, and the graph; None if even all fail.
+class FloatSearch:
+    """The fewest layers that have to stay float.
 
-    A bisection over the ranking's length, then each kept layer is tried as int8 again, the least noisy first.
+    Each layer's own share of the noise at the output is measured with all others float, and the largest shares go
+    first; how many have to go is then found by bisection, with the gates themselves as the judge. In large graphs
+    groups of neighbours are measured before single layers, and only those that matter are taken apart.
     """
 
-    def build(names: tuple[str, ...]) -> bytes:
-        return quantise_int8(graph, calibration, log, method, names)
+    def __init__(self, graph: FloatGraph, quantised: Quantised, pixels: NDArray[np.uint8], log: Path) -> None:
+        self._graph, self._quantised, self._log = graph, quantised, log
+        data = graph.path.read_bytes()
+        self._pixels = pixels[:: -(-len(pixels) // _IMAGES)]
+        self._expected = run_graph(data, self._pixels, graph.feed)
+        fed = first_operators(data)  # they take the quantised input: float, they would change the model's input type
+        self.names = tuple(name for _, name in operator_outputs(data) if name not in fed)
+        self._builds = 0
+        self._ranked: list[_Group] = []
 
-    low, high, best = 0, len(ranked), None
-    if not passes(found := build(ranked)):
-        return None
-    best = (ranked, found)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if passes(found := build(ranked[:middle])):
-            high, best = middle, (ranked[:middle], found)
-        else:
-            low = middle
-    for name in best[0][::-1][1 : 1 + _PRUNED]:
-        fewer = tuple(other for other in best[0] if other != name)
-        if passes(found := build(fewer)):
-            best = (fewer, found)
-    return best
+    def build(self, float_names: Collection[str]) -> bytes:
+        """The graph with these layers float."""
+        self._builds += 1
+        made = self._quantised
+        chosen = tuple(name for name in self.names if name in float_names)
+        return quantise_int8(self._graph, made.calibration, self._log, made.method, chosen)
+
+    def fewest(self, passes: Callable[[bytes], bool]) -> tuple[str, ...] | None:
+        """The layers to keep float so that `passes` holds; None if it fails even with all of them float."""
+        groups = self._ranked = self._ranked or self.ranked()
+        low, high = 0, len(groups)
+        if not passes(self.build(_names(groups))):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            if passes(self.build(_names(groups[:middle]))):
+                high = middle
+            else:
+                low = middle
+        return _names(self._without_needless(groups[:high], passes))
+
+    def _without_needless(self, groups: list[_Group], passes: Callable[[bytes], bool]) -> list[_Group]:
+        """Groups of several layers that the gates do not need after all go back to int8, the largest first."""
+        for group in sorted(groups, key=lambda group: -len(group.names))[:_PRUNED]:
+            fewer = [other for other in groups if other is not group]
+            if len(group.names) > 1 and passes(self.build(_names(fewer))):
+                groups = fewer
+        return groups
+
+    def ranked(self) -> list[_Group]:
+        """Single layers where they matter, groups of them where not, by noise for each layer, most first."""
+        size = max(-(-len(self.names) // _FIRST_GROUPS), 1)
+        groups = [self._measured(self.names[i : i + size]) for i in range(0, len(self.names), size)]
+        while self._builds < _MOST_BUILDS:
+            least = _NEGLIGIBLE * sum(group.noise for group in groups)
+            divisible = [group for group in groups if len(group.names) > 1 and group.noise > least]
+            if not divisible:
+                break
+            group = max(divisible, key=lambda group: group.noise)
+            groups.remove(group)
+            middle = len(group.names) // 2
+            groups += [self._measured(group.names[:middle]), self._measured(group.names[middle:])]
+        return sorted(groups, key=lambda group: -group.noise / len(group.names))
+
+    def _measured(self, names: tuple[str, ...]) -> _Group:
+        data = self.build(set(self.names) - set(names))
+        snr = lowest_snr_db(self._expected, run_graph(data, self._pixels, self._graph.feed))
+        return _Group(names, 10 ** (-snr / 10))
+
+
+def _names(groups: list[_Group]) -> tuple[str, ...]:
+    return tuple(name for group in groups for name in group.names)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard_converters.flatbuffer_edit import set_int8_versions
+from edgeguard_converters.flatbuffer_edit import hard_swishes, set_int8_versions
 from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.ranges import METHODS, Histogram, Method, count_activations, kept_range
 from edgeguard_converters.runner import run_graph
@@ -23,6 +23,7 @@ from edgeguard_converters.source import FloatGraph
 from edgeguard_converters.statistics import lowest_snr_db
 from edgeguard_converters.weights import refine_weights
 
+_HARD_SWISH_STEPS = 125  # a little under the kernel's 128
 #: Sums in float activations depend on the number of threads, and the same inputs must give the same bytes.
 _THREADS = 1
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")
@@ -125,6 +126,7 @@ def raw_int8(
     for name, histogram in calibration.histograms.items():
         _set_range(ranges[name], *kept_range(histogram, method))
     _fix_input_range(ranges, graph)
+    _widen_hard_swish(ranges, graph)
     with chatter_to(log):
         from ai_edge_quantizer import quantizer
 
@@ -161,8 +163,8 @@ def _recipe(keep_float: tuple[str, ...] = ()) -> Any:
     recipes.load_quantization_recipe(recipe.static_wi8_ai8())
     for border in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         recipes.add_quantization_config(".*", border, algorithm_key="no_quantize")
-    for name in keep_float:
-        scope = f"^{re.escape(name)};"  # of an operator: the names of its outputs, each with a semicolon
+    if keep_float:  # an operator's scope is the names of its outputs, each with a semicolon
+        scope = f"^(?:{'|'.join(map(re.escape, keep_float))});$"
         recipes.add_quantization_config(scope, qtyping.TFLOperationName.ALL_SUPPORTED, algorithm_key="no_quantize")
     return recipes
 
@@ -176,10 +178,26 @@ def _signature(path: Path) -> tuple[str, str]:
 
 
 def _fix_input_range(ranges: dict[str, Any], graph: FloatGraph) -> None:
-    """Overwrite the range of the graph's input with the pixel domain."""
+    """Overwrite the range of the graph's input, and of the normalised input, with what 0..255 gives."""
     from ai_edge_litert.interpreter import Interpreter
 
     _set_range(ranges[Interpreter(str(graph.path)).get_input_details()[0]["name"]], graph.low, graph.high)
+    if graph.normalised is not None:
+        _set_range(ranges[graph.normalised], *graph.known_range())
+
+
+def _widen_hard_swish(ranges: dict[str, Any], graph: FloatGraph) -> None:
+    """TensorFlow Lite's int8 HARD_SWISH refuses an output step below 1/128 of its input's: widen the output there.
+
+    It happens where the input is large and negative, so that the output is nearly 0 everywhere.
+    """
+    for before, after in hard_swishes(graph.path.read_bytes()):
+        if before not in ranges or after not in ranges:
+            continue
+        (low, high), (out_low, out_high) = _extremes(ranges[before]), _extremes(ranges[after])
+        wanted = (max(high, 0.0) - min(low, 0.0)) / _HARD_SWISH_STEPS
+        if max(out_high, 0.0) - min(out_low, 0.0) < wanted:
+            _set_range(ranges[after], min(out_low, 0.0), min(out_low, 0.0) + wanted)
 
 
 def _set_range(found: dict[str, Any], low: float, high: float) -> None:

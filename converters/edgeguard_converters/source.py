@@ -32,13 +32,20 @@ class FileFacts:
 class FloatGraph:
     """A float .tflite on disk with the domain of its input.
 
-    `low` and `high` are what pixel 0 and pixel 255 become at the graph's input.
+    `low` and `high` are what pixel 0 and pixel 255 become at the graph's input; `normalised` is the tensor behind a
+    normalisation inside the graph.
     """
 
     path: Path
     normalisation: Normalisation
     low: float
     high: float
+    normalised: str | None = None
+
+    def known_range(self) -> tuple[float, float]:
+        """What the normalisation makes of pixels 0..255, over all channels."""
+        ends = self.normalisation.apply(np.array([[[0] * 3, [255] * 3]], np.uint8))
+        return float(ends.min()), float(ends.max())
 
     def feed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 pixels to the graph's float input."""

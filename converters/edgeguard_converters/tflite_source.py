@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
 from edgeguard_converters import flatbuffer_edit
-from edgeguard_converters.graph_cleanup import clean, with_normalisation
+from edgeguard_converters.graph_cleanup import clean, float_graph, with_normalisation
 from edgeguard_converters.normalisation import Normalisation
 from edgeguard_converters.runner import Outputs, run_graph
 from edgeguard_converters.source import FileFacts, FloatGraph, Source
@@ -39,13 +39,8 @@ class TfliteSource(Source):
     def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
         """See `Source.export`; the graph stays what it is, but for clean-ups and the normalisation."""
         path = folder / "float.tflite"
-        if normalisation.is_uniform:
-            path.write_bytes(clean(self.data))
-            low, high = ((p - normalisation.mean[0]) / normalisation.std[0] for p in (0, 255))
-        else:
-            path.write_bytes(clean(with_normalisation(self.data, normalisation)))
-            low, high = 0.0, 255.0
-        return FloatGraph(path, normalisation, low, high)
+        path.write_bytes(clean(self.data if normalisation.is_uniform else with_normalisation(self.data, normalisation)))
+        return float_graph(path, normalisation)
 
 
 def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
 from edgeguard_converters.box_outputs import BOX_NUMBERS, joined_axis, with_separate_boxes
-from edgeguard_converters.graph_cleanup import clean
+from edgeguard_converters.graph_cleanup import clean, float_graph
 from edgeguard_converters.normalisation import Normalisation
 from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.runner import Outputs
@@ -100,11 +100,7 @@ class TorchSource(Source):
         except Exception as error:
             raise InputError(f"litert-torch cannot convert this graph: {_blame(error)} (log: {log})") from error
         path.write_bytes(clean(path.read_bytes()))
-        if normalisation.is_uniform:
-            low, high = ((p - normalisation.mean[0]) / normalisation.std[0] for p in (0, 255))
-        else:
-            low, high = 0.0, 255.0
-        return FloatGraph(path, normalisation, low, high)
+        return float_graph(path, normalisation)
 
 
 def _depthwise(normalisation: Normalisation) -> torch.nn.Conv2d:

@@ -16,7 +16,12 @@ EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval tests
 
 
 def convert_command(
-    model: Annotated[Path, typer.Argument(help="torch.export .pt2, TorchScript, or a state_dict with --arch.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A .pt2, TorchScript, state_dict (with --arch), .onnx, .keras, .h5, SavedModel or float .tflite."
+        ),
+    ],
     output: Annotated[Path | None, typer.Option(help="Default: the model's name with .tflite.")] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Folder of images like those the camera sees.")] = None,
     eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
@@ -35,10 +40,21 @@ def convert_command(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Load a pickled module too. THE FILE RUNS ITS CODE.")
     ] = False,
+    boxes: Annotated[str | None, typer.Option(help="A detector's four numbers: yxyx, xyxy or cxcywh.")] = None,
+    precision: Annotated[str, typer.Option(help="int8, weight-only, float16 or float32.")] = "int8",
+    io: Annotated[str | None, typer.Option(help="uint8, int8 or float32 input and output.")] = None,
+    keep_float: Annotated[
+        list[str] | None, typer.Option(help="Layer that stays float: name, operator or #number. Repeatable.")
+    ] = None,
+    auto_mixed: Annotated[
+        bool, typer.Option("--auto-mixed", help="Keep the fewest layers float with which the gates pass.")
+    ] = False,
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
     min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
-    report: Annotated[Path | None, typer.Option(help="Write an .html report: gates, layers, images, speed.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report (.html or .json): gates, layers, images, speed.")
+    ] = None,
     manifest: Annotated[Path | None, typer.Option(help="Write hashes, gates and tool versions to this .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -68,8 +84,8 @@ def convert_command(
         place = "in-graph"
     elif place == "in-graph":
         raise InputError("a guard inside the graph is asked for with --bake-guard")
-    if not model.is_file():
-        raise InputError(f"{model} is not there" if not model.exists() else f"{model} is not a file")
+    if not model.exists():
+        raise InputError(f"{model} is not there")
     options = Options(
         guard=profile,
         place="none" if profile is None else place,  # type: ignore[arg-type]  # convert() checks it
@@ -82,6 +98,11 @@ def convert_command(
         labels=known_labels,
         arch=arch,
         trust_pickle=trust_pickle,
+        boxes=boxes,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        io=io,  # type: ignore[arg-type]
+        keep_float=tuple(keep_float or ()),
+        auto_mixed=auto_mixed,
         ranges=ranges,  # type: ignore[arg-type]  # convert() checks it
         thresholds=Thresholds(min_agreement, min_snr),
     )
@@ -118,21 +139,26 @@ def _stand_in() -> "list[LabelledImage]":
 
 
 def _print_table(done: "Conversion") -> None:
-    report, contract = done.report, done.contract
+    report, contract, size = done.report, done.contract, done.contract.input
     profile = contract.guard.profile
     where = {"in-graph": "inside the graph"}.get(contract.guard.place, f"at the {contract.guard.place}")
     guard = f"{profile.name} ({profile.color}) {where}" if profile else "none"
     rows = [
         ("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)"),
         ("guard", guard),
-        ("input", f"{contract.input.width}x{contract.input.height} uint8, crop {contract.preprocess.crop}"),
+        ("input", f"{size.width}x{size.height} {size.dtype}, crop {contract.preprocess.crop}"),
         ("preprocessing", f"{done.normalisation.origin}: mean {_numbers(contract.preprocess.mean)}"
                           f" std {_numbers(contract.preprocess.std)}"),
         ("torch vs float", f"max difference {report.float_difference:.1e} of the largest output"),
         ("float vs int8", f"agreement {report.agreement:.3f} [{report.agreement_low:.3f}, {report.agreement_high:.3f}]"
                           f" (95 %), SNR {report.snr_db:.1f} dB, n = {report.n}"),
     ]  # fmt: skip
-    rows.append(("ranges", contract.gates["ranges"]))
+    if "ranges" in contract.gates:
+        rows.append(("ranges", contract.gates["ranges"]))
+    if contract.detection is not None:
+        rows.append(("boxes", f"{contract.detection.boxes} in {contract.detection.units} units"))
+    if layers := contract.gates.get("float_layers"):
+        rows.append(("float layers", f"{len(layers)}: {', '.join(_tail(name) for name in layers)}"))
     if report.float_top1 is not None and report.int8_top1 is not None:
         rows.append(("top-1", f"float {report.float_top1:.4f}, int8 {report.int8_top1:.4f}"))
     from edgeguard_converters.edgetpu import predict
@@ -154,6 +180,11 @@ def _print_json(done: "Conversion") -> None:
         "contract": done.contract.to_dict(),
     }
     print(json.dumps(fields))
+
+
+def _tail(name: str) -> str:
+    """The last part of a tensor's long name."""
+    return name.rstrip(";").split(";")[-1].split("/")[-1][-40:]
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -29,7 +29,8 @@ def fail(message):
 
 try:
     if os.path.isdir(source):
-        signatures = tf.saved_model.load(source).signatures
+        loaded = tf.saved_model.load(source)  # kept: its variables die with it
+        signatures = loaded.signatures
         if "serving_default" not in signatures and "serve" not in signatures:
             fail("the SavedModel has no serving signature")
         function = signatures["serving_default" if "serving_default" in signatures else "serve"]

@@ -7,6 +7,7 @@ from typing import Any
 from edgeguard.errors import InputError
 from edgeguard_converters.source import FileFacts
 from edgeguard_converters.torch_source import TorchSource
+from edgeguard_converters.torchvision_operators import make_torchvision_importable
 
 
 def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
@@ -18,6 +19,8 @@ def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
     """
     try:
         import onnx
+
+        make_torchvision_importable()
         import onnx2torch
     except ImportError as error:
         raise InputError(f"reading ONNX needs {error.name}: pip install 'edgeguard[onnx]'") from error
