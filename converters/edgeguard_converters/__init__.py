@@ -8,7 +8,7 @@ __all__ = ["Conversion", "Options", "convert"]
 def __getattr__(name: str) -> Any:
     """Import torch and the converters only when one of the public names is used."""
     if name in __all__:
-        from edgeguard_converters import conversion
+        from edgeguard_converters import api
 
-        return getattr(conversion, name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

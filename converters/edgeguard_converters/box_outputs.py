@@ -23,8 +23,8 @@ def with_separate_boxes(module: torch.nn.Module, example: torch.Tensor) -> torch
     axis = joined_axis(outputs)
     if axis is None:
         return module
-    graph_module = module if isinstance(module, GraphModule) else _exported(module, example)
-    graph_module = _exported(graph_module, example)  # exported again: every node then carries its shape
+    graph_module = module if isinstance(module, GraphModule) else exported(module, example)
+    graph_module = exported(graph_module, example)  # exported again: every node then carries its shape
     node = next(n for n in graph_module.graph.nodes if n.op == "output")
     joined = _only(node.args[0])
     size = int(_shape(joined)[axis])
@@ -60,7 +60,8 @@ class _Called(torch.nn.Module):  # type: ignore[misc]
         return self.graph_module(x)
 
 
-def _exported(module: torch.nn.Module, example: torch.Tensor) -> GraphModule:
+def exported(module: torch.nn.Module, example: torch.Tensor) -> GraphModule:
+    """The module as a graph whose nodes carry their shapes, for inputs like the example."""
     return torch.export.export(module, (example,)).module(check_guards=False)
 
 

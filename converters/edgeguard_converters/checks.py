@@ -72,3 +72,40 @@ def run_in_fresh_process(
             raise CheckFailed(f"a fresh process cannot run the finished file: {last}")
         with np.load(target) as outputs:
             return [outputs[name] for name in outputs.files]
+
+
+def check_reload(data: bytes, finished: bytes, tensor: NDArray[np.generic], pythons: tuple[str, ...] = ()) -> None:
+    """The file on disk answers in fresh processes as the graph does in this one.
+
+    Args:
+        data: the bytes of the file.
+        finished: the graph that the gates judged.
+        tensor: one input.
+        pythons: interpreters of other environments (with tflite-runtime, say) to check it in as well; there one level
+            of difference is allowed, since their kernels round differently.
+
+    Raises:
+        CheckFailed: an answer differs, or a process fails.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    here = Interpreter(model_content=finished, num_threads=1)
+    here.allocate_tensors()
+    here.set_tensor(here.get_input_details()[0]["index"], tensor)
+    here.invoke()
+    expected = [here.get_tensor(detail["index"]) for detail in here.get_output_details()]
+    for python in (sys.executable, *pythons):
+        found = run_in_fresh_process(data, tensor, python)
+        allowed = 0 if python == sys.executable else 1
+        if len(found) != len(expected) or any(_apart(a, b) > allowed for a, b in zip(found, expected, strict=True)):
+            where = "in a fresh process" if python == sys.executable else f"under {python}"
+            raise CheckFailed(f"the finished file answers differently {where}; nothing was written")
+
+
+def _apart(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+    """The largest difference: in levels for integers, in thousandths of the largest value for floats."""
+    wide, other = a.astype(np.float64), b.astype(np.float64)
+    if a.shape != b.shape:
+        return float("inf")
+    scale = 1.0 if np.issubdtype(a.dtype, np.integer) else 1e-3 * max(float(np.abs(other).max()), 1e-30)
+    return float(np.abs(wide - other).max()) / scale

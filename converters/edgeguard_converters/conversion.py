@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 import edgeguard
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.files import check_writable, sha256_file, write_bytes
-from edgeguard.model.contract import ENTRY, ContractGuard
+from edgeguard.model.contract import ENTRY, Contract, ContractGuard
 from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.baked_guard import check_bakeable, splice
-from edgeguard_converters.candidates import Job, candidates
-from edgeguard_converters.checks import check_file, run_in_fresh_process
+from edgeguard_converters.candidates import Candidate, Job, candidates
+from edgeguard_converters.checks import check_file, check_reload
 from edgeguard_converters.edgetpu import predict
-from edgeguard_converters.gates import judge
+from edgeguard_converters.gates import GateReport, judge
 from edgeguard_converters.image_sets import odd_images, split
 from edgeguard_converters.images import LabelledImage, digest, prepare
 from edgeguard_converters.latency import measure_latency
@@ -28,8 +28,8 @@ from edgeguard_converters.loaders import load_source
 from edgeguard_converters.options import Conversion, Options, check_options
 from edgeguard_converters.quiet import chatter_to, new_log
 from edgeguard_converters.report import Findings, html_report, json_report, worst_images
-from edgeguard_converters.runner import run_graph
-from edgeguard_converters.settle import first_contract, settle
+from edgeguard_converters.runner import Outputs, run_graph
+from edgeguard_converters.settle import Settled, first_contract, settle
 from edgeguard_converters.source import Source
 
 __all__ = ["Conversion", "Options", "convert"]
@@ -50,6 +50,28 @@ class _Notes:
         self.say(line)
 
 
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """What the model sees, behind a baked guard; `received` is the gates' images as the device feeds them."""
+
+    calibration: NDArray[np.uint8]
+    evaluation: NDArray[np.uint8]
+    received: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """A finished graph and what the gates say of it."""
+
+    candidate: Candidate
+    finished: bytes
+    report: GateReport
+    float_data: bytes
+    float_outputs: Outputs
+    outputs: Outputs
+    job: Job
+
+
 def convert(
     model: str | Path | Source,
     output: str | Path,
@@ -59,6 +81,7 @@ def convert(
     say: Callable[[str], None] = lambda line: None,
     step: Callable[[str], None] = lambda name: None,
     report_path: str | Path | None = None,
+    training: list[LabelledImage] | None = None,
 ) -> Conversion:
     """Convert a trained classifier or detector to a .tflite with its contract inside.
 
@@ -72,6 +95,7 @@ def convert(
         say: called with one line for each thing that a user has to know.
         step: called with the name of each step as it begins, for a progress display.
         report_path: write the report here (.html, or .json for machines), also when a gate refuses the model.
+        training: labelled images to fine-tune with, for `options.epochs`, if the gates refuse the model as it is.
 
     Raises:
         InputError: something given cannot be used.
@@ -88,83 +112,147 @@ def convert(
     calibration = calibration() if callable(calibration) else calibration
     calibration, evaluation = split(calibration, evaluation, notes.add)
     contract = first_contract(source, options, notes.add)
-    baked = contract.guard.profile if contract.guard.place == "in-graph" else None
-    if baked is not None:
-        check_bakeable(baked, contract.input.width, contract.input.height)
     step(f"sanitising {len(calibration) + len(evaluation)} images")
-    pixels_of = replace(
-        contract,
-        guard=contract.guard if baked is None else ContractGuard(baked, "input"),
-        input=replace(contract.input, dtype="uint8"),
-    )
-    calibration_pixels, evaluation_pixels = prepare(calibration, pixels_of), prepare(evaluation, pixels_of)
-    for line in odd_images(calibration, calibration_pixels, pixels_of):
-        notes.add(line)
+    pixels = _prepare(calibration, evaluation, contract, notes)
     step("settling preprocessing and labels")
-    settled = settle(source, options, contract, calibration_pixels, evaluation, evaluation_pixels, notes.add, stand_in)
+    settled = settle(source, options, contract, pixels.calibration, evaluation, pixels.evaluation, notes.add, stand_in)
+    progress: Path | None = None
     folder, log = Path(tempfile.mkdtemp(prefix="edgeguard-")), new_log()
     try:
-        step("converting to a float graph")
-        graph = source.export(settled.normalisation, (contract.input.width, contract.input.height), folder, log)
-        float_data = graph.path.read_bytes()
-        _warn_vanished(source, float_data, notes)
-        mended, dead = flatbuffer_edit.mend_dead_filters(float_data)
-        if dead:
-            notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
-            graph.path.write_bytes(mended)
-        job = Job(options, settled.contract, graph, calibration_pixels, log)
-        received = evaluation_pixels
-        if baked is not None:
-            received = prepare(evaluation, replace(contract, input=replace(contract.input, dtype="uint8")))
-        with chatter_to(log):  # the runtime introduces itself once
-            float_outputs = run_graph(float_data, evaluation_pixels, graph.feed)
-        trained = source.outputs(settled.normalisation.apply(evaluation_pixels[:_TORCH_IMAGES]))
-        step("calibrating and quantising")
-        for candidate in candidates(job, notes.add):
-            finished = candidate.data if baked is None else splice(candidate.data, baked)
-            check_file(finished, options.input_type, candidate.float_allowed)
-            step(f"gates on {len(evaluation)} images")
-            outputs = run_graph(finished, received, job.feed)
-            report = judge(trained, float_outputs, outputs, settled.contract, settled.targets, options.thresholds)
-            if not report.failures:
-                break
+        attempt = _attempt(source, settled, options, pixels, folder, log, notes, step)
+        if attempt.report.failures and training:
+            notes.add(
+                f"not good enough yet ({'; '.join(attempt.report.failures)}): fine-tuning on {len(training)} images"
+            )
+            source, progress = _finetuned(source, settled, options, training, step)
+            attempt = _attempt(source, settled, options, pixels, folder, log, notes, step)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if candidate.float_layers:
-        notes.add(f"MIXED PRECISION: {len(candidate.float_layers)} of {candidate.operators} operators stay float")
+    report, finished = attempt.report, attempt.finished
+    if kept := attempt.candidate.float_layers:
+        notes.add(f"MIXED PRECISION: {len(kept)} of {attempt.candidate.operators} operators stay float")
     name, source_hash = _identity(model, source)
     contract = replace(
         settled.contract,
         source_sha256=source_hash,
         calibration_sha256=digest(calibration),
         versions=_versions(source.kind),
-        gates={**report.to_dict(), **candidate.how()},
+        gates={**report.to_dict(), **attempt.candidate.how()},
     )
     if report_path is not None:
         step("writing the report")
-        findings = Findings(
-            layers=layer_snr(float_data, finished, evaluation_pixels, graph.feed, log, job.feed),
-            latencies=measure_latency(float_data, finished, evaluation_pixels[0], graph.feed, job.feed),
-            worst=worst_images([i.name for i in evaluation], received, float_outputs, outputs, contract),
-            operators=flatbuffer_edit.operators(finished),
-            edgetpu=predict(finished),
-        )
+        findings = _findings(attempt, pixels, [image.name for image in evaluation], contract)
         write = json_report if Path(report_path).suffix.lower() == ".json" else html_report
         write_bytes(Path(report_path), write(name, contract, report, findings, len(finished)).encode())
     if report.failures:
-        blamed = ""
-        if options.precision == "int8" and not options.auto_mixed and not report.failures[0].startswith("float gate"):
-            layers = layer_snr(float_data, finished, evaluation_pixels, graph.feed, log, job.feed)
-            blamed = f"; layers to blame: {', '.join(blame(layers))}; try --auto-mixed"
-        hint = "; these are stand-in pictures: give --calibrate with your own" if stand_in else ""
-        raise CheckFailed(f"{'; '.join(report.failures)} (n = {report.n}{hint}){blamed}; nothing was written")
+        raise CheckFailed(_refusal(attempt, pixels, stand_in))
     data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
     step("checking the file in a fresh process")
-    _check_reload(data, finished, job.feed(evaluation_pixels[:1]))
+    check_reload(data, finished, attempt.job.feed(pixels.received[:1]), options.runtimes)
     write_bytes(output, data)
-    log.unlink(missing_ok=True)
+    for leftover in (log, progress):
+        if leftover is not None:
+            leftover.unlink(missing_ok=True)
     operators = flatbuffer_edit.operators(data)
     return Conversion(output, contract, report, settled.normalisation, operators, tuple(notes.lines), len(data))
+
+
+def _prepare(
+    calibration: list[LabelledImage], evaluation: list[LabelledImage], contract: Contract, notes: _Notes
+) -> _Pixels:
+    fed = replace(contract, input=replace(contract.input, dtype="uint8"))
+    outside = fed
+    if fed.guard.place == "in-graph":
+        assert fed.guard.profile is not None
+        check_bakeable(fed.guard.profile, fed.input.width, fed.input.height)
+        outside = replace(fed, guard=ContractGuard(fed.guard.profile, "input"))
+    calibrating, judging = prepare(calibration, outside), prepare(evaluation, outside)
+    for line in odd_images(calibration, calibrating, outside):
+        notes.add(line)
+    return _Pixels(calibrating, judging, judging if outside is fed else prepare(evaluation, fed))
+
+
+def _attempt(
+    source: Source,
+    settled: Settled,
+    options: Options,
+    pixels: _Pixels,
+    folder: Path,
+    log: Path,
+    notes: _Notes,
+    step: Callable[[str], None],
+) -> _Attempt:
+    """Float graph, calibration, quantisation, gates: the first candidate that passes, else the last."""
+    contract = settled.contract
+    step("converting to a float graph")
+    graph = source.export(settled.normalisation, (contract.input.width, contract.input.height), folder, log)
+    float_data = graph.path.read_bytes()
+    _warn_vanished(source, float_data, notes)
+    mended, dead = flatbuffer_edit.mend_dead_filters(float_data)
+    if dead:
+        notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
+        graph.path.write_bytes(mended)
+    job = Job(options, contract, graph, pixels.calibration, log)
+    with chatter_to(log):  # the runtime introduces itself once
+        float_outputs = run_graph(float_data, pixels.evaluation, graph.feed)
+    trained = source.outputs(settled.normalisation.apply(pixels.evaluation[:_TORCH_IMAGES]))
+    step("calibrating and quantising")
+    for candidate in candidates(job, notes.add):
+        baked = contract.guard.profile if contract.guard.place == "in-graph" else None
+        finished = candidate.data if baked is None else splice(candidate.data, baked)
+        check_file(finished, options.input_type, candidate.float_allowed)
+        step(f"gates on {len(pixels.evaluation)} images")
+        outputs = run_graph(finished, pixels.received, job.feed)
+        report = judge(trained, float_outputs, outputs, contract, settled.targets, options.thresholds)
+        if not report.failures:
+            break
+    return _Attempt(candidate, finished, report, float_data, float_outputs, outputs, job)
+
+
+def _finetuned(
+    source: Source, settled: Settled, options: Options, training: list[LabelledImage], step: Callable[[str], None]
+) -> tuple[Source, Path]:
+    from edgeguard_converters.finetune import finetune
+    from edgeguard_converters.torch_source import TorchSource
+
+    if not isinstance(source, TorchSource) or settled.contract.task != "classify":
+        raise InputError("--finetune trains torch classifiers: for other models fine-tune before converting")
+    labels = [image.label for image in training]
+    if any(label is None for label in labels):
+        raise InputError("--finetune needs labelled images: class folders, or labels.csv")
+    contract = settled.contract
+    seen = (
+        contract
+        if contract.guard.place != "in-graph"
+        else replace(contract, guard=ContractGuard(contract.guard.profile, "input"))
+    )
+    pixels = prepare(training, replace(seen, input=replace(seen.input, dtype="uint8")))
+    targets = np.array(labels, np.int64) + int(contract.background)
+    size = contract.input.width, contract.input.height
+    return finetune(source, settled.normalisation, pixels, targets, options.epochs, size, step)
+
+
+def _findings(attempt: _Attempt, pixels: _Pixels, names: list[str], contract: Contract) -> Findings:
+    job, finished = attempt.job, attempt.finished
+    feed = job.graph.feed
+    return Findings(
+        layers=layer_snr(attempt.float_data, finished, pixels.evaluation, feed, job.log, job.feed),
+        latencies=measure_latency(attempt.float_data, finished, pixels.evaluation[0], feed, job.feed),
+        worst=worst_images(names, pixels.received, attempt.float_outputs, attempt.outputs, contract),
+        operators=flatbuffer_edit.operators(finished),
+        edgetpu=predict(finished),
+    )
+
+
+def _refusal(attempt: _Attempt, pixels: _Pixels, stand_in: bool) -> str:
+    """Why nothing was written, with the layers to blame."""
+    report, job, blamed = attempt.report, attempt.job, ""
+    options = job.options
+    if options.precision == "int8" and not options.auto_mixed and not report.failures[0].startswith("float gate"):
+        layers = layer_snr(attempt.float_data, attempt.finished, pixels.evaluation, job.graph.feed, job.log, job.feed)
+        blamed = f"; layers to blame: {', '.join(blame(layers))}; try --auto-mixed"
+    hint = "; these are stand-in pictures: give --calibrate with your own" if stand_in else ""
+    return f"{'; '.join(report.failures)} (n = {report.n}{hint}){blamed}; nothing was written"
 
 
 def _load(model: str | Path | Source, options: Options, notes: _Notes) -> Source:
@@ -190,19 +278,6 @@ def _warn_vanished(source: Source, float_data: bytes, notes: _Notes) -> None:
     expected, kept = source.parameter_count(), flatbuffer_edit.parameter_count(float_data)
     if expected and kept < 0.9 * expected:
         notes.add(f"only {kept:,} of {expected:,} parameters are left: branches with zero weights were folded away")
-
-
-def _check_reload(data: bytes, finished: bytes, tensor: NDArray[np.generic]) -> None:
-    fresh = run_in_fresh_process(data, tensor)
-    from ai_edge_litert.interpreter import Interpreter
-
-    here = Interpreter(model_content=finished, num_threads=1)
-    here.allocate_tensors()
-    here.set_tensor(here.get_input_details()[0]["index"], tensor)
-    here.invoke()
-    for detail, found in zip(here.get_output_details(), fresh, strict=True):
-        if not np.array_equal(found, here.get_tensor(detail["index"])):
-            raise CheckFailed("the finished file answers differently in a fresh process; nothing was written")
 
 
 def _versions(kind: str) -> dict[str, str]:

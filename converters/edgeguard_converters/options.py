@@ -29,6 +29,8 @@ class Options:
         ranges: how much of each activation's range int8 covers.
         keep_float: layers that stay float (see `mixed.named_layers`).
         auto_mixed: keep the fewest layers float with which the gates pass.
+        epochs: of fine-tuning, where images for it are given and the gates fail without.
+        runtimes: Python interpreters of other environments in which the finished file is checked too.
     """
 
     guard: GuardProfile | None = None
@@ -50,6 +52,8 @@ class Options:
     ranges: Method | Literal["auto"] = "auto"
     keep_float: tuple[str, ...] = ()
     auto_mixed: bool = False
+    epochs: int = 1
+    runtimes: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     @property
@@ -97,6 +101,8 @@ def check_options(options: Options) -> None:
         raise InputError(f"--range must be auto, {', '.join(METHODS)}, got {options.ranges!r}")
     if options.crop is not None and options.crop not in get_args(Crop):
         raise InputError(f"--crop must be center, letterbox or none, got {options.crop!r}")
+    if not 1 <= options.epochs <= 1000:
+        raise InputError(f"--epochs must be 1 to 1000, got {options.epochs}")
     if options.boxes is not None and options.boxes not in get_args(BoxForm):
         raise InputError(f"--boxes must be {', '.join(get_args(BoxForm))}, got {options.boxes!r}")
     _check_precision(options)

@@ -8,6 +8,7 @@ by the true pixel domain (otherwise the samples decide the scale), input and out
 
 import hashlib
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.errors import DeviceError
+from edgeguard.files import replaced
+from edgeguard_converters.cache import cache_file
 from edgeguard_converters.flatbuffer_edit import hard_swishes, set_int8_versions
 from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.ranges import METHODS, Histogram, Method, count_activations, kept_range
@@ -29,6 +33,7 @@ _THREADS = 1
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")
 #: `auto` leaves every fifth image out to choose by, if enough are left to calibrate.
 _CHOOSES_EVERY, _LEAST_IMAGES = 5, 4
+_CHUNK = 16  # images between two states that an interrupted calibration can go on from
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +91,15 @@ def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibr
             str(graph.path), num_threads=_THREADS, qsv_update_func=qsv_utils.min_max_update
         )
         signature, argument = _signature(graph.path)
-        samples = [{argument: graph.feed(image[None])} for image in pixels]  # a list: it is walked twice
-        calibration.calibrate({signature: samples}, _recipe())
+        kept = _kept_ranges(graph, pixels)
+        done = _resume(calibration, kept)
+        for start in range(done, len(pixels), _CHUNK):
+            chunk = pixels[start : start + _CHUNK]
+            samples = [{argument: graph.feed(image[None])} for image in chunk]  # a list: it is walked twice
+            calibration.calibrate({signature: samples}, _recipe())
+            _keep(calibration, kept, start + len(chunk))
         ranges = calibration.get_model_qsvs()
+        kept.unlink(missing_ok=True)
     single = {name: _extremes(found) for name, found in ranges.items() if np.size(found["min"]) == 1}
     wide = {name: pair for name, pair in single.items() if pair[0] < pair[1]}
     return Calibration(ranges, count_activations(graph, pixels, wide, log))
@@ -167,6 +178,35 @@ def _recipe(keep_float: tuple[str, ...] = ()) -> Any:
         scope = f"^(?:{'|'.join(map(re.escape, keep_float))});$"
         recipes.add_quantization_config(scope, qtyping.TFLOperationName.ALL_SUPPORTED, algorithm_key="no_quantize")
     return recipes
+
+
+def _kept_ranges(graph: FloatGraph, pixels: NDArray[np.uint8]) -> Path:
+    """Where an interrupted calibration of this graph with these images is kept."""
+    name = hashlib.sha256(graph.path.read_bytes() + pixels.tobytes()).hexdigest()[:24]
+    return cache_file(f"calibration-{name}.npz")
+
+
+def _keep(calibration: Any, path: Path, done: int) -> None:
+    ranges = calibration.get_model_qsvs()
+    arrays = {f"{end}/{name}": found[end] for name, found in ranges.items() for end in ("min", "max")}
+    try:
+        with replaced(path) as partial:
+            np.savez(partial, allow_pickle=False, done=np.array(done), **arrays)
+    except DeviceError:
+        return  # no cache, no resuming; the conversion itself goes on
+
+
+def _resume(calibration: Any, path: Path) -> int:
+    """The number of images that an earlier run had counted, its ranges loaded."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            names = {key.split("/", 1)[1] for key in kept.files if "/" in key}
+            ranges = {name: {end: kept[f"{end}/{name}"] for end in ("min", "max")} for name in names}
+            done = int(kept["done"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return 0
+    calibration.load_model_qsvs(ranges)
+    return done
 
 
 def _signature(path: Path) -> tuple[str, str]:

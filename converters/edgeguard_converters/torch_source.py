@@ -89,8 +89,7 @@ class TorchSource(Source):
         except Exception as error:
             raise InputError(f"torch cannot export this model: {_blame(error)}") from error
         model = ImageModel(module, self.channels_last, normalisation)
-        if self.kind in ("state_dict", "pickled", "ONNX", "module"):
-            model.eval()
+        model.training = False  # not eval(): an exported program inside refuses it, and is in that mode already
         path = folder / "float.tflite"
         try:
             with chatter_to(log):

@@ -1,7 +1,7 @@
 """Making torchvision importable beside a CPU build of torch.
 
 The wheel on PyPI is built against the CUDA build of torch. Beside the CPU build its compiled operators do not load,
-and `import torchvision` (so also timm, onnx2torch) fails with "operator torchvision::nms does not exist". Declared without
+and `import torchvision` (timm, onnx2torch) fails with "operator torchvision::nms does not exist". Declared without
 an implementation the operators do no harm: image models do not call them.
 """
 

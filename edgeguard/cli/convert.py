@@ -50,6 +50,12 @@ def convert_command(
         bool, typer.Option("--auto-mixed", help="Keep the fewest layers float with which the gates pass.")
     ] = False,
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
+    finetune: Annotated[Path | None, typer.Option(help="Labelled images to fine-tune with if the gates fail.")] = None,
+    epochs: Annotated[int, typer.Option(help="Of fine-tuning.")] = 1,
+    target: Annotated[str, typer.Option(help="cpu, or edgetpu: run edgetpu_compiler too.")] = "cpu",
+    runtime: Annotated[
+        list[str] | None, typer.Option(help="Python of another environment to check the file in. Repeatable.")
+    ] = None,
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
     min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
     report: Annotated[
@@ -70,6 +76,8 @@ def convert_command(
     from edgeguard.guard.profile import resolve_profile
     from edgeguard.model.contract import parse_labels
 
+    if target not in ("cpu", "edgetpu"):
+        raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
     crop_kind, crop_fraction = _parse_crop(crop)
     profile = resolve_profile(guard)
     known_labels = None
@@ -103,6 +111,8 @@ def convert_command(
         io=io,  # type: ignore[arg-type]
         keep_float=tuple(keep_float or ()),
         auto_mixed=auto_mixed,
+        epochs=epochs,
+        runtimes=tuple(runtime or ()),
         ranges=ranges,  # type: ignore[arg-type]  # convert() checks it
         thresholds=Thresholds(min_agreement, min_snr),
     )
@@ -110,18 +120,26 @@ def convert_command(
 
     evaluation = None if eval_ is None else read_labelled_folder(eval_, known_labels or ())
     calibration = _stand_in if calibrate is None else read_folder(calibrate)
-    target = output or model.with_suffix(".tflite")
-    if target.resolve() == model.resolve():
-        raise InputError(f"--output {target} would overwrite the model")
+    written = output or model.with_suffix(".tflite")
+    if written.resolve() == model.resolve():
+        raise InputError(f"--output {written} would overwrite the model")
+    training = None if finetune is None else read_labelled_folder(finetune, known_labels or ())
     with StepDisplay(8 + (report is not None)) as display:
-        done = convert(
-            model, target, calibration, evaluation, options, say=display.say, step=display.step, report_path=report
-        )
+        done = convert(model, written, calibration, evaluation, options, display.say, display.step, report, training)
     if manifest is not None:
         from edgeguard_converters.manifest import make_manifest, write_manifest
 
         write_manifest(manifest, make_manifest(done.path, done.contract))
     _print_json(done) if as_json else _print_table(done)
+    if target == "edgetpu":
+        _compile(done.path)
+
+
+def _compile(path: Path) -> None:
+    from edgeguard_converters.edgetpu_compiler import HOW_TO_GET_IT, compile_beside
+
+    made = compile_beside(path)
+    _say(HOW_TO_GET_IT if made is None else f"{made[0]}: {made[1].summary()}")
 
 
 def _say(line: str) -> None:

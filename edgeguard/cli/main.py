@@ -74,6 +74,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     usage: Any = getattr(error, "format_message", None)  # click's usage errors, wherever typer keeps them
     if usage is not None:
         return 2, f"{usage()} (see --help)"
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return 3, f"not enough memory: {_one_line(error) or 'the system gave none'}"
     if isinstance(error, OSError):
         return 3, f"{error.filename or 'a file'}: {error.strerror or error}"
     return 70, f"a bug of ours: {type(error).__name__}: {_one_line(error)} (--debug shows where)"

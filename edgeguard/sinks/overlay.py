@@ -23,7 +23,11 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     for box in result.prediction.boxes or ():
         corners = [round(scale * side) for side in (box.x1, box.y1, box.x2, box.y2)]
         cv2.rectangle(canvas, (corners[0], corners[1]), (corners[2], corners[3]), _BOX, 2)
-        _text(canvas, f"{box.label} {box.score:.2f}", (corners[0] + 3, max(corners[1] - 5, 12)), 0.45, _BOX)
+        caption = f"{box.label} {box.score:.2f}"
+        (wide, tall), _ = cv2.getTextSize(caption, _FONT, 0.45, 1)
+        top = max(corners[1] - tall - 8, 0)
+        cv2.rectangle(canvas, (corners[0], top), (corners[0] + wide + 6, top + tall + 8), _BOX, -1)
+        _text(canvas, caption, (corners[0] + 3, top + tall + 4), 0.45, _PAPER)
     guarded = f"{result.passes} pass{'es' if result.passes != 1 else ''}, pass 1: {result.pass1}"
     if result.certified_share is not None:
         guarded += f", {result.certified_share:.0%} of blocks certified at +-1"

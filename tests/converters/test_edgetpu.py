@@ -40,7 +40,7 @@ def test_a_float_graph_breaks_at_its_first_operator(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "name", "reason"),
     [
-        (((1, 4, 4, 8), (1, 4, 8, 4)), "TRANSPOSE", "mean((2, 3)"),
+        (((1, 4, 4, 8), (1, 4, 8, 4)), "TRANSPOSE", "reorders axes"),
         (((1, 4, 4, 8), (1, 4, 4, 8)), "HARD_SWISH", "ReLU6"),
         (((1, 5, 20000), (1, 5, 20000)), "SOFTMAX", "one vector"),
         (((4, 8), (1, 8)), "MEAN", "batch"),

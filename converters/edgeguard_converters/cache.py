@@ -1,0 +1,11 @@
+"""Where work is kept that an interrupted conversion need not do again."""
+
+import os
+from pathlib import Path
+
+
+def cache_file(name: str) -> Path:
+    """A path in EdgeGuard's cache folder, which is made: $XDG_CACHE_HOME/edgeguard, else ~/.cache/edgeguard."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeguard"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name

@@ -1,0 +1,35 @@
+"""Models that several converter tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from edgeguard.guard import GuardProfile
+
+
+@pytest.fixture(scope="session")
+def squares() -> list:  # type: ignore[type-arg]
+    """120 labelled pictures of four classes."""
+    from converters.models import tinted_squares
+
+    from edgeguard_converters.images import LabelledImage
+
+    pictures, labels = tinted_squares(120, 7)
+    return [LabelledImage(f"{i}.png", p, int(k)) for i, (p, k) in enumerate(zip(pictures, labels, strict=True))]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trained classifier as a .pt2."""
+    import torch
+    from converters.models import SIDE, train_residual
+
+    path = tmp_path_factory.mktemp("trained") / "residual.pt2"
+    torch.export.save(torch.export.export(train_residual(), (torch.zeros(1, 3, SIDE, SIDE),)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fd() -> GuardProfile:
+    """The default profile."""
+    return GuardProfile.preset("fd")
