@@ -2,8 +2,8 @@
 
     python benchmarks/zoo/convert.py FOLDER [NAME ...]
 
-Each model is converted as it is; where the gates refuse it, again with --auto-mixed. Speeds are medians on one thread of
-this machine, float and quantised graph in turn.
+Each model is converted as it is; where the gates refuse it, again with --auto-mixed. Speeds are medians on one thread
+of this machine, float and quantised graph in turn.
 """
 
 import json
@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 DETECTORS = ("yolo_style", "ssdlite")
-HEAD = "model                float diff  agreement [95 %]       SNR dB  top-1 float/int8  float layers   s   f32 ms  int8 ms"
+HEAD = (
+    "model                float diff  agreement [95 %]       SNR dB  "
+    "top-1 float/int8  float layers    s  f32 ms  int8 ms"
+)
 
 
 def convert(folder: Path, name: str, target: Path, *extra: str) -> tuple[int, dict[str, Any], str]:
