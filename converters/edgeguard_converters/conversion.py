@@ -25,6 +25,7 @@ from edgeguard_converters.images import LabelledImage, digest, prepare
 from edgeguard_converters.latency import measure_latency
 from edgeguard_converters.layers import blame, layer_snr
 from edgeguard_converters.loaders import load_source
+from edgeguard_converters.memory import give_back_memory
 from edgeguard_converters.options import Conversion, Options, check_options
 from edgeguard_converters.quiet import chatter_to, new_log
 from edgeguard_converters.report import Findings, html_report, json_report, worst_images
@@ -185,7 +186,9 @@ def _attempt(
     """Float graph, calibration, quantisation, gates: the first candidate that passes, else the last."""
     contract = settled.contract
     step("converting to a float graph")
+    give_back_memory()
     graph = source.export(settled.normalisation, (contract.input.width, contract.input.height), folder, log)
+    give_back_memory()
     float_data = graph.path.read_bytes()
     _warn_vanished(source, float_data, notes)
     mended, dead = flatbuffer_edit.mend_dead_filters(float_data)
@@ -196,6 +199,7 @@ def _attempt(
     with chatter_to(log):  # the runtime introduces itself once
         float_outputs = run_graph(float_data, pixels.evaluation, graph.feed)
     trained = source.outputs(settled.normalisation.apply(pixels.evaluation[:_TORCH_IMAGES]))
+    give_back_memory()
     step("calibrating and quantising")
     for candidate in candidates(job, notes.add):
         baked = contract.guard.profile if contract.guard.place == "in-graph" else None

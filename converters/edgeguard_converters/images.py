@@ -19,27 +19,43 @@ from edgeguard.model.contract import Contract
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """An image's bytes (a file's, or raw pixels that we rendered) with its class index where it is known."""
+    """A file, its bytes, or raw pixels, with the class index where it is known.
+
+    Files are read when they are needed: a thousand photographs would be 100 MB.
+    """
 
     name: str
-    data: bytes | NDArray[np.uint8]
+    data: Path | bytes | NDArray[np.uint8]
     label: int | None = None
+
+    def content(self) -> bytes | NDArray[np.uint8]:
+        """The file's bytes, or the pixels.
+
+        Raises:
+            InputError: the file cannot be read any more.
+        """
+        if not isinstance(self.data, Path):
+            return self.data
+        try:
+            return self.data.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read {self.data}: {error.strerror}") from error
 
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the content."""
-        content = self.data.tobytes() if isinstance(self.data, np.ndarray) else self.data
-        return hashlib.sha256(content).hexdigest()
+        content = self.content()
+        return hashlib.sha256(content.tobytes() if isinstance(content, np.ndarray) else content).hexdigest()
 
     def receive(self, contract: Contract) -> Received:
         """The image as a frame that arrives at the device: JPEG files keep their bytes, others are raw frames."""
-        profile = contract.guard.profile
+        profile, content = contract.guard.profile, self.content()
         try:
-            if isinstance(self.data, np.ndarray):
-                return receive_raw(self.data, profile)
-            if self.data[:2] == b"\xff\xd8":
-                return receive_jpeg(self.data, profile)
-            return receive_raw(decode_rgb(self.data), profile)
+            if isinstance(content, np.ndarray):
+                return receive_raw(content, profile)
+            if content[:2] == b"\xff\xd8":
+                return receive_jpeg(content, profile)
+            return receive_raw(decode_rgb(content), profile)
         except JpegError as error:
             raise InputError(f"{self.name}: {error}") from error
 
@@ -60,7 +76,7 @@ def list_images(folder: Path) -> list[Path]:
 
 def read_folder(folder: Path) -> list[LabelledImage]:
     """All images of a folder, without labels."""
-    return [LabelledImage(str(p.relative_to(folder)), p.read_bytes()) for p in list_images(folder)]
+    return [LabelledImage(str(p.relative_to(folder)), p) for p in list_images(folder)]
 
 
 def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[LabelledImage]:
@@ -86,7 +102,7 @@ def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[Labelled
     for place, class_folder in enumerate(classes):
         index = by_name[class_folder.name] if named else place
         for path in list_images(class_folder):
-            images.append(LabelledImage(str(path.relative_to(folder)), path.read_bytes(), index))
+            images.append(LabelledImage(str(path.relative_to(folder)), path, index))
     return images
 
 
@@ -120,7 +136,7 @@ def _from_table(folder: Path, table: Path) -> list[LabelledImage]:
             path = folder / row[0]
             if not path.is_file():
                 raise InputError(f"{table}:{number}: {row[0]} is not there")
-            images.append(LabelledImage(row[0], path.read_bytes(), int(row[1])))
+            images.append(LabelledImage(row[0], path, int(row[1])))
     if not images:
         raise InputError(f"{table} lists no images")
     return images

@@ -21,6 +21,7 @@ from edgeguard.files import replaced
 from edgeguard_converters.cache import cache_file
 from edgeguard_converters.flatbuffer_edit import hard_swishes, set_int8_versions
 from edgeguard_converters.quiet import chatter_to
+from edgeguard_converters.memory import give_back_memory
 from edgeguard_converters.ranges import METHODS, Histogram, Method, count_activations, kept_range
 from edgeguard_converters.runner import run_graph
 from edgeguard_converters.source import FloatGraph
@@ -100,6 +101,8 @@ def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibr
             _keep(calibration, kept, start + len(chunk))
         ranges = calibration.get_model_qsvs()
         kept.unlink(missing_ok=True)
+        del calibration  # it holds every activation of the graph
+    give_back_memory()
     single = {name: _extremes(found) for name, found in ranges.items() if np.size(found["min"]) == 1}
     wide = {name: pair for name, pair in single.items() if pair[0] < pair[1]}
     return Calibration(ranges, count_activations(graph, pixels, wide, log))

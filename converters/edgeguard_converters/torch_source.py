@@ -17,7 +17,7 @@ from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.runner import Outputs
 from edgeguard_converters.source import FloatGraph, Source
 
-_BATCH = 4  # small: activations are most of the memory
+_BATCH = 2  # small: activations are most of the memory
 
 
 class ImageModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
