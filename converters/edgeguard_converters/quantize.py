@@ -20,8 +20,8 @@ from edgeguard.errors import DeviceError
 from edgeguard.files import replaced
 from edgeguard_converters.cache import cache_file
 from edgeguard_converters.flatbuffer_edit import hard_swishes, set_int8_versions
-from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.memory import give_back_memory
+from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.ranges import METHODS, Histogram, Method, count_activations, kept_range
 from edgeguard_converters.runner import run_graph
 from edgeguard_converters.source import FloatGraph
