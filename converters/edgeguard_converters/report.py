@@ -160,7 +160,7 @@ def _summary(contract: Contract, gates: GateReport, findings: Findings, size_byt
 
 def _gates(gates: GateReport) -> str:
     rows = [
-        ("torch and float graph, largest difference", f"{gates.float_difference:.1e} of the largest output"),
+        ("trained model and float graph, largest difference", f"{gates.float_difference:.1e} of the largest output"),
         ("agreement of float and quantised",
          f"{gates.agreement:.3f} [{gates.agreement_low:.3f}, {gates.agreement_high:.3f}] (95 %, n = {gates.n})"),
         ("SNR over all outputs", f"{gates.snr_db:.1f} dB"),
