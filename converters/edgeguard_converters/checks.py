@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import CheckFailed
+from edgeguard.model.interpreter import dequantise
 from edgeguard_converters import flatbuffer_edit
+from edgeguard_converters.statistics import snr_db
+
+_LEAST_SNR_DB = 15.0
 
 _FRESH_LOAD = """
 import sys, numpy as np
@@ -20,9 +24,14 @@ except ImportError:
 model = Interpreter(sys.argv[1], num_threads=1)
 model.allocate_tensors()
 details = model.get_input_details()[0]
-model.set_tensor(details["index"], np.load(sys.argv[2]))
-model.invoke()
-np.savez(sys.argv[3], *[model.get_tensor(d["index"]) for d in model.get_output_details()])
+targets = model.get_output_details()
+answers = [[] for _ in targets]
+for image in np.load(sys.argv[2]):
+    model.set_tensor(details["index"], image[None])
+    model.invoke()
+    for values, target in zip(answers, targets):
+        values.append(model.get_tensor(target["index"])[0].copy())
+np.savez(sys.argv[3], *map(np.stack, answers))
 """
 
 
@@ -54,7 +63,7 @@ def check_file(data: bytes, io: str = "uint8", float_allowed: bool = False) -> N
 def run_in_fresh_process(
     data: bytes, tensor: NDArray[np.generic], python: str = sys.executable
 ) -> list[NDArray[np.generic]]:
-    """The raw outputs for one input, computed by a new process that loads the file from disk.
+    """The raw outputs (n, ...) for a batch of inputs, computed by a new process that loads the file from disk.
 
     `python` may be that of another environment, with tflite-runtime in place of ai-edge-litert.
 
@@ -74,15 +83,15 @@ def run_in_fresh_process(
             return [outputs[name] for name in outputs.files]
 
 
-def check_reload(data: bytes, finished: bytes, tensor: NDArray[np.generic], pythons: tuple[str, ...] = ()) -> None:
-    """The file on disk answers in fresh processes as the graph does in this one.
+def check_reload(data: bytes, finished: bytes, inputs: NDArray[np.generic], pythons: tuple[str, ...] = ()) -> list[str]:
+    """The file on disk answers in fresh processes as the graph does in this one; a line for each other runtime.
 
     Args:
         data: the bytes of the file.
         finished: the graph that the gates judged.
-        tensor: one input.
-        pythons: interpreters of other environments (with tflite-runtime, say) to check it in as well; there one level
-            of difference is allowed, since their kernels round differently.
+        inputs: a few of the model's inputs, (n, h, w, 3).
+        pythons: interpreters of other environments (with tflite-runtime, say) to check it in as well. Their kernels may
+            round differently at every layer, so there the outputs' SNR has to reach 15 dB.
 
     Raises:
         CheckFailed: an answer differs, or a process fails.
@@ -91,21 +100,21 @@ def check_reload(data: bytes, finished: bytes, tensor: NDArray[np.generic], pyth
 
     here = Interpreter(model_content=finished, num_threads=1)
     here.allocate_tensors()
-    here.set_tensor(here.get_input_details()[0]["index"], tensor)
-    here.invoke()
-    expected = [here.get_tensor(detail["index"]) for detail in here.get_output_details()]
-    for python in (sys.executable, *pythons):
-        found = run_in_fresh_process(data, tensor, python)
-        allowed = 0 if python == sys.executable else 1
-        if len(found) != len(expected) or any(_apart(a, b) > allowed for a, b in zip(found, expected, strict=True)):
-            where = "in a fresh process" if python == sys.executable else f"under {python}"
-            raise CheckFailed(f"the finished file answers differently {where}; nothing was written")
-
-
-def _apart(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
-    """The largest difference: in levels for integers, in thousandths of the largest value for floats."""
-    wide, other = a.astype(np.float64), b.astype(np.float64)
-    if a.shape != b.shape:
-        return float("inf")
-    scale = 1.0 if np.issubdtype(a.dtype, np.integer) else 1e-3 * max(float(np.abs(other).max()), 1e-30)
-    return float(np.abs(wide - other).max()) / scale
+    details, collected = here.get_output_details(), []
+    for image in inputs:
+        here.set_tensor(here.get_input_details()[0]["index"], image[None])
+        here.invoke()
+        collected.append([here.get_tensor(detail["index"])[0].copy() for detail in details])
+    expected = [np.stack(values) for values in zip(*collected, strict=True)]
+    fresh = run_in_fresh_process(data, inputs)
+    if not all(np.array_equal(a, b) for a, b in zip(fresh, expected, strict=True)):
+        raise CheckFailed("the finished file answers differently in a fresh process; nothing was written")
+    said = []
+    for python in pythons:
+        found = run_in_fresh_process(data, inputs, python)
+        pairs = zip(expected, found, details, strict=True)
+        snr = min(snr_db(dequantise(a, detail), dequantise(b, detail)) for a, b, detail in pairs)
+        if not snr >= _LEAST_SNR_DB:
+            raise CheckFailed(f"under {python} the finished file answers otherwise ({snr:.1f} dB); nothing was written")
+        said.append(f"under {python} the file answers within {snr:.1f} dB on {len(inputs)} images")
+    return said

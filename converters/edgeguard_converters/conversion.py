@@ -38,6 +38,7 @@ __all__ = ["Conversion", "Options", "convert"]
 _TOOLS = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "opencv-python-headless")
 _TOOLS_OF = {"ONNX": ("onnx", "onnx2torch"), "Keras": ("tensorflow",), "SavedModel": ("tensorflow",)}
 _TORCH_IMAGES = 64  # torch is ten times slower than the float graph, and a wrong graph shows on the first image
+_RELOADED = 8  # images that the finished file has to answer on disk as in memory
 _DEFAULTS = Options()
 
 
@@ -149,7 +150,8 @@ def convert(
         raise CheckFailed(_refusal(attempt, pixels, stand_in))
     data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
     step("checking the file in a fresh process")
-    check_reload(data, finished, attempt.job.feed(pixels.received[:1]), options.runtimes)
+    for line in check_reload(data, finished, attempt.job.feed(pixels.received[:_RELOADED]), options.runtimes):
+        notes.add(line)
     write_bytes(output, data)
     for leftover in (log, progress):
         if leftover is not None:
