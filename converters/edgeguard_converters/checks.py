@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.statistics import snr_db
 
 _LEAST_SNR_DB = 15.0
+_SMALL = 100_000  # bytes: below, operators and names weigh more than weights
 
 _FRESH_LOAD = """
 import sys, numpy as np
@@ -31,17 +33,20 @@ for image in np.load(sys.argv[2]):
     model.invoke()
     for values, target in zip(answers, targets):
         values.append(model.get_tensor(target["index"])[0].copy())
+kinds = [operator["op_name"] for operator in model._get_ops_details()]
 np.savez(sys.argv[3], *map(np.stack, answers))
+print("delegated" if "DELEGATE" in kinds else "not delegated")
 """
 
 
-def check_file(data: bytes, io: str = "uint8", float_allowed: bool = False) -> None:
+def check_file(data: bytes, io: str = "uint8", float_allowed: bool = False, float_bytes: int | None = None) -> None:
     """Refuse a file that is not what was asked for: integer-only, borders of the right type, all buffers inside.
 
     Args:
         data: the finished graph.
         io: type of input and outputs.
         float_allowed: some of its layers are meant to compute in float; outputs of those may be float.
+        float_bytes: the size of the float graph, of which an integer-only one of more than 100 kB takes less than half.
 
     Raises:
         CheckFailed: naming what is wrong.
@@ -50,6 +55,10 @@ def check_file(data: bytes, io: str = "uint8", float_allowed: bool = False) -> N
 
     if not float_allowed and io != "float32" and (floats := flatbuffer_edit.float_tensors(data)):
         raise CheckFailed(f"the quantised graph still computes in float at {floats[0]} ({len(floats)} tensors)")
+    if not float_allowed and float_bytes is not None and len(data) > max(float_bytes / 2, _SMALL):
+        raise CheckFailed(
+            f"the quantised file has {len(data):,} bytes, the float one {float_bytes:,}: weights stayed float"
+        )
     if flatbuffer_edit.has_offset_buffers(data):
         raise CheckFailed("the quantised file stores buffers outside the flatbuffer")
     model = Interpreter(model_content=data)
@@ -60,10 +69,16 @@ def check_file(data: bytes, io: str = "uint8", float_allowed: bool = False) -> N
         raise CheckFailed(f"the quantised file takes and gives {', '.join(sorted(taken | given))}, not {io}")
 
 
-def run_in_fresh_process(
-    data: bytes, tensor: NDArray[np.generic], python: str = sys.executable
-) -> list[NDArray[np.generic]]:
-    """The raw outputs (n, ...) for a batch of inputs, computed by a new process that loads the file from disk.
+@dataclass(frozen=True, eq=False)
+class FreshRun:
+    """Raw outputs (n, ...) of a batch, and whether a delegate (XNNPACK) took at least part of the graph."""
+
+    outputs: list[NDArray[np.generic]]
+    delegated: bool
+
+
+def run_in_fresh_process(data: bytes, tensor: NDArray[np.generic], python: str = sys.executable) -> FreshRun:
+    """Run a batch of inputs in a new process that loads the file from disk.
 
     `python` may be that of another environment, with tflite-runtime in place of ai-edge-litert.
 
@@ -80,11 +95,12 @@ def run_in_fresh_process(
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise CheckFailed(f"a fresh process cannot run the finished file: {last}")
         with np.load(target) as outputs:
-            return [outputs[name] for name in outputs.files]
+            delegated = "not delegated" not in done.stdout
+            return FreshRun([outputs[name] for name in outputs.files], delegated)
 
 
 def check_reload(data: bytes, finished: bytes, inputs: NDArray[np.generic], pythons: tuple[str, ...] = ()) -> list[str]:
-    """The file on disk answers in fresh processes as the graph does in this one; a line for each other runtime.
+    """The file on disk answers in fresh processes as the graph does in this one; lines about what is worth knowing.
 
     Args:
         data: the bytes of the file.
@@ -107,12 +123,12 @@ def check_reload(data: bytes, finished: bytes, inputs: NDArray[np.generic], pyth
         collected.append([here.get_tensor(detail["index"])[0].copy() for detail in details])
     expected = [np.stack(values) for values in zip(*collected, strict=True)]
     fresh = run_in_fresh_process(data, inputs)
-    if not all(np.array_equal(a, b) for a, b in zip(fresh, expected, strict=True)):
+    if not all(np.array_equal(a, b) for a, b in zip(fresh.outputs, expected, strict=True)):
         raise CheckFailed("the finished file answers differently in a fresh process; nothing was written")
-    said = []
+    said = [] if fresh.delegated else ["XNNPACK takes no part of this graph: it runs on the slower built-in kernels"]
     for python in pythons:
         found = run_in_fresh_process(data, inputs, python)
-        pairs = zip(expected, found, details, strict=True)
+        pairs = zip(expected, found.outputs, details, strict=True)
         snr = min(snr_db(dequantise(a, detail), dequantise(b, detail)) for a, b, detail in pairs)
         if not snr >= _LEAST_SNR_DB:
             raise CheckFailed(f"under {python} the finished file answers otherwise ({snr:.1f} dB); nothing was written")

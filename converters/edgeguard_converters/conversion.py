@@ -206,7 +206,7 @@ def _attempt(
     for candidate in candidates(job, notes.add):
         baked = contract.guard.profile if contract.guard.place == "in-graph" else None
         finished = candidate.data if baked is None else splice(candidate.data, baked)
-        check_file(finished, options.input_type, candidate.float_allowed)
+        check_file(finished, options.input_type, candidate.float_allowed, None if baked else len(float_data))
         step(f"gates on {len(pixels.evaluation)} images")
         outputs = run_graph(finished, pixels.received, job.feed)
         report = judge(trained, float_outputs, outputs, contract, settled.targets, options.thresholds)
