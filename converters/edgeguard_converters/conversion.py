@@ -267,7 +267,13 @@ def _load(model: str | Path | Source, options: Options, notes: _Notes) -> Source
     else:
         if options.trust_pickle:
             notes.add("--trust-pickle: if the file is a pickle, the code in it runs now, with your rights")
-        source = load_source(Path(model), arch=options.arch, size=options.size, trust_pickle=options.trust_pickle)
+        source = load_source(
+            Path(model),
+            arch=options.arch,
+            size=options.size,
+            trust_pickle=options.trust_pickle,
+            onnx2tf=options.onnx2tf,
+        )
     if bad := source.not_finite():
         raise InputError(f"the model's weights hold NaN or infinity (first in {bad}): its training diverged")
     return source

@@ -24,6 +24,7 @@ class Options:
         preprocess: auto or a preset; `mean` and `std` instead of it, in 0..255 units.
         size: (width, height).
         boxes: what a detector's four numbers are; `box_units`: 0..1 or the input's pixels.
+        onnx2tf: read ONNX with onnx2tf, which is installed into an environment of its own.
         precision: int8 computes in integers; weight-only and float16 store smaller weights and compute in float.
         io: type of input and output; uint8 by default for int8, float32 for the others.
         ranges: how much of each activation's range int8 covers.
@@ -47,6 +48,7 @@ class Options:
     box_units: Literal["relative", "pixels"] | None = None
     arch: str | None = None
     trust_pickle: bool = False
+    onnx2tf: bool = False
     precision: Precision = "int8"
     io: InputType | None = None
     ranges: Method | Literal["auto"] = "auto"

@@ -40,6 +40,9 @@ def convert_command(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Load a pickled module too. THE FILE RUNS ITS CODE.")
     ] = False,
+    onnx2tf: Annotated[
+        bool, typer.Option("--onnx2tf", help="Read ONNX with onnx2tf, installed into a private environment.")
+    ] = False,
     boxes: Annotated[str | None, typer.Option(help="A detector's four numbers: yxyx, xyxy or cxcywh.")] = None,
     precision: Annotated[str, typer.Option(help="int8, weight-only, float16 or float32.")] = "int8",
     io: Annotated[str | None, typer.Option(help="uint8, int8 or float32 input and output.")] = None,
@@ -106,6 +109,7 @@ def convert_command(
         labels=known_labels,
         arch=arch,
         trust_pickle=trust_pickle,
+        onnx2tf=onnx2tf,
         boxes=boxes,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
         io=io,  # type: ignore[arg-type]

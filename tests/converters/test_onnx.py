@@ -65,3 +65,24 @@ def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "out.onnx", save_as_external_data=True, size_threshold=0, location="w.bin")
     with pytest.raises(InputError, match="in other files|not an ONNX model"):
         load_source(tmp_path / "out.onnx")
+
+
+@pytest.mark.full
+def test_onnx2tf_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """Needs the package index the first time; Mish is unknown to onnx2torch."""
+    from onnx.reference import ReferenceEvaluator
+
+    from edgeguard.errors import DeviceError
+
+    model = make_onnx(tmp_path / "odd.onnx", None, operator="Mish")
+    x = np.random.default_rng(0).normal(size=(2, SIDE, SIDE, 3)).astype(np.float32)
+    expected = np.concatenate(
+        [ReferenceEvaluator(model).run(None, {"x": image[None].transpose(0, 3, 1, 2)})[0] for image in x]
+    )
+    try:
+        source = load_source(tmp_path / "odd.onnx", size=(SIDE, SIDE), onnx2tf=True)
+    except DeviceError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"the environment cannot be built here: {error}")
+    np.testing.assert_allclose(source.outputs(x)[0], expected, atol=1e-4 * np.abs(expected).max())

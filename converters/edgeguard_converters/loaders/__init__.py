@@ -9,6 +9,7 @@ from edgeguard.quiet import muted
 from edgeguard_converters.loaders.exported import load_exported
 from edgeguard_converters.loaders.keras import load_keras
 from edgeguard_converters.loaders.onnx import load_onnx
+from edgeguard_converters.loaders.onnx2tf import load_with_onnx2tf
 from edgeguard_converters.loaders.pickle_guard import PickleRefused
 from edgeguard_converters.loaders.pickled import load_pickled
 from edgeguard_converters.loaders.state_dict import load_state_dict
@@ -22,12 +23,17 @@ _FOREIGN = {b"GGUF": "a GGUF file"}
 
 
 def load_source(
-    path: Path, *, arch: str | None = None, size: tuple[int, int] | None = None, trust_pickle: bool = False
+    path: Path,
+    *,
+    arch: str | None = None,
+    size: tuple[int, int] | None = None,
+    trust_pickle: bool = False,
+    onnx2tf: bool = False,
 ) -> Source:
     """Load a trained model.
 
     torch.export .pt2, TorchScript, a state_dict with `arch`, ONNX, Keras, a SavedModel folder, a float .tflite; with
-    `trust_pickle` also a pickled module, whose file runs its code as it is loaded.
+    `trust_pickle` also a pickled module, whose file runs its code as it is loaded. `onnx2tf` takes ONNX through that.
 
     Raises:
         InputError: missing, empty, another kind of file, damaged, or dangerous to load.
@@ -43,7 +49,8 @@ def load_source(
             elif kind == "tflite":
                 source = load_tflite(path)
             elif kind == "onnx":
-                source = load_onnx(path, size or facts_from_sidecar(path).size)
+                known = size or facts_from_sidecar(path).size
+                source = load_with_onnx2tf(path, known) if onnx2tf else load_onnx(path, known)
             elif kind == "keras":
                 source = load_keras(path, size or facts_from_sidecar(path).size)
             else:

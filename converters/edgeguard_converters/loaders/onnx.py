@@ -35,7 +35,7 @@ def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
     try:
         module = onnx2torch.convert(_fixed(model, size, channels_last))
     except NotImplementedError as error:
-        raise InputError(f"onnx2torch cannot convert this graph: {_first_line(error)}") from error
+        raise InputError(f"onnx2torch cannot convert this graph: {_first_line(error)}; --onnx2tf may") from error
     except Exception as error:
         raise InputError(f"onnx2torch fails on this graph: {type(error).__name__}: {_first_line(error)}") from error
     return TorchSource("ONNX", size, FileFacts(), module.float().eval(), channels_last)
