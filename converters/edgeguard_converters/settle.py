@@ -162,8 +162,13 @@ def _detector(
     form: Any = options.boxes or facts.get("boxes") or ("cxcywh" if joined else None)
     if form not in get_args(BoxForm):
         raise InputError("the file does not say what a box's four numbers are: give --boxes yxyx, xyxy or cxcywh")
-    units: Any = options.box_units or facts.get("units") or ("pixels" if float(np.abs(boxes).max()) > 2 else "relative")
     probabilities = bool((scores >= 0).all() and (scores <= 1).all())
+    if joined and not probabilities and options.boxes is None and "boxes" not in facts:
+        raise InputError(
+            f"one output of {boxes.shape[1:]} and {scores.shape[1:]} looks like a YOLO head, but its scores are not in "
+            "0..1: give --boxes if it is a detector; features and masks are not supported"
+        )
+    units: Any = options.box_units or facts.get("units") or ("pixels" if float(np.abs(boxes).max()) > 2 else "relative")
     axis = 2 if scores.shape[1] == max(boxes.shape[1:]) else 1
     background = contract.background or (probabilities and np.allclose(scores.sum(axis=axis), 1, atol=1e-2))
     if background and not contract.background:

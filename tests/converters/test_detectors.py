@@ -104,6 +104,22 @@ def test_what_a_box_is_has_to_be_said(fd: GuardProfile, tmp_path: Path) -> None:
     assert not (tmp_path / "d.tflite").exists()
 
 
+def test_features_are_not_taken_for_boxes(tmp_path: Path) -> None:
+    import torch
+
+    from edgeguard_converters import convert
+
+    class Tokens(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return torch.nn.functional.unfold(x, 4, stride=8)  # (n, 48, 64): patches, not boxes
+
+    with pytest.raises(InputError, match="looks like a YOLO head, but its scores are not in"):
+        convert(
+            Tokens(), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)), preprocess="tf",
+            say=lambda line: None,
+        )  # fmt: skip
+
+
 def test_outputs_that_are_neither(tmp_path: Path) -> None:
     import torch
 
