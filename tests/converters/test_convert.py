@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -326,3 +328,47 @@ class TestTraps:
         convert(residual, tmp_path / "m.tflite", images[:60], images[60:], options)
         captured = capfd.readouterr()
         assert captured.out == "" and "START" not in captured.err and "I0000" not in captured.err
+
+    def test_the_quantiser_walks_its_samples_twice(self, residual: Path, tmp_path: Path) -> None:
+        """A generator is empty on the second walk and gives no ranges; a list does."""
+        from ai_edge_quantizer import calibrator
+        from ai_edge_quantizer.utils import qsv_utils
+
+        from edgeguard_converters.loaders import load_source
+        from edgeguard_converters.normalisation import PRESETS, Normalisation
+        from edgeguard_converters.quantize import _recipe, _signature
+
+        graph = load_source(residual).export(
+            Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
+        )
+        signature, argument = _signature(graph.path)
+        pictures = tinted_squares(4, 3)[0][:, :SIDE, :SIDE]
+        found = []
+        for make in (list, iter):
+            calibration = calibrator.Calibrator(
+                str(graph.path), num_threads=1, qsv_update_func=qsv_utils.min_max_update
+            )
+            samples = make([{argument: graph.feed(picture[None])} for picture in pictures])
+            calibration.calibrate({signature: samples}, _recipe())  # type: ignore[dict-item]
+            found.append(len(calibration.get_model_qsvs()))
+        assert found[0] > 5 and found[1] == 0
+
+    def test_a_dynamic_batch_becomes_one(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+        net, batch = train_residual(), torch.export.Dim("n", min=1, max=64)
+        program = torch.export.export(net, (torch.zeros(2, 3, SIDE, SIDE),), dynamic_shapes=({0: batch},))
+        torch.export.save(program, tmp_path / "d.pt2")
+        done = convert(tmp_path / "d.pt2", tmp_path / "d.tflite", images[:60], images[60:], options)
+        detail = Interpreter(str(tmp_path / "d.tflite")).get_input_details()[0]
+        assert tuple(detail["shape"]) == tuple(detail["shape_signature"]) == (1, SIDE, SIDE, 3)
+        assert done.report.agreement > 0.95
+
+    def test_torchvision_beside_a_cpu_build_of_torch(self) -> None:
+        """In a process of its own: what is declared stays declared."""
+        code = (
+            "from edgeguard_converters.torchvision_operators import make_torchvision_importable as make\n"
+            "kept = make()\nimport torchvision, torch\nprint(torchvision.ops.nms is not None, make() is kept)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        if "No module named 'torchvision'" in done.stderr and not os.environ.get("CI"):
+            pytest.skip("the onnx extra is not installed")
+        assert done.stdout.split() == ["True", "True"], done.stderr
