@@ -34,6 +34,9 @@ def show(
     typer.echo(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
                f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
     typer.echo(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
+    if detection := contract.get("detection"):
+        typer.echo(f"boxes          {detection['boxes']} in {detection['units']} units, head {detection['head']}, "
+                   f"score from {detection['score_threshold']:g}, overlap to {detection['iou_threshold']:g}")  # fmt: skip
     for name, value in contract["gates"].items():
         typer.echo(f"gate           {name} {value}")
     typer.echo(f"source         {contract['source_sha256']}")

@@ -18,7 +18,7 @@ _MOST = 100  # boxes a frame
 def box_and_score_outputs(shapes: Sequence[tuple[int, ...]]) -> tuple[int, int] | None:
     """Which of two outputs holds boxes and which scores, from shapes without the batch; None when neither fits.
 
-    Boxes are (n, 4) or (4, n), scores (n, classes) or (classes, n).
+    Boxes are (n, 4) or (4, n), scores (n, classes) or (classes, n). Where both fit (four classes) the first is boxes.
 
     Example:
         >>> box_and_score_outputs([(100, 7), (100, 4)])
