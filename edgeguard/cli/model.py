@@ -35,8 +35,8 @@ def show(
                f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
     typer.echo(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
     if detection := contract.get("detection"):
-        typer.echo(f"boxes          {detection['boxes']} in {detection['units']} units, head {detection['head']}, "
-                   f"score from {detection['score_threshold']:g}, overlap to {detection['iou_threshold']:g}")  # fmt: skip
+        thresholds = f"score from {detection['score_threshold']:g}, overlap to {detection['iou_threshold']:g}"
+        typer.echo(f"boxes          {detection['boxes']}, {detection['units']}, {detection['head']} head, {thresholds}")
     for name, value in contract["gates"].items():
         typer.echo(f"gate           {name} {value}")
     typer.echo(f"source         {contract['source_sha256']}")
