@@ -25,6 +25,7 @@ def convert(
     output: str | Path,
     calibration: Images,
     evaluation: Images | None = None,
+    training: Images | None = None,
     profile: GuardProfile | str | None = "fd",
     options: Options | None = None,
     report: str | Path | None = None,
@@ -39,6 +40,7 @@ def convert(
         output: where the .tflite goes.
         calibration: a folder of images, or RGB frames (h, w, 3) of uint8.
         evaluation: a folder with labels.csv or class folders, or frames; without it every fourth calibration image.
+        training: labelled images to fine-tune with if the gates fail.
         profile: a GuardProfile, what `--guard` takes, or None.
         options: the rest of what can be said; single fields of it may be given by name (`place="input"`).
         report: write the report here (.html or .json).
@@ -65,9 +67,19 @@ def convert(
     else:
         source = _from_module(model, size or chosen.size)
     known = chosen.labels or ()
-    judged = None if evaluation is None else _images(evaluation, lambda folder: read_labelled_folder(folder, known))
+
+    def labelled(given: Images | None) -> list[LabelledImage] | None:
+        return None if given is None else _images(given, lambda folder: read_labelled_folder(folder, known))
+
     return conversion.convert(
-        source, output, _images(calibration, read_folder), judged, chosen, say=say, report_path=report
+        source,
+        output,
+        _images(calibration, read_folder),
+        labelled(evaluation),
+        chosen,
+        say=say,
+        report_path=report,
+        training=labelled(training),
     )
 
 

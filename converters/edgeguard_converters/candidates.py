@@ -63,7 +63,7 @@ class Candidate:
     @property
     def float_allowed(self) -> bool:
         """True where part of the graph is meant to compute in float."""
-        return self.options.precision != "int8" or self.options.auto_mixed or bool(self.options.keep_float)
+        return self.options.precision != "int8" or bool(self.float_layers)
 
     def how(self) -> dict[str, object]:
         """What the contract tells of how it was made."""

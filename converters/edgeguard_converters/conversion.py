@@ -27,7 +27,7 @@ from edgeguard_converters.layers import blame, layer_snr
 from edgeguard_converters.loaders import load_source
 from edgeguard_converters.memory import give_back_memory
 from edgeguard_converters.options import Conversion, Options, check_options
-from edgeguard_converters.quiet import chatter_to, new_log
+from edgeguard_converters.quiet import chatter_to, log_file
 from edgeguard_converters.report import Findings, html_report, json_report, worst_images
 from edgeguard_converters.runner import Outputs, run_graph
 from edgeguard_converters.settle import Settled, first_contract, settle
@@ -114,65 +114,71 @@ def convert(
     calibration = calibration() if callable(calibration) else calibration
     calibration, evaluation = split(calibration, evaluation, notes.add)
     contract = first_contract(source, options, notes.add)
+    if contract.guard.place == "in-graph" and contract.guard.profile is not None:
+        check_bakeable(contract.guard.profile, contract.input.width, contract.input.height)
     step(f"sanitising {len(calibration) + len(evaluation)} images")
     pixels = _prepare(calibration, evaluation, contract, notes)
     step("settling preprocessing and labels")
     settled = settle(source, options, contract, pixels.calibration, evaluation, pixels.evaluation, notes.add, stand_in)
     progress: Path | None = None
-    folder, log = Path(tempfile.mkdtemp(prefix="edgeguard-")), new_log()
-    try:
-        attempt = _attempt(source, settled, options, pixels, folder, log, notes, step)
-        if attempt.report.failures and training:
-            notes.add(
-                f"not good enough yet ({'; '.join(attempt.report.failures)}): fine-tuning on {len(training)} images"
-            )
-            source, progress = _finetuned(source, settled, options, training, step)
+    with log_file() as log:
+        folder = Path(tempfile.mkdtemp(prefix="edgeguard-"))
+        try:
             attempt = _attempt(source, settled, options, pixels, folder, log, notes, step)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    report, finished = attempt.report, attempt.finished
-    if kept := attempt.candidate.float_layers:
-        notes.add(f"MIXED PRECISION: {len(kept)} of {attempt.candidate.operators} operators stay float")
-    name, source_hash = _identity(model, source)
-    contract = replace(
-        settled.contract,
-        source_sha256=source_hash,
-        calibration_sha256=digest(calibration),
-        versions=_versions(source.kind),
-        gates={**report.to_dict(), **attempt.candidate.how()},
-    )
-    if report_path is not None:
-        step("writing the report")
-        findings = _findings(attempt, pixels, [image.name for image in evaluation], contract)
-        write = json_report if Path(report_path).suffix.lower() == ".json" else html_report
-        write_bytes(Path(report_path), write(name, contract, report, findings, len(finished)).encode())
-    if report.failures:
-        raise CheckFailed(_refusal(attempt, pixels, stand_in))
-    data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
-    step("checking the file in a fresh process")
-    for line in check_reload(data, finished, attempt.job.feed(pixels.received[:_RELOADED]), options.runtimes):
-        notes.add(line)
-    write_bytes(output, data)
-    for leftover in (log, progress):
-        if leftover is not None:
-            leftover.unlink(missing_ok=True)
-    operators = flatbuffer_edit.operators(data)
-    return Conversion(output, contract, report, settled.normalisation, operators, tuple(notes.lines), len(data))
+            if attempt.report.failures and training:
+                notes.add(
+                    f"not good enough yet ({'; '.join(attempt.report.failures)}): fine-tuning on {len(training)} images"
+                )
+                source, progress = _finetuned(source, settled, options, training, step)
+                attempt = _attempt(source, settled, options, pixels, folder, log, notes, step)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        report, finished = attempt.report, attempt.finished
+        if kept := attempt.candidate.float_layers:
+            notes.add(f"MIXED PRECISION: {len(kept)} of {attempt.candidate.operators} operators stay float")
+        name, source_hash = _identity(model, source)
+        contract = replace(
+            settled.contract,
+            source_sha256=source_hash,
+            calibration_sha256=digest(calibration),
+            versions=_versions(source.kind),
+            gates={**report.to_dict(), **attempt.candidate.how()},
+        )
+        if report_path is not None:
+            step("writing the report")
+            findings = _findings(attempt, pixels, [image.name for image in evaluation], contract)
+            write = json_report if Path(report_path).suffix.lower() == ".json" else html_report
+            write_bytes(Path(report_path), write(name, contract, report, findings, len(finished)).encode())
+        if report.failures:
+            raise CheckFailed(_refusal(attempt, pixels, stand_in))
+        data = flatbuffer_edit.add_contract(finished, ENTRY, contract.to_json(), contract.labels)
+        step("checking the file in a fresh process")
+        for line in check_reload(data, finished, attempt.job.feed(pixels.received[:_RELOADED]), options.runtimes):
+            notes.add(line)
+        write_bytes(output, data)
+        if progress is not None:
+            progress.unlink(missing_ok=True)
+        operators = flatbuffer_edit.operators(data)
+        return Conversion(output, contract, report, settled.normalisation, operators, tuple(notes.lines), len(data))
 
 
 def _prepare(
     calibration: list[LabelledImage], evaluation: list[LabelledImage], contract: Contract, notes: _Notes
 ) -> _Pixels:
     fed = replace(contract, input=replace(contract.input, dtype="uint8"))
-    outside = fed
-    if fed.guard.place == "in-graph":
-        assert fed.guard.profile is not None
-        check_bakeable(fed.guard.profile, fed.input.width, fed.input.height)
-        outside = replace(fed, guard=ContractGuard(fed.guard.profile, "input"))
+    outside = _behind_the_guard(contract)
     calibrating, judging = prepare(calibration, outside), prepare(evaluation, outside)
     for line in odd_images(calibration, calibrating, outside):
         notes.add(line)
-    return _Pixels(calibrating, judging, judging if outside is fed else prepare(evaluation, fed))
+    return _Pixels(calibrating, judging, judging if outside == fed else prepare(evaluation, fed))
+
+
+def _behind_the_guard(contract: Contract) -> Contract:
+    """The contract whose pixels the trained network sees: a guard inside the graph has done its work on them."""
+    seen = replace(contract, input=replace(contract.input, dtype="uint8"))
+    if seen.guard.place != "in-graph":
+        return seen
+    return replace(seen, guard=ContractGuard(seen.guard.profile, "input"))
 
 
 def _attempt(
@@ -227,12 +233,7 @@ def _finetuned(
     if any(label is None for label in labels):
         raise InputError("--finetune needs labelled images: class folders, or labels.csv")
     contract = settled.contract
-    seen = (
-        contract
-        if contract.guard.place != "in-graph"
-        else replace(contract, guard=ContractGuard(contract.guard.profile, "input"))
-    )
-    pixels = prepare(training, replace(seen, input=replace(seen.input, dtype="uint8")))
+    pixels = prepare(training, _behind_the_guard(contract))
     targets = np.array(labels, np.int64) + int(contract.background)
     size = contract.input.width, contract.input.height
     return finetune(source, settled.normalisation, pixels, targets, options.epochs, size, step)

@@ -97,7 +97,8 @@ def finetune(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        torch.save({"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimiser.state_dict()}, kept)
+        if kept.parent.is_dir():
+            torch.save({"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimiser.state_dict()}, kept)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return replace(source, kind="torch.export", module=module), kept

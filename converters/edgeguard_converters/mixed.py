@@ -47,7 +47,7 @@ def named_layers(data: bytes, patterns: tuple[str, ...], float_input: bool = Fal
             kinds = ", ".join(sorted({kind for kind, _ in outputs}))
             raise InputError(f"--keep-float {pattern!r} matches no layer; the graph's operators are {kinds}")
         chosen += [name for name in found if name not in chosen]
-    if float_input is False and (fed := first_operators(data) & set(chosen)):
+    if not float_input and (fed := first_operators(data) & set(chosen)):
         raise InputError(
             f"--keep-float: {fed.pop()} takes the model's 8-bit input and cannot stay float; --io float32 allows it"
         )

@@ -23,7 +23,7 @@ class Options:
         guard, place: the profile or None, and where it runs.
         preprocess: auto or a preset; `mean` and `std` instead of it, in 0..255 units.
         size: (width, height).
-        boxes: what a detector's four numbers are; `box_units`: 0..1 or the input's pixels.
+        boxes: what a detector's four numbers are.
         onnx2tf: read ONNX with onnx2tf, which is installed into an environment of its own.
         precision: int8 computes in integers; weight-only and float16 store smaller weights and compute in float.
         io: type of input and output; uint8 by default for int8, float32 for the others.
@@ -45,7 +45,6 @@ class Options:
     labels: tuple[str, ...] | None = None
     background: bool | None = None
     boxes: BoxForm | None = None
-    box_units: Literal["relative", "pixels"] | None = None
     arch: str | None = None
     trust_pickle: bool = False
     onnx2tf: bool = False

@@ -100,7 +100,8 @@ def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibr
             calibration.calibrate({signature: samples}, _recipe())
             _keep(calibration, kept, start + len(chunk))
         ranges = calibration.get_model_qsvs()
-        kept.unlink(missing_ok=True)
+        if kept.is_file():
+            kept.unlink()
         del calibration  # it holds every activation of the graph
     give_back_memory()
     single = {name: _extremes(found) for name, found in ranges.items() if np.size(found["min"]) == 1}

@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from edgeguard.quiet import redirected
@@ -18,3 +19,16 @@ def new_log() -> Path:
     handle, name = tempfile.mkstemp(prefix="edgeguard-convert-", suffix=".log")
     os.close(handle)
     return Path(name)
+
+
+@contextmanager
+def log_file() -> Iterator[Path]:
+    """A log for the length of some work. It stays only if that ends in an error whose message names it."""
+    log = new_log()
+    try:
+        yield log
+    except BaseException as error:
+        if str(log) not in str(error):
+            log.unlink(missing_ok=True)
+        raise
+    log.unlink(missing_ok=True)

@@ -168,7 +168,7 @@ def _detector(
             f"one output of {boxes.shape[1:]} and {scores.shape[1:]} looks like a YOLO head, but its scores are not in "
             "0..1: give --boxes if it is a detector; features and masks are not supported"
         )
-    units: Any = options.box_units or facts.get("units") or ("pixels" if float(np.abs(boxes).max()) > 2 else "relative")
+    units: Any = facts.get("units") or ("pixels" if float(np.abs(boxes).max()) > 2 else "relative")
     axis = 2 if scores.shape[1] == max(boxes.shape[1:]) else 1
     background = contract.background or (probabilities and np.allclose(scores.sum(axis=axis), 1, atol=1e-2))
     if background and not contract.background:

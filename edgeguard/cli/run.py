@@ -102,7 +102,7 @@ def _load(
             contract = replace(contract, labels=parse_labels(labels.read_bytes()))
         except OSError as error:
             raise InputError(f"cannot read the labels {labels}: {error.strerror}") from error
-    if contract.labels and len(contract.labels) != loaded.classes:
+    if contract.labels and loaded.classes and len(contract.labels) != loaded.classes:
         raise InputError(f"{len(contract.labels)} labels for a model with {loaded.classes} outputs")
     if require_guard is not None:
         actual = contract.guard.profile.sha256 if contract.guard.profile else "none"

@@ -195,3 +195,19 @@ def test_a_patch_embedding_takes_unequal_means_exactly(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     expected = source.outputs(normalisation.apply(pixels))[0]
     np.testing.assert_allclose(run_graph(data, pixels, graph.feed)[0], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_refusal_leaves_no_log_behind(
+    not_int8: Path,
+    squares: list,  # type: ignore[type-arg]
+    fd: GuardProfile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")  # no cache either
+    with pytest.raises(CheckFailed):
+        _convert(not_int8, tmp_path / "m.tflite", squares, _options(fd))
+    assert list(scratch.iterdir()) == []
