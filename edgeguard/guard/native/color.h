@@ -8,37 +8,46 @@
 namespace EG_NS {
 namespace {
 
-// Luma exactly as libjpeg: (19595 R + 38470 G + 7471 B + 32768) >> 16; 38470 is 65536 - 27066.
-inline V luma(V r, V g, V b) {
-    const V rg = low16(splat(19595), splat(-27066)), bh = low16(splat(7471), splat(16384)), two = splat(2);
-    V low = add32(madd(low16(r, g), rg), madd(low16(b, two), bh));
-    V high = add32(madd(high16(r, g), rg), madd(high16(b, two), bh));
-    return add(pack32(shift_right32<16>(low), shift_right32<16>(high)), g);
-}
+// Luma exactly as libjpeg, (19595 R + 38470 G + 7471 B + 32768) >> 16, of 2 * Lanes pixels. The weights are split into
+// bytes, so that 16 bits suffice: floor((256 high + low + 32768) / 65536) is (high + 128 + (low >> 8)) >> 8.
+#if defined(__ARM_NEON)
 
-inline void luma_row(const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t* y, int columns) {
-    for (int x = 0; x < columns; x += 2 * Lanes) {
-        const int next = x + Lanes;
-        narrow(y + x, y + next, luma(widen(r + x), widen(g + x), widen(b + x)),
-               luma(widen(r + next), widen(g + next), widen(b + next)));
+inline void luma_levels(const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t* y) {
+    for (int x = 0; x < 2 * Lanes; x += 8) {
+        const uint8x8_t red = vld1_u8(r + x), green = vld1_u8(g + x), blue = vld1_u8(b + x);
+        const uint16x8_t high = vmlal_u8(vmlal_u8(vmull_u8(red, vdup_n_u8(76)), green, vdup_n_u8(150)), blue, vdup_n_u8(29));
+        const uint16x8_t low = vmlal_u8(vmlal_u8(vmull_u8(red, vdup_n_u8(139)), green, vdup_n_u8(70)), blue, vdup_n_u8(47));
+        vst1_u8(y + x, vrshrn_n_u16(vsraq_n_u16(high, low, 8), 8));
     }
 }
 
-// (a x + b y) and (c z) of 16-bit lanes, 32 bits: the chroma away from its colour, times 2**16.
-struct Wide {
-    V low, high;
-};
-inline Wide weigh(V x, V y, int a, int b, V z) {
-    const V pair = low16(splat(a), splat(b)), single = low16(splat(-32768), splat(0)), none = splat(0);
-    return {add32(madd(low16(x, y), pair), madd(low16(z, none), single)),
-            add32(madd(high16(x, y), pair), madd(high16(z, none), single))};
+#else
+
+// maddubs takes signed weights: 38470 G is 65536 G, added as a byte at the end, less 27066 G; 19595 is 77 * 256 - 117.
+// The second lane of `b` is 2, times 64 the half of `high`.
+inline V luma_part(V rg, V b) {
+    const V high = add(madd8(rg, splat_pair8(77, -106)), madd8(b, splat_pair8(29, 64)));
+    const V low = add(madd8(rg, splat_pair8(-117, 70)), madd8(b, splat_pair8(47, 0)));
+    return shift_right_logical<8>(add(high, shift_right<8>(low)));
+}
+inline void luma_levels(const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t* y) {
+    const V red = load(r), green = load(g), blue = load(b), two = splat_pair8(2, 2);
+    const V low = luma_part(low8(red, green), low8(blue, two)), high = luma_part(high8(red, green), high8(blue, two));
+    store(y, add8(pack8(low, high), green));
 }
 
-// Chroma of the sums over 1, 2 or 4 pixels, exactly: color.py's `rgb_to_chroma`. Shift is 16, 17 or 18.
-template <int Shift> inline V chroma(V x, V y, int a, int b, V z) {
-    const V bias = splat32((128 << Shift) + (1 << (Shift - 1)) - 1);
-    const Wide sum = weigh(x, y, a, b, z);
-    return pack32(shift_right32<Shift>(sub32(bias, sum.low)), shift_right32<Shift>(sub32(bias, sum.high)));
+#endif
+
+inline void luma_row(const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t* y, int columns) {
+    for (int x = 0; x < columns; x += 2 * Lanes) luma_levels(r + x, g + x, b + x, y + x);
+}
+
+// Chroma of the sums over 1, 2 or 4 pixels, exactly: color.py's `rgb_to_chroma`. Shift is 16, 17 or 18. As the weights
+// of each chroma sum to 0, two differences hold everything: `gr` and `gb` are green less red and less blue.
+template <int Shift> inline V chroma(V gr_gb_low, V gr_gb_high, int gr_weight, int gb_weight) {
+    const V bias = splat32((128 << Shift) + (1 << (Shift - 1)) - 1), weights = low16(splat(gr_weight), splat(gb_weight));
+    return pack32(shift_right32<Shift>(add32(bias, madd(gr_gb_low, weights))),
+                  shift_right32<Shift>(add32(bias, madd(gr_gb_high, weights))));
 }
 
 // Sums over 1x1, 2x1 or 2x2 pixels. `next` is the row below.
@@ -64,8 +73,9 @@ inline void chroma_row(const uint8_t* rows, int stride, uint8_t* cb, uint8_t* cr
             const uint8_t* p = rows + (x + half * Lanes) * Sum::Step;
             const V r = Sum::of(p, p + 3 * stride), g = Sum::of(p + stride, p + 4 * stride),
                     b = Sum::of(p + 2 * stride, p + 5 * stride);
-            blue[half] = chroma<Sum::Shift>(r, g, 11059, 21709, b);
-            red[half] = chroma<Sum::Shift>(g, b, 27439, 5329, r);
+            const V gr = sub(g, r), gb = sub(g, b), low = low16(gr, gb), high = high16(gr, gb);
+            blue[half] = chroma<Sum::Shift>(low, high, 11059, -32768);
+            red[half] = chroma<Sum::Shift>(low, high, -32768, 5329);
         }
         narrow(cb + x, cb + x + Lanes, blue[0], blue[1]);
         narrow(cr + x, cr + x + Lanes, red[0], red[1]);
@@ -96,25 +106,27 @@ inline void rgb_row(const uint8_t* y, const uint8_t* cb, const uint8_t* cr, uint
     }
 }
 
-// Sums over the rows of chroma that the triangle filter needs: the row itself for 4:2:2, three parts of the nearer row
-// and one of the farther for 4:2:0; with one more sum at both ends.
+// Sums over the rows of chroma that the triangle filter needs, around 0: the row itself for 4:2:2, three parts of the
+// nearer row and one of the farther for 4:2:0; with one more sum at both ends.
 inline void chroma_sums(const uint8_t* near, const uint8_t* far, int16_t* sums, int columns) {
+    const V centre = splat(far == nullptr ? 128 : 512);
     for (int x = 0; x < columns; x += Lanes) {
-        V here = widen(near + x);
-        store(sums + x, far == nullptr ? here : add(add(here, add(here, here)), widen(far + x)));
+        V here = widen(near + x), sum = far == nullptr ? here : add(add(here, add(here, here)), widen(far + x));
+        store(sums + x, sub(sum, centre));
     }
     sums[-1] = sums[0];
     sums[columns] = sums[columns - 1];
 }
 
-// libjpeg's triangle filter over the columns ("fancy upsampling"), chroma around 0, for even and odd pixels.
+// libjpeg's triangle filter over the columns ("fancy upsampling"), for even and odd pixels: (even + 8) >> 4 and
+// (odd + 7) >> 4 for 4:2:0, (even + 1) >> 2 and (odd + 2) >> 2 for 4:2:2. mul(a, 2**(15 - n)) is (a + 2**(n - 1)) >> n.
 template <int Shift> struct Woven {
     V even, odd;
     explicit Woven(const int16_t* sums) {
-        constexpr int Centre = 128 << Shift, Even = Shift == 4 ? 8 : 1, Odd = Shift == 4 ? 7 : 2;
-        V here = load(sums), three = add(here, add(here, here));
-        even = shift_right<Shift>(add(add(three, load(sums - 1)), splat(Even - Centre)));
-        odd = shift_right<Shift>(add(add(three, load(sums + 1)), splat(Odd - Centre)));
+        const V here = load(sums), three = add(here, add(here, here)), less = sub(three, splat(1));
+        const V scale = splat(1 << (15 - Shift));
+        even = mul(add(Shift == 4 ? three : less, load(sums - 1)), scale);
+        odd = mul(add(Shift == 4 ? less : three, load(sums + 1)), scale);
     }
 };
 

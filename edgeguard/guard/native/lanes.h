@@ -63,9 +63,14 @@ inline V high32(V a, V b) { return _mm512_unpackhi_epi32(a, b); }
 inline V low64(V a, V b) { return _mm512_unpacklo_epi64(a, b); }
 inline V high64(V a, V b) { return _mm512_unpackhi_epi64(a, b); }
 // Sums of neighbouring products, 32 bits; and back to 16 with the order that low16 and high16 left.
+inline V splat_pair8(int a, int b) { return _mm512_set1_epi16(static_cast<short>(b * 256 + (a & 255))); }
+inline V low8(V a, V b) { return _mm512_unpacklo_epi8(a, b); }
+inline V high8(V a, V b) { return _mm512_unpackhi_epi8(a, b); }
+inline V pack8(V low, V high) { return _mm512_packus_epi16(low, high); }
+inline V add8(V a, V b) { return _mm512_add_epi8(a, b); }
+inline V madd8(V levels, V weights) { return _mm512_maddubs_epi16(levels, weights); }
 inline V madd(V a, V b) { return _mm512_madd_epi16(a, b); }
 inline V add32(V a, V b) { return _mm512_add_epi32(a, b); }
-inline V sub32(V a, V b) { return _mm512_sub_epi32(a, b); }
 inline V splat32(int v) { return _mm512_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm512_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm512_packs_epi32(low, high); }
@@ -114,9 +119,14 @@ inline V low32(V a, V b) { return _mm256_unpacklo_epi32(a, b); }
 inline V high32(V a, V b) { return _mm256_unpackhi_epi32(a, b); }
 inline V low64(V a, V b) { return _mm256_unpacklo_epi64(a, b); }
 inline V high64(V a, V b) { return _mm256_unpackhi_epi64(a, b); }
+inline V splat_pair8(int a, int b) { return _mm256_set1_epi16(static_cast<short>(b * 256 + (a & 255))); }
+inline V low8(V a, V b) { return _mm256_unpacklo_epi8(a, b); }
+inline V high8(V a, V b) { return _mm256_unpackhi_epi8(a, b); }
+inline V pack8(V low, V high) { return _mm256_packus_epi16(low, high); }
+inline V add8(V a, V b) { return _mm256_add_epi8(a, b); }
+inline V madd8(V levels, V weights) { return _mm256_maddubs_epi16(levels, weights); }
 inline V madd(V a, V b) { return _mm256_madd_epi16(a, b); }
 inline V add32(V a, V b) { return _mm256_add_epi32(a, b); }
-inline V sub32(V a, V b) { return _mm256_sub_epi32(a, b); }
 inline V splat32(int v) { return _mm256_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm256_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm256_packs_epi32(low, high); }
@@ -165,9 +175,14 @@ inline V low32(V a, V b) { return _mm_unpacklo_epi32(a, b); }
 inline V high32(V a, V b) { return _mm_unpackhi_epi32(a, b); }
 inline V low64(V a, V b) { return _mm_unpacklo_epi64(a, b); }
 inline V high64(V a, V b) { return _mm_unpackhi_epi64(a, b); }
+inline V splat_pair8(int a, int b) { return _mm_set1_epi16(static_cast<short>(b * 256 + (a & 255))); }
+inline V low8(V a, V b) { return _mm_unpacklo_epi8(a, b); }
+inline V high8(V a, V b) { return _mm_unpackhi_epi8(a, b); }
+inline V pack8(V low, V high) { return _mm_packus_epi16(low, high); }
+inline V add8(V a, V b) { return _mm_add_epi8(a, b); }
+inline V madd8(V levels, V weights) { return _mm_maddubs_epi16(levels, weights); }
 inline V madd(V a, V b) { return _mm_madd_epi16(a, b); }
 inline V add32(V a, V b) { return _mm_add_epi32(a, b); }
-inline V sub32(V a, V b) { return _mm_sub_epi32(a, b); }
 inline V splat32(int v) { return _mm_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm_packs_epi32(low, high); }
@@ -228,7 +243,6 @@ inline V madd(V a, V b) {
     return from32(vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
 }
 inline V add32(V a, V b) { return from32(vaddq_s32(as32(a), as32(b))); }
-inline V sub32(V a, V b) { return from32(vsubq_s32(as32(a), as32(b))); }
 inline V splat32(int v) { return from32(vdupq_n_s32(v)); }
 template <int N> inline V shift_right32(V a) { return from32(vshrq_n_s32(as32(a), N)); }
 inline V pack32(V low, V high) { return vcombine_s16(vqmovn_s32(as32(low)), vqmovn_s32(as32(high))); }

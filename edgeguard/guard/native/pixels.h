@@ -25,21 +25,20 @@ inline void merge_rgb(uint8_t* rgb, const uint8_t* r, const uint8_t* g, const ui
 
 #else
 
-// Byte shuffles between the three 16-byte pieces of 16 interleaved pixels and three planes; 0x80 gives zero.
+// Bytes of three 16-byte pieces of 16 interleaved pixels against three planes. As 16 is 1 modulo 3, byte i of a piece
+// belongs to another channel in each piece; so one choice among three vectors by i modulo 3 and one shuffle do.
 struct Shuffles {
-    uint8_t split[3][3][16];  // [channel][piece]
-    uint8_t merge[3][3][16];  // [piece][channel]
+    uint8_t third[3][16];  // all ones where i modulo 3 is the index
+    uint8_t split[3][16];  // [channel]
+    uint8_t merge[3][16];  // [channel]
 };
 constexpr Shuffles make_shuffles() {
     Shuffles s{};
     for (int c = 0; c < 3; ++c) {
-        for (int piece = 0; piece < 3; ++piece) {
-            for (int i = 0; i < 16; ++i) {
-                const int from = 3 * i + c - 16 * piece;
-                s.split[c][piece][i] = static_cast<uint8_t>(from >= 0 && from < 16 ? from : 0x80);
-                const int place = 16 * piece + i;
-                s.merge[piece][c][i] = static_cast<uint8_t>(place % 3 == c ? place / 3 : 0x80);
-            }
+        for (int i = 0; i < 16; ++i) {
+            s.third[c][i] = i % 3 == c ? 0xFF : 0;
+            s.split[c][i] = static_cast<uint8_t>((3 * i + c) % 16);
+            s.merge[c][i] = static_cast<uint8_t>((16 * ((c + 15 - i) % 3) + i) / 3);
         }
     }
     return s;
@@ -53,57 +52,53 @@ inline void store16(uint8_t* p, __m128i v) { _mm_storeu_si128(reinterpret_cast<_
 
 // Two groups of 16 pixels, one in each half of the vectors.
 constexpr int PixelGroup = 32;
-inline __m256i load_halves(const uint8_t* low, const uint8_t* high) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(low)), load16(high), 1);
+using Bytes = __m256i;
+inline Bytes both_halves(const uint8_t* p) { return _mm256_broadcastsi128_si256(load16(p)); }
+inline Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline void store_bytes(uint8_t* p, Bytes v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+inline Bytes load_piece(const uint8_t* p) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(p)), load16(p + 48), 1);
 }
-inline __m256i shuffled(__m256i a, __m256i b, __m256i c, const uint8_t (&masks)[3][16]) {
-    const __m256i ma = _mm256_broadcastsi128_si256(load16(masks[0]));
-    const __m256i mb = _mm256_broadcastsi128_si256(load16(masks[1]));
-    const __m256i mc = _mm256_broadcastsi128_si256(load16(masks[2]));
-    return _mm256_or_si256(_mm256_or_si256(_mm256_shuffle_epi8(a, ma), _mm256_shuffle_epi8(b, mb)),
-                           _mm256_shuffle_epi8(c, mc));
+inline void store_piece(uint8_t* p, Bytes v) {
+    store16(p, _mm256_castsi256_si128(v)), store16(p + 48, _mm256_extracti128_si256(v, 1));
 }
-inline __m256i load32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-inline void store32(uint8_t* p, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-inline void split_rgb(const uint8_t* rgb, uint8_t* r, uint8_t* g, uint8_t* b) {
-    const __m256i x = load_halves(rgb, rgb + 48), y = load_halves(rgb + 16, rgb + 64), z = load_halves(rgb + 32, rgb + 80);
-    store32(r, shuffled(x, y, z, kShuffles.split[0]));
-    store32(g, shuffled(x, y, z, kShuffles.split[1]));
-    store32(b, shuffled(x, y, z, kShuffles.split[2]));
-}
-inline void merge_rgb(uint8_t* rgb, const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t flip) {
-    const __m256i mask = _mm256_set1_epi8(static_cast<char>(flip));
-    const __m256i x = load32(r), y = load32(g), z = load32(b);
-    for (int piece = 0; piece < 3; ++piece) {
-        const __m256i v = _mm256_xor_si256(shuffled(x, y, z, kShuffles.merge[piece]), mask);
-        store16(rgb + 16 * piece, _mm256_castsi256_si128(v));
-        store16(rgb + 48 + 16 * piece, _mm256_extracti128_si256(v, 1));
-    }
-}
+inline Bytes shuffled(Bytes v, const uint8_t* order) { return _mm256_shuffle_epi8(v, both_halves(order)); }
+inline Bytes chosen(Bytes v, Bytes w, const uint8_t* w_where) { return _mm256_blendv_epi8(v, w, both_halves(w_where)); }
+inline Bytes flipped(Bytes v, uint8_t flip) { return _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(flip))); }
 
 #else
 
 constexpr int PixelGroup = 16;
-inline __m128i shuffled(__m128i a, __m128i b, __m128i c, const uint8_t (&masks)[3][16]) {
-    return _mm_or_si128(
-        _mm_or_si128(_mm_shuffle_epi8(a, load16(masks[0])), _mm_shuffle_epi8(b, load16(masks[1]))),
-        _mm_shuffle_epi8(c, load16(masks[2])));
-}
-inline void split_rgb(const uint8_t* rgb, uint8_t* r, uint8_t* g, uint8_t* b) {
-    const __m128i x = load16(rgb), y = load16(rgb + 16), z = load16(rgb + 32);
-    store16(r, shuffled(x, y, z, kShuffles.split[0]));
-    store16(g, shuffled(x, y, z, kShuffles.split[1]));
-    store16(b, shuffled(x, y, z, kShuffles.split[2]));
-}
-inline void merge_rgb(uint8_t* rgb, const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t flip) {
-    const __m128i mask = _mm_set1_epi8(static_cast<char>(flip));
-    const __m128i x = load16(r), y = load16(g), z = load16(b);
-    for (int piece = 0; piece < 3; ++piece) {
-        store16(rgb + 16 * piece, _mm_xor_si128(shuffled(x, y, z, kShuffles.merge[piece]), mask));
-    }
-}
+using Bytes = __m128i;
+inline Bytes load_bytes(const uint8_t* p) { return load16(p); }
+inline void store_bytes(uint8_t* p, Bytes v) { store16(p, v); }
+inline Bytes load_piece(const uint8_t* p) { return load16(p); }
+inline void store_piece(uint8_t* p, Bytes v) { store16(p, v); }
+inline Bytes shuffled(Bytes v, const uint8_t* order) { return _mm_shuffle_epi8(v, load16(order)); }
+inline Bytes chosen(Bytes v, Bytes w, const uint8_t* w_where) { return _mm_blendv_epi8(v, w, load16(w_where)); }
+inline Bytes flipped(Bytes v, uint8_t flip) { return _mm_xor_si128(v, _mm_set1_epi8(static_cast<char>(flip))); }
 
 #endif
+
+// Byte i from the vector i modulo 3.
+inline Bytes thirds(Bytes v0, Bytes v1, Bytes v2) {
+    return chosen(chosen(v0, v1, kShuffles.third[1]), v2, kShuffles.third[2]);
+}
+inline void split_rgb(const uint8_t* rgb, uint8_t* r, uint8_t* g, uint8_t* b) {
+    const Bytes x = load_piece(rgb), y = load_piece(rgb + 16), z = load_piece(rgb + 32);
+    store_bytes(r, shuffled(thirds(x, z, y), kShuffles.split[0]));
+    store_bytes(g, shuffled(thirds(y, x, z), kShuffles.split[1]));
+    store_bytes(b, shuffled(thirds(z, y, x), kShuffles.split[2]));
+}
+inline void merge_rgb(uint8_t* rgb, const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t flip) {
+    const Bytes x = flipped(shuffled(load_bytes(r), kShuffles.merge[0]), flip);
+    const Bytes y = flipped(shuffled(load_bytes(g), kShuffles.merge[1]), flip);
+    const Bytes z = flipped(shuffled(load_bytes(b), kShuffles.merge[2]), flip);
+    store_piece(rgb, thirds(x, y, z));
+    store_piece(rgb + 16, thirds(y, z, x));
+    store_piece(rgb + 32, thirds(z, x, y));
+}
+
 #endif
 
 // Asks for the bytes `ahead` of this group: those of the strip after this one, which then arrive while this one is
