@@ -9,8 +9,8 @@ from edgeguard.guard.geometry import Box, Placement
 from edgeguard.model.contract import Contract
 from edgeguard.model.detection import detect
 from edgeguard.model.prediction import BoxScore
+from edgeguard.statistics import bootstrap_ratio, wilson
 from edgeguard_converters.runner import Outputs
-from edgeguard_converters.statistics import bootstrap_ratio, wilson
 
 _SAME_BOX = 0.5  # intersection over union
 

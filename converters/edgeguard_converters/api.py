@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
 from edgeguard.guard.profile import GuardProfile, resolve_profile
+from edgeguard.images import LabelledImage, read_folder, read_labelled_folder
 from edgeguard_converters import conversion
-from edgeguard_converters.images import LabelledImage, read_folder, read_labelled_folder
 from edgeguard_converters.options import Conversion, Options
 from edgeguard_converters.source import FileFacts, Source
 

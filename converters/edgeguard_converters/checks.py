@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import CheckFailed
 from edgeguard.model.interpreter import dequantise
+from edgeguard.statistics import snr_db
 from edgeguard_converters import flatbuffer_edit
-from edgeguard_converters.statistics import snr_db
 
 _LEAST_SNR_DB = 15.0
 _SMALL = 100_000  # bytes: below, operators and names weigh more than weights

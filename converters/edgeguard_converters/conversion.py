@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import edgeguard
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.files import check_writable, sha256_file, write_bytes
+from edgeguard.images import LabelledImage, digest, prepare
 from edgeguard.model.contract import ENTRY, Contract, ContractGuard
 from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.baked_guard import check_bakeable, splice
@@ -21,7 +22,6 @@ from edgeguard_converters.checks import check_file, check_reload
 from edgeguard_converters.edgetpu import predict
 from edgeguard_converters.gates import GateReport, judge
 from edgeguard_converters.image_sets import odd_images, split
-from edgeguard_converters.images import LabelledImage, digest, prepare
 from edgeguard_converters.latency import measure_latency
 from edgeguard_converters.layers import blame, layer_snr
 from edgeguard_converters.loaders import load_source

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.model.contract import Contract
+from edgeguard.statistics import lowest_snr_db
 from edgeguard_converters.agreement import agreement
 from edgeguard_converters.runner import Outputs
-from edgeguard_converters.statistics import lowest_snr_db
 
 FLOAT_TOLERANCE = 1e-3
 FEW_IMAGES = 50

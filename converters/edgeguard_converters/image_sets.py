@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard.images import LabelledImage
 from edgeguard.model.contract import Contract
+from edgeguard.statistics import wilson
 from edgeguard_converters.gates import FEW_IMAGES
-from edgeguard_converters.images import LabelledImage
-from edgeguard_converters.statistics import wilson
 
 _HELD_OUT_EVERY = 4
 _TINY = 0.5  # of the model's side

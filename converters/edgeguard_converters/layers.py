@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.model.interpreter import dequantise
+from edgeguard.statistics import snr_db
 from edgeguard_converters.flatbuffer_edit import operator_outputs
 from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.runner import Feed
-from edgeguard_converters.statistics import snr_db
 
 _IMAGES = 8
 _CLEAN_DB = 60.0

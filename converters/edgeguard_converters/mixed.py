@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard.statistics import lowest_snr_db
 from edgeguard_converters.flatbuffer_edit import first_operators, operator_outputs
 from edgeguard_converters.quantize import Quantised, quantise_int8
 from edgeguard_converters.runner import run_graph
 from edgeguard_converters.source import FloatGraph
-from edgeguard_converters.statistics import lowest_snr_db
 
 _FIRST_GROUPS = 12
 _IMAGES = 24  # enough to weigh layers against each other

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
 from edgeguard.model.prediction import softmax
+from edgeguard.statistics import bootstrap_difference, mutual_information
 from edgeguard_converters.normalisation import PRESETS, Normalisation, Triple
 from edgeguard_converters.source import FileFacts
-from edgeguard_converters.statistics import bootstrap_difference, mutual_information
 
 _GUESS_IMAGES = 200
 

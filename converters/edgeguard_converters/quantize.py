@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError
 from edgeguard.files import replaced
+from edgeguard.statistics import lowest_snr_db
 from edgeguard_converters.cache import cache_file
 from edgeguard_converters.flatbuffer_edit import hard_swishes, set_int8_versions
 from edgeguard_converters.memory import give_back_memory
@@ -25,7 +26,6 @@ from edgeguard_converters.quiet import chatter_to
 from edgeguard_converters.ranges import METHODS, Histogram, Method, count_activations, kept_range
 from edgeguard_converters.runner import run_graph
 from edgeguard_converters.source import FloatGraph
-from edgeguard_converters.statistics import lowest_snr_db
 from edgeguard_converters.weights import refine_weights
 
 _HARD_SWISH_STEPS = 125  # a little under the kernel's 128

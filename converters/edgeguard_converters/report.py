@@ -13,13 +13,13 @@ from edgeguard.guard.geometry import Box, Placement
 from edgeguard.model.contract import Contract
 from edgeguard.model.detection import detect
 from edgeguard.model.prediction import label_of
+from edgeguard.statistics import lowest_snr_db
 from edgeguard_converters.agreement import agreement
 from edgeguard_converters.edgetpu import EdgeTpuPrediction
 from edgeguard_converters.gates import GateReport
 from edgeguard_converters.latency import Latency, verdict
 from edgeguard_converters.layers import Layer
 from edgeguard_converters.runner import Outputs
-from edgeguard_converters.statistics import lowest_snr_db
 
 _WORST = 6
 _STYLE = """

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard.images import LabelledImage
 from edgeguard.model.contract import BoxForm, Contract, ContractGuard, Crop, Detection, InputSpec, Preprocess
 from edgeguard.model.detection import box_and_score_outputs
 from edgeguard_converters.image_sets import Say
-from edgeguard_converters.images import LabelledImage
 from edgeguard_converters.normalisation import PRESETS, Normalisation
 from edgeguard_converters.options import Options
 from edgeguard_converters.preprocessing import explicit, from_facts, guess

@@ -9,8 +9,8 @@ import typer
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
+    from edgeguard.images import LabelledImage
     from edgeguard_converters.conversion import Conversion
-    from edgeguard_converters.images import LabelledImage
 
 EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
 
@@ -71,9 +71,9 @@ def convert_command(
     try:
         import torch  # noqa: F401
 
+        from edgeguard.images import read_folder, read_labelled_folder
         from edgeguard_converters.conversion import Options, convert
         from edgeguard_converters.gates import Thresholds
-        from edgeguard_converters.images import read_folder, read_labelled_folder
     except ImportError as error:
         raise InputError(f"the converter is not installed ({error.name}): pip install 'edgeguard[convert]'") from error
     from edgeguard.guard.profile import resolve_profile
@@ -152,7 +152,7 @@ def _say(line: str) -> None:
 
 def _stand_in() -> "list[LabelledImage]":
     from edgeguard.demo.assets import stand_in_images
-    from edgeguard_converters.images import LabelledImage
+    from edgeguard.images import LabelledImage
 
     _say(
         "NO --calibrate FOLDER: bundled pictures stand in for yours; int8 ranges and gates mean little for your camera"

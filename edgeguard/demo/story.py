@@ -81,8 +81,8 @@ def _installed(*modules: str) -> bool:
 def convert_cards(output: Path, say: Say) -> Path:
     from edgeguard.demo.assets import stand_in_images
     from edgeguard.guard.profile import GuardProfile
+    from edgeguard.images import LabelledImage
     from edgeguard_converters.conversion import Options, convert
-    from edgeguard_converters.images import LabelledImage
 
     say("converting the bundled card model (rendered views calibrate it)")
     images = [LabelledImage(f"bundled-{i}", image) for i, image in enumerate(stand_in_images())]

@@ -114,9 +114,9 @@ def test_convert_with_a_baked_guard(tmp_path: Path) -> None:
     from converters.models import SIDE, tinted_squares, train_residual
 
     from edgeguard.guard.prepare import crop_and_resize
+    from edgeguard.images import LabelledImage
     from edgeguard.model import load_model
     from edgeguard_converters.conversion import Options, convert
-    from edgeguard_converters.images import LabelledImage
 
     net = train_residual()
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))

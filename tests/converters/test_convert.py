@@ -22,11 +22,11 @@ from converters.models import SIDE, NotInt8, tinted_squares, train_residual  # n
 
 from edgeguard.errors import CheckFailed, InputError  # noqa: E402
 from edgeguard.guard import GuardProfile, Sanitizer  # noqa: E402
+from edgeguard.images import LabelledImage, prepare  # noqa: E402
 from edgeguard.model import load_model  # noqa: E402
 from edgeguard_converters import flatbuffer_edit  # noqa: E402
 from edgeguard_converters.conversion import Options, convert  # noqa: E402
 from edgeguard_converters.gates import Thresholds  # noqa: E402
-from edgeguard_converters.images import LabelledImage, prepare  # noqa: E402
 from edgeguard_converters.preprocessing import PRESETS  # noqa: E402
 
 pytestmark = pytest.mark.convert

@@ -33,8 +33,8 @@ def _hurt_source():  # type: ignore[no-untyped-def]
 
 def _sets(squares):  # type: ignore[no-untyped-def]
     from edgeguard.guard import GuardProfile
+    from edgeguard.images import prepare
     from edgeguard.model.contract import Contract, ContractGuard, InputSpec, Preprocess
-    from edgeguard_converters.images import prepare
 
     contract = Contract(
         InputSpec(32, 32), Preprocess(crop="none"), guard=ContractGuard(GuardProfile.preset("fd"), "frame")

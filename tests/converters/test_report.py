@@ -33,8 +33,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     from converters.models import SIDE, tinted_squares, train_residual
 
     from edgeguard.guard import GuardProfile
+    from edgeguard.images import LabelledImage
     from edgeguard_converters.conversion import Options, convert
-    from edgeguard_converters.images import LabelledImage
 
     folder = tmp_path_factory.mktemp("report")
     net = train_residual()
@@ -66,8 +66,8 @@ def test_a_refused_model_gets_its_report_and_no_file(tmp_path: Path) -> None:
     from converters.models import SIDE, NotInt8, tinted_squares, train_residual
 
     from edgeguard.errors import CheckFailed
+    from edgeguard.images import LabelledImage
     from edgeguard_converters.conversion import Options, convert
-    from edgeguard_converters.images import LabelledImage
 
     net = NotInt8(train_residual())
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))

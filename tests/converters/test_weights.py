@@ -81,12 +81,12 @@ def test_a_model_that_was_quantised_before_keeps_its_weights(tmp_path: Path) -> 
     import torch
     from converters.models import SIDE, tinted_squares, train_residual
 
+    from edgeguard.statistics import snr_db
     from edgeguard_converters.flatbuffer_edit import set_int8_versions, to_integer_io
     from edgeguard_converters.loaders import load_source
     from edgeguard_converters.normalisation import PRESETS, Normalisation
     from edgeguard_converters.quantize import calibrate, quantise_int8, raw_int8
     from edgeguard_converters.runner import run_graph
-    from edgeguard_converters.statistics import snr_db
 
     net = train_residual()
     with torch.no_grad():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from edgeguard_converters.statistics import bootstrap_difference, mutual_information, snr_db, wilson
+from edgeguard.statistics import bootstrap_difference, mutual_information, snr_db, wilson
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 7), (3, 7), (7, 7), (361, 400), (1, 1000)])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeguard.errors import InputError
-from edgeguard_converters.images import digest, read_folder, read_labelled_folder
+from edgeguard.images import digest, read_folder, read_labelled_folder
 
 
 def _save(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -1,0 +1,127 @@
+"""A differentiable twin of a deployed classifier: the .tflite's graph in torch, the contract's preparation in front."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgeguard.errors import InputError
+from edgeguard.evaluate.front import CropResize, GuardLayer, to_levels
+from edgeguard.evaluate.graph import read_graph
+from edgeguard.evaluate.network import Network
+from edgeguard.evaluate.surrogates import Backward
+from edgeguard.guard.passes import model_tensor
+from edgeguard.guard.prepare import sanitize
+from edgeguard.guard.profile import GuardProfile
+from edgeguard.model import Model, load_model
+from edgeguard.model.contract import Contract, ContractGuard
+
+TwinPlace = Literal["frame", "input"]
+
+
+class Twin(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+    """Levels of frames (`place = "frame"`, any size) or of the model's input (`"input"`) to logits.
+
+    On frames the contract's guard, crop and resize stand in front; at the input only a guard whose place is `input`
+    (one that is inside the graph is part of it). For a `ycbcr*` profile on frames, pass 2 works on received pixels
+    here; the device requantises received coefficients.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        contract: Contract,
+        place: TwinPlace,
+        backward: Backward = "straight-through",
+    ) -> None:
+        super().__init__()
+        self.network, self.contract, self.place, self.backward = network, contract, place, backward
+        self.resize = CropResize(contract) if place == "frame" else None
+        profile = contract.guard.profile if contract.guard.place in ("frame", "input") else None
+        if place == "input" and contract.guard.place == "frame":
+            profile = None
+        self.guard = None if profile is None else GuardLayer(profile, backward)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """float32 (n, 3, h, w) RGB 0..255 to (n, classes)."""
+        return self.network(self.prepared(levels))
+
+    def prepared(self, levels: Tensor) -> Tensor:
+        """What the network gets: levels behind the guard, of the model's size."""
+        x = levels
+        if self.guard is not None and self.contract.guard.place == "frame":
+            x = self.guard(x)
+        if self.resize is not None:
+            x = self.resize(x)
+        if self.guard is not None and self.contract.guard.place == "input":
+            x = self.guard(x)
+        return x
+
+    def undefended(self) -> "Twin":
+        """The same network without the guard in front of it (one inside the graph stays)."""
+        if self.contract.guard.place == "in-graph":
+            return self
+        return self.guarded(None)
+
+    def guarded(self, profile: GuardProfile | None, backward: Backward | None = None) -> "Twin":
+        """The same network behind another guard at this twin's place."""
+        guard = ContractGuard() if profile is None else ContractGuard(profile, self.place)
+        contract = replace(self.contract, guard=guard)
+        return Twin(self.network, contract, self.place, backward or self.backward)
+
+    def attacked_through(self, backward: Backward) -> "Twin":
+        """The same twin with another derivative of its guard."""
+        return Twin(self.network, self.contract, self.place, backward)
+
+
+def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Backward = "straight-through") -> Twin:
+    """Rebuild a .tflite classifier in torch with its weights, its quantisation and its contract.
+
+    Args:
+        path: the file that is on the device.
+        place: what it takes: whole received frames of any size, or the model's own input size.
+        backward: the derivative that attacks see of a guard in front of the graph.
+
+    Returns:
+        A module from float32 (n, 3, h, w) RGB 0..255 to dequantised outputs, logits where the graph ends in SOFTMAX.
+
+    Raises:
+        InputError: not a .tflite classifier; `CannotRebuild` where it has an operator that the twin does not know.
+
+    Example:
+        >>> module = twin("model.tflite", place="input")        # doctest: +SKIP
+        >>> module(torch.zeros(1, 3, 224, 224)).argmax()         # doctest: +SKIP
+    """
+    model = load_model(path)
+    if model.contract.task != "classify":
+        raise InputError(f"{path} is a detector; the twin is for classifiers")
+    return Twin(Network(read_graph(Path(path).read_bytes()), model.contract), model.contract, place, backward)
+
+
+@dataclass(frozen=True)
+class TwinAgreement:
+    """How well the twin follows the interpreter: equal labels of n images, the largest difference of an output."""
+
+    agreeing: int
+    n: int
+    largest_difference: float
+
+
+def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> TwinAgreement:
+    """Compare the twin with the runtime on frames (HxWx3), both from the frame on, guard included."""
+    agreeing, largest, contract = 0, 0.0, model.contract
+    on_frames = Twin(twin_.network, contract, "frame")
+    for frame in frames:
+        profile = contract.guard.profile
+        pass_two = sanitize(frame, profile) if profile and contract.guard.place == "frame" else frame
+        expected = model.infer(model_tensor(pass_two, contract, profile))
+        with torch.inference_mode():
+            outputs = on_frames.network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
+        agreeing += int(outputs.argmax() == expected.argmax())
+        largest = max(largest, float(np.abs(outputs - expected).max()))
+    return TwinAgreement(agreeing, len(frames), largest)
