@@ -1,6 +1,7 @@
 """Progress on a terminal; nothing of it in a pipe."""
 
 import sys
+import time
 from collections.abc import Sized
 
 _WIDTH = 24
@@ -74,3 +75,35 @@ class FrameCounter:
 def len_of(source: object) -> int | None:
     """How many frames a source holds, where it knows."""
     return len(source) if isinstance(source, Sized) else None
+
+
+class UnitCounter:
+    """Units of long work on stderr with an estimate of the time that is left; only where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._what, self._began, self._first = "", 0.0, 0
+
+    def __enter__(self) -> "UnitCounter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` units of `what`."""
+        if what != self._what:
+            self._what, self._began, self._first = what, time.monotonic(), done
+        if self._shown:
+            new = done - self._first
+            left = f", {(time.monotonic() - self._began) / new * (total - done):.0f} s left" if new else ""
+            print(f"\r\x1b[K{what}: {done} of {total}{left}", end="", file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._clear()
+        print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

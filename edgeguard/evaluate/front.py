@@ -1,4 +1,4 @@
-"""What stands between received levels and the graph: guard, crop, resize; the device's arithmetic, with a derivative."""
+"""What stands between received levels and the graph: guard, crop, resize; the device's bytes, with a derivative."""
 
 import numpy as np
 import torch

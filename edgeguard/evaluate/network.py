@@ -22,8 +22,8 @@ class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     """Levels of the model's input size to outputs.
 
     Takes float32 (n, 3, h, w), RGB levels 0..255; returns (n, classes): logits where the graph ends in SOFTMAX, else
-    its dequantised output. Integer tensors are rounded to their grid in the forward pass; backward, the rounding counts as
-    the identity and what left the range has no gradient.
+    its dequantised output. Integer tensors are rounded to their grid in the forward pass; backward, the rounding counts
+    as the identity and what left the range has no gradient.
 
     Raises:
         CannotRebuild: an operator that is not known, by name, or more than one input.

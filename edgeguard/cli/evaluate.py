@@ -1,0 +1,69 @@
+"""`edgeguard evaluate`: attack what is deployed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard.evaluate.results import Cell
+
+EXAMPLE = (
+    "Example: edgeguard evaluate model.tflite --images photos/ --protocol guard-audit --output audit/   "
+    "(photos/ holds labels.csv or class folders)"
+)
+
+
+def evaluate_command(
+    model: Annotated[Path, typer.Argument(help="The .tflite that is on the device.")],
+    images: Annotated[Path, typer.Option(help="Labelled images: class folders, or labels.csv.")],
+    output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
+    protocol: Annotated[
+        str, typer.Option(help="guard-audit, feature-distillation-table1, -table1-frame, -table2, or a .toml file.")
+    ] = "guard-audit",
+    limit: Annotated[int | None, typer.Option(min=1, help="Attack at most this many images.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
+    ray: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address (or auto).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
+) -> None:
+    """Attack a deployed classifier and its guard; write results.jsonl and report.html."""
+    try:
+        from edgeguard.evaluate.run import evaluate
+    except ImportError as error:
+        raise InputError(f"evaluate is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+    from edgeguard.cli.progress import UnitCounter
+
+    with UnitCounter() as counter:
+        cells = evaluate(
+            model, images, protocol, output, limit=limit, seed=seed, workers=workers, ray_address=ray,
+            progress=counter.show, say=counter.say,
+        )  # fmt: skip
+    for cell in cells:
+        typer.echo(json.dumps(cell.to_dict()) if as_json else _row(cell))
+    if not as_json:
+        typer.echo(f"wrote {output}/report.html and results.jsonl")
+
+
+def _row(cell: "Cell") -> str:
+    low, high = cell.interval
+    budget = "" if cell.eps_8bit is None else f"eps {cell.eps_8bit:g}"
+    paper = "" if cell.paper is None else f"  paper {cell.paper:g}"
+    extra = (
+        "" if cell.certified_share is None else f"  certified {cell.certified_share:.3f}, {cell.violations} violations"
+    )
+    note = f"  {cell.note}" if cell.note else ""
+    interval = f"[{100 * low:.0f}, {100 * high:.0f}]"
+    return (
+        f"{cell.threat:8}{cell.attack:12}{budget:9}{cell.defence:32}"
+        f"{100 * cell.accuracy:6.1f} {interval:10} n {cell.n}{paper}{extra}{note}"
+    )
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(f"edgeguard: {line}", file=sys.stderr, flush=True)

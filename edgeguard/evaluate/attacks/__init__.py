@@ -1,0 +1,67 @@
+"""Attacks behind one small interface, by name."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, cast
+
+from edgeguard.errors import InputError
+from edgeguard.evaluate.attacks.attack import Attack, Victim, is_wrong, whole_levels
+from edgeguard.evaluate.attacks.carlini_wagner import CarliniWagnerL2, CarliniWagnerLinf
+from edgeguard.evaluate.attacks.dct_aware import DctPgd
+from edgeguard.evaluate.attacks.deepfool import DeepFool
+from edgeguard.evaluate.attacks.gradient import Bim, Fgsm, Pgd
+from edgeguard.evaluate.attacks.library import ArtAttack, AutoAttack
+
+__all__ = ["GRADIENT_FREE", "KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]
+
+
+def _square(eps_8bit: float, queries: int = 1000) -> ArtAttack:
+    parameters = {"max_iter": queries, "batch_size": 1, "verbose": False}
+    return ArtAttack("square", "SquareAttack", parameters, gradient_free=True, eps_8bit=eps_8bit)
+
+
+def _hop_skip_jump(steps: int = 10, queries: int = 1000) -> ArtAttack:
+    parameters = {"max_iter": steps, "max_eval": queries, "init_eval": 10, "norm": 2, "verbose": False}
+    return ArtAttack("hop-skip-jump", "HopSkipJump", parameters, gradient_free=True)
+
+
+def _art(name: str, kind: str, parameters: dict[str, Any] | None = None, targeted_next: bool = False) -> ArtAttack:
+    return ArtAttack(name, kind, parameters or {}, targeted_next)
+
+
+KINDS: dict[str, Callable[..., Attack]] = {
+    "fgsm": Fgsm,
+    "bim": Bim,
+    "pgd": Pgd,
+    "dct-pgd": DctPgd,
+    "deepfool": DeepFool,
+    "cw-l2": CarliniWagnerL2,
+    "cw-linf": CarliniWagnerLinf,
+    "autoattack": AutoAttack,
+    "art": _art,
+    "square": _square,
+    "hop-skip-jump": _hop_skip_jump,
+}
+#: Attacks that only ask the victim: they run on the .tflite itself.
+GRADIENT_FREE = ("square", "hop-skip-jump")
+
+
+def attack(kind: str, parameters: dict[str, Any]) -> Attack:
+    """An attack by its kind and parameters, as a protocol file states them.
+
+    Raises:
+        InputError: no such kind, or a parameter that it does not have.
+
+    Example:
+        >>> attack("pgd", {"eps_8bit": 4, "steps": 40}).name
+        'pgd-40 eps 4'
+    """
+    if kind not in KINDS:
+        raise InputError(f"there is no attack {kind!r}; known: {', '.join(KINDS)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
+    try:
+        return KINDS[kind](**values)
+    except TypeError as error:
+        known = [f.name for f in fields(cast(Any, KINDS[kind]))] if isinstance(KINDS[kind], type) else []
+        hint = f"; it has {', '.join(known)}" if known else ""
+        raise InputError(f"the attack {kind} cannot take {', '.join(parameters)}{hint}") from error

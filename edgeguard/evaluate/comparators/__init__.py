@@ -1,0 +1,71 @@
+"""Defences to compare with, by name."""
+
+from collections.abc import Sequence
+
+from edgeguard.errors import InputError
+from edgeguard.evaluate.comparators.codecs import Guard, bit_depth, median_blur, multiplied, pillow_codec
+from edgeguard.evaluate.comparators.comparator import Comparator, Fixed, Image
+from edgeguard.evaluate.comparators.quilting import quilting_from
+from edgeguard.evaluate.comparators.randomised import PixelDeflection, ResizePad, Shield
+from edgeguard.evaluate.comparators.total_variation import TotalVariation
+from edgeguard.guard.profile import resolve_profile
+
+__all__ = ["NAMES", "Comparator", "Guard", "Image", "comparator"]
+
+#: What `comparator` understands; Q, N and R stand for numbers.
+NAMES = (
+    "none", "bits:N", "jpeg:Q", "jpeg2000:R", "webp:Q", "median:N", "tvm", "quilting", "shield", "resize-pad",
+    "pixel-deflection", "PROFILE", "PROFILE xN",
+)  # fmt: skip
+
+
+def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
+    """A defence by name: `bits:5`, `jpeg:75`, `jpeg2000:20` (compression ratio), `webp:80`, `median:3`, `tvm`,
+    `quilting`, `shield`, `resize-pad`, `pixel-deflection`, `none`, a guard profile, or one with its steps multiplied
+    (`fd-paper x2`).
+
+    Args:
+        name: the defence.
+        library: encoded clean pictures, other than those that are attacked, for defences that learn from them.
+
+    Raises:
+        InputError: no such defence, or it needs a library and there is none.
+    """
+    kind, _, number = name.partition(":")
+    simple: dict[str, Comparator] = {
+        "none": Fixed("none", lambda image: image),
+        "tvm": TotalVariation(),
+        "shield": Shield(),
+        "resize-pad": ResizePad(),
+        "pixel-deflection": PixelDeflection(),
+    }
+    if name in simple:
+        return simple[name]
+    if name == "quilting":
+        if not library:
+            raise InputError("quilting needs clean pictures to take patches from: more images than are attacked")
+        return quilting_from(tuple(library))
+    if kind in ("bits", "median", "webp", "jpeg2000"):
+        value = _number(name, number)
+        if kind == "bits":
+            return Fixed(name, bit_depth(value))
+        if kind == "median":
+            return Fixed(name, median_blur(value))
+        options = {"quality": value} if kind == "webp" else {"quality_mode": "rates", "quality_layers": [value]}
+        return Fixed(name, pillow_codec(kind.upper(), **options))
+    text, _, factor = name.partition(" x")
+    profile = resolve_profile(text)
+    if profile is None:
+        raise InputError(f"there is no defence {name!r}; known: {', '.join(NAMES)}")
+    return Guard(multiplied(profile, _number(name, factor)) if factor else profile, name)
+
+
+def guard_of(defence: Comparator) -> Guard | None:
+    """The defence where it is our sanitiser."""
+    return defence if isinstance(defence, Guard) else None
+
+
+def _number(name: str, text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"the defence {name!r} wants a whole number from 1")
+    return int(text)

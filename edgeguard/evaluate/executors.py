@@ -1,0 +1,63 @@
+"""Where units of work run: in processes on this machine, or (`cluster`) as tasks on a Ray cluster."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, Protocol, TypeVar
+
+from edgeguard.errors import DeviceError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """Runs one function over many jobs."""
+
+    def map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+        """(place in `jobs`, result) as they come, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class LocalProcesses:
+    """One process for each core, each with one thread: twice as fast on small nets as all cores on one batch."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"), initializer=_prepare_worker)
+
+    def map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+        """See `Executor`.
+
+        Raises:
+            DeviceError: a worker was killed (by the system, for its memory, or by hand).
+        """
+        futures: dict[Any, int] = {self._pool.submit(function, job): index for index, job in enumerate(jobs)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise DeviceError("a worker process was killed (out of memory?); run the same command to go on") from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    os.environ["EDGEGUARD_EVALUATE_WORKER"] = "1"
+    torch.set_num_threads(1)

@@ -1,0 +1,110 @@
+"""One evaluation from files to files: the entry point of the command line and of scripts."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from edgeguard.errors import InputError
+from edgeguard.evaluate.evaluation import Evaluation, Progress
+from edgeguard.evaluate.executors import Executor, LocalProcesses
+from edgeguard.evaluate.network import CannotRebuild
+from edgeguard.evaluate.protocol import Protocol, load_protocol
+from edgeguard.evaluate.results import Cell, write_results
+from edgeguard.evaluate.store import Store
+from edgeguard.evaluate.twin import agreement, twin
+from edgeguard.guard.jpeg import decode_rgb
+from edgeguard.images import LabelledImage, read_labelled_folder
+from edgeguard.model import load_model
+
+_AGREEMENT_IMAGES = 100
+
+
+def evaluate(
+    model: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    protocol: str | Protocol,
+    output: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    progress: Progress = lambda what, done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Cell]:
+    """Run a protocol against a deployed classifier; resumable, each batch of adversarial images is kept.
+
+    Args:
+        model: the .tflite; its contract's guard is what `contract` means in protocols.
+        images: a folder with labels.csv (class index without a background class) or class folders.
+        protocol: a name, a .toml file, or a `Protocol`.
+        output: folder for `results.jsonl`, `report.html` and the adversarial images.
+        limit, seed: replace the protocol's number of images and its seed.
+        workers: processes on this machine.
+        ray_address: run on this Ray cluster instead.
+        progress: called with what is being done, units done and units in all.
+        say: called with one line for each thing that a user has to know.
+
+    Returns:
+        The cells of results.jsonl.
+
+    Raises:
+        InputError: something given cannot be used.
+        DeviceError: the disk is full, a worker was killed, the cluster does not answer.
+
+    Example:
+        >>> evaluate("model.tflite", "photos/", "guard-audit", "audit/")   # doctest: +SKIP
+    """
+    from edgeguard.evaluate.report import write_report
+
+    model, output = Path(model), Path(output)
+    plan = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    plan = replace(plan, images=limit or plan.images, seed=plan.seed if seed is None else seed)
+    if model.suffix != ".tflite":
+        raise InputError(
+            f"{model}: evaluate attacks the .tflite that is deployed; edgeguard convert makes one "
+            "(--precision float32 keeps a float model as it is)"
+        )
+    deployed = load_model(model)
+    labelled = read_labelled_folder(Path(images), deployed.contract.labels)
+    plan = _possible(plan, model, labelled, say)
+    store = Store(output / "adversarial")
+    executor = _executor(workers, ray_address)
+    cells: list[Cell] = []
+    try:
+        for cell in Evaluation(model, labelled, plan, store, executor, progress).run():
+            cells.append(cell)
+            write_results(output / "results.jsonl", cells)
+    finally:
+        executor.close()
+    write_report(output, plan, cells)
+    return cells
+
+
+def _possible(plan: Protocol, model: Path, images: list[LabelledImage], say: Callable[[str], None]) -> Protocol:
+    """The protocol's attacks that this model allows; says how well its twin follows it."""
+    try:
+        rebuilt = twin(model)
+    except CannotRebuild as error:
+        left = tuple(attack for attack in plan.attacks if attack.gradient_free)
+        if not left:
+            raise InputError(f"{model}: {error}, and the protocol {plan.name} has none") from error
+        say(f"{error}; left out: {', '.join(a.name for a in plan.attacks if not a.gradient_free)}")
+        return replace(plan, attacks=left)
+    contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
+    frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
+    found = agreement(rebuilt, load_model(model), frames)
+    say(
+        f"the twin agrees with the file on {found.agreeing} of {found.n} images "
+        f"(largest difference of an output {found.largest_difference:.2g})"
+    )
+    return plan
+
+
+def _executor(workers: int | None, ray_address: str | None) -> Executor:
+    if ray_address is None:
+        return LocalProcesses(workers)
+    from edgeguard.evaluate.cluster import RayCluster
+
+    return RayCluster(ray_address)
