@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.comparators import comparator
+from edgeguard.evaluate.comparators import comparator, guard_of
 from edgeguard.evaluate.executors import Executor
 from edgeguard.evaluate.jobs import AttackJob, Sample, Score, ScoreJob, run_attack, run_score
+from edgeguard.evaluate.pictures import Example
 from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
 from edgeguard.evaluate.results import Cell
 from edgeguard.evaluate.store import AdversarialImages, Store
-from edgeguard.evaluate.subjects import Subject
+from edgeguard.evaluate.subjects import Frame, Subject
 from edgeguard.evaluate.surrogates import Backward
 from edgeguard.evaluate.twin import TwinPlace
+from edgeguard.guard import certificate
 from edgeguard.images import LabelledImage
 from edgeguard.model import load_model
 
@@ -25,6 +27,7 @@ from edgeguard.model import load_model
 Progress = Callable[[str, int, int], None]
 _LIBRARY_IMAGES = 100
 _FEW = 20
+_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Evaluation:
         chosen = np.random.default_rng(protocol.seed).permutation(len(self.samples))
         self.samples = [self.samples[i] for i in chosen]
         self.subject = Subject(str(model), self.place)
+        self._attacked: list[Sample] = []
+        self._examples: dict[str, Example] = {}
 
     def run(self) -> Iterator[Cell]:
         """All cells of the protocol: clean accuracies, each attack, the worst case of each budget.
@@ -71,6 +76,7 @@ class Evaluation:
             InputError: no image is classified correctly without a defence.
         """
         seeds, rest = self._seeds()
+        self._attacked = seeds
         library = tuple(sample.path for sample in rest[:_LIBRARY_IMAGES])
         self.subject = replace(self.subject, library=library)
         defences = [d for d in self.protocol.defences if self._exists(d)]
@@ -80,6 +86,19 @@ class Evaluation:
             yield from self._gray(seeds, defences)
         else:
             yield from self._white(seeds, defences)
+
+    def examples(self) -> tuple[Example, ...]:
+        """One image of each of the first attacks, as the attacker found it and as it left it."""
+        return tuple(self._examples.values())
+
+    def certified_shares(self) -> tuple[float, ...]:
+        """Of each attacked image the share of blocks that +-1 level in transit cannot change; empty without a proof."""
+        named = next((d.name for d in self.protocol.defences if d.when == "computed" and self._exists(d)), None)
+        guard = None if named is None else guard_of(self.subject.defence(named))
+        if guard is None or not guard.profile.is_pixel_domain:
+            return ()
+        received = (guard(self.subject.read(sample.path)) for sample in self._attacked)
+        return tuple(proof.share_1 for frame in received if (proof := certificate(frame, guard.profile)) is not None)
 
     def _exists(self, defence: DefencePlan) -> bool:
         """False for the model's own guard where it has none, and for two passes where only one can be."""
@@ -162,8 +181,6 @@ class Evaluation:
         return [Attempt(plan, first_pass, defence.name, backward) for backward in backwards]
 
     def _is_guard(self, defence: DefencePlan) -> bool:
-        from edgeguard.evaluate.comparators import guard_of
-
         return guard_of(self.subject.defence(defence.name)) is not None
 
     def _adversarial(self, images: Sequence[Sample], attempt: Attempt) -> list[AdversarialImages]:
@@ -178,7 +195,13 @@ class Evaluation:
             self.store.save(jobs[index].key, frames, seconds)
             found[index] = AdversarialImages(tuple(frames), seconds)
             self.progress(what, len(found), len(jobs))
+        self._keep_example(attempt, images[0], found[0].images[0])
         return [found[index] for index in range(len(jobs))]
+
+    def _keep_example(self, attempt: Attempt, sample: Sample, after: Frame) -> None:
+        name = attempt.plan.name
+        if len(self._examples) < _EXAMPLES and name not in self._examples and attempt.first_pass == "none":
+            self._examples[name] = Example(name, self.subject.read(sample.path), after)
 
     def _job(self, batch: Sequence[Sample], attempt: Attempt) -> AttackJob:
         profiles = [self._profile_hash(name) for name in (attempt.first_pass, attempt.through)]

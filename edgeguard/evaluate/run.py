@@ -6,13 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard.evaluate.attacks import GRADIENT_FREE
 from edgeguard.evaluate.evaluation import Evaluation, Progress
 from edgeguard.evaluate.executors import Executor, LocalProcesses
+from edgeguard.evaluate.masking import masking_warnings
 from edgeguard.evaluate.network import CannotRebuild
 from edgeguard.evaluate.protocol import Protocol, load_protocol
+from edgeguard.evaluate.report import Findings, html_report
 from edgeguard.evaluate.results import Cell, write_results
 from edgeguard.evaluate.store import Store
 from edgeguard.evaluate.twin import agreement, twin
+from edgeguard.files import write_bytes
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.images import LabelledImage, read_labelled_folder
 from edgeguard.model import load_model
@@ -56,8 +60,6 @@ def evaluate(
     Example:
         >>> evaluate("model.tflite", "photos/", "guard-audit", "audit/")   # doctest: +SKIP
     """
-    from edgeguard.evaluate.report import write_report
-
     model, output = Path(model), Path(output)
     plan = load_protocol(protocol) if isinstance(protocol, str) else protocol
     plan = replace(plan, images=limit or plan.images, seed=plan.seed if seed is None else seed)
@@ -68,22 +70,35 @@ def evaluate(
         )
     deployed = load_model(model)
     labelled = read_labelled_folder(Path(images), deployed.contract.labels)
-    plan = _possible(plan, model, labelled, say)
+    plan, followed = _possible(plan, model, labelled, say)
     store = Store(output / "adversarial")
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
+    evaluation = Evaluation(model, labelled, plan, store, executor, progress)
     try:
-        for cell in Evaluation(model, labelled, plan, store, executor, progress).run():
+        for cell in evaluation.run():
             cells.append(cell)
             write_results(output / "results.jsonl", cells)
     finally:
         executor.close()
-    write_report(output, plan, cells)
+    warnings = masking_warnings(cells, GRADIENT_FREE)
+    for line in warnings:
+        say(f"POSSIBLE GRADIENT MASKING: {line}")
+    findings = Findings(
+        subject=f"{model.name}, SHA-256 {deployed.sha256}",
+        twin=followed,
+        warnings=tuple(warnings),
+        examples=evaluation.examples(),
+        certified=evaluation.certified_shares(),
+    )
+    write_bytes(output / "report.html", html_report(plan, cells, findings).encode())
     return cells
 
 
-def _possible(plan: Protocol, model: Path, images: list[LabelledImage], say: Callable[[str], None]) -> Protocol:
-    """The protocol's attacks that this model allows; says how well its twin follows it."""
+def _possible(
+    plan: Protocol, model: Path, images: list[LabelledImage], say: Callable[[str], None]
+) -> tuple[Protocol, str]:
+    """The protocol with the attacks that this model allows, and how well its twin follows it."""
     try:
         rebuilt = twin(model)
     except CannotRebuild as error:
@@ -91,15 +106,16 @@ def _possible(plan: Protocol, model: Path, images: list[LabelledImage], say: Cal
         if not left:
             raise InputError(f"{model}: {error}, and the protocol {plan.name} has none") from error
         say(f"{error}; left out: {', '.join(a.name for a in plan.attacks if not a.gradient_free)}")
-        return replace(plan, attacks=left)
+        return replace(plan, attacks=left), f"No twin: {error}."
     contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
     frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
     found = agreement(rebuilt, load_model(model), frames)
-    say(
+    followed = (
         f"the twin agrees with the file on {found.agreeing} of {found.n} images "
         f"(largest difference of an output {found.largest_difference:.2g})"
     )
-    return plan
+    say(followed)
+    return plan, f"{followed[0].upper()}{followed[1:]}."
 
 
 def _executor(workers: int | None, ray_address: str | None) -> Executor:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeguard.evaluate.comparators import Comparator, Guard, comparator, guard_of
+from edgeguard.evaluate.files import located
 from edgeguard.evaluate.front import CropResize, to_frames, to_levels
 from edgeguard.evaluate.graph import read_graph
 from edgeguard.evaluate.network import Network
@@ -35,7 +35,7 @@ class Subject:
 
     def read(self, path: str) -> Frame:
         """An image file as the attacker finds it: the decoded frame, or the model's input made of it."""
-        frame = decode_rgb(Path(path).read_bytes())
+        frame = decode_rgb(located(path).read_bytes())
         if self.place == "frame":
             return frame
         contract = _model(self.model).contract
@@ -122,14 +122,14 @@ class Expected(torch.nn.Module):  # type: ignore[misc]
 
 @lru_cache(maxsize=2)
 def _model(path: str) -> Model:
-    return load_model(path, threads=1 if os.environ.get("EDGEGUARD_EVALUATE_WORKER") else None)
+    return load_model(located(path), threads=1 if os.environ.get("EDGEGUARD_EVALUATE_WORKER") else None)
 
 
 @lru_cache(maxsize=2)
 def _network(path: str) -> Network:
-    return Network(read_graph(Path(path).read_bytes()), _model(path).contract)
+    return Network(read_graph(located(path).read_bytes()), _model(path).contract)
 
 
 @lru_cache(maxsize=2)
 def _library(paths: tuple[str, ...]) -> tuple[bytes, ...]:
-    return tuple(Path(path).read_bytes() for path in paths)
+    return tuple(located(path).read_bytes() for path in paths)

@@ -101,10 +101,7 @@ def _quantised(planes: Tensor, tables: Tensor, rounding: Callable[[Tensor], Tens
 
 
 def _tables(profile: GuardProfile, count: int) -> Tensor:
-    tables = list(profile.tables)
-    if len(tables) < count:
-        tables = tables * count
-    return torch.tensor(tables[:count], dtype=torch.float32)
+    return torch.tensor(profile.component_tables[:count], dtype=torch.float32)
 
 
 def _luma(levels: Tensor) -> Tensor:

@@ -29,12 +29,14 @@ def sanitize_frame(rgb: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.
     padded = pad_to_blocks(rgb, rows * BLOCK, columns * BLOCK)
     cb, cr = rgb_to_chroma(padded, rows, columns)
     real = (slice(-(-height // rows)), slice(-(-width // columns)))
-    y = _sanitize_plane(rgb_to_gray(padded), tables[0])[:height, :width]
-    chroma = (_sanitize_plane(plane, table)[real] for plane, table in ((cb, tables[1]), (cr, tables[2])))
+    y = _sanitize_plane(rgb_to_gray(padded), tables[0], level_shifted=True)[:height, :width]
+    chroma = (
+        _sanitize_plane(plane, table, level_shifted=True)[real] for plane, table in ((cb, tables[1]), (cr, tables[2]))
+    )
     return ycbcr_to_rgb(y, *(upsample(plane, rows, columns, height, width) for plane in chroma))
 
 
-def _sanitize_plane(plane: NDArray[np.uint8], table: Table) -> NDArray[np.uint8]:
+def _sanitize_plane(plane: NDArray[np.uint8], table: Table, level_shifted: bool = False) -> NDArray[np.uint8]:
     height, width = plane.shape
     padded = pad_to_blocks(plane[:, :, None])
     steps = as_array(table)[:, :, None, None, None]
@@ -42,5 +44,5 @@ def _sanitize_plane(plane: NDArray[np.uint8], table: Table) -> NDArray[np.uint8]
     rows = max(STRIP_BLOCKS * BLOCK * BLOCK // (padded.shape[1] * BLOCK), 1) * BLOCK
     for top in range(0, padded.shape[0], rows):
         strip = padded[top : top + rows]
-        out[top : top + rows] = join_blocks(sanitize_blocks(split_blocks(strip), steps))
+        out[top : top + rows] = join_blocks(sanitize_blocks(split_blocks(strip), steps, level_shifted))
     return out[:height, :width, 0]

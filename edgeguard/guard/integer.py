@@ -27,18 +27,20 @@ COEFFICIENT_SCALE = 32
 _DC_SHIFT = 128 * 8  # the DC coefficient of a flat block of 128
 
 
-def forward_dct(blocks: NDArray[np.uint8]) -> Int:
-    """32 times the orthonormal 8x8 DCT of the *unshifted* levels, rounded as the kernel rounds.
+def forward_dct(blocks: NDArray[np.uint8], level_shifted: bool = False) -> Int:
+    """32 times the orthonormal 8x8 DCT, rounded as the kernel rounds.
 
     Args:
         blocks: uint8, shape (8, 8, ...): row, column, then anything (blocks, channels).
+        level_shifted: of the levels minus 128, as JPEG has it, instead of the levels.
 
     Returns:
         int32, the same shape: [u, v] is the coefficient of vertical frequency u and horizontal frequency v.
     """
     centred = (blocks.astype(np.int32) - 128) << 4
     coefficients = np.stack(_forward_1d(np.stack(_forward_1d(centred)).swapaxes(0, 1))).swapaxes(0, 1)
-    coefficients[0, 0] += _DC_SHIFT * COEFFICIENT_SCALE
+    if not level_shifted:
+        coefficients[0, 0] += _DC_SHIFT * COEFFICIENT_SCALE
     return coefficients
 
 
@@ -51,19 +53,20 @@ def quantise(coefficients: Int, steps: Int) -> Int:
     return np.where(coefficients < 0, -magnitude, magnitude).astype(np.int32, copy=False)
 
 
-def inverse_dct(indices: Int, steps: Int) -> NDArray[np.uint8]:
+def inverse_dct(indices: Int, steps: Int, level_shifted: bool = False) -> NDArray[np.uint8]:
     """Pixels of the quantised block: dequantise, inverse DCT, round half up, clamp to 0..255."""
     levels = indices * steps
-    levels[0, 0] -= _DC_SHIFT
+    if not level_shifted:
+        levels[0, 0] -= _DC_SHIFT
     # Horizontal frequencies first: a kernel that holds rows in vectors then needs two transpositions, not four.
     horizontal = np.stack(_inverse_1d((levels << 4).swapaxes(0, 1))).swapaxes(0, 1)
     pixels = np.stack(_inverse_1d(horizontal))
     return np.clip((pixels + (128 * 32 + 16)) >> 5, 0, 255).astype(np.uint8)
 
 
-def sanitize_blocks(blocks: NDArray[np.uint8], steps: Int) -> NDArray[np.uint8]:
+def sanitize_blocks(blocks: NDArray[np.uint8], steps: Int, level_shifted: bool = False) -> NDArray[np.uint8]:
     """Sanitise 8x8 blocks (shape (8, 8, ...)) with broadcastable steps."""
-    return inverse_dct(quantise(forward_dct(blocks), steps), steps)
+    return inverse_dct(quantise(forward_dct(blocks, level_shifted), steps), steps, level_shifted)
 
 
 def coefficient_error_bound() -> NDArray[np.float64]:

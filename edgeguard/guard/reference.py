@@ -75,9 +75,12 @@ def reference_sanitize(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArr
     return np.repeat(out, 3, axis=2) if profile.color == "gray" else out
 
 
-def _reference_planes(planes: NDArray[np.uint8], steps: NDArray[np.int32]) -> NDArray[np.uint8]:
+def _reference_planes(planes: NDArray[np.uint8], steps: NDArray[np.int32], level_shift: int = 0) -> NDArray[np.uint8]:
     exact = coefficients(split_blocks(pad_to_blocks(planes)))
-    return join_blocks(inverse(quantise(exact, steps) * steps))
+    exact[0, 0] -= 8 * level_shift
+    kept = quantise(exact, steps) * steps
+    kept[0, 0] += 8 * level_shift
+    return join_blocks(inverse(kept))
 
 
 def _reference_ycbcr(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
@@ -90,7 +93,7 @@ def _reference_ycbcr(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray
     planes = []
     for c, exact in enumerate((ycbcr[..., 0], means[..., 1], means[..., 2])):
         plane = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
-        planes.append(_reference_planes(plane[..., None], component_steps(profile)[..., c : c + 1])[..., 0])
+        planes.append(_reference_planes(plane[..., None], component_steps(profile)[..., c : c + 1], 128)[..., 0])
     real = (slice(-(-height // rows)), slice(-(-width // columns)))
     chroma = (upsample(plane[real], rows, columns, height, width) for plane in planes[1:])
     decoded = np.stack([planes[0][:height, :width], *chroma], axis=2)

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -5,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.guard.blocks import join_blocks, pad_to_blocks, split_blocks
 from edgeguard.guard.frame_definition import sanitize_frame
 from edgeguard.guard.integer import coefficient_error_bound, forward_dct, quantise
 from edgeguard.guard.reference import coefficients, component_steps, components, reference_sanitize
+from edgeguard.guard.tables import corner_table
 
 FD = GuardProfile.preset("fd")
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -159,3 +162,22 @@ def test_against_the_oracle_on_photographs(shared: Path) -> None:
     print(f"PSNR to the oracle: min {min(psnr):.1f}, mean {np.mean(psnr):.1f} dB over {len(psnr)} photographs")
     print(f"{unclipped_blocks} unclipped blocks: every coefficient equal after a second pass")
     assert min(psnr) >= 46
+
+
+@pytest.mark.parametrize("color", ["ycbcr444", "ycbcr422", "ycbcr420"])
+@pytest.mark.parametrize("dc_step", [16, 24, 9])
+def test_jpeg_colours_do_what_libjpeg_does(color: str, dc_step: int, scene: NDArray[np.uint8]) -> None:
+    """Against Pillow's coder and decoder; the level shift shows where the DC step does not divide 1024."""
+    profile = GuardProfile("t", color, (corner_table(dc_step, 32),))  # type: ignore[arg-type]
+    sampling = {"ycbcr444": 0, "ycbcr422": 1, "ycbcr420": 2}[color]
+    flat = np.full_like(scene[:32, :32], 0)
+    for level in ((200, 50, 20), (3, 250, 99), (128, 128, 128), (255, 255, 255), (0, 0, 0)):
+        flat[:] = level
+        assert np.abs(_pillow(flat, profile, sampling) - Sanitizer(profile)(flat)).max() <= 1
+    assert np.abs(_pillow(scene, profile, sampling) - Sanitizer(profile)(scene)).mean() < 0.5
+
+
+def _pillow(frame: NDArray[np.uint8], profile: GuardProfile, sampling: int) -> NDArray[np.int16]:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "JPEG", qtables=[list(profile.tables[0])] * 2, subsampling=sampling)
+    return np.asarray(Image.open(buffer)).astype(np.int16)

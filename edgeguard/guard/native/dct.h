@@ -110,7 +110,7 @@ inline V levels(V size, const Table& table, int v) {
 
 inline void quantise(V (&x)[8], const Table& table) {
     // The DC is centred on 128 * 8. With its top bit flipped it is the unshifted value, 0..2**16 - 1: never negative, so
-    // its lane keeps the value instead of the magnitude, and a positive sign.
+    // its lane keeps the value instead of the magnitude, and a positive sign. JPEG's colours keep it centred (kernel.h).
     const V dc = load(table.dc_lane), others = load(table.not_dc_lane);
     V size = or_(and_(magnitude(x[0]), others), andnot(others, xor_(x[0], dc)));
     V sign = or_(and_(x[0], others), load(table.dc_sign));

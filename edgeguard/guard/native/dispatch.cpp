@@ -59,7 +59,8 @@ void run_requantise(int16_t* blocks, int count, const Requantiser& requantiser, 
 
 namespace {
 
-void prepare(const uint8_t* natural, Table& t) {
+// JPEG's colours quantise levels minus 128, so that the DC is a signed coefficient like the others.
+void prepare(const uint8_t* natural, bool level_shifted, Table& t) {
     for (int u = 0; u < 8; ++u) {
         for (int v = 0; v < 8; ++v) {
             const uint32_t step = natural[8 * u + v], scaled = 16 * step;
@@ -74,10 +75,11 @@ void prepare(const uint8_t* natural, Table& t) {
             }
         }
         for (int lane = u; lane < MaxLanes; lane += 8) {
-            t.dc_lane[lane] = static_cast<int16_t>(u == 0 ? 0x8000 : 0);
-            t.not_dc_lane[lane] = u == 0 ? 0 : -1;
-            t.dc_sign[lane] = u == 0;
-            t.dc_offset[lane] = u == 0 ? 16 * 1024 : 0;
+            const bool unsigned_dc = u == 0 && !level_shifted;
+            t.dc_lane[lane] = static_cast<int16_t>(unsigned_dc ? 0x8000 : 0);
+            t.not_dc_lane[lane] = unsigned_dc ? 0 : -1;
+            t.dc_sign[lane] = unsigned_dc;
+            t.dc_offset[lane] = unsigned_dc ? 16 * 1024 : 0;
             t.high_lanes[lane] = u < 4 ? 0 : -1;
         }
     }
@@ -94,7 +96,7 @@ bool prepare_all(const uint8_t* tables, Color color, Table (&prepared)[3]) {
         if (same >= 0) {
             prepared[c] = prepared[same];
         } else {
-            prepare(tables + 64 * c, prepared[c]);
+            prepare(tables + 64 * c, color >= Color::Ycbcr444, prepared[c]);
         }
     }
     return true;

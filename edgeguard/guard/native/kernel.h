@@ -20,6 +20,7 @@ struct alignas(64) Table {
     int16_t reciprocal[8][MaxLanes];
     int16_t shift[8][MaxLanes];  // 2**(16 - k)
     int16_t step16[8][MaxLanes];
+    // For a DC of unshifted levels; all ones and zeros where the levels are shifted.
     int16_t dc_lane[MaxLanes];  // the top bit in lane 0
     int16_t not_dc_lane[MaxLanes];
     int16_t dc_sign[MaxLanes];     // 1 in lane 0

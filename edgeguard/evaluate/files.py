@@ -1,0 +1,32 @@
+"""Files that a job names, where the job runs: in place, or as copies that came with it to another machine."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+_COPIES = "EDGEGUARD_EVALUATE_FILES"
+
+
+def located(path: str) -> Path:
+    """The file itself, else its copy on this machine."""
+    here = Path(path)
+    if here.exists() or _COPIES not in os.environ:
+        return here
+    return Path(os.environ[_COPIES]) / _copy_name(path)
+
+
+def keep_copy(path: str, data: bytes) -> None:
+    """Keep a copy of a file that this machine does not have, once."""
+    folder = Path(os.environ.setdefault(_COPIES, str(Path(tempfile.gettempdir()) / f"edgeguard-files-{os.getuid()}")))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    target = folder / _copy_name(path)
+    if Path(path).exists() or (target.exists() and target.read_bytes() == data):
+        return
+    partial = target.with_name(f"{target.name}.{os.getpid()}")
+    partial.write_bytes(data)
+    partial.replace(target)
+
+
+def _copy_name(path: str) -> str:
+    return hashlib.sha256(path.encode()).hexdigest() + Path(path).suffix
