@@ -108,7 +108,7 @@ class AutoAttack:
             part.n_iter = self.steps
         attack.apgd.n_restarts = self.restarts
         attack.square.n_queries = self.queries
-        found = attack.run_standard_evaluation(images / 255, labels, batch_size=len(images))
+        found, *_ = attack.run_standard_evaluation(images / 255, labels, batch_size=len(images))
         return whole_levels(images, found * 255, self.eps_8bit)
 
 
