@@ -83,7 +83,7 @@ def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[Labelled
     """Images with class indices: from `labels.csv` (columns file, class_index), else from class folders.
 
     Class folders are matched with the model's labels by name where all of them match; otherwise a folder's index is
-    its place in the byte order of names.
+    its place in the byte order of names. Indices count classes: a first label `background` is none.
 
     Raises:
         InputError: neither labels.csv nor class folders, or a row that names a missing file.
@@ -96,7 +96,8 @@ def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[Labelled
     classes = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name.encode())
     if not classes:
         raise InputError(f"{folder} has neither labels.csv nor class folders")
-    by_name = {label: index for index, label in enumerate(labels)}
+    has_background = len(labels) > 0 and labels[0].strip().lower() == "background"
+    by_name = {label: index for index, label in enumerate(labels[1:] if has_background else labels)}
     named = all(c.name in by_name for c in classes)
     images = []
     for place, class_folder in enumerate(classes):

@@ -53,3 +53,10 @@ def test_digest_sees_names_and_contents(tmp_path: Path, scene: NDArray[np.uint8]
     assert first == digest(read_folder(tmp_path))
     (tmp_path / "a.png").rename(tmp_path / "b.png")
     assert digest(read_folder(tmp_path)) != first
+
+
+def test_a_background_label_is_no_class(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    for name in ("b", "a"):
+        _save(tmp_path / name / "1.png", scene[:16, :16])
+    found = read_labelled_folder(tmp_path, ("background", "b", "a"))
+    assert {image.name: image.label for image in found} == {"a/1.png": 1, "b/1.png": 0}

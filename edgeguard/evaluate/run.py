@@ -70,12 +70,12 @@ def evaluate(
         )
     deployed = load_model(model)
     labelled = read_labelled_folder(Path(images), deployed.contract.labels)
-    plan, followed = _possible(plan, model, labelled, say)
     store = Store(output / "adversarial")
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
-    evaluation = Evaluation(model, labelled, plan, store, executor, progress)
     try:
+        plan, followed = _possible(plan, model, labelled, say)
+        evaluation = Evaluation(model, labelled, plan, store, executor, progress)
         for cell in evaluation.run():
             cells.append(cell)
             write_results(output / "results.jsonl", cells)

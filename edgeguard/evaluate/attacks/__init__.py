@@ -11,13 +11,9 @@ from edgeguard.evaluate.attacks.dct_aware import DctPgd
 from edgeguard.evaluate.attacks.deepfool import DeepFool
 from edgeguard.evaluate.attacks.gradient import Bim, Fgsm, Pgd
 from edgeguard.evaluate.attacks.library import ArtAttack, AutoAttack
+from edgeguard.evaluate.attacks.square import Square
 
 __all__ = ["GRADIENT_FREE", "KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]
-
-
-def _square(eps_8bit: float, queries: int = 1000) -> ArtAttack:
-    parameters = {"max_iter": queries, "batch_size": 1, "verbose": False}
-    return ArtAttack("square", "SquareAttack", parameters, gradient_free=True, eps_8bit=eps_8bit)
 
 
 def _hop_skip_jump(steps: int = 10, queries: int = 1000) -> ArtAttack:
@@ -39,7 +35,7 @@ KINDS: dict[str, Callable[..., Attack]] = {
     "cw-linf": CarliniWagnerLinf,
     "autoattack": AutoAttack,
     "art": _art,
-    "square": _square,
+    "square": Square,
     "hop-skip-jump": _hop_skip_jump,
 }
 #: Attacks that only ask the victim: they run on the .tflite itself.

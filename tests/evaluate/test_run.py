@@ -1,0 +1,233 @@
+"""Small protocols on the card model, through files, processes and the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeguard.errors import InputError
+from edgeguard.evaluate import jobs, run
+from edgeguard.evaluate.evaluation import Evaluation
+from edgeguard.evaluate.protocol import Protocol, parse_protocol
+from edgeguard.evaluate.results import read_results
+from edgeguard.evaluate.run import evaluate
+from edgeguard.images import read_labelled_folder
+
+GRAY = """
+schema = 1
+name = "small-gray"
+title = "small, gray box"
+box = "gray"
+place = "input"
+images = 6
+batch = 3
+[[attack]]
+name = "fgsm"
+eps_8bit = 8
+[[attack]]
+name = "bim"
+eps_8bit = 6
+step_8bit = 1
+steps = 6
+[[defence]]
+name = "none"
+[[defence]]
+name = "bits:4"
+[[defence]]
+name = "fd-paper"
+[[defence]]
+name = "fd-paper"
+when = "added"
+[[defence]]
+name = "fd-paper"
+when = "computed"
+[[defence]]
+name = "fd-paper"
+when = "before"
+[paper.fgsm]
+none = 0
+"""
+
+WHITE = """
+schema = 1
+name = "small-white"
+title = "small, white box"
+box = "white"
+place = "contract"
+images = 4
+batch = 2
+[[attack]]
+name = "pgd"
+eps_8bit = [1, 24]
+steps = 5
+backwards = ["straight-through", "identity"]
+[[attack]]
+name = "dct-1"
+kind = "dct-pgd"
+eps_8bit = [1, 24]
+steps = 5
+bands = 1
+[[attack]]
+name = "square"
+eps_8bit = [24]
+queries = 10
+[[defence]]
+name = "none"
+[[defence]]
+name = "contract"
+[[defence]]
+name = "contract"
+when = "computed"
+[[defence]]
+name = "shield"
+"""
+
+
+class InProcess:
+    """Runs jobs here, and counts the attacks."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.attacks = 0
+
+    def map(self, function, given):  # type: ignore[no-untyped-def]
+        for index, job in enumerate(given):
+            self.attacks += function is jobs.run_attack
+            yield index, function(job)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    executor = InProcess()
+    monkeypatch.setattr(run, "LocalProcesses", lambda workers: executor)
+    return executor
+
+
+def _plan(text: str) -> Protocol:
+    return parse_protocol(text, "t.toml")
+
+
+def test_a_gray_box_table(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
+    said: list[str] = []
+    cells = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out", say=said.append)
+    assert read_results(tmp_path / "out") == cells and "agrees" in said[0]
+    by = {(c.attack, c.defence): c for c in cells}
+    assert len(by) == len(cells) == 18
+    assert by["bim", "none"].correct < by["clean", "none"].correct and by["bim", "none"].n == 6
+    assert by["fgsm", "none"].paper == 0
+    # in the scene two passes are one
+    assert by["bim", "fd-paper, two passes (before)"].correct == by["bim", "fd-paper"].correct
+    assert {c.threat for c in cells} == {"input", "transit", "scene"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What these numbers do not say" in page and "<svg" not in page.split("<h2>Attacked images")[0]
+    assert page.count("data:image/png;base64") == 8 and "http" not in page
+
+    first = in_process.attacks
+    again = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out")
+    assert again == cells and in_process.attacks == first, "everything was there already"
+    victim = next((tmp_path / "out").rglob("*.adv"))
+    victim.write_bytes(victim.read_bytes()[:99])
+    assert evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out") == cells
+    assert in_process.attacks == first + 1, "the half-written one was made again"
+
+
+def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
+    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path)
+    by = {(c.attack, c.eps_8bit, c.defence): c for c in cells}
+    assert by["clean", None, "contract"].place == "frame"
+    for defence in ("none", "contract", "contract, two passes (computed)"):
+        worst = by["worst case", 24, defence]
+        others = [by[attack, 24, defence] for attack in ("pgd", "dct-1", "square")]
+        assert set(worst.correct_images) == set.intersection(*(set(c.correct_images) for c in others))
+    transit = by["dct-1", 1, "contract, two passes (computed)"]
+    assert transit.violations == 0 and transit.certified_share is not None and transit.certified_share > 0.5
+    page = (tmp_path / "report.html").read_text()
+    assert "Worst case of each image against the budget" in page and "0 violations" in page
+
+
+def test_no_image_is_right(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    pictures = sorted(card_images.rglob("*.png"))[:4]
+    rows = []
+    for picture in pictures:
+        (wrong / picture.name).write_bytes(picture.read_bytes())
+        rows.append(f"{picture.name},999")
+    (wrong / "labels.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match="none of these images"):
+        evaluate(card_model, wrong, _plan(GRAY), tmp_path / "out")
+
+
+def test_images_are_chosen_by_the_seed(card_model: Path, card_images: Path, tmp_path: Path) -> None:
+    images = read_labelled_folder(card_images, ())
+    from dataclasses import replace
+
+    from edgeguard.evaluate.store import Store
+
+    def order(seed: int) -> list[str]:
+        plan = replace(_plan(GRAY), seed=seed)
+        return [s.path for s in Evaluation(card_model, images, plan, Store(tmp_path), InProcess()).samples]
+
+    assert order(1) == order(1) != order(2)
+
+
+def _command(*arguments: object) -> list[str]:
+    return [str(Path(sys.executable).with_name("edgeguard")), *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def protocol_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("p") / "small.toml"
+    path.write_text(GRAY)
+    return path
+
+
+def test_killed_and_gone_on(card_model: Path, card_images: Path, protocol_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = _command(
+        "evaluate", card_model, "--images", card_images, "--protocol", protocol_file, "--output", out, "--workers", 1
+    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(out.rglob("*.adv")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in out.rglob("*.adv")}
+    assert kept
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 18 and all(row["schema"] == 1 for row in rows)
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["{model}", "--images", "nowhere", "--output", "{out}"], 2, "nowhere"),
+        (["{program}", "--images", "{images}", "--output", "{out}"], 2, "convert"),
+        (["{model}", "--images", "{images}", "--output", "{out}", "--protocol", "nope"], 2, "known"),
+        (["{model}", "--images", "{images}", "--output", "/proc/none"], 3, "cannot write"),
+        (["{model}", "--images", "{images}", "--output", "{out}", "--ray", "127.0.0.1:9"], 3, "no Ray cluster"),
+        (["{model}", "--images", "{images}", "--output", "{out}", "--ray", "moon"], 2, "HOST:PORT"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], code: int, said: str, card_model: Path, card_images: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs the cluster extra")
+    names = {
+        "model": card_model, "program": card_model.with_suffix(".pt2"), "images": card_images, "out": tmp_path / "out"
+    }  # fmt: skip
+    done = subprocess.run(
+        _command("evaluate", *(a.format(**names) for a in arguments)), capture_output=True, text=True, check=False
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("edgeguard: ")]
+    assert done.returncode == code and said in lines[-1] and "Traceback" not in done.stderr
