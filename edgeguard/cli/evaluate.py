@@ -1,7 +1,6 @@
 """`edgeguard evaluate`: attack what is deployed."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +18,12 @@ EXAMPLE = (
 
 
 def evaluate_command(
-    model: Annotated[Path, typer.Argument(help="The .tflite that is on the device.")],
-    images: Annotated[Path, typer.Option(help="Labelled images: class folders, or labels.csv.")],
-    output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
+    model: Annotated[Path, typer.Argument(help="The .tflite that is on the device; or the word compare.")],
+    compared: Annotated[
+        list[Path] | None, typer.Argument(help="After compare: two --output folders.", metavar="[A B]")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Labelled images: class folders, or labels.csv.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of results and report; run again to go on.")] = None,
     protocol: Annotated[
         str, typer.Option(help="guard-audit, feature-distillation-table1, -table1-frame, -table2, or a .toml file.")
     ] = "guard-audit",
@@ -31,7 +33,13 @@ def evaluate_command(
     ray: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address (or auto).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
-    """Attack a deployed classifier and its guard; write results.jsonl and report.html."""
+    """Attack a deployed classifier and its guard; write results.jsonl and report.html. Or compare two evaluations."""
+    if str(model) == "compare":
+        if compared is None or len(compared) != 2:
+            raise InputError("compare wants two folders: edgeguard evaluate compare A B")
+        return _compare(compared[0], compared[1], as_json)
+    if compared or images is None or output is None:
+        raise InputError("evaluate wants MODEL --images FOLDER --output FOLDER (see --help)")
     try:
         from edgeguard.evaluate.run import evaluate
     except ImportError as error:
@@ -64,6 +72,24 @@ def _row(cell: "Cell") -> str:
     )
 
 
-def say(line: str) -> None:
-    """One line on stderr."""
-    print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+def _compare(a: Path, b: Path, as_json: bool) -> None:
+    from edgeguard.evaluate.compare import compare
+    from edgeguard.evaluate.results import read_results
+
+    for found in compare(read_results(a), read_results(b)):
+        cell = found.a
+        figures = {
+            "threat": cell.threat, "attack": cell.attack, "eps_8bit": cell.eps_8bit, "defence": cell.defence,
+            "a": cell.accuracy, "b": found.b.accuracy, "difference": found.difference, "low": found.low,
+            "high": found.high, "p_paired": found.p_paired,
+        }  # fmt: skip
+        if as_json:
+            typer.echo(json.dumps(figures))
+            continue
+        budget = "" if cell.eps_8bit is None else f"eps {cell.eps_8bit:g}"
+        paired = "" if found.p_paired is None else f"  p {found.p_paired:.3g} (paired)"
+        typer.echo(
+            f"{cell.threat:8}{cell.attack:12}{budget:9}{cell.defence:32}{100 * cell.accuracy:6.1f} ->"
+            f"{100 * found.b.accuracy:6.1f}  {100 * found.difference:+.1f} "
+            f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]{paired}"
+        )

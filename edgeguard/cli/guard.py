@@ -141,6 +141,42 @@ def bake(
     typer.echo(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, one-pass")
 
 
+@app.command(epilog="Example: edgeguard guard search model.tflite --images photos/ --output search/")
+def search(
+    model: Annotated[Path, typer.Argument(help="The deployed .tflite.")],
+    images: Annotated[Path, typer.Option(help="Labelled images: class folders, or labels.csv.")],
+    output: Annotated[Path, typer.Option(help="Folder of profiles, search.json and search.html; run again to go on.")],
+    eps: Annotated[int, typer.Option(min=1, max=64, help="Budget of the attacks, levels of 255.")] = 2,
+    limit: Annotated[int, typer.Option(min=1, help="Images that are attacked.")] = 50,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the candidates as JSON lines.")] = False,
+) -> None:
+    """Find tables on the frontier of clean accuracy, adaptive robustness and certificate for this model and data."""
+    from dataclasses import asdict
+
+    try:
+        from edgeguard.evaluate.search import search as search_tables
+    except ImportError as error:
+        raise InputError(f"the search is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+    from edgeguard.cli.progress import UnitCounter
+
+    with UnitCounter() as counter:
+        found = search_tables(
+            model, images, output, eps_8bit=eps, limit=limit, workers=workers, progress=counter.show, say=counter.say
+        )
+    for candidate in found:
+        if as_json:
+            typer.echo(json.dumps(asdict(candidate)))
+        elif candidate.robust is not None:
+            share = "-" if candidate.certified_share is None else f"{candidate.certified_share:.3f}"
+            typer.echo(
+                f"{'*' if candidate.on_frontier else ' '} {candidate.name:14} clean {100 * candidate.clean:5.1f}  "
+                f"worst case {100 * candidate.robust:3.0f} (n {candidate.n_robust})  certified {share}"
+            )
+    if not as_json:
+        typer.echo(f"* on the frontier; profiles, search.json and search.html are in {output}")
+
+
 @app.command(epilog="Example: edgeguard guard certify received.png --guard fd --output map.png")
 def certify(
     image: Annotated[Path, typer.Argument(help="The frame that pass 2 receives (a lossless file).")],

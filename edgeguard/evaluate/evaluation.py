@@ -128,7 +128,9 @@ class Evaluation:
     def _clean_cell(self, defence: DefencePlan, images: Sequence[Sample]) -> Cell:
         images = images[: defence.limit]
         scores = self._scores(f"clean, {defence.title}", images, defence.name, defence.when, None)
-        return self._cell("clean", None, defence, images, scores)
+        cell = self._cell("clean", None, defence, images, scores)
+        blocks = sum(score.blocks for score in scores)
+        return replace(cell, certified_share=sum(score.safe_blocks for score in scores) / blocks) if blocks else cell
 
     def _gray(self, seeds: Sequence[Sample], defences: Sequence[DefencePlan]) -> Iterator[Cell]:
         for plan in self.protocol.attacks:
@@ -275,9 +277,10 @@ class Evaluation:
     ) -> Cell:
         paper = self.protocol.paper.get(attack, {}).get(defence.title)
         kept = tuple(int(index) for index in np.flatnonzero(right)) if attack != "clean" else ()
+        shown = hashlib.sha256("".join(sample.sha256 for sample in images).encode()).hexdigest()[:16]
         return Cell(
             self.protocol.name, self.protocol.box, defence.threat, self.place, attack, eps, defence.title,
-            defence.passes, len(images), int(right.sum()), paper, correct_images=kept,
+            defence.passes, len(images), int(right.sum()), shown, paper, correct_images=kept,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ class Cell:
         attack: `clean`, an attack's name, or `worst case` over all attacks of that budget.
         eps_8bit: budget in levels, None where the attack has none.
         correct, n: images that kept their right label, of how many.
+        images: a hash of which images they were.
         paper: the published figure in percent, where there is one.
         note: `capped` and other things that a reader must know.
         certified_share, violations: share of blocks that +-1 cannot change, and how many of them changed.
@@ -37,6 +38,7 @@ class Cell:
     passes: int
     n: int
     correct: int
+    images: str = ""
     paper: float | None = None
     note: str = ""
     mean_l2: float | None = None
