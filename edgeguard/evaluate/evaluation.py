@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.comparators import comparator, guard_of
+from edgeguard.evaluate.comparators import NEED_LIBRARY, comparator, guard_of
 from edgeguard.evaluate.executors import Executor
-from edgeguard.evaluate.jobs import AttackJob, Sample, Score, ScoreJob, run_attack, run_score
+from edgeguard.evaluate.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_attack, run_score
 from edgeguard.evaluate.pictures import Example
 from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
 from edgeguard.evaluate.results import Cell
@@ -215,7 +215,7 @@ class Evaluation:
     def _profile_hash(self, name: str) -> str:
         if name == "contract":
             return self.profile.sha256 if self.profile is not None else ""
-        if name in ("none", "quilting"):
+        if name == "none" or name in NEED_LIBRARY:
             return name
         guard = getattr(comparator(name), "profile", None)
         return name if guard is None else str(guard.sha256)
@@ -265,7 +265,8 @@ class Evaluation:
         scores: Sequence[Score],
         mean_l2: float | None = None,
     ) -> Cell:
-        return replace(self._counted(attack, eps, defence, images, _right(images, scores)), mean_l2=mean_l2)
+        right = _right(images, scores, attacked=attack != "clean")
+        return replace(self._counted(attack, eps, defence, images, right), mean_l2=mean_l2)
 
     def _counted(
         self,
@@ -295,6 +296,8 @@ def _batches(images: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
         yield images[start : start + size]
 
 
-def _right(images: Sequence[Sample], scores: Sequence[Score]) -> np.ndarray[Any, Any]:
+def _right(images: Sequence[Sample], scores: Sequence[Score], *, attacked: bool = True) -> np.ndarray[Any, Any]:
+    """Which images kept their label; an attacked one that a detector refused has done no harm, a clean one is lost."""
     labels = np.array([label for score in scores for label in score.labels])[: len(images)]
-    return labels == np.array([sample.label for sample in images])
+    kept = labels == np.array([sample.label for sample in images])
+    return kept | (labels == REFUSED) if attacked else kept

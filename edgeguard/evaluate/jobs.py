@@ -17,6 +17,7 @@ from edgeguard.evaluate.subjects import Expected, Frame, Subject
 from edgeguard.evaluate.surrogates import Backward
 
 _EOT_DRAWS = 20
+REFUSED = -1  #: the label of an image that a detector does not let pass
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one `ScoreJob`: labels, and for the certificate the blocks that were safe, all of them, and violations."""
+    """Of one `ScoreJob`: labels (`REFUSED` where a detector raised its alarm), and for the certificate the blocks that
+    were safe, all of them, and violations.
+    """
 
     labels: tuple[int, ...]
     safe_blocks: int = 0
@@ -140,7 +143,7 @@ def run_score(job: ScoreJob) -> Score:
             changed = job.adversarial[index]
             received = _received(raw, first, changed, job.when) if job.when != "before" else defence(changed, seed)
         shown = defence(received, seed)
-        labels.append(subject.labels([shown])[0])
+        labels.append(REFUSED if subject.refuses(job.defence, shown) else subject.labels([shown])[0])
         if job.count_blocks:
             counted = _violations(subject, job.defence, first, shown, defence(first, seed))
             safe, blocks, violations = safe + counted[0], blocks + counted[1], violations + counted[2]

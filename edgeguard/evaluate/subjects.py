@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.evaluate.comparators import Comparator, Guard, comparator, guard_of
+from edgeguard.errors import InputError
+from edgeguard.evaluate.comparators import DETECTORS, NEED_LIBRARY, Comparator, Guard, comparator, guard_of
+from edgeguard.evaluate.comparators.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
+from edgeguard.evaluate.comparators.magnet import trained_reformer
 from edgeguard.evaluate.files import located
 from edgeguard.evaluate.front import CropResize, to_frames, to_levels
 from edgeguard.evaluate.graph import read_graph
@@ -48,7 +51,24 @@ class Subject:
             if guard.profile is None or guard.place == "in-graph":
                 return comparator("none")
             return Guard(guard.profile, "contract")
-        return comparator(name, _library(self.library) if name == "quilting" else ())
+        if name in DETECTORS:
+            return comparator("none")
+        return comparator(name, _library(self.library) if name in NEED_LIBRARY else ())
+
+    def refuses(self, name: str, frame: Frame) -> bool:
+        """True where the defence is a detector and takes the frame for an attack."""
+        if name not in DETECTORS:
+            return False
+        detector, limit = _detector(self, name)
+        return detector.distance(self.probabilities, frame) > limit
+
+    def probabilities(self, frame: Frame) -> NDArray[np.float32]:
+        """The deployed file's probabilities for one frame."""
+        outputs = self.outputs(frame)
+        if _model(self.model).contract.outputs == "logits":
+            exponents = np.exp(outputs - outputs.max())
+            return np.asarray(exponents / exponents.sum(), np.float32)
+        return outputs
 
     def labels(self, frames: Sequence[Frame]) -> list[int]:
         """The deployed file's labels for frames as they are, no guard applied here."""
@@ -128,6 +148,19 @@ def _model(path: str) -> Model:
 @lru_cache(maxsize=2)
 def _network(path: str) -> Network:
     return Network(read_graph(located(path).read_bytes()), _model(path).contract)
+
+
+@lru_cache(maxsize=2)
+def _detector(subject: Subject, name: str) -> tuple[Detector, float]:
+    """A detector with the threshold that one in twenty of the library's clean pictures exceeds."""
+    if not subject.library:
+        raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
+    clean = [subject.read(path) for path in subject.library]
+    detector: Detector = FeatureSqueezing()
+    if name == "magnet-detector":
+        made = MagnetDetector(trained_reformer(_library(subject.library)))
+        detector = scaled(made, subject.probabilities, clean)
+    return detector, threshold(detector, subject.probabilities, clean)
 
 
 @lru_cache(maxsize=2)

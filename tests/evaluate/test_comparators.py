@@ -76,3 +76,33 @@ def test_multiplied_steps(scene: NDArray[np.uint8]) -> None:
 def test_what_is_no_defence_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises((InputError, ValueError)):
         comparator(name)
+
+
+def _library(scenes: list[NDArray[np.uint8]]) -> list[bytes]:
+    return [cv2.imencode(".png", scene[:, :, ::-1])[1].tobytes() for scene in scenes]
+
+
+def test_magnet_gives_clean_pictures_back(scenes: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeguard.evaluate.comparators import magnet
+
+    monkeypatch.setattr(magnet, "_STEPS", 60)
+    image = np.ascontiguousarray(scenes[0][:64, :64])
+    out = comparator("magnet", _library(scenes[2:6]))(image)
+    assert out.shape == image.shape and np.abs(out.astype(int) - image).mean() < 40
+
+
+def test_a_detector_refuses_one_in_twenty_clean_pictures(scenes: list[NDArray[np.uint8]]) -> None:
+    from edgeguard.evaluate.comparators.detectors import FeatureSqueezing, threshold
+
+    def classify(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        edges = float(np.abs(np.diff(image.astype(np.float32), axis=0)).mean()) / 40
+        return np.array([edges, 1 - edges], np.float32)
+
+    pictures = [np.ascontiguousarray(s[y : y + 40, x : x + 40]) for s in scenes for y in (0, 80) for x in (0, 90, 180)]
+    detector = FeatureSqueezing()
+    limit = threshold(detector, classify, pictures)
+    refused = sum(detector.distance(classify, picture) > limit for picture in pictures)
+    assert refused == 3  # of 48
+    noisy = pictures[0].copy()
+    noisy[::2, ::2] = 255 - noisy[::2, ::2]
+    assert detector.distance(classify, noisy) > limit

@@ -85,6 +85,8 @@ name = "contract"
 when = "computed"
 [[defence]]
 name = "shield"
+[[defence]]
+name = "feature-squeezing"
 """
 
 

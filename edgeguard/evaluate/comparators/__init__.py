@@ -5,24 +5,28 @@ from collections.abc import Sequence
 from edgeguard.errors import InputError
 from edgeguard.evaluate.comparators.codecs import Guard, bit_depth, median_blur, multiplied, pillow_codec
 from edgeguard.evaluate.comparators.comparator import Comparator, Fixed, Image
+from edgeguard.evaluate.comparators.detectors import DETECTORS
+from edgeguard.evaluate.comparators.magnet import trained_reformer
 from edgeguard.evaluate.comparators.quilting import quilting_from
 from edgeguard.evaluate.comparators.randomised import PixelDeflection, ResizePad, Shield
 from edgeguard.evaluate.comparators.total_variation import TotalVariation
 from edgeguard.guard.profile import resolve_profile
 
-__all__ = ["NAMES", "Comparator", "Guard", "Image", "comparator"]
+__all__ = ["DETECTORS", "NAMES", "NEED_LIBRARY", "Comparator", "Guard", "Image", "comparator", "guard_of"]
 
-#: What `comparator` understands; Q, N and R stand for numbers.
+#: What `comparator` understands (Q, N and R stand for numbers), and the detectors.
 NAMES = (
     "none", "bits:N", "jpeg:Q", "jpeg2000:R", "webp:Q", "median:N", "tvm", "quilting", "shield", "resize-pad",
-    "pixel-deflection", "PROFILE", "PROFILE xN",
+    "pixel-deflection", "magnet", "PROFILE", "PROFILE xN", *DETECTORS,
 )  # fmt: skip
+#: Defences that learn from clean pictures.
+NEED_LIBRARY = ("quilting", "magnet", *DETECTORS)
 
 
 def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
     """A defence by name: `bits:5`, `jpeg:75`, `jpeg2000:20` (compression ratio), `webp:80`, `median:3`, `tvm`,
-    `quilting`, `shield`, `resize-pad`, `pixel-deflection`, `none`, a guard profile, or one with its steps multiplied
-    (`fd-paper x2`).
+    `quilting`, `magnet`, `shield`, `resize-pad`, `pixel-deflection`, `none`, a guard profile, or one with its steps
+    multiplied (`fd-paper x2`).
 
     Args:
         name: the defence.
@@ -41,10 +45,10 @@ def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
     }
     if name in simple:
         return simple[name]
-    if name == "quilting":
+    if name in NEED_LIBRARY:
         if not library:
-            raise InputError("quilting needs clean pictures to take patches from: more images than are attacked")
-        return quilting_from(tuple(library))
+            raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
+        return quilting_from(tuple(library)) if name == "quilting" else trained_reformer(tuple(library))
     if kind in ("bits", "median", "webp", "jpeg2000"):
         value = _number(name, number)
         if kind == "bits":
