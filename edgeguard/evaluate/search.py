@@ -22,6 +22,7 @@ from edgeguard.model import load_model
 _PRESETS = ("fd", "fd-paper")
 _DC_STEPS, _CORNER_STEPS, _REST_STEPS = (16, 24, 32, 40), (16, 24, 32), (24, 32, 40)
 _MOST_ATTACKED = 8
+_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def search(
 
     clean = {_name(cell): cell for cell in run(list(profiles), (), "clean")}
     chosen = _worth_attacking(clean)
-    steps = {"eps_8bit": eps_8bit, "steps": 40}
+    steps = {"eps_8bit": eps_8bit, "steps": _STEPS}
     attacks = (
         AttackPlan("pgd", "pgd", steps, ("straight-through", "identity")),
         AttackPlan("dct-1", "dct-pgd", {**steps, "bands": 1}),
