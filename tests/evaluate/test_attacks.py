@@ -23,7 +23,7 @@ LINF = {
     "bim": {"eps_8bit": 4, "step_8bit": 1, "steps": 4},
     "pgd": {"eps_8bit": 4, "steps": 6, "restarts": 2},
     "dct-pgd": {"eps_8bit": 4, "steps": 6, "bands": 3},
-    "autoattack": {"eps_8bit": 4, "parts": ["apgd-ce"], "steps": 4},
+    "autoattack": {"eps_8bit": 4, "parts": ["apgd-ce", "apgd-dlr"], "steps": 4},
     "square": {"eps_8bit": 4, "queries": 15},
 }
 OTHERS: dict[str, dict[str, Any]] = {

@@ -16,6 +16,18 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 
 
+class _PlainLayout(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
+    """Channels-last memory forward, where convolutions are faster; plain memory backward, which libraries expect."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.contiguous()
+
+
 class _UnitVictim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     """The victim on pixels 0..1, always in the mode that it is in (exported programs know no other)."""
 
@@ -29,7 +41,7 @@ class _UnitVictim(torch.nn.Module):  # type: ignore[misc]  # torch is not follow
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, 3, h, w) in 0..1 to logits."""
-        return self.victim((pixels * 255).contiguous(memory_format=torch.channels_last))
+        return self.victim(_PlainLayout.apply(pixels) * 255)
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,7 @@ class AutoAttack:
             part.n_iter = self.steps
         attack.apgd.n_restarts = self.restarts
         attack.square.n_queries = self.queries
-        found, *_ = attack.run_standard_evaluation(images / 255, labels, batch_size=len(images))
+        found, *_ = attack.run_standard_evaluation(images.contiguous() / 255, labels, batch_size=len(images))
         return whole_levels(images, found * 255, self.eps_8bit)
 
 
