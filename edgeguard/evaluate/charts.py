@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 300, 48, 40
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _LEGEND = 760, 300, 48, 40, 270
 _COLORS = ("#1b6ca8", "#c8553d", "#3d8b5f", "#8458a8", "#b98a1f", "#4a4a4a", "#d06aa0", "#2aa5a5")
 
 
@@ -33,7 +33,7 @@ def chart(series: Sequence[Series], x_title: str, y_title: str, x_ticks: Sequenc
     low, high = min(x_ticks), max(x_ticks)
 
     def across(x: float) -> float:
-        return _LEFT + 12 + (x - low) / ((high - low) or 1) * (_WIDTH - _LEFT - 180)
+        return _LEFT + 12 + (x - low) / ((high - low) or 1) * (_WIDTH - _LEFT - _LEGEND - 24)
 
     def down(y: float) -> float:
         return 12 + (100 - y) / 100 * (_HEIGHT - _BOTTOM - 12)
@@ -54,8 +54,8 @@ def chart(series: Sequence[Series], x_title: str, y_title: str, x_ticks: Sequenc
             if p.label:
                 parts.append(f'<text x="{x + 6:.1f}" y="{y - 5:.1f}" class="small">{escape(p.label)}</text>')
         parts.append(
-            f'<rect x="{_WIDTH - 158}" y="{16 + 18 * index}" width="10" height="10" fill="{color}"/>'
-            f'<text x="{_WIDTH - 143}" y="{25 + 18 * index}" class="small">{escape(line.name)}</text>'
+            f'<rect x="{_WIDTH - _LEGEND + 14}" y="{16 + 18 * index}" width="10" height="10" fill="{color}"/>'
+            f'<text x="{_WIDTH - _LEGEND + 30}" y="{25 + 18 * index}" class="small">{escape(line.name)}</text>'
         )
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(y_title)}">{"".join(parts)}</svg>'
 
@@ -79,7 +79,7 @@ def histogram(shares: Sequence[float], x_title: str, bins: int = 20) -> str:
 
 def _axes(across: object, down: object, x_title: str, y_title: str, x_ticks: Sequence[float]) -> str:
     assert callable(across) and callable(down)
-    right = _WIDTH - 168
+    right = _WIDTH - _LEGEND
     lines = [
         f'<line x1="{_LEFT}" x2="{right}" y1="{down(y):.1f}" y2="{down(y):.1f}" stroke="#ddd"/>'
         f'<text x="{_LEFT - 6}" y="{down(y) + 4:.1f}" text-anchor="end" class="small">{y}</text>'

@@ -201,9 +201,11 @@ class Evaluation:
         return [found[index] for index in range(len(jobs))]
 
     def _keep_example(self, attempt: Attempt, sample: Sample, after: Frame) -> None:
-        name = attempt.plan.name
-        if len(self._examples) < _EXAMPLES and name not in self._examples and attempt.first_pass == "none":
-            self._examples[name] = Example(name, self.subject.read(sample.path), after)
+        name, free = attempt.plan.name, len(self._examples) < _EXAMPLES and attempt.first_pass == "none"
+        if free and name not in self._examples:
+            example = Example(name, self.subject.read(sample.path), after)
+            if not np.array_equal(example.before, example.after):
+                self._examples[name] = example
 
     def _job(self, batch: Sequence[Sample], attempt: Attempt) -> AttackJob:
         profiles = [self._profile_hash(name) for name in (attempt.first_pass, attempt.through)]

@@ -20,7 +20,8 @@ th{font-weight:600;color:#5a6577}.small{font-size:11px}.dim{color:#5a6577;font-s
 .warning{background:#fdf1e3;border-left:4px solid #c8553d;padding:.4rem .8rem;margin:.4rem 0}
 figure{display:inline-block;margin:.4rem .6rem .4rem 0;width:11rem;vertical-align:top}
 figure img{width:11rem;display:block}figcaption{font-size:.8rem;color:#5a6577}
-.wide{overflow-x:auto}svg{width:100%;max-width:40rem;display:block}svg text{font:12px system-ui,sans-serif;fill:#3a4455}
+.wide{overflow-x:auto}tr.worst{background:#f2f5f9;font-weight:600}
+svg{width:100%;max-width:40rem;display:block}svg text{font:12px system-ui,sans-serif;fill:#3a4455}
 """
 _THREATS = {
     "input": "digital changes of what the defence receives; the attacker stands right before it",
@@ -56,7 +57,7 @@ def html_report(protocol: Protocol, cells: Sequence[Cell], findings: Findings) -
         f'<p class="dim">{escape(findings.subject)}. {escape(findings.twin)}</p>',
         *(f'<div class="warning">Possible gradient masking: {escape(line)}.</div>' for line in findings.warnings),
         "<h2>Accuracy under attack, %</h2>",
-        _matrix(cells, protocol),
+        _by_defence(cells, protocol) if protocol.box == "gray" else _by_attack(cells),
         _eps_chart(attacked),
         _frontier(cells),
         _examples(findings.examples),
@@ -67,24 +68,43 @@ def html_report(protocol: Protocol, cells: Sequence[Cell], findings: Findings) -
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
-def _matrix(cells: Sequence[Cell], protocol: Protocol) -> str:
+def _by_attack(cells: Sequence[Cell]) -> str:
+    """Attacks down, the worst case of each budget last, defences across."""
+    columns = list(dict.fromkeys((cell.threat, cell.defence) for cell in cells))
+    found = {(cell.threat, cell.defence, cell.attack, cell.eps_8bit): cell for cell in cells}
+    rows = sorted(
+        dict.fromkeys((cell.attack, cell.eps_8bit) for cell in cells),
+        key=lambda row: (row[0] != "clean", row[1] or 0.0, row[0] == WORST_CASE),
+    )
+    head = "".join(f'<th class="n">{escape(defence)}<br>{threat}</th>' for threat, defence in columns)
+    body = "".join(
+        f"<tr{' class=worst' if attack == WORST_CASE else ''}><td>{escape(_heading(attack, eps))}</td>"
+        f"{''.join(_entry(found.get((*column, attack, eps))) for column in columns)}</tr>"
+        for attack, eps in rows
+    )
+    return (
+        f'<div class="wide"><table><tr><th>attack</th>{head}</tr>{body}</table></div>'
+        '<p class="dim">Small figures: [95 % interval, Wilson] n.</p>'
+    )
+
+
+def _by_defence(cells: Sequence[Cell], protocol: Protocol) -> str:
     """Defences down, attacks across; each cell with its interval and the paper's figure."""
     columns = list(dict.fromkeys((cell.attack, cell.eps_8bit) for cell in cells))
     rows = list(dict.fromkeys((cell.threat, cell.defence) for cell in cells))
     found = {(cell.threat, cell.defence, cell.attack, cell.eps_8bit): cell for cell in cells}
     head = "".join(f'<th class="n">{escape(_heading(attack, eps))}</th>' for attack, eps in columns)
-    with_average = protocol.box == "gray"
     body = []
     for threat, defence in rows:
         row = [found.get((threat, defence, attack, eps)) for attack, eps in columns]
         body.append(
             f"<tr><td>{escape(defence)}</td><td>{threat}</td>{''.join(_entry(cell) for cell in row)}"
-            f"{_average(row) if with_average else ''}</tr>"
+            f"{_average(row)}</tr>"
         )
-    average = '<th class="n">average</th>' if with_average else ""
     note = f" Small figures: [95 % interval, Wilson] n. p: {escape(protocol.paper_source)}." if protocol.paper else ""
     return (
-        f'<div class="wide"><table><tr><th>defence</th><th>threat</th>{head}{average}</tr>{"".join(body)}</table></div>'
+        f'<div class="wide"><table><tr><th>defence</th><th>threat</th>{head}<th class="n">average</th></tr>'
+        f"{''.join(body)}</table></div>"
         f'<p class="dim">{note or "Small figures: [95 % interval, Wilson] n."}</p>'
     )
 
@@ -136,7 +156,7 @@ def _frontier(cells: Sequence[Cell]) -> str:
     clean = {(c.threat, c.defence): c for c in cells if c.attack == "clean"}
     worst = [c for c in cells if c.attack == WORST_CASE and c.eps_8bit is not None and c.eps_8bit < 255]
     budgets = sorted({c.eps_8bit or 0.0 for c in worst})
-    if len(clean) < 3 or not budgets:
+    if len({cell.accuracy for cell in clean.values()}) < 3 or not budgets:
         return ""
     middle = budgets[len(budgets) // 2]
     series = [
@@ -185,11 +205,11 @@ def _certificates(shares: Sequence[float], cells: Sequence[Cell]) -> str:
         f"accuracy {100 * cell.accuracy:.0f} %, {100 * (cell.certified_share or 0):.1f} % of blocks certified</li>"
         for cell in counted
     )
-    return (
-        f"<h2>Certificate</h2>{histogram(shares, 'share of blocks that no change of +-1 level in transit can alter')}"
-        "<p>Blocks that the certificate calls safe and that changed all the same:</p>"
-        f"<ul>{told or '<li>not attacked</li>'}</ul>"
+    drawn = histogram(shares, "share of blocks that no change of +-1 level in transit can alter, image by image")
+    listed = (
+        f"<p>Blocks that the certificate calls safe and that changed all the same:</p><ul>{told}</ul>" if told else ""
     )
+    return f"<h2>Certificate</h2>{drawn}{listed}"
 
 
 def _what_it_does_not_say(protocol: Protocol, cells: Sequence[Cell]) -> str:

@@ -103,7 +103,7 @@ def search(
 
     clean = {_name(cell): cell for cell in run(list(profiles), (), "clean")}
     chosen = _worth_attacking(clean)
-    steps = {"eps_8bit": eps_8bit, "steps": _STEPS}
+    steps = {"eps_8bit": eps_8bit, "steps": _STEPS, "early_stop": True}
     attacks = (
         AttackPlan("pgd", "pgd", steps, ("straight-through", "identity")),
         AttackPlan("dct-1", "dct-pgd", {**steps, "bands": 1}),

@@ -126,3 +126,16 @@ def test_pgd_is_as_strong_as_the_librarys() -> None:
 def test_wrong_names_are_refused(kind: str, parameters: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=kind):
         attack(kind, parameters)
+
+
+def test_stopping_early_is_as_good(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, labels = cards
+    parameters = {"eps_8bit": 16, "steps": 8, "random_start": False}
+    calls = []
+
+    def counting(x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return victim(x)
+
+    found = attack("pgd", {**parameters, "early_stop": True})(counting, images, labels)
+    assert is_wrong(victim, found, labels).all() and sum(calls) < 8 * len(images)
