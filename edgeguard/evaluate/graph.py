@@ -33,16 +33,24 @@ class TensorSpec:
         """True for integers that stand for real values."""
         return len(self.scale) > 0 and self.dtype in ("uint8", "int8", "int16", "int32")
 
+    def centred(self) -> NDArray[np.float32]:
+        """A constant's integers less their zero point."""
+        assert self.data is not None
+        return np.asarray(self.data.astype(np.float64) - self._along_axis(self.zero_point), np.float32)
+
     def values(self) -> NDArray[np.generic]:
         """A constant's real values in float32; integers without a quantisation (axes, shapes) as they are."""
         assert self.data is not None
         if not self.is_quantised:
             return self.data.astype(np.float32) if self.data.dtype == np.float16 else self.data
+        return np.asarray(self.centred() * self._along_axis(self.scale), np.float32)
+
+    def _along_axis(self, values: tuple[float, ...]) -> NDArray[np.float64]:
+        assert self.data is not None
         shape = [1] * self.data.ndim
-        if len(self.scale) > 1:
+        if len(values) > 1:
             shape[self.axis] = -1
-        scale, zero_point = np.array(self.scale, np.float64), np.array(self.zero_point, np.float64)
-        return np.asarray((self.data.astype(np.float64) - zero_point.reshape(shape)) * scale.reshape(shape), np.float32)
+        return np.array(values, np.float64).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)

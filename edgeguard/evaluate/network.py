@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from edgeguard.evaluate.operators import ACTIVATIONS, OPERATORS
 from edgeguard.model.contract import Contract
 
 _RANGES = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-32768, 32767)}
+#: Real bounds of the fused activations that only clamp: none, RELU, RELU_N1_TO_1, RELU6.
+_CLAMPS: dict[int, tuple[float | None, float | None]] = {0: (None, None), 1: (0, None), 2: (-1, 1), 3: (0, 6)}
+_TIE = 1e-4  # of a step: means of integers have exact halves, which the runtime rounds up
 _PASSED_THROUGH = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
 
 
@@ -37,14 +41,15 @@ class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
             raise CannotRebuild(f"the graph has {len(graph.inputs)} inputs; an image classifier has one")
         self.graph, self.contract = graph, contract
         self.logits = _logits(graph)
-        self._constants: dict[int, str] = {}
-        for number, spec in enumerate(graph.tensors):
-            if spec.data is not None:
-                self._constants[number] = f"constant_{number}"
-                self.register_buffer(f"constant_{number}", torch.from_numpy(spec.values().copy()))
         self._steps = list(_needed(graph, graph.outputs[0]))
         self._last_use = {n: i for i, step in enumerate(self._steps) for n in step.inputs}
         self.batches = all(_keeps_batch(graph, step) for step in self._steps)
+        for number, spec in enumerate(graph.tensors):
+            if spec.data is not None:
+                self.register_buffer(f"constant_{number}", torch.from_numpy(spec.values().copy()))
+        for number, step in enumerate(self._steps):
+            if self._is_integer(step):
+                self._keep_integers(number, step)
 
     def forward(self, levels: Tensor) -> Tensor:
         """See the class."""
@@ -60,20 +65,71 @@ class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
         return torch.cat([self._run(image, wanted) for image in levels.split(1)])
 
     def _run(self, levels: Tensor, wanted: int) -> Tensor:
+        """Tensors on an integer grid are kept as integers less their zero point, the others as real values."""
         number = self.graph.inputs[0]
-        values = {number: _on_grid(self._as_input(levels), self.graph.tensors[number])}
+        values = {number: self._to_grid(self._as_input(levels), number)}
         for index, step in enumerate(self._steps):
-            inputs = [values[n] if n in values else getattr(self, self._constants[n]) for n in step.inputs if n >= 0]
-            result = OPERATORS[step.name](step, inputs, self.graph.tensors[step.outputs[0]].shape)
-            activation = ACTIVATIONS[getattr(step.options, "fusedActivationFunction", 0)]
-            for n, part in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=True):
-                values[n] = _on_grid(activation(part), self.graph.tensors[n])
+            if self._is_integer(step):
+                values[step.outputs[0]] = self._integer_step(index, step, values[step.inputs[0]])
+            else:
+                inputs = [self._real(values, n) for n in step.inputs if n >= 0]
+                result = OPERATORS[step.name](step, inputs, self.graph.tensors[step.outputs[0]].shape)
+                activation = ACTIVATIONS[_activation(step)]
+                for n, part in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=True):
+                    values[n] = self._to_grid(activation(part), n, halves_up=step.name == "AVERAGE_POOL_2D")
             if wanted in step.outputs:
                 break
             for n in step.inputs:
                 if self._last_use[n] == index:
                     values.pop(n, None)
-        return values[wanted].reshape(len(levels), -1)
+        return self._real(values, wanted).reshape(len(levels), -1)
+
+    def _is_integer(self, step: Operator) -> bool:
+        """Sums of products of integers, which float32 holds exactly: then ties round as they do in the runtime."""
+        tensors = [self.graph.tensors[n] for n in (*step.inputs[:2], step.outputs[0])]
+        return (
+            step.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+            and all(_has_grid(spec) for spec in tensors)
+            and tensors[1].data is not None
+            and _activation(step) in _CLAMPS
+        )
+
+    def _keep_integers(self, number: int, step: Operator) -> None:
+        source, weights, out = (self.graph.tensors[n] for n in (*step.inputs[:2], step.outputs[0]))
+        scale = np.array(weights.scale, np.float64) * source.scale[0] / out.scale[0]
+        self.register_buffer(f"weights_{number}", torch.from_numpy(weights.centred()))
+        self.register_buffer(f"scale_{number}", torch.from_numpy(scale.astype(np.float32)))
+        bias = self.graph.tensors[step.inputs[2]].data if len(step.inputs) > 2 and step.inputs[2] >= 0 else None
+        kept = None if bias is None else torch.from_numpy(bias.astype(np.float32))
+        self.register_buffer(f"bias_{number}", kept)
+
+    def _integer_step(self, number: int, step: Operator, x: Tensor) -> Tensor:
+        spec = self.graph.tensors[step.outputs[0]]
+        weights, bias, scale = (getattr(self, f"{name}_{number}") for name in ("weights", "bias", "scale"))
+        inputs = [x, weights] if bias is None else [x, weights, bias]
+        sums = OPERATORS[step.name](step, inputs, spec.shape)
+        assert isinstance(sums, Tensor)
+        low, high = _RANGES[spec.dtype]
+        zero = spec.zero_point[0]
+        least, most = _CLAMPS[_activation(step)]
+        low = max(low, zero + round(least / spec.scale[0])) if least is not None else low
+        high = min(high, zero + round(most / spec.scale[0])) if most is not None else high
+        return torch.fake_quantize_per_tensor_affine(sums * scale, 1.0, zero, low, high)
+
+    def _real(self, values: dict[int, Tensor], number: int) -> Tensor:
+        if number not in values:
+            return getattr(self, f"constant_{number}")
+        spec = self.graph.tensors[number]
+        return values[number] * spec.scale[0] if _has_grid(spec) else values[number]
+
+    def _to_grid(self, x: Tensor, number: int, halves_up: bool = False) -> Tensor:
+        """Real values to the integers of their tensor, rounded and clipped; values of float tensors as they are."""
+        spec = self.graph.tensors[number]
+        if not _has_grid(spec):
+            return x
+        low, high = _RANGES[spec.dtype]
+        scaled = x / spec.scale[0] + (_TIE if halves_up else 0.0)
+        return torch.fake_quantize_per_tensor_affine(scaled, 1.0, spec.zero_point[0], low, high)
 
     def _as_input(self, levels: Tensor) -> Tensor:
         """(n, 3, h, w) levels to the real values of the input tensor, NHWC."""
@@ -89,12 +145,12 @@ class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
         return self.contract.preprocess.mean, self.contract.preprocess.std
 
 
-def _on_grid(x: Tensor, spec: TensorSpec) -> Tensor:
-    """Real values rounded to an integer tensor's grid and range; float tensors as they are."""
-    if not spec.is_quantised or spec.dtype not in _RANGES:
-        return x
-    low, high = _RANGES[spec.dtype]
-    return torch.fake_quantize_per_tensor_affine(x, spec.scale[0], spec.zero_point[0], low, high)
+def _has_grid(spec: TensorSpec) -> bool:
+    return spec.is_quantised and spec.dtype in _RANGES
+
+
+def _activation(step: Operator) -> int:
+    return int(getattr(step.options, "fusedActivationFunction", 0))
 
 
 def _keeps_batch(graph: Graph, step: Operator) -> bool:

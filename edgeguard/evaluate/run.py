@@ -110,8 +110,9 @@ def _possible(
     contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
     frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
     found = agreement(rebuilt, load_model(model), frames)
+    ties = f", {found.tied} more are ties of its scores" if found.tied else ""
     followed = (
-        f"the twin agrees with the file on {found.agreeing} of {found.n} images "
+        f"the twin agrees with the file on {found.agreeing} of {found.n} images{ties} "
         f"(largest difference of an output {found.largest_difference:.2g})"
     )
     say(followed)

@@ -105,16 +105,23 @@ def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Bac
 
 @dataclass(frozen=True)
 class TwinAgreement:
-    """How well the twin follows the interpreter: equal labels of n images, the largest difference of an output."""
+    """How well the twin follows the interpreter.
+
+    Attributes:
+        agreeing: images with equal labels, of n.
+        tied: further images where the twin's label has the file's best score too (8-bit scores are often equal).
+        largest_difference: of an output.
+    """
 
     agreeing: int
+    tied: int
     n: int
     largest_difference: float
 
 
 def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> TwinAgreement:
     """Compare the twin with the runtime on frames (HxWx3), both from the frame on, guard included."""
-    agreeing, largest, contract = 0, 0.0, model.contract
+    agreeing, tied, largest, contract = 0, 0, 0.0, model.contract
     on_frames = Twin(twin_.network, contract, "frame")
     for frame in frames:
         profile = contract.guard.profile
@@ -122,6 +129,8 @@ def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> Twi
         expected = model.infer(model_tensor(pass_two, contract, profile))
         with torch.inference_mode():
             outputs = on_frames.network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
-        agreeing += int(outputs.argmax() == expected.argmax())
+        equal = bool(outputs.argmax() == expected.argmax())
+        agreeing += equal
+        tied += not equal and bool(expected[outputs.argmax()] == expected.max())
         largest = max(largest, float(np.abs(outputs - expected).max()))
-    return TwinAgreement(agreeing, len(frames), largest)
+    return TwinAgreement(agreeing, tied, len(frames), largest)
