@@ -31,6 +31,9 @@ def evaluate_command(
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     ray: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address (or auto).")] = None,
+    surrogate: Annotated[
+        Path | None, typer.Option(help="Make transfer attacks on this .tflite (same classes) instead of the model.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Attack a deployed classifier and its guard; write results.jsonl and report.html. Or compare two evaluations."""
@@ -48,9 +51,18 @@ def evaluate_command(
 
     with UnitCounter() as counter:
         cells = evaluate(
-            model, images, protocol, output, limit=limit, seed=seed, workers=workers, ray_address=ray,
-            progress=counter.show, say=counter.say,
-        )  # fmt: skip
+            model,
+            images,
+            protocol,
+            output,
+            limit=limit,
+            seed=seed,
+            workers=workers,
+            ray_address=ray,
+            surrogate=surrogate,
+            progress=counter.show,
+            say=counter.say,
+        )
     for cell in cells:
         typer.echo(json.dumps(cell.to_dict()) if as_json else _row(cell))
     if not as_json:

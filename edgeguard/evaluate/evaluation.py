@@ -51,6 +51,7 @@ class Evaluation:
         store: Store,
         executor: Executor,
         progress: Progress = lambda what, done, total: None,
+        surrogate: Path | None = None,
     ) -> None:
         deployed = load_model(model)
         contract = deployed.contract
@@ -66,6 +67,7 @@ class Evaluation:
         chosen = np.random.default_rng(protocol.seed).permutation(len(self.samples))
         self.samples = [self.samples[i] for i in chosen]
         self.subject = Subject(str(model), self.place)
+        self.surrogate = None if surrogate is None else (str(surrogate), load_model(surrogate).sha256)
         self._attacked: list[Sample] = []
         self._examples: dict[str, Example] = {}
 
@@ -209,9 +211,12 @@ class Evaluation:
 
     def _job(self, batch: Sequence[Sample], attempt: Attempt) -> AttackJob:
         profiles = [self._profile_hash(name) for name in (attempt.first_pass, attempt.through)]
+        subject, sha256 = self.subject, self.model_sha256
+        if attempt.plan.transfer and self.surrogate is not None:
+            subject, sha256 = replace(subject, model=self.surrogate[0]), self.surrogate[1]
         return AttackJob(
-            self.subject, attempt.plan, tuple(batch), attempt.first_pass, attempt.through, attempt.backward,
-            self.protocol.seed, self.model_sha256, hashlib.sha256("".join(profiles).encode()).hexdigest(),
+            subject, attempt.plan, tuple(batch), attempt.first_pass, attempt.through, attempt.backward,
+            self.protocol.seed, sha256, hashlib.sha256("".join(profiles).encode()).hexdigest(),
         )  # fmt: skip
 
     def _profile_hash(self, name: str) -> str:

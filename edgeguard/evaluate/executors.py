@@ -49,8 +49,11 @@ class LocalProcesses:
                 future.cancel()
 
     def close(self) -> None:
-        """End the processes."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the processes, in the middle of a job too: what is finished is kept, the rest is made again."""
+        processes = list((self._pool._processes or {}).values())  # the pool itself can only wait for running jobs
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
 
 
 def _prepare_worker() -> None:

@@ -34,6 +34,7 @@ def evaluate(
     seed: int | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
+    surrogate: str | os.PathLike[str] | None = None,
     progress: Progress = lambda what, done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Cell]:
@@ -47,6 +48,7 @@ def evaluate(
         limit, seed: replace the protocol's number of images and its seed.
         workers: processes on this machine.
         ray_address: run on this Ray cluster instead.
+        surrogate: another .tflite of the same classes, which transfer attacks are made on instead of the model itself.
         progress: called with what is being done, units done and units in all.
         say: called with one line for each thing that a user has to know.
 
@@ -75,7 +77,9 @@ def evaluate(
     cells: list[Cell] = []
     try:
         plan, followed = _possible(plan, model, labelled, say)
-        evaluation = Evaluation(model, labelled, plan, store, executor, progress)
+        evaluation = Evaluation(
+            model, labelled, plan, store, executor, progress, None if surrogate is None else Path(surrogate)
+        )
         for cell in evaluation.run():
             cells.append(cell)
             write_results(output / "results.jsonl", cells)

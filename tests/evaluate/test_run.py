@@ -59,18 +59,18 @@ name = "small-white"
 title = "small, white box"
 box = "white"
 place = "contract"
-images = 4
+images = 2
 batch = 2
 [[attack]]
 name = "pgd"
 eps_8bit = [1, 24]
-steps = 5
+steps = 4
 backwards = ["straight-through", "identity"]
 [[attack]]
 name = "dct-1"
 kind = "dct-pgd"
 eps_8bit = [1, 24]
-steps = 5
+steps = 4
 bands = 1
 [[attack]]
 name = "square"
@@ -83,6 +83,8 @@ name = "contract"
 [[defence]]
 name = "contract"
 when = "computed"
+"""
+DETECTOR = """
 [[defence]]
 name = "shield"
 [[defence]]
@@ -154,6 +156,40 @@ def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, 
     assert "Worst case of each image against the budget" in page and "0 violations" in page
 
 
+@pytest.mark.full
+def test_randomised_defences_and_detectors(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    text = WHITE.split("[[defence]]")[0] + DETECTOR
+    cells = evaluate(card_model, card_images, _plan(text), tmp_path)
+    by = {(c.attack, c.eps_8bit, c.defence): c for c in cells}
+    assert by["clean", None, "feature-squeezing"].correct < by["clean", None, "shield"].n
+    assert by["worst case", 24, "shield"].n == 2
+
+
+def test_a_surrogate_is_what_transfer_attacks_see(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    other = tmp_path / "other.tflite"
+    other.write_bytes(card_model.read_bytes() + b"    ")  # the same net under another hash
+    text = (
+        WHITE.split("[[attack]]")[0]
+        + """
+[[attack]]
+name = "pgd"
+eps_8bit = 4
+steps = 2
+transfer = true
+[[defence]]
+name = "contract"
+"""
+    )
+    evaluate(card_model, card_images, _plan(text), tmp_path / "out")
+    first = in_process.attacks
+    evaluate(card_model, card_images, _plan(text), tmp_path / "out", surrogate=other)
+    assert in_process.attacks == 2 * first > 0
+
+
 def test_no_image_is_right(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
     wrong = tmp_path / "wrong"
     wrong.mkdir()
@@ -191,6 +227,22 @@ def protocol_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.full
+def test_interrupted(card_model: Path, card_images: Path, protocol_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = _command("evaluate", card_model, "--images", card_images, "--protocol", protocol_file, "--output", out)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(out.rglob("*.adv")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in said
+    left = subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True, text=True, check=False)
+    assert left.stdout == "", "workers are gone too"
+
+
+@pytest.mark.full
 def test_killed_and_gone_on(card_model: Path, card_images: Path, protocol_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = _command(
