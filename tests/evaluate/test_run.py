@@ -238,8 +238,14 @@ def test_interrupted(card_model: Path, card_images: Path, protocol_file: Path, t
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in said
-    left = subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True, text=True, check=False)
-    assert left.stdout == "", "workers are gone too"
+    deadline = time.monotonic() + 10
+    while (left := _session(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == "", "workers are gone too"
+
+
+def _session(leader: int) -> str:
+    return subprocess.run(["pgrep", "-s", str(leader)], capture_output=True, text=True, check=False).stdout
 
 
 @pytest.mark.full
