@@ -68,15 +68,11 @@ class Twin(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
             return self
         return self.guarded(None)
 
-    def guarded(self, profile: GuardProfile | None, backward: Backward | None = None) -> "Twin":
+    def guarded(self, profile: GuardProfile | None) -> "Twin":
         """The same network behind another guard at this twin's place."""
         guard = ContractGuard() if profile is None else ContractGuard(profile, self.place)
         contract = replace(self.contract, guard=guard)
-        return Twin(self.network, contract, self.place, backward or self.backward)
-
-    def attacked_through(self, backward: Backward) -> "Twin":
-        """The same twin with another derivative of its guard."""
-        return Twin(self.network, self.contract, self.place, backward)
+        return Twin(self.network, contract, self.place, self.backward)
 
 
 def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Backward = "straight-through") -> Twin:
