@@ -21,11 +21,15 @@ ALLOWED = {
     "pipeline": {"camera", "guard", "model", "result", "errors"},
     "doctor": {"guard", "model", "errors", "quiet"},
     "bench": {"demo", "guard", "model"},
-    "demo": {"camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "CONVERTERS"},
+    "statistics": set(),
+    "images": {"camera", "guard", "model", "errors"},
+    "evaluate": {"guard", "model", "images", "statistics", "files", "errors"},
+    "demo": {"camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS"},
     "cli": {
-        "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "CONVERTERS",
+        "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
+        "evaluate", "CONVERTERS",
     },
-    "CONVERTERS": {"camera", "guard", "model", "files", "errors", "quiet"},
+    "CONVERTERS": {"camera", "guard", "model", "images", "statistics", "files", "errors", "quiet"},
 }  # fmt: skip
 
 
