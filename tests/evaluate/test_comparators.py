@@ -32,6 +32,7 @@ def test_a_defence_keeps_the_picture_and_repeats_itself(
         assert not np.array_equal(out, defence(image, 4))
 
 
+@pytest.mark.full
 def test_quilting_sews_clean_patches(scenes: list[NDArray[np.uint8]]) -> None:
     library = [cv2.imencode(".png", scene[:, :, ::-1])[1].tobytes() for scene in scenes[1:5]]
     image = np.ascontiguousarray(scenes[0][60:110, 100:160])
@@ -82,6 +83,7 @@ def _library(scenes: list[NDArray[np.uint8]]) -> list[bytes]:
     return [cv2.imencode(".png", scene[:, :, ::-1])[1].tobytes() for scene in scenes]
 
 
+@pytest.mark.full
 def test_magnet_gives_clean_pictures_back(scenes: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch) -> None:
     from edgeguard.evaluate.comparators import magnet
 

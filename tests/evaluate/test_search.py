@@ -26,6 +26,7 @@ def test_the_frontier_holds_what_nothing_beats() -> None:
     assert kept == {"best clean", "most robust", "best certified"}
 
 
+@pytest.mark.full
 def test_a_small_search(card_model: Path, card_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fd = GuardProfile.preset("fd")
     few = {
