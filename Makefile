@@ -11,10 +11,10 @@ demo: $(STAMP)
 	$(BIN)/edgeguard demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-full: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m "full or not full"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "full or not full"
 
 # The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++).
 test-native:

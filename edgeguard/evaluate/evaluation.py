@@ -41,7 +41,7 @@ class Attempt:
 
 
 class Evaluation:
-    """A protocol on a model and its images; see `run`."""
+    """A protocol on a model and those of the images that are files with a label; see `run`."""
 
     def __init__(
         self,
@@ -155,7 +155,6 @@ class Evaluation:
         for defence in defences:
             images = seeds[: defence.limit]
             worst: dict[float | None, np.ndarray[Any, Any]] = {}
-            last: dict[float | None, Cell] = {}
             for plan in self.protocol.attacks:
                 survivors = np.ones(len(images), bool)
                 safe, blocks, violations = 0, 0, 0
@@ -172,9 +171,8 @@ class Evaluation:
                     cell = replace(cell, certified_share=safe / blocks, violations=violations)
                 yield cell
                 worst[plan.eps_8bit] = worst.get(plan.eps_8bit, np.ones(len(images), bool)) & survivors
-                last[plan.eps_8bit] = cell
             for eps, survivors in worst.items():
-                yield replace(self._counted("worst case", eps, defence, images, survivors))
+                yield self._counted("worst case", eps, defence, images, survivors)
 
     def _attempts(self, plan: AttackPlan, defence: DefencePlan) -> list[Attempt]:
         """The ways in which one attack is tried on one defence; the worst counts."""
@@ -222,8 +220,10 @@ class Evaluation:
     def _profile_hash(self, name: str) -> str:
         if name == "contract":
             return self.profile.sha256 if self.profile is not None else ""
-        if name == "none" or name in NEED_LIBRARY:
+        if name == "none":
             return name
+        if name in NEED_LIBRARY:
+            return name + "".join(self.subject.library)
         guard = getattr(comparator(name), "profile", None)
         return name if guard is None else str(guard.sha256)
 

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from edgeguard.evaluate.attacks import Attack, attack
+from edgeguard.evaluate.comparators import guard_of
 from edgeguard.evaluate.front import to_frames, to_levels
 from edgeguard.evaluate.protocol import AttackPlan, When
 from edgeguard.evaluate.subjects import Expected, Frame, Subject
 from edgeguard.evaluate.surrogates import Backward
+from edgeguard.guard import certificate
 
 _EOT_DRAWS = 20
 REFUSED = -1  #: the label of an image that a detector does not let pass
@@ -160,9 +162,6 @@ def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
 
 def _violations(subject: Subject, name: str, received: Frame, shown: Frame, unattacked: Frame) -> tuple[int, int, int]:
     """(safe blocks, all blocks, safe blocks that changed) at +-1 level."""
-    from edgeguard.evaluate.comparators import guard_of
-    from edgeguard.guard import certificate
-
     guard = guard_of(subject.defence(name))
     proof = None if guard is None else certificate(received, guard.profile)
     if proof is None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate.graph import Graph, Operator, TensorSpec
-from edgeguard.evaluate.operators import ACTIVATIONS, OPERATORS
+from edgeguard.evaluate.operators import ACTIVATIONS, OPERATORS, unsupported
 from edgeguard.model.contract import Contract
 
 _RANGES = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-32768, 32767)}
@@ -30,12 +30,12 @@ class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     as the identity and what left the range has no gradient.
 
     Raises:
-        CannotRebuild: an operator that is not known, by name, or more than one input.
+        CannotRebuild: operators or options that are not known, by name, or more than one input.
     """
 
     def __init__(self, graph: Graph, contract: Contract) -> None:
         super().__init__()
-        if unknown := sorted({o.name for o in graph.operators} - set(OPERATORS)):
+        if unknown := sorted({what for o in graph.operators if (what := unsupported(o)) is not None}):
             raise CannotRebuild(f"the twin does not know {', '.join(unknown)}: only gradient-free attacks are possible")
         if len(graph.inputs) != 1:
             raise CannotRebuild(f"the graph has {len(graph.inputs)} inputs; an image classifier has one")

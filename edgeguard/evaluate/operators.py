@@ -189,8 +189,6 @@ def slice_(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor
 def strided_slice(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
     """Positive and negative strides; begin, end and shrink masks; no ellipsis, no new axes."""
     options, x = operator.options, inputs[0]
-    if options.ellipsisMask or options.newAxisMask:
-        raise NotImplementedError("STRIDED_SLICE with an ellipsis or new axes")
     shrunk = []
     for axis, (begin, end, step) in enumerate(zip(*(i.tolist() for i in inputs[1:4]), strict=True)):
         if options.shrinkAxisMask >> axis & 1:
@@ -214,22 +212,15 @@ def gather(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor
 
 
 def resize_bilinear(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    return _resized(operator, inputs[0], shape, "bilinear")
+    """Half-pixel centres, or aligned corners."""
+    corners = bool(operator.options.alignCorners)
+    return _nhwc(F.interpolate(_nchw(inputs[0]), shape[1:3], mode="bilinear", align_corners=corners))
 
 
 def resize_nearest_neighbor(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    return _resized(operator, inputs[0], shape, "nearest-exact" if operator.options.halfPixelCenters else "nearest")
-
-
-def _resized(operator: Operator, x: Tensor, shape: tuple[int, ...], mode: str) -> Tensor:
-    corners = bool(operator.options.alignCorners)
-    if mode == "bilinear":
-        if not corners and not operator.options.halfPixelCenters:
-            raise NotImplementedError("RESIZE_BILINEAR with neither half-pixel centres nor aligned corners")
-        return _nhwc(F.interpolate(_nchw(x), shape[1:3], mode=mode, align_corners=corners))
-    if corners:
-        raise NotImplementedError("RESIZE_NEAREST_NEIGHBOR with aligned corners")
-    return _nhwc(F.interpolate(_nchw(x), shape[1:3], mode=mode))
+    """Half-pixel centres, or the pixel above and left; corners are not aligned."""
+    mode = "nearest-exact" if operator.options.halfPixelCenters else "nearest"
+    return _nhwc(F.interpolate(_nchw(inputs[0]), shape[1:3], mode=mode))
 
 
 def depth_to_space(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
@@ -342,6 +333,7 @@ OPERATORS: dict[str, Function] = {
     "DEQUANTIZE": _unary(lambda x: x),
 }
 
+
 #: ActivationFunctionType of the schema, fused behind an operator.
 ACTIVATIONS: dict[int, Callable[[Tensor], Tensor]] = {
     0: lambda x: x,
@@ -350,3 +342,19 @@ ACTIVATIONS: dict[int, Callable[[Tensor], Tensor]] = {
     3: F.relu6,
     4: torch.tanh,
 }
+
+
+def unsupported(operator: Operator) -> str | None:
+    """What of an operator is not known here, in words; None where all of it is."""
+    name, options = operator.name, operator.options
+    if name not in OPERATORS:
+        return name
+    if getattr(options, "fusedActivationFunction", 0) not in ACTIVATIONS:
+        return f"{name} with activation {options.fusedActivationFunction}"
+    if name == "STRIDED_SLICE" and (options.ellipsisMask or options.newAxisMask):
+        return f"{name} with an ellipsis or new axes"
+    if name == "RESIZE_BILINEAR" and not (options.alignCorners or options.halfPixelCenters):
+        return f"{name} with neither half-pixel centres nor aligned corners"
+    if name == "RESIZE_NEAREST_NEIGHBOR" and options.alignCorners:
+        return f"{name} with aligned corners"
+    return None

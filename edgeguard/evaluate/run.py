@@ -22,6 +22,7 @@ from edgeguard.images import LabelledImage, read_labelled_folder
 from edgeguard.model import load_model
 
 _AGREEMENT_IMAGES = 100
+_WORST_AGREEMENT = 0.95
 
 
 def evaluate(
@@ -119,6 +120,8 @@ def _possible(
         f"the twin agrees with the file on {found.agreeing} of {found.n} images{ties} "
         f"(largest difference of an output {found.largest_difference:.2g})"
     )
+    if found.agreeing + found.tied < _WORST_AGREEMENT * found.n:
+        followed += "; ATTACKS THROUGH SUCH A TWIN ARE WEAKER THAN THEY COULD BE: read the gradient-free cells"
     say(followed)
     return plan, f"{followed[0].upper()}{followed[1:]}."
 

@@ -356,8 +356,14 @@ class TestConvert:
             2,
             "0..255 units",
         )
-        refused(run("convert", bundled_program(), "--min-snr", 99, "--output", tmp_path / "x.tflite"), 1, "SNR gate")
         assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.pt", "none"]
+
+    @pytest.mark.full
+    def test_a_failed_gate_is_a_negative_verdict(self, tmp_path: Path) -> None:
+        from edgeguard.demo.assets import bundled_program
+
+        refused(run("convert", bundled_program(), "--min-snr", 99, "--output", tmp_path / "x.tflite"), 1, "SNR gate")
+        assert not list(tmp_path.iterdir())
 
 
 def test_cards_to_print(tmp_path: Path) -> None:

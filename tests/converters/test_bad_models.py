@@ -94,6 +94,7 @@ def test_means_in_the_wrong_units(tmp_path: Path) -> None:
         _convert(_net(), tmp_path, preprocess="auto", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
+@pytest.mark.full
 def test_odd_calibration_images_are_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     grey = [np.repeat(rng.integers(0, 256, (SIDE, SIDE, 1), dtype=np.uint8), 3, axis=2) for _ in range(16)]

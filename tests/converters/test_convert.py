@@ -92,6 +92,7 @@ def test_same_inputs_same_bytes(
     assert again.read_bytes() == converted.read_bytes()
 
 
+@pytest.mark.full
 def test_the_order_of_calibration_images_does_not_matter(
     residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
 ) -> None:

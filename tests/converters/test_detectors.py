@@ -55,8 +55,15 @@ def _detector(joined: bool):  # type: ignore[no-untyped-def]
     return Detector().eval()
 
 
-@pytest.mark.parametrize("joined", [False, True])
-@pytest.mark.parametrize("saved", ["pt2", "module"])
+@pytest.mark.parametrize(
+    ("saved", "joined"),
+    [
+        ("pt2", False),
+        ("module", True),
+        pytest.param("pt2", True, marks=pytest.mark.full),
+        pytest.param("module", False, marks=pytest.mark.full),
+    ],
+)
 def test_boxes_and_scores_survive_int8(joined: bool, saved: str, fd: GuardProfile, tmp_path: Path) -> None:
     """One tensor for pixels and scores would leave scores of 0 or 0.3 only: they are separated at their origin."""
     import torch

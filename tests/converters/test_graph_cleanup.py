@@ -65,6 +65,7 @@ def test_max_pool_pads_with_zeros_where_nothing_is_below(activation: str, replac
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.full
 def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
     """The float file of one conversion goes in again and comes out as int8, whatever its normalisation."""
     from edgeguard.guard import GuardProfile

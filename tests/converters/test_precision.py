@@ -52,7 +52,10 @@ def test_auto_mixed_keeps_the_guilty_layers_float(
     assert right >= 55 and done.report.int8_top1 is not None and done.report.int8_top1 > 0.9
 
 
-@pytest.mark.parametrize("pattern", ["#4", "FULLY_CONNECTED", "PAD"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["#4", pytest.param("FULLY_CONNECTED", marks=pytest.mark.full), pytest.param("PAD", marks=pytest.mark.full)],
+)
 def test_layers_named_by_the_user_stay_float(
     trained: Path,
     squares: list,
@@ -87,7 +90,9 @@ def test_a_layer_that_is_not_there(
         _convert(trained, tmp_path / "m.tflite", squares, _options(fd, keep_float=(pattern,)))
 
 
-@pytest.mark.parametrize("io", ["uint8", "int8", "float32"])
+@pytest.mark.parametrize(
+    "io", ["int8", pytest.param("uint8", marks=pytest.mark.full), pytest.param("float32", marks=pytest.mark.full)]
+)
 def test_every_input_type_gives_the_same_answers(
     trained: Path,
     squares: list,

@@ -111,3 +111,22 @@ def test_an_unknown_operator_is_named() -> None:
     data = one_op_model("COS", None, [], SHAPE, SHAPE)
     with pytest.raises(CannotRebuild, match="COS"):
         _network(data)
+
+
+@pytest.mark.parametrize(
+    ("op", "options", "constants", "what"),
+    [
+        ("RESIZE_BILINEAR", _options("ResizeBilinearOptions"), [_ints(14, 20)], "half-pixel"),
+        (
+            "RESIZE_NEAREST_NEIGHBOR",
+            _options("ResizeNearestNeighborOptions", alignCorners=True),
+            [_ints(14, 20)],
+            "cor",
+        ),
+        ("STRIDED_SLICE", _options("StridedSliceOptions", ellipsisMask=1), [_ints(0), _ints(1), _ints(1)], "ellipsis"),
+        ("RELU", _options("Conv2DOptions", fusedActivationFunction=5), [], "activation 5"),
+    ],
+)
+def test_options_that_are_not_known_are_named(op: str, options: Any, constants: list[Any], what: str) -> None:
+    with pytest.raises(CannotRebuild, match=what):
+        _network(one_op_model(op, options, constants, SHAPE, SHAPE))
