@@ -15,6 +15,7 @@ SCHEMA = 1
 BUILT_IN = (
     "feature-distillation-table1",
     "feature-distillation-table1-frame",
+    "feature-distillation-table1-cw0",
     "feature-distillation-table2",
     "guard-audit",
 )

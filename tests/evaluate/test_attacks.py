@@ -25,11 +25,13 @@ LINF = {
     "dct-pgd": {"eps_8bit": 4, "steps": 6, "bands": 3},
     "autoattack": {"eps_8bit": 4, "parts": ["apgd-ce", "apgd-dlr"], "steps": 4},
     "square": {"eps_8bit": 4, "queries": 15},
+    "art": {"attack": "BasicIterativeMethod", "eps_8bit": 4, "parameters": {"eps_step": 0.004, "max_iter": 4}},
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "deepfool": {"steps": 10, "overshoot": 1.0},
     "cw-l2": {"steps": 25, "searches": 2, "learning_rate": 0.02, "confidence": 0.0},
     "cw-linf": {"steps": 25, "searches": 1, "learning_rate": 0.02, "confidence": 0.0},
+    "cw-l0": {"steps": 20, "rounds": 4, "confidence": 0.0},
     "hop-skip-jump": {"steps": 1, "queries": 50},
 }
 
@@ -64,10 +66,17 @@ def test_other_attacks_find_another_label(kind: str, victim: Twin, cards: tuple[
     images, labels = cards
     found = attack(kind, OTHERS[kind])(victim, images, labels, seed=1)
     assert (found == found.round()).all() and found.min() >= 0 and found.max() <= 255
-    if kind != "cw-l2":  # targeted at one class; on three images it may miss some
+    if kind not in ("cw-l2", "cw-l0"):  # targeted at one class; on three images they may miss some
         assert is_wrong(victim, found, labels).float().mean() >= 0.6
     else:
         assert is_wrong(victim, found, labels).any()
+
+
+def test_l0_changes_few_pixels(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, labels = (part[:1] for part in cards)
+    found = attack("cw-l0", {"rounds": 12, "confidence": 0.0, "targeted_next": False})(victim, images, labels)
+    assert is_wrong(victim, found, labels).all()
+    assert 0 < (found != images).any(1).sum() <= 0.02 * images[0, 0].numel()
 
 
 def test_an_attack_with_the_same_seed_is_the_same(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:

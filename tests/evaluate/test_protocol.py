@@ -33,6 +33,11 @@ def test_a_list_of_budgets_is_one_attack_each() -> None:
     assert [plan.eps_8bit for plan in parse_protocol(GOOD, "t.toml").attacks] == [1.0, 2.0]
 
 
+def test_an_attack_of_the_toolbox_is_named_by_its_class() -> None:
+    text = GOOD.replace("steps = 3", 'kind = "art"\nattack = "BasicIterativeMethod"\nparameters = {max_iter = 3}')
+    assert all(plan.kind == "art" for plan in parse_protocol(text, "t.toml").attacks)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

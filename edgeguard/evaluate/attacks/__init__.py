@@ -7,6 +7,7 @@ from typing import Any, cast
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.attack import Attack, Victim, is_wrong, whole_levels
 from edgeguard.evaluate.attacks.carlini_wagner import CarliniWagnerL2, CarliniWagnerLinf
+from edgeguard.evaluate.attacks.carlini_wagner_l0 import CarliniWagnerL0
 from edgeguard.evaluate.attacks.dct_aware import DctPgd
 from edgeguard.evaluate.attacks.deepfool import DeepFool
 from edgeguard.evaluate.attacks.gradient import Bim, Fgsm, Pgd
@@ -21,8 +22,11 @@ def _hop_skip_jump(steps: int = 10, queries: int = 1000) -> ArtAttack:
     return ArtAttack("hop-skip-jump", "HopSkipJump", parameters, gradient_free=True)
 
 
-def _art(name: str, kind: str, parameters: dict[str, Any] | None = None, targeted_next: bool = False) -> ArtAttack:
-    return ArtAttack(name, kind, parameters or {}, targeted_next)
+def _art(
+    attack: str, parameters: dict[str, Any] | None = None, targeted_next: bool = False, eps_8bit: float | None = None
+) -> ArtAttack:
+    given = {**(parameters or {}), "targeted": True} if targeted_next else parameters or {}
+    return ArtAttack(attack, attack, given, targeted_next, eps_8bit=eps_8bit)
 
 
 KINDS: dict[str, Callable[..., Attack]] = {
@@ -33,6 +37,7 @@ KINDS: dict[str, Callable[..., Attack]] = {
     "deepfool": DeepFool,
     "cw-l2": CarliniWagnerL2,
     "cw-linf": CarliniWagnerLinf,
+    "cw-l0": CarliniWagnerL0,
     "autoattack": AutoAttack,
     "art": _art,
     "square": Square,

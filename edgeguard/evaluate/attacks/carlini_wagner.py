@@ -8,7 +8,7 @@ from torch import Tensor
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 from edgeguard.evaluate.surrogates import round_straight_through
 
-_EDGE = 0.999999
+EDGE = 0.999999  #: keeps atanh finite at black and white
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class CarliniWagner:
 
     def _minimise(self, victim: Victim, images: Tensor, labels: Tensor, const: Tensor) -> tuple[Tensor, Tensor]:
         """Images that reach the margin and their distance from the originals, infinite where none was found."""
-        start = torch.atanh((images / 127.5 - 1) * _EDGE)
+        start = torch.atanh((images / 127.5 - 1) * EDGE)
         w = start.clone().requires_grad_(True)
         optimiser = torch.optim.Adam([w], lr=self.learning_rate)
         best, best_distance = images.clone(), torch.full((len(images),), torch.inf)
         for _ in range(self.steps):
-            levels = (torch.tanh(w) / _EDGE + 1) * 127.5
+            levels = (torch.tanh(w) / EDGE + 1) * 127.5
             rounded = round_straight_through(levels).clamp(0, 255)
-            margin = self._margin(victim(rounded), labels)
+            margin = margin_of(victim(rounded), labels, self.targeted_next)
             with torch.no_grad():
                 distance = self._measured(rounded - images)
-                closer = (margin <= -self.confidence) & (distance < best_distance)
+                closer = (margin < -self.confidence) & (distance < best_distance)
                 best[closer], best_distance[closer] = rounded[closer], distance[closer]
             loss = self._penalty((levels - images) / 255, best_distance) + const * margin.clamp_min(-self.confidence)
             optimiser.zero_grad()
@@ -68,18 +68,19 @@ class CarliniWagner:
             optimiser.step()
         return best, best_distance
 
-    def _margin(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Below zero where the attack has succeeded."""
-        goal = (labels + 1) % logits.shape[1] if self.targeted_next else labels
-        wanted = logits.gather(1, goal[:, None])[:, 0]
-        rival = logits.scatter(1, goal[:, None], -torch.inf).amax(1)
-        return rival - wanted if self.targeted_next else wanted - rival
-
     def _measured(self, delta: Tensor) -> Tensor:
         raise NotImplementedError
 
     def _penalty(self, delta: Tensor, best: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+def margin_of(logits: Tensor, labels: Tensor, targeted_next: bool) -> Tensor:
+    """(n,): by how much the attack misses its class (or the right class still wins); below zero it has succeeded."""
+    goal = (labels + 1) % logits.shape[1] if targeted_next else labels
+    wanted = logits.gather(1, goal[:, None])[:, 0]
+    rival = logits.scatter(1, goal[:, None], -torch.inf).amax(1)
+    return rival - wanted if targeted_next else wanted - rival
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,10 @@ class ArtAttack:
         parameters = dict(self.parameters)
         if self.eps_8bit is not None:
             parameters["eps"] = self.eps_8bit / 255
-        attack = _art_class(self.kind)(estimator, **parameters)
+        try:
+            attack = _art_class(self.kind)(estimator, **parameters)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the toolbox's {self.kind} does not take {parameters}: {error}") from error
         goal = (labels + 1) % classes if self.targeted_next else labels
         one_hot = np.eye(classes, dtype=np.float32)[goal.numpy()]
         np.random.seed(seed)  # noqa: NPY002  # the toolbox draws from numpy's global generator
