@@ -22,6 +22,7 @@ ALLOWED = {
     "doctor": {"guard", "model", "errors", "quiet"},
     "bench": {"demo", "guard", "model"},
     "statistics": set(),
+    "patchguard": set(),
     "images": {"camera", "guard", "model", "errors"},
     "evaluate": {"guard", "model", "images", "statistics", "files", "errors"},
     "demo": {"camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS"},
