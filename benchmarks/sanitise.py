@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.demo.scenes import render, stand_in_views
 from edgeguard.guard import GuardProfile, certificate, decode_rgb
 from edgeguard.guard.frame_definition import sanitize_frame
 from edgeguard.guard.geometry import place
@@ -32,6 +31,7 @@ from edgeguard.guard.kernel import instruction_sets, sanitize_native, tensor_nat
 from edgeguard.guard.libjpeg import libjpeg_path
 from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.guard.requantise import requantised_tensor
+from edgeguard.scene.views import render, stand_in_views
 
 Frame = NDArray[np.uint8]
 Method = Callable[[Frame], object]

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.demo.scenes import render, stand_in_views
 from edgeguard.guard import GuardProfile, certificate, decode_rgb, encode_jpeg
 from edgeguard.guard.kernel import instruction_sets
 from edgeguard.guard.libjpeg import libjpeg_path
@@ -23,6 +22,7 @@ from edgeguard.guard.passes import receive_jpeg, received_tensor
 from edgeguard.guard.prepare import sanitize
 from edgeguard.guard.sanitizer import frame_to_tensor
 from edgeguard.model.interpreter import Model
+from edgeguard.scene.views import render, stand_in_views
 
 SIZES = ((640, 480), (1280, 720), (1920, 1080))
 _LEAST_ROUNDS = 5

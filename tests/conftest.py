@@ -38,7 +38,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def scene() -> NDArray[np.uint8]:
     """A rendered frame with texture, edges and noise: 320x240."""
-    from edgeguard.demo.scenes import View, render
+    from edgeguard.scene.views import View, render
 
     return render(View("danger", 3.0, 20, 40, 5, 0.2, -0.3, 5), 320, 240)
 
@@ -46,6 +46,6 @@ def scene() -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def scenes() -> list[NDArray[np.uint8]]:
     """Eight rendered frames."""
-    from edgeguard.demo.scenes import render, stand_in_views
+    from edgeguard.scene.views import render, stand_in_views
 
     return [render(view, 320, 240) for view in stand_in_views(8)]

@@ -26,7 +26,7 @@ def bundled_clip() -> Path:
 
 def stand_in_images() -> list[NDArray[np.uint8]]:
     """Rendered views of the cards: for calibration when a user gives no images."""
-    from edgeguard.demo.scenes import render, stand_in_views
+    from edgeguard.scene.views import render, stand_in_views
 
     return [render(view) for view in stand_in_views()]
 

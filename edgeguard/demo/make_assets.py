@@ -8,9 +8,9 @@ import numpy as np
 
 from edgeguard.demo import story
 from edgeguard.demo.assets import ASSETS, bundled_clip, bundled_model, save_altered
-from edgeguard.demo.cards import LABELS
-from edgeguard.demo.scenes import clip_views, render
 from edgeguard.model import load_model
+from edgeguard.scene.cards import LABELS
+from edgeguard.scene.views import clip_views, render
 
 
 def make_clip() -> None:

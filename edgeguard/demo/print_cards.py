@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from edgeguard.demo.cards import CARDS, draw_card
+from edgeguard.scene.cards import CARDS, draw_card
 
 CARD_MM = 120
 _PAGE_MM = (210, 297)

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from edgeguard.camera.files import VideoFile
 from edgeguard.camera.frame import Captured
 from edgeguard.demo.assets import AlteredFrame, bundled_clip, bundled_model, bundled_program, load_altered
-from edgeguard.demo.cards import LABELS
-from edgeguard.demo.scenes import clip_views
 from edgeguard.demo.sheet import Tile, contact_sheet
 from edgeguard.files import replaced, write_bytes
 from edgeguard.guard.passes import Received, model_tensor, pass_two
 from edgeguard.model import ContractGuard, Model, Prediction, load_model
 from edgeguard.pipeline import Pipeline
 from edgeguard.result import FrameResult
+from edgeguard.scene.cards import LABELS
+from edgeguard.scene.views import clip_views
 from edgeguard.sinks.video import AnnotatedVideo
 
 Picture = NDArray[np.uint8]

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeguard.demo.cards import CARDS, LABELS
 from edgeguard.demo.net import SIDE, CardNet
-from edgeguard.demo.scenes import random_view, render
 from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import InputSpec, Preprocess
+from edgeguard.scene.cards import CARDS, LABELS
+from edgeguard.scene.views import random_view, render
 
 PREPROCESS = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)
 BIN_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)

@@ -8,10 +8,10 @@ import pytest
 
 from edgeguard.demo import story
 from edgeguard.demo.assets import ASSETS, bundled_model, load_altered
-from edgeguard.demo.cards import CARDS, LABELS, draw_card
-from edgeguard.demo.scenes import View, clip_views, random_view, render
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import load_model
+from edgeguard.scene.cards import CARDS, LABELS, draw_card
+from edgeguard.scene.views import View, clip_views, random_view, render
 
 
 def test_at_least_twelve_cards_that_differ() -> None:

@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from edgeguard.demo.assets import bundled_model
-from edgeguard.demo.scenes import render, stand_in_views
+from edgeguard.scene.views import render, stand_in_views
 
 torch = pytest.importorskip("torch", reason="needs torch, from the attack or the convert extra")
 torch.set_num_threads(1)  # tests run beside each other

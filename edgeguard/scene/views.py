@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.demo.cards import CARDS, SIDE, draw_card
+from edgeguard.scene.cards import CARDS, SIDE, draw_card
 
 Picture = NDArray[np.uint8]
 FIELD_OF_VIEW_DEG = 62.2
