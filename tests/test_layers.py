@@ -24,9 +24,15 @@ ALLOWED = {
     "statistics": set(),
     "patchguard": set(),
     "scene": set(),
+    "fieldtest": {
+        "scene", "camera", "guard", "model", "patchguard", "evaluate", "images", "statistics", "files", "errors",
+    },
     "images": {"camera", "guard", "model", "errors"},
     "evaluate": {"guard", "model", "images", "statistics", "files", "errors"},
-    "demo": {"scene", "camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS"},
+    "demo": {
+        "fieldtest",
+        "scene", "camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS",
+    },
     "cli": {
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
         "evaluate", "CONVERTERS",

@@ -3,7 +3,9 @@
     python -m edgeguard.demo.train_cards --output edgeguard/demo/assets
 
 Views are rendered at 640x480 and 320x240, sanitised on the whole frame with the `fd` profile (a quarter is left
-undefended, so that the undefended path is a fair comparison), cropped and resized as the contract says.
+undefended, so that the undefended path is a fair comparison), cropped and resized as the contract says. Two in five
+show the card on a field-test sheet, among tags and colours, half of those with a grey or noisy square on it, so that
+sheets and controls are nothing new to the model when patches are tested.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,6 +23,9 @@ import torch
 from numpy.typing import NDArray
 
 from edgeguard.demo.net import SIDE, CardNet
+from edgeguard.fieldtest.layout import SHEET_NUMBERS
+from edgeguard.fieldtest.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
+from edgeguard.fieldtest.virtual_field import SheetPainter, placed_at
 from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.sanitizer import Sanitizer
@@ -38,13 +44,38 @@ def render_example(seed: int) -> tuple[NDArray[np.uint8], int]:
     cv2_single_thread()
     rng = np.random.default_rng([_TRAIN_SEED, seed])
     index = seed % len(LABELS)
-    distance = float(np.sqrt(rng.uniform(1.4**2, 10.0**2)))  # more far views, which are the hard ones
-    view = random_view(rng, None if index == 0 else CARDS[index - 1], (distance, distance))
-    small = seed % 4 == 3 and distance < 6
-    frame = render(view, 320, 240) if small else render(view)
+    name = None if index == 0 else CARDS[index - 1]
+    frame = _sheet_frame(rng, name) if (seed // len(LABELS)) % 5 < 2 else _card_frame(rng, name, seed % 4 == 3)
     if (seed // len(LABELS)) % 4:
         frame = Sanitizer(GuardProfile.preset("fd"))(frame)
     return crop_and_resize(frame, InputSpec(SIDE, SIDE), PREPROCESS), index
+
+
+def _card_frame(rng: np.random.Generator, name: str | None, may_be_small: bool) -> NDArray[np.uint8]:
+    distance = float(np.sqrt(rng.uniform(1.4**2, 10.0**2)))  # more far views, which are the hard ones
+    view = random_view(rng, name, (distance, distance))
+    return render(view, 320, 240) if may_be_small and distance < 6 else render(view)
+
+
+def _sheet_frame(rng: np.random.Generator, name: str | None) -> NDArray[np.uint8]:
+    """A sheet in the virtual field, with nothing, grey or noise on the card, of 2 to 14 % of its area."""
+    picture = object_picture(name or "blank")
+    arm = ("clean", "clean", "plain", "noise")[int(rng.integers(4))]
+    if arm != "clean":
+        side = 120.0 * float(np.sqrt(rng.uniform(0.02, 0.14)))
+        x, y = (float(v) for v in rng.uniform(side / 2 - 60, 60 - side / 2, 2))
+        content = control_picture("noise", int(rng.integers(1 << 31)))
+        if arm == "plain":
+            content = np.full_like(content, rng.integers(0, 256, 1 if rng.random() < 0.5 else 3, np.uint8))
+        picture = with_overlay(picture, 120.0, Overlay((x, y), side), content)
+    painter = SheetPainter(
+        Sheet(int(rng.integers(SHEET_NUMBERS)), name or "blank", name or "background", "clean"), picture
+    )
+    light = ("bright", "dim", "warm")[int(rng.integers(3))]
+    distance = float(np.sqrt(rng.uniform(300.0**2, 1300.0**2)))
+    stand = placed_at(rng, distance, float(rng.uniform(0, 48)), light)  # type: ignore[arg-type]
+    tilt, roll = float(rng.uniform(0, 360)), float(rng.uniform(-10, 10))
+    return painter.frame(replace(stand, tilt_deg=tilt, roll_deg=roll, exposure=float(rng.uniform(0.8, 1.15))))
 
 
 def render_test_view(cell: tuple[int, int], guarded: bool, number: int) -> tuple[NDArray[np.uint8], int]:
@@ -144,7 +175,7 @@ def main() -> None:
     """Render, train, export."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--views", type=int, default=26_000)
+    parser.add_argument("--views", type=int, default=32_000)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--test-views", type=int, default=300, help="for each bin")
     options = parser.parse_args()

@@ -70,7 +70,7 @@ def random_view(
 def render(view: View, width: int = 640, height: int = 480) -> Picture:
     """The frame that the camera gives for a view, RGB uint8; the same bytes for the same view."""
     rng = np.random.default_rng(view.seed)
-    scene = _background(rng, width, height)
+    scene = background(rng, width, height)
     if view.card is not None:
         corners = _project(view, width, height)
         scene = _paste(scene, _card_at(view.card, _longest_edge(corners)), corners)
@@ -136,7 +136,7 @@ def _paste(scene: NDArray[np.float32], card: Picture, corners: NDArray[np.float3
     return (scene * (1 - cover) + warped * cover).astype(np.float32)
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
+def background(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
     """Smooth colour, coarse texture, and a clutter of rectangles, discs and bars."""
     cells = int(rng.integers(2, 6)), int(rng.integers(2, 6))
     coarse = (rng.uniform(40, 215, (*cells, 1)) + rng.uniform(-45, 45, (*cells, 3))).astype(np.float32)

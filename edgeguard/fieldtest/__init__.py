@@ -1,0 +1,1 @@
+"""Field tests of printed adversarial patches: sheets, patches, sessions, scores, reports."""

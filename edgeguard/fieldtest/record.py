@@ -1,0 +1,130 @@
+"""Recording: frames from a source, judged by the guide, kept by the session, told to whoever listens."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.camera.frame import Captured, Lost, Source
+from edgeguard.fieldtest.guide import Advice, Guide, Observation, Situation, observe
+from edgeguard.fieldtest.plan import Cell
+from edgeguard.fieldtest.session import Pass, Session
+from edgeguard.guard.jpeg import decode_rgb
+from edgeguard.guard.jpeg_header import JpegError
+
+
+@dataclass
+class Status:
+    """What the operator sees, on the terminal and on the web page; safe to read from another thread.
+
+    Attributes:
+        light: the light that the operator says is on.
+        advice, observation: of the last frame.
+        done, wanted: passes.
+        lost: damaged frames.
+        jpeg: the last frame.
+    """
+
+    light: str
+    done: int
+    wanted: int
+    advice: Advice = field(default_factory=lambda: Advice(Situation.EMPTY))
+    observation: Observation = field(default_factory=lambda: Observation(Situation.EMPTY))
+    next_wanted: tuple[int, Cell] | None = None
+    lost: int = 0
+    jpeg: bytes = b""
+    lock: Lock = field(default_factory=Lock)
+
+
+def record(session: Session, source: Source, status: Status, say: Callable[[Advice, Pass | None], None]) -> None:
+    """Record until the plan is complete or the source ends.
+
+    Args:
+        session: what is recorded is stored there.
+        source: a camera, or a virtual field.
+        status: its light may be changed by another thread.
+        say: called with each frame's advice, and the pass when one was stored.
+
+    Raises:
+        DeviceError: the camera or the disk is lost; what was stored stays.
+    """
+    guide = Guide(session.plan, session.missing())
+    held: list[tuple[Captured, Observation]] = []
+    for captured, rgb in _decoded(source, status):
+        seen = observe(rgb, session.plan)
+        advice = guide.step(seen, status.light)
+        if advice.held <= 1:
+            held = []
+        if advice.held:
+            held.append((captured, seen))
+        stored = None
+        if advice.finished and advice.sheet is not None:
+            frames, poses = [frame for frame, _ in held], [_pose(o, advice.cell) for _, o in held]
+            stored = session.store(advice.sheet, advice.cell, frames, poses)
+            held = []
+        with status.lock:
+            status.advice, status.observation = advice, seen
+            status.done = status.wanted - sum(guide.missing.values())
+            status.next_wanted = guide.next_wanted(status.light)
+            status.jpeg = captured.jpeg or b""
+        say(advice, stored)
+        if status.next_wanted is None:
+            return
+
+
+def record_drive_by(
+    session: Session, source: Source, status: Status, say: Callable[[Advice, Pass | None], None]
+) -> None:
+    """Record one approach of one sheet as one pass, each frame binned where it falls; the whole source is the pass.
+
+    Frames without a pose are left out.
+    """
+    held: list[tuple[Captured, Observation]] = []
+    for captured, rgb in _decoded(source, status):
+        seen = observe(rgb, session.plan)
+        if seen.situation is Situation.HOLD and seen.pose is not None:
+            if held and held[0][1].sheet != seen.sheet:
+                continue
+            held.append((captured, seen))
+        say(Advice(seen.situation, seen.sheet, None, len(held)), None)
+    if not held:
+        return
+    plan, sheet = session.plan, held[0][1].sheet
+    assert sheet is not None
+    cells = [
+        plan.nearest_cell(o.pose.distance_mm, o.pose.angle_deg, status.light) for _, o in held if o.pose is not None
+    ]
+    poses = [_pose(o, cell) for (_, o), cell in zip(held, cells, strict=True)]
+    stored = session.store(sheet, None, [frame for frame, _ in held], poses)
+    say(Advice(Situation.HOLD, sheet, None, len(held), finished=True), stored)
+
+
+def _decoded(source: Source, status: Status) -> Iterator[tuple[Captured, NDArray[np.uint8]]]:
+    for item in _latest(source):
+        if isinstance(item, Lost):
+            status.lost += 1
+            continue
+        try:
+            yield item, item.rgb if item.rgb is not None else decode_rgb(item.jpeg or b"")
+        except JpegError:
+            status.lost += 1
+
+
+def _latest(source: Source) -> Iterator[Captured | Lost]:
+    """Frames of a live source as they come, stale ones dropped; all frames of a file."""
+    if not source.live:
+        yield from source.frames()
+        return
+    from edgeguard.camera.latest import LatestFrame
+
+    with LatestFrame(source, lambda captured: captured) as reader:
+        yield from reader
+
+
+def _pose(seen: Observation, cell: Cell | None) -> dict[str, Any]:
+    assert seen.pose is not None
+    pose = asdict(seen.pose)
+    return {**{k: pose[k] for k in ("distance_mm", "angle_deg", "angle_error_deg")}, "tags": seen.tags, "cell": cell}
