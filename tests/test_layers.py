@@ -22,20 +22,22 @@ ALLOWED = {
     "doctor": {"guard", "model", "errors", "quiet"},
     "bench": {"scene", "demo", "guard", "model"},
     "statistics": set(),
+    "charts": set(),
     "patchguard": set(),
     "scene": set(),
     "fieldtest": {
+        "charts",
         "scene", "camera", "guard", "model", "patchguard", "evaluate", "images", "statistics", "files", "errors",
     },
     "images": {"camera", "guard", "model", "errors"},
-    "evaluate": {"guard", "model", "images", "statistics", "files", "errors"},
+    "evaluate": {"charts", "guard", "model", "images", "statistics", "files", "errors"},
     "demo": {
         "fieldtest",
         "scene", "camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS",
     },
     "cli": {
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
-        "evaluate", "CONVERTERS",
+        "evaluate", "fieldtest", "CONVERTERS",
     },
     "CONVERTERS": {"camera", "guard", "model", "images", "statistics", "files", "errors", "quiet"},
 }  # fmt: skip

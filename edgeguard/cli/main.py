@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import typer
 
 import edgeguard
-from edgeguard.cli import bench, convert, demo, doctor, evaluate, guard, model, run
+from edgeguard.cli import bench, convert, demo, doctor, evaluate, fieldtest, guard, model, patch, run
 from edgeguard.errors import EdgeGuardError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app = typer.Typer(
 app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
 app.command("run", epilog=run.EXAMPLE)(run.run_command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
+app.add_typer(patch.app, name="patch")
+app.add_typer(fieldtest.app, name="fieldtest")
 app.add_typer(guard.app, name="guard")
 app.add_typer(model.app, name="model")
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench_command)

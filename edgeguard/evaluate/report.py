@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from edgeguard.evaluate.charts import Point, Series, chart, histogram
+from edgeguard.charts import Point, Series, chart, histogram
 from edgeguard.evaluate.masking import WORST_CASE
 from edgeguard.evaluate.pictures import Example, amplified, data_uri, spectrum, spectrum_picture
 from edgeguard.evaluate.protocol import Protocol

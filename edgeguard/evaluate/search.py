@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
+from edgeguard.charts import Point, Series, chart
 from edgeguard.errors import InputError
-from edgeguard.evaluate.charts import Point, Series, chart
 from edgeguard.evaluate.evaluation import Progress
 from edgeguard.evaluate.masking import WORST_CASE
 from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol

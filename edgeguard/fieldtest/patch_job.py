@@ -21,7 +21,7 @@ from edgeguard.fieldtest.patch_scenes import FieldScenes, PhotographScenes, Scen
 from edgeguard.fieldtest.patch_through import PatchGuardLayer
 from edgeguard.fieldtest.sheet import Overlay, Picture, control_picture, mask_of, picture_hash
 from edgeguard.files import write_bytes
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.guard.profile import GuardProfile, resolve_profile
 from edgeguard.model import load_model
 from edgeguard.model.contract import Contract
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
@@ -75,7 +75,7 @@ class Behind(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
         if through in PATCH_GUARDS:
             self.layer = PatchGuardLayer(patch_guard(str(through)))
         elif through is not None:
-            self.twin = undefended.guarded(own if through == "contract" else _profile(through))
+            self.twin = undefended.guarded(own if through == "contract" else resolve_profile(through))
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) levels to (n, classes)."""
@@ -163,15 +163,11 @@ def _scenes(order: PatchOrder, contract: Contract, shape: str) -> Scenes:
     return FieldScenes(card, overlay, label, angles_deg=(0.0, order.angle_deg), size=order.size)
 
 
-def _profile(name: str) -> GuardProfile:
-    return GuardProfile.load(name) if name.endswith(".toml") else GuardProfile.preset(name)
-
-
 def _through_name(through: str | None, own: GuardProfile | None) -> str | None:
     if through is None or through in PATCH_GUARDS:
         return through
-    profile = own if through == "contract" and own is not None else _profile(through)
-    return f"{profile.name} {profile.sha256[:12]}"
+    profile = own if through == "contract" else resolve_profile(through)
+    return None if profile is None else f"{profile.name} {profile.sha256[:12]}"
 
 
 def _contact_sheet(

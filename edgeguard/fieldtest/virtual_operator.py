@@ -1,7 +1,7 @@
 """An operator of the virtual field who follows a plan: places each sheet in each cell and takes it away again."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ class VirtualOperator:
     Args:
         session: what is missing of it is played.
         pictures: of the object of each sheet, by number.
+        set_light: told before the light changes, as an operator would tell the page.
         seed: of all placements.
         size: of the frames.
         quality: of the camera's JPEGs.
@@ -34,20 +35,21 @@ class VirtualOperator:
         self,
         session: Session,
         pictures: dict[int, Picture],
+        set_light: Callable[[str], None],
         seed: int = 0,
         size: tuple[int, int] = (640, 480),
         quality: int = 92,
     ) -> None:
         self.session, self.seed, self.size, self.quality = session, seed, size, quality
         self.painters = {s.number: SheetPainter(s, pictures[s.number]) for s in session.plan.sheets}
-        self.light = session.plan.lights[0]  #: the light of the frame that comes next
+        self.set_light = set_light
 
     def frames(self) -> Iterator[Captured]:
         """Frames until the plan is complete."""
         index = 0
         plan = self.session.plan
         for cell in plan.cells():
-            self.light = cell.light
+            self.set_light(cell.light)
             for sheet in plan.sheets:
                 for repeat in range(self.session.count(sheet.number, cell), plan.passes):
                     stand = self.stand(cell, repeat)

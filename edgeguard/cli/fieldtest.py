@@ -1,0 +1,225 @@
+"""`edgeguard fieldtest plan|record|score|report`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeguard.camera import Source
+    from edgeguard.fieldtest.guide import Advice
+    from edgeguard.fieldtest.record import Status
+    from edgeguard.fieldtest.session import Pass, Session
+
+app = typer.Typer(
+    help="Learn with statistics whether a physical patch works and whether a defence helps.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command(epilog="Example: edgeguard fieldtest plan session/ clean.pdf plain.pdf noise.pdf patch.pdf --passes 10")
+def plan(
+    folder: Annotated[Path, typer.Argument(help="Folder of the session, new or empty.")],
+    sheets: Annotated[list[Path], typer.Argument(help="The sheets: .pdf or .json of patch sheet.")],
+    model: Annotated[Path | None, typer.Option(help="The .tflite that is tested; its hash goes into the plan.")] = None,
+    distances: Annotated[str, typer.Option(help="Millimetres, with commas.")] = "350,500,750,1100",
+    angles: Annotated[str, typer.Option(help="Degrees, with commas.")] = "0,15,30,45",
+    lights: Annotated[str, typer.Option(help="Names of the lights, with commas.")] = "bright",
+    passes: Annotated[
+        int | None, typer.Option(min=1, help="Placements of each sheet in each cell. [--interval]")
+    ] = None,
+    interval: Annotated[
+        float, typer.Option(min=1, max=100, help="Wanted full width of the 95 % interval of a rate near 50 %, points.")
+    ] = 20.0,
+    frames: Annotated[int, typer.Option(min=1, max=100, help="Stored frames of each pass.")] = 5,
+    field_of_view: Annotated[float, typer.Option(min=10, max=150, help="Of the camera, across, degrees.")] = 62.2,
+    print_scale: Annotated[float, typer.Option(help="The 100 mm bar as measured, / 100.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Plan arms x distances x angles x lights x passes, and say what they can show."""
+    from edgeguard.errors import DeviceError
+    from edgeguard.fieldtest.make_sheet import sheet_and_picture
+    from edgeguard.fieldtest.plan import make_plan, passes_for_interval, write_plan
+    from edgeguard.model import load_model
+    from edgeguard.statistics import wilson
+
+    if (folder / "plan.json").exists():
+        raise InputError(f"{folder} holds a plan already: choose another folder")
+    read = [sheet_and_picture(path)[0] for path in sheets]
+    grid = _numbers(distances, "--distances"), _numbers(angles, "--angles"), tuple(lights.split(","))
+    cells = len(grid[0]) * len(grid[1]) * len(grid[2])
+    wanted = passes_for_interval(interval / 100)
+    each = passes if passes is not None else -(-wanted // cells)
+    deployed = None if model is None else load_model(model)
+    profile = None if deployed is None else deployed.contract.guard.profile
+    made = make_plan(
+        read, *grid, each, frames, None if deployed is None else deployed.sha256,
+        None if profile is None else profile.sha256, field_of_view, print_scale,
+    )  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+    write_plan(folder, made)
+    if as_json:
+        print((folder / "plan.json").read_text(), end="")
+        return
+    total = cells * each
+    low, high = wilson(total // 2, total)
+    print(f"session {made.session}: {len(read)} sheets x {cells} cells x {each} passes = {len(read) * total} passes")
+    print(f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points")
+    print(
+        f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {each} passes only describe"
+    )
+    if not {sheet.arm for sheet in read} >= {"plain", "noise"}:
+        print("no plain or noise control: an effect cannot be told from that of anything lying there")
+
+
+@app.command(epilog="Example: edgeguard fieldtest record session/ --source 0 --port 8000")
+def record(
+    folder: Annotated[Path, typer.Argument(help="The session's folder.")],
+    source: Annotated[
+        str, typer.Option(help="Camera index, file, URL; synthetic:field?... ; synthetic:session plays the whole plan.")
+    ] = "0",
+    light: Annotated[str | None, typer.Option(help="The light that is on. [the plan's first]")] = None,
+    drive_by: Annotated[bool, typer.Option("--drive-by", help="The source is one approach: one pass.")] = False,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Serve the operator's page here.")] = None,
+    host: Annotated[str, typer.Option(help="Address of the page; it has no password.")] = "127.0.0.1",
+    sheets: Annotated[list[Path] | None, typer.Option(help="For synthetic:session: the sheets that are shown.")] = None,
+    seed: Annotated[int, typer.Option(help="For synthetic:session.")] = 0,
+) -> None:
+    """Guide the operator, keep source frames exactly as the camera gave them; run again to go on."""
+    import contextlib
+
+    from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.guide_page import GuidePage
+    from edgeguard.fieldtest.record import Status, record_drive_by
+    from edgeguard.fieldtest.record import record as record_passes
+    from edgeguard.fieldtest.session import Session
+
+    session = Session(folder)
+    if light is not None and light not in session.plan.lights:
+        raise InputError(f"the plan has no light {light!r}: {', '.join(session.plan.lights)}")
+    wanted = len(session.plan.cells()) * session.plan.passes * len(session.plan.sheets)
+    status = Status(light or session.plan.lights[0], wanted - sum(session.missing().values()), wanted)
+    with UnitCounter() as counter:
+        for line in session.recover():
+            counter.say(line)
+        teller = _Teller(counter, status)
+        opened = _source(source, session, status, sheets or [], seed)
+        with contextlib.ExitStack() as stack:
+            stack.callback(opened.close)
+            if port is not None:
+                page = stack.enter_context(GuidePage(session, status, port, host))
+                counter.say(f"the operator's page: {page.url}")
+            (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell)
+    left = sum(session.missing().values())
+    said = f", {status.lost} damaged frames left out" if status.lost else ""
+    print(f"{len(session.passes)} passes stored, {left} missing{said}")
+
+
+@app.command(
+    epilog="Example: edgeguard fieldtest score session/ --model model.tflite --guard off --guard fd --guard lgs"
+)
+def score(
+    folder: Annotated[Path, typer.Argument(help="The session's folder.")],
+    model: Annotated[Path, typer.Option(help="The .tflite with its contract.")],
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(help="off, contract, a profile, lgs, entropy, chunks, recompression, double-masking; repeat."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON lines.")] = False,
+) -> None:
+    """Replay every stored frame through each guard and the model; write scores.jsonl."""
+    from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.findings import findings
+    from edgeguard.fieldtest.report import text_report
+    from edgeguard.fieldtest.score import score as score_session
+    from edgeguard.fieldtest.session import Session
+
+    guards = list(dict.fromkeys(guard or ["off", "contract", "lgs", "entropy"]))
+    with UnitCounter() as counter:
+        scores = score_session(folder, model, guards, workers, lambda n, total: counter.show("frames", n, total))
+    found = findings(Session(folder), scores)
+    if as_json:
+        for comparison in found.comparisons:
+            print(json.dumps({"question": comparison.question, **vars(comparison.difference)}))
+        return
+    print("\n".join(text_report(found)))
+
+
+@app.command(epilog="Example: edgeguard fieldtest report session/ --output report.html")
+def report(
+    folder: Annotated[Path, typer.Argument(help="The session's folder, scored.")],
+    output: Annotated[Path | None, typer.Option(help="The page. [report.html in the folder]")] = None,
+) -> None:
+    """One self-contained HTML page: answers, curves, pictures, and what limits them."""
+    from edgeguard.fieldtest.findings import findings
+    from edgeguard.fieldtest.report import html_report
+    from edgeguard.fieldtest.score import read_scores
+    from edgeguard.fieldtest.session import Session
+    from edgeguard.files import write_bytes
+
+    session = Session(folder)
+    path = output or folder / "report.html"
+    write_bytes(path, html_report(session, findings(session, read_scores(folder))).encode())
+    print(f"wrote {path}")
+
+
+class _Teller:
+    """Says what the operator should do, once for each change, and counts passes."""
+
+    def __init__(self, counter: object, status: "Status") -> None:
+        self.counter, self.status = counter, status
+        self._last = ""
+
+    def tell(self, advice: "Advice", stored: "Pass | None") -> None:
+        """See `record`."""
+        import sys
+
+        line = advice.situation.value
+        if sys.stderr.isatty() and line != self._last:
+            self.counter.say(line)  # type: ignore[attr-defined]
+        self._last = line
+        if stored is not None:
+            self.counter.show("passes", self.status.done + 1, self.status.wanted)  # type: ignore[attr-defined]
+
+
+def _source(spec: str, session: "Session", status: "Status", sheets: list[Path], seed: int) -> "Source":
+    if spec == "synthetic:session":
+        from edgeguard.fieldtest.make_sheet import sheet_and_picture
+        from edgeguard.fieldtest.virtual_operator import VirtualOperator
+
+        shown = dict(sheet_and_picture(path) for path in sheets)
+        pictures = {sheet.number: picture for sheet, picture in shown.items()}
+        if absent := [sheet.number for sheet in session.plan.sheets if sheet.number not in pictures]:
+            raise InputError(f"synthetic:session wants --sheets for each sheet of the plan; missing: {absent}")
+        _mark_virtual(session.folder)
+        return VirtualOperator(session, pictures, lambda light: setattr(status, "light", light), seed)
+    if spec.startswith("synthetic:field"):
+        from edgeguard.fieldtest.virtual_field import open_virtual_field
+
+        _mark_virtual(session.folder)
+        return open_virtual_field(spec)
+    from edgeguard.camera import open_source
+
+    return open_source(spec)
+
+
+def _mark_virtual(folder: Path) -> None:
+    """The report says that frames were rendered."""
+    from edgeguard.files import write_bytes
+
+    write_bytes(folder / "virtual", b"frames of this session were rendered\n")
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} wants numbers with commas, got {text}") from error

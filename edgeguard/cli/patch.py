@@ -1,0 +1,202 @@
+"""`edgeguard patch make|sheet|check`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeguard.errors import CheckFailed, InputError
+
+if TYPE_CHECKING:
+    from edgeguard.fieldtest.sheet import Overlay
+
+app = typer.Typer(
+    help="Make, print and check physical adversarial patches.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command(epilog="Example: edgeguard patch make model.tflite --card stop --target yield --size 10% --output patch/")
+def make(
+    model: Annotated[Path, typer.Argument(help="The .tflite that is deployed, or a trained model (converted first).")],
+    output: Annotated[Path, typer.Option(help="Folder for patch.png, patch.json, contact sheet; run again to go on.")],
+    target: Annotated[str | None, typer.Option(help="The label that the model shall say.")] = None,
+    untargeted: Annotated[bool, typer.Option("--untargeted", help="Any wrong label will do.")] = False,
+    card: Annotated[str, typer.Option(help="The bundled card that the patch lies on.")] = "stop",
+    images: Annotated[
+        Path | None, typer.Option(help="Instead of a card: labelled photographs, the patch pasted on them anywhere.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Of the patch: share of the object's area (10%) or side (38mm).")] = "10%",
+    at: Annotated[
+        str, typer.Option(help="Its middle, shares of the card's side from the card's middle: x,y.")
+    ] = "0,0.22",
+    shape: Annotated[str, typer.Option(help="square, round, ring or stickers.")] = "square",
+    through_guard: Annotated[
+        str | None, typer.Option(help="Make it through this defence: contract, a profile, lgs, entropy, chunks.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 400,
+    batch: Annotated[int, typer.Option(min=1, max=256, help="Views in each step.")] = 8,
+    angle: Annotated[float, typer.Option(min=0, max=70, help="Largest angle of view, degrees.")] = 40.0,
+    frame: Annotated[str, typer.Option(help="Size of the camera's frames.")] = "640x480",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the patch's manifest as JSON.")] = False,
+) -> None:
+    """Optimise a patch over distance, angle, light, blur, print, noise and the camera's JPEG."""
+    if (target is None) != untargeted:
+        raise InputError("say --target LABEL, or --untargeted")
+    try:
+        from edgeguard.fieldtest.patch_job import PatchOrder
+        from edgeguard.fieldtest.patch_job import make as make_patch
+        from edgeguard.fieldtest.patch_make import Recipe
+    except ImportError as error:
+        raise InputError(f"making patches needs {error.name}: pip install 'edgeguard[attack]'") from error
+    from edgeguard.cli.progress import UnitCounter
+
+    side = _side_mm(size)
+    x, y = _pair(at, "--at wants x,y, for example 0,0.22")
+    width, height = _frame_size(frame)
+    with UnitCounter() as counter:
+        order = PatchOrder(
+            _deployed(model, output, counter.say), target, None if images else card, images, (side / 120.0) ** 2,
+            (x, y), through_guard, angle, (width, height),
+        )  # fmt: skip
+        recipe = Recipe(None, steps, batch, shape=shape, seed=seed)
+        made = make_patch(
+            order, recipe, output,
+            lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps({**vars(made.about), "successes": made.successes, "views": made.views}))
+        return
+    print(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
+    print(f"on {made.views} fresh rendered views it had its way in {made.successes}: no claim about a print")
+
+
+@app.command(epilog="Example: edgeguard patch sheet --card stop --arm patch --patch patch/ --output stop-patch.pdf")
+def sheet(
+    output: Annotated[Path, typer.Option(help="The .pdf; its manifest (.json) and picture (.png) go beside it.")],
+    card: Annotated[str, typer.Option(help="A bundled card, or blank.")] = "stop",
+    arm: Annotated[str, typer.Option(help="clean, plain, noise or patch.")] = "clean",
+    patch: Annotated[
+        Path | None, typer.Option(help="Folder of patch make; controls take size and place from it.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Of a control without a patch: 10% of the area, or 38mm.")] = None,
+    card_mm: Annotated[float, typer.Option(min=20, max=2000, help="Side of the card.")] = 120.0,
+    tag_mm: Annotated[float, typer.Option(min=10, max=500, help="Side of the tags.")] = 40.0,
+    page: Annotated[str, typer.Option(help="A4 or Letter; larger sheets take several pages.")] = "A4",
+    number: Annotated[int | None, typer.Option(min=0, max=145, help="Of the tags. [follows from the picture]")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise control.")] = 0,
+) -> None:
+    """Print-ready PDF in true millimetres: the object between four AprilTags, scale bar, colour chart."""
+    from edgeguard.fieldtest.layout import PAGES_MM
+    from edgeguard.fieldtest.make_sheet import made_sheet, write_sheet
+    from edgeguard.fieldtest.sheet_pdf import sheet_pdf
+
+    if output.suffix.lower() != ".pdf":
+        raise InputError(f"--output wants a .pdf file, got {output}")
+    if page not in PAGES_MM:
+        raise InputError(f"--page wants {' or '.join(PAGES_MM)}, got {page}")
+    overlay = None if size is None else _overlay(size, card_mm)
+    made, picture = made_sheet(
+        card, arm, patch=patch, object_mm=card_mm, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed
+    )
+    write_sheet(output, made, picture, sheet_pdf(made, picture, page))
+    print(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
+
+
+@app.command(epilog="Example: edgeguard patch check photo.jpg --sheet stop-patch.pdf")
+def check(
+    photo: Annotated[Path, typer.Argument(help="A photograph of the print, on something darker than paper.")],
+    sheet: Annotated[Path | None, typer.Option(help="The sheet's .pdf or .json.")] = None,
+    bar_mm: Annotated[float | None, typer.Option(min=50, max=200, help="The 100 mm bar as you measured it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Check a print: tags, true scale, colours. Exit code 1 where the scale is off by more than 2 % or it is bent."""
+    from edgeguard.fieldtest.print_check import check_print
+    from edgeguard.fieldtest.sheet import read_sheet
+    from edgeguard.guard.jpeg import decode_rgb
+    from edgeguard.guard.jpeg_header import JpegError
+
+    wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
+    try:
+        found = check_print(decode_rgb(photo.read_bytes()), wanted)
+    except OSError as error:
+        raise InputError(f"cannot read {photo}: {error.strerror}") from error
+    except JpegError as error:
+        raise InputError(f"{photo}: {error}") from error
+    scale = bar_mm / 100 if bar_mm is not None else found.scale
+    if as_json:
+        print(json.dumps({**vars(found), "scale": scale}))
+    else:
+        print(f"sheet          {found.number}, {found.tags} of 4 tags")
+        how = "by the bar" if bar_mm is not None else f"by the outline of {found.page}"
+        unknown = "unknown: the outline of the paper is not seen; measure the bar, --bar-mm"
+        print(f"scale          {unknown if scale is None else f'{100 * scale:.1f} %, {how}'}")
+        print(f"colours        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}")
+        print(f"flatness       corners {found.fit_px:.2f} pixels off a plane")
+    if scale is not None and abs(scale - 1) > 0.02:
+        raise CheckFailed(
+            f"the print is at {100 * scale:.1f} %: print at 100 %, or plan with --print-scale {scale:.3f}"
+        )
+    if found.fit_px > 2:
+        raise CheckFailed("the sheet is not flat")
+
+
+def _deployed(model: Path, output: Path, say: object) -> Path:
+    """A .tflite as it is; anything else converted to float32 without a guard, beside the patch."""
+    if model.suffix == ".tflite":
+        return model
+    import subprocess
+
+    converted = output / "model-float32.tflite"
+    if not converted.exists():
+        output.mkdir(parents=True, exist_ok=True)
+        assert callable(say)
+        say(f"{model} is converted to float32 first; the patch is made on that")
+        command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
+        done = subprocess.run(
+            [*command, "--precision", "float32", "--guard", "none", "--output", str(converted)],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise InputError(f"{model} cannot be converted: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    return converted
+
+
+def _overlay(size: str, card_mm: float) -> "Overlay":
+    from edgeguard.fieldtest.make_sheet import DEFAULT_CENTER
+    from edgeguard.fieldtest.sheet import Overlay
+
+    return Overlay((DEFAULT_CENTER[0] * card_mm, DEFAULT_CENTER[1] * card_mm), _side_mm(size, card_mm))
+
+
+def _side_mm(text: str, card_mm: float = 120.0) -> float:
+    """`10%` of the area, or `38mm` of side, as the side in millimetres."""
+    try:
+        if text.endswith("%") and 0 < float(text[:-1]) <= 100:
+            return float((float(text[:-1]) / 100) ** 0.5 * card_mm)
+        if text.endswith("mm") and 0 < float(text[:-2]) <= card_mm:
+            return float(text[:-2])
+    except ValueError:
+        pass
+    raise InputError(f"a size is 10% (of the object's area) or 38mm (of its side), got {text}")
+
+
+def _pair(text: str, hint: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{hint}; got {text}") from error
+    return x, y
+
+
+def _frame_size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise InputError(f"--frame wants WIDTHxHEIGHT, got {text}") from error
+    if not (64 <= width <= 4096 and 64 <= height <= 4096):
+        raise InputError(f"--frame wants 64 to 4096 pixels, got {text}")
+    return width, height
