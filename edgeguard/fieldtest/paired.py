@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 _Z = 1.959963984540054
 #: Student's 97.5 % quantile for few degrees of freedom, where the expansion below is too coarse.
-_FEW = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764}
+_FEW = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646, 8: 2.3060}
 _EXACT_UP_TO = 14
 _ROUNDS = 9999
 
