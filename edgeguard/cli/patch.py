@@ -30,13 +30,16 @@ def make(
     size: Annotated[str, typer.Option(help="Of the patch: share of the object's area (10%) or side (38mm).")] = "10%",
     at: Annotated[
         str, typer.Option(help="Its middle, shares of the card's side from the card's middle: x,y.")
-    ] = "0,0.22",
+    ] = "0,0",
     shape: Annotated[str, typer.Option(help="square, round, ring or stickers.")] = "square",
     through_guard: Annotated[
         str | None, typer.Option(help="Make it through this defence: contract, a profile, lgs, entropy, chunks.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 300,
     batch: Annotated[int, typer.Option(min=1, max=256, help="Views in each step.")] = 8,
+    smoothness: Annotated[
+        float, typer.Option(min=0, help="Weight of the smoothness term; 0.2 keeps a patch below texture guards.")
+    ] = 0.01,
     angle: Annotated[float, typer.Option(min=0, max=70, help="Largest angle of view, degrees.")] = 40.0,
     frame: Annotated[str, typer.Option(help="Size of the camera's frames.")] = "640x480",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
@@ -54,14 +57,14 @@ def make(
     from edgeguard.cli.progress import UnitCounter
 
     side = _side_mm(size)
-    x, y = _pair(at, "--at wants x,y, for example 0,0.22")
+    x, y = _pair(at, "--at wants x,y, for example 0,0.2")
     width, height = _frame_size(frame)
     with UnitCounter() as counter:
         order = PatchOrder(
             _deployed(model, output, counter.say), target, None if images else card, images, (side / 120.0) ** 2,
             (x, y), through_guard, angle, (width, height),
         )  # fmt: skip
-        recipe = Recipe(None, steps, batch, shape=shape, seed=seed)
+        recipe = Recipe(None, steps, batch, shape=shape, smoothness=smoothness, seed=seed)
         made = make_patch(
             order, recipe, output,
             lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),

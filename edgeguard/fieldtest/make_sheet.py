@@ -23,8 +23,8 @@ from edgeguard.fieldtest.sheet import (
 )
 from edgeguard.files import write_bytes
 
-#: A tenth of the object's area, below its middle: where a sticker would be put.
-DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.22)
+#: A tenth of the object's area, in its middle.
+DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.0)
 
 
 def made_sheet(
@@ -46,7 +46,7 @@ def made_sheet(
         patch: a folder of `edgeguard patch make`; controls take its size, shape and place from it.
         number: 0..145; by default one that follows from the content.
         overlay: where the control or patch lies; by default where the patch was made for, else a tenth of the area
-            below the middle.
+            in the middle.
 
     Raises:
         InputError: no such card or arm, or a patch arm without a patch.

@@ -37,10 +37,10 @@ class Recipe:
     """
 
     target: int | None
-    steps: int = 400
+    steps: int = 300
     batch: int = 8
-    learning_rate: float = 6.0
-    resolution: int = 48
+    learning_rate: float = 10.0
+    resolution: int = 32
     shape: str = "square"
     smoothness: float = 0.01
     printability: float = 0.01

@@ -25,6 +25,7 @@ class View:
         noise: standard deviation of the sensor, levels.
         jpeg_quality: of the camera; None for raw frames.
         label: the right output index.
+        is_printed: the patch is ink on paper; False for one that is pasted digitally.
     """
 
     scene: NDArray[np.float32]
@@ -34,6 +35,7 @@ class View:
     noise: float
     jpeg_quality: int | None
     label: int
+    is_printed: bool = True
 
 
 def photographed(patch: Tensor, mask: Tensor, view: View, rng: np.random.Generator) -> Tensor:
@@ -46,7 +48,7 @@ def photographed(patch: Tensor, mask: Tensor, view: View, rng: np.random.Generat
         rng: of print colours and noise.
     """
     scene = torch.from_numpy(view.scene).permute(2, 0, 1)
-    seen = pasted(scene, printed(patch, rng), mask, view.corners)
+    seen = pasted(scene, printed(patch, rng) if view.is_printed else patch, mask, view.corners)
     seen = seen * torch.from_numpy(view.light).permute(2, 0, 1)
     if view.blur > 0:
         seen = _blurred(seen[None], view.blur)[0]

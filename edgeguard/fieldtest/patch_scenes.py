@@ -111,7 +111,7 @@ class PhotographScenes:
         spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         corners = (square @ spin + middle - 0.5).astype(np.float32)
         label = int(image.label or 0) + int(self.contract.background)
-        return View(pixels, corners, np.ones((height, width, 3), np.float32), 0.0, 0.0, None, label)
+        return View(pixels, corners, np.ones((height, width, 3), np.float32), 0.0, 0.0, None, label, is_printed=False)
 
 
 def mosaic(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], columns: int = 4) -> NDArray[np.uint8]:
