@@ -30,7 +30,7 @@ ALLOWED = {
         "scene", "camera", "guard", "model", "patchguard", "evaluate", "images", "statistics", "files", "errors",
     },
     "images": {"camera", "guard", "model", "errors"},
-    "evaluate": {"charts", "guard", "model", "images", "statistics", "files", "errors"},
+    "evaluate": {"charts", "patchguard", "guard", "model", "images", "statistics", "files", "errors"},
     "demo": {
         "fieldtest",
         "scene", "camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS",

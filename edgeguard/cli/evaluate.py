@@ -18,9 +18,10 @@ EXAMPLE = (
 
 
 def evaluate_command(
-    model: Annotated[Path, typer.Argument(help="The .tflite that is on the device; or the word compare.")],
+    model: Annotated[Path, typer.Argument(help="The .tflite that is on the device; or the word compare, or certify.")],
     compared: Annotated[
-        list[Path] | None, typer.Argument(help="After compare: two --output folders.", metavar="[A B]")
+        list[Path] | None,
+        typer.Argument(help="After compare: two --output folders. After certify: the .tflite.", metavar="[A B]"),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Labelled images: class folders, or labels.csv.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of results and report; run again to go on.")] = None,
@@ -34,13 +35,24 @@ def evaluate_command(
     surrogate: Annotated[
         Path | None, typer.Option(help="Make transfer attacks on this .tflite (same classes) instead of the model.")
     ] = None,
+    patch: Annotated[
+        float, typer.Option(min=0.1, max=25, help="For certify: area of the patch, % of the model's input.")
+    ] = 2.0,
+    masks: Annotated[int, typer.Option(min=2, max=12, help="For certify: masks along each axis.")] = 6,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
-    """Attack a deployed classifier and its guard; write results.jsonl and report.html. Or compare two evaluations."""
+    """Attack a deployed classifier and its guard; write results.jsonl and report.html.
+
+    Or compare two evaluations; or certify: PatchCleanser's double masking, accuracy proven under one patch.
+    """
     if str(model) == "compare":
         if compared is None or len(compared) != 2:
             raise InputError("compare wants two folders: edgeguard evaluate compare A B")
         return _compare(compared[0], compared[1], as_json)
+    if str(model) == "certify":
+        if compared is None or len(compared) != 1 or images is None:
+            raise InputError("certify wants a model: edgeguard evaluate certify MODEL --images FOLDER")
+        return _certify(compared[0], images, patch / 100, masks, limit or 200, workers, as_json)
     if compared or images is None or output is None:
         raise InputError("evaluate wants MODEL --images FOLDER --output FOLDER (see --help)")
     try:
@@ -105,3 +117,17 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
             f"{100 * found.b.accuracy:6.1f}  {100 * found.difference:+.1f} "
             f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]{paired}"
         )
+
+
+def _certify(
+    model: Path, images: Path, patch: float, masks: int, limit: int, workers: int | None, as_json: bool
+) -> None:
+    try:
+        from edgeguard.evaluate.certified import certified_accuracy
+    except ImportError as error:
+        raise InputError(f"evaluate is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+    from edgeguard.cli.progress import UnitCounter
+
+    with UnitCounter() as counter:
+        found = certified_accuracy(model, images, patch, masks, limit, workers, counter.show)
+    typer.echo(json.dumps(vars(found)) if as_json else "\n".join(found.lines()))

@@ -30,7 +30,7 @@ def make(
     size: Annotated[str, typer.Option(help="Of the patch: share of the object's area (10%) or side (38mm).")] = "10%",
     at: Annotated[
         str, typer.Option(help="Its middle, shares of the card's side from the card's middle: x,y.")
-    ] = "0,0",
+    ] = "0,0.1",
     shape: Annotated[str, typer.Option(help="square, round, ring or stickers.")] = "square",
     through_guard: Annotated[
         str | None, typer.Option(help="Make it through this defence: contract, a profile, lgs, entropy, chunks.")
@@ -57,7 +57,7 @@ def make(
     from edgeguard.cli.progress import UnitCounter
 
     side = _side_mm(size)
-    x, y = _pair(at, "--at wants x,y, for example 0,0.2")
+    x, y = _pair(at, "--at wants x,y, for example 0,0.1")
     width, height = _frame_size(frame)
     with UnitCounter() as counter:
         order = PatchOrder(

@@ -23,8 +23,8 @@ from edgeguard.fieldtest.sheet import (
 )
 from edgeguard.files import write_bytes
 
-#: A tenth of the object's area, in its middle.
-DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.0)
+#: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
+DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.1)
 
 
 def made_sheet(
@@ -46,7 +46,7 @@ def made_sheet(
         patch: a folder of `edgeguard patch make`; controls take its size, shape and place from it.
         number: 0..145; by default one that follows from the content.
         overlay: where the control or patch lies; by default where the patch was made for, else a tenth of the area
-            in the middle.
+            below the middle.
 
     Raises:
         InputError: no such card or arm, or a patch arm without a patch.
