@@ -37,7 +37,7 @@ ALLOWED = {
     },
     "cli": {
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
-        "evaluate", "fieldtest", "statistics", "CONVERTERS",
+        "evaluate", "fieldtest", "scene", "statistics", "CONVERTERS",
     },
     "CONVERTERS": {"camera", "guard", "model", "images", "statistics", "files", "errors", "quiet"},
 }  # fmt: skip

@@ -42,10 +42,12 @@ def demo_command(
 
 
 def _write_cards(path: Path) -> None:
-    from edgeguard.demo.print_cards import cards_pdf
+    from edgeguard.fieldtest.make_sheet import made_sheet
+    from edgeguard.fieldtest.sheet_pdf import sheets_pdf
     from edgeguard.files import write_bytes
+    from edgeguard.scene.cards import CARDS
 
     if path.suffix.lower() != ".pdf":
         raise InputError(f"--cards wants a .pdf file, got {path}")
-    write_bytes(path, cards_pdf())
+    write_bytes(path, sheets_pdf([made_sheet(card, "clean", number=number) for number, card in enumerate(CARDS)]))
     print(f"wrote {path}: print it at 100 %")

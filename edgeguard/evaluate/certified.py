@@ -49,7 +49,7 @@ class CertifiedAccuracy:
             return f"{100 * count / self.n:.1f} [{100 * low:.0f}, {100 * high:.0f}] %, n {self.n}"
 
         return [
-            f"patch       up to {self.patch_px} x {self.patch_px} pixels anywhere; {self.masks} masks of {self.mask_px}",
+            f"patch       up to {self.patch_px} pixels square, anywhere; {self.masks} masks of {self.mask_px}",
             f"undefended  {share(self.undefended)}",
             f"defended    {share(self.defended)}",
             f"certified   {share(self.certified)}: proven for one square patch of that size, whatever is on it",

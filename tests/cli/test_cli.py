@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -368,7 +369,10 @@ class TestConvert:
 
 def test_cards_to_print(tmp_path: Path) -> None:
     assert run("demo", "--cards", tmp_path / "cards.pdf").returncode == 0
-    assert (tmp_path / "cards.pdf").read_bytes().startswith(b"%PDF")
+    pdf = (tmp_path / "cards.pdf").read_bytes()
+    boxes = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+)", pdf)
+    assert pdf.startswith(b"%PDF") and len(boxes) == 12
+    assert all(abs(float(w) - 595.3) < 1 and abs(float(h) - 841.9) < 1 for w, h in boxes)  # A4, points
     refused(run("demo", "--cards", tmp_path / "cards.png"), 2, "wants a .pdf")
 
 

@@ -71,18 +71,6 @@ def test_without_torch_the_bundled_files_serve(tmp_path: Path, monkeypatch: pyte
     assert cv2.imread(str(tmp_path / "contact-sheet.png")) is not None
 
 
-def test_cards_to_print_have_their_size() -> None:
-    """Oracle: the PDF's own page boxes (in points) and the card's extent when the page is drawn again."""
-    import re
-
-    from edgeguard.demo.print_cards import cards_pdf
-
-    pdf = cards_pdf()
-    boxes = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf)
-    assert pdf.startswith(b"%PDF") and len(boxes) == len(CARDS) / 2
-    assert all(abs(float(w) - 595.3) < 1 and abs(float(h) - 841.9) < 1 for w, h in boxes)  # A4
-
-
 @pytest.mark.convert
 def test_the_attackers_path_is_the_models(scene: np.ndarray) -> None:
     import torch
