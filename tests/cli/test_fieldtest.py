@@ -1,0 +1,110 @@
+"""From printer to report on the command line, in the virtual field."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from cli.test_cli import refused, run
+
+from edgeguard.demo.assets import bundled_model
+from edgeguard.fieldtest.make_sheet import sheet_and_picture
+from edgeguard.fieldtest.sheet import sheet_raster
+
+
+@pytest.fixture(scope="module")
+def sheets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("sheets")
+    paths = []
+    for number, arm in enumerate(("clean", "plain", "noise")):
+        paths.append(folder / f"{arm}.pdf")
+        done = run("patch", "sheet", "--card", "stop", "--arm", arm, "--number", number, "--output", paths[-1])
+        assert done.returncode == 0 and "print it at 100 %" in done.stdout, done.stderr
+    return paths
+
+
+def test_the_whole_way(sheets: list[Path], tmp_path: Path) -> None:
+    session = tmp_path / "s"
+    grid = ("--distances", "450,800", "--angles", "0,30", "--frames", 2)
+    done = run("fieldtest", "plan", session, *sheets, *grid, "--passes", 1, "--model", bundled_model())
+    assert done.returncode == 0 and "3 sheets x 4 cells x 1 passes = 12 passes" in done.stdout, done.stderr
+    refused(run("fieldtest", "plan", session, *sheets), 2, "holds a plan already")
+    refused(run("fieldtest", "report", session), 2, "not scored yet")
+    shown = [argument for path in sheets for argument in ("--sheets", path)]
+    done = run("fieldtest", "record", session, "--source", "synthetic:session", *shown)
+    assert done.returncode == 0 and "12 passes stored, 0 missing" in done.stdout, done.stderr
+    score = ("fieldtest", "score", session, "--model", bundled_model(), "--guard", "off", "--guard", "lgs")
+    done = run(*score, "--workers", 1)
+    assert done.returncode == 0 and "non-adaptive only" in done.stdout, done.stderr
+    assert run(*score, "--workers", 1, "--json").stdout == ""  # no patch arm: nothing to compare
+    done = run("fieldtest", "report", session)
+    assert done.returncode == 0 and "rendered (virtual field)" in (session / "report.html").read_text()
+    refused(run("fieldtest", "score", session, "--model", bundled_model(), "--guard", "fdd"), 2, "no guard 'fdd'")
+
+
+def test_what_a_session_refuses(sheets: list[Path], tmp_path: Path) -> None:
+    refused(run("fieldtest", "plan", tmp_path / "a", sheets[0], sheets[0]), 2, "same tags")
+    refused(run("fieldtest", "plan", tmp_path / "a", sheets[1]), 2, "no clean sheet")
+    refused(run("fieldtest", "plan", tmp_path / "a", tmp_path / "none.pdf"), 2, "cannot read")
+    refused(run("fieldtest", "plan", tmp_path / "a", sheets[0], "--angles", "left"), 2, "--angles wants numbers")
+    assert not (tmp_path / "a").exists()
+    refused(run("fieldtest", "record", tmp_path), 2, "is not a session")
+    assert run("fieldtest", "plan", tmp_path / "b", sheets[0]).returncode == 0
+    refused(run("fieldtest", "record", tmp_path / "b", "--source", "97"), 3, "camera")
+    refused(run("fieldtest", "record", tmp_path / "b", "--light", "sun"), 2, "no light")
+    refused(run("fieldtest", "record", tmp_path / "b", "--source", "synthetic:session"), 2, "wants --sheets")
+    refused(run("fieldtest", "score", tmp_path / "b", "--model", bundled_model()), 2, "holds no passes")
+
+
+def test_sheets_and_sizes(tmp_path: Path) -> None:
+    output = tmp_path / "s.pdf"
+    done = run(
+        "patch", "sheet", "--arm", "noise", "--size", "30mm", "--page", "Letter", "--card-mm", 100, "--output", output
+    )
+    assert done.returncode == 0, done.stderr
+    sheet, _ = sheet_and_picture(output)
+    assert sheet.overlay is not None and sheet.overlay.side_mm == 30 and sheet.object_mm == 100
+    refused(run("patch", "sheet", "--output", tmp_path / "s.png"), 2, "wants a .pdf")
+    refused(run("patch", "sheet", "--page", "A0", "--output", output), 2, "A4 or Letter")
+    refused(run("patch", "sheet", "--arm", "noise", "--size", "big", "--output", output), 2, "a size is 10%")
+    refused(run("patch", "sheet", "--arm", "patch", "--output", output), 2, "wants --patch")
+    refused(run("patch", "sheet", "--output", tmp_path / "no" / "s.pdf"), 3, "cannot write")
+
+
+def test_a_photograph_of_a_print(sheets: list[Path], tmp_path: Path) -> None:
+    sheet, picture = sheet_and_picture(sheets[0])
+    raster = sheet_raster(sheet, picture, 5.0)
+    for name, scale in (("good.png", 1.0), ("small.png", 0.95)):
+        paper = np.full((1485, 1050, 3), 250, np.uint8)
+        printed = cv2.resize(raster, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        top, left = (1485 - printed.shape[0]) // 2, (1050 - printed.shape[1]) // 2
+        paper[top : top + printed.shape[0], left : left + printed.shape[1]] = printed
+        photo = np.pad(paper, ((80, 80), (120, 120), (0, 0)), constant_values=50)
+        cv2.imwrite(str(tmp_path / name), cv2.GaussianBlur(photo, (0, 0), 1.0)[:, :, ::-1])
+    done = run("patch", "check", tmp_path / "good.png", "--sheet", sheets[0])
+    assert done.returncode == 0 and "4 of 4 tags" in done.stdout and "outline of A4" in done.stdout, done.stderr
+    refused(run("patch", "check", tmp_path / "small.png", "--sheet", sheets[0]), 1, "print is at 95")
+    refused(run("patch", "check", tmp_path / "good.png", "--sheet", sheets[1]), 1, "not sheet 1")
+    refused(run("patch", "check", tmp_path / "good.png", "--bar-mm", 90), 1, "90.0 %")
+    assert json.loads(run("patch", "check", tmp_path / "good.png", "--json").stdout)["tags"] == 4
+    refused(run("patch", "check", sheets[0]), 2, "not")
+
+
+@pytest.mark.convert
+def test_a_patch_by_command(tmp_path: Path) -> None:
+    make = ("patch", "make", bundled_model(), "--output", tmp_path / "p", "--frame", "320x240", "--batch", 1)
+    refused(run(*make), 2, "say --target LABEL")
+    refused(run(*make, "--target", "yeld"), 2, "no label 'yeld'")
+    refused(run(*make, "--untargeted", "--through-guard", "fdd"), 2, "fdd")
+    refused(run(*make, "--untargeted", "--at", "middle"), 2, "--at wants x,y")
+    done = run(*make, "--untargeted", "--steps", 2, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["target"] is None, done.stderr
+    output = tmp_path / "patch.pdf"
+    assert run("patch", "sheet", "--arm", "patch", "--patch", tmp_path / "p", "--output", output).returncode == 0
+    (tmp_path / "p" / "patch.json").write_text("{}")
+    refused(
+        run("patch", "sheet", "--arm", "patch", "--patch", tmp_path / "p", "--output", output),
+        2,
+        "not a patch of version",
+    )
