@@ -30,12 +30,12 @@ def make(
     size: Annotated[str, typer.Option(help="Of the patch: share of the object's area (10%) or side (38mm).")] = "10%",
     at: Annotated[
         str, typer.Option(help="Its middle, shares of the card's side from the card's middle: x,y.")
-    ] = "0,0.1",
+    ] = "0,0.07",
     shape: Annotated[str, typer.Option(help="square, round, ring or stickers.")] = "square",
     through_guard: Annotated[
         str | None, typer.Option(help="Make it through this defence: contract, a profile, lgs, entropy, chunks.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 600,
     batch: Annotated[int, typer.Option(min=1, max=256, help="Views in each step.")] = 8,
     smoothness: Annotated[
         float, typer.Option(min=0, help="Weight of the smoothness term; 0.2 keeps a patch below texture guards.")

@@ -24,7 +24,7 @@ from edgeguard.fieldtest.sheet import (
 from edgeguard.files import write_bytes
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
-DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.1)
+DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.07)
 
 
 def made_sheet(

@@ -37,7 +37,7 @@ class Recipe:
     """
 
     target: int | None
-    steps: int = 300
+    steps: int = 600
     batch: int = 8
     learning_rate: float = 10.0
     resolution: int = 32

@@ -1,6 +1,7 @@
 """Entropy localisation and inpainting, after the idea of Jedi (Tarchoun et al. 2023, arXiv 2304.10029)."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -46,15 +47,15 @@ class EntropyInpainting:
 
     def local_entropy(self, image: Image) -> NDArray[np.float32]:
         """Bits of each pixel's window, (h, w)."""
-        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        level = gray // (256 // self.bins)
-        total = np.zeros(gray.shape, np.float32)
+        level = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // (256 // self.bins)
+        bits = _bits_of_counts(self.window**2)
+        total = np.zeros(level.shape, np.float32)
         size = (self.window, self.window)
         for index in range(self.bins):
-            share = cv2.boxFilter((level == index).astype(np.float32), -1, size, borderType=cv2.BORDER_REFLECT)
-            np.clip(share, 1e-9, 1, out=share)
-            total -= share * cv2.log(share)
-        return np.asarray(total / np.log(2), np.float32)
+            inside = (level == index).astype(np.uint8)
+            counts = cv2.boxFilter(inside, cv2.CV_16S, size, normalize=False, borderType=cv2.BORDER_REFLECT)
+            total += np.take(bits, counts)
+        return total
 
     def _cleaned(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Without specks and with holes closed; empty where too much of the image would go."""
@@ -64,6 +65,13 @@ class EntropyInpainting:
         large = [k for k in range(1, count) if statistics[k, cv2.CC_STAT_AREA] >= self.smallest * mask.size]
         kept = np.isin(labels, large)
         return kept if kept.mean() <= self.largest else np.zeros_like(kept)
+
+
+@cache
+def _bits_of_counts(most: int) -> NDArray[np.float32]:
+    """-p log2 p for each count of `most`."""
+    share = np.arange(most + 1) / most
+    return np.asarray(-share * np.log2(np.maximum(share, 1e-12)), np.float32)
 
 
 def filled(image: Image, hole: NDArray[np.bool_]) -> Image:
