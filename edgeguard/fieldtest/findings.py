@@ -296,6 +296,13 @@ class _Table:
         for guard in self.scores.guards:
             if guard != OFF and not any(name and name.split()[0] == guard for name in adaptive):
                 yield f"Guard {guard}: non-adaptive only. No patch of this session was made through it."
+        for guard in self.scores.guards:
+            change = self.cost(guard).change
+            if change is not None and change.shown and change.mean <= -0.05:
+                yield (
+                    f"Guard {guard} costs {-100 * change.mean:.0f} points on clean frames: part of what it takes from "
+                    "the patch it takes from the object as well. The sheet's own tags are busy, too, and may set it off."
+                )
         if self.scores.unreadable:
             yield f"{len(self.scores.unreadable)} stored frames could not be read: {self.scores.unreadable[0]}"
 

@@ -89,7 +89,7 @@ def status_document(session: Session, status: Status) -> dict[str, object]:
     if seen.pose is not None:
         pose = seen.pose
         where = (
-            f"{pose.distance_mm:.0f} mm, {pose.angle_deg:.0f} +- {pose.angle_error_deg:.0f} degrees, {seen.tags} tags"
+            f"{pose.distance_mm:.0f} mm, {pose.angle_deg:.0f} +- {pose.angle_error_deg:.1f} degrees, {seen.tags} tags"
         )
     return {
         "advice": advice.situation.value + (f" ({advice.held} of {plan.frames})" if advice.held else ""),
