@@ -88,3 +88,10 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_field_tests_are_recorded_and_scored_without_torch() -> None:
+    names = ("record", "score", "findings", "report", "guide_page", "make_sheet", "sheet_pdf", "virtual_operator")
+    imports = "; ".join(f"import edgeguard.fieldtest.{name}" for name in names)
+    code = f"import sys; {imports}; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -300,8 +300,8 @@ class _Table:
             change = self.cost(guard).change
             if change is not None and change.shown and change.mean <= -0.05:
                 yield (
-                    f"Guard {guard} costs {-100 * change.mean:.0f} points on clean frames: part of what it takes from "
-                    "the patch it takes from the object as well. The sheet's own tags are busy, too, and may set it off."
+                    f"Guard {guard} costs {-100 * change.mean:.0f} points on clean frames: part of what it takes "
+                    "from the patch it takes from the object. The sheet's tags are busy, too, and may set it off."
                 )
         if self.scores.unreadable:
             yield f"{len(self.scores.unreadable)} stored frames could not be read: {self.scores.unreadable[0]}"
