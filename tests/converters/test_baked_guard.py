@@ -108,6 +108,7 @@ def test_no_index_saturates_at_the_smallest_allowed_steps() -> None:
     assert np.abs(ours - reference_sanitize(frame, profile)).max() <= 12
 
 
+@pytest.mark.full
 def test_convert_with_a_baked_guard(tmp_path: Path) -> None:
     import cv2
     import torch
