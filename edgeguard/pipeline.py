@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeguard.camera.frame import Captured, Lost, Source
 from edgeguard.camera.latest import LatestFrame
 from edgeguard.guard.certificate import certificate
+from edgeguard.guard.geometry import quantise_input
 from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import (
     Received,
@@ -22,9 +23,11 @@ from edgeguard.guard.passes import (
     received_tensor,
     works_on_coefficients,
 )
+from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.model.contract import ContractGuard
 from edgeguard.model.interpreter import Model
 from edgeguard.model.prediction import Score
+from edgeguard.patchguard import PatchGuard
 from edgeguard.result import FrameResult
 
 _WHY = {
@@ -57,6 +60,8 @@ class Statistics:
     passes: dict[int, int] = field(default_factory=dict)
     certified_sum: float = 0.0
     certified_frames: int = 0
+    suspected: int = 0  # frames in which the patch guard changed or marked something
+    alarms: int = 0
     stages: dict[str, list[float]] = field(default_factory=lambda: {"decode": [], "sanitize": [], "infer": []})
 
     _KEPT = 10_000  # stage times kept for the percentiles
@@ -93,6 +98,8 @@ class Statistics:
             "passes": passes,
             "why": "no guard" if passes == 0 else _WHY[main_pass1],
             "certified_share": round(self.certified_sum / self.certified_frames, 4) if self.certified_frames else None,
+            "suspected": self.suspected,
+            "alarms": self.alarms,
             "compared": self.compared,
             "disagreements": self.disagreements,
         }
@@ -109,6 +116,7 @@ class Pipeline:
             model's tensor in one pass; the predictions are the same.
         decode_scale: decode JPEGs at 1/1, 1/2 or 1/4 where pass 2 works on their coefficients; by default the smallest
             whose short side is at least 1.5 times the model's.
+        patch_guard: filters the model's input after crop and resize; what it says of each frame is counted.
 
     Example:
         >>> with Pipeline(open_source("folder/"), load_model("model.tflite")) as pipeline:  # doctest: +SKIP
@@ -124,7 +132,9 @@ class Pipeline:
         compare: bool = False,
         keep_frames: bool = True,
         decode_scale: int | None = None,
+        patch_guard: PatchGuard | None = None,
     ) -> None:
+        self.patch_guard = patch_guard
         self.source, self.model, self.compare = source, model, compare
         self.keep_frames, self.decode_scale = keep_frames, decode_scale
         self.statistics = Statistics()
@@ -226,12 +236,27 @@ class Pipeline:
     def _pass_two(self, received: Received) -> tuple[NDArray[np.uint8] | None, NDArray[np.generic]]:
         """The frame, where it is kept, and the model's tensor."""
         contract, profile = self.model.contract, self.model.contract.guard.profile
+        if self.patch_guard is not None:
+            return self._behind_patch_guard(received, self.patch_guard)
         frame = pass_two(received, contract, profile) if self.keep_frames else None
         if (
             frame is None or received.jpeg is not None
         ):  # a JPEG's tensor may come from a smaller decoding than its frame
             return frame, received_tensor(received, contract, profile, self.decode_scale)
         return frame, model_tensor(frame, contract, profile)
+
+    def _behind_patch_guard(
+        self, received: Received, guard: PatchGuard
+    ) -> tuple[NDArray[np.uint8] | None, NDArray[np.generic]]:
+        contract, profile = self.model.contract, self.model.contract.guard.profile
+        frame = pass_two(received, contract, profile)
+        pixels = crop_and_resize(frame, contract.input, contract.preprocess)
+        if profile is not None and contract.guard.place == "input":
+            pixels = sanitize(pixels, profile)
+        guarded = guard(pixels)
+        self.statistics.suspected += bool(guarded.suspect.any())
+        self.statistics.alarms += guarded.alarm
+        return frame, quantise_input(guarded.image, contract.input, contract.preprocess)
 
     def _run_undefended(self, captured: Captured) -> Score | None:
         """What the model would say without the guard, of the frame as the camera gave it."""

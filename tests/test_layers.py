@@ -18,7 +18,7 @@ ALLOWED = {
     "camera": {"guard", "errors", "quiet"},
     "result": {"guard", "model"},
     "sinks": {"errors", "files", "quiet", "result"},
-    "pipeline": {"camera", "guard", "model", "result", "errors"},
+    "pipeline": {"camera", "guard", "model", "patchguard", "result", "errors"},
     "doctor": {"guard", "model", "errors", "quiet"},
     "bench": {"scene", "demo", "guard", "model"},
     "statistics": set(),
@@ -37,7 +37,7 @@ ALLOWED = {
     },
     "cli": {
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
-        "evaluate", "fieldtest", "scene", "statistics", "CONVERTERS",
+        "evaluate", "fieldtest", "patchguard", "scene", "statistics", "CONVERTERS",
     },
     "CONVERTERS": {"camera", "guard", "model", "images", "statistics", "files", "errors", "quiet"},
 }  # fmt: skip

@@ -12,7 +12,10 @@ from edgeguard.camera import open_source
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError
 from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg, sanitize_jpeg
+from edgeguard.guard.geometry import quantise_input
+from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.model import ContractGuard, Model, load_model
+from edgeguard.patchguard import patch_guard
 from edgeguard.pipeline import Pipeline
 from edgeguard.result import FrameResult
 
@@ -133,3 +136,19 @@ def test_a_lost_stream_gives_its_frames_first(folder: Path) -> None:
                     results.append(result)
     assert [r.frame for r in results] == [0, 1] and all(r.age_ms is not None and r.age_ms > 0 for r in results)
     assert results[0].time_source == "received"
+
+
+@pytest.mark.parametrize("name", ["lgs", "recompression"])
+def test_a_patch_guard_stands_between_resize_and_model(folder: Path, name: str) -> None:
+    """Against the steps called by hand; its marks and alarms are counted."""
+    model, guard = load_model(bundled_model()), patch_guard(name)
+    contract, marked, alarms = model.contract, 0, 0
+    with Pipeline(open_source(folder), model, patch_guard=guard) as pipeline:
+        for result in pipeline:
+            assert result.rgb is not None
+            guarded = guard(crop_and_resize(result.rgb, contract.input, contract.preprocess))
+            tensor = quantise_input(guarded.image, contract.input, contract.preprocess)
+            assert result.prediction.index == int(model.infer(tensor).argmax())
+            marked, alarms = marked + bool(guarded.suspect.any()), alarms + guarded.alarm
+    summary = pipeline.statistics.to_dict()
+    assert summary["suspected"] == marked > 0 and summary["alarms"] == alarms

@@ -11,6 +11,7 @@ from edgeguard.errors import CheckFailed, DeviceError, InputError
 
 if TYPE_CHECKING:
     from edgeguard.model import Model
+    from edgeguard.patchguard import PatchGuard
     from edgeguard.pipeline import Pipeline
 
 EXAMPLE = "Example: edgeguard run model.tflite --camera 0 --output results.jsonl"
@@ -21,6 +22,9 @@ def run_command(
     camera: Annotated[int | None, typer.Option(help="Camera index, as in /dev/video0.")] = None,
     source: Annotated[str | None, typer.Option(help="Image, folder, video file, or http:// MJPEG stream.")] = None,
     guard: Annotated[str | None, typer.Option(help="Preset, .toml profile or none, instead of the contract's.")] = None,
+    patch_guard: Annotated[
+        str | None, typer.Option(help="Filter the model's input: lgs, entropy, chunks or recompression (an alarm).")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels, one a line, for a model that carries none.")] = None,
     output: Annotated[str | None, typer.Option(help="JSON lines to this file, or - for standard output.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the annotated video to this .mp4.")] = None,
@@ -49,7 +53,10 @@ def run_command(
     opened = open_source(camera if camera is not None else source or "")
     _say_what_runs(loaded)
     signal.signal(signal.SIGTERM, _raise_system_exit)
-    pipeline = Pipeline(opened, loaded, compare=compare, keep_frames=save is not None, decode_scale=decode_scale)
+    pipeline = Pipeline(
+        opened, loaded, compare=compare, keep_frames=save is not None, decode_scale=decode_scale,
+        patch_guard=_patch_guard(patch_guard),
+    )  # fmt: skip
     failure: DeviceError | None = None
     terminated = False
     try:
@@ -66,6 +73,17 @@ def run_command(
         raise CheckFailed(
             f"{pipeline.statistics.lost} frames could not be read, the first: {first.source}: {first.reason}"
         )
+
+
+def _patch_guard(name: str | None) -> "PatchGuard | None":
+    if name is None:
+        return None
+    from edgeguard.patchguard import patch_guard
+
+    try:
+        return patch_guard(name)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _raise_system_exit(*_: object) -> None:
@@ -180,6 +198,9 @@ def _report(pipeline: "Pipeline", as_json: bool) -> None:
         lines.append(
             f"certified at +-1 level in transit: {summary['certified_share']:.1%} of blocks (mean over frames)"
         )
+    if pipeline.patch_guard is not None:
+        said = f", {summary['alarms']} alarms" if summary["alarms"] else ""
+        lines.append(f"patch guard {pipeline.patch_guard.name}: marked {summary['suspected']} frames{said}")
     if summary["compared"]:
         lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
     print("\n".join(lines), file=sys.stderr)

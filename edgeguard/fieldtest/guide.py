@@ -54,10 +54,11 @@ def observe(rgb: NDArray[np.uint8], plan: Plan) -> Observation:
     known = [sheet for sheet in found if plan.sheet(sheet.number) is not None]
     if not found:
         return Observation(Situation.EMPTY)
-    if len(known) > 1:
-        return Observation(Situation.TWO_SHEETS)
     if not known:
         return Observation(Situation.FOREIGN)
+    others = [sheet for sheet in found if sheet is not known[0] and (sheet in known or len(sheet.corners) > 1)]
+    if others:  # a single strange tag is a phantom in the clutter
+        return Observation(Situation.TWO_SHEETS)
     return _judged(rgb, known[0], plan)
 
 

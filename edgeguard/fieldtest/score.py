@@ -90,6 +90,8 @@ def score(
     deployed = load_model(model)
     if deployed.contract.task != "classify":
         raise InputError(f"{model} is a detector; a field test is scored with a classifier")
+    if deployed.contract.guard.place == "in-graph":
+        raise InputError(f"{model} has its guard inside the graph, where it cannot be switched off: score one without")
     for guard in guards:
         _check_guard(guard, deployed)
     if not session.passes:

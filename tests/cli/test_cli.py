@@ -120,6 +120,11 @@ class TestRun:
                 found.append([(line["index"], line["score"]) for line in lines])
             assert found[-1] == found[-2] and len(found[-1]) == 4
 
+    def test_a_patch_guard(self, folder: Path) -> None:
+        done = run("run", "--source", folder, "--patch-guard", "lgs")
+        assert done.returncode == 0 and "patch guard lgs: marked" in done.stderr, done.stderr
+        refused(run("run", "--source", folder, "--patch-guard", "magic"), 2, "no patch guard 'magic'")
+
     def test_no_camera(self) -> None:
         refused(run("run", "--camera", 97), 3, "camera 97 is not there")
 
