@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.errors import InputError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate import jobs, run
 from edgeguard.evaluate.evaluation import Evaluation
 from edgeguard.evaluate.protocol import Protocol, parse_protocol
@@ -266,6 +266,38 @@ def test_killed_and_gone_on(card_model: Path, card_images: Path, protocol_file: 
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 18 and all(row["schema"] == 1 for row in rows)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+
+
+def test_a_model_that_the_twin_cannot_rebuild(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeguard.evaluate.network.unsupported", lambda operator: f"{operator.name} of tomorrow")
+    said: list[str] = []
+    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, say=said.append)
+    assert {cell.attack for cell in cells} == {"clean", "square", "worst case"}
+    assert "does not know" in said[0] and "left out: pgd" in said[0]
+    assert "No twin" in (tmp_path / "report.html").read_text()
+    with pytest.raises(InputError, match="has none"):
+        evaluate(card_model, card_images, _plan(GRAY), tmp_path / "gray")
+
+
+def test_a_full_disk_keeps_what_is_there(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = os.fsync, [3]
+
+    def filling_up(handle: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr("os.fsync", filling_up)
+    with pytest.raises(DeviceError, match="No space left"):
+        evaluate(card_model, card_images, _plan(GRAY), tmp_path)
+    monkeypatch.setattr("os.fsync", real)
+    evaluate(card_model, card_images, _plan(GRAY), tmp_path)
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "nothing half-written is left"
 
 
 @pytest.mark.parametrize(
