@@ -1,6 +1,5 @@
 """Sheets from a card, an arm and a patch; and sheets read back from where they were written."""
 
-import json
 from pathlib import Path
 from typing import cast, get_args
 
@@ -109,8 +108,3 @@ def sheet_and_picture(path: Path) -> tuple[Sheet, Picture]:
     if picture_hash(picture) != sheet.picture_sha256:
         raise InputError(f"{path.with_suffix('.png')} is not the picture of {path.with_suffix('.json').name}")
     return sheet, picture
-
-
-def manifest_of(sheet: Sheet) -> dict[str, object]:
-    """Plain data, for a plan."""
-    return cast(dict[str, object], json.loads(sheet.to_json()))

@@ -14,7 +14,7 @@ from edgeguard.fieldtest.sheet import Overlay, Sheet, object_picture
 from edgeguard.fieldtest.virtual_field import SheetPainter, Stand, light_of, placed_at, project
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.prepare import crop_and_resize
-from edgeguard.images import LabelledImage
+from edgeguard.images import LabelledImage, read_labelled_folder
 from edgeguard.model.contract import Contract
 
 
@@ -128,6 +128,4 @@ def mosaic(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], colum
 
 def photographs_in(folder: Path, labels: tuple[str, ...]) -> list[LabelledImage]:
     """Labelled photographs of a folder; see `images.read_labelled_folder`."""
-    from edgeguard.images import read_labelled_folder
-
     return [image for image in read_labelled_folder(folder, labels) if image.label is not None]

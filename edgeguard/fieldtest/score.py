@@ -18,9 +18,10 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session import Session
 from edgeguard.files import write_bytes
 from edgeguard.guard.geometry import quantise_input
+from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import pass_two, receive_jpeg, receive_raw
-from edgeguard.guard.prepare import crop_and_resize
+from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.guard.profile import GuardProfile, ProfileError, resolve_profile
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard
@@ -211,8 +212,6 @@ def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> O
 
 def _pixels(model: Model, data: bytes, profile: GuardProfile | None) -> tuple[NDArray[np.uint8], str]:
     """The model's input behind a profile (the contract's own place), and who did pass 1."""
-    from edgeguard.guard.jpeg import decode_rgb
-
     contract = model.contract
     place = contract.guard.place if contract.guard.place in ("frame", "input") else "frame"
     guarded = replace(contract, guard=ContractGuard(profile, place) if profile else ContractGuard())
@@ -220,8 +219,6 @@ def _pixels(model: Model, data: bytes, profile: GuardProfile | None) -> tuple[ND
     frame = pass_two(received, guarded, profile)
     pixels = crop_and_resize(frame, contract.input, contract.preprocess)
     if profile is not None and place == "input":
-        from edgeguard.guard.prepare import sanitize
-
         pixels = sanitize(pixels, profile)
     return pixels, received.pass1
 

@@ -23,7 +23,7 @@ from edgeguard.fieldtest.tags import camera_matrix
 from edgeguard.scene.views import background
 
 PREFIX = "synthetic:field"
-Path_ = Literal["stand", "drive-by"]
+Route = Literal["stand", "drive-by"]
 Light = Literal["bright", "dim", "warm"]
 #: gain, warmth of each light.
 _LIGHTS: dict[Light, tuple[float, float]] = {"bright": (1.0, 1.0), "dim": (0.6, 1.0), "warm": (0.85, 1.12)}
@@ -246,8 +246,8 @@ def open_virtual_field(spec: str) -> VirtualField:
     if unknown := sorted(set(values) - known):
         raise InputError(f"{spec}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
     light, path = values.get("light", "bright"), values.get("path", "stand")
-    if light not in get_args(Light) or path not in get_args(Path_):
-        raise InputError(f"{spec}: light is {' | '.join(get_args(Light))}, path is {' | '.join(get_args(Path_))}")
+    if light not in get_args(Light) or path not in get_args(Route):
+        raise InputError(f"{spec}: light is {' | '.join(get_args(Light))}, path is {' | '.join(get_args(Route))}")
     try:
         numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure"}}
         counts = {key: int(values[key]) for key in set(values) & {"frames", "seed", "width", "height"}}
