@@ -15,6 +15,7 @@ from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import Received, receive_jpeg, receive_raw, received_tensor
 from edgeguard.model.contract import Contract
+from edgeguard.patchguard import patch_guard
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +110,12 @@ def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[Labelled
 
 def prepare(images: list[LabelledImage], contract: Contract) -> NDArray[np.uint8]:
     """The uint8 pixels that the model sees for each image, (n, h, w, 3), through the device's own path."""
+    guard = None if contract.guard.patch is None else patch_guard(contract.guard.patch)
     tensors = []
     for image in images:
         try:
-            tensors.append(received_tensor(image.receive(contract), contract, contract.guard.profile)[0])
+            pixels = received_tensor(image.receive(contract), contract, contract.guard.profile)[0]
+            tensors.append(pixels if guard is None else guard(pixels.astype(np.uint8, copy=False)).image)
         except JpegError as error:
             raise InputError(f"{image.name}: {error}") from error
     return np.stack(tensors).astype(np.uint8, copy=False)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from edgeguard.camera.frame import Captured, Lost, Source
 from edgeguard.camera.latest import LatestFrame
 from edgeguard.guard.certificate import certificate
-from edgeguard.guard.geometry import quantise_input
 from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import (
     Received,
@@ -23,11 +22,9 @@ from edgeguard.guard.passes import (
     received_tensor,
     works_on_coefficients,
 )
-from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.model.contract import ContractGuard
 from edgeguard.model.interpreter import Model
 from edgeguard.model.prediction import Score
-from edgeguard.patchguard import PatchGuard
 from edgeguard.result import FrameResult
 
 _WHY = {
@@ -116,7 +113,6 @@ class Pipeline:
             model's tensor in one pass; the predictions are the same.
         decode_scale: decode JPEGs at 1/1, 1/2 or 1/4 where pass 2 works on their coefficients; by default the smallest
             whose short side is at least 1.5 times the model's.
-        patch_guard: filters the model's input after crop and resize; what it says of each frame is counted.
 
     Example:
         >>> with Pipeline(open_source("folder/"), load_model("model.tflite")) as pipeline:  # doctest: +SKIP
@@ -132,9 +128,7 @@ class Pipeline:
         compare: bool = False,
         keep_frames: bool = True,
         decode_scale: int | None = None,
-        patch_guard: PatchGuard | None = None,
     ) -> None:
-        self.patch_guard = patch_guard
         self.source, self.model, self.compare = source, model, compare
         self.keep_frames, self.decode_scale = keep_frames, decode_scale
         self.statistics = Statistics()
@@ -163,6 +157,17 @@ class Pipeline:
                 continue
             self.statistics.add(result)
             yield result
+
+    def judge(self, captured: Captured) -> FrameResult:
+        """The result of one frame that the caller holds; it is not counted.
+
+        Raises:
+            JpegError: it does not decode.
+        """
+        prepared = self._pass_one(captured)
+        if isinstance(prepared, Lost):
+            raise JpegError(prepared.reason)
+        return self._process(prepared)
 
     def _live(self) -> Iterator[_Prepared]:
         with LatestFrame(self.source, self._pass_one) as reader:
@@ -205,7 +210,7 @@ class Pipeline:
         if profile is None or not works_on_coefficients(received, contract, profile):
             received = replace(received, jpeg=None, rgb=received.decode())
         decoded = time.perf_counter()
-        frame, tensor = self._pass_two(received)
+        frame, tensor, alarm = self._pass_two(received)
         prepared_at = time.perf_counter()
         if received.jpeg is not None:
             decoded = prepared_at  # the coefficients were requantised inside the decoder
@@ -231,32 +236,24 @@ class Pipeline:
             model=model.sha256,
             undefended=self._run_undefended(captured) if self.compare else None,
             rgb=frame,
+            patch_alarm=alarm,
         )
 
-    def _pass_two(self, received: Received) -> tuple[NDArray[np.uint8] | None, NDArray[np.generic]]:
-        """The frame, where it is kept, and the model's tensor."""
+    def _pass_two(self, received: Received) -> tuple[NDArray[np.uint8] | None, NDArray[np.generic], bool | None]:
+        """The frame, where it is kept, the model's tensor, and what the patch guard says."""
         contract, profile = self.model.contract, self.model.contract.guard.profile
-        if self.patch_guard is not None:
-            return self._behind_patch_guard(received, self.patch_guard)
+        if self.model.patch_guard is not None:
+            whole = pass_two(received, contract, profile)
+            tensor, guarded = self.model.behind_patch_guard(whole, self.model.patch_guard)
+            self.statistics.suspected += bool(guarded.suspect.any())
+            self.statistics.alarms += guarded.alarm
+            return whole, tensor, guarded.alarm
         frame = pass_two(received, contract, profile) if self.keep_frames else None
         if (
             frame is None or received.jpeg is not None
         ):  # a JPEG's tensor may come from a smaller decoding than its frame
-            return frame, received_tensor(received, contract, profile, self.decode_scale)
-        return frame, model_tensor(frame, contract, profile)
-
-    def _behind_patch_guard(
-        self, received: Received, guard: PatchGuard
-    ) -> tuple[NDArray[np.uint8] | None, NDArray[np.generic]]:
-        contract, profile = self.model.contract, self.model.contract.guard.profile
-        frame = pass_two(received, contract, profile)
-        pixels = crop_and_resize(frame, contract.input, contract.preprocess)
-        if profile is not None and contract.guard.place == "input":
-            pixels = sanitize(pixels, profile)
-        guarded = guard(pixels)
-        self.statistics.suspected += bool(guarded.suspect.any())
-        self.statistics.alarms += guarded.alarm
-        return frame, quantise_input(guarded.image, contract.input, contract.preprocess)
+            return frame, received_tensor(received, contract, profile, self.decode_scale), None
+        return frame, model_tensor(frame, contract, profile), None
 
     def _run_undefended(self, captured: Captured) -> Score | None:
         """What the model would say without the guard, of the frame as the camera gave it."""

@@ -33,6 +33,7 @@ class FrameResult:
     model: str
     undefended: Score | None
     rgb: NDArray[np.uint8] | None
+    patch_alarm: bool | None = None  # what the patch guard says; None without one
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
@@ -59,6 +60,7 @@ class FrameResult:
             "profile": self.profile,
             "model": self.model,
             "undefended": None if self.undefended is None else _score(self.undefended),
+            **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
         }
 

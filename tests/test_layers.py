@@ -14,11 +14,12 @@ ALLOWED = {
     "quiet": set(),
     "files": {"errors"},
     "guard": set(),
-    "model": {"guard", "errors", "quiet"},
+    "workers": set(),
+    "model": {"guard", "patchguard", "errors", "quiet"},
     "camera": {"guard", "errors", "quiet"},
     "result": {"guard", "model"},
     "sinks": {"errors", "files", "quiet", "result"},
-    "pipeline": {"camera", "guard", "model", "patchguard", "result", "errors"},
+    "pipeline": {"camera", "guard", "model", "result", "errors"},
     "doctor": {"guard", "model", "errors", "quiet"},
     "bench": {"scene", "demo", "guard", "model"},
     "statistics": set(),
@@ -26,20 +27,20 @@ ALLOWED = {
     "patchguard": set(),
     "scene": set(),
     "fieldtest": {
-        "charts",
+        "charts", "workers", "pipeline",
         "scene", "camera", "guard", "model", "patchguard", "evaluate", "images", "statistics", "files", "errors",
     },
-    "images": {"camera", "guard", "model", "errors"},
-    "evaluate": {"charts", "patchguard", "guard", "model", "images", "statistics", "files", "errors"},
+    "images": {"camera", "guard", "model", "patchguard", "errors"},
+    "evaluate": {"charts", "workers", "patchguard", "guard", "model", "images", "statistics", "files", "errors"},
     "demo": {
-        "fieldtest",
+        "fieldtest", "workers",
         "scene", "camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS",
     },
     "cli": {
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
         "evaluate", "fieldtest", "patchguard", "scene", "statistics", "CONVERTERS",
     },
-    "CONVERTERS": {"camera", "guard", "model", "images", "statistics", "files", "errors", "quiet"},
+    "CONVERTERS": {"camera", "guard", "model", "patchguard", "images", "statistics", "files", "errors", "quiet"},
 }  # fmt: skip
 
 

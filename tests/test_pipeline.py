@@ -13,6 +13,7 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError
 from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg, sanitize_jpeg
 from edgeguard.guard.geometry import quantise_input
+from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.model import ContractGuard, Model, load_model
 from edgeguard.patchguard import patch_guard
@@ -143,12 +144,15 @@ def test_a_patch_guard_stands_between_resize_and_model(folder: Path, name: str) 
     """Against the steps called by hand; its marks and alarms are counted."""
     model, guard = load_model(bundled_model()), patch_guard(name)
     contract, marked, alarms = model.contract, 0, 0
-    with Pipeline(open_source(folder), model, patch_guard=guard) as pipeline:
+    model.with_contract(replace(contract, guard=replace(contract.guard, patch=name)))
+    with Pipeline(open_source(folder), model) as pipeline:
         for result in pipeline:
             assert result.rgb is not None
             guarded = guard(crop_and_resize(result.rgb, contract.input, contract.preprocess))
             tensor = quantise_input(guarded.image, contract.input, contract.preprocess)
             assert result.prediction.index == int(model.infer(tensor).argmax())
+            path = folder / result.source
+            assert model(decode_rgb(path.read_bytes())).index == result.prediction.index
             marked, alarms = marked + bool(guarded.suspect.any()), alarms + guarded.alarm
     summary = pipeline.statistics.to_dict()
     assert summary["suspected"] == marked > 0 and summary["alarms"] == alarms

@@ -14,7 +14,7 @@ import edgeguard
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.files import check_writable, sha256_file, write_bytes
 from edgeguard.images import LabelledImage, digest, prepare
-from edgeguard.model.contract import ENTRY, Contract, ContractGuard
+from edgeguard.model.contract import ENTRY, Contract
 from edgeguard_converters import flatbuffer_edit
 from edgeguard_converters.baked_guard import check_bakeable, splice
 from edgeguard_converters.candidates import Candidate, Job, candidates
@@ -178,7 +178,7 @@ def _behind_the_guard(contract: Contract) -> Contract:
     seen = replace(contract, input=replace(contract.input, dtype="uint8"))
     if seen.guard.place != "in-graph":
         return seen
-    return replace(seen, guard=ContractGuard(seen.guard.profile, "input"))
+    return replace(seen, guard=replace(seen.guard, place="input"))
 
 
 def _attempt(

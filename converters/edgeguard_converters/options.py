@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from edgeguard.errors import InputError
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.model.contract import BoxForm, Contract, Crop, Place
+from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard_converters.gates import GateReport, Thresholds
 from edgeguard_converters.normalisation import PRESETS, Normalisation
 from edgeguard_converters.ranges import METHODS, Method
@@ -21,6 +22,7 @@ class Options:
 
     Attributes:
         guard, place: the profile or None, and where it runs.
+        patch_guard: what filters the model's input after them (see `edgeguard.patchguard`), or None.
         preprocess: auto or a preset; `mean` and `std` instead of it, in 0..255 units.
         size: (width, height).
         boxes: what a detector's four numbers are.
@@ -36,6 +38,7 @@ class Options:
 
     guard: GuardProfile | None = None
     place: Place = "frame"
+    patch_guard: str | None = None
     preprocess: str = "auto"
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -98,6 +101,8 @@ def check_options(options: Options) -> None:
         raise InputError(f"--place must be frame or input, got {options.place!r}")
     if options.guard is not None and options.place == "input" and not options.guard.is_pixel_domain:
         raise InputError(f"--place input needs an rgb or gray profile; {options.guard.name} works on JPEG frames")
+    if options.patch_guard is not None and options.patch_guard not in PATCH_GUARDS:
+        raise InputError(f"--patch-guard must be {', '.join(PATCH_GUARDS)}, got {options.patch_guard!r}")
     if options.ranges not in ("auto", *METHODS):
         raise InputError(f"--range must be auto, {', '.join(METHODS)}, got {options.ranges!r}")
     if options.crop is not None and options.crop not in get_args(Crop):

@@ -41,7 +41,9 @@ def first_contract(source: Source, options: Options, say: Say) -> Contract:
     crop: Crop = options.crop or (facts.crop if facts.crop in get_args(Crop) else None) or "center"  # type: ignore[assignment]
     fraction = options.crop_fraction or facts.crop_fraction or 0.875
     guarded = options.guard is not None and options.place != "none"
-    guard = ContractGuard(options.guard, options.place) if guarded else ContractGuard()
+    guard = replace(
+        ContractGuard(options.guard, options.place) if guarded else ContractGuard(), patch=options.patch_guard
+    )
     _compare_profiles(facts.trained_on_profile, guard, say)
     return Contract(
         input=InputSpec(width=size[0], height=size[1], dtype=options.input_type),

@@ -27,6 +27,9 @@ def convert_command(
     eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
     guard: Annotated[str, typer.Option(help="fd, fd-paper, fd-jpeg, jpeg:Q, a .toml profile, or none.")] = "fd",
     place: Annotated[str, typer.Option(help="Where pass 2 runs: frame (before the resize) or input.")] = "frame",
+    patch_guard: Annotated[
+        str | None, typer.Option(help="Filter the model's input too: lgs, entropy, chunks or recompression.")
+    ] = None,
     bake_guard: Annotated[
         bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one-pass, after the resize).")
     ] = False,
@@ -100,6 +103,7 @@ def convert_command(
     options = Options(
         guard=profile,
         place="none" if profile is None else place,  # type: ignore[arg-type]  # convert() checks it
+        patch_guard=patch_guard,
         preprocess=preprocess,
         mean=_parse_triple("--mean", mean),
         std=_parse_triple("--std", std),

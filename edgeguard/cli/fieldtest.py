@@ -91,15 +91,20 @@ def record(
     host: Annotated[str, typer.Option(help="Address of the page; it has no password.")] = "127.0.0.1",
     sheets: Annotated[list[Path] | None, typer.Option(help="For synthetic:session: the sheets that are shown.")] = None,
     seed: Annotated[int, typer.Option(help="For synthetic:session.")] = 0,
+    model: Annotated[
+        Path | None, typer.Option(help="Live arm: run this .tflite beside it, keep what it says of each frame.")
+    ] = None,
 ) -> None:
     """Guide the operator, keep source frames exactly as the camera gave them; run again to go on."""
     import contextlib
 
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.fieldtest.guide_page import GuidePage
-    from edgeguard.fieldtest.record import Status, record_drive_by
+    from edgeguard.fieldtest.record import Status, live_judge, record_drive_by
     from edgeguard.fieldtest.record import record as record_passes
     from edgeguard.fieldtest.session import Session
+    from edgeguard.model import load_model
+    from edgeguard.pipeline import Pipeline
 
     session = Session(folder)
     if light is not None and light not in session.plan.lights:
@@ -116,7 +121,8 @@ def record(
             if port is not None:
                 page = stack.enter_context(GuidePage(session, status, port, host))
                 counter.say(f"the operator's page: {page.url}")
-            (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell)
+            judge = {} if model is None else {"judge": live_judge(Pipeline(opened, load_model(model)))}
+            (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **judge)
     left = sum(session.missing().values())
     said = f", {status.lost} damaged frames left out" if status.lost else ""
     print(f"{len(session.passes)} passes stored, {left} missing{said}")
@@ -130,7 +136,9 @@ def score(
     model: Annotated[Path, typer.Option(help="The .tflite with its contract.")],
     guard: Annotated[
         list[str] | None,
-        typer.Option(help="off, contract, a profile, lgs, entropy, chunks, recompression, double-masking; repeat."),
+        typer.Option(
+            help="off, contract, a profile, lgs, entropy, chunks, recompression, double-masking, live; repeat."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON lines.")] = False,

@@ -31,6 +31,8 @@ def show(
     profile = guard["profile"]
     typer.echo(f"guard          {profile['name'] or 'unnamed'} ({profile['color']}), place {guard['place']}, "
                f"{guard['passes']} passes" if profile else "guard          none")  # fmt: skip
+    if "patch" in guard:
+        typer.echo(f"patch guard    {guard['patch']}")
     typer.echo(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
                f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
     typer.echo(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")

@@ -11,7 +11,6 @@ from edgeguard.errors import CheckFailed, DeviceError, InputError
 
 if TYPE_CHECKING:
     from edgeguard.model import Model
-    from edgeguard.patchguard import PatchGuard
     from edgeguard.pipeline import Pipeline
 
 EXAMPLE = "Example: edgeguard run model.tflite --camera 0 --output results.jsonl"
@@ -23,7 +22,8 @@ def run_command(
     source: Annotated[str | None, typer.Option(help="Image, folder, video file, or http:// MJPEG stream.")] = None,
     guard: Annotated[str | None, typer.Option(help="Preset, .toml profile or none, instead of the contract's.")] = None,
     patch_guard: Annotated[
-        str | None, typer.Option(help="Filter the model's input: lgs, entropy, chunks or recompression (an alarm).")
+        str | None,
+        typer.Option(help="lgs, entropy, chunks, recompression (an alarm) or none, instead of the contract's."),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels, one a line, for a model that carries none.")] = None,
     output: Annotated[str | None, typer.Option(help="JSON lines to this file, or - for standard output.")] = None,
@@ -49,14 +49,11 @@ def run_command(
     from edgeguard.camera import open_source
     from edgeguard.pipeline import Pipeline
 
-    loaded = _load(model, guard, labels, threads, require_model, require_guard)
+    loaded = _load(model, guard, patch_guard, labels, threads, require_model, require_guard)
     opened = open_source(camera if camera is not None else source or "")
     _say_what_runs(loaded)
     signal.signal(signal.SIGTERM, _raise_system_exit)
-    pipeline = Pipeline(
-        opened, loaded, compare=compare, keep_frames=save is not None, decode_scale=decode_scale,
-        patch_guard=_patch_guard(patch_guard),
-    )  # fmt: skip
+    pipeline = Pipeline(opened, loaded, compare=compare, keep_frames=save is not None, decode_scale=decode_scale)
     failure: DeviceError | None = None
     terminated = False
     try:
@@ -75,17 +72,6 @@ def run_command(
         )
 
 
-def _patch_guard(name: str | None) -> "PatchGuard | None":
-    if name is None:
-        return None
-    from edgeguard.patchguard import patch_guard
-
-    try:
-        return patch_guard(name)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
 def _raise_system_exit(*_: object) -> None:
     raise SystemExit(0)
 
@@ -93,6 +79,7 @@ def _raise_system_exit(*_: object) -> None:
 def _load(
     path: Path | None,
     guard: str | None,
+    patch_guard: str | None,
     labels: Path | None,
     threads: int | None,
     require_model: str | None,
@@ -112,9 +99,13 @@ def _load(
         place = contract.guard.place if contract.guard.place not in ("none", "in-graph") else "frame"
         if loaded.has_contract and profile != contract.guard.profile:
             _warn("--guard replaces the profile that the model was calibrated and checked with")
-        contract = replace(contract, guard=ContractGuard(profile, place) if profile else ContractGuard())
+        chosen = ContractGuard(profile, place) if profile else ContractGuard()
+        contract = replace(contract, guard=replace(chosen, patch=contract.guard.patch))
     elif not loaded.has_contract:
         _warn("THIS MODEL CARRIES NO CONTRACT: it runs without a guard; give --guard fd")
+    if patch_guard is not None:
+        name = None if patch_guard == "none" else patch_guard
+        contract = replace(contract, guard=replace(contract.guard, patch=name))
     if labels is not None:
         try:
             contract = replace(contract, labels=parse_labels(labels.read_bytes()))
@@ -144,6 +135,8 @@ def _say_what_runs(model: "Model") -> None:
         )
         if missing := missing_native_parts(guard.profile):
             _warn(missing)
+    if model.patch_guard is not None:
+        print(f"patch guard: {model.patch_guard.name} on the model's input", file=sys.stderr)
     if model.contract.preprocess.guessed:
         _warn("this model's preprocessing was guessed")
 
@@ -198,9 +191,9 @@ def _report(pipeline: "Pipeline", as_json: bool) -> None:
         lines.append(
             f"certified at +-1 level in transit: {summary['certified_share']:.1%} of blocks (mean over frames)"
         )
-    if pipeline.patch_guard is not None:
+    if pipeline.model.patch_guard is not None:
         said = f", {summary['alarms']} alarms" if summary["alarms"] else ""
-        lines.append(f"patch guard {pipeline.patch_guard.name}: marked {summary['suspected']} frames{said}")
+        lines.append(f"patch guard {pipeline.model.patch_guard.name}: marked {summary['suspected']} frames{said}")
     if summary["compared"]:
         lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
     print("\n".join(lines), file=sys.stderr)

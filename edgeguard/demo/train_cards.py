@@ -12,10 +12,8 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +30,7 @@ from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.scene.cards import CARDS, LABELS
 from edgeguard.scene.views import random_view, render
+from edgeguard.workers import single_thread_opencv, worker_pool
 
 PREPROCESS = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)
 BIN_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
@@ -41,7 +40,7 @@ _TRAIN_SEED, _TEST_SEED = 1, 9
 
 def render_example(seed: int) -> tuple[NDArray[np.uint8], int]:
     """One training example: the model's uint8 input and its output index."""
-    cv2_single_thread()
+    single_thread_opencv()
     rng = np.random.default_rng([_TRAIN_SEED, seed])
     index = seed % len(LABELS)
     name = None if index == 0 else CARDS[index - 1]
@@ -80,7 +79,7 @@ def _sheet_frame(rng: np.random.Generator, name: str | None) -> NDArray[np.uint8
 
 def render_test_view(cell: tuple[int, int], guarded: bool, number: int) -> tuple[NDArray[np.uint8], int]:
     """One view of a (distance, angle) bin, through two passes when guarded."""
-    cv2_single_thread()
+    single_thread_opencv()
     rng = np.random.default_rng([_TEST_SEED, *cell, number])
     index = 1 + number % len(CARDS)
     low, high = max(BIN_EDGES[cell[0]], 1.4), BIN_EDGES[cell[0] + 1]
@@ -97,18 +96,6 @@ def test_cells() -> Iterator[tuple[int, int]]:
     for distance in range(len(BIN_EDGES) - 1):
         for angle in range(len(ANGLE_EDGES_DEG) - 1):
             yield distance, angle
-
-
-def workers() -> ProcessPoolExecutor:
-    """Processes that render; spawned, because a fork of a process with threads (torch, XNNPACK) can hang."""
-    return ProcessPoolExecutor(mp_context=get_context("spawn"))
-
-
-def cv2_single_thread() -> None:
-    """Worker processes share the cores; OpenCV must not take them all in each."""
-    import cv2
-
-    cv2.setNumThreads(1)
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -180,7 +167,7 @@ def main() -> None:
     parser.add_argument("--test-views", type=int, default=300, help="for each bin")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    with workers() as pool:
+    with worker_pool() as pool:
         examples = list(pool.map(render_example, range(options.views), chunksize=50))
     print(f"{len(examples)} views rendered", flush=True)
     model = train(np.stack([e[0] for e in examples]), np.array([e[1] for e in examples]), options.epochs)
@@ -190,7 +177,7 @@ def main() -> None:
 
 def report_bins(model: CardNet, count: int) -> None:
     """Print the clean accuracy of the float model in every bin of distance and angle, two passes."""
-    with workers() as pool:
+    with worker_pool() as pool:
         for cell in test_cells():
             views = list(pool.map(partial(render_test_view, cell, True), range(count), chunksize=25))
             with torch.inference_mode():

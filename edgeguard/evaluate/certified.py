@@ -3,10 +3,8 @@
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from edgeguard.images import read_labelled_folder
 from edgeguard.model import load_model
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.statistics import wilson
+from edgeguard.workers import worker_pool
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def certified_accuracy(
     order = np.random.default_rng(0).permutation(len(known))[:limit]
     work = [(str(known[k].data), int(known[k].label or 0) + int(contract.background)) for k in order]
     found = []
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn"), initializer=_alone) as pool:
+    with worker_pool(workers, _alone) as pool:
         for done, one in enumerate(pool.map(partial(_one, str(model), masks), work), start=1):
             found.append(one)
             progress("certifying", done, len(work))

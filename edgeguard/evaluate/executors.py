@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from typing import Any, Protocol, TypeVar
 
 from edgeguard.errors import DeviceError
+from edgeguard.workers import worker_pool
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ class LocalProcesses:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or len(os.sched_getaffinity(0))
-        self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"), initializer=_prepare_worker)
+        self._pool = worker_pool(self.workers, _prepare_worker)
 
     def map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
         """See `Executor`.
@@ -57,10 +57,7 @@ class LocalProcesses:
 
 
 def _prepare_worker() -> None:
-    import signal
-
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ["EDGEGUARD_EVALUATE_WORKER"] = "1"
     torch.set_num_threads(1)

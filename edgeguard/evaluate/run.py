@@ -72,6 +72,11 @@ def evaluate(
             "(--precision float32 keeps a float model as it is)"
         )
     deployed = load_model(model)
+    if deployed.patch_guard is not None:
+        say(
+            f"the contract's patch guard {deployed.patch_guard.name} is left out here: it is for patches in the scene "
+            "(edgeguard fieldtest)"
+        )
     labelled = read_labelled_folder(Path(images), deployed.contract.labels)
     store = Store(output / "adversarial")
     executor = _executor(workers, ray_address)

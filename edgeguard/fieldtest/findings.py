@@ -9,7 +9,7 @@ import numpy as np
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.paired import Difference, paired_difference
 from edgeguard.fieldtest.plan import Cell, Plan
-from edgeguard.fieldtest.score import OFF, Outcome, Scores
+from edgeguard.fieldtest.score import CONTRACT, LIVE, OFF, Outcome, Scores
 from edgeguard.fieldtest.session import Pass, Session
 from edgeguard.fieldtest.sheet import Sheet
 from edgeguard.statistics import wilson
@@ -294,7 +294,7 @@ class _Table:
                 yield f"{_named(sheet)} was made for another model: this is a transfer test."
         adaptive = {sheet.through_guard for sheet in self.plan.sheets if sheet.arm == "patch"}
         for guard in self.scores.guards:
-            if guard != OFF and not any(name and name.split()[0] == guard for name in adaptive):
+            if guard != OFF and not any(name and guard in name.split() for name in adaptive):
                 yield f"Guard {guard}: non-adaptive only. No patch of this session was made through it."
         for guard in self.scores.guards:
             change = self.cost(guard).change
@@ -303,8 +303,24 @@ class _Table:
                     f"Guard {guard} costs {-100 * change.mean:.0f} points on clean frames: part of what it takes "
                     "from the patch it takes from the object. The sheet's tags are busy, too, and may set it off."
                 )
+        yield from self._live()
         if self.scores.unreadable:
             yield f"{len(self.scores.unreadable)} stored frames could not be read: {self.scores.unreadable[0]}"
+
+    def _live(self) -> Iterable[str]:
+        """How the live arm and its replay compare."""
+        frames = [(done, shot, frame) for done in self.session.passes for shot, frame in enumerate(done.frames)]
+        ran = {frame.live.guard for _, _, frame in frames if frame.live is not None}
+        if LIVE not in self.scores.guards or not ran:
+            return
+        said = f"The live arm ran while recording, behind {', '.join(sorted(ran))}"
+        replayed = {(o.number, o.shot): o.index for o in self.scores.outcomes if o.guard == CONTRACT}
+        both = [
+            (frame.live.index, replayed[done.number, shot]) for done, shot, frame in frames
+            if frame.live is not None and (done.number, shot) in replayed
+        ]  # fmt: skip
+        differing = sum(live != replay for live, replay in both)
+        yield f"{said}; the replay through the contract's guard says otherwise on {differing} of {len(both)} frames."
 
     def _missing(self) -> Iterable[str]:
         placed = [done for done in self.session.passes if done.cell is not None]

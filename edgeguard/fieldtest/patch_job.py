@@ -21,9 +21,9 @@ from edgeguard.fieldtest.patch_scenes import FieldScenes, PhotographScenes, Scen
 from edgeguard.fieldtest.patch_through import PatchGuardLayer
 from edgeguard.fieldtest.sheet import Overlay, Picture, control_picture, mask_of, picture_hash
 from edgeguard.files import write_bytes
-from edgeguard.guard.profile import GuardProfile, resolve_profile
+from edgeguard.guard.profile import resolve_profile
 from edgeguard.model import load_model
-from edgeguard.model.contract import Contract
+from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
 
 _SHOWN = 12
@@ -69,13 +69,14 @@ class MadePatch:
 class Behind(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     """A classifier behind a guard: frames (or inputs) to logits."""
 
-    def __init__(self, undefended: Twin, through: str | None, own: GuardProfile | None) -> None:
+    def __init__(self, undefended: Twin, through: str | None, own: ContractGuard) -> None:
         super().__init__()
         self.twin, self.layer = undefended, None
-        if through in PATCH_GUARDS:
-            self.layer = PatchGuardLayer(patch_guard(str(through)))
-        elif through is not None:
-            self.twin = undefended.guarded(own if through == "contract" else resolve_profile(through))
+        patch = through if through in PATCH_GUARDS else own.patch if through == "contract" else None
+        if patch is not None:
+            self.layer = PatchGuardLayer(patch_guard(patch))
+        if through is not None and through not in PATCH_GUARDS:
+            self.twin = undefended.guarded(own.profile if through == "contract" else resolve_profile(through))
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) levels to (n, classes)."""
@@ -103,10 +104,9 @@ def make(
     contract = deployed.contract
     target = None if order.target is None else label_index(contract, order.target)
     place: TwinPlace = "frame" if order.images is None else "input"
-    profile = contract.guard.profile
-    if order.through == "contract" and profile is None:
+    if order.through == "contract" and contract.guard == ContractGuard():
         raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
-    classifier = Behind(twin(order.model, place).undefended(), order.through, profile)
+    classifier = Behind(twin(order.model, place).undefended(), order.through, contract.guard)
     recipe = Recipe(**{**asdict(recipe), "target": target})
     scenes = _scenes(order, contract, recipe.shape)
     facts = {
@@ -119,7 +119,7 @@ def make(
         object=order.card or str(facts["images"]),
         target=order.target,
         model_sha256=deployed.sha256,
-        through_guard=_through_name(order.through, profile),
+        through_guard=_through_name(order.through, contract.guard),
         side_share=float(order.area**0.5),
         center_share=order.center,
         shape=recipe.shape,
@@ -163,11 +163,17 @@ def _scenes(order: PatchOrder, contract: Contract, shape: str) -> Scenes:
     return FieldScenes(card, overlay, label, angles_deg=(0.0, order.angle_deg), size=order.size)
 
 
-def _through_name(through: str | None, own: GuardProfile | None) -> str | None:
+def _through_name(through: str | None, own: ContractGuard) -> str | None:
+    """The guard as `score` may be asked for it, in words with spaces between: `lgs`, `fd 1a2b`, `contract fd 1a2b`."""
     if through is None or through in PATCH_GUARDS:
         return through
-    profile = own if through == "contract" else resolve_profile(through)
-    return None if profile is None else f"{profile.name} {profile.sha256[:12]}"
+    profile = own.profile if through == "contract" else resolve_profile(through)
+    words = [] if profile is None else [profile.name, profile.sha256[:12]]
+    if through != "contract":
+        return " ".join(words) or None
+    if own.patch is not None:
+        words = ["+".join([*words[:1], own.patch]), *words[1:]]  # neither of the two was attacked alone
+    return " ".join(["contract", *words])
 
 
 def _contact_sheet(

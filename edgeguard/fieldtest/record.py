@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from edgeguard.camera.frame import Captured, Lost, Source
 from edgeguard.fieldtest.guide import Advice, Guide, Observation, Situation, observe
 from edgeguard.fieldtest.plan import Cell
-from edgeguard.fieldtest.session import Pass, Session
+from edgeguard.fieldtest.session import LiveOutcome, Pass, Session
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.pipeline import Pipeline
 
 
 @dataclass
@@ -39,7 +40,51 @@ class Status:
     lock: Lock = field(default_factory=Lock)
 
 
-def record(session: Session, source: Source, status: Status, say: Callable[[Advice, Pass | None], None]) -> None:
+Judge = Callable[[Captured], LiveOutcome | None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A frame that belongs to the pass that is being recorded."""
+
+    captured: Captured
+    seen: Observation
+    live: LiveOutcome | None
+
+
+def live_judge(pipeline: Pipeline) -> Judge:
+    """The live arm: what this pipeline says of each frame at the moment it is recorded."""
+    guard = pipeline.model.contract.guard
+    words = [] if guard.profile is None else [f"{guard.profile.name} {guard.profile.sha256[:12]}"]
+    named = " + ".join([*words, *([guard.patch] if guard.patch else [])]) or "none"
+
+    def judge(captured: Captured) -> LiveOutcome | None:
+        try:
+            found = pipeline.judge(captured)
+        except JpegError:
+            return None
+        ms = found.decode_ms + found.sanitize_ms + found.infer_ms
+        index = found.prediction.index
+        if index is None:
+            return None
+        return LiveOutcome(
+            found.model, named, index, found.prediction.score or 0.0, bool(found.patch_alarm), found.pass1, round(ms, 3)
+        )
+
+    return judge
+
+
+def _no_judge(captured: Captured) -> None:
+    return None
+
+
+def record(
+    session: Session,
+    source: Source,
+    status: Status,
+    say: Callable[[Advice, Pass | None], None],
+    judge: Judge = _no_judge,
+) -> None:
     """Record until the plan is complete or the source ends.
 
     Args:
@@ -47,23 +92,24 @@ def record(session: Session, source: Source, status: Status, say: Callable[[Advi
         source: a camera, or a virtual field.
         status: its light may be changed by another thread.
         say: called with each frame's advice, and the pass when one was stored.
+        judge: what a running defence says of each frame that is kept (`live_judge`).
 
     Raises:
         DeviceError: the camera or the disk is lost; what was stored stays.
     """
     guide = Guide(session.plan, session.missing())
-    held: list[tuple[Captured, Observation]] = []
+    held: list[_Held] = []
     for captured, rgb in _decoded(source, status):
         seen = observe(rgb, session.plan)
         advice = guide.step(seen, status.light)
         if advice.held <= 1:
             held = []
         if advice.held:
-            held.append((captured, seen))
+            held.append(_Held(captured, seen, judge(captured)))
         stored = None
         if advice.finished and advice.sheet is not None:
-            frames, poses = [frame for frame, _ in held], [_pose(o, advice.cell) for _, o in held]
-            stored = session.store(advice.sheet, advice.cell, frames, poses)
+            poses = [_pose(one, advice.cell) for one in held]
+            stored = session.store(advice.sheet, advice.cell, [one.captured for one in held], poses)
             held = []
         with status.lock:
             status.advice, status.observation = advice, seen
@@ -76,29 +122,35 @@ def record(session: Session, source: Source, status: Status, say: Callable[[Advi
 
 
 def record_drive_by(
-    session: Session, source: Source, status: Status, say: Callable[[Advice, Pass | None], None]
+    session: Session,
+    source: Source,
+    status: Status,
+    say: Callable[[Advice, Pass | None], None],
+    judge: Judge = _no_judge,
 ) -> None:
     """Record one approach of one sheet as one pass, each frame binned where it falls; the whole source is the pass.
 
     Frames without a pose are left out.
     """
-    held: list[tuple[Captured, Observation]] = []
+    held: list[_Held] = []
     for captured, rgb in _decoded(source, status):
         seen = observe(rgb, session.plan)
         if seen.situation is Situation.HOLD and seen.pose is not None:
-            if held and held[0][1].sheet != seen.sheet:
+            if held and held[0].seen.sheet != seen.sheet:
                 continue
-            held.append((captured, seen))
+            held.append(_Held(captured, seen, judge(captured)))
         say(Advice(seen.situation, seen.sheet, None, len(held)), None)
     if not held:
         return
-    plan, sheet = session.plan, held[0][1].sheet
+    plan, sheet = session.plan, held[0].seen.sheet
     assert sheet is not None
     cells = [
-        plan.nearest_cell(o.pose.distance_mm, o.pose.angle_deg, status.light) for _, o in held if o.pose is not None
+        plan.nearest_cell(pose.distance_mm, pose.angle_deg, status.light)
+        for one in held
+        if (pose := one.seen.pose) is not None
     ]
-    poses = [_pose(o, cell) for (_, o), cell in zip(held, cells, strict=True)]
-    stored = session.store(sheet, None, [frame for frame, _ in held], poses)
+    poses = [_pose(one, cell) for one, cell in zip(held, cells, strict=True)]
+    stored = session.store(sheet, None, [one.captured for one in held], poses)
     say(Advice(Situation.HOLD, sheet, None, len(held), finished=True), stored)
 
 
@@ -124,7 +176,9 @@ def _latest(source: Source) -> Iterator[Captured | Lost]:
         yield from reader
 
 
-def _pose(seen: Observation, cell: Cell | None) -> dict[str, Any]:
+def _pose(held: _Held, cell: Cell | None) -> dict[str, Any]:
+    seen = held.seen
     assert seen.pose is not None
     pose = asdict(seen.pose)
-    return {**{k: pose[k] for k in ("distance_mm", "angle_deg", "angle_error_deg")}, "tags": seen.tags, "cell": cell}
+    kept = {key: pose[key] for key in ("distance_mm", "angle_deg", "angle_error_deg")}
+    return {**kept, "tags": seen.tags, "cell": cell, "live": held.live}

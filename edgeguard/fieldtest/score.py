@@ -1,14 +1,11 @@
 """Scoring: every stored frame through each guard and the model, in all cores; one line of JSON each."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +24,10 @@ from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
+from edgeguard.workers import single_thread_opencv, worker_pool
 
 SCHEMA = 1
-OFF, CONTRACT, DOUBLE_MASKING = "off", "contract", "double-masking"
+OFF, CONTRACT, DOUBLE_MASKING, LIVE = "off", "contract", "double-masking", "live"
 _PATCH_SHARE = 0.02  # of the input's area, that double masking is set up for
 
 
@@ -80,7 +78,8 @@ def score(
     Args:
         folder: the session's.
         model: a .tflite classifier with a contract.
-        guards: `off`, `contract`, profiles (names or .toml), patch guards, `double-masking`.
+        guards: `off`, `contract`, profiles (names or .toml), patch guards, `double-masking`; `live` is not replayed:
+            it is what the defence said while it was recorded, where it ran (`record --model`).
         workers: processes; one for each core by default.
         progress: frames done, of all.
 
@@ -97,13 +96,14 @@ def score(
         _check_guard(guard, deployed)
     if not session.passes:
         raise InputError(f"{folder} holds no passes: edgeguard fieldtest record")
+    if LIVE in guards:
+        _check_live(session, deployed)
     jobs = [(done.number, shot) for done in session.passes for shot in range(len(done.frames))]
     outcomes: list[Outcome] = []
     unreadable: list[str] = []
     run = partial(_frame, str(folder), str(model), tuple(guards))
-    context = get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context, initializer=_alone) as pool:
+        with worker_pool(workers, single_thread_opencv) as pool:
             for done, (found, said) in enumerate(pool.map(run, jobs, chunksize=8), start=1):
                 outcomes += found
                 unreadable += said
@@ -151,22 +151,24 @@ def read_scores(folder: Path) -> Scores:
 
 
 def _check_guard(name: str, model: Model) -> None:
-    if name == CONTRACT and model.contract.guard.profile is None:
+    if name == CONTRACT and model.contract.guard == ContractGuard():
         raise InputError("the model carries no guard: leave out contract, or name a profile")
     if name == DOUBLE_MASKING and model.contract.input.width != model.contract.input.height:
         raise InputError("double masking wants a square input")
-    if name not in (OFF, CONTRACT, DOUBLE_MASKING, *PATCH_GUARDS):
+    if name not in (OFF, CONTRACT, DOUBLE_MASKING, LIVE, *PATCH_GUARDS):
         try:
             resolve_profile(name)
         except (ProfileError, OSError) as error:
-            known = ", ".join((OFF, CONTRACT, *PATCH_GUARDS, DOUBLE_MASKING))
+            known = ", ".join((OFF, CONTRACT, *PATCH_GUARDS, DOUBLE_MASKING, LIVE))
             raise InputError(f"there is no guard {name!r} ({error}); known: {known}, profiles") from error
 
 
-def _alone() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
+def _check_live(session: Session, model: Model) -> None:
+    ran = {frame.live.model for done in session.passes for frame in done.frames if frame.live is not None}
+    if not ran:
+        raise InputError("the session has no live arm: record with --model MODEL.tflite")
+    if ran != {model.sha256}:
+        raise InputError("the live arm ran another model than this one: leave out live, or score with that model")
 
 
 @lru_cache(maxsize=1)
@@ -183,22 +185,25 @@ def _frame(
     record = session.passes[number].frames[shot]
     try:
         data = session.read_frame(record)
-        return [_outcome(model, data, guard, number, shot) for guard in guards], []
+        found = [_outcome(model, data, guard, number, shot) for guard in guards if guard != LIVE]
     except (InputError, JpegError) as error:
         return [], [str(error)]
+    if LIVE in guards and (live := record.live) is not None:
+        found.append(Outcome(number, shot, LIVE, live.index, live.score, live.alarm, live.pass1, live.ms))
+    return found, []
 
 
 def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> Outcome:
     began = time.perf_counter()
-    profile = None
+    profile, patch = None, patch_guard(guard) if guard in PATCH_GUARDS else None
     if guard == CONTRACT:
-        profile = model.contract.guard.profile
+        profile, patch = model.contract.guard.profile, model.patch_guard
     elif guard not in (OFF, DOUBLE_MASKING, *PATCH_GUARDS):
         profile = resolve_profile(guard)
     pixels, pass1 = _pixels(model, data, profile)
     alarm = False
-    if guard in PATCH_GUARDS:
-        guarded = patch_guard(guard)(pixels)
+    if patch is not None:
+        guarded = patch(pixels)
         pixels, alarm = guarded.image, guarded.alarm
     outputs = _outputs(model, pixels)
     index = int(outputs.argmax())

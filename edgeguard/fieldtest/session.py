@@ -25,6 +25,25 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
+class LiveOutcome:
+    """What the running defence said of a frame while it was recorded.
+
+    Attributes:
+        model: SHA-256 of the file.
+        guard: the contract's guards in words.
+        index, score, alarm, pass1, ms: see `score.Outcome`.
+    """
+
+    model: str
+    guard: str
+    index: int
+    score: float
+    alarm: bool
+    pass1: str
+    ms: float
+
+
+@dataclass(frozen=True)
 class FrameRecord:
     """One stored frame.
 
@@ -37,6 +56,7 @@ class FrameRecord:
         cell: where the pose falls.
         jpeg_tables: SHA-256 of the camera's quantisation tables; None for raw frames.
         exposure: what the camera says of itself (empty where it says nothing).
+        live: the live arm, where a model ran beside the recording.
     """
 
     file: str
@@ -49,6 +69,7 @@ class FrameRecord:
     cell: Cell
     jpeg_tables: str | None
     exposure: dict[str, float]
+    live: LiveOutcome | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,7 @@ class Session:
         """Keep a pass: frames first, then its line.
 
         Args:
-            poses: for each frame distance_mm, angle_deg, angle_error_deg, tags and cell.
+            poses: for each frame distance_mm, angle_deg, angle_error_deg, tags, cell and live.
 
         Raises:
             DeviceError: the disk is full or gone; nothing half-written counts.
@@ -214,13 +235,18 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
     return passes
 
 
+def _parse_frame(data: dict[str, Any]) -> FrameRecord:
+    live = None if data.get("live") is None else LiveOutcome(**data["live"])
+    return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live})
+
+
 def _parse(data: Any, plan: Plan, origin: str) -> Pass:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise InputError(f"{origin} is of another version")
     if data.get("session") != plan.session:
         raise InputError(f"{origin} belongs to another session: sessions are not mixed")
     try:
-        frames = tuple(FrameRecord(**{**frame, "cell": Cell(**frame["cell"])}) for frame in data["frames"])
+        frames = tuple(_parse_frame(frame) for frame in data["frames"])
         cell = None if data["cell"] is None else Cell(**data["cell"])
         return Pass(**{**data, "frames": frames, "cell": cell})
     except (KeyError, TypeError) as error:

@@ -44,10 +44,12 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class ContractGuard:
-    """Which profile runs where, and how many passes count: 2 on the frame (sensor and model), 1 after the resize."""
+    """Which profile runs where, how many passes count (2 on the frame: sensor and model; 1 after the resize), and the
+    name of the patch guard that filters the model's input after them, or None."""
 
     profile: GuardProfile | None = None
     place: Place = "none"
+    patch: str | None = None
 
     @property
     def passes(self) -> int:
@@ -104,6 +106,8 @@ class Contract:
             "place": self.guard.place,
             "passes": self.guard.passes,
         }
+        if self.guard.patch is not None:
+            data["guard"]["patch"] = self.guard.patch
         return data
 
     def to_json(self) -> bytes:
@@ -199,7 +203,10 @@ def _parse_guard(raw: dict[str, Any]) -> ContractGuard:
         raise ValueError(f"guard.profile: {error}") from error
     if (profile is None) != (place == "none"):
         raise ValueError(f"guard.place is {place!r} but the profile is {'missing' if profile is None else 'given'}")
-    return ContractGuard(profile, place)
+    patch = raw.get("patch")
+    if patch is not None and not isinstance(patch, str):
+        raise ValueError(f"guard.patch {patch!r} is not a name")
+    return ContractGuard(profile, place, patch)
 
 
 def _check(contract: Contract) -> None:

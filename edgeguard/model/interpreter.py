@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.geometry import place
-from edgeguard.guard.passes import Received, received_tensor
+from edgeguard.guard.geometry import place, quantise_input
+from edgeguard.guard.passes import Received, pass_two, received_tensor
+from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess, read_contract, read_labels
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import Prediction, rank, softmax
+from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
 from edgeguard.quiet import muted
 
 Delegate = Literal["auto", "cpu", "edgetpu"]
@@ -30,6 +32,7 @@ class Model:
         contract: the one inside the file, or a derived one (`has_contract` is False then).
         sha256: of the file's bytes, the very bytes that run.
         integer_only: True when input and output are 8-bit.
+        sanitizer, patch_guard: the contract's, or None.
 
     Example:
         >>> from edgeguard.model import load_model
@@ -45,10 +48,7 @@ class Model:
         self._interpreter = interpreter
         self._input, self._outputs = _image_input(interpreter), interpreter.get_output_details()
         model_file = ModelFile(data)
-        self.contract = contract if contract is not None else self._derive_contract(model_file)
-        _check_input(self._input, self.contract)
-        _check_outputs(self._outputs, self.contract)
-        self.sanitizer = None if self.contract.guard.profile is None else Sanitizer(self.contract.guard.profile)
+        self.with_contract(contract if contract is not None else self._derive_contract(model_file))
 
     def with_contract(self, contract: Contract) -> "Model":
         """Replace the contract (another guard, other labels) in place; returns self."""
@@ -56,6 +56,7 @@ class Model:
         _check_outputs(self._outputs, contract)
         self.contract = contract
         self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
+        self.patch_guard = _patch_guard(contract)
         return self
 
     @property
@@ -78,8 +79,21 @@ class Model:
     def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
         """Classify a frame, or detect on it: sanitise, crop, resize, quantise as the contract says, then run."""
         received = Received(None, rgb, "none")
-        tensor = received_tensor(received, self.contract, self.contract.guard.profile)
+        profile = self.contract.guard.profile
+        if self.patch_guard is None:
+            tensor = received_tensor(received, self.contract, profile)
+        else:
+            tensor, _ = self.behind_patch_guard(pass_two(received, self.contract, profile), self.patch_guard)
         return self.read(self.run(tensor), rgb.shape[1], rgb.shape[0])
+
+    def behind_patch_guard(self, frame: NDArray[np.uint8], guard: PatchGuard) -> tuple[NDArray[np.generic], Guarded]:
+        """The tensor of a frame after pass 2 through a patch guard, and what that guard found."""
+        contract = self.contract
+        pixels = crop_and_resize(frame, contract.input, contract.preprocess)
+        if contract.guard.profile is not None and contract.guard.place == "input":
+            pixels = sanitize(pixels, contract.guard.profile)
+        guarded = guard(pixels)
+        return quantise_input(guarded.image, contract.input, contract.preprocess), guarded
 
     def run(self, tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
         """Run the graph on a (1, h, w, 3) tensor; returns its dequantised outputs without the batch axis."""
@@ -228,6 +242,15 @@ def _check_outputs(details: list[dict[str, Any]], contract: Contract) -> None:
     if len(details) != wanted:
         kind = "a classifier" if detection is None else f"a detector with a {detection.head} head"
         raise InputError(f"the model has {len(details)} outputs; {kind} has {wanted}")
+
+
+def _patch_guard(contract: Contract) -> PatchGuard | None:
+    if contract.guard.patch is None:
+        return None
+    try:
+        return patch_guard(contract.guard.patch)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _check_input(detail: dict[str, Any], contract: Contract) -> None:

@@ -22,6 +22,7 @@ from converters.models import SIDE, NotInt8, tinted_squares, train_residual  # n
 
 from edgeguard.errors import CheckFailed, InputError  # noqa: E402
 from edgeguard.guard import GuardProfile, Sanitizer  # noqa: E402
+from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.images import LabelledImage, prepare  # noqa: E402
 from edgeguard.model import load_model  # noqa: E402
 from edgeguard_converters import flatbuffer_edit  # noqa: E402
@@ -82,6 +83,23 @@ def test_the_file_is_what_was_promised(converted: Path) -> None:
     versions = {c.builtinCode: c.version for c in flatbuffer_edit.read(data).operatorCodes}
     assert versions[3] >= 3  # CONV_2D on int8
     assert "TRANSPOSE" not in flatbuffer_edit.operators(data)
+
+
+def test_a_patch_guard_is_carried_and_filters_what_calibrates_and_judges(
+    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+) -> None:
+    guarded = replace(options, patch_guard="lgs")
+    done = convert(residual, tmp_path / "m.tflite", images[:60], images[60:], guarded)
+    model = load_model(done.path)
+    assert done.contract.guard.patch == "lgs" and model.patch_guard is not None and model.patch_guard.name == "lgs"
+    rgb = images[60].content()
+    assert isinstance(rgb, np.ndarray)
+    pixels = crop_and_resize(Sanitizer(FD)(rgb), done.contract.input, done.contract.preprocess)
+    filtered = model.patch_guard(pixels).image
+    assert np.array_equal(prepare(images[60:61], done.contract)[0], filtered)
+    assert model(rgb).index == int(model.infer(filtered[None]).argmax())
+    with pytest.raises(InputError, match="--patch-guard must be lgs"):
+        convert(residual, tmp_path / "n.tflite", images[:60], images[60:], replace(options, patch_guard="magic"))
 
 
 def test_same_inputs_same_bytes(

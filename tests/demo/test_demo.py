@@ -95,10 +95,11 @@ def test_clean_accuracy_in_every_bin_of_distance_and_angle() -> None:
     """98 % or more of 200 views in each bin, through two passes, by the deployed int8 model."""
     from functools import partial
 
-    from edgeguard.demo.train_cards import render_test_view, test_cells, workers
+    from edgeguard.demo.train_cards import render_test_view, test_cells
+    from edgeguard.workers import worker_pool
 
     model = load_model(bundled_model())
-    with workers() as pool:
+    with worker_pool() as pool:
         for cell in test_cells():
             views = list(pool.map(partial(render_test_view, cell, True), range(200), chunksize=25))
             right = sum(int(model.infer(pixels[None]).argmax()) == index for pixels, index in views)

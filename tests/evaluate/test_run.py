@@ -228,8 +228,9 @@ def protocol_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.full
-def test_interrupted(card_model: Path, card_images: Path, protocol_file: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_interrupted(card_model: Path, card_images: Path, tmp_path: Path) -> None:
+    out, protocol_file = tmp_path / "out", tmp_path / "long.toml"
+    protocol_file.write_text(GRAY.replace("steps = 6", "steps = 3000"))  # not done before the interrupt comes
     command = _command("evaluate", card_model, "--images", card_images, "--protocol", protocol_file, "--output", out)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60

@@ -5,10 +5,12 @@ import pytest
 
 from edgeguard.fieldtest.make_sheet import made_sheet
 from edgeguard.fieldtest.plan import Plan, make_plan, write_plan
-from edgeguard.fieldtest.record import Status, record
+from edgeguard.fieldtest.record import Status, live_judge, record
 from edgeguard.fieldtest.session import Session
 from edgeguard.fieldtest.sheet import Picture, Sheet
 from edgeguard.fieldtest.virtual_operator import VirtualOperator
+from edgeguard.model import load_model
+from edgeguard.pipeline import Pipeline
 
 ARMS = ("clean", "plain", "noise")
 
@@ -47,11 +49,12 @@ def recorded(_recorded_once: Path, tmp_path: Path) -> Session:
     return Session(tmp_path / "recorded")
 
 
-def play(session: Session, sheets: list[tuple[Sheet, Picture]]) -> Status:
+def play(session: Session, sheets: list[tuple[Sheet, Picture]], model: Path | None = None) -> Status:
     """Record what is missing in the virtual field."""
     wanted = len(session.plan.cells()) * session.plan.passes * len(session.plan.sheets)
     status = Status(session.plan.lights[0], wanted - sum(session.missing().values()), wanted)
     pictures = {sheet.number: picture for sheet, picture in sheets}
     operator = VirtualOperator(session, pictures, lambda light: setattr(status, "light", light))
-    record(session, operator, status, lambda advice, stored: None)
+    judge = {} if model is None else {"judge": live_judge(Pipeline(operator, load_model(model)))}
+    record(session, operator, status, lambda advice, stored: None, **judge)
     return status

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fieldtest.conftest import play
 
 from edgeguard.demo.assets import bundled_clip, bundled_model
 from edgeguard.errors import InputError
@@ -13,7 +14,7 @@ from edgeguard.fieldtest.plan import make_plan, write_plan
 from edgeguard.fieldtest.report import html_report, text_report
 from edgeguard.fieldtest.score import Outcome, Scores, read_scores, score, write_scores
 from edgeguard.fieldtest.session import FrameRecord, Pass, Session
-from edgeguard.fieldtest.sheet import Overlay, Sheet
+from edgeguard.fieldtest.sheet import Overlay, Picture, Sheet
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.passes import receive_jpeg, received_tensor
 from edgeguard.model import load_model
@@ -42,6 +43,20 @@ def test_a_session_scored_is_what_the_device_says(recorded: Session) -> None:
     found = findings(recorded, scores)
     assert {arm.sheet.arm for arm in found.arms} == {"clean", "plain", "noise"}
     assert found.costs[0].clean.n == 24 and found.costs[0].change is None and found.costs[1].change is not None
+
+
+def test_the_live_arm_is_what_ran_while_recording(
+    session: Session, sheets: list[tuple[Sheet, Picture]], recorded: Session
+) -> None:
+    play(session, sheets, bundled_model())
+    scores = score(session.folder, bundled_model(), ["off", "contract", "live"], workers=1)
+    by_guard = {g: [(o.number, o.shot, o.index) for o in scores.outcomes if o.guard == g] for g in scores.guards}
+    assert by_guard["live"] == by_guard["contract"] and len(by_guard["live"]) == 72
+    found = findings(Session(session.folder), scores)
+    assert any("says otherwise on 0 of 72 frames" in note for note in found.notes)
+    assert [cost.guard for cost in found.costs] == ["off", "contract", "live"]
+    with pytest.raises(InputError, match="no live arm: record with --model"):
+        score(recorded.folder, bundled_model(), ["off", "live"], workers=1)
 
 
 def test_damaged_frames_are_counted_and_said(recorded: Session) -> None:

@@ -1,6 +1,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.guard import GuardProfile
-from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
+from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess, load_model
 from edgeguard.model.contract import parse_labels, read_contract, read_labels
 from edgeguard.model.flatbuffer import ModelFile
 
@@ -33,6 +34,16 @@ def test_round_trip() -> None:
     }  # fmt: skip
 
 
+def test_a_patch_guard_stands_in_the_contract_only_where_one_was_chosen() -> None:
+    guarded = replace(CONTRACT, guard=replace(CONTRACT.guard, patch="lgs"))
+    assert Contract.from_json(guarded.to_json()) == guarded
+    assert json.loads(guarded.to_json())["guard"]["patch"] == "lgs"
+    assert "patch" not in json.loads(CONTRACT.to_json())["guard"]
+    model = load_model(bundled_model())
+    with pytest.raises(InputError, match="no patch guard 'magic'"):
+        model.with_contract(replace(model.contract, guard=replace(model.contract.guard, patch="magic")))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -45,6 +56,7 @@ def test_round_trip() -> None:
         ({"preprocess": {"crop": "top"}}, "preprocess.crop"),
         ({"guard": {"place": "frame", "profile": None}}, "profile is missing"),
         ({"guard": {"place": "frame", "profile": {"schema": 1}}}, "guard.profile"),
+        ({"guard": {"place": "none", "profile": None, "patch": 3}}, "guard.patch"),
         ({"task": "segment"}, "task"),
     ],
 )
