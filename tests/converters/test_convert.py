@@ -22,7 +22,7 @@ from converters.models import SIDE, NotInt8, tinted_squares, train_residual  # n
 
 from edgeguard.errors import CheckFailed, InputError  # noqa: E402
 from edgeguard.guard import GuardProfile, Sanitizer  # noqa: E402
-from edgeguard.guard.prepare import crop_and_resize
+from edgeguard.guard.prepare import crop_and_resize  # noqa: E402
 from edgeguard.images import LabelledImage, prepare  # noqa: E402
 from edgeguard.model import load_model  # noqa: E402
 from edgeguard_converters import flatbuffer_edit  # noqa: E402
