@@ -52,7 +52,7 @@ export EDGEGUARD_REQUIRE_NATIVE := $(if $(and $(shell command -v c++),$(shell co
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit("EdgeGuard needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,onnx,keras,attack,cluster,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,onnx,keras,attack,web,mqtt,metrics,cluster,dev]'
 	touch $@
 
 clean:

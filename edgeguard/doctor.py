@@ -1,26 +1,18 @@
 """What this machine has and lacks for EdgeGuard, each finding with what to do about it."""
 
-import ctypes.util
 import importlib.metadata
 import platform
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edgeguard.errors import DeviceError
+from edgeguard.model.edgetpu import LIBRARY, coral_devices, library_is_there
+from edgeguard.power import read_power
 
 Status = Literal["ok", "note", "problem"]
 
-#: USB ids of the Coral USB accelerator: before and after its firmware is loaded by the first inference.
-CORAL_USB_IDS = {("1a6e", "089a"): "before its first inference", ("18d1", "9302"): "ready"}
-#: Bits of `vcgencmd get_throttled` (Raspberry Pi documentation, "vcgencmd").
-THROTTLE_BITS = {
-    0: "under-voltage now", 1: "frequency capped now", 2: "throttled now", 3: "soft temperature limit now",
-    16: "under-voltage since boot", 17: "frequency capped since boot", 18: "throttled since boot",
-    19: "soft temperature limit since boot",
-}  # fmt: skip
 _OPENCV_WHEELS = (
     "opencv-python",
     "opencv-python-headless",
@@ -50,29 +42,6 @@ def examine() -> Iterator[Finding]:
     yield from _cameras()
     yield from _edgetpu()
     yield _throttling()
-
-
-def decode_throttled(value: int) -> list[str]:
-    """The set bits of `vcgencmd get_throttled` in words.
-
-    Example:
-        >>> decode_throttled(0x50005)
-        ['under-voltage now', 'throttled now', 'under-voltage since boot', 'throttled since boot']
-    """
-    return [words for bit, words in THROTTLE_BITS.items() if value >> bit & 1]
-
-
-def coral_devices(usb: Path = Path("/sys/bus/usb/devices")) -> list[str]:
-    """The state of each Coral USB accelerator that the kernel lists."""
-    found = []
-    for device in sorted(usb.glob("*")):
-        try:
-            key = tuple((device / name).read_text().strip().lower() for name in ("idVendor", "idProduct"))
-        except OSError:
-            continue
-        if key in CORAL_USB_IDS:
-            found.append(CORAL_USB_IDS[key])
-    return found
 
 
 def _python() -> Finding:
@@ -167,30 +136,24 @@ def _cameras() -> Iterator[Finding]:
 
 def _edgetpu() -> Iterator[Finding]:
     devices = coral_devices()
-    pcie = sorted(Path("/dev").glob("apex_*"))
-    library = ctypes.util.find_library("edgetpu")
-    if not devices and not pcie:
+    if not devices:
         yield Finding(
             "edge tpu", "note", "no Coral on USB or PCIe", "nothing, unless you have one: check cable and power"
         )
         return
-    for state in devices:
-        yield Finding("edge tpu", "ok", f"Coral USB accelerator, {state}")
-    for node in pcie:
-        yield Finding("edge tpu", "ok", f"Coral on PCIe: {node}")
-    if library is None:
-        yield Finding("edge tpu", "problem", "libedgetpu is not installed", "install libedgetpu1-std for your runtime")
+    for device in devices:
+        yield Finding("edge tpu", "ok", device)
+    if library_is_there():
+        yield Finding("edge tpu", "ok", LIBRARY)
     else:
-        yield Finding("edge tpu", "ok", f"{library}")
+        yield Finding("edge tpu", "problem", "libedgetpu is not installed", "install libedgetpu1-std for your runtime")
 
 
 def _throttling() -> Finding:
-    try:
-        done = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
-        value = int(done.stdout.strip().partition("=")[2], 16)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return Finding("power", "note", "no vcgencmd: not a Raspberry Pi, or not its system image")
-    words = decode_throttled(value)
+    power = read_power()
+    if power.now is None or power.since_boot is None:
+        return Finding("power", "note", "the system does not say: not a Raspberry Pi, or not its system image")
+    words = [f"{limit} now" for limit in power.now] + [f"{limit} since boot" for limit in power.since_boot]
     if not words:
         return Finding("power", "ok", "no under-voltage, no throttling since boot")
     return Finding("power", "problem", ", ".join(words), "use the official power supply and a heat sink or fan")

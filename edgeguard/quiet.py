@@ -2,9 +2,12 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+
+_one_at_a_time = threading.RLock()  # two that overlap would restore each other's descriptors
 
 
 @contextmanager
@@ -13,6 +16,7 @@ def redirected(target: Path, *descriptors: int) -> Iterator[None]:
 
     Other threads' output goes the same way meanwhile.
     """
+    _one_at_a_time.acquire()
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {descriptor: os.dup(descriptor) for descriptor in descriptors}
@@ -28,6 +32,7 @@ def redirected(target: Path, *descriptors: int) -> Iterator[None]:
         for descriptor, original in saved.items():
             os.dup2(original, descriptor)
             os.close(original)
+        _one_at_a_time.release()
 
 
 @contextmanager

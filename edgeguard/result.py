@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.passes import Pass1
+from edgeguard.guard.passes import Pass1, Received
 from edgeguard.model.prediction import Prediction, Score
 
 SCHEMA = 1
@@ -15,7 +15,15 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """The result of one frame; `rgb` is the frame that the model's crop was taken from, where the pipeline keeps it."""
+    """The result of one frame.
+
+    Attributes:
+        rgb: the frame that the model's crop was taken from, where the pipeline keeps it.
+        received: the frame as it came out of pass 1: the camera's own JPEG where it sent one.
+        patch_suspect, patch_alarm: whether the patch guard marked anything, and whether it rang; None without one.
+        alarms: names of the run's alarms that ring.
+        The other attributes are those of the JSON line (docs/run.md).
+    """
 
     frame: int
     source: str
@@ -33,7 +41,10 @@ class FrameResult:
     model: str
     undefended: Score | None
     rgb: NDArray[np.uint8] | None
-    patch_alarm: bool | None = None  # what the patch guard says; None without one
+    received: Received | None = None
+    patch_suspect: bool | None = None
+    patch_alarm: bool | None = None
+    alarms: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
@@ -61,6 +72,7 @@ class FrameResult:
             "model": self.model,
             "undefended": None if self.undefended is None else _score(self.undefended),
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
+            **({"alarms": list(self.alarms)} if self.alarms else {}),
             **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
         }
 

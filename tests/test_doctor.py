@@ -1,9 +1,7 @@
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from edgeguard import doctor
+from edgeguard.power import Power
 
 
 def test_findings_cover_what_the_readme_promises() -> None:
@@ -13,26 +11,11 @@ def test_findings_cover_what_the_readme_promises() -> None:
     }  # fmt: skip
 
 
-def test_throttling_bits() -> None:
-    assert doctor.decode_throttled(0) == []
-    assert doctor.decode_throttled(0x80008) == ["soft temperature limit now", "soft temperature limit since boot"]
-
-
 def test_a_throttled_pi(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.CompletedProcess(["vcgencmd"], 0, "throttled=0x50005\n", "")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(doctor, "read_power", lambda: Power(81.5, ("under-voltage",), ("under-voltage", "throttled")))
     finding = doctor._throttling()
-    assert finding.status == "problem" and "under-voltage now" in finding.text and "power supply" in finding.advice
-
-
-@pytest.mark.parametrize(("vendor", "product", "state"), [("1a6e", "089a", "before"), ("18d1", "9302", "ready")])
-def test_coral_by_its_usb_ids(tmp_path: Path, vendor: str, product: str, state: str) -> None:
-    device = tmp_path / "1-2"
-    device.mkdir()
-    (device / "idVendor").write_text(vendor + "\n")
-    (device / "idProduct").write_text(product + "\n")
-    (tmp_path / "usb1").mkdir()
-    assert [state in text for text in doctor.coral_devices(tmp_path)] == [True]
+    assert finding.status == "problem" and "power supply" in finding.advice
+    assert finding.text == "under-voltage now, under-voltage since boot, throttled since boot"
 
 
 def test_clashing_opencv_wheels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,20 @@
 import os
 from pathlib import Path
 
-from edgeguard.camera.frame import Captured, Lost, Source
+from edgeguard.camera.frame import Applied, Captured, Lost, Source
 from edgeguard.errors import InputError
 
-__all__ = ["Captured", "Lost", "Source", "open_source"]
-
-_LATER = ("rtsp://", "rtsps://", "serial:", "picamera2:", "synthetic:")
+__all__ = ["Applied", "Captured", "Lost", "Source", "open_source"]
 
 
-def open_source(spec: int | str | os.PathLike[str]) -> Source:
-    """Open a camera index, an image, a folder of images, a video file, or an HTTP MJPEG URL.
+def open_source(
+    spec: int | str | os.PathLike[str], *, size: tuple[int, int] | None = None, fps: float | None = None
+) -> Source:
+    """Open a camera index, an image, a folder of images, a video file, a URL, or rendered scenes.
+
+    Args:
+        spec: `0`, `clip.mp4`, `folder/`, `http://...` (Motion JPEG), `rtsp://...`, `picamera2:0`, `synthetic:cards`.
+        size, fps: asked of local cameras; `applied` says what they granted.
 
     Raises:
         InputError: no such file, an empty one, or a form that this version does not know.
@@ -27,14 +31,37 @@ def open_source(spec: int | str | os.PathLike[str]) -> Source:
     if text.isdigit():
         from edgeguard.camera.v4l2 import Camera
 
-        return Camera(int(text))
+        return Camera(int(text), size, fps)
+    if text.startswith("picamera2:"):
+        from edgeguard.camera.picamera import PiCamera
+
+        return PiCamera(_index(text), size, fps)
+    if size is not None or fps is not None:
+        raise InputError(f"a size and a frame rate can be asked of local cameras only, not of {text}")
     if text.startswith(("http://", "https://")):
         from edgeguard.camera.http_mjpeg import HttpMjpeg
 
         return HttpMjpeg(text)
-    if text.startswith(_LATER):
-        raise InputError(f"{text.split(':')[0]} sources are not in this version: use a camera index, file or http URL")
+    if text.startswith(("rtsp://", "rtsps://")):
+        from edgeguard.camera.rtsp import Rtsp
+
+        return Rtsp(text)
+    if text.partition("?")[0] == "synthetic:cards":
+        from edgeguard.camera.synthetic import SyntheticCards
+
+        return SyntheticCards(text)
+    if text.startswith("synthetic:"):
+        raise InputError(f"{text} is not known: synthetic:cards, or synthetic:field?... (see edgeguard fieldtest)")
+    if text.startswith("serial:"):
+        raise InputError("serial cameras are not in this version: use a camera index, file or URL")
     return _open_file(Path(text))
+
+
+def _index(text: str) -> int:
+    number = text.partition(":")[2]
+    if not number.isdigit():
+        raise InputError(f"{text}: wanted picamera2:N")
+    return int(number)
 
 
 def _open_file(path: Path) -> Source:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeguard.camera.frame import Captured, Lost
+from edgeguard.camera.frame import Applied, Captured, Lost
 from edgeguard.errors import InputError
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError, read_whole_jpeg
@@ -21,6 +21,7 @@ class ImageFiles:
     """One image, or all images of a folder in byte order of their names; other files are ignored by suffix."""
 
     live = False
+    applied = Applied()
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -75,6 +76,8 @@ class VideoFile:
         if fourcc.upper() == b"MJPG" and path.suffix.lower() == ".avi":
             self._motion_jpeg = bool(self._capture.set(cv2.CAP_PROP_FORMAT, -1))
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0
+        width, height = (int(self._capture.get(k)) for k in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        self.applied = Applied(width, height, fourcc.decode("ascii", "replace"), self.fps)
 
     def frames(self) -> Iterator[Captured | Lost]:
         """Frames in order; their time is the file's time plus their place in the film."""

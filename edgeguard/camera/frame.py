@@ -36,11 +36,36 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True)
+class Applied:
+    """What a source set up, as the camera granted it; None where it does not say.
+
+    Attributes:
+        width, height: pixels.
+        format: as the source names it, e.g. `MJPG`.
+        fps: frames a second. An HTTP stream's is not known: it states none.
+        exposure_s: seconds, where it is fixed.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    fps: float | None = None
+    exposure_s: float | None = None
+
+    def __str__(self) -> str:
+        size = f"{self.width}x{self.height}" if self.width and self.height else None
+        rate = f"{self.fps:g} frames/s" if self.fps else None
+        exposure = f"exposure {1e3 * self.exposure_s:g} ms" if self.exposure_s else None
+        return ", ".join(part for part in (self.format, size, rate, exposure) if part)
+
+
 class Source(Protocol):
     """A stream of frames.
 
     Attributes:
         name: for people, without credentials.
+        applied: what was set up.
         live: True when frames that nobody takes in time are stale: the reader then keeps only the latest.
     """
 
@@ -48,6 +73,8 @@ class Source(Protocol):
     def name(self) -> str: ...
     @property
     def live(self) -> bool: ...
+    @property
+    def applied(self) -> Applied: ...
 
     def frames(self) -> Iterator[Captured | Lost]:
         """Frames until the source ends.

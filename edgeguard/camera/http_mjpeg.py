@@ -12,11 +12,12 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlunsplit
 
 from edgeguard.camera.files import from_jpeg
-from edgeguard.camera.frame import Captured, Lost
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.urls import split_url, without_credentials
+from edgeguard.errors import DeviceError
 
 MAX_FRAME_BYTES = 16 << 20
 _MAX_HEADER_BYTES = 8192
@@ -39,16 +40,11 @@ class HttpMjpeg:
     live = True
 
     def __init__(self, url: str, *, timeout_s: float = 3.0, frame_timeout_s: float = 6.0) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise InputError(f"{url!r} is not a URL: {error}") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"{url!r} is not an http:// or https:// URL")
-        self.name = _without_credentials(parts)
+        parts = split_url(url, ("http", "https"))
+        self.name = without_credentials(parts)
+        self.applied = Applied(format="MJPG")
         self._timeout_s, self._frame_timeout_s = timeout_s, frame_timeout_s
-        self._connection = _connection(parts, port, timeout_s)
+        self._connection = _connection(parts, timeout_s)
         self._response = self._open(parts)
         self._boundary = self._check_answer()
         self._buffer = b""
@@ -164,13 +160,8 @@ class HttpMjpeg:
         self._buffer += data
 
 
-def _connection(parts: SplitResult, port: int | None, timeout_s: float) -> http.client.HTTPConnection:
+def _connection(parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
     host = parts.hostname or ""
     if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=ssl.create_default_context())
-    return http.client.HTTPConnection(host, port, timeout=timeout_s)
-
-
-def _without_credentials(parts: SplitResult) -> str:
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=ssl.create_default_context())
+    return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)

@@ -8,19 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from edgeguard.camera.files import from_jpeg
-from edgeguard.camera.frame import Captured, Lost
+from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.opencv_capture import OpenCvCapture
 from edgeguard.errors import DeviceError
-from edgeguard.quiet import muted
 
 _SELECT_TIMEOUT_S = 3  # a stalled V4L2 device blocks 10 s by default, whatever the timeout properties say
 
 
 class Camera:
-    """`/dev/videoN`. Motion JPEG is asked for first and then taken as the camera's own bytes; otherwise raw frames."""
+    """`/dev/videoN`. Motion JPEG is asked for first and then taken as the camera's own bytes; otherwise raw frames.
+
+    Args:
+        index: N.
+        size: width and height to ask for; the camera may grant others.
+        fps: frames a second to ask for.
+    """
 
     live = True
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
         if not Path(f"/dev/video{index}").exists():
             present = sorted(p.name for p in Path("/dev").glob("video*"))
             hint = f"there are {', '.join(present)}" if present else "no camera is connected (see edgeguard doctor)"
@@ -29,22 +35,29 @@ class Camera:
         import cv2
 
         self.name = f"camera:{index}"
-        with muted():
-            self._capture = cv2.VideoCapture(index, cv2.CAP_V4L2)
-        if not self._capture.isOpened():
+        self._capture = OpenCvCapture(index, cv2.CAP_V4L2)
+        if not self._capture.opened:
             raise DeviceError(
                 f"camera {index} cannot be opened: is another program using it, or are you not in 'video'?"
             )
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        granted = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
-        self._gives_jpeg = granted == b"MJPG" and bool(self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
+        if size is not None:
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        if fps is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, fps)
+        granted = self._capture.fourcc
+        self._gives_jpeg = granted == "MJPG" and self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        width, height = (self._capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.applied = Applied(int(width) or None, int(height) or None, granted or None, rate if rate > 0 else None)
 
     def frames(self) -> Iterator[Captured | Lost]:
         """Frames until the camera is lost."""
         index = 0
         while True:
-            good, frame = self._capture.read()
-            if not good or frame is None:
+            frame = self._capture.read()
+            if frame is None:
                 raise DeviceError(f"{self.name} was lost after {index} frames")
             if self._gives_jpeg and frame.size and frame.ravel()[:2].tobytes() == b"\xff\xd8":
                 yield from_jpeg(index, self.name, frame.tobytes().rstrip(b"\0"))
@@ -56,4 +69,4 @@ class Camera:
 
     def close(self) -> None:
         """Release the device."""
-        self._capture.release()
+        self._capture.close()

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Sized
 
 _WIDTH = 24
 
@@ -52,29 +51,32 @@ class StepDisplay:
 
 
 class FrameCounter:
-    """A running count of frames on stderr, where it is a terminal; `total` is None for a source without end."""
+    """A running count of frames on stderr, where it is a terminal, and lines that stay."""
 
-    def __init__(self, total: int | None) -> None:
-        self._total = total
+    def __init__(self) -> None:
+        self.total: int | None = None  # of a source that has an end
         self._shown = sys.stderr.isatty()
 
     def __enter__(self) -> "FrameCounter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self._clear()
 
     def show(self, frames: int) -> None:
         """Show the count."""
         if self._shown:
-            of = f" of {self._total}" if self._total is not None else ""
+            of = "" if self.total is None else f" of {self.total}"
             print(f"\r\x1b[K{frames}{of} frames", end="", file=sys.stderr, flush=True)
 
+    def say(self, line: str) -> None:
+        """A line that stays; from any thread."""
+        self._clear()
+        print(f"edgeguard: {line}", file=sys.stderr, flush=True)
 
-def len_of(source: object) -> int | None:
-    """How many frames a source holds, where it knows."""
-    return len(source) if isinstance(source, Sized) else None
+    def _clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 class UnitCounter:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,92 +11,178 @@ import typer
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 
 if TYPE_CHECKING:
+    from edgeguard.camera import Source
+    from edgeguard.config import Settings
     from edgeguard.model import Model
-    from edgeguard.pipeline import Pipeline
+    from edgeguard.result import FrameResult
+    from edgeguard.runner import Outcome
 
-EXAMPLE = "Example: edgeguard run model.tflite --camera 0 --output results.jsonl"
+EXAMPLE = (
+    "Example: edgeguard run model.tflite --camera 0 --output results.jsonl --web 127.0.0.1:8080   or: "
+    "edgeguard run --config edgeguard.toml"
+)
 
 
 def run_command(
-    model: Annotated[Path | None, typer.Argument(help="A .tflite file; by default the bundled card model.")] = None,
+    model: Annotated[str | None, typer.Argument(help="A .tflite file; by default the bundled card model.")] = None,
     camera: Annotated[int | None, typer.Option(help="Camera index, as in /dev/video0.")] = None,
-    source: Annotated[str | None, typer.Option(help="Image, folder, video file, or http:// MJPEG stream.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Image, folder, video, http:// (MJPEG), rtsp://, picamera2:N, synthetic:cards?fps=15."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file (edgeguard config show).")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT to ask of a local camera.")] = None,
+    camera_fps: Annotated[float | None, typer.Option(help="Frames a second to ask of a local camera.")] = None,
+    lost_after: Annotated[float | None, typer.Option(help="Seconds without a frame: lost. [3]")] = None,
+    give_up_after: Annotated[float | None, typer.Option(help="Seconds lost: end. [0, never]")] = None,
     guard: Annotated[str | None, typer.Option(help="Preset, .toml profile or none, instead of the contract's.")] = None,
     patch_guard: Annotated[
         str | None,
         typer.Option(help="lgs, entropy, chunks, recompression (an alarm) or none, instead of the contract's."),
     ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Labels, one a line, for a model that carries none.")] = None,
-    output: Annotated[str | None, typer.Option(help="JSON lines to this file, or - for standard output.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the annotated video to this .mp4.")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Run the undefended path beside it.")] = False,
+    labels: Annotated[str | None, typer.Option(help="Labels, one a line, for a model that carries none.")] = None,
+    delegate: Annotated[str | None, typer.Option(help="auto, cpu or edgetpu. [auto]")] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="A .tflite for the CPU, used when the Edge TPU cannot be.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the model.")] = None,
+    require_model: Annotated[str | None, typer.Option(help="Refuse a model file with another SHA-256.")] = None,
+    require_guard: Annotated[str | None, typer.Option(help="Refuse a guard profile with another SHA-256.")] = None,
+    every: Annotated[int | None, typer.Option(help="Infer on every so many frames. [1]")] = None,
+    fps: Annotated[float | None, typer.Option(help="Results a second at most.")] = None,
+    region: Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT of the frame; snapped to the grid.")] = None,
+    every_frame: Annotated[
+        bool, typer.Option("--every-frame", help="Queue a camera's frames; no latest-frame slot.")
+    ] = False,
+    drop: Annotated[str | None, typer.Option(help="Of a full queue: oldest, newest, or wait. [wait]")] = None,
     decode_scale: Annotated[
         int | None, typer.Option(help="Decode JPEGs at 1/1, 1/2 or 1/4: 1, 2 or 4. Only for ycbcr profiles.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
-    require_model: Annotated[str | None, typer.Option(help="Refuse a model file with another SHA-256.")] = None,
-    require_guard: Annotated[str | None, typer.Option(help="Refuse a guard profile with another SHA-256.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Run the undefended path beside it.")] = False,
+    compare_every: Annotated[int | None, typer.Option(help="--compare on every so many results.")] = None,
+    frames: Annotated[int | None, typer.Option(help="End after so many results.")] = None,
+    output: Annotated[str | None, typer.Option(help="JSON lines to this file, or - for standard output.")] = None,
+    rotate_mb: Annotated[float | None, typer.Option(help="Begin a new output file after so many MB.")] = None,
+    rotate_keep: Annotated[int | None, typer.Option(help="Older output files that stay. [5]")] = None,
+    save: Annotated[str | None, typer.Option(help="Write the annotated video to this .mp4.")] = None,
+    web: Annotated[str | None, typer.Option(help="Serve the page at HOST:PORT, e.g. 127.0.0.1:8080.")] = None,
+    web_token_file: Annotated[str | None, typer.Option(help="Token of the page; wanted beyond loopback.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Serve /metrics and /healthz at HOST:PORT.")] = None,
+    stale_after: Annotated[float | None, typer.Option(help="Seconds without a result: not healthy. [10]")] = None,
+    mqtt: Annotated[str | None, typer.Option(help="mqtt://[user@]host[:port], or mqtts://.")] = None,
+    mqtt_name: Annotated[str | None, typer.Option(help="First level of the topics. [edgeguard]")] = None,
+    mqtt_password_file: Annotated[str | None, typer.Option(help="Password of the MQTT user.")] = None,
+    mqtt_ca_file: Annotated[str | None, typer.Option(help="Authority that signed the broker.")] = None,
+    alarm_disagreement: Annotated[
+        float | None, typer.Option(help="Share of compared results that disagree: alarm; 0 off. [0.5]")
+    ] = None,
+    alarm_certified: Annotated[float | None, typer.Option(help="Certified share below it: alarm. [0, off]")] = None,
+    alarm_window: Annotated[int | None, typer.Option(help="Results that an alarm looks at. [10]")] = None,
+    record: Annotated[str | None, typer.Option(help="Keep source frames around alarms in this folder.")] = None,
+    record_seconds: Annotated[float | None, typer.Option(help="Before and after an alarm. [5]")] = None,
+    record_quota_mb: Annotated[float | None, typer.Option(help="Of all events. [500]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Capture, sanitise in the sensor path, infer, report."""
-    if (camera is None) == (source is None):
-        raise InputError("say where frames come from: --camera N or --source X (one of them)")
-    if as_json and output == "-":
-        raise InputError("--json and --output - both want standard output: write the results to a file")
-    if save is not None and save.suffix.lower() != ".mp4":
-        raise InputError(f"--save wants an .mp4 file, got {save}")
-    if decode_scale not in (None, 1, 2, 4):
-        raise InputError(f"--decode-scale is 1, 2 or 4, got {decode_scale}")
-    from edgeguard.camera import open_source
-    from edgeguard.pipeline import Pipeline
+    from edgeguard.config import resolve
 
-    loaded = _load(model, guard, patch_guard, labels, threads, require_model, require_guard)
-    opened = open_source(camera if camera is not None else source or "")
+    flags = {name: value for name, value in locals().items() if name not in ("config", "as_json", "resolve")}
+    settings, _ = resolve(_settings_of(flags), config)
+    if settings.source is None:
+        raise InputError("say where frames come from: --camera N or --source X (one of them)")
+    if as_json and settings.output == "-":
+        raise InputError("--json and --output - both want standard output: write the results to a file")
+    if settings.save is not None and not settings.save.lower().endswith(".mp4"):
+        raise InputError(f"--save wants an .mp4 file, got {settings.save}")
+    if settings.decode_scale == 3:
+        raise InputError("--decode-scale is 1, 2 or 4, got 3")
+    _run(settings, as_json)
+
+
+def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags by the names of the settings: `--camera` is a source, `--compare` and `--every-frame` are short forms."""
+    given = dict(flags)
+    camera, compare, every_frame = given.pop("camera"), given.pop("compare"), given.pop("every_frame")
+    if camera is not None:
+        if given["source"] is not None:
+            raise InputError("say where frames come from: --camera N or --source X (one of them)")
+        given["source"] = str(camera)
+    if compare and given["compare_every"] is None:
+        given["compare_every"] = 1
+    if every_frame and given["drop"] is None:
+        given["drop"] = "wait"
+    return given
+
+
+def _run(settings: "Settings", as_json: bool) -> None:
+    from edgeguard.cli.progress import FrameCounter
+    from edgeguard.runner import run
+
+    loaded = _load(settings)
+    opening = _opener(settings)
     _say_what_runs(loaded)
     signal.signal(signal.SIGTERM, _raise_system_exit)
-    pipeline = Pipeline(opened, loaded, compare=compare, keep_frames=save is not None, decode_scale=decode_scale)
-    failure: DeviceError | None = None
-    terminated = False
-    try:
-        _run(pipeline, output, save, show=not as_json)
-    except DeviceError as error:
-        failure = error
-    except SystemExit:
-        terminated = True
-    _report(pipeline, as_json)
-    if failure is not None:
-        raise failure
-    if pipeline.statistics.lost and not pipeline.source.live and not terminated:
+    with FrameCounter() as counter:
+        shown = _Shown(loaded, settings, counter, quiet=as_json)
+
+        def open_counted() -> "Source":
+            source = opening()
+            counter.total = len(source) if isinstance(source, Sized) else None
+            return source
+
+        outcome = run(settings, loaded, open_counted, counter.say, shown.show, _ends)
+    _report(outcome, as_json)
+    _raise_what_went_wrong(outcome)
+
+
+def _ends(error: BaseException) -> bool:
+    """A service that is told to end has done its work."""
+    return isinstance(error, SystemExit)
+
+
+def _raise_what_went_wrong(outcome: "Outcome") -> None:
+    if outcome.failure is not None:
+        raise outcome.failure
+    pipeline, counters = outcome.pipeline, outcome.pipeline.counters
+    failed = [sink for sink in outcome.status.sinks if sink.failure is not None]
+    if failed:
+        raise DeviceError(f"{failed[0].name}: {failed[0].failure}; {failed[0].dropped} results were dropped")
+    if counters.lost and pipeline.reader is None and not outcome.terminated:
         first = pipeline.losses[0]
-        raise CheckFailed(
-            f"{pipeline.statistics.lost} frames could not be read, the first: {first.source}: {first.reason}"
-        )
+        raise CheckFailed(f"{counters.lost} frames could not be read, the first: {first.source}: {first.reason}")
 
 
 def _raise_system_exit(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _load(
-    path: Path | None,
-    guard: str | None,
-    patch_guard: str | None,
-    labels: Path | None,
-    threads: int | None,
-    require_model: str | None,
-    require_guard: str | None,
-) -> "Model":
+def _opener(settings: "Settings") -> "Callable[[], Source]":
+    from edgeguard.camera import open_source
+
+    assert settings.source is not None
+    spec = settings.source
+    if spec.startswith("synthetic:field"):
+        from edgeguard.fieldtest.virtual_field import open_virtual_field
+
+        return lambda: open_virtual_field(spec)
+    size = None
+    if settings.size is not None:
+        width, _, height = settings.size.partition("x")
+        size = int(width), int(height)
+    return lambda: open_source(spec, size=size, fps=settings.camera_fps)
+
+
+def _load(settings: "Settings") -> "Model":
     from dataclasses import replace
 
-    from edgeguard.demo.assets import bundled_model
     from edgeguard.guard.profile import resolve_profile
-    from edgeguard.model import ContractGuard, load_model
+    from edgeguard.model import ContractGuard
     from edgeguard.model.contract import parse_labels
 
-    loaded = load_model(path or bundled_model(), threads=threads, require_sha256=require_model)
+    loaded = _load_file(settings)
     contract = loaded.contract
-    if guard is not None:
-        profile = resolve_profile(guard)
+    if settings.guard is not None:
+        profile = resolve_profile(settings.guard)
         place = contract.guard.place if contract.guard.place not in ("none", "in-graph") else "frame"
         if loaded.has_contract and profile != contract.guard.profile:
             _warn("--guard replaces the profile that the model was calibrated and checked with")
@@ -103,21 +190,42 @@ def _load(
         contract = replace(contract, guard=replace(chosen, patch=contract.guard.patch))
     elif not loaded.has_contract:
         _warn("THIS MODEL CARRIES NO CONTRACT: it runs without a guard; give --guard fd")
-    if patch_guard is not None:
-        name = None if patch_guard == "none" else patch_guard
+    if settings.patch_guard is not None:
+        name = None if settings.patch_guard == "none" else settings.patch_guard
         contract = replace(contract, guard=replace(contract.guard, patch=name))
-    if labels is not None:
+    if settings.labels is not None:
         try:
-            contract = replace(contract, labels=parse_labels(labels.read_bytes()))
+            contract = replace(contract, labels=parse_labels(Path(settings.labels).read_bytes()))
         except OSError as error:
-            raise InputError(f"cannot read the labels {labels}: {error.strerror}") from error
+            raise InputError(f"cannot read the labels {settings.labels}: {error.strerror}") from error
     if contract.labels and loaded.classes and len(contract.labels) != loaded.classes:
         raise InputError(f"{len(contract.labels)} labels for a model with {loaded.classes} outputs")
-    if require_guard is not None:
+    if settings.require_guard is not None:
         actual = contract.guard.profile.sha256 if contract.guard.profile else "none"
-        if actual != require_guard.lower():
+        if actual != settings.require_guard.lower():
             raise InputError(f"the guard profile is not the required one: it is {actual}")
     return loaded.with_contract(contract)
+
+
+def _load_file(settings: "Settings") -> "Model":
+    """The model's file, tried in a child process first; where asked, another on the CPU when the Edge TPU is not there.
+
+    The bundled model is ours and is not tried first.
+    """
+    from edgeguard.demo.assets import bundled_model
+    from edgeguard.model import load_model
+
+    path = settings.model or bundled_model()
+    foreign = settings.model is not None
+    require = settings.require_model
+    delegate: Any = settings.delegate
+    try:
+        return load_model(path, delegate, settings.threads, require_sha256=require, try_first=foreign)
+    except DeviceError as error:
+        if settings.fallback is None:
+            raise DeviceError(f"{error}; --fallback PLAIN.tflite would run on the CPU instead") from error
+        _warn(f"{error}: RUNNING {settings.fallback} ON THE CPU INSTEAD")
+        return load_model(settings.fallback, "cpu", settings.threads, try_first=True)
 
 
 def _say_what_runs(model: "Model") -> None:
@@ -141,61 +249,56 @@ def _say_what_runs(model: "Model") -> None:
         _warn("this model's preprocessing was guessed")
 
 
-def _run(pipeline: "Pipeline", output: str | None, save: Path | None, *, show: bool) -> None:
-    from contextlib import ExitStack
+class _Shown:
+    """What the terminal shows of each result: a line where nothing else takes results, else a count."""
 
-    from edgeguard.cli.progress import FrameCounter, len_of
-    from edgeguard.sinks.jsonl import JsonLines
-    from edgeguard.sinks.video import AnnotatedVideo
+    def __init__(self, model: "Model", settings: "Settings", counter: Any, *, quiet: bool) -> None:
+        self._wants_two = model.contract.guard.place == "frame"
+        self._taken = any((settings.output, settings.save, settings.web, settings.mqtt, settings.record))
+        self._to_stdout = settings.output == "-"
+        self._counter, self._quiet = counter, quiet
+        self._frames = 0
 
-    with ExitStack() as stack:
-        stack.enter_context(pipeline)
-        sinks: list[Any] = []
-        if output is not None:
-            sinks.append(stack.enter_context(JsonLines(output)))
-        if save is not None:
-            fps = getattr(pipeline.source, "fps", 15.0)
-            sinks.append(stack.enter_context(AnnotatedVideo(save, fps)))
-        counter = stack.enter_context(FrameCounter(len_of(pipeline.source)))
-        mismatch_said = False
-        for result in pipeline:
-            for sink in sinks:
-                sink.write(result)
-            if output != "-" and sinks:
-                counter.show(pipeline.statistics.frames)
-            if not mismatch_said and result.passes == 1 and result.pass1 == "none" and _wants_two_passes(pipeline):
-                _warn("pass 1 used other tables than this profile (or none): one pass counts, nothing is certified")
-                mismatch_said = True
-            if show and not sinks:
-                other = f"   undefended: {result.undefended.label}" if result.undefended else ""
-                print(f"{result.frame:6d}  {result.prediction.score:.2f}  {result.prediction.label}{other}", flush=True)
+    def show(self, result: "FrameResult") -> None:
+        self._frames += 1
+        if self._wants_two and result.passes == 1 and result.pass1 == "none":
+            _warn("pass 1 used other tables than this profile (or none): one pass counts, nothing is certified")
+            self._wants_two = False
+        if self._taken and not self._to_stdout:
+            self._counter.show(self._frames)
+        elif not self._taken and not self._quiet:
+            other = f"   undefended: {result.undefended.label}" if result.undefended else ""
+            score = "" if result.prediction.score is None else f"{result.prediction.score:.2f}"
+            print(f"{result.frame:6d}  {score}  {result.prediction.label}{other}", flush=True)
 
 
-def _wants_two_passes(pipeline: "Pipeline") -> bool:
-    return pipeline.model.contract.guard.place == "frame"
-
-
-def _report(pipeline: "Pipeline", as_json: bool) -> None:
-    summary = pipeline.statistics.to_dict()
+def _report(outcome: "Outcome", as_json: bool) -> None:
+    summary = outcome.pipeline.counters.to_dict()
     if as_json:
         import json
 
-        print(json.dumps(summary), flush=True)
+        print(json.dumps({**summary, "sinks": outcome.status.sinks_to_dict()}), flush=True)
         return
     lines = [
         f"{summary['frames']} frames, {summary['dropped']} dropped, {summary['lost']} lost, {summary['fps']} frames/s",
         "  ".join(f"{stage} p50 {t['p50']} p95 {t['p95']} ms" for stage, t in summary["ms"].items()),
         f"pass 1: {summary['pass1']}, passes: {summary['passes']} ({summary['why']})",
     ]
+    if summary["age_ms"]["p95"] is not None:
+        lines.append(f"age of a result: p50 {summary['age_ms']['p50']} p95 {summary['age_ms']['p95']} ms")
+    if summary["losses"]:
+        lines.append(f"camera lost {summary['losses']} times, back {summary['reconnects']} times")
     if summary["certified_share"] is not None:
         lines.append(
             f"certified at +-1 level in transit: {summary['certified_share']:.1%} of blocks (mean over frames)"
         )
-    if pipeline.model.patch_guard is not None:
+    guard = outcome.pipeline.model.patch_guard
+    if guard is not None:
         said = f", {summary['alarms']} alarms" if summary["alarms"] else ""
-        lines.append(f"patch guard {pipeline.model.patch_guard.name}: marked {summary['suspected']} frames{said}")
+        lines.append(f"patch guard {guard.name}: marked {summary['suspected']} frames{said}")
     if summary["compared"]:
         lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
+    lines += [f"{s.name}: {s.dropped} results were dropped" for s in outcome.status.sinks if s.dropped]
     print("\n".join(lines), file=sys.stderr)
 
 

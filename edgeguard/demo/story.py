@@ -104,7 +104,7 @@ def clip_frames() -> list[Picture]:
 
 def _run_clip(model: Model, video: Path) -> list[FrameResult]:
     results = []
-    with AnnotatedVideo(video, 12.0) as sink, Pipeline(VideoFile(bundled_clip()), model, compare=True) as pipeline:
+    with AnnotatedVideo(video, 12.0) as sink, Pipeline(VideoFile(bundled_clip()), model, compare_every=1) as pipeline:
         for result in pipeline:
             sink.write(result)
             results.append(result)

@@ -170,9 +170,9 @@ def _latest(source: Source) -> Iterator[Captured | Lost]:
     if not source.live:
         yield from source.frames()
         return
-    from edgeguard.camera.latest import LatestFrame
+    from edgeguard.camera.reader import FrameReader
 
-    with LatestFrame(source, lambda captured: captured) as reader:
+    with FrameReader(source, lambda captured: captured) as reader:
         yield from reader
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.camera.frame import Captured
+from edgeguard.camera.frame import Applied, Captured
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.layout import Layout
 from edgeguard.fieldtest.sheet import Picture, Sheet, sheet_raster
@@ -171,6 +171,7 @@ class VirtualField:
     """
 
     live = False
+    applied = Applied()
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from edgeguard.camera.frame import Captured
+from edgeguard.camera.frame import Applied, Captured
 from edgeguard.fieldtest.plan import Cell
 from edgeguard.fieldtest.session import Session
 from edgeguard.fieldtest.sheet import Picture
@@ -30,6 +30,7 @@ class VirtualOperator:
 
     name = "synthetic:field?session"
     live = False
+    applied = Applied()
 
     def __init__(
         self,

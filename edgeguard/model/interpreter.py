@@ -16,13 +16,14 @@ from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess, read_contract, read_labels
 from edgeguard.model.detection import box_and_score_outputs, detect
+from edgeguard.model.edgetpu import edgetpu_delegate
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import Prediction, rank, softmax
+from edgeguard.model.probe import probe
 from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
 from edgeguard.quiet import muted
 
 Delegate = Literal["auto", "cpu", "edgetpu"]
-_EDGETPU_LIBRARY = "libedgetpu.so.1"
 
 
 class Model:
@@ -140,6 +141,7 @@ def load_model(
     threads: int | None = None,
     *,
     require_sha256: str | None = None,
+    try_first: bool = False,
 ) -> Model:
     """Load a .tflite image classifier.
 
@@ -148,6 +150,7 @@ def load_model(
         delegate: `cpu`, `edgetpu`, or `auto`: the Edge TPU for files compiled for it, else the CPU.
         threads: CPU threads, by default one for each core.
         require_sha256: refuse the file unless its bytes have this hash; checked before anything parses them.
+        try_first: load the bytes in a child process before this one, which a hostile file may crash (`probe`).
 
     Raises:
         InputError: the file is missing, empty, truncated, not a .tflite, or not an image classifier.
@@ -164,9 +167,11 @@ def load_model(
         model_file = ModelFile(data)
         contract = read_contract(model_file)
         wants_tpu = delegate == "edgetpu" or (delegate == "auto" and model_file.is_edgetpu)
-        interpreter = _make_interpreter(data, _edgetpu_delegates() if wants_tpu else [], threads)
+        if try_first:
+            probe(data, "edgetpu" if wants_tpu else "cpu")
+        interpreter = make_interpreter(data, [edgetpu_delegate(runtime()[3])] if wants_tpu else [], threads)
         return Model(data, interpreter, contract, threads)
-    except InputError as error:
+    except (InputError, DeviceError) as error:
         raise type(error)(f"{path}: {error}") from error
 
 
@@ -200,7 +205,12 @@ def dequantise(values: NDArray[np.generic], detail: dict[str, Any]) -> NDArray[n
     return ((values.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
 
 
-def _make_interpreter(data: bytes, delegates: list[Any], threads: int) -> Any:
+def make_interpreter(data: bytes, delegates: list[Any], threads: int) -> Any:
+    """The runtime's interpreter with its tensors allocated.
+
+    Raises:
+        InputError: the runtime refuses the model.
+    """
     _, _, interpreter_class, _ = runtime()
     try:
         with muted():
@@ -210,17 +220,6 @@ def _make_interpreter(data: bytes, delegates: list[Any], threads: int) -> Any:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"the runtime refuses the model: {reason}") from error
     return interpreter
-
-
-def _edgetpu_delegates() -> list[Any]:
-    _, _, _, load_delegate = runtime()
-    try:
-        return [load_delegate(_EDGETPU_LIBRARY)]
-    except (OSError, ValueError) as error:
-        raise DeviceError(
-            f"the Edge TPU cannot be used ({_EDGETPU_LIBRARY} missing, or no device): "
-            "install libedgetpu, check the cable, or give a model that was not compiled for it"
-        ) from error
 
 
 def _image_input(interpreter: Any) -> dict[str, Any]:

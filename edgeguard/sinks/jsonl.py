@@ -16,19 +16,24 @@ class JsonLines:
 
     Args:
         target: a path, or `-` for standard output.
+        rotate_bytes: a file that has grown to so many becomes `TARGET.1`, the older one `.2`, and so on; 0 for never.
+        keep: rotated files that stay.
 
     Raises:
         DeviceError: the file cannot be opened.
     """
 
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, target: str, rotate_bytes: int = 0, keep: int = 5) -> None:
+        self._target, self._rotate_bytes, self._keep = target, rotate_bytes, keep
         self._stream: io.FileIO | None = None
         if target != "-":
-            try:
-                self._stream = io.FileIO(target, "ab")
-            except OSError as error:
-                raise DeviceError(f"cannot write {target}: {error.strerror}") from error
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            self._stream = io.FileIO(self._target, "ab")
+        except OSError as error:
+            raise DeviceError(f"cannot write {self._target}: {error.strerror}") from error
 
     def __enter__(self) -> "JsonLines":
         return self
@@ -61,3 +66,18 @@ class JsonLines:
             raise DeviceError(
                 f"cannot write {where}: {error.strerror}; the results before this one are kept"
             ) from error
+        if start is not None and 0 < self._rotate_bytes <= start + len(line):
+            self._rotate()
+
+    def _rotate(self) -> None:
+        """TARGET becomes TARGET.1, that becomes TARGET.2, and so on; the last one goes."""
+        assert self._stream is not None
+        self._stream.close()
+        names = [Path(self._target), *(Path(f"{self._target}.{n}") for n in range(1, self._keep + 1))]
+        try:
+            for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
+                if newer.exists():
+                    newer.replace(older)
+        except OSError as error:
+            raise DeviceError(f"cannot rotate {self._target}: {error.strerror}") from error
+        self._open()

@@ -164,16 +164,21 @@ class TestRun:
         assert len(done.stdout.splitlines()) == 3
 
     def test_a_stream_that_dies_keeps_what_it_gave(self, folder: Path, tmp_path: Path) -> None:
-        jpeg = (folder / "0.jpg").read_bytes()
+        jpeg, visits = (folder / "0.jpg").read_bytes(), []
 
         def dies(connection: object, _: bytes) -> None:
+            visits.append(1)
+            if len(visits) > 1:
+                return
             connection.sendall(HEAD + part(jpeg))  # type: ignore[attr-defined]
             time.sleep(1)
             connection.sendall(b"--frame\r\nContent-Length: 999999\r\n\r\nhalf")  # type: ignore[attr-defined]
 
         output = tmp_path / "r.jsonl"
         with http_server(dies) as url:
-            refused(run("run", "--source", url, "--output", output), 3, "ended in mid-frame")
+            done = run("run", "--source", url, "--output", output, "--give-up-after", 1)
+        refused(done, 3, "cannot be reached")
+        assert "camera lost" in done.stderr and "ended in mid-frame" in done.stderr and len(visits) > 2
         assert len(output.read_text().splitlines()) == 1
 
     def test_urls_that_answer_wrongly(self) -> None:

@@ -14,7 +14,8 @@ def test_progress_shows_on_a_terminal_only(
         display.step("first")
         display.say("a line that stays")
         display.step("second")
-    with FrameCounter(7) as counter:
+    with FrameCounter() as counter:
+        counter.total = 7
         counter.show(3)
     shown = capsys.readouterr().err
     assert "edgeguard: a line that stays\n" in shown

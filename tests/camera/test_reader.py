@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgeguard.camera.frame import Captured, Lost
-from edgeguard.camera.latest import LatestFrame
+from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.reader import FrameReader
 from edgeguard.errors import DeviceError
 
 
 class Scripted:
     """A live source that waits where told and may fail at the end."""
 
-    live, name = True, "scripted"
+    live, name, applied = True, "scripted", Applied()
 
     def __init__(self, count: int, gap_s: float = 0.0, error: Exception | None = None, lost: int = -1) -> None:
         self.count, self.gap_s, self.error, self.lost = count, gap_s, error, lost
@@ -35,7 +35,7 @@ class Scripted:
 
 def test_a_slow_reader_gets_the_newest_and_every_frame_is_counted() -> None:
     seen = []
-    with LatestFrame(Scripted(60, 0.005, lost=7), lambda frame: frame.index) as reader:
+    with FrameReader(Scripted(60, 0.005, lost=7), lambda frame: frame.index) as reader:
         for index in reader:
             seen.append(index)
             time.sleep(0.04)
@@ -46,7 +46,7 @@ def test_a_slow_reader_gets_the_newest_and_every_frame_is_counted() -> None:
 
 def test_a_loss_comes_after_the_frames_before_it() -> None:
     seen = []
-    with LatestFrame(Scripted(1, error=DeviceError("gone")), lambda frame: frame.index) as reader:
+    with FrameReader(Scripted(1, error=DeviceError("gone")), lambda frame: frame.index) as reader:
         with pytest.raises(DeviceError, match="gone"):
             for index in reader:
                 seen.append(index)
@@ -55,6 +55,6 @@ def test_a_loss_comes_after_the_frames_before_it() -> None:
 
 def test_leaving_early_stops_the_thread() -> None:
     before = threading.active_count()
-    with LatestFrame(Scripted(10_000, 0.01), lambda frame: frame.index) as reader:
+    with FrameReader(Scripted(10_000, 0.01), lambda frame: frame.index) as reader:
         next(iter(reader))
     assert threading.active_count() == before

@@ -39,7 +39,7 @@ def _model(guard: str | None = None, place: str = "frame") -> Model:
 
 
 def _run(source: str | Path, model: Model, compare: bool = False) -> list[FrameResult]:
-    with Pipeline(open_source(source), model, compare=compare) as pipeline:
+    with Pipeline(open_source(source), model, compare_every=int(compare)) as pipeline:
         return list(pipeline)
 
 
@@ -123,7 +123,7 @@ def test_losses_are_counted_and_the_rest_is_handled(folder: Path) -> None:
     with Pipeline(open_source(folder), _model()) as pipeline:
         frames = [r.frame for r in pipeline]
     assert frames == [0, 1, 2, 4, 5, 6, 7]
-    summary = pipeline.statistics.to_dict()
+    summary = pipeline.counters.to_dict()
     assert summary["lost"] == 1 and summary["frames"] == 7 and pipeline.losses[0].source == "3.jpg"
 
 
@@ -154,5 +154,5 @@ def test_a_patch_guard_stands_between_resize_and_model(folder: Path, name: str) 
             path = folder / result.source
             assert model(decode_rgb(path.read_bytes())).index == result.prediction.index
             marked, alarms = marked + bool(guarded.suspect.any()), alarms + guarded.alarm
-    summary = pipeline.statistics.to_dict()
+    summary = pipeline.counters.to_dict()
     assert summary["suspected"] == marked > 0 and summary["alarms"] == alarms

@@ -1,0 +1,84 @@
+"""The Pi's own cameras through picamera2 (libcamera). Kept thin: it was tested against a fake, not on a device."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.errors import DeviceError
+
+_DEFAULT_SIZE = (1280, 720)
+
+
+class PiCamera:
+    """Raw RGB frames with the sensor's own time and exposure.
+
+    picamera2 is Raspberry Pi OS's package and not on the package index: it is imported when a camera is opened.
+
+    Args:
+        index: of the camera, as `rpicam-hello --list-cameras` counts them.
+        size: width and height.
+        fps: frames a second.
+    """
+
+    live = True
+
+    def __init__(self, index: int, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
+        self.name = f"picamera2:{index}"
+        self._camera = _open(index)
+        wanted = size or _DEFAULT_SIZE
+        controls = {} if fps is None else {"FrameRate": fps}
+        try:
+            # "BGR888" is libcamera's name for what numpy sees as R, G, B
+            main = {"size": wanted, "format": "BGR888"}
+            self._camera.configure(self._camera.create_video_configuration(main=main, controls=controls))
+            self._camera.start()
+            granted = self._camera.camera_configuration()["main"]["size"]
+        except Exception as error:
+            self.close()
+            raise DeviceError(f"{self.name} cannot be set up: {error}") from error
+        self.applied = Applied(int(granted[0]), int(granted[1]), "RGB", fps)
+        self._closed = False
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        """Frames until the camera is lost."""
+        index = 0
+        while not self._closed:
+            try:
+                request = self._camera.capture_request()
+                try:
+                    rgb, metadata = np.ascontiguousarray(request.make_array("main")), request.get_metadata()
+                finally:
+                    request.release()
+            except Exception as error:
+                raise DeviceError(f"{self.name} was lost after {index} frames: {error}") from error
+            yield self._captured(index, rgb, metadata)
+            index += 1
+
+    def close(self) -> None:
+        """Stop and release the camera."""
+        self._closed = True
+        self._camera.stop()
+        self._camera.close()
+
+    def _captured(self, index: int, rgb: Any, metadata: dict[str, Any]) -> Captured:
+        if "SensorTimestamp" not in metadata:
+            return Captured(index, self.name, None, rgb, time.time(), "received")
+        age_s = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(metadata["SensorTimestamp"])) / 1e9
+        return Captured(index, self.name, None, rgb, time.time() - max(age_s, 0.0), "source")
+
+
+def _open(index: int) -> Any:
+    try:
+        from picamera2 import Picamera2  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise DeviceError(
+            "picamera2 is not installed: sudo apt install python3-picamera2, and make the environment with "
+            "python3 -m venv --system-site-packages"
+        ) from error
+    try:
+        return Picamera2(index)
+    except (RuntimeError, IndexError) as error:
+        raise DeviceError(f"picamera2:{index} cannot be opened ({error}): see rpicam-hello --list-cameras") from error

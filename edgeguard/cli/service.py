@@ -1,0 +1,25 @@
+"""`edgeguard service`: running as a systemd service."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeguard.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, help="Run as a systemd service: hardened, watched, restarted.")
+
+
+@app.command(epilog="Example: sudo edgeguard service install --config /etc/edgeguard.toml")
+def install(
+    config: Annotated[Path, typer.Option(help="The run's configuration file.")],
+    unit: Annotated[Path | None, typer.Option(help="The unit. [/etc/systemd/system/edgeguard.service]")] = None,
+    no_start: Annotated[bool, typer.Option("--no-start", help="Write the unit only.")] = False,
+) -> None:
+    """Check the configuration, write the unit, enable and start it."""
+    from edgeguard.service import UNIT
+    from edgeguard.service import install as install_unit
+
+    if not config.is_file():
+        raise InputError(f"{config} is not there")
+    print(install_unit(config, unit or UNIT, start=not no_start))

@@ -1,0 +1,75 @@
+"""Working one step ahead: a thread prepares the next item while the caller is busy with the last one."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Ahead(Generic[A, B]):
+    """Items, worked on in a thread of their own, in order.
+
+    Args:
+        take: gives the next item; None at the end.
+        work: what is done with each.
+        depth: worked items that may wait.
+
+    Example:
+        >>> items = iter([1, 2, 3])
+        >>> with Ahead(lambda: next(items, None), lambda item: 10 * item) as ahead:
+        ...     list(ahead)
+        [10, 20, 30]
+    """
+
+    def __init__(self, take: Callable[[], A | None], work: Callable[[A], B], depth: int = 1) -> None:
+        self._take, self._work, self._depth = take, work, depth
+        self._done: deque[B] = deque()
+        self._error: BaseException | None = None
+        self._ended = self._stopping = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="edgeguard-prepare", daemon=True)
+
+    def __enter__(self) -> "Ahead[A, B]":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(timeout=5)
+
+    def __iter__(self) -> Iterator[B]:
+        """Worked items; what `take` or `work` raised comes after the items before it."""
+        while True:
+            with self._changed:
+                while not self._done and not self._ended:
+                    self._changed.wait(0.5)  # a timeout lets signals through
+                if not self._done:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                item = self._done.popleft()
+                self._changed.notify_all()
+            yield item
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                item = self._take()
+                if item is None:
+                    break
+                worked = self._work(item)
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._done) < self._depth or self._stopping)
+                    self._done.append(worked)
+                    self._changed.notify_all()
+        except BaseException as error:
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()

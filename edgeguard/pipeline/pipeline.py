@@ -1,0 +1,182 @@
+"""The pipeline: capture, preparation and model overlap; OpenCV, the kernel and LiteRT release the GIL."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from edgeguard.camera.frame import Captured, Lost, Source
+from edgeguard.camera.reader import Drop, FrameReader
+from edgeguard.counters import Counters
+from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.model.interpreter import Model
+from edgeguard.pipeline.ahead import Ahead
+from edgeguard.pipeline.region import Region
+from edgeguard.pipeline.stages import Prepared, Ready, Stages
+from edgeguard.pipeline.timing import Timing
+from edgeguard.result import FrameResult
+
+_QUEUE = 8
+_AHEAD = 2
+
+
+class Pipeline:
+    """Run a model over a source. Use as a context manager; iterate for results.
+
+    Args:
+        source: where frames come from. Live sources keep only the latest frame, files are read in full.
+        model: with its contract.
+        compare_every: run the undefended path beside it on every so many results; 0 never.
+        keep_frames: put the sanitised frame into each result (`stages.Stages`).
+        decode_scale: decode JPEGs at 1/1, 1/2 or 1/4 where pass 2 works on their coefficients; by default the smallest
+            whose short side is at least 1.5 times the model's.
+        region: what the model sees of the frame, grown to the codec's grid.
+        every: infer on every so many frames only.
+        fps: results a second at most, of a live source.
+        every_frame: no latest-frame slot but a queue of eight, and which frame goes when it is full.
+        reopen, lost_after_s, give_up_after_s: see `FrameReader`.
+
+    Example:
+        >>> with Pipeline(open_source("folder/"), load_model("model.tflite")) as pipeline:  # doctest: +SKIP
+        ...     for result in pipeline:
+        ...         print(result.to_json())
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        model: Model,
+        *,
+        compare_every: int = 0,
+        keep_frames: bool = True,
+        decode_scale: int | None = None,
+        region: Region | None = None,
+        every: int = 1,
+        fps: float | None = None,
+        every_frame: Drop | None = None,
+        reopen: Callable[[], Source] | None = None,
+        lost_after_s: float = 3.0,
+        give_up_after_s: float | None = None,
+    ) -> None:
+        self.source, self.model = source, model
+        self.stages = Stages(model, keep_frames, decode_scale, region)
+        self.timing = Timing(fps)
+        self.counters = Counters()
+        self.losses: list[Lost] = []  # the first hundred that were found after capture
+        self._undecodable = 0
+        self.reader: FrameReader[Prepared] | None = None
+        self._compare_every, self._every, self._next_wanted = compare_every, every, 0
+        self._just_in_time = source.live and every_frame is None
+        if source.live:
+            self.reader = FrameReader(
+                source, self._pass_one, reopen=reopen, lost_after_s=lost_after_s, give_up_after_s=give_up_after_s,
+                capacity=1 if every_frame is None else _QUEUE, drop=every_frame or "oldest",
+            )  # fmt: skip
+
+    def __enter__(self) -> "Pipeline":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.close()
+        self.counters.ended_at = time.monotonic()
+
+    def __iter__(self) -> Iterator[FrameResult]:
+        """Results in order.
+
+        Raises:
+            DeviceError: a live source was lost for good; results before that have been given.
+        """
+        if self.reader is None:
+            yield from self._results(self._from_files())
+            return
+        with self.reader:
+            try:
+                yield from self._results(self._from_reader)
+            finally:
+                self._count_reader()
+
+    def judge(self, captured: Captured) -> FrameResult:
+        """The result of one frame that the caller holds; it is not counted.
+
+        Raises:
+            JpegError: it does not decode.
+        """
+        prepared = self.stages.pass_one(captured)
+        ready = prepared if isinstance(prepared, Lost) else self.stages.make_ready(prepared)
+        if isinstance(ready, Lost):
+            raise JpegError(ready.reason)
+        return self.stages.infer(ready, live=False, compare=False)
+
+    def _results(self, take: Callable[[], Prepared | None]) -> Iterator[FrameResult]:
+        with Ahead(take, self._make_ready, 1 if self._just_in_time else _AHEAD) as ahead:
+            try:
+                for ready in ahead:
+                    if isinstance(ready, Lost):
+                        self._lose(ready)
+                        continue
+                    self.timing.infer_begins()
+                    compare = self._compare_every > 0 and self.counters.frames % self._compare_every == 0
+                    result = self.stages.infer(ready, self.source.live, compare)
+                    self.timing.infer_ends()
+                    self.counters.add(result)
+                    self._count_reader()
+                    yield result
+            finally:
+                self.timing.stop()
+                self.source.close()
+                if self.reader is not None:
+                    self.reader.stop()
+
+    def _make_ready(self, prepared: Prepared) -> Ready | Lost:
+        began = time.monotonic()
+        ready = self.stages.make_ready(prepared)
+        self.timing.prepared(time.monotonic() - began)
+        return ready
+
+    def _from_reader(self) -> Prepared | None:
+        assert self.reader is not None
+        if self._just_in_time:
+            self.timing.until_wanted()
+            if self.reader.arrived_at is not None:
+                age_s = time.monotonic() - self.reader.arrived_at
+                wait_s = self.timing.wait_for_next_s(age_s, self.reader.interval_s)
+                if wait_s > 0:
+                    self.reader.wait_for_newer(wait_s)
+        return self.reader.take()
+
+    def _from_files(self) -> Callable[[], Prepared | None]:
+        items = self.source.frames()
+
+        def take() -> Prepared | None:
+            for item in items:
+                prepared = item if isinstance(item, Lost) else self._pass_one(item)
+                if isinstance(prepared, Lost):
+                    self._lose(prepared)
+                    continue
+                self.counters.captured += 1
+                if prepared is not None:
+                    return prepared
+                self.counters.skipped += 1
+            return None
+
+        return take
+
+    def _pass_one(self, captured: Captured) -> Prepared | Lost | None:
+        """None for a frame that `every` leaves out."""
+        if captured.index < self._next_wanted:
+            return None
+        prepared = self.stages.pass_one(captured)
+        if isinstance(prepared, Prepared):
+            self._next_wanted = captured.index + self._every
+        return prepared
+
+    def _count_reader(self) -> None:
+        if (reader := self.reader) is not None:
+            counters = self.counters
+            counters.captured, counters.dropped, counters.skipped = reader.captured, reader.dropped, reader.skipped
+            counters.losses, counters.reconnects = reader.losses, reader.reconnects
+            counters.lost = reader.lost + self._undecodable
+
+    def _lose(self, lost: Lost) -> None:
+        self.counters.lost += 1
+        self._undecodable += 1
+        if len(self.losses) < 100:
+            self.losses.append(lost)

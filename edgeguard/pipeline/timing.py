@@ -1,0 +1,76 @@
+"""When the next frame is taken: as late as the model allows, so that it is fresh when its turn comes."""
+
+import threading
+import time
+
+_SLACK_S = 0.001
+_NEARLY_DUE = 0.8  # of the camera's interval: a frame older than that waits for the next one
+
+
+class Timing:
+    """Moving averages of what preparing and inferring take, and the waits that follow from them.
+
+    Args:
+        fps: results a second at most; None for as many as there are.
+    """
+
+    def __init__(self, fps: float | None = None) -> None:
+        self.fps = fps
+        self._prepare_s = self._infer_s = 0.0
+        self._infer_began: float | None = None
+        self._due = 0.0
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End every wait."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def until_wanted(self) -> None:
+        """Wait until preparing the next frame would end when the model is free, and the frame rate allows it."""
+        with self._changed:
+            while not self._stopped:
+                now = time.monotonic()
+                ready_at = self._due - self._prepare_s
+                if self._infer_began is not None:
+                    ready_at = max(ready_at, self._infer_began + self._infer_s - self._prepare_s - _SLACK_S)
+                if now >= ready_at:
+                    break
+                self._changed.wait(ready_at - now)
+            if self.fps is not None:
+                self._due = max(self._due + 1 / self.fps, time.monotonic())
+
+    def prepared(self, seconds: float) -> None:
+        """A frame was prepared."""
+        self._prepare_s = _mean(self._prepare_s, seconds)
+
+    def infer_begins(self) -> None:
+        """The model starts."""
+        with self._changed:
+            self._infer_began = time.monotonic()
+
+    def infer_ends(self) -> None:
+        """The model is free."""
+        with self._changed:
+            if self._infer_began is not None:
+                self._infer_s = _mean(self._infer_s, time.monotonic() - self._infer_began)
+            self._infer_began = None
+            self._changed.notify_all()
+
+    def wait_for_next_s(self, age_s: float, interval_s: float | None) -> float:
+        """How long to wait for the camera's next frame instead of taking one of this age; 0 to take it.
+
+        Example:
+            >>> timing = Timing()
+            >>> timing.wait_for_next_s(0.010, 0.033), round(timing.wait_for_next_s(0.030, 0.033), 4)
+            (0.0, 0.0063)
+        """
+        if interval_s is None or not _NEARLY_DUE * interval_s < age_s < 1.2 * interval_s:
+            return 0.0
+        return interval_s - age_s + 0.1 * interval_s
+
+
+def _mean(mean: float, value: float) -> float:
+    return value if mean == 0 else 0.8 * mean + 0.2 * value

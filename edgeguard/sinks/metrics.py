@@ -1,0 +1,126 @@
+"""Prometheus metrics and /healthz (extra `metrics`)."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from edgeguard.camera.reader import State
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.status import RunStatus
+
+
+class MetricsServer:
+    """Serves /metrics and /healthz. Use as a context manager.
+
+    Args:
+        host, port: where; port 0 takes a free one.
+        status: what the run is doing.
+        stale_after_s: /healthz answers 503 when no result came for so long.
+
+    Raises:
+        InputError: the extra is not installed.
+        DeviceError: the address is taken.
+    """
+
+    def __init__(self, host: str, port: int, status: RunStatus, stale_after_s: float) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, make_wsgi_app
+        except ImportError as error:
+            raise InputError("metrics are not installed: pip install 'edgeguard[metrics]'") from error
+        registry = CollectorRegistry()
+        registry.register(_Collector(status))
+        metrics = make_wsgi_app(registry)
+
+        def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            path = environ.get("PATH_INFO", "/")
+            if path == "/metrics":
+                found: Iterable[bytes] = metrics(environ, start)
+                return found
+            why = status.unhealthy(stale_after_s) if path == "/healthz" else "not found"
+            code = "200 OK" if why is None else "503 Service Unavailable" if path == "/healthz" else "404 Not Found"
+            start(code, [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"{why or 'ok'}\n".encode()]
+
+        try:
+            self._server = make_server(host, port, app, _Server, _Quiet)
+        except OSError as error:
+            raise DeviceError(f"cannot serve metrics on {host}:{port}: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="edgeguard-metrics", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> "MetricsServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+
+class _Collector:
+    """Reads the run's counters when Prometheus asks; nothing is done for each frame."""
+
+    def __init__(self, status: RunStatus) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        status, counters = self._status, self._status.counters
+        for name, text, value in (
+            ("frames", "Results given", counters.frames),
+            ("captured", "Whole frames that arrived", counters.captured),
+            ("dropped", "Frames that were not taken in time", counters.dropped),
+            ("damaged", "Frames that arrived damaged", counters.lost),
+            ("camera_losses", "Times the camera was lost", counters.losses),
+            ("camera_reconnects", "Times the camera came back", counters.reconnects),
+            ("disagreements", "Compared results that the undefended path disagrees with", counters.disagreements),
+            ("compared", "Results that were compared with the undefended path", counters.compared),
+        ):
+            yield CounterMetricFamily(f"edgeguard_{name}", text, value)
+        stages = CounterMetricFamily("edgeguard_stage_seconds", "Time spent in each stage", labels=["stage"])
+        for stage, seconds in counters.stage_seconds.items():
+            stages.add_metric([stage], seconds)
+        yield stages
+        sinks = CounterMetricFamily("edgeguard_sink_dropped", "Results that a sink did not get", labels=["sink"])
+        for sink in status.sinks:
+            sinks.add_metric([sink.name], sink.dropped)
+        yield sinks
+        alarms = GaugeMetricFamily("edgeguard_alarm", "1 while an alarm rings", labels=["alarm"])
+        for name in ("patch", "disagreement", "certified"):
+            alarms.add_metric([name], float(name in status.ringing))
+        yield alarms
+        states = GaugeMetricFamily("edgeguard_camera_state", "1 for the state of the camera", labels=["state"])
+        for state in State:
+            states.add_metric([str(state)], float(state is status.state))
+        yield states
+        last, power = status.last, status.power
+        if last is not None and last.age_ms is not None:
+            yield GaugeMetricFamily(
+                "edgeguard_frame_age_seconds", "Age of the last result's frame", value=last.age_ms / 1e3
+            )
+        if power.celsius is not None:
+            yield GaugeMetricFamily("edgeguard_temperature_celsius", "Of the processor", value=power.celsius)
+        if power.now is not None:
+            yield GaugeMetricFamily(
+                "edgeguard_throttled", "1 while the system slows the processor", float(power.slowed)
+            )
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 10
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the terminal is the run's."""

@@ -1,0 +1,123 @@
+"""The event recorder: source frames around an alarm, on a disk budget."""
+
+import json
+import shutil
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeguard.errors import DeviceError
+from edgeguard.result import FrameResult
+
+_RAW_QUALITY = 95
+_LONGEST_EVENT_S = 60.0
+_MOST_FRAMES = 3000  # that wait in memory, whatever the seconds say
+_MOST_BYTES = 64 << 20
+
+
+class EventRecorder:
+    """Keeps the last seconds in memory; an alarm writes them, and what follows, into a folder of its own.
+
+    A frame that came as JPEG is kept byte for byte; a raw one is coded at quality 95, and its line says so
+    (`"recorded": "encoded"`). An event ends some seconds after its alarms, and after a minute at the latest.
+
+    Args:
+        folder: events are folders in it, named by time and alarm.
+        seconds: before and after.
+        quota_bytes: of all events; the oldest ones go first.
+
+    Raises:
+        DeviceError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, seconds: float = 5.0, quota_bytes: int = 500 << 20) -> None:
+        self._folder, self._seconds, self._quota_bytes = folder, seconds, quota_bytes
+        self._ring: deque[FrameResult] = deque()
+        self._ring_bytes = 0
+        self._event: Path | None = None
+        self._began = self._until = 0.0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DeviceError(f"cannot record events in {folder}: {error.strerror}") from error
+
+    def __enter__(self) -> "EventRecorder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing stays open: each frame is written whole."""
+
+    def write(self, result: FrameResult) -> None:
+        """Take a result: into memory, or into the event that goes on.
+
+        Raises:
+            DeviceError: the disk is full or gone.
+        """
+        now = time.monotonic()
+        try:
+            if result.alarms:
+                if self._event is None:
+                    self._begin(result, now)
+                self._until = now + self._seconds
+            if self._event is None:
+                self._remember(result)
+                return
+            self._store(result)
+            if now > min(self._until, self._began + _LONGEST_EVENT_S):
+                self._event = None
+        except OSError as error:
+            self._event = None
+            raise DeviceError(f"cannot record in {self._folder}: {error.strerror}") from error
+
+    def _begin(self, result: FrameResult, now: float) -> None:
+        stamp = datetime.fromtimestamp(result.captured_at, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
+        self._event, self._began = self._folder / f"{stamp}-{'-'.join(result.alarms)}", now
+        self._event.mkdir(parents=True, exist_ok=True)
+        while self._ring:
+            self._store(self._ring.popleft())
+        self._ring_bytes = 0
+        self._clear_old()
+
+    def _remember(self, result: FrameResult) -> None:
+        self._ring.append(result)
+        self._ring_bytes += _size(result)
+        oldest = result.captured_at - self._seconds
+        while self._ring and (
+            self._ring[0].captured_at < oldest or len(self._ring) > _MOST_FRAMES or self._ring_bytes > _MOST_BYTES
+        ):
+            self._ring_bytes -= _size(self._ring.popleft())
+
+    def _store(self, result: FrameResult) -> None:
+        assert self._event is not None and result.received is not None
+        jpeg, kept = result.received.jpeg, "received"
+        if jpeg is None:
+            assert result.received.rgb is not None
+            bgr = np.ascontiguousarray(result.received.rgb[:, :, ::-1])
+            jpeg, kept = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY])[1].tobytes(), "encoded"
+        name = f"{result.frame:09d}.jpg"
+        (self._event / name).write_bytes(jpeg)
+        line = {**result.to_dict(), "file": name, "recorded": kept}
+        with open(self._event / "results.jsonl", "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _clear_old(self) -> None:
+        """The oldest events go until the rest fits the quota; the one that goes on stays."""
+        events = sorted(path for path in self._folder.iterdir() if path.is_dir() and path != self._event)
+        sizes = {path: sum(f.stat().st_size for f in path.iterdir() if f.is_file()) for path in events}
+        total = sum(sizes.values())
+        for path in events:
+            if total <= self._quota_bytes:
+                break
+            shutil.rmtree(path)
+            total -= sizes[path]
+
+
+def _size(result: FrameResult) -> int:
+    received = result.received
+    if received is None:
+        return 0
+    return len(received.jpeg) if received.jpeg is not None else received.rgb.nbytes if received.rgb is not None else 0
