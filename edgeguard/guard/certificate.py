@@ -11,10 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.blocks import pad_to_blocks, split_blocks
+from edgeguard.guard.blocks import BLOCK, pad_to_blocks
 from edgeguard.guard.integer import coefficient_error_bound
 from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.reference import GAIN, coefficients, component_steps, components
+from edgeguard.guard.reference import DCT, GAIN, component_steps, components
+
+#: Of the coefficients and residuals below, which are computed in float32: sums of 2 x 8 products and the rounding of
+#: the basis, at most 18 x 2^-24 of 255 (sum |D_k|)^2 <= 2040, and two more roundings of at most 2040 x 2^-24 each.
+_FLOAT32_ERROR = 20 * 2.0**-24 * 2040
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +61,24 @@ def certificate(frame: NDArray[np.uint8], profile: GuardProfile) -> Certificate 
     """
     if not profile.is_pixel_domain:
         return None
-    exact = coefficients(split_blocks(pad_to_blocks(components(frame, profile))))
-    steps = component_steps(profile)
-    residual = np.abs(exact - steps * np.round(exact / steps))
-    spare = steps / 2 - residual - coefficient_error_bound()[:, :, None, None, None]
-    margins = (spare / GAIN[:, :, None, None, None]).min(axis=(0, 1))
+    planes = pad_to_blocks(components(frame, profile))
+    tables = component_steps(profile)[:, :, 0, 0].transpose(2, 0, 1)
+    margins = np.stack([_margins(planes[:, :, c], steps) for c, steps in enumerate(tables)], axis=-1)
     return Certificate(float((margins > 1).mean()), float((margins > 2).mean()), float(margins.min()), margins)
+
+
+def _margins(plane: NDArray[np.uint8], steps: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The smallest margin of each block of a plane whose sides are multiples of 8, (rows, columns)."""
+    height, width = plane.shape
+    basis = DCT.astype(np.float32)
+    across = plane.astype(np.float32).reshape(height, width // BLOCK, BLOCK) @ basis.T
+    both = np.matmul(basis, across.reshape(height // BLOCK, BLOCK, width)).reshape(-1, BLOCK, width // BLOCK, BLOCK)
+    step = steps.astype(np.float32)[:, None, :]
+    residual = np.rint(both / step)
+    residual *= step
+    residual -= both
+    np.abs(residual, out=residual)
+    safe = steps / 2 - coefficient_error_bound() - _FLOAT32_ERROR
+    residual -= safe.astype(np.float32)[:, None, :]
+    residual /= -GAIN.astype(np.float32)[:, None, :]
+    return residual.min(axis=(1, 3)).astype(np.float64)

@@ -15,7 +15,8 @@ class Ahead(Generic[A, B]):
     Args:
         take: gives the next item; None at the end.
         work: what is done with each.
-        depth: worked items that may wait.
+        depth: worked items that may wait; the next one is not taken before there is room for it.
+        handed_over: called when an item goes to the caller, before the next one is taken.
 
     Example:
         >>> items = iter([1, 2, 3])
@@ -24,8 +25,14 @@ class Ahead(Generic[A, B]):
         [10, 20, 30]
     """
 
-    def __init__(self, take: Callable[[], A | None], work: Callable[[A], B], depth: int = 1) -> None:
-        self._take, self._work, self._depth = take, work, depth
+    def __init__(
+        self,
+        take: Callable[[], A | None],
+        work: Callable[[A], B],
+        depth: int = 1,
+        handed_over: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._take, self._work, self._depth, self._handed_over = take, work, depth, handed_over
         self._done: deque[B] = deque()
         self._error: BaseException | None = None
         self._ended = self._stopping = False
@@ -53,18 +60,24 @@ class Ahead(Generic[A, B]):
                         raise self._error
                     return
                 item = self._done.popleft()
+                self._handed_over()
                 self._changed.notify_all()
             yield item
 
+    def _room(self) -> bool:
+        """Wait for room; False at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._done) < self._depth or self._stopping)
+            return not self._stopping
+
     def _run(self) -> None:
         try:
-            while not self._stopping:
+            while self._room():
                 item = self._take()
                 if item is None:
                     break
                 worked = self._work(item)
                 with self._changed:
-                    self._changed.wait_for(lambda: len(self._done) < self._depth or self._stopping)
                     self._done.append(worked)
                     self._changed.notify_all()
         except BaseException as error:

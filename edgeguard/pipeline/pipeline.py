@@ -16,6 +16,7 @@ from edgeguard.result import FrameResult
 
 _QUEUE = 8
 _AHEAD = 2
+_CERTIFY_EVERY_S = 1.0
 
 
 class Pipeline:
@@ -57,7 +58,7 @@ class Pipeline:
         give_up_after_s: float | None = None,
     ) -> None:
         self.source, self.model = source, model
-        self.stages = Stages(model, keep_frames, decode_scale, region)
+        self.stages = Stages(model, keep_frames, decode_scale, region, _CERTIFY_EVERY_S if source.live else 0.0)
         self.timing = Timing(fps)
         self.counters = Counters()
         self.losses: list[Lost] = []  # the first hundred that were found after capture
@@ -106,13 +107,14 @@ class Pipeline:
         return self.stages.infer(ready, live=False, compare=False)
 
     def _results(self, take: Callable[[], Prepared | None]) -> Iterator[FrameResult]:
-        with Ahead(take, self._make_ready, 1 if self._just_in_time else _AHEAD) as ahead:
+        depth = 1 if self._just_in_time else _AHEAD
+        with Ahead(take, self._make_ready, depth, self.timing.infer_begins) as ahead:
             try:
                 for ready in ahead:
                     if isinstance(ready, Lost):
                         self._lose(ready)
+                        self.timing.infer_ends()
                         continue
-                    self.timing.infer_begins()
                     compare = self._compare_every > 0 and self.counters.frames % self._compare_every == 0
                     result = self.stages.infer(ready, self.source.live, compare)
                     self.timing.infer_ends()

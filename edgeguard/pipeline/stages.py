@@ -61,9 +61,18 @@ class Stages:
             in one pass; the predictions are the same.
         decode_scale: see `Pipeline`.
         region: what the model sees of the frame.
+        certify_every_s: the certificate costs as much as sanitising in full; 0 makes one for each frame.
     """
 
-    def __init__(self, model: Model, keep_frames: bool, decode_scale: int | None, region: Region | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        keep_frames: bool,
+        decode_scale: int | None,
+        region: Region | None,
+        certify_every_s: float,
+    ) -> None:
+        self._certify_every_s, self._certified_at = certify_every_s, float("-inf")
         self.model, self.keep_frames, self.decode_scale = model, keep_frames, decode_scale
         self.contract = model.contract
         self.profile = model.contract.guard.profile
@@ -95,10 +104,7 @@ class Stages:
         prepared_at = time.perf_counter()
         if received.jpeg is not None:
             decoded = prepared_at  # the coefficients were requantised inside the decoder
-        share = None
-        if passes_of(prepared.received, self.contract) == 2 and self.profile and received.rgb is not None:
-            found = certificate(received.rgb, self.profile)
-            share = None if found is None else found.share_1
+        share = self._certified_share(prepared.received, received.rgb)
         size = received.size() if self.region is None else self.region.size_within(*received.size())
         return Ready(
             prepared, tensor, frame, size, guarded, share, (decoded - start) * 1e3, (prepared_at - decoded) * 1e3
@@ -132,6 +138,16 @@ class Stages:
             patch_suspect=None if guarded is None else bool(guarded.suspect.any()),
             patch_alarm=None if guarded is None else guarded.alarm,
         )
+
+    def _certified_share(self, received: Received, rgb: NDArray[np.uint8] | None) -> float | None:
+        """The share of blocks that +-1 level in transit cannot change; of a live source at most once a second."""
+        if self.profile is None or rgb is None or passes_of(received, self.contract) != 2:
+            return None
+        if self._certify_every_s > 0 and time.monotonic() - self._certified_at < self._certify_every_s:
+            return None
+        self._certified_at = time.monotonic()
+        found = certificate(rgb, self.profile)
+        return None if found is None else found.share_1
 
     def _on_coefficients(self, received: Received) -> bool:
         return self.profile is not None and works_on_coefficients(received, self.contract, self.profile)

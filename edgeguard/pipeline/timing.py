@@ -4,7 +4,8 @@ import threading
 import time
 
 _SLACK_S = 0.001
-_NEARLY_DUE = 0.8  # of the camera's interval: a frame older than that waits for the next one
+_OLD = 0.85  # of the camera's interval: a frame that would be older when it is prepared waits for the next one
+_YOUNG = 0.5  # but not one that is younger than this, however long preparing takes
 
 
 class Timing:
@@ -67,7 +68,9 @@ class Timing:
             >>> timing.wait_for_next_s(0.010, 0.033), round(timing.wait_for_next_s(0.030, 0.033), 4)
             (0.0, 0.0063)
         """
-        if interval_s is None or not _NEARLY_DUE * interval_s < age_s < 1.2 * interval_s:
+        if interval_s is None or not _YOUNG * interval_s < age_s < 1.2 * interval_s:
+            return 0.0
+        if age_s + self._prepare_s < _OLD * interval_s:
             return 0.0
         return interval_s - age_s + 0.1 * interval_s
 

@@ -115,7 +115,9 @@ def _entities(name: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Home Assistant's entities: (component, object, configuration)."""
     base = {
         "availability_topic": f"{name}/status", "state_topic": f"{name}/state",
-        "device": {"identifiers": [name], "name": name, "manufacturer": "EdgeGuard", "sw_version": version("edgeguard")},
+        "device": {
+            "identifiers": [name], "name": name, "manufacturer": "EdgeGuard", "sw_version": version("edgeguard"),
+        },
     }  # fmt: skip
     shown: list[tuple[str, str, dict[str, Any]]] = [
         ("sensor", "label", {"name": "Label", "icon": "mdi:eye"}),

@@ -1,6 +1,6 @@
 "use strict";
 const at = id => document.getElementById(id);
-let shown = -1;
+let shown = -1, share = null;
 
 function rows(table, pairs) {
   table.replaceChildren(...pairs.map(([name, value, wrong]) => {
@@ -21,7 +21,7 @@ function chart(history) {
     const y = canvas.height * (1 - i / 4);
     context.fillRect(0, y, canvas.width, 1);
     context.fillStyle = style.getPropertyValue("--ink");
-    context.fillText((top * i / 4).toPrecision(2) + " ms", 4, y - 4);
+    context.fillText((top * i / 4).toFixed(0) + " ms", 4, y - 4);
     context.fillStyle = style.getPropertyValue("--line");
   }
   for (const [key, colour] of [["age_ms", "--bad"], ["ms", "--blue"]]) {
@@ -47,7 +47,8 @@ function show(s) {
   if (last) {
     at("label").textContent = (last.label === null ? "nothing" : last.label) + (last.score === null ? "" : "  " + last.score.toFixed(2));
     const undefended = last.undefended ? ", undefended: " + last.undefended.label : "";
-    const certified = last.certified_share === null ? "" : ", " + (100 * last.certified_share).toFixed(0) + " % of blocks certified";
+    if (last.certified_share !== null) share = last.certified_share;
+    const certified = share === null ? "" : ", " + (100 * share).toFixed(0) + " % of blocks certified";
     at("detail").textContent = "frame " + last.frame + ", " + (last.age_ms === null ? "" : last.age_ms.toFixed(0) + " ms old, ") + last.passes + " passes (pass 1: " + last.pass1 + ")" + certified + undefended;
     rows(at("top"), last.top.map(t => [t.label, t.score.toFixed(3)]));
     if (last.frame !== shown) {
