@@ -45,8 +45,12 @@ class HttpMjpeg:
         self.applied = Applied(format="MJPG")
         self._timeout_s, self._frame_timeout_s = timeout_s, frame_timeout_s
         self._connection = _connection(parts, timeout_s)
-        self._response = self._open(parts)
-        self._boundary = self._check_answer()
+        try:
+            self._response = self._open(parts)
+            self._boundary = self._check_answer()
+        except BaseException:
+            self.close()  # now, and not when the garbage is collected
+            raise
         self._buffer = b""
 
     def frames(self) -> Iterator[Captured | Lost]:
@@ -87,12 +91,10 @@ class HttpMjpeg:
     def _check_answer(self) -> bytes:
         response = self._response
         if response.status != 200:
-            self.close()
             raise DeviceError(f"{self.name} answers {response.status} {response.reason}")
         content_type = response.getheader("Content-Type", "")
         match = re.search(r'boundary="?([^";,\s]{1,200})"?', content_type)
         if not content_type.lower().startswith("multipart/x-mixed-replace") or match is None:
-            self.close()
             kind = content_type.split(";")[0].strip() or "nothing that names its type"
             raise DeviceError(f"{self.name} answers with {kind}, not with an MJPEG stream (multipart/x-mixed-replace)")
         return b"--" + match[1].encode("latin-1", "replace").removeprefix(b"--")

@@ -168,11 +168,11 @@ class Stages:
             frame = pass_two(received, contract, profile) if self.keep_frames else None
             return frame, received_tensor(received, contract, profile, self.decode_scale), None
         frame = pass_two(received, contract, profile)
-        seen = frame if region is None else region.of(frame)
+        seen, kept = frame if region is None else region.of(frame), frame if self.keep_frames else None
         if guard is None:
-            return frame, model_tensor(seen, contract, profile), None
+            return kept, model_tensor(seen, contract, profile), None
         tensor, guarded = self.model.behind_patch_guard(seen, guard)
-        return frame, tensor, guarded
+        return kept, tensor, guarded
 
     def _placed(self, prediction: Prediction) -> Prediction:
         """Boxes in the whole frame's pixels."""

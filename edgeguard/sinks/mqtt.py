@@ -1,5 +1,6 @@
 """MQTT (extra `mqtt`): availability with a last will, Home Assistant discovery, states, TLS."""
 
+import contextlib
 import json
 import re
 import ssl
@@ -78,7 +79,8 @@ class Mqtt:
 
     def __exit__(self, *_: object) -> None:
         if self.connected:
-            self._client.publish(f"{self._name}/status", "offline", qos=1, retain=True).wait_for_publish(2)
+            with contextlib.suppress(RuntimeError, ValueError):  # the connection went just now: the will says it
+                self._client.publish(f"{self._name}/status", "offline", qos=1, retain=True).wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -1,11 +1,12 @@
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from unittest import mock
 
 import pytest
 
-from edgeguard.camera.frame import Applied, Captured, Lost
-from edgeguard.camera.reader import FrameReader
+from edgeguard.camera.frame import Applied, Captured, Lost, Source
+from edgeguard.camera.reader import FrameReader, State
 from edgeguard.errors import DeviceError
 
 
@@ -14,8 +15,17 @@ class Scripted:
 
     live, name, applied = True, "scripted", Applied()
 
-    def __init__(self, count: int, gap_s: float = 0.0, error: Exception | None = None, lost: int = -1) -> None:
+    def __init__(
+        self,
+        count: int,
+        gap_s: float = 0.0,
+        error: Exception | None = None,
+        lost: int = -1,
+        then_silent: bool = False,
+        hangs: threading.Event | None = None,
+    ) -> None:
         self.count, self.gap_s, self.error, self.lost = count, gap_s, error, lost
+        self.then_silent, self.hangs = then_silent, hangs
         self.closed = threading.Event()
 
     def frames(self) -> Iterator[Captured | Lost]:
@@ -26,6 +36,10 @@ class Scripted:
                 yield Lost(index, "scripted", "damaged")
             else:
                 yield Captured(index, "scripted", b"", None, time.time(), "received")
+        if self.then_silent:
+            self.closed.wait(30)
+        if self.hangs is not None:
+            self.hangs.wait(30)  # and does not listen to close
         if self.error is not None:
             raise self.error
 
@@ -58,3 +72,104 @@ def test_leaving_early_stops_the_thread() -> None:
     with FrameReader(Scripted(10_000, 0.01), lambda frame: frame.index) as reader:
         next(iter(reader))
     assert threading.active_count() == before
+
+
+def test_policies_of_a_full_queue() -> None:
+    for drop, expected in (("oldest", [17, 18, 19]), ("newest", [0, 1, 2])):
+        reader = FrameReader(Scripted(20), lambda frame: frame.index, capacity=3, drop=drop)  # type: ignore[arg-type]
+        with reader:
+            time.sleep(0.2)
+            assert list(reader) == expected and reader.dropped == 17
+    with FrameReader(Scripted(20), lambda frame: frame.index, capacity=3, drop="wait", lost_after_s=0.2) as reader:
+        time.sleep(0.5)  # holding the source up is no loss
+        assert list(reader) == list(range(20)) and reader.dropped == 0
+
+
+def test_frames_that_are_not_wanted_are_counted() -> None:
+    with FrameReader(Scripted(10, 0.002), lambda f: f.index if f.index % 3 == 0 else None, capacity=9) as reader:
+        assert list(reader) == [0, 3, 6, 9] and reader.skipped == 6 and reader.captured == 10
+
+
+class Camera:
+    """Opens as often as it is asked; what each connection does is scripted. Numbers restart with each."""
+
+    def __init__(self, *lives: Scripted | Exception | Callable[[], Source]) -> None:
+        self.lives, self.opened = list(lives), 0
+
+    def __call__(self) -> Source:
+        life = self.lives[min(self.opened, len(self.lives) - 1)]
+        self.opened += 1
+        if isinstance(life, Exception):
+            raise life
+        return life() if callable(life) else life
+
+
+def test_a_silent_camera_is_lost_on_time_and_back_with_numbers_that_go_on() -> None:
+    states: list[tuple[float, State, str]] = []
+    silent, good = Scripted(3, then_silent=True), Scripted(1000, 0.01)
+    began = time.monotonic()
+    with FrameReader(
+        silent, lambda frame: frame.index, reopen=Camera(good), lost_after_s=0.4, capacity=100,
+        on_state=lambda state, why: states.append((time.monotonic() - began, state, why)),
+    ) as reader:  # fmt: skip
+        seen = [reader.take() for _ in range(10)]
+        assert reader.state is State.RUNNING
+    assert seen == list(range(10)) and reader.losses == 1 and reader.reconnects == 1
+    lost_at, _, why = next(entry for entry in states if entry[1] is State.LOST)
+    assert 0.4 <= lost_at < 0.9 and "no whole frame for 0.4 s" in why and silent.closed.is_set()
+    assert [state for _, state, _ in states][-1] is State.STOPPED
+
+
+def test_a_driver_that_hangs_in_read_or_in_open_harms_nobody() -> None:
+    release = threading.Event()
+
+    def hanging() -> Source:
+        release.wait(20)
+        raise DeviceError("at last")
+
+    before = threading.active_count()
+    stuck = Scripted(2, hangs=release)
+    reopen = Camera(hanging, DeviceError("busy"), Scripted(10_000, 0.01))
+    with FrameReader(stuck, lambda frame: frame.index, reopen=reopen, lost_after_s=0.3) as reader:
+        began = time.monotonic()
+        while reader.reconnects == 0:
+            assert time.monotonic() - began < 8
+            time.sleep(0.01)
+        assert reader.take() is not None and reopen.opened == 3
+    release.set()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert threading.active_count() == before
+
+
+def test_it_gives_up_when_told_to() -> None:
+    with FrameReader(
+        Scripted(2), lambda frame: frame.index, reopen=Camera(DeviceError("unplugged")), give_up_after_s=0.5, capacity=9
+    ) as reader:
+        assert [reader.take(), reader.take()] == [0, 1]
+        with pytest.raises(DeviceError, match="unplugged"):
+            reader.take()
+    assert reader.losses == 1 and reader.reconnects == 0
+
+
+def test_a_driver_that_hangs_for_good_ends_the_reader() -> None:
+    release = threading.Event()
+
+    def hanging() -> Source:
+        release.wait(60)
+        raise DeviceError("at last")
+
+    with FrameReader(Scripted(1), lambda frame: frame.index, reopen=hanging) as reader:
+        with mock.patch.multiple("edgeguard.camera.reader", _MOST_STUCK=3, _PATIENCE_S=0.1, _LONGEST_DELAY_S=0.2):
+            assert reader.take() == 0
+            with pytest.raises(DeviceError, match="the driver hangs in 3 calls"):
+                reader.take()
+    release.set()
+
+
+def test_a_surprise_in_a_driver_is_a_loss() -> None:
+    with FrameReader(Scripted(1, error=ValueError("bad")), lambda frame: frame.index) as reader:
+        assert reader.take() == 0
+        with pytest.raises(DeviceError, match="ValueError: bad"):
+            reader.take()

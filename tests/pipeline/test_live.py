@@ -1,0 +1,94 @@
+"""Live sources: what is skipped, queued, limited and compared."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from edgeguard.camera import Applied, Captured, Lost, open_source
+from edgeguard.demo.assets import bundled_model
+from edgeguard.errors import DeviceError
+from edgeguard.model import load_model
+from edgeguard.pipeline import Pipeline
+
+
+class Paced:
+    """A live source of gray frames."""
+
+    name, applied = "paced", Applied()
+
+    def __init__(self, count: int, fps: float, live: bool = True) -> None:
+        self.count, self.fps, self.live, self.closed = count, fps, live, False
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        rgb = np.full((120, 160, 3), 120, np.uint8)
+        for index in range(self.count):
+            if self.closed:
+                return
+            time.sleep(1 / self.fps)
+            yield Captured(index, self.name, None, rgb, time.time(), "received")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_every_nth_frame() -> None:
+    for live in (True, False):
+        with Pipeline(Paced(20, 200, live), load_model(bundled_model()), every=4, every_frame="wait") as pipeline:
+            assert [result.frame for result in pipeline] == [0, 4, 8, 12, 16]
+        assert pipeline.counters.skipped == 15 and pipeline.counters.captured == 20
+
+
+def test_every_frame_of_a_fast_source_is_inferred_when_it_waits() -> None:
+    with Pipeline(Paced(60, 2000), load_model(bundled_model()), every_frame="wait") as pipeline:
+        assert [result.frame for result in pipeline] == list(range(60))
+    assert pipeline.counters.dropped == 0
+
+
+def test_a_rate_is_kept() -> None:
+    with Pipeline(Paced(100, 100), load_model(bundled_model()), fps=10) as pipeline:
+        results = list(pipeline)
+    assert 8 <= len(results) <= 13 and pipeline.counters.dropped > 70
+    assert np.median([result.age_ms or 0 for result in results]) < 60
+
+
+def test_results_are_fresh_when_the_model_is_slow() -> None:
+    """The frame is taken so late that it is prepared just when the model is free."""
+    model = load_model(bundled_model())
+    run = model.run
+
+    def slow(tensor: object) -> object:
+        time.sleep(0.12)
+        return run(tensor)  # type: ignore[arg-type]
+
+    model.run = slow  # type: ignore[method-assign, assignment]
+    with Pipeline(Paced(60, 25), model) as pipeline:
+        ages = [result.age_ms or 0 for result in pipeline][3:]
+    assert len(ages) > 10 and np.median(ages) < 120 + 40 + 25 and min(ages) >= 120
+
+
+def test_the_undefended_path_runs_on_a_budget() -> None:
+    with Pipeline(Paced(20, 500), load_model(bundled_model()), compare_every=5, every_frame="wait") as pipeline:
+        compared = [result.frame for result in pipeline if result.undefended is not None]
+    assert compared == [0, 5, 10, 15] and pipeline.counters.compared == 4
+
+
+def test_a_certificate_at_most_once_a_second() -> None:
+    with Pipeline(Paced(30, 60), load_model(bundled_model()), every_frame="wait") as pipeline:
+        results = list(pipeline)
+    assert {result.passes for result in results} == {2}
+    assert sum(result.certified_share is not None for result in results) == 1
+
+
+def test_leaving_early_and_losses_without_reopening() -> None:
+    source = Paced(1000, 100)
+    with Pipeline(source, load_model(bundled_model())) as pipeline:
+        for result in pipeline:
+            if result.frame > 5:
+                break
+    assert source.closed
+    with pytest.raises(DeviceError, match="no whole frame for 0.3 s"):
+        with Pipeline(Paced(3, 0.5), load_model(bundled_model()), lost_after_s=0.3) as pipeline:
+            list(pipeline)
+    assert open_source("synthetic:cards?frames=1").live is False

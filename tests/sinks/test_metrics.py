@@ -1,0 +1,62 @@
+"""Prometheus' own parser reads what is served; /healthz tells old frames."""
+
+import urllib.error
+import urllib.request
+from unittest import mock
+
+import pytest
+
+from edgeguard.camera.reader import State
+from edgeguard.errors import DeviceError
+from edgeguard.power import Power
+from edgeguard.sinks.metrics import MetricsServer
+from edgeguard.sinks.sink import QueuedSink
+from edgeguard.status import RunStatus
+
+parser = pytest.importorskip("prometheus_client.parser", reason="the extra metrics is not installed")
+
+
+def _get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_what_prometheus_reads(status: RunStatus) -> None:
+    status.power, status.ringing = Power(61.5, ("throttled",), ()), ("patch",)
+    sink = mock.create_autospec(QueuedSink, instance=True)
+    sink.name, sink.dropped = "mqtt", 3
+    status.sinks.append(sink)
+    with MetricsServer("127.0.0.1", 0, status, 10.0) as server:
+        code, text = _get(f"{server.url}/metrics")
+        assert _get(f"{server.url}/nothing")[0] == 404
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in parser.text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert code == 200 and samples["edgeguard_frames_total",] == 1
+    assert samples["edgeguard_frame_age_seconds",] == 0.012 and samples["edgeguard_temperature_celsius",] == 61.5
+    assert samples["edgeguard_throttled",] == 1 and samples["edgeguard_sink_dropped_total", "mqtt"] == 3
+    assert samples["edgeguard_alarm", "patch"] == 1 and samples["edgeguard_alarm", "disagreement"] == 0
+    assert samples["edgeguard_camera_state", "running"] == 1 and samples["edgeguard_camera_state", "lost"] == 0
+    assert samples["edgeguard_stage_seconds_total", "infer"] == pytest.approx(0.003)
+
+
+def test_health(status: RunStatus) -> None:
+    with MetricsServer("127.0.0.1", 0, status, 5.0) as server:
+        assert _get(f"{server.url}/healthz") == (200, "ok\n")
+        assert status.result_at is not None
+        status.result_at -= 60
+        status.state, status.reason = State.LOST, "unplugged"
+        code, text = _get(f"{server.url}/healthz")
+        assert code == 503 and "no result for 60 s, camera lost (unplugged)" in text
+
+
+def test_a_port_that_is_taken(status: RunStatus) -> None:
+    with MetricsServer("127.0.0.1", 0, status, 5.0) as server:
+        port = int(server.url.rpartition(":")[2])
+        with pytest.raises(DeviceError, match="cannot serve metrics"):
+            MetricsServer("127.0.0.1", port, status, 5.0)

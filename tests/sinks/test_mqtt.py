@@ -1,0 +1,185 @@
+"""MQTT against a real mosquitto on loopback: states, discovery, last will, password, TLS, a broker that goes away."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeguard.errors import InputError
+from edgeguard.result import FrameResult
+from edgeguard.sinks.mqtt import Mqtt
+from edgeguard.status import RunStatus
+
+paho = pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
+Make = Callable[..., FrameResult]
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@pytest.fixture(autouse=True)
+def _there() -> None:
+    if MOSQUITTO is None:
+        pytest.fail("no mosquitto") if os.environ.get("CI") == "true" else pytest.skip("no mosquitto")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def broker(folder: Path, port: int, *lines: str) -> Iterator[subprocess.Popen[bytes]]:
+    config = folder / "mosquitto.conf"
+    user = "" if os.geteuid() else "user root"
+    config.write_text("\n".join([f"listener {port} 127.0.0.1", user, *(lines or ("allow_anonymous true",))]) + "\n")
+    process = subprocess.Popen([str(MOSQUITTO), "-c", config], stderr=subprocess.DEVNULL)
+    try:
+        _wait(lambda: _listens(port), "the broker listens")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait(condition: Callable[[], Any], what: str, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+class Listener:
+    """Everything that the broker has."""
+
+    def __init__(self, port: int) -> None:
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.messages: list[tuple[str, str, bool]] = []
+        self.client = paho.Client(CallbackAPIVersion.VERSION2)
+        self.client.on_message = lambda c, u, m: self.messages.append((m.topic, m.payload.decode(), m.retain))
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe("#")
+        self.client.loop_start()
+
+    def last(self, topic: str) -> str | None:
+        return next((payload for t, payload, _ in reversed(self.messages) if t == topic), None)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def test_states_discovery_and_a_clean_goodbye(status: RunStatus, make: Make, tmp_path: Path) -> None:
+    port = _free_port()
+    with broker(tmp_path, port):
+        listener = Listener(port)
+        with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
+            _wait(lambda: listener.last("porch/status") == "online", "online")
+            for frame in range(20):  # the same label: one message a second at most
+                mqtt.write(make(frame))
+            mqtt.write(make(20, "yield", alarms=("patch",)))
+            _wait(lambda: '"yield"' in (listener.last("porch/state") or ""), "the new label")
+            states = [json.loads(payload) for topic, payload, _ in listener.messages if topic == "porch/state"]
+            assert len(states) == 2 and states[0]["label"] == "stop" and states[0]["alarm"] == "OFF"
+            assert states[1]["alarm"] == "ON" and states[1]["alarms"] == ["patch"] and states[1]["camera"] == "running"
+            config = json.loads(listener.last("homeassistant/sensor/porch/label/config") or "")
+            assert config["availability_topic"] == "porch/status" and config["state_topic"] == "porch/state"
+            assert config["unique_id"] == "porch_label" and config["value_template"] == "{{ value_json.label }}"
+            assert listener.last("homeassistant/binary_sensor/porch/alarm/config") is not None
+        _wait(lambda: listener.last("porch/status") == "offline", "offline at the end")
+        listener.close()
+
+
+def test_the_last_will_of_a_killed_run(status: RunStatus, tmp_path: Path) -> None:
+    port = _free_port()
+    with broker(tmp_path, port):
+        listener = Listener(port)
+        mqtt = Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status)
+        _wait(lambda: listener.last("porch/status") == "online", "online")
+        mqtt._client._sock_close()  # what a kill -9 leaves
+        _wait(lambda: ("porch/status", "offline", False) in listener.messages, "the last will")
+        mqtt.__exit__()
+        listener.close()
+
+
+def test_a_broker_that_comes_late_and_goes_delays_nobody(status: RunStatus, make: Make, tmp_path: Path) -> None:
+    port = _free_port()
+    with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
+        began = time.monotonic()
+        for frame in range(100):
+            mqtt.write(make(frame, label=str(frame)))
+        assert time.monotonic() - began < 1.0 and not mqtt.connected
+        with broker(tmp_path, port):
+            _wait(lambda: mqtt.connected, "found", 15)
+            mqtt.write(make(1))
+        _wait(lambda: not mqtt.connected, "noticed that it went")
+        mqtt.write(make(2, "other"))
+
+
+def test_a_password_from_a_file(status: RunStatus, tmp_path: Path) -> None:
+    port, passwords, secret = _free_port(), tmp_path / "passwords", tmp_path / "secret"
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("no mosquitto_passwd")
+    subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", passwords, "edge", "correct horse"], check=True, capture_output=True
+    )
+    passwords.chmod(0o644)
+    secret.write_text("correct horse\n")
+    with broker(tmp_path, port, "allow_anonymous false", f"password_file {passwords}"):
+        with Mqtt(f"mqtt://edge@127.0.0.1:{port}", "porch", status, secret) as mqtt:
+            _wait(lambda: mqtt.connected, "let in")
+        with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
+            time.sleep(0.5)
+            assert not mqtt.connected
+
+
+def test_tls_with_an_own_authority(status: RunStatus, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    port, key, certificate = _free_port(), tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o644)
+    with broker(tmp_path, port, "allow_anonymous true", f"certfile {certificate}", f"keyfile {key}"):
+        with Mqtt(f"mqtts://localhost:{port}", "porch", status, ca_file=certificate) as mqtt:
+            _wait(lambda: mqtt.connected, "let in")
+        with Mqtt(f"mqtts://localhost:{port}", "porch", status) as mqtt:  # the system does not know this authority
+            time.sleep(0.7)
+            assert not mqtt.connected
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "said"),
+    [
+        ("http://host", "x", "wants mqtt://"),
+        ("mqtt://host:99999", "x", "not a URL"),
+        ("mqtt://user:pw@host", "x", "no password in the URL"),
+        ("mqtt://host/topic", "x", "wants mqtt://"),
+        ("mqtt://host", "a/b", "--mqtt-name wants letters"),
+    ],
+)
+def test_bad_addresses(status: RunStatus, url: str, name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Mqtt(url, name, status)
+
+
+def test_files_that_cannot_be_read(status: RunStatus, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read the password file"):
+        Mqtt("mqtt://edge@host", "x", status, tmp_path / "none")
+    with pytest.raises(InputError, match="cannot use the authority"):
+        Mqtt("mqtts://host", "x", status, ca_file=tmp_path / "none")

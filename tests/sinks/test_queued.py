@@ -1,0 +1,129 @@
+"""A slow or dead sink delays nobody and harms nobody; what it did not get is counted."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from edgeguard.errors import DeviceError
+from edgeguard.result import FrameResult
+from edgeguard.sinks.jsonl import JsonLines
+from edgeguard.sinks.sink import QueuedSink
+
+Make = Callable[..., FrameResult]
+
+
+class Recording:
+    """Takes results; slow or failing on demand."""
+
+    def __init__(self) -> None:
+        self.seen: list[FrameResult] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failing = False
+        self.closed = 0
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed += 1
+
+    def write(self, result: FrameResult) -> None:
+        self.gate.wait(10)
+        if self.failing:
+            raise DeviceError("gone")
+        self.seen.append(result)
+
+
+def test_results_arrive_in_order_without_their_pictures(make: Make) -> None:
+    sink = Recording()
+    with QueuedSink("x", lambda: sink, print) as queued:
+        for frame in range(50):
+            queued.write(make(frame))
+    assert [result.frame for result in sink.seen] == list(range(50)) and queued.written == 50
+    assert all(result.received is None for result in sink.seen) and sink.closed == 1
+    with QueuedSink("x", lambda: sink, print, pictures=True) as queued:
+        queued.write(make(1))
+    assert sink.seen[-1].received is not None
+
+
+def test_a_slow_one_loses_the_oldest_and_delays_nobody(make: Make) -> None:
+    sink = Recording()
+    sink.gate.clear()
+    with QueuedSink("x", lambda: sink, print, pictures=True) as queued:
+        began = time.monotonic()
+        for frame in range(100):
+            queued.write(make(frame))
+        assert time.monotonic() - began < 1.0
+        sink.gate.set()
+    assert queued.dropped + queued.written == 100 and queued.written <= 10 and sink.seen[-1].frame == 99
+
+
+def test_a_dead_one_is_said_once_tried_again_and_works_again(make: Make) -> None:
+    sink, said, opened = Recording(), list[str](), list[int]()
+
+    def opening() -> Recording:
+        opened.append(1)
+        return sink
+
+    with mock.patch("edgeguard.sinks.sink._RETRY_S", 0.1), QueuedSink("x", opening, said.append) as queued:
+        sink.failing = True
+        for frame in range(20):
+            queued.write(make(frame))
+            time.sleep(0.02)
+        assert queued.failure == "gone" and len(said) == 1 and "x: gone; its results are dropped" in said[0]
+        assert 1 < len(opened) < 10
+        sink.failing = False
+        time.sleep(0.15)
+        queued.write(make(20))
+    assert queued.failure is None and queued.written == 1 and queued.dropped == 20
+    assert said[1] == "x works again; 20 results were dropped"
+
+
+def test_a_full_disk_harms_the_other_sinks_not(make: Make, tmp_path: Path) -> None:
+    said: list[str] = []
+    with (
+        QueuedSink("output", lambda: JsonLines("/dev/full"), said.append) as full,
+        QueuedSink("other", lambda: JsonLines(str(tmp_path / "r.jsonl")), said.append) as good,
+    ):
+        for frame in range(5):
+            full.write(make(frame))
+            good.write(make(frame))
+    assert full.dropped == 5 and "No space left" in (full.failure or "") and len(said) == 1
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 5 and good.failure is None
+
+
+def test_one_that_cannot_be_opened_at_the_start() -> None:
+    with pytest.raises(DeviceError, match="cannot write"):
+        QueuedSink("output", lambda: JsonLines("no/such/folder/r.jsonl"), print)
+
+
+def test_a_reader_that_leaves_ends_the_run(make: Make) -> None:
+    class Left(Recording):
+        def write(self, result: FrameResult) -> None:
+            raise BrokenPipeError
+
+    with QueuedSink("output", Left, print) as queued:
+        queued.write(make(0))
+        time.sleep(0.1)
+        with pytest.raises(BrokenPipeError):
+            queued.write(make(1))
+
+
+def test_rotation_keeps_every_line(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    size = len(make(0).to_json()) + 1
+    with JsonLines(str(path), rotate_bytes=3 * size + 10, keep=2) as sink:
+        for frame in range(10):
+            sink.write(make(frame))
+    files = sorted(p.name for p in tmp_path.iterdir())
+    assert files == ["r.jsonl", "r.jsonl.1", "r.jsonl.2"]
+    lines = [
+        line for name in ("r.jsonl.2", "r.jsonl.1", "r.jsonl") for line in (tmp_path / name).read_text().splitlines()
+    ]
+    frames = [int(line.split('"frame":')[1].split(",")[0]) for line in lines]
+    assert frames == list(range(10 - len(frames), 10)) and len(frames) > 4

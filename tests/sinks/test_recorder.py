@@ -1,0 +1,77 @@
+"""Frames around an alarm, byte for byte, within a quota."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeguard.errors import DeviceError
+from edgeguard.guard.jpeg import decode_rgb
+from edgeguard.guard.passes import Received
+from edgeguard.result import FrameResult
+from edgeguard.sinks.recorder import EventRecorder
+
+Make = Callable[..., FrameResult]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr("edgeguard.sinks.recorder.time.monotonic", lambda: now[0])
+    return now
+
+
+def _feed(recorder: EventRecorder, make: Make, clock: list[float], frames: range, alarms: tuple[str, ...] = ()) -> None:
+    for frame in frames:
+        clock[0] = 100 + frame / 10
+        recorder.write(make(frame, alarms=alarms))
+
+
+def test_before_and_after_an_alarm(make: Make, clock: list[float], tmp_path: Path) -> None:
+    with EventRecorder(tmp_path, seconds=1.0) as recorder:
+        _feed(recorder, make, clock, range(100))
+        _feed(recorder, make, clock, range(100, 105), ("patch",))
+        _feed(recorder, make, clock, range(105, 200))
+    (event,) = tmp_path.iterdir()
+    assert event.name.endswith("Z-patch")
+    lines = [json.loads(line) for line in (event / "results.jsonl").read_text().splitlines()]
+    frames = [line["frame"] for line in lines]
+    assert frames[0] in (89, 90) and frames[-1] in (114, 115) and frames == list(range(frames[0], frames[-1] + 1))
+    received = make(0).received
+    assert received is not None and (event / lines[0]["file"]).read_bytes() == received.jpeg
+    assert lines[0]["recorded"] == "received" and lines[13]["alarms"] == ["patch"]
+
+
+def test_raw_frames_are_encoded_and_say_so(make: Make, scene: NDArray[np.uint8], tmp_path: Path) -> None:
+    with EventRecorder(tmp_path) as recorder:
+        recorder.write(make(0, received=Received(None, scene, "run"), alarms=("disagreement",)))
+    (event,) = tmp_path.iterdir()
+    assert json.loads((event / "results.jsonl").read_text())["recorded"] == "encoded"
+    assert decode_rgb((event / "000000000.jpg").read_bytes()).shape == scene.shape
+
+
+def test_the_oldest_events_go_when_the_quota_is_full(make: Make, clock: list[float], tmp_path: Path) -> None:
+    received = make(0).received
+    assert received is not None and received.jpeg is not None
+    with EventRecorder(tmp_path, seconds=0.2, quota_bytes=12 * len(received.jpeg)) as recorder:
+        for start in range(0, 500, 50):
+            _feed(recorder, make, clock, range(start, start + 2), ("patch",))
+            _feed(recorder, make, clock, range(start + 2, start + 50))
+    events = sorted(tmp_path.iterdir())
+    assert 2 <= len(events) <= 4 and "1970-01-01T00-17-25" in events[-1].name
+
+
+def test_an_alarm_that_never_ends_ends_its_event_after_a_minute(make: Make, clock: list[float], tmp_path: Path) -> None:
+    with EventRecorder(tmp_path, seconds=1.0) as recorder:
+        _feed(recorder, make, clock, range(0, 1300, 10), ("patch",))
+    sizes = sorted(len(list(event.glob("*.jpg"))) for event in tmp_path.iterdir())
+    assert len(sizes) >= 2 and sizes[-1] <= 63
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DeviceError, match="cannot record events"):
+        EventRecorder(tmp_path / "file")

@@ -1,0 +1,111 @@
+"""The page from outside: what it serves, whom it refuses, and what a browser makes of it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeguard.camera.reader import State
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.sinks.web.server import read_token
+from edgeguard.status import RunStatus
+
+pytest.importorskip("uvicorn", reason="the extra web is not installed")
+
+from edgeguard.sinks.web import WebPage
+
+CHROMIUM = shutil.which("chromium")
+TOKEN = "0123456789abcdef"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _get(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    opener = urllib.request.build_opener(_NoRedirect)
+    try:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return answer.status, answer.read(), {k.lower(): v for k, v in answer.headers.items()}
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), {k.lower(): v for k, v in error.headers.items()}
+
+
+def test_what_it_serves(status: RunStatus) -> None:
+    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+        code, html, headers = _get(page.url)
+        assert code == 200 and b"<script src" in html and "default-src 'none'" in headers["content-security-policy"]
+        assert not re.search(rb"https?://", html + _get(f"{page.url}page.js")[1] + _get(f"{page.url}page.css")[1])
+        state = json.loads(_get(f"{page.url}state.json")[1])
+        assert state["last"]["label"] == "stop" and state["state"] == "running" and len(state["history"]) == 1
+        assert status.last is not None and status.last.received is not None
+        assert _get(f"{page.url}raw.jpg")[1] == status.last.received.jpeg
+        sanitized = cv2.imdecode(np.frombuffer(_get(f"{page.url}sanitized.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
+        assert sanitized.shape == (240, 320, 3)
+        assert _get(f"{page.url}healthz")[:2] == (200, b"ok\n")
+        assert _get(f"{page.url}../../etc/passwd")[0] == 404 and _get(f"{page.url}nothing")[0] == 404
+        status.last, status.result_at = None, status.began - 100
+        assert _get(f"{page.url}raw.jpg")[0] == 404 and _get(f"{page.url}healthz")[0] == 503
+
+
+def test_a_name_that_was_made_to_point_here_reads_nothing(status: RunStatus) -> None:
+    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+        assert _get(f"{page.url}state.json", Host="evil.example:80")[0] == 421
+        assert _get(f"{page.url}state.json", Host="localhost:80")[0] == 200
+
+
+def test_a_token_beyond_loopback(status: RunStatus) -> None:
+    with pytest.raises(InputError, match="can be reached from outside: give --web-token-file"):
+        WebPage("0.0.0.0", 0, status, 10.0, None)
+    with WebPage("0.0.0.0", 0, status, 10.0, TOKEN) as page:
+        url = page.url.replace("0.0.0.0", "127.0.0.1")
+        assert _get(url)[0] == _get(f"{url}state.json")[0] == _get(f"{url}?token=wrong")[0] == 401
+        assert _get(f"{url}healthz")[0] == 200
+        code, _, headers = _get(f"{url}?token={TOKEN}")
+        cookie = headers["set-cookie"]
+        assert code == 303 and "HttpOnly" in cookie and "SameSite=strict" in cookie
+        assert _get(f"{url}state.json", Cookie=cookie.split(";")[0])[0] == 200
+        assert _get(f"{url}state.json", Authorization=f"Bearer {TOKEN}")[0] == 200
+
+
+def test_tokens_and_ports(status: RunStatus, tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("abc")
+    with pytest.raises(InputError, match="at least 16 characters"):
+        read_token(tmp_path / "short")
+    with pytest.raises(InputError, match="cannot read the token file"):
+        read_token(tmp_path / "none")
+    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+        port = int(page.url.rstrip("/").rpartition(":")[2])
+        with pytest.raises(DeviceError, match="cannot serve the page"):
+            WebPage("127.0.0.1", port, status, 10.0, None)
+
+
+@pytest.fixture
+def browser() -> str:
+    if CHROMIUM is None:
+        pytest.fail("no chromium") if os.environ.get("CI") == "true" else pytest.skip("no chromium")
+    return str(CHROMIUM)
+
+
+def _rendered(browser: str, url: str) -> str:
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_browser_shows_it(browser: str, status: RunStatus) -> None:
+    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+        html = _rendered(browser, page.url)
+        assert "stop  0.90" in html and "camera running" in html and "after pass 2: fd" in html
+        assert re.search(r'<img id="raw"[^>]*src="raw.jpg\?7"', html) and "MJPG, 320x240" in html
+        status.state, status.reason, status.ringing = State.LOST, "camera:0 was lost", ("patch",)
+        html = _rendered(browser, page.url)
+        assert "camera lost" in html and "ALARM: patch | camera:0 was lost" in html
