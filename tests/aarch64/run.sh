@@ -43,6 +43,9 @@ done
   --constraint constraints.txt "${platforms[@]}" "$work"/wheel/edgeguard-*.whl
 
 "$python" tests/aarch64/digests.py >"$work/expected.json"
+"$python" tests/aarch64/frames.py "$work/frames"
+run_labels=(-c 'from edgeguard.cli.main import main; main()' run --source "$PWD/$work/frames" --output -)
+"$python" "${run_labels[@]}" >"$work/expected.jsonl"
 export PYTHONPATH=$PWD/$site PYTHONDONTWRITEBYTECODE=1
 emulated=(qemu-aarch64-static -cpu cortex-a72 -L "$PWD/$root" "$PWD/$root/usr/bin/python3.11")
 digests=$PWD/tests/aarch64/digests.py expected=$PWD/$work/expected.json
@@ -50,3 +53,5 @@ cd "$site" # not the checkout: its edgeguard/ would be found first
 "${emulated[@]}" "$digests" --expect "$expected"
 "${emulated[@]}" -c 'from edgeguard.cli.main import main; main()' doctor
 "${emulated[@]}" -c 'from edgeguard.cli.main import main; main()' run --source edgeguard/demo/assets/clip.avi --json
+"${emulated[@]}" "${run_labels[@]}" >"$PWD/../labels.jsonl"
+"${emulated[@]}" "${digests%/*}/same_results.py" "${expected%.json}.jsonl" "$PWD/../labels.jsonl"
