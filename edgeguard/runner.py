@@ -14,6 +14,7 @@ from edgeguard.camera.reader import State
 from edgeguard.config import Settings
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.governor import Governor
+from edgeguard.guard.jpeg_header import read_jpeg_info
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
 from edgeguard.power import read_power
@@ -67,6 +68,8 @@ def run(
     except BaseException:
         source.close()
         raise
+    if str(source.applied):
+        say(f"{source.name}: {source.applied}")
     status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
     _tell_states(pipeline, status, say)
     alarms = Alarms(settings.alarm_disagreement, settings.alarm_certified, settings.alarm_window, _alarm_teller(say))
@@ -210,6 +213,7 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, say
             frames = pipeline.counters.frames
             rate, before = 0.8 * rate + 0.2 * (frames - before) / _TICK_S, frames
             status.power = read_power()
+            _look_at_coding(status, say)
             _slow_down(governor.update(status.power, rate, time.monotonic()))
             if not _stuck(pipeline, status):
                 notify("WATCHDOG=1")
@@ -232,6 +236,18 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, say
         notify("STOPPING=1")
         over.set()
         thread.join(timeout=5)
+
+
+def _look_at_coding(status: RunStatus, say: Say) -> None:
+    """Which JPEG tables the camera uses; a change is said, because pass 1 is judged by them."""
+    last = status.last
+    if last is None or last.received is None or last.received.jpeg is None or last.pass1 == "run":
+        return
+    info = read_jpeg_info(last.received.jpeg)
+    coding = f"{info.coding} {info.sampling}, tables {info.tables_sha256}"
+    if coding != status.coding:
+        say(f"the camera's JPEGs: {coding}")
+        status.coding = coding
 
 
 def _stuck(pipeline: Pipeline, status: RunStatus) -> bool:

@@ -35,6 +35,7 @@ class RunStatus:
         last: the newest result.
         result_at: monotonic time of it.
         ringing: alarms.
+        coding: sampling and tables of the camera's JPEGs, as they were seen last; empty for raw frames.
         slowed: what slows the run down on purpose; empty when nothing does.
     """
 
@@ -50,6 +51,7 @@ class RunStatus:
     ringing: tuple[str, ...] = ()
     power: Power = field(default_factory=lambda: Power(None, None, None))
     slowed: str = ""
+    coding: str = ""
     sinks: list[SinkState] = field(default_factory=list)
     history: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     began: float = field(default_factory=time.monotonic)
@@ -80,7 +82,8 @@ class RunStatus:
             last, history = self.last, list(self.history)
         guard = self.contract.guard
         return {
-            "source": self.source, "applied": str(self.applied), "state": str(self.state), "reason": self.reason,
+            "source": self.source, "applied": str(self.applied), "coding": self.coding,
+            "state": str(self.state), "reason": self.reason,
             "model": self.model, "guard": None if guard.profile is None else guard.profile.name,
             "patch_guard": guard.patch, "last": None if last is None else last.to_dict(), "ringing": self.ringing,
             "counters": self.counters.to_dict(), "slowed": self.slowed, "celsius": self.power.celsius,

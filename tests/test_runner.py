@@ -13,6 +13,7 @@ from edgeguard.camera import Applied, Captured, Lost, open_source
 from edgeguard.config import Settings
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.model import load_model
 from edgeguard.patchguard import Guarded
 from edgeguard.power import Power
@@ -62,7 +63,7 @@ def test_a_camera_that_comes_back_is_said(tmp_path: Path) -> None:
     cameras = iter([Live(10), Live(10_000)])
     settings = Settings(source="x", frames=40, lost_after=1.0)
     outcome = run(settings, load_model(bundled_model()), lambda: next(cameras), said.append)
-    assert said == ["camera lost: the stream ended; trying again", "camera is back"]
+    assert said == ["live: RGB, 160x120, 50 frames/s", "camera lost: the stream ended; trying again", "camera is back"]
     assert outcome.pipeline.counters.losses == outcome.pipeline.counters.reconnects == 1
 
 
@@ -91,6 +92,22 @@ def test_it_slows_down_when_the_processor_is_throttled() -> None:
         outcome = run(Settings(source="x", frames=60), load_model(bundled_model()), lambda: Live(10_000), said.append)
     assert any(line.startswith("slowed down on purpose to") and "throttled" in line for line in said)
     assert outcome.pipeline.timing.fps is not None and outcome.pipeline.timing.fps < 60
+
+
+def test_the_cameras_tables_are_said_and_a_change_of_them(scene: np.ndarray) -> None:
+    class Jpegs(Live):
+        def frames(self) -> Iterator[Captured | Lost]:
+            for index in range(self.count):
+                time.sleep(0.02)
+                quality = "jpeg:90" if index < 20 else "jpeg:60"
+                jpeg = encode_jpeg(scene, GuardProfile.preset(quality))
+                yield Captured(index, self.name, jpeg, None, time.time(), "received")
+
+    said: list[str] = []
+    with mock.patch("edgeguard.runner._TICK_S", 0.05):
+        run(Settings(source="x", frames=45), load_model(bundled_model()), lambda: Jpegs(50), said.append)
+    coding = [line for line in said if line.startswith("the camera's JPEGs: baseline 420, tables ")]
+    assert len(coding) == len(set(coding)) == 2
 
 
 def test_systemd_hears_ready_watchdog_and_stopping() -> None:

@@ -195,8 +195,7 @@ def _tables(jpeg: bytes | None) -> str | None:
         return None
     from edgeguard.guard.jpeg_header import read_whole_jpeg
 
-    tables = read_whole_jpeg(jpeg).tables
-    return hashlib.sha256(repr(tables).encode()).hexdigest()[:16]
+    return read_whole_jpeg(jpeg).tables_sha256
 
 
 def _exposure(jpeg: bytes | None) -> dict[str, float]:

@@ -4,6 +4,7 @@ Pure Python over bytes from outside: every length is checked, nothing is allocat
 Sections refer to ITU-T T.81.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -52,6 +53,11 @@ class JpegInfo:
     restart_interval: int
     app_segments: tuple[tuple[int, bytes], ...]
     complete: bool
+
+    @property
+    def tables_sha256(self) -> str:
+        """Which tables they are: 16 hexadecimal digits."""
+        return hashlib.sha256(repr(self.tables).encode()).hexdigest()[:16]
 
     @property
     def orientation(self) -> int:

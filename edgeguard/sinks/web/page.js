@@ -38,7 +38,7 @@ function chart(history) {
 
 function show(s) {
   const c = s.counters, last = s.last, fine = s.state === "running" && (s.result_age_s === null || s.result_age_s < 10);
-  at("source").textContent = s.source + (s.applied ? " (" + s.applied + ")" : "");
+  at("source").textContent = s.source + (s.applied || s.coding ? " (" + [s.applied, s.coding].filter(Boolean).join("; ") + ")" : "");
   at("state").textContent = "camera " + s.state;
   at("state").className = "chip " + (fine ? "good" : "bad");
   at("alarms").hidden = !s.ringing.length && s.state === "running";
