@@ -34,7 +34,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("soak.csv"))
     parser.add_argument("--chart", type=Path, default=Path("soak.svg"))
     parser.add_argument("--guard", default="fd-jpeg")
+    parser.add_argument("--from-csv", type=Path, help="only summarise and draw the samples of an earlier run")
     arguments = parser.parse_args()
+    if arguments.from_csv:
+        with open(arguments.from_csv, newline="") as stream:
+            samples = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+        summary(samples)
+        arguments.chart.write_text(memory_chart(samples))
+        return
     with tempfile.TemporaryDirectory() as folder, mjpeg_server(frames(None), 30) as url:
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "run"]
         command += [arguments.model] if arguments.model else []
@@ -114,10 +121,17 @@ def summary(samples: list[dict[str, float]]) -> None:
 
 def memory_chart(samples: list[dict[str, float]]) -> str:
     """Resident memory over time, as SVG."""
-    points = tuple(Point(s["seconds"] / 60, s["rss_mb"], s["rss_mb"], s["rss_mb"]) for s in samples)
-    last = points[-1].x
-    ticks = [round(last * i / 6) for i in range(7)]
-    return chart([Series("resident memory, MB", points)], "minutes", "MB", [float(t) for t in ticks])
+    step = max(len(samples) // 60, 1)
+    lines = []
+    for name, key in (
+        ("resident memory, MB", "rss_mb"),
+        ("age of a result, 95 %, ms", "age_p95_ms"),
+        ("threads", "threads"),
+    ):
+        lines.append(Series(name, tuple(Point(s["seconds"] / 60, s[key], s[key], s[key]) for s in samples[::step])))
+    ticks = [float(round(samples[-1]["seconds"] / 60 * i / 6)) for i in range(7)]
+    svg = chart(lines, "minutes", "MB, ms, count", ticks, (0, 160), "")
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" ', 1)
 
 
 if __name__ == "__main__":

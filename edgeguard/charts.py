@@ -10,7 +10,7 @@ _COLORS = ("#1b6ca8", "#c8553d", "#3d8b5f", "#8458a8", "#b98a1f", "#4a4a4a", "#d
 
 @dataclass(frozen=True)
 class Point:
-    """A value with its interval, all in percent on the vertical axis."""
+    """A value with its interval."""
 
     x: float
     y: float
@@ -28,17 +28,26 @@ class Series:
     joined: bool = True
 
 
-def chart(series: Sequence[Series], x_title: str, y_title: str, x_ticks: Sequence[float]) -> str:
-    """An SVG of 0..100 % over the given ticks; its title texts stand for it where it is not seen."""
+def chart(
+    series: Sequence[Series],
+    x_title: str,
+    y_title: str,
+    x_ticks: Sequence[float],
+    y_range: tuple[float, float] = (0, 100),
+    unit: str = " %",
+) -> str:
+    """An SVG over the given ticks; its title texts stand for it where it is not seen."""
     low, high = min(x_ticks), max(x_ticks)
+    bottom, top = y_range
 
     def across(x: float) -> float:
         return _LEFT + 12 + (x - low) / ((high - low) or 1) * (_WIDTH - _LEFT - _LEGEND - 24)
 
     def down(y: float) -> float:
-        return 12 + (100 - y) / 100 * (_HEIGHT - _BOTTOM - 12)
+        return 12 + (top - y) / (top - bottom) * (_HEIGHT - _BOTTOM - 12)
 
-    parts = [_axes(across, down, x_title, y_title, x_ticks)]
+    y_ticks = [bottom + (top - bottom) * i / 4 for i in range(5)]
+    parts = [_axes(across, down, x_title, y_title, x_ticks, y_ticks)]
     for index, line in enumerate(series):
         color = _COLORS[index % len(_COLORS)]
         if line.joined and len(line.points) > 1:
@@ -49,7 +58,7 @@ def chart(series: Sequence[Series], x_title: str, y_title: str, x_ticks: Sequenc
             parts.append(
                 f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{down(p.low):.1f}" y2="{down(p.high):.1f}" stroke="{color}" '
                 f'stroke-opacity=".45"/><circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}">'
-                f"<title>{escape(line.name)}: {p.y:.0f} % [{p.low:.0f}, {p.high:.0f}]</title></circle>"
+                f"<title>{escape(line.name)}: {p.y:.0f}{unit} [{p.low:.0f}, {p.high:.0f}]</title></circle>"
             )
             if p.label:
                 parts.append(f'<text x="{x + 6:.1f}" y="{y - 5:.1f}" class="small">{escape(p.label)}</text>')
@@ -77,13 +86,15 @@ def histogram(shares: Sequence[float], x_title: str, bins: int = 20) -> str:
     return f'<svg viewBox="0 0 {_WIDTH} 200" role="img" aria-label="{escape(x_title)}">{bars}{ends}{title}{top}</svg>'
 
 
-def _axes(across: object, down: object, x_title: str, y_title: str, x_ticks: Sequence[float]) -> str:
+def _axes(
+    across: object, down: object, x_title: str, y_title: str, x_ticks: Sequence[float], y_ticks: Sequence[float]
+) -> str:
     assert callable(across) and callable(down)
     right = _WIDTH - _LEGEND
     lines = [
         f'<line x1="{_LEFT}" x2="{right}" y1="{down(y):.1f}" y2="{down(y):.1f}" stroke="#ddd"/>'
-        f'<text x="{_LEFT - 6}" y="{down(y) + 4:.1f}" text-anchor="end" class="small">{y}</text>'
-        for y in (0, 25, 50, 75, 100)
+        f'<text x="{_LEFT - 6}" y="{down(y) + 4:.1f}" text-anchor="end" class="small">{y:g}</text>'
+        for y in y_ticks
     ]
     lines += [
         f'<text x="{across(x):.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle" class="small">{x:g}</text>'

@@ -76,10 +76,10 @@ class RunStatus:
         why = f" ({self.reason})" if self.reason and self.state is not State.RUNNING else ""
         return f"no result for {silent_s:.0f} s, camera {self.state}{why}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but pictures, as plain data."""
+    def to_dict(self, last: FrameResult | None) -> dict[str, Any]:
+        """Everything but pictures, as plain data, with the result that is to be shown."""
         with self.lock:
-            last, history = self.last, list(self.history)
+            history = list(self.history)
         guard = self.contract.guard
         return {
             "source": self.source, "applied": str(self.applied), "coding": self.coding,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,8 @@ import pytest
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.guard.passes import Received
+from edgeguard.result import FrameResult
 from edgeguard.sinks.web.server import read_token
 from edgeguard.status import RunStatus
 
@@ -23,6 +26,7 @@ pytest.importorskip("uvicorn", reason="the extra web is not installed")
 from edgeguard.sinks.web import WebPage
 
 CHROMIUM = shutil.which("chromium")
+Make = Callable[..., FrameResult]
 TOKEN = "0123456789abcdef"
 
 
@@ -55,6 +59,22 @@ def test_what_it_serves(status: RunStatus) -> None:
         assert _get(f"{page.url}../../etc/passwd")[0] == 404 and _get(f"{page.url}nothing")[0] == 404
         status.last, status.result_at = None, status.began - 100
         assert _get(f"{page.url}raw.jpg")[0] == 404 and _get(f"{page.url}healthz")[0] == 503
+
+
+def test_pictures_are_those_of_the_result_that_was_told(status: RunStatus, make: Make) -> None:
+    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+        state = json.loads(_get(f"{page.url}state.json")[1])
+        frame, told = state["last"]["frame"], status.last
+        other = Received(None, np.zeros((240, 320, 3), np.uint8), "run")
+        status.see(make(8, received=other))
+        assert told is not None and told.received is not None
+        assert _get(f"{page.url}raw.jpg?frame={frame}")[1] == told.received.jpeg
+        black = cv2.imdecode(np.frombuffer(_get(f"{page.url}raw.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
+        assert black.max() < 3
+        for n in range(9, 15):
+            status.see(make(n))
+            _get(f"{page.url}state.json")
+        assert _get(f"{page.url}raw.jpg?frame={frame}")[0] == 404 and _get(f"{page.url}raw.jpg?frame=x")[0] == 200
 
 
 def test_a_name_that_was_made_to_point_here_reads_nothing(status: RunStatus) -> None:
@@ -105,7 +125,7 @@ def test_a_browser_shows_it(browser: str, status: RunStatus) -> None:
     with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
         html = _rendered(browser, page.url)
         assert "stop  0.90" in html and "camera running" in html and "after pass 2: fd" in html
-        assert re.search(r'<img id="raw"[^>]*src="raw.jpg\?7"', html) and "MJPG, 320x240" in html
+        assert re.search(r'<img id="raw"[^>]*src="raw.jpg\?frame=7"', html) and "MJPG, 320x240" in html
         status.state, status.reason, status.ringing = State.LOST, "camera:0 was lost", ("patch",)
         html = _rendered(browser, page.url)
         assert "camera lost" in html and "ALARM: patch | camera:0 was lost" in html

@@ -53,8 +53,8 @@ function show(s) {
     rows(at("top"), last.top.map(t => [t.label, t.score.toFixed(3)]));
     if (last.frame !== shown) {
       shown = last.frame;
-      at("raw").src = "raw.jpg?" + shown;
-      at("sanitized").src = "sanitized.jpg?" + shown;
+      at("raw").src = "raw.jpg?frame=" + shown;
+      at("sanitized").src = "sanitized.jpg?frame=" + shown;
     }
   }
   const ms = Object.entries(c.ms).map(([stage, t]) => [stage + ", median", t.p50 === null ? "-" : t.p50.toFixed(1) + " ms"]);

@@ -1,6 +1,7 @@
 """The page's pictures, made only when somebody looks, and once for each frame."""
 
 import threading
+from collections import deque
 
 import cv2
 import numpy as np
@@ -13,37 +14,56 @@ from edgeguard.status import RunStatus
 
 _QUALITY = 85
 _MAX_SIDE = 960
+_KEPT = 4
 
 
 class Pictures:
-    """The last frame as it was received, and as the model's crop was taken from it; at most 960 pixels wide or high."""
+    """Frames as they were received, and as the model's crop was taken from them; at most 960 pixels wide or high.
+
+    A page asks for the pictures of the result that it shows, and not for those of a later one: what it was told of is
+    kept for a moment.
+    """
 
     def __init__(self, status: RunStatus) -> None:
         self._status = status
         self._lock = threading.Lock()
-        self._made: dict[str, tuple[int, bytes]] = {}
+        self._told: deque[FrameResult] = deque(maxlen=_KEPT)
+        self._made: dict[tuple[str, int], bytes] = {}
 
-    def raw(self) -> bytes:
-        """The received frame; empty where there is none. A camera's own JPEG as it is."""
+    def tell(self) -> FrameResult | None:
+        """The last result; its pictures can be asked for."""
         last = self._status.last
-        if last is None or last.received is None:
-            return b""
-        if last.received.jpeg is not None:
-            return last.received.jpeg
-        return self._once("raw", last)
-
-    def sanitized(self) -> bytes:
-        """The frame after pass 2."""
-        last = self._status.last
-        return b"" if last is None or last.received is None else self._once("sanitized", last)
-
-    def _once(self, name: str, last: FrameResult) -> bytes:
         with self._lock:
-            made = self._made.get(name)
-            if made is None or made[0] != last.frame:
-                made = (last.frame, self._make(name, last))
-                self._made[name] = made
-            return made[1]
+            if last is not None and (not self._told or self._told[-1].frame != last.frame):
+                self._told.append(last)
+                kept = {result.frame for result in self._told}
+                self._made = {key: jpeg for key, jpeg in self._made.items() if key[1] in kept}
+        return last
+
+    def raw(self, frame: int | None = None) -> bytes:
+        """A received frame that was told of (the last by default); empty where it is gone. A camera's JPEG as it is."""
+        result = self._find(frame)
+        if result is None or result.received is None:
+            return b""
+        return result.received.jpeg if result.received.jpeg is not None else self._once("raw", result)
+
+    def sanitized(self, frame: int | None = None) -> bytes:
+        """The frame after pass 2."""
+        result = self._find(frame)
+        return b"" if result is None or result.received is None else self._once("sanitized", result)
+
+    def _find(self, frame: int | None) -> FrameResult | None:
+        if frame is None:
+            return self.tell()
+        with self._lock:
+            return next((result for result in self._told if result.frame == frame), None)
+
+    def _once(self, name: str, result: FrameResult) -> bytes:
+        with self._lock:
+            key = (name, result.frame)
+            if key not in self._made:
+                self._made[key] = self._make(name, result)
+            return self._made[key]
 
     def _make(self, name: str, last: FrameResult) -> bytes:
         assert last.received is not None

@@ -147,8 +147,14 @@ def _app(status: RunStatus, stale_after_s: float, token: str | None, host: str) 
 
     def picture(name: str) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
-            jpeg = pictures.raw() if name == "raw" else pictures.sanitized()
-            return Response(jpeg, media_type="image/jpeg") if jpeg else PlainTextResponse("no frame yet\n", 404)
+            text = request.query_params.get("frame", "")
+            frame = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+            jpeg = pictures.raw(frame) if name == "raw" else pictures.sanitized(frame)
+            return (
+                Response(jpeg, media_type="image/jpeg")
+                if jpeg
+                else PlainTextResponse("no such frame (any more)\n", 404)
+            )
 
         return answer
 
@@ -156,7 +162,7 @@ def _app(status: RunStatus, stale_after_s: float, token: str | None, host: str) 
         Route("/", file("page.html", "text/html; charset=utf-8")),
         Route("/page.js", file("page.js", "text/javascript; charset=utf-8")),
         Route("/page.css", file("page.css", "text/css; charset=utf-8")),
-        Route("/state.json", lambda request: JSONResponse(status.to_dict())),
+        Route("/state.json", lambda request: JSONResponse(status.to_dict(pictures.tell()))),
         Route("/raw.jpg", picture("raw")),
         Route("/sanitized.jpg", picture("sanitized")),
         Route("/healthz", health),
