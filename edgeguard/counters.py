@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ _WHY = {
     "sensor": "the sensor says so in its JPEGs",
     "none": "nobody did pass 1 with this profile",
 }
+K = TypeVar("K")
 _KEPT = 10_000  # times kept for the percentiles
 
 
@@ -78,10 +79,9 @@ class Counters:
             self.stage_seconds[stage] += value / 1e3
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as plain data."""
+        """The summary as plain data; may be called from another thread than `add`."""
         elapsed = (self.ended_at or time.monotonic()) - self.started_at
-        main_pass1 = max(self.pass1, key=lambda key: self.pass1[key]) if self.pass1 else "none"
-        passes = max(self.passes, key=lambda key: self.passes[key]) if self.passes else 0
+        main_pass1, passes = _most_frequent(self.pass1, "none"), _most_frequent(self.passes, 0)
         return {
             "frames": self.frames,
             "dropped": self.dropped,
@@ -103,8 +103,12 @@ class Counters:
         }
 
 
+def _most_frequent(counts: dict[K, int], default: K) -> K:
+    return max(list(counts.items()), key=lambda item: item[1], default=(default, 0))[0]
+
+
 def _percentiles(values: deque[float]) -> dict[str, float | None]:
     if not values:
         return {"p50": None, "p95": None}
-    p50, p95 = np.percentile(np.fromiter(values, np.float64), [50, 95])
+    p50, p95 = np.percentile(list(values), [50, 95])
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3)}

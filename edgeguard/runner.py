@@ -24,7 +24,7 @@ from edgeguard.sinks.sink import QueuedSink, Sink
 from edgeguard.status import RunStatus
 
 _TICK_S = 1.0
-_WITH_PICTURES = ("video", "recorder")
+_PICTURES_THAT_WAIT = {"video": 8, "recorder": 32}  # of the outputs that want pictures
 _STUCK_S = 20.0  # frames arrive and no result comes: systemd should restart the service
 
 Say = Callable[[str], None]
@@ -148,7 +148,9 @@ def _open_sinks(settings: Settings, source: Source, status: RunStatus, say: Say,
     sinks: list[Any] = []
     for name, opening in _sinks(settings, source, status):
         if source.live:
-            queued = stack.enter_context(QueuedSink(name, opening, say, pictures=name in _WITH_PICTURES))
+            pictures = name in _PICTURES_THAT_WAIT
+            capacity = _PICTURES_THAT_WAIT.get(name, 256)
+            queued = stack.enter_context(QueuedSink(name, opening, say, capacity=capacity, pictures=pictures))
             status.sinks.append(queued)
             sinks.append(queued)
         else:

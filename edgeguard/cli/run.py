@@ -153,6 +153,7 @@ def _raise_what_went_wrong(outcome: "Outcome") -> None:
 
 
 def _raise_system_exit(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clean end short
     raise SystemExit(0)
 
 

@@ -12,7 +12,6 @@ from edgeguard.errors import EdgeGuardError
 from edgeguard.result import FrameResult
 
 _RETRY_S = 5.0
-_MANY, _FEW = 256, 8  # results that may wait, without and with their frames
 
 
 class Sink(AbstractContextManager["Sink"], Protocol):
@@ -36,7 +35,8 @@ class QueuedSink:
         name: for people.
         open_sink: opens the sink, now and again after a failure.
         say: called with one line for a failure, and one when it works again.
-        pictures: it wants frames, too; then few may wait, because they are large.
+        capacity: results that may wait.
+        pictures: it wants frames, too; then few should wait, because they are large.
 
     Attributes:
         written: results that it took.
@@ -48,12 +48,18 @@ class QueuedSink:
     """
 
     def __init__(
-        self, name: str, open_sink: Callable[[], Sink], say: Callable[[str], None], *, pictures: bool = False
+        self,
+        name: str,
+        open_sink: Callable[[], Sink],
+        say: Callable[[str], None],
+        *,
+        capacity: int = 256,
+        pictures: bool = False,
     ) -> None:
         self.name, self.written, self.dropped = name, 0, 0
         self.failure: str | None = None
         self._open_sink, self._say, self._pictures = open_sink, say, pictures
-        self._capacity = _FEW if pictures else _MANY
+        self._capacity = capacity
         self._reader_left = False
         self._queue: deque[FrameResult] = deque()
         self._changed = threading.Condition()

@@ -54,7 +54,7 @@ def test_results_arrive_in_order_without_their_pictures(make: Make) -> None:
 def test_a_slow_one_loses_the_oldest_and_delays_nobody(make: Make) -> None:
     sink = Recording()
     sink.gate.clear()
-    with QueuedSink("x", lambda: sink, print, pictures=True) as queued:
+    with QueuedSink("x", lambda: sink, print, capacity=8) as queued:
         began = time.monotonic()
         for frame in range(100):
             queued.write(make(frame))
