@@ -79,6 +79,7 @@ class Settings:
 
     source: str | None = _key("camera", _text)
     size: str | None = _key("camera", _size)
+    key_file: str | None = _key("camera", _text)
     camera_fps: float | None = _key("camera", _number(0.1, 1000))
     lost_after: float = _key("camera", _number(0.2, 3600), 3.0)
     give_up_after: float = _key("camera", _number(0, _MILLION), 0.0)

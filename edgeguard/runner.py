@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeguard.addresses import read_token
 from edgeguard.alarms import Alarm, Alarms
 from edgeguard.camera import Source
 from edgeguard.camera.reader import State
@@ -15,6 +16,7 @@ from edgeguard.config import Settings
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.governor import Governor
 from edgeguard.guard.jpeg_header import read_jpeg_info
+from edgeguard.guard.seal import read_seal
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
 from edgeguard.power import read_power
@@ -186,7 +188,6 @@ def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tu
 def _open_servers(settings: Settings, status: RunStatus, say: Say, stack: ExitStack) -> None:
     if settings.web is not None:
         from edgeguard.sinks.web import WebPage
-        from edgeguard.sinks.web.server import read_token
 
         host, _, port = settings.web.rpartition(":")
         token = None if settings.web_token_file is None else read_token(Path(settings.web_token_file))
@@ -247,9 +248,14 @@ def _look_at_coding(status: RunStatus, say: Say) -> None:
         return
     info = read_jpeg_info(last.received.jpeg)
     coding = f"{info.coding} {info.sampling}, tables {info.tables_sha256}"
-    if coding != status.coding:
-        say(f"the camera's JPEGs: {coding}")
-        status.coding = coding
+    if coding == status.coding:
+        return
+    say(f"the camera's JPEGs: {coding}")
+    status.coding = coding
+    seal = read_seal(info)
+    if seal is not None and last.time_source == "received" and abs(seal.captured_at - last.captured_at) > 1:
+        off_s = seal.captured_at - last.captured_at
+        say(f"the sensor's clock differs by {off_s:.0f} s, or nothing proves it (--key-file): ages count from arrival")
 
 
 def _stuck(pipeline: Pipeline, status: RunStatus) -> bool:

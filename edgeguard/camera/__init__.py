@@ -10,13 +10,18 @@ __all__ = ["Applied", "Captured", "Lost", "Source", "open_source"]
 
 
 def open_source(
-    spec: int | str | os.PathLike[str], *, size: tuple[int, int] | None = None, fps: float | None = None
+    spec: int | str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    key: bytes | None = None,
 ) -> Source:
     """Open a camera index, an image, a folder of images, a video file, a URL, or rendered scenes.
 
     Args:
         spec: `0`, `clip.mp4`, `folder/`, `http://...` (Motion JPEG), `rtsp://...`, `picamera2:0`, `synthetic:cards`.
         size, fps: asked of local cameras; `applied` says what they granted.
+        key: shared with an `edgeguard sensor`; only what it sealed is taken.
 
     Raises:
         InputError: no such file, an empty one, or a form that this version does not know.
@@ -28,6 +33,8 @@ def open_source(
         edgeguard.errors.InputError: no-such-file.mp4 is not there
     """
     text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
+    if key is not None and not text.startswith(("http://", "https://")):
+        raise InputError(f"a key is for the stream of an edgeguard sensor (http://), not for {text}")
     if text.isdigit():
         from edgeguard.camera.v4l2 import Camera
 
@@ -41,7 +48,7 @@ def open_source(
     if text.startswith(("http://", "https://")):
         from edgeguard.camera.http_mjpeg import HttpMjpeg
 
-        return HttpMjpeg(text)
+        return HttpMjpeg(text, key=key)
     if text.startswith(("rtsp://", "rtsps://")):
         from edgeguard.camera.rtsp import Rtsp
 

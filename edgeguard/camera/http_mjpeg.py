@@ -8,6 +8,7 @@ import base64
 import contextlib
 import http.client
 import re
+import secrets
 import socket
 import ssl
 import time
@@ -18,10 +19,13 @@ from edgeguard.camera.files import from_jpeg
 from edgeguard.camera.frame import Applied, Captured, Lost
 from edgeguard.camera.urls import split_url, without_credentials
 from edgeguard.errors import DeviceError
+from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.guard.seal import SealChecker
 
 MAX_FRAME_BYTES = 16 << 20
 _MAX_HEADER_BYTES = 8192
 _CHUNK = 1 << 16
+_CLOCKS_AGREE_S, _OLDEST_S = 1.0, 60.0  # else the sensor's clock is wrong, and the time of arrival counts
 
 
 class HttpMjpeg:
@@ -31,6 +35,7 @@ class HttpMjpeg:
         url: http:// or https://, with or without user:password@ (sent as Basic, never shown).
         timeout_s: the longest wait for the connection and for each piece of data.
         frame_timeout_s: the longest time from one frame's start to its end (against slow drips).
+        key: shared with an `edgeguard sensor`: frames that it did not seal for this connection, in order, are lost.
 
     Raises:
         InputError: not an http(s) URL.
@@ -39,14 +44,18 @@ class HttpMjpeg:
 
     live = True
 
-    def __init__(self, url: str, *, timeout_s: float = 3.0, frame_timeout_s: float = 6.0) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float = 3.0, frame_timeout_s: float = 6.0, key: bytes | None = None
+    ) -> None:
         parts = split_url(url, ("http", "https"))
         self.name = without_credentials(parts)
         self.applied = Applied(format="MJPG")
+        nonce = "" if key is None else secrets.token_hex(16)
+        self._checker = None if key is None else SealChecker(key, nonce)
         self._timeout_s, self._frame_timeout_s = timeout_s, frame_timeout_s
         self._connection = _connection(parts, timeout_s)
         try:
-            self._response = self._open(parts)
+            self._response = self._open(parts, nonce)
             self._boundary = self._check_answer()
         except BaseException:
             self.close()  # now, and not when the garbage is collected
@@ -62,8 +71,20 @@ class HttpMjpeg:
             if headers is None:
                 return
             data = self._read_body(headers, deadline)
-            yield from_jpeg(index, self.name, data)
+            checker = self._checker
+            yield from_jpeg(index, self.name, data) if checker is None else self._proven(index, data, checker)
             index += 1
+
+    def _proven(self, index: int, data: bytes, checker: SealChecker) -> Captured | Lost:
+        """A frame with the sensor's time, where the two clocks agree; one that is not proven is lost."""
+        try:
+            seal = checker.check(data)
+        except JpegError as error:
+            return Lost(index, self.name, str(error))
+        age_s = time.time() - seal.captured_at
+        if -_CLOCKS_AGREE_S <= age_s <= _OLDEST_S:
+            return from_jpeg(index, self.name, data, seal.captured_at, "source")
+        return from_jpeg(index, self.name, data)
 
     def close(self) -> None:
         """Shut the connection down, which also wakes a thread that waits in `frames`."""
@@ -73,8 +94,9 @@ class HttpMjpeg:
                 sock.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
-    def _open(self, parts: SplitResult) -> http.client.HTTPResponse:
-        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    def _open(self, parts: SplitResult, nonce: str) -> http.client.HTTPResponse:
+        query = "&".join(part for part in (parts.query, f"nonce={nonce}" if nonce else "") if part)
+        path = urlunsplit(("", "", parts.path or "/", query, ""))
         headers = {"User-Agent": "edgeguard", "Accept": "multipart/x-mixed-replace"}
         if parts.username is not None:
             secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

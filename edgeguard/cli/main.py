@@ -7,7 +7,21 @@ from typing import Any, NoReturn
 import typer
 
 import edgeguard
-from edgeguard.cli import bench, config, convert, demo, doctor, evaluate, fieldtest, guard, model, patch, run, service
+from edgeguard.cli import (
+    bench,
+    config,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    fieldtest,
+    guard,
+    model,
+    patch,
+    run,
+    sensor,
+    service,
+)
 from edgeguard.errors import EdgeGuardError
 
 app = typer.Typer(
@@ -27,6 +41,7 @@ app.add_typer(patch.app, name="patch")
 app.add_typer(fieldtest.app, name="fieldtest")
 app.add_typer(guard.app, name="guard")
 app.add_typer(model.app, name="model")
+app.command("sensor", epilog=sensor.EXAMPLE)(sensor.sensor_command)
 app.add_typer(config.app, name="config")
 app.add_typer(service.app, name="service")
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench_command)

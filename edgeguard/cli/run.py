@@ -33,6 +33,7 @@ def run_command(
     config: Annotated[Path | None, typer.Option(help="A TOML file (edgeguard config show).")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT to ask of a local camera.")] = None,
     camera_fps: Annotated[float | None, typer.Option(help="Frames a second to ask of a local camera.")] = None,
+    key_file: Annotated[str | None, typer.Option(help="Take only what an edgeguard sensor sealed with it.")] = None,
     lost_after: Annotated[float | None, typer.Option(help="Seconds without a frame: lost. [3]")] = None,
     give_up_after: Annotated[float | None, typer.Option(help="Seconds lost: end. [0, never]")] = None,
     guard: Annotated[str | None, typer.Option(help="Preset, .toml profile or none, instead of the contract's.")] = None,
@@ -159,6 +160,7 @@ def _raise_system_exit(*_: object) -> None:
 
 def _opener(settings: "Settings") -> "Callable[[], Source]":
     from edgeguard.camera import open_source
+    from edgeguard.guard.seal import read_key
 
     assert settings.source is not None
     spec = settings.source
@@ -170,7 +172,11 @@ def _opener(settings: "Settings") -> "Callable[[], Source]":
     if settings.size is not None:
         width, _, height = settings.size.partition("x")
         size = int(width), int(height)
-    return lambda: open_source(spec, size=size, fps=settings.camera_fps)
+    try:
+        key = None if settings.key_file is None else read_key(Path(settings.key_file))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return lambda: open_source(spec, size=size, fps=settings.camera_fps, key=key)
 
 
 def _load(settings: "Settings") -> "Model":

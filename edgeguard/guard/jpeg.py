@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 from edgeguard.guard.jpeg_header import JpegError, JpegInfo, read_whole_jpeg
 from edgeguard.guard.profile import GuardProfile
 
-#: APP9 payload of a JPEG that pass 1 made at a sensor: this tag, then the profile's SHA-256 in hexadecimal.
-SENSOR_APP, SENSOR_TAG = 9, b"EdgeGuard\0"
-
 
 def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
     """Decode an image file (JPEG, PNG, ...) to RGB at 1/scale (1, 2 or 4); OpenCV applies EXIF orientation.
@@ -32,10 +29,8 @@ def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
     return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
 
 
-def encode_jpeg(rgb: NDArray[np.uint8], profile: GuardProfile, *, sensor: bool = False) -> bytes:
+def encode_jpeg(rgb: NDArray[np.uint8], profile: GuardProfile) -> bytes:
     """Code a frame as a real JPEG with a `ycbcr*` profile's tables, verbatim: pass 1.
-
-    With `sensor`, an APP9 segment carries the profile's hash.
 
     Raises:
         ValueError: an `rgb` or `gray` profile, which JPEG's colour transform cannot express.
@@ -48,12 +43,7 @@ def encode_jpeg(rgb: NDArray[np.uint8], profile: GuardProfile, *, sensor: bool =
     buffer = io.BytesIO()
     tables = [list(table) for table in profile.tables]  # Pillow takes natural order
     Image.fromarray(rgb).save(buffer, "JPEG", qtables=tables, subsampling=subsampling)
-    data = buffer.getvalue()
-    if not sensor:
-        return data
-    payload = SENSOR_TAG + profile.sha256.encode()
-    segment = bytes([0xFF, 0xE0 + SENSOR_APP]) + (len(payload) + 2).to_bytes(2, "big") + payload
-    return data[:2] + segment + data[2:]
+    return buffer.getvalue()
 
 
 def coded_with(info: JpegInfo, profile: GuardProfile) -> bool:
@@ -61,11 +51,3 @@ def coded_with(info: JpegInfo, profile: GuardProfile) -> bool:
     if profile.color != f"ycbcr{info.sampling}":
         return False
     return info.tables == profile.component_tables
-
-
-def sensor_profile(info: JpegInfo) -> str | None:
-    """The profile hash that a sensor wrote into its APP9 segment, or None."""
-    for number, payload in info.app_segments:
-        if number == SENSOR_APP and payload.startswith(SENSOR_TAG):
-            return payload[len(SENSOR_TAG) :].decode("ascii", "replace")
-    return None

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.guard.geometry import ContractSpec, quantise_input
-from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg, sensor_profile
+from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg
 from edgeguard.guard.jpeg_header import read_whole_jpeg
 from edgeguard.guard.prepare import sanitize
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.requantise import requantised_frame, requantised_tensor
 from edgeguard.guard.sanitizer import frame_to_tensor
+from edgeguard.guard.seal import read_seal
 
 #: Who did pass 1: the received JPEG's own coder, a sensor that says so, this process, or nobody.
 Pass1 = Literal["camera", "sensor", "run", "none"]
@@ -57,7 +58,7 @@ def receive_raw(rgb: NDArray[np.uint8], profile: GuardProfile | None) -> Receive
 def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
     """A JPEG from a camera keeps its bytes; pass 1 counts when its tables and sampling are the profile's.
 
-    It is `sensor` when an APP segment carries the profile's hash as well, else `camera`.
+    It is `sensor` when a seal names the profile as well (a claim, unless it was checked with a key), else `camera`.
 
     Raises:
         JpegError: the bytes are not a JPEG that we read, or they end early.
@@ -66,7 +67,8 @@ def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
     size = (info.height, info.width) if info.orientation >= 5 else (info.width, info.height)
     if profile is None or not coded_with(info, profile):
         return Received(data, None, "none", size)
-    return Received(data, None, "sensor" if sensor_profile(info) == profile.sha256 else "camera", size)
+    seal = read_seal(info)
+    return Received(data, None, "sensor" if seal is not None and seal.profile == profile.sha256 else "camera", size)
 
 
 def passes_of(received: Received, contract: ContractSpec) -> int:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, read_jpeg_info, sanitize_jpeg
-from edgeguard.guard.jpeg import coded_with, sensor_profile
+from edgeguard.guard.jpeg import coded_with
 from edgeguard.guard.passes import receive_jpeg, receive_raw
 from edgeguard.guard.requantise import requantise, requantise_jpeg
+from edgeguard.guard.seal import Seal, seal_jpeg
 from edgeguard.guard.tables import corner_table
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
@@ -107,10 +108,10 @@ def test_who_did_pass_one(scene: NDArray[np.uint8]) -> None:
     assert receive_raw(scene, None).pass1 == "none"
     assert receive_raw(scene, fd).pass1 == receive_raw(scene, FD_JPEG).pass1 == "run"
     assert receive_jpeg(encode_jpeg(scene, FD_JPEG), FD_JPEG).pass1 == "camera"
-    assert receive_jpeg(encode_jpeg(scene, FD_JPEG, sensor=True), FD_JPEG).pass1 == "sensor"
-    assert sensor_profile(read_jpeg_info(encode_jpeg(scene, FD_JPEG, sensor=True))) == FD_JPEG.sha256
+    sealed = seal_jpeg(encode_jpeg(scene, FD_JPEG), Seal(0, 0.0, "", FD_JPEG.sha256))
+    assert receive_jpeg(sealed, FD_JPEG).pass1 == "sensor"
     other = GuardProfile("o", "ycbcr444", (corner_table(24, 32),))
-    assert receive_jpeg(encode_jpeg(scene, FD_JPEG, sensor=True), other).pass1 == "none"
+    assert receive_jpeg(sealed, other).pass1 == "none"
     assert receive_jpeg(camera_jpeg(scene), FD_JPEG).pass1 == "none"
 
 

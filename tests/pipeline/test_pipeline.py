@@ -15,6 +15,7 @@ from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg, sanitize_jpeg
 from edgeguard.guard.geometry import quantise_input
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.prepare import crop_and_resize
+from edgeguard.guard.seal import Seal, seal_jpeg
 from edgeguard.model import ContractGuard, Model, load_model
 from edgeguard.patchguard import patch_guard
 from edgeguard.pipeline import Pipeline
@@ -73,8 +74,9 @@ def test_who_counts_as_pass_one(folder: Path, tmp_path: Path, scenes: list[NDArr
     assert {(r.pass1, r.passes, r.certified_share) for r in received} == {("none", 1, None)}
     coded = tmp_path / "coded"
     coded.mkdir()
+    sealed = seal_jpeg(encode_jpeg(scenes[0], fd_jpeg), Seal(0, 0.0, "", fd_jpeg.sha256))
     (coded / "camera.jpg").write_bytes(encode_jpeg(scenes[0], fd_jpeg))
-    (coded / "sensor.jpg").write_bytes(encode_jpeg(scenes[0], fd_jpeg, sensor=True))
+    (coded / "sensor.jpg").write_bytes(sealed)
     assert [(r.pass1, r.passes) for r in _run(coded, _model("fd-jpeg"))] == [("camera", 2), ("sensor", 2)]
     assert [(r.pass1, r.passes) for r in _run(coded, _model("fd"))] == [("none", 1), ("none", 1)]
 

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeguard.addresses import read_token
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.passes import Received
 from edgeguard.result import FrameResult
-from edgeguard.sinks.web.server import read_token
 from edgeguard.status import RunStatus
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")

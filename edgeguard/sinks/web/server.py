@@ -1,13 +1,13 @@
 """Serving the page: starlette and uvicorn, in a thread of their own; loopback, or a token."""
 
 import hmac
-import ipaddress
 import socket
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from edgeguard.addresses import is_loopback
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.sinks.web.pictures import Pictures
 from edgeguard.status import RunStatus
@@ -74,36 +74,6 @@ class WebPage:
         self._server.should_exit = True
         self._thread.join(timeout=5)
         self._socket.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address.
-
-    Example:
-        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-        (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def read_token(path: Path) -> str:
-    """The token in a file.
-
-    Raises:
-        InputError: the file cannot be read, or holds fewer than 16 characters.
-    """
-    try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the token file {path}: {error}") from error
-    if len(token) < 16:
-        raise InputError(f"{path}: a token has at least 16 characters (openssl rand -hex 16 makes one)")
-    return token
 
 
 def _app(status: RunStatus, stale_after_s: float, token: str | None, host: str) -> Any:

@@ -1,0 +1,72 @@
+"""`edgeguard sensor`: pass 1 at the camera, on a machine of its own."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeguard.errors import InputError
+
+EXAMPLE = "Example: edgeguard sensor --camera 0 --guard fd-jpeg --listen 127.0.0.1:8090 --key-file key"
+
+
+def sensor_command(
+    guard: Annotated[str, typer.Option(help="A ycbcr preset or .toml profile, e.g. fd-jpeg.")],
+    camera: Annotated[int | None, typer.Option(help="Camera index, as in /dev/video0.")] = None,
+    source: Annotated[str | None, typer.Option(help="picamera2:N, http://, rtsp:// or synthetic:cards?fps=15.")] = None,
+    listen: Annotated[str, typer.Option(help="HOST:PORT to serve /stream at.")] = "127.0.0.1:8090",
+    key_file: Annotated[Path | None, typer.Option(help="Key of the MAC, shared with run --key-file.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Token of the receivers; wanted beyond loopback.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT to ask of a local camera.")] = None,
+    camera_fps: Annotated[float | None, typer.Option(help="Frames a second to ask of a local camera.")] = None,
+) -> None:
+    """Capture, code each frame with the profile's tables, and send it sealed over HTTP."""
+    import sys
+
+    from edgeguard.addresses import is_loopback, read_token
+    from edgeguard.camera import Source, open_source
+    from edgeguard.camera.reader import State
+    from edgeguard.config import resolve
+    from edgeguard.guard.profile import resolve_profile
+    from edgeguard.guard.seal import read_key
+    from edgeguard.sensor import SensorNode
+
+    if (camera is None) == (source is None):
+        raise InputError("say where frames come from: --camera N or --source X (one of them)")
+    checked, _ = resolve({"web": listen, "size": size, "camera_fps": camera_fps}, None)
+    host, _, port = str(checked.web).rpartition(":")
+    profile = resolve_profile(guard)
+    if profile is None:
+        raise InputError("a sensor without a guard is just a camera: give a ycbcr profile, e.g. --guard fd-jpeg")
+    token = None if token_file is None else read_token(token_file)
+    if token is None and not is_loopback(host):
+        raise InputError(f"--listen {listen} can be reached from outside: give --token-file")
+    try:
+        key = None if key_file is None else read_key(key_file)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    wanted = None if size is None else (int(size.partition("x")[0]), int(size.partition("x")[2]))
+    spec = str(camera) if camera is not None else str(source)
+
+    def say(state: State, why: str) -> None:
+        if state in (State.LOST, State.RUNNING):
+            print(f"edgeguard: camera {state} {why}".rstrip(), file=sys.stderr, flush=True)
+
+    def opening() -> Source:
+        return open_source(spec, size=wanted, fps=camera_fps)
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    opened = opening()
+    if not opened.live:
+        raise InputError(f"{spec} is not a camera: a sensor sends live frames")
+    signal.signal(signal.SIGTERM, end)
+    with SensorNode(opened, opening, profile, host, int(port), key=key, token=token, on_state=say) as node:
+        proof = "with a MAC" if key else "without a proof (--key-file)"
+        said = f"edgeguard: {node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}"
+        print(said, file=sys.stderr, flush=True)
+        while True:
+            time.sleep(3600)
