@@ -23,6 +23,7 @@ ALLOWED = {
     "config": {"errors"},
     "addresses": {"errors"},
     "sensor": {"camera", "guard", "errors"},
+    "firmware": {"guard", "errors"},
     "alarms": {"result"},
     "governor": {"power"},
     "status": {"camera", "counters", "model", "power", "result"},
@@ -51,7 +52,7 @@ ALLOWED = {
         "scene", "camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS",
     },
     "cli": {
-        "addresses", "config", "runner", "sensor", "service", "result",
+        "addresses", "config", "firmware", "runner", "sensor", "service", "result",
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
         "evaluate", "fieldtest", "patchguard", "scene", "statistics", "CONVERTERS",
     },

@@ -15,13 +15,14 @@ from edgeguard.cli import (
     doctor,
     evaluate,
     fieldtest,
+    firmware,
     guard,
     model,
     patch,
     run,
     sensor,
     service,
-)
+)  # fmt: skip
 from edgeguard.errors import EdgeGuardError
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.command("run", epilog=run.EXAMPLE)(run.run_command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
 app.add_typer(patch.app, name="patch")
 app.add_typer(fieldtest.app, name="fieldtest")
+app.add_typer(firmware.app, name="firmware")
 app.add_typer(guard.app, name="guard")
 app.add_typer(model.app, name="model")
 app.command("sensor", epilog=sensor.EXAMPLE)(sensor.sensor_command)

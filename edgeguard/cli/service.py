@@ -10,7 +10,7 @@ from edgeguard.errors import InputError
 app = typer.Typer(no_args_is_help=True, help="Run as a systemd service: hardened, watched, restarted.")
 
 
-@app.command(epilog="Example: sudo edgeguard service install --config /etc/edgeguard.toml")
+@app.command(epilog="Example: edgeguard service install --config /etc/edgeguard.toml   (with sudo)")
 def install(
     config: Annotated[Path, typer.Option(help="The run's configuration file.")],
     unit: Annotated[Path | None, typer.Option(help="The unit. [/etc/systemd/system/edgeguard.service]")] = None,

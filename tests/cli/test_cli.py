@@ -53,6 +53,7 @@ class TestHelp:
             ["demo"],
             ["doctor"],
             ["sensor"],
+            *([["firmware", c] for c in ("list", "show", "export", "probe", "verify")]),
             ["config", "show"],
             ["config", "check"],
             ["service", "install"],

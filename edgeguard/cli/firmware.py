@@ -1,0 +1,160 @@
+"""`edgeguard firmware`: what the camera's own JPEG encoder can be told, and what it then did."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeguard.errors import CheckFailed, InputError
+
+if TYPE_CHECKING:
+    from edgeguard.firmware.probe import Probed
+    from edgeguard.guard.profile import GuardProfile
+
+app = typer.Typer(no_args_is_help=True, help="The camera's own JPEG encoder: boards, tables for them, checks.")
+
+
+@app.command("list", epilog="Example: edgeguard firmware list")
+def list_boards(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+    """Boards, and what each can be told."""
+    from edgeguard.firmware.board import boards
+
+    found = boards()
+    if as_json:
+        print(json.dumps({name: vars(board) for name, board in found.items()}))
+        return
+    for name, board in found.items():
+        print(f"{name:18} {board.control:13} {board.title}")
+
+
+@app.command(epilog="Example: edgeguard firmware show openmv-n6")
+def show(name: Annotated[str, typer.Argument(help="As firmware list names it.", metavar="BOARD")]) -> None:
+    """One board: its class, order, range, where that was read, and how it was checked."""
+    from edgeguard.firmware.board import board
+
+    for key, value in vars(board(name)).items():
+        if value not in (None, "", ()):
+            print(f"{key:16} {value if not isinstance(value, tuple) else ', '.join(map(str, value))}")
+
+
+@app.command(epilog="Example: edgeguard firmware export openmv-n6 --guard fd-jpeg --output firmware/")
+def export(
+    name: Annotated[str, typer.Argument(help="As firmware list names it.", metavar="BOARD")],
+    guard: Annotated[str, typer.Option(help="A ycbcr preset or .toml profile, e.g. fd-jpeg.")],
+    output: Annotated[Path, typer.Option(help="Folder.")] = Path(),
+) -> None:
+    """Write what this board truly takes: tables in its order and rounding, a snippet, or the nearest setting."""
+    from edgeguard.files import write_bytes
+    from edgeguard.firmware.board import board
+    from edgeguard.firmware.export import export as export_for
+
+    done = export_for(board(name), _profile(guard))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write in {output}: {error.strerror}") from error
+    write_bytes(output / done.name, done.text.encode())
+    print(f"wrote {output / done.name} ({'exact' if done.exact else 'NOT EXACT'})")
+    for line in done.said:
+        print(line)
+
+
+@app.command(epilog="Example: edgeguard firmware probe frame.jpg   edgeguard firmware probe 0 --json")
+def probe(
+    source: Annotated[str, typer.Argument(help="A JPEG, a folder of them, a camera index, or a URL: the first frame.")],
+    guard: Annotated[str | None, typer.Option(help="Compare with this profile too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Read what the encoder of a real frame applied: tables, IJG quality, subsampling, signs of double coding."""
+    from edgeguard.firmware.probe import probe as probe_jpeg
+
+    found = probe_jpeg(next(_jpegs(source)), None if guard is None else _profile(guard))
+    print(json.dumps(_document(found)) if as_json else "\n".join(_lines(found)))
+
+
+@app.command(epilog="Example: edgeguard firmware verify 0 --guard fd-jpeg")
+def verify(
+    source: Annotated[str, typer.Argument(help="A JPEG, a folder of them, a camera index, or a URL.")],
+    guard: Annotated[str, typer.Option(help="The profile that the camera should apply.")],
+    frames: Annotated[int, typer.Option(min=1, max=1000, help="Frames to look at.")] = 10,
+) -> None:
+    """Does this camera really apply the profile? Exit code 1 and how it differs, where it does not."""
+    from edgeguard.firmware.export import compared
+    from edgeguard.firmware.probe import probe as probe_jpeg
+    from edgeguard.guard.jpeg import coded_with
+
+    profile, count = _profile(guard), 0
+    for count, data in enumerate(islice(_jpegs(source), frames), start=1):
+        found = probe_jpeg(data, profile)
+        if coded_with(found.info, profile):
+            continue
+        parts = [
+            compared(table, wanted, name)
+            for table, wanted, name in zip(found.info.tables, profile.component_tables, ("Y", "Cb", "Cr"), strict=False)
+            if table != wanted
+        ]
+        if profile.color != f"ycbcr{found.info.sampling}":
+            parts.append(f"subsampling {found.info.sampling}, wanted {profile.color}")
+        raise CheckFailed(f"frame {count} was not coded with {profile.name}: {'; '.join(parts)}")
+    print(f"{count} frames, all coded with {profile.name} ({profile.sha256[:12]}), {profile.color}")
+
+
+def _profile(guard: str) -> "GuardProfile":
+    from edgeguard.guard.profile import resolve_profile
+
+    profile = resolve_profile(guard)
+    if profile is None or profile.is_pixel_domain:
+        raise InputError(f"{guard} is no JPEG profile: use a ycbcr one, e.g. fd-jpeg")
+    return profile
+
+
+def _jpegs(source: str) -> Iterator[bytes]:
+    """The source's JPEGs as the camera gave them.
+
+    Raises:
+        InputError: it gives none.
+    """
+    from edgeguard.camera import Captured, Lost, open_source
+
+    opened, reason = open_source(source), "it holds no frames"
+    try:
+        for item in opened.frames():
+            if isinstance(item, Lost):
+                reason = item.reason
+            elif isinstance(item, Captured) and item.jpeg is not None:
+                yield item.jpeg
+                reason = ""
+            else:
+                reason = "its frames are not JPEG: there are no tables to read"
+                break
+    finally:
+        opened.close()
+    if reason:
+        raise InputError(f"{source}: {reason}")
+
+
+def _document(found: "Probed") -> dict[str, object]:
+    info = found.info
+    return {
+        "width": info.width, "height": info.height, "coding": info.coding, "sampling": info.sampling,
+        "restart_interval": info.restart_interval, "tables": [list(table) for table in info.tables],
+        "tables_sha256": info.tables_sha256, "quality": list(found.quality), "profile": found.profile,
+        "double_coded": found.double_coded,
+    }  # fmt: skip
+
+
+def _lines(found: "Probed") -> list[str]:
+    info, lines = found.info, list[str]()
+    quality = {f"{q}" if q else "none (not a scaled Annex K table)" for q in found.quality}
+    signs = {None: "too little in the picture to tell", True: "signs of it", False: "no signs of it"}
+    lines.append(f"{info.width}x{info.height}, {info.coding}, sampling {info.sampling}, tables {info.tables_sha256}")
+    lines.append(f"IJG quality: {', '.join(sorted(quality))}")
+    lines.append(f"profile: {found.profile or 'none that is known'}")
+    lines.append(f"coded twice: {signs[found.double_coded]}")
+    for name, table in dict(zip(("Y", "Cb", "Cr"), info.tables, strict=False)).items():
+        lines.append(f"{name}:")
+        lines += ["  " + " ".join(f"{step:3d}" for step in table[i : i + 8]) for i in range(0, 64, 8)]
+    return lines

@@ -1,0 +1,40 @@
+import json
+from pathlib import Path
+
+import numpy as np
+from camera.streams import http_server, stream
+from cli.test_cli import refused, run
+from numpy.typing import NDArray
+
+from edgeguard.guard import GuardProfile, encode_jpeg
+
+
+def test_boards_and_exports(tmp_path: Path) -> None:
+    assert "table_patch   OpenMV N6" in run("firmware", "list").stdout
+    assert json.loads(run("firmware", "list", "--json").stdout)["pi5"]["control"] == "table_source"
+    assert "zigzag" in run("firmware", "show", "openmv-n6").stdout
+    done = run("firmware", "export", "openmv-software", "--guard", "fd-jpeg", "--output", tmp_path / "out")
+    assert "NOT EXACT" in done.stdout and "the board codes 4:2:2" in done.stdout  # fd-jpeg is 4:2:0
+    assert "YQT[64]" in (tmp_path / "out" / "openmv-software.h").read_text()
+    refused(run("firmware", "show", "openmv"), 2, "do you mean openmv")
+    refused(run("firmware", "export", "pi5", "--guard", "fd"), 2, "is no JPEG profile")
+    refused(run("firmware", "export", "uvc-webcam", "--guard", "fd-jpeg"), 2, "edgeguard sensor")
+
+
+def test_probe_and_verify(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    own, other = tmp_path / "own.jpg", tmp_path / "other.jpg"
+    own.write_bytes(encode_jpeg(scene, GuardProfile.preset("fd-jpeg")))
+    other.write_bytes(encode_jpeg(scene, GuardProfile.preset("jpeg:85")))
+    found = json.loads(run("firmware", "probe", own, "--json").stdout)
+    assert found["profile"] == "fd-jpeg" and found["quality"] == [None] * 3 and found["tables"][0][:2] == [24, 24]
+    text = run("firmware", "probe", other).stdout
+    assert "IJG quality: 85" in text and "profile: jpeg:85" in text and "coded twice" in text
+    assert "1 frames, all coded with fd-jpeg" in run("firmware", "verify", own, "--guard", "fd-jpeg").stdout
+    refused(
+        run("firmware", "verify", other, "--guard", "fd-jpeg"), 1, "frame 1 was not coded with fd-jpeg: Y: 64 of 64"
+    )
+    with http_server(stream([own.read_bytes()] * 30, pause_s=0.01)) as url:
+        assert "10 frames, all coded" in run("firmware", "verify", url, "--guard", "fd-jpeg").stdout
+    refused(run("firmware", "probe", "synthetic:cards?frames=1"), 2, "its frames are not JPEG")
+    own.write_bytes(own.read_bytes()[:200])
+    refused(run("firmware", "probe", own), 2, "ends")
