@@ -19,7 +19,8 @@ def open_source(
     """Open a camera index, an image, a folder of images, a video file, a URL, or rendered scenes.
 
     Args:
-        spec: `0`, `clip.mp4`, `folder/`, `http://...` (Motion JPEG), `rtsp://...`, `picamera2:0`, `synthetic:cards`.
+        spec: `0`, `clip.mp4`, `folder/`, `http://...` (Motion JPEG), `rtsp://...`, `picamera2:0`,
+            `serial:vc0706:PORT`, `synthetic:cards`.
         size, fps: asked of local cameras; `applied` says what they granted.
         key: shared with an `edgeguard sensor`; only what it sealed is taken.
 
@@ -59,8 +60,12 @@ def open_source(
         return SyntheticCards(text)
     if text.startswith("synthetic:"):
         raise InputError(f"{text} is not known: synthetic:cards, or synthetic:field?... (see edgeguard fieldtest)")
+    if text.startswith("serial:vc0706:"):
+        from edgeguard.camera.vc0706 import Vc0706
+
+        return Vc0706(text)
     if text.startswith("serial:"):
-        raise InputError("serial cameras are not in this version: use a camera index, file or URL")
+        raise InputError(f"{text} is not in this version: serial:vc0706:PORT, a camera index, file or URL")
     return _open_file(Path(text))
 
 

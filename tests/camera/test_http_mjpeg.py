@@ -127,6 +127,6 @@ def test_urls_that_are_none(url: str) -> None:
         open_source(url)
 
 
-def test_serial_cameras_wait_for_a_later_version() -> None:
+def test_other_serial_cameras_wait_for_a_later_version() -> None:
     with pytest.raises(InputError, match="not in this version"):
-        open_source("serial:vc0706:/dev/ttyUSB0")
+        open_source("serial:openmv:/dev/ttyUSB0")
