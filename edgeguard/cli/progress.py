@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Self
 
 _WIDTH = 24
 
@@ -50,62 +51,51 @@ class StepDisplay:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-class FrameCounter:
-    """A running count of frames on stderr, where it is a terminal, and lines that stay."""
+class _Line:
+    """One line on stderr that is written again and again, where that is a terminal, and lines that stay."""
 
     def __init__(self) -> None:
-        self.total: int | None = None  # of a source that has an end
         self._shown = sys.stderr.isatty()
 
-    def __enter__(self) -> "FrameCounter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._clear()
-
-    def show(self, frames: int) -> None:
-        """Show the count."""
-        if self._shown:
-            of = "" if self.total is None else f" of {self.total}"
-            print(f"\r\x1b[K{frames}{of} frames", end="", file=sys.stderr, flush=True)
+        self._write("")
 
     def say(self, line: str) -> None:
         """A line that stays; from any thread."""
-        self._clear()
+        self._write("")
         print(f"edgeguard: {line}", file=sys.stderr, flush=True)
 
-    def _clear(self) -> None:
+    def _write(self, text: str) -> None:
         if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-class UnitCounter:
-    """Units of long work on stderr with an estimate of the time that is left; only where stderr is a terminal."""
+class FrameCounter(_Line):
+    """A running count of frames."""
 
     def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
+        super().__init__()
+        self.total: int | None = None  # of a source that has an end
+
+    def show(self, frames: int) -> None:
+        """Show the count."""
+        self._write(f"{frames}{'' if self.total is None else f' of {self.total}'} frames")
+
+
+class UnitCounter(_Line):
+    """Units of long work with an estimate of the time that is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._what, self._began, self._first = "", 0.0, 0
-
-    def __enter__(self) -> "UnitCounter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._clear()
 
     def show(self, what: str, done: int, total: int) -> None:
         """`done` of `total` units of `what`."""
         if what != self._what:
             self._what, self._began, self._first = what, time.monotonic(), done
-        if self._shown:
-            new = done - self._first
-            left = f", {(time.monotonic() - self._began) / new * (total - done):.0f} s left" if new else ""
-            print(f"\r\x1b[K{what}: {done} of {total}{left}", end="", file=sys.stderr, flush=True)
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self._clear()
-        print(f"edgeguard: {line}", file=sys.stderr, flush=True)
-
-    def _clear(self) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        new = done - self._first
+        left = f", {(time.monotonic() - self._began) / new * (total - done):.0f} s left" if new else ""
+        self._write(f"{what}: {done} of {total}{left}")
