@@ -85,6 +85,7 @@ class Pipeline:
         Raises:
             DeviceError: a live source was lost for good; results before that have been given.
         """
+        self.counters.started_at = time.monotonic()
         if self.reader is None:
             yield from self._results(self._from_files())
             return
