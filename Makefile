@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-full test-native fuzz test-aarch64 lint bench clean
+.PHONY: demo test test-full test-native fuzz fuzz-python test-aarch64 lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/edgeguard demo
@@ -31,6 +31,12 @@ fuzz: $(STAMP)
 	mkdir -p build/fuzz-corpus build/fuzz-findings
 	build/native/fuzz_jpeg -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
 	  -verbosity=0 -artifact_prefix=build/fuzz-findings/ build/fuzz-corpus build/fuzz-seeds
+
+# The parsers in Python (JPEG headers, seals, serial and HTTP streams) under Atheris, for FUZZ_SECONDS.
+fuzz-python: $(STAMP)
+	mkdir -p build/fuzz-python build/fuzz-findings
+	$(BIN)/python tests/fuzz/fuzz_parsers.py build/fuzz-python -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
+	  -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz-findings/
 
 # The package on aarch64 under emulation: the same bytes as here.
 test-aarch64: $(STAMP)
