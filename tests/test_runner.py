@@ -88,8 +88,8 @@ def test_a_camera_that_stays_away_ends_the_run_when_told_to() -> None:
 def test_it_slows_down_when_the_processor_is_throttled() -> None:
     said: list[str] = []
     hot = Power(84.0, ("throttled",), ("throttled",))
-    with mock.patch("edgeguard.runner.read_power", lambda: hot), mock.patch("edgeguard.runner._TICK_S", 0.2):
-        outcome = run(Settings(source="x", frames=60), load_model(bundled_model()), lambda: Live(10_000), said.append)
+    with mock.patch("edgeguard.runner.read_power", lambda: hot), mock.patch("edgeguard.runner._TICK_S", 0.1):
+        outcome = run(Settings(source="x", frames=30), load_model(bundled_model()), lambda: Live(10_000), said.append)
     assert any(line.startswith("slowed down on purpose to") and "throttled" in line for line in said)
     assert outcome.pipeline.timing.fps is not None and outcome.pipeline.timing.fps < 60
 

@@ -71,6 +71,13 @@ def convert_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Turn a trained model into an int8 .tflite that carries its own defence."""
+    if target not in ("cpu", "edgetpu"):
+        raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
+    crop_kind, crop_fraction = _parse_crop(crop)
+    wanted_size = None if size is None else parse_size(size)
+    triples = _parse_triple("--mean", mean), _parse_triple("--std", std)
+    if not model.exists():
+        raise InputError(f"{model} is not there")
     try:
         import torch  # noqa: F401
 
@@ -82,9 +89,6 @@ def convert_command(
     from edgeguard.guard.profile import resolve_profile
     from edgeguard.model.contract import parse_labels
 
-    if target not in ("cpu", "edgetpu"):
-        raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
-    crop_kind, crop_fraction = _parse_crop(crop)
     profile = resolve_profile(guard)
     known_labels = None
     if labels is not None:
@@ -98,16 +102,14 @@ def convert_command(
         place = "in-graph"
     elif place == "in-graph":
         raise InputError("a guard inside the graph is asked for with --bake-guard")
-    if not model.exists():
-        raise InputError(f"{model} is not there")
     options = Options(
         guard=profile,
         place="none" if profile is None else place,  # type: ignore[arg-type]  # convert() checks it
         patch_guard=patch_guard,
         preprocess=preprocess,
-        mean=_parse_triple("--mean", mean),
-        std=_parse_triple("--std", std),
-        size=None if size is None else parse_size(size),
+        mean=triples[0],
+        std=triples[1],
+        size=wanted_size,
         crop=crop_kind,
         crop_fraction=crop_fraction,
         labels=known_labels,

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,7 +117,10 @@ def _fall_silent_later(double: Vc0706Double) -> None:
 
 
 @pytest.mark.parametrize("fault", [_unplug_later, _fall_silent_later])
-def test_a_camera_that_goes(jpegs: list[bytes], fault: Callable[[Vc0706Double], None]) -> None:
+def test_a_camera_that_goes(
+    jpegs: list[bytes], fault: Callable[[Vc0706Double], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeguard.camera.vc0706._REPLY_S", 0.05)
     with Vc0706Double(jpegs, throttle=True) as double:
         camera = Vc0706(f"serial:vc0706:{double.port}")
         fault(double)
@@ -127,7 +129,7 @@ def test_a_camera_that_goes(jpegs: list[bytes], fault: Callable[[Vc0706Double], 
         camera.close()
 
 
-def test_what_cannot_be_opened(jpegs: list[bytes], tmp_path: Path) -> None:
+def test_what_cannot_be_opened(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="there is no serial port /dev/ttyNONE"):
         open_source("serial:vc0706:/dev/ttyNONE")
     for spec, said in (
@@ -143,5 +145,6 @@ def test_what_cannot_be_opened(jpegs: list[bytes], tmp_path: Path) -> None:
             open_source(spec)
     with Vc0706Double(jpegs) as double:
         double.silent = True
+        monkeypatch.setattr("edgeguard.camera.vc0706._REPLY_S", 0.05)
         with pytest.raises(DeviceError, match="does not answer like a VC0706: nothing at 9600, 19200"):
             open_source(f"serial:vc0706:{double.port}")
