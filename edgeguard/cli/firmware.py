@@ -102,6 +102,29 @@ def verify(
     print(f"{count} frames, all coded with {profile.name} ({profile.sha256[:12]}), {profile.color}")
 
 
+@app.command(epilog="Example: edgeguard firmware ports")
+def ports(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+    """Serial ports, and what answers on each (a VC0706 is asked for its version, at each of its rates)."""
+    from serial.tools.list_ports import comports
+
+    from edgeguard.camera.vc0706 import identify
+    from edgeguard.errors import DeviceError
+
+    found = []
+    for port in sorted(comports(), key=lambda port: port.device):
+        try:
+            answer = identify(port.device) or "nothing that is known"
+        except DeviceError as error:
+            answer = str(error)
+        found.append({"port": port.device, "description": port.description, "answer": answer})
+    if as_json:
+        print(json.dumps(found))
+    elif not found:
+        print("there are no serial ports")
+    for one in found if not as_json else []:
+        print(f"{one['port']:16} {one['description']:32} {one['answer']}")
+
+
 def _profile(guard: str) -> "GuardProfile":
     from edgeguard.guard.profile import resolve_profile
 

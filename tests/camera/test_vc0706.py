@@ -10,7 +10,7 @@ from camera.vc0706_double import Vc0706Double
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, open_source
-from edgeguard.camera.vc0706 import Vc0706
+from edgeguard.camera.vc0706 import Vc0706, identify
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.guard.jpeg import decode_rgb
@@ -40,11 +40,15 @@ def test_the_cameras_own_bytes_at_every_rate(jpegs: list[bytes], baud: int) -> N
     with Vc0706Double(jpegs) as double:
         camera = open_source(f"serial:vc0706:{double.port}?baud={baud}&size=160x120&compression=100")
         assert isinstance(camera, Vc0706) and double.baud == baud
-        assert double.registers == {b"\x01\x01\x12\x04": 100, b"\x04\x01\x00\x19": 0x22} and camera.compression() == 100
+        assert double.registers == {b"\x01\x01\x12\x04": 100, b"\x04\x01\x00\x19": 0x22}
+        assert camera.line.compression() == 100
+            double.registers == {b"\x01\x01\x12\x04": 100, b"\x04\x01\x00\x19": 0x22}
+            and camera.line.compression() == 100
+        )
         assert str(camera.applied) == f"JPEG, VC0703 1.00, {baud} baud, 160x120"
         items = _take(camera, 7)
         assert [item.jpeg for item in items if isinstance(item, Captured)] == [jpegs[i % 5] for i in range(7)]
-        assert camera.refused == 0
+        assert camera.line.refused == 0
         camera.close()
 
 
@@ -55,6 +59,14 @@ def test_a_camera_that_kept_another_rate_is_found(jpegs: list[bytes]) -> None:
         second = open_source(f"serial:vc0706:{double.port}?baud=57600")
         assert double.baud == 57600 and len(_take(second, 2)) == 2  # type: ignore[arg-type]
         second.close()
+
+
+def test_a_port_is_asked_what_is_there(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
+    with Vc0706Double(jpegs) as double:
+        assert identify(double.port) == "VC0706 (VC0703 1.00) at 38400 baud"
+        double.silent = True
+        assert identify(double.port) is None
 
 
 def _through_hurt_replies(jpegs: list[bytes], frames: int, hurt: float) -> tuple[int, int, int]:
@@ -76,7 +88,7 @@ def _through_hurt_replies(jpegs: list[bytes], frames: int, hurt: float) -> tuple
                 lost += 1
             if whole + lost == frames:
                 break
-        assert wrong <= double.payload_flips and camera.refused > 0
+        assert wrong <= double.payload_flips and camera.line.refused > 0
         camera.close()
     return whole, lost, wrong
 
@@ -120,7 +132,7 @@ def _fall_silent_later(double: Vc0706Double) -> None:
 def test_a_camera_that_goes(
     jpegs: list[bytes], fault: Callable[[Vc0706Double], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeguard.camera.vc0706._REPLY_S", 0.05)
+    monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
     with Vc0706Double(jpegs, throttle=True) as double:
         camera = Vc0706(f"serial:vc0706:{double.port}")
         fault(double)
@@ -145,6 +157,6 @@ def test_what_cannot_be_opened(jpegs: list[bytes], monkeypatch: pytest.MonkeyPat
             open_source(spec)
     with Vc0706Double(jpegs) as double:
         double.silent = True
-        monkeypatch.setattr("edgeguard.camera.vc0706._REPLY_S", 0.05)
+        monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
         with pytest.raises(DeviceError, match="does not answer like a VC0706: nothing at 9600, 19200"):
             open_source(f"serial:vc0706:{double.port}")

@@ -53,7 +53,7 @@ class TestHelp:
             ["demo"],
             ["doctor"],
             ["sensor"],
-            *([["firmware", c] for c in ("list", "show", "export", "probe", "verify")]),
+            *([["firmware", c] for c in ("list", "show", "export", "probe", "verify", "ports")]),
             ["config", "show"],
             ["config", "check"],
             ["service", "install"],

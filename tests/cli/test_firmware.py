@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from camera.streams import http_server, stream
 from cli.test_cli import refused, run
 from numpy.typing import NDArray
@@ -38,3 +40,22 @@ def test_probe_and_verify(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     refused(run("firmware", "probe", "synthetic:cards?frames=1"), 2, "its frames are not JPEG")
     own.write_bytes(own.read_bytes()[:200])
     refused(run("firmware", "probe", own), 2, "ends")
+
+
+def test_ports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scene: NDArray[np.uint8]) -> None:
+    from camera.vc0706_double import Vc0706Double
+    from serial.tools import list_ports
+
+    from edgeguard.cli import firmware
+
+    monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
+    with Vc0706Double([encode_jpeg(scene, GuardProfile.preset("jpeg:60"))]) as double:
+        there = [SimpleNamespace(device=name, description="n/a") for name in (double.port, "/dev/ttyNONE")]
+        monkeypatch.setattr(list_ports, "comports", lambda: there)
+        firmware.ports(as_json=True)
+    answers = {one["port"]: one["answer"] for one in json.loads(capsys.readouterr().out)}
+    assert answers[double.port] == "VC0706 (VC0703 1.00) at 38400 baud"
+    assert answers["/dev/ttyNONE"] == "there is no serial port /dev/ttyNONE"
+    monkeypatch.setattr(list_ports, "comports", lambda: [])
+    firmware.ports(as_json=False)
+    assert "no serial ports" in capsys.readouterr().out

@@ -14,7 +14,7 @@ import atheris
 
 with atheris.instrument_imports(include=["edgeguard.camera", "edgeguard.guard.jpeg_header", "edgeguard.guard.seal"]):
     from edgeguard.camera.http_mjpeg import HttpMjpeg
-    from edgeguard.camera.vc0706 import ProtocolError, Vc0706
+    from edgeguard.camera.vc0706_line import ProtocolError, Vc0706Line
     from edgeguard.errors import DeviceError
     from edgeguard.guard.jpeg_header import JpegError, read_jpeg_info
     from edgeguard.guard.seal import Seal, SealChecker, read_seal, seal_jpeg
@@ -62,10 +62,8 @@ def proven(data: bytes) -> None:
 
 def vc0706(data: bytes) -> None:
     """A frame of a serial camera that answers anything."""
-    camera = Vc0706.__new__(Vc0706)
-    camera._port, camera.refused = Port(data), 0
     try:
-        frame = camera._frame()
+        frame = Vc0706Line(Port(data)).frame()
     except ProtocolError:
         return
     assert frame[:2] == b"\xff\xd8" and frame[-2:] == b"\xff\xd9"
