@@ -42,9 +42,6 @@ def test_the_cameras_own_bytes_at_every_rate(jpegs: list[bytes], baud: int) -> N
         assert isinstance(camera, Vc0706) and double.baud == baud
         assert double.registers == {b"\x01\x01\x12\x04": 100, b"\x04\x01\x00\x19": 0x22}
         assert camera.line.compression() == 100
-            double.registers == {b"\x01\x01\x12\x04": 100, b"\x04\x01\x00\x19": 0x22}
-            and camera.line.compression() == 100
-        )
         assert str(camera.applied) == f"JPEG, VC0703 1.00, {baud} baud, 160x120"
         items = _take(camera, 7)
         assert [item.jpeg for item in items if isinstance(item, Captured)] == [jpegs[i % 5] for i in range(7)]
