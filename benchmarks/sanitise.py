@@ -79,7 +79,7 @@ def frame_methods() -> dict[str, Method]:
         if instruction_sets():
             methods[f"{color}, {instruction_sets()[-1]}"] = partial(sanitize_native, profile=colors[color])
     methods["rgb (fd), numpy"] = partial(sanitize_frame, profile=FD)
-    methods["certificate (float64)"] = partial(certificate, profile=FD)
+    methods["certificate"] = partial(certificate, profile=FD)
     return methods
 
 

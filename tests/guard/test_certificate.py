@@ -4,6 +4,7 @@ from numpy.typing import NDArray
 
 from edgeguard.guard import GuardProfile, Sanitizer, certificate
 from edgeguard.guard.blocks import join_blocks, split_blocks
+from edgeguard.guard.integer import coefficient_error_bound
 from edgeguard.guard.reference import DCT, GAIN
 
 FD = GuardProfile.preset("fd")
@@ -67,3 +68,20 @@ def test_gray_is_certified_too(scene: NDArray[np.uint8]) -> None:
     profile = GuardProfile("g", "gray", FD.tables)
     proof = certificate(Sanitizer(profile)(scene), profile)
     assert proof is not None and proof.map.shape[2] == 1 and proof.share_1 > 0.85
+
+
+@pytest.mark.parametrize("name", ["fd", "fd-paper"])
+def test_margins_are_float64_ones_less_their_own_error(scenes: list[NDArray[np.uint8]], name: str) -> None:
+    """Never above what float64 proves, and hardly below."""
+    profile = GuardProfile.preset(name)
+    steps = np.array(profile.component_tables, np.float64).reshape(3, 8, 8).transpose(1, 2, 0)[:, :, None, None]
+    for scene in scenes[:4]:
+        frame = Sanitizer(profile)(scene)[:201, :303]
+        padded = np.pad(frame, ((0, -201 % 8), (0, -303 % 8), (0, 0)), mode="edge").astype(np.float64)
+        blocks = padded.reshape(26, 8, 38, 8, 3)
+        found = np.einsum("ui,aibjc,vj->uvabc", DCT, blocks, DCT)
+        residual = np.abs(found - steps * np.round(found / steps))
+        bound = coefficient_error_bound()[:, :, None, None, None]
+        exact = ((steps / 2 - residual - bound) / GAIN[:, :, None, None, None]).min(axis=(0, 1))
+        margins = certificate(frame, profile)
+        assert margins is not None and (margins.map <= exact + 1e-9).all() and (margins.map >= exact - 0.01).all()
