@@ -1,8 +1,11 @@
 """URLs of network cameras."""
 
+import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from edgeguard.errors import InputError
+
+_SECRET = re.compile(r"((?:^|&)[^=&]*(?:token|pass|pwd|secret|key|auth|user|login)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
@@ -26,11 +29,11 @@ def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
 
 
 def without_credentials(parts: SplitResult) -> str:
-    """The URL as it may be shown.
+    """The URL as it may be shown: without user and password, and without what the query holds of that kind.
 
     Example:
-        >>> without_credentials(split_url("rtsp://me:secret@camera/1", ("rtsp",)))
-        'rtsp://camera/1'
+        >>> without_credentials(split_url("rtsp://me:secret@camera/1?channel=2&pwd=secret", ("rtsp",)))
+        'rtsp://camera/1?channel=2&pwd=***'
     """
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+    return urlunsplit((parts.scheme, host, parts.path, _SECRET.sub(r"\1***", parts.query), ""))

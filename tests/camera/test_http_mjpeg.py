@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, open_source
 from edgeguard.camera.http_mjpeg import HttpMjpeg
+from edgeguard.camera.urls import split_url, without_credentials
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
 
@@ -125,6 +126,20 @@ def test_a_slow_drip_ends(jpegs: list[bytes]) -> None:
 def test_urls_that_are_none(url: str) -> None:
     with pytest.raises((InputError, DeviceError)):
         open_source(url)
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("token=abc", "token=***"),
+        ("channel=1&Pwd=a%26b&x=2", "channel=1&Pwd=***&x=2"),
+        ("user=me&password=secret", "user=***&password=***"),
+        ("size=640x480", "size=640x480"),
+    ],
+)
+def test_what_a_query_holds_of_secrets_is_not_shown(query: str, shown: str) -> None:
+    url = without_credentials(split_url(f"http://me:word@camera/stream?{query}", ("http",)))
+    assert url == f"http://camera/stream?{shown}"
 
 
 def test_other_serial_cameras_wait_for_a_later_version() -> None:
