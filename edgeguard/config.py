@@ -46,6 +46,12 @@ def _one_of(*names: str) -> Check:
     return check
 
 
+def _scale(value: Any) -> int:
+    if value not in (1, 2, 4, "1", "2", "4") or isinstance(value, bool):
+        raise ValueError("is 1, 2 or 4")
+    return int(value)
+
+
 def _size(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", value):
         raise ValueError("wants WIDTHxHEIGHT, like 1280x720")
@@ -98,7 +104,7 @@ class Settings:
     fps: float | None = _key("pipeline", _number(0.01, 1000))
     region: str | None = _key("pipeline", _text)
     drop: str | None = _key("pipeline", _one_of("oldest", "newest", "wait"))
-    decode_scale: int | None = _key("pipeline", _number(1, 4, int))
+    decode_scale: int | None = _key("pipeline", _scale)
     compare_every: int = _key("pipeline", _number(0, _MILLION, int), 0)
     frames: int = _key("pipeline", _number(0, 10**12, int), 0)
 

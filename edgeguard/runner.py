@@ -15,7 +15,7 @@ from edgeguard.camera.reader import State
 from edgeguard.config import Settings
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.governor import Governor
-from edgeguard.guard.jpeg_header import read_jpeg_info
+from edgeguard.guard.jpeg_header import JpegError, read_jpeg_info
 from edgeguard.guard.seal import read_seal
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
@@ -48,7 +48,7 @@ def run(
     open_frames: Callable[[], Source],
     say: Say,
     shown: Callable[[FrameResult], None] = lambda result: None,
-    ends: Callable[[BaseException], bool] = lambda error: False,
+    ends: tuple[type[BaseException], ...] = (),
 ) -> Outcome:
     """Run until the source ends, `settings.frames` results were given, or a signal's exception ends it.
 
@@ -58,7 +58,7 @@ def run(
         open_frames: opens the source; called again after a loss.
         say: called with one line for each thing that a user has to know.
         shown: called with each result.
-        ends: true for an exception that is a clean end (a signal's).
+        ends: exceptions that are a clean end (a signal's).
 
     Raises:
         InputError: a sink or a region that cannot be.
@@ -94,16 +94,12 @@ def run(
                     break
         except DeviceError as error:
             failure = error
-        except BaseException as error:
-            if not ends(error):
-                raise
+        except ends:
             terminated = True
     return Outcome(pipeline, status, failure, terminated)
 
 
 def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Callable[[], Source]) -> Pipeline:
-    if settings.decode_scale not in (None, 1, 2, 4):
-        raise InputError(f"--decode-scale is 1, 2 or 4, got {settings.decode_scale}")
     return Pipeline(
         source,
         model,
@@ -198,7 +194,7 @@ def _open_servers(settings: Settings, status: RunStatus, say: Say, stack: ExitSt
 
         host, _, port = settings.metrics.rpartition(":")
         server = stack.enter_context(MetricsServer(host, int(port), status, settings.stale_after))
-        say(f"metrics: {server.url}/metrics")
+        say(f"metrics: {server.url}metrics")
 
 
 def _path(text: str | None) -> Path | None:
@@ -246,13 +242,16 @@ def _look_at_coding(status: RunStatus, say: Say) -> None:
     last = status.last
     if last is None or last.received is None or last.received.jpeg is None or last.pass1 == "run":
         return
-    info = read_jpeg_info(last.received.jpeg)
+    try:
+        info = read_jpeg_info(last.received.jpeg)
+        seal = read_seal(info)
+    except JpegError:  # a damaged seal: this thread must not end by what a camera sends
+        return
     coding = f"{info.coding} {info.sampling}, tables {info.tables_sha256}"
     if coding == status.coding:
         return
     say(f"the camera's JPEGs: {coding}")
     status.coding = coding
-    seal = read_seal(info)
     if seal is not None and last.time_source == "received" and abs(seal.captured_at - last.captured_at) > 1:
         off_s = seal.captured_at - last.captured_at
         say(f"the sensor's clock differs by {off_s:.0f} s, or nothing proves it (--key-file): ages count from arrival")

@@ -10,6 +10,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from edgeguard.background_server import BackgroundServer
 from edgeguard.camera import Captured, Lost, Source
 from edgeguard.camera.reader import FrameReader, State
 from edgeguard.errors import DeviceError, InputError
@@ -87,27 +88,23 @@ class SensorNode:
         self.closing = False
         self.clients = threading.BoundedSemaphore(_MOST_CLIENTS)
         self.reader = FrameReader(source, lambda captured: code(captured, profile), reopen=reopen, on_state=on_state)
+        handler = partial(_Handler, self)
         try:
-            self._server = ThreadingHTTPServer((host, port), partial(_Handler, self))
-        except OSError as error:
+            self._server = BackgroundServer(lambda: ThreadingHTTPServer((host, port), handler), "frames", host, port)
+        except DeviceError:
             source.close()
-            raise DeviceError(f"cannot serve on {host}:{port}: {error.strerror}") from error
-        self._server.daemon_threads = True
-        self._threads = [
-            threading.Thread(target=self._server.serve_forever, name="edgeguard-sensor", daemon=True),
-            threading.Thread(target=self._publish, name="edgeguard-publish", daemon=True),
-        ]
+            raise
+        self._publisher = threading.Thread(target=self._publish, name="edgeguard-publish", daemon=True)
 
     @property
     def url(self) -> str:
         """Where the stream is."""
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}/stream"
+        return f"{self._server.url}stream"
 
     def __enter__(self) -> "SensorNode":
         self.reader.__enter__()
-        for thread in self._threads:
-            thread.start()
+        self._publisher.start()
+        self._server.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,10 +112,8 @@ class SensorNode:
             self.closing = True
             self.changed.notify_all()
         self.reader.__exit__(None, None, None)
-        self._server.shutdown()
-        self._server.server_close()
-        for thread in self._threads:
-            thread.join(timeout=5)
+        self._server.__exit__(None, None, None)
+        self._publisher.join(timeout=5)
 
     def after(self, number: int) -> CodedFrame | None:
         """The newest frame once there is one after this number; None at the end."""

@@ -22,12 +22,15 @@ ALLOWED = {
     "power": set(),
     "config": {"errors"},
     "addresses": {"errors"},
-    "sensor": {"camera", "guard", "errors"},
+    "background_server": {"errors"},
+    "sensor": {"background_server", "camera", "guard", "errors"},
     "firmware": {"guard", "errors"},
     "alarms": {"result"},
     "governor": {"power"},
     "status": {"camera", "counters", "model", "power", "result"},
-    "sinks": {"addresses", "camera", "guard", "model", "status", "errors", "files", "quiet", "result"},
+    "sinks": {
+        "addresses", "background_server", "camera", "guard", "model", "status", "errors", "files", "quiet", "result",
+    },
     "pipeline": {"camera", "counters", "guard", "model", "patchguard", "result", "errors"},
     "service": {"config", "errors", "files"},
     "runner": {
@@ -42,7 +45,7 @@ ALLOWED = {
     "patchguard": set(),
     "scene": set(),
     "fieldtest": {
-        "charts", "workers", "pipeline",
+        "background_server", "charts", "workers", "pipeline",
         "scene", "camera", "guard", "model", "patchguard", "evaluate", "images", "statistics", "files", "errors",
     },
     "images": {"camera", "guard", "model", "patchguard", "errors"},

@@ -110,6 +110,23 @@ def test_the_cameras_tables_are_said_and_a_change_of_them(scene: np.ndarray) -> 
     assert len(coding) == len(set(coding)) == 2
 
 
+def test_a_damaged_seal_of_a_hostile_camera_ends_nothing(scene: np.ndarray) -> None:
+    """The watchdog is fed on, and another frame's tables are said."""
+    good = encode_jpeg(scene, GuardProfile.preset("jpeg:90"))
+    bad = good[:2] + b"\xff\xef\x00\x10EDGEGUARD\0\x01xyz" + good[2:]
+
+    class Hostile(Live):
+        def frames(self) -> Iterator[Captured | Lost]:
+            for index in range(self.count):
+                time.sleep(0.02)
+                yield Captured(index, self.name, bad if index < 30 else good, None, time.time(), "received")
+
+    said, heard = list[str](), list[str]()
+    with mock.patch("edgeguard.runner._TICK_S", 0.05), mock.patch("edgeguard.runner.notify", heard.append):
+        run(Settings(source="x", frames=50), load_model(bundled_model()), lambda: Hostile(60), said.append)
+    assert any("tables" in line for line in said) and heard.count("WATCHDOG=1") >= 8
+
+
 def test_systemd_hears_ready_watchdog_and_stopping() -> None:
     heard: list[str] = []
     with mock.patch("edgeguard.runner.notify", heard.append), mock.patch("edgeguard.runner._TICK_S", 0.05):

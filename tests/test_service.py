@@ -2,12 +2,12 @@
 
 import configparser
 import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from programs import needed
 
 from edgeguard.errors import InputError
 from edgeguard.service import groups, install, notify, unit_text
@@ -27,12 +27,10 @@ def test_the_unit_is_hardened_and_watched() -> None:
 
 
 def test_systemd_takes_it(tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("no systemd-analyze")
-    command = shutil.which("true") or "/bin/true"
+    analyze, command = needed("systemd-analyze"), needed("true")
     path = tmp_path / "edgeguard.service"
     path.write_text(unit_text(CONFIG, Path(command), groups()))
-    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
+    done = subprocess.run([analyze, "verify", path], capture_output=True, text=True, check=False)
     said = [line for line in done.stderr.splitlines() if path.name in line]
     assert not said, said
 

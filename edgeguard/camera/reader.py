@@ -200,27 +200,26 @@ class FrameReader(Generic[T]):
             if self._give_up_after_s is not None and time.monotonic() - lost_at > self._give_up_after_s:
                 return why
             self._say(State.BACKING_OFF, str(why))
-            found = self._first_with_frame(pending, delay * random.uniform(0.5, 1.0))
-            if found is None:
-                delay = min(2 * delay, _LONGEST_DELAY_S)
-                why = next((c.error for c in reversed(pending) if c.error is not None), why)
-                pending = [c for c in pending if not c.done]
-                self._forget_ended()
-                if len(self._connections) >= _MOST_STUCK:
-                    return DeviceError(f"the driver hangs in {len(self._connections)} calls: restart ({why})")
-                if len(pending) >= _MOST_PENDING and time.monotonic() - pending[0].began > _PATIENCE_S:
-                    pending.pop(0).close()
-                if len(pending) < _MOST_PENDING:
-                    self._say(State.STARTING, "")
-                    pending.append(self._connect(self._reopen))
-                continue
-            for other in pending:
-                if other is not found:
-                    other.close()
-            return found
+            found = self._first_with_frame(delay * random.uniform(0.5, 1.0))
+            if found is not None:
+                for other in pending:
+                    if other is not found:
+                        other.close()
+                return found
+            delay = min(2 * delay, _LONGEST_DELAY_S)
+            why = next((c.error for c in reversed(pending) if c.error is not None), why)
+            pending = [c for c in pending if not c.done]
+            self._connections = [c for c in self._connections if c.alive]
+            if len(self._connections) >= _MOST_STUCK:
+                return DeviceError(f"the driver hangs in {len(self._connections)} calls: restart ({why})")
+            if len(pending) >= _MOST_PENDING and time.monotonic() - pending[0].began > _PATIENCE_S:
+                pending.pop(0).close()
+            if len(pending) < _MOST_PENDING:
+                self._say(State.STARTING, "")
+                pending.append(self._connect(self._reopen))
         return None
 
-    def _first_with_frame(self, pending: "list[_Connection]", timeout_s: float) -> "_Connection | None":
+    def _first_with_frame(self, timeout_s: float) -> "_Connection | None":
         """The attempt that gives frames; it becomes the current one with its first frame."""
         with self._changed:
             self._changed.wait_for(lambda: self._current is not None or self._stopping, timeout_s)
@@ -231,9 +230,6 @@ class FrameReader(Generic[T]):
         self._connections.append(connection)
         connection.start()
         return connection
-
-    def _forget_ended(self) -> None:
-        self._connections = [c for c in self._connections if c.alive]
 
     def _arrived(self, connection: "_Connection", item: Captured | Lost) -> bool:
         """In a connection's thread; False tells it to end."""

@@ -93,10 +93,6 @@ def run_command(
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
     if as_json and settings.output == "-":
         raise InputError("--json and --output - both want standard output: write the results to a file")
-    if settings.save is not None and not settings.save.lower().endswith(".mp4"):
-        raise InputError(f"--save wants an .mp4 file, got {settings.save}")
-    if settings.decode_scale == 3:
-        raise InputError("--decode-scale is 1, 2 or 4, got 3")
     _run(settings, as_json)
 
 
@@ -131,14 +127,9 @@ def _run(settings: "Settings", as_json: bool) -> None:
             counter.total = len(source) if isinstance(source, Sized) else None
             return source
 
-        outcome = run(settings, loaded, open_counted, counter.say, shown.show, _ends)
+        outcome = run(settings, loaded, open_counted, counter.say, shown.show, (SystemExit,))
     _report(outcome, as_json)
     _raise_what_went_wrong(outcome)
-
-
-def _ends(error: BaseException) -> bool:
-    """A service that is told to end has done its work."""
-    return isinstance(error, SystemExit)
 
 
 def _raise_what_went_wrong(outcome: "Outcome") -> None:

@@ -3,9 +3,8 @@
 import json
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
-from edgeguard.errors import DeviceError
+from edgeguard.background_server import BackgroundServer
 from edgeguard.fieldtest.plan import Cell, Plan
 from edgeguard.fieldtest.record import Status
 from edgeguard.fieldtest.session import Session
@@ -43,7 +42,7 @@ tick()</script></body></html>
 """
 
 
-class GuidePage:
+class GuidePage(BackgroundServer):
     """Serves the page while a session is recorded. Use as a context manager.
 
     Args:
@@ -57,26 +56,8 @@ class GuidePage:
     """
 
     def __init__(self, session: Session, status: Status, port: int, host: str = "127.0.0.1") -> None:
-        try:
-            self._server = ThreadingHTTPServer((host, port), partial(_Handler, session, status))
-        except OSError as error:
-            raise DeviceError(f"cannot serve the page on {host}:{port}: {error.strerror}") from error
-        self._thread = Thread(target=self._server.serve_forever, name="edgeguard-guide", daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Where the page is."""
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}/"
-
-    def __enter__(self) -> "GuidePage":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+        handler = partial(_Handler, session, status)
+        super().__init__(lambda: ThreadingHTTPServer((host, port), handler), "the page", host, port)
 
 
 def status_document(session: Session, status: Status) -> dict[str, object]:

@@ -1,17 +1,17 @@
 """Prometheus metrics and /healthz (extra `metrics`)."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from edgeguard.background_server import BackgroundServer
 from edgeguard.camera.reader import State
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.status import RunStatus
 
 
-class MetricsServer:
+class MetricsServer(BackgroundServer):
     """Serves /metrics and /healthz. Use as a context manager.
 
     Args:
@@ -43,26 +43,7 @@ class MetricsServer:
             start(code, [("Content-Type", "text/plain; charset=utf-8")])
             return [f"{why or 'ok'}\n".encode()]
 
-        try:
-            self._server = make_server(host, port, app, _Server, _Quiet)
-        except OSError as error:
-            raise DeviceError(f"cannot serve metrics on {host}:{port}: {error.strerror}") from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="edgeguard-metrics", daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
-
-    def __enter__(self) -> "MetricsServer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+        super().__init__(lambda: make_server(host, port, app, _Server, _Quiet), "metrics", host, port)
 
 
 class _Collector:

@@ -1,13 +1,12 @@
 """The report as a browser shows it: headless Chromium, without a network."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from programs import needed
 
 pytestmark = pytest.mark.convert
 
@@ -27,12 +26,7 @@ def report(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactor
 
 
 def _chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine")
-        pytest.skip("needs Chromium")
-    return found
+    return needed("chromium", "google-chrome", "chromium-browser")
 
 
 def _run(page: Path, *arguments: str) -> str:

@@ -1,8 +1,6 @@
 """The operator's page: its data, its one button, and how a browser shows it."""
 
 import json
-import os
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from programs import needed
 
 from edgeguard.errors import DeviceError
 from edgeguard.fieldtest.guide_page import GuidePage, status_document
@@ -56,11 +55,7 @@ def test_a_complete_plan_says_so(recorded: Session) -> None:
 
 
 def test_a_browser_shows_it(begun: tuple[Session, Status], tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine")
-        pytest.skip("needs Chromium")
+    chromium = needed("chromium", "google-chrome", "chromium-browser")
     session, status = begun
     common = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     with GuidePage(session, status, 0) as page:

@@ -1,5 +1,3 @@
-import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from programs import needed
 
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.fieldtest.make_sheet import made_sheet, sheet_and_picture, write_sheet
@@ -23,11 +22,7 @@ PAGE_MM = {"A4": (210.0, 297.0), "Letter": (215.9, 279.4)}
 
 def _pages(pdf: bytes, folder: Path) -> list[NDArray[np.uint8]]:
     """The PDF's pages as pdftoppm draws them."""
-    program = shutil.which("pdftoppm")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("no pdftoppm on this machine")
-        pytest.skip("needs pdftoppm (poppler-utils)")
+    program = needed("pdftoppm")
     (folder / "s.pdf").write_bytes(pdf)
     subprocess.run([program, "-r", str(DPI), "-png", str(folder / "s.pdf"), str(folder / "p")], check=True)
     return [cv2.imread(str(path))[:, :, ::-1].copy() for path in sorted(folder.glob("p-*.png"))]

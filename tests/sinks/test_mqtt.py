@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import needed
 
 from edgeguard.errors import InputError
 from edgeguard.result import FrameResult
@@ -20,13 +20,6 @@ from edgeguard.status import RunStatus
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
 Make = Callable[..., FrameResult]
-MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-@pytest.fixture(autouse=True)
-def _there() -> None:
-    if MOSQUITTO is None:
-        pytest.fail("no mosquitto") if os.environ.get("CI") == "true" else pytest.skip("no mosquitto")
 
 
 def _free_port() -> int:
@@ -39,7 +32,7 @@ def broker(folder: Path, port: int, *lines: str) -> Iterator[subprocess.Popen[by
     config = folder / "mosquitto.conf"
     user = "" if os.geteuid() else "user root"
     config.write_text("\n".join([f"listener {port} 127.0.0.1", user, *(lines or ("allow_anonymous true",))]) + "\n")
-    process = subprocess.Popen([str(MOSQUITTO), "-c", config], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([needed("mosquitto"), "-c", config], stderr=subprocess.DEVNULL)
     try:
         _wait(lambda: _listens(port), "the broker listens")
         yield process
@@ -130,10 +123,8 @@ def test_a_broker_that_comes_late_and_goes_delays_nobody(status: RunStatus, make
 
 def test_a_password_from_a_file(status: RunStatus, tmp_path: Path) -> None:
     port, passwords, secret = _free_port(), tmp_path / "passwords", tmp_path / "secret"
-    if shutil.which("mosquitto_passwd") is None:
-        pytest.skip("no mosquitto_passwd")
     subprocess.run(
-        ["mosquitto_passwd", "-b", "-c", passwords, "edge", "correct horse"], check=True, capture_output=True
+        [needed("mosquitto_passwd"), "-b", "-c", passwords, "edge", "correct horse"], check=True, capture_output=True
     )
     passwords.chmod(0o644)
     secret.write_text("correct horse\n")
@@ -146,12 +137,10 @@ def test_a_password_from_a_file(status: RunStatus, tmp_path: Path) -> None:
 
 
 def test_tls_with_an_own_authority(status: RunStatus, tmp_path: Path) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl")
     port, key, certificate = _free_port(), tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        [needed("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
         check=True, capture_output=True,
     )  # fmt: skip
     key.chmod(0o644)

@@ -1,9 +1,7 @@
 """The page from outside: what it serves, whom it refuses, and what a browser makes of it."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -13,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from programs import needed
 
 from edgeguard.addresses import read_token
 from edgeguard.camera.reader import State
@@ -25,7 +24,6 @@ pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
 from edgeguard.sinks.web import WebPage
 
-CHROMIUM = shutil.which("chromium")
 Make = Callable[..., FrameResult]
 TOKEN = "0123456789abcdef"
 
@@ -111,9 +109,7 @@ def test_tokens_and_ports(status: RunStatus, tmp_path: Path) -> None:
 
 @pytest.fixture
 def browser() -> str:
-    if CHROMIUM is None:
-        pytest.fail("no chromium") if os.environ.get("CI") == "true" else pytest.skip("no chromium")
-    return str(CHROMIUM)
+    return needed("chromium", "google-chrome", "chromium-browser")
 
 
 def _rendered(browser: str, url: str) -> str:
