@@ -119,7 +119,7 @@ def _cameras() -> Iterator[Finding]:
 
     for node in nodes:
         number = node.name.removeprefix("video")
-        if not number.isdigit():
+        if not number.isdecimal():
             continue
         with muted():
             capture = cv2.VideoCapture(int(number), cv2.CAP_V4L2)

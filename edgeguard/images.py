@@ -133,9 +133,9 @@ def _from_table(folder: Path, table: Path) -> list[LabelledImage]:
     images = []
     with open(table, newline="", encoding="utf-8") as stream:
         for number, row in enumerate(csv.reader(stream), start=1):
-            if number == 1 and len(row) >= 2 and not row[1].strip().isdigit():
+            if number == 1 and len(row) >= 2 and not row[1].strip().isdecimal():
                 continue
-            if len(row) < 2 or not row[1].strip().isdigit():
+            if len(row) < 2 or not row[1].strip().isdecimal():
                 raise InputError(f"{table}:{number}: wanted file,class_index")
             path = folder / row[0]
             if not path.is_file():

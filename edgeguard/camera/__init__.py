@@ -36,7 +36,7 @@ def open_source(
     text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
     if key is not None and not text.startswith(("http://", "https://")):
         raise InputError(f"a key is for the stream of an edgeguard sensor (http://), not for {text}")
-    if text.isdigit():
+    if text.isdecimal():
         from edgeguard.camera.v4l2 import Camera
 
         return Camera(int(text), size, fps)
@@ -71,7 +71,7 @@ def open_source(
 
 def _index(text: str) -> int:
     number = text.partition(":")[2]
-    if not number.isdigit():
+    if not number.isdecimal():
         raise InputError(f"{text}: wanted picamera2:N")
     return int(number)
 

@@ -141,9 +141,9 @@ class HttpMjpeg:
 
     def _read_body(self, headers: dict[str, str], deadline: float) -> bytes:
         length = headers.get("content-length", "")
-        if length.isdigit():
-            if int(length) > MAX_FRAME_BYTES:
-                raise DeviceError(f"{self.name} announces a frame of {length} bytes, more than {MAX_FRAME_BYTES}")
+        if length.isdecimal():
+            if len(length) > 12 or int(length) > MAX_FRAME_BYTES:  # Python refuses to convert thousands of digits
+                raise DeviceError(f"{self.name} announces a frame of {length[:20]} bytes, more than {MAX_FRAME_BYTES}")
             while len(self._buffer) < int(length):
                 self._fill(deadline, "in mid-frame")
             return self._take(int(length))

@@ -236,7 +236,7 @@ def _parse_triple(flag: str, text: str | None) -> tuple[float, float, float] | N
 def parse_size(text: str) -> tuple[int, int]:
     """`N` or `WxH` to (width, height)."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() and 8 <= int(part) <= 4096 for part in parts):
+    if len(parts) > 2 or not all(part.isdecimal() and 8 <= int(part) <= 4096 for part in parts):
         raise InputError(f"--size wants N or WxH (8..4096), got {text!r}")
     return int(parts[0]), int(parts[-1])
 

@@ -88,7 +88,7 @@ def _run_there(function: Callable[[Job], Result], job: Job, paths: Sequence[str]
 def _check_answers(address: str) -> None:
     """Ray itself waits a minute for an address where nobody is."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         raise InputError(f"--ray wants HOST:PORT or auto, got {address!r}")
     try:
         socket.create_connection((host, int(port)), _CONNECT_S).close()

@@ -144,7 +144,7 @@ def label_index(contract: Contract, label: str) -> int:
     """
     if label in contract.labels:
         return contract.labels.index(label)
-    if label.isdigit() and int(label) < max(len(contract.labels), 1):
+    if label.isdecimal() and int(label) < max(len(contract.labels), 1):
         return int(label)
     near = [name for name in contract.labels if label.lower() in name.lower()][:3]
     hint = f"; did you mean {' or '.join(near)}?" if near else ""

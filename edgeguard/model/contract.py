@@ -164,7 +164,7 @@ def parse_labels(data: bytes) -> tuple[str, ...]:
     while lines and not lines[-1]:
         lines.pop()
     numbered = [line.split(maxsplit=1) for line in lines]
-    if lines and all(len(p) == 2 and p[0].isdigit() and int(p[0]) == i for i, p in enumerate(numbered)):
+    if lines and all(len(p) == 2 and p[0].isdecimal() and int(p[0]) == i for i, p in enumerate(numbered)):
         return tuple(parts[1] for parts in numbered)
     return tuple(lines)
 

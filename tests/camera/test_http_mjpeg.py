@@ -91,6 +91,8 @@ def test_refused_and_silent() -> None:
         (b"", "ended between frames"),
         (b"#EXTM3U\r\n", "something else"),
         (b"--frame\r\nContent-Length: 99999999999\r\n\r\n", "announces a frame"),
+        (b"--frame\r\nContent-Length: " + b"9" * 6000 + b"\r\n\r\n", "announces a frame"),
+        (b"--frame\r\nContent-Length: 5\xb9\r\n\r\n", "ended in mid-frame"),  # a superscript is no digit
         (b"--frame\r\n" + b"".join(b"h%d: x\r\n" % i for i in range(80)), "64 headers"),
         (b"--frame\r\n" + b"x" * 20000, "something else"),
     ],

@@ -70,6 +70,6 @@ def guard_of(defence: Comparator) -> Guard | None:
 
 
 def _number(name: str, text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise InputError(f"the defence {name!r} wants a whole number from 1")
     return int(text)
