@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from edgeguard.evaluate.attacks import attack
-from edgeguard.evaluate.front import to_frames, to_levels
 from edgeguard.evaluate.subjects import Expected, Subject
 from edgeguard.images import read_labelled_folder
 from edgeguard.model import load_model
 from edgeguard.statistics import wilson
+from edgeguard.train.guard_layer import to_frames, to_levels
 
 SCORED_DRAWS = 10
 

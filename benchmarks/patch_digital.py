@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.attacks.library import _UnitVictim
-from edgeguard.evaluate.front import to_frames
 from edgeguard.fieldtest.patch_job import label_index
 from edgeguard.fieldtest.patch_make import Recipe, make_patch
 from edgeguard.fieldtest.patch_physics import pasted
@@ -27,6 +26,7 @@ from edgeguard.guard.geometry import quantise_input
 from edgeguard.images import LabelledImage
 from edgeguard.model import Model, load_model
 from edgeguard.statistics import wilson
+from edgeguard.train.guard_layer import to_frames
 
 TRAINED_ON, TESTED_ON = 240, 200
 

@@ -2,48 +2,15 @@
 
 import os
 import re
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeguard.errors import InputError
+from edgeguard.settings_file import Check, checked, number, one_of, read_settings, text
 
 Origin = Literal["flag", "environment", "file", "default"]
 PREFIX = "EDGEGUARD_"
-Check = Callable[[Any], Any]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or any(ord(c) < 32 for c in value):
-        raise ValueError("wants a text")
-    return value
-
-
-def _number(low: float, high: float, kind: type = float) -> Check:
-    def check(value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                value = kind(value)
-            except ValueError:
-                raise ValueError(f"wants a number from {low:g} to {high:g}") from None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value != int(value)):
-            raise ValueError(f"wants {'a whole' if kind is int else 'a'} number from {low:g} to {high:g}")
-        if not low <= value <= high:
-            raise ValueError(f"is {low:g} to {high:g}")
-        return kind(value)
-
-    return check
-
-
-def _one_of(*names: str) -> Check:
-    def check(value: Any) -> Any:
-        if value not in names:
-            raise ValueError(f"is one of {', '.join(names)}")
-        return value
-
-    return check
 
 
 def _scale(value: Any) -> int:
@@ -83,53 +50,53 @@ class Settings:
         3.0
     """
 
-    source: str | None = _key("camera", _text)
+    source: str | None = _key("camera", text)
     size: str | None = _key("camera", _size)
-    key_file: str | None = _key("camera", _text)
-    camera_fps: float | None = _key("camera", _number(0.1, 1000))
-    lost_after: float = _key("camera", _number(0.2, 3600), 3.0)
-    give_up_after: float = _key("camera", _number(0, _MILLION), 0.0)
+    key_file: str | None = _key("camera", text)
+    camera_fps: float | None = _key("camera", number(0.1, 1000))
+    lost_after: float = _key("camera", number(0.2, 3600), 3.0)
+    give_up_after: float = _key("camera", number(0, _MILLION), 0.0)
 
-    model: str | None = _key("model", _text)
-    guard: str | None = _key("model", _text)
-    patch_guard: str | None = _key("model", _text)
-    labels: str | None = _key("model", _text)
-    delegate: str = _key("model", _one_of("auto", "cpu", "edgetpu"), "auto")
-    fallback: str | None = _key("model", _text)
-    threads: int | None = _key("model", _number(1, 256, int))
-    require_model: str | None = _key("model", _text)
-    require_guard: str | None = _key("model", _text)
+    model: str | None = _key("model", text)
+    guard: str | None = _key("model", text)
+    patch_guard: str | None = _key("model", text)
+    labels: str | None = _key("model", text)
+    delegate: str = _key("model", one_of("auto", "cpu", "edgetpu"), "auto")
+    fallback: str | None = _key("model", text)
+    threads: int | None = _key("model", number(1, 256, int))
+    require_model: str | None = _key("model", text)
+    require_guard: str | None = _key("model", text)
 
-    every: int = _key("pipeline", _number(1, _MILLION, int), 1)
-    fps: float | None = _key("pipeline", _number(0.01, 1000))
-    region: str | None = _key("pipeline", _text)
-    drop: str | None = _key("pipeline", _one_of("oldest", "newest", "wait"))
+    every: int = _key("pipeline", number(1, _MILLION, int), 1)
+    fps: float | None = _key("pipeline", number(0.01, 1000))
+    region: str | None = _key("pipeline", text)
+    drop: str | None = _key("pipeline", one_of("oldest", "newest", "wait"))
     decode_scale: int | None = _key("pipeline", _scale)
-    compare_every: int = _key("pipeline", _number(0, _MILLION, int), 0)
-    frames: int = _key("pipeline", _number(0, 10**12, int), 0)
+    compare_every: int = _key("pipeline", number(0, _MILLION, int), 0)
+    frames: int = _key("pipeline", number(0, 10**12, int), 0)
 
-    output: str | None = _key("output", _text)
-    rotate_mb: float = _key("output", _number(0, _MILLION), 0.0)
-    rotate_keep: int = _key("output", _number(1, 1000, int), 5)
-    save: str | None = _key("output", _text)
+    output: str | None = _key("output", text)
+    rotate_mb: float = _key("output", number(0, _MILLION), 0.0)
+    rotate_keep: int = _key("output", number(1, 1000, int), 5)
+    save: str | None = _key("output", text)
 
     web: str | None = _key("web", _address)
-    web_token_file: str | None = _key("web", _text)
+    web_token_file: str | None = _key("web", text)
     metrics: str | None = _key("metrics", _address)
-    stale_after: float = _key("metrics", _number(0.5, 3600), 10.0)
+    stale_after: float = _key("metrics", number(0.5, 3600), 10.0)
 
-    mqtt: str | None = _key("mqtt", _text)
-    mqtt_password_file: str | None = _key("mqtt", _text)
-    mqtt_ca_file: str | None = _key("mqtt", _text)
-    mqtt_name: str = _key("mqtt", _text, "edgeguard")
+    mqtt: str | None = _key("mqtt", text)
+    mqtt_password_file: str | None = _key("mqtt", text)
+    mqtt_ca_file: str | None = _key("mqtt", text)
+    mqtt_name: str = _key("mqtt", text, "edgeguard")
 
-    alarm_disagreement: float = _key("alarms", _number(0, 1), 0.5)
-    alarm_certified: float = _key("alarms", _number(0, 1), 0.0)
-    alarm_window: int = _key("alarms", _number(1, 10_000, int), 10)
+    alarm_disagreement: float = _key("alarms", number(0, 1), 0.5)
+    alarm_certified: float = _key("alarms", number(0, 1), 0.0)
+    alarm_window: int = _key("alarms", number(1, 10_000, int), 10)
 
-    record: str | None = _key("recorder", _text)
-    record_seconds: float = _key("recorder", _number(0.1, 3600), 5.0)
-    record_quota_mb: float = _key("recorder", _number(1, 10 * _MILLION), 500.0)
+    record: str | None = _key("recorder", text)
+    record_seconds: float = _key("recorder", number(0.1, 3600), 5.0)
+    record_quota_mb: float = _key("recorder", number(1, 10 * _MILLION), 500.0)
 
 
 def tables() -> dict[str, dict[str, Check]]:
@@ -138,6 +105,15 @@ def tables() -> dict[str, dict[str, Check]]:
     for one in fields(Settings):
         found.setdefault(one.metadata["table"], {})[one.name] = one.metadata["check"]
     return found
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The checked values of a configuration file, by field name.
+
+    Raises:
+        InputError: as `resolve`.
+    """
+    return read_settings(path, tables())
 
 
 def resolve(
@@ -160,60 +136,11 @@ def resolve(
         name, check = one.name, one.metadata["check"]
         variable = PREFIX + name.upper()
         if flags.get(name) is not None:
-            values[name], origins[name] = _checked(check, flags[name], f"--{name.replace('_', '-')}"), "flag"
+            values[name], origins[name] = checked(check, flags[name], f"--{name.replace('_', '-')}"), "flag"
         elif variable in environment:
-            values[name], origins[name] = _checked(check, environment[variable], variable), "environment"
+            values[name], origins[name] = checked(check, environment[variable], variable), "environment"
         elif name in from_file:
             values[name], origins[name] = from_file[name], "file"
         else:
             values[name], origins[name] = one.default, "default"
     return Settings(**values), origins
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """The checked values of a configuration file, by field name.
-
-    Raises:
-        InputError: as `resolve`.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
-    known, found = tables(), dict[str, Any]()
-    for table, keys in data.items():
-        if table not in known or not isinstance(keys, dict):
-            where = _line(text, None, table)
-            raise InputError(f"{path}{where}: there is no table [{table}]; known: {', '.join(known)}")
-        for key, value in keys.items():
-            where = f"{path}{_line(text, table, key)}"
-            if key not in known[table]:
-                raise InputError(f"{where}: [{table}] has no key {key!r}; known: {', '.join(known[table])}")
-            found[key] = _checked(known[table][key], value, f"{where}: {key}")
-    return found
-
-
-def _checked(check: Check, value: Any, what: str) -> Any:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise InputError(f"{what} {error}, got {value!r}") from error
-
-
-def _line(text: str, table: str | None, key: str) -> str:
-    """`:N` where a key of a table (or a table, for None) stands in the file; empty where it is not found."""
-    current: str | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        bare = line.strip()
-        if bare.startswith("["):
-            current = bare.strip("[] \t\"'").split("]")[0].strip()
-            if table is None and current.split(".")[0] == key:
-                return f":{number}"
-        elif current == table and "=" in bare and bare.split("=")[0].strip().strip("\"'").split(".")[0] == key:
-            return f":{number}"
-        if table is not None and current is None and bare.startswith((f"{table}.{key}", f"{table} =", f"{table}=")):
-            return f":{number}"
-    return ""

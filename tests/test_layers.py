@@ -20,7 +20,7 @@ ALLOWED = {
     "result": {"guard", "model"},
     "counters": {"result"},
     "power": set(),
-    "config": {"errors"},
+    "config": {"settings_file"},
     "addresses": {"errors"},
     "background_server": {"errors"},
     "sensor": {"background_server", "camera", "guard", "errors"},
@@ -47,17 +47,22 @@ ALLOWED = {
     "fieldtest": {
         "background_server", "charts", "workers", "pipeline",
         "scene", "camera", "guard", "model", "patchguard", "evaluate", "images", "statistics", "files", "errors",
+        "train",
     },
+    "train": {"charts", "statistics", "guard", "model", "workers", "settings_file", "files", "errors"},
+    "settings_file": {"errors"},
     "images": {"camera", "guard", "model", "patchguard", "errors"},
-    "evaluate": {"charts", "workers", "patchguard", "guard", "model", "images", "statistics", "files", "errors"},
+    "evaluate": {
+        "train", "charts", "workers", "patchguard", "guard", "model", "images", "statistics", "files", "errors",
+    },
     "demo": {
-        "fieldtest", "workers",
+        "fieldtest", "train", "workers",
         "scene", "camera", "guard", "model", "sinks", "pipeline", "result", "files", "errors", "images", "CONVERTERS",
     },
     "cli": {
         "addresses", "config", "firmware", "runner", "sensor", "service", "result",
         "camera", "guard", "model", "sinks", "pipeline", "doctor", "bench", "demo", "files", "errors", "images",
-        "evaluate", "fieldtest", "patchguard", "scene", "statistics", "CONVERTERS",
+        "evaluate", "fieldtest", "patchguard", "scene", "train", "statistics", "CONVERTERS",
     },
     "CONVERTERS": {"camera", "guard", "model", "patchguard", "images", "statistics", "files", "errors", "quiet"},
 }  # fmt: skip

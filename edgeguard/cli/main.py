@@ -22,6 +22,7 @@ from edgeguard.cli import (
     run,
     sensor,
     service,
+    train,
 )  # fmt: skip
 from edgeguard.errors import EdgeGuardError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
 app.command("run", epilog=run.EXAMPLE)(run.run_command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
+app.command("train", epilog=train.EXAMPLE)(train.train_command)
 app.add_typer(patch.app, name="patch")
 app.add_typer(fieldtest.app, name="fieldtest")
 app.add_typer(firmware.app, name="firmware")

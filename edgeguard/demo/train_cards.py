@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeguard.demo.net import SIDE, CardNet
 from edgeguard.fieldtest.layout import SHEET_NUMBERS
 from edgeguard.fieldtest.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
 from edgeguard.fieldtest.virtual_field import SheetPainter, placed_at
@@ -30,6 +29,7 @@ from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.scene.cards import CARDS, LABELS
 from edgeguard.scene.views import random_view, render
+from edgeguard.train.card_net import SIDE, CardNet
 from edgeguard.workers import single_thread_opencv, worker_pool
 
 PREPROCESS = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)

@@ -17,11 +17,11 @@ from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
 from edgeguard.evaluate.results import Cell
 from edgeguard.evaluate.store import AdversarialImages, Store
 from edgeguard.evaluate.subjects import Frame, Subject
-from edgeguard.evaluate.surrogates import Backward
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.guard import certificate
 from edgeguard.images import LabelledImage
 from edgeguard.model import load_model
+from edgeguard.train.surrogates import Backward
 
 #: (what is being done, units done, units in all)
 Progress = Callable[[str, int, int], None]

@@ -1,43 +1,16 @@
-"""What stands between received levels and the graph: guard, crop, resize; the device's bytes, with a derivative."""
+"""What stands between sanitised levels and the graph: crop and resize; the device's bytes, with a derivative."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.evaluate.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.guard.area import area_weights
 from edgeguard.guard.geometry import LETTERBOX_LEVEL, place
-from edgeguard.guard.prepare import crop_and_resize, sanitize
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.model.contract import Contract
-
-
-def to_frames(levels: Tensor) -> NDArray[np.uint8]:
-    """(n, 3, h, w) float levels to (n, h, w, 3) uint8, rounded and clipped as a file or a sensor would."""
-    rounded = levels.detach().round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
-
-
-def to_levels(frames: NDArray[np.uint8]) -> Tensor:
-    """(n, h, w, 3) uint8 to (n, 3, h, w) float32 levels, in channels-last memory."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float()
-
-
-class GuardLayer(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-    """The sanitiser as a layer: the device's bytes forward; backward as `surrogates` has it."""
-
-    def __init__(self, profile: GuardProfile, backward: Backward = "straight-through") -> None:
-        super().__init__()
-        self.profile, self.backward = profile, backward
-
-    def forward(self, levels: Tensor) -> Tensor:
-        """(n, 3, h, w) levels to sanitised levels."""
-        exact = to_levels(np.stack([sanitize(frame, self.profile) for frame in to_frames(levels)]))
-        if not (torch.is_grad_enabled() and levels.requires_grad):
-            return exact
-        return bpda(exact, surrogate_codec(levels, self.profile, self.backward))
+from edgeguard.train.guard_layer import to_frames, to_levels
+from edgeguard.train.surrogates import bpda
 
 
 class CropResize(torch.nn.Module):  # type: ignore[misc]

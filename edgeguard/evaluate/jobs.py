@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from edgeguard.evaluate.attacks import Attack, attack
 from edgeguard.evaluate.comparators import guard_of
-from edgeguard.evaluate.front import to_frames, to_levels
 from edgeguard.evaluate.protocol import AttackPlan, When
 from edgeguard.evaluate.subjects import Expected, Frame, Subject
-from edgeguard.evaluate.surrogates import Backward
 from edgeguard.guard import certificate
+from edgeguard.train.guard_layer import to_frames, to_levels
+from edgeguard.train.surrogates import Backward
 
 _EOT_DRAWS = 20
 REFUSED = -1  #: the label of an image that a detector does not let pass

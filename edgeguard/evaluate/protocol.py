@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import GRADIENT_FREE, attack
-from edgeguard.evaluate.surrogates import BACKWARDS, Backward
+from edgeguard.train.surrogates import BACKWARDS, Backward
 
 SCHEMA = 1
 BUILT_IN = (

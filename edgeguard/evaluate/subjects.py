@@ -15,15 +15,16 @@ from edgeguard.evaluate.comparators import DETECTORS, NEED_LIBRARY, Comparator, 
 from edgeguard.evaluate.comparators.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
 from edgeguard.evaluate.comparators.magnet import trained_reformer
 from edgeguard.evaluate.files import located
-from edgeguard.evaluate.front import CropResize, to_frames, to_levels
+from edgeguard.evaluate.front import CropResize
 from edgeguard.evaluate.graph import read_graph
 from edgeguard.evaluate.network import Network
-from edgeguard.evaluate.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.guard.geometry import quantise_input
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.model import Model, load_model
+from edgeguard.train.guard_layer import to_frames, to_levels
+from edgeguard.train.surrogates import Backward, bpda, surrogate_codec
 
 Frame = NDArray[np.uint8]
 

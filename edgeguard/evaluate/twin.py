@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.front import CropResize, GuardLayer, to_levels
+from edgeguard.evaluate.front import CropResize
 from edgeguard.evaluate.graph import read_graph
 from edgeguard.evaluate.network import Network
-from edgeguard.evaluate.surrogates import Backward
 from edgeguard.guard.passes import model_tensor
 from edgeguard.guard.prepare import sanitize
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import Contract, ContractGuard
+from edgeguard.train.guard_layer import GuardLayer, to_levels
+from edgeguard.train.surrogates import Backward
 
 TwinPlace = Literal["frame", "input"]
 

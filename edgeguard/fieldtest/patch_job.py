@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.evaluate.front import to_frames
 from edgeguard.evaluate.twin import Twin, TwinPlace, twin
 from edgeguard.fieldtest.make_sheet import DEFAULT_AREA, DEFAULT_CENTER
 from edgeguard.fieldtest.patch_file import PatchFile, write_patch
@@ -25,6 +24,7 @@ from edgeguard.guard.profile import resolve_profile
 from edgeguard.model import load_model
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
+from edgeguard.train.guard_layer import to_frames
 
 _SHOWN = 12
 

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.front import to_frames
 from edgeguard.fieldtest.patch_physics import non_printability, photographed, total_variation
 from edgeguard.fieldtest.patch_scenes import Scenes
 from edgeguard.fieldtest.sheet import Picture, mask_of
 from edgeguard.files import replaced
+from edgeguard.train.guard_layer import to_frames
 
 #: Levels (n, 3, h, w) of frames to (n, classes).
 Classifier = Callable[[Tensor], Tensor]

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.evaluate.front import to_frames, to_levels
-from edgeguard.evaluate.surrogates import bpda, round_straight_through
+from edgeguard.train.guard_layer import to_frames, to_levels
+from edgeguard.train.surrogates import bpda, round_straight_through
 
 
 @dataclass(frozen=True, eq=False)

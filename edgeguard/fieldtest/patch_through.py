@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeguard.evaluate.front import to_frames, to_levels
-from edgeguard.evaluate.surrogates import bpda
 from edgeguard.patchguard import PatchGuard
 from edgeguard.patchguard.gradient_smoothing import LocalGradientSmoothing
+from edgeguard.train.guard_layer import to_frames, to_levels
+from edgeguard.train.surrogates import bpda
 
 
 class PatchGuardLayer(torch.nn.Module):  # type: ignore[misc]  # torch is not followed

@@ -10,7 +10,7 @@ from edgeguard.guard.jpeg import coded_with, decode_rgb
 from edgeguard.guard.jpeg_header import JpegInfo, read_whole_jpeg
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.reference import coefficients
-from edgeguard.guard.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, ijg_scaled
+from edgeguard.guard.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ijg_qualities
 
 PRESETS = ("fd-jpeg",)
 _BANDS = tuple((u, v) for u in range(4) for v in range(4) if 0 < u + v <= 3)
@@ -50,16 +50,6 @@ def probe(data: bytes, wanted: GuardProfile | None = None) -> Probed:
         known.append(GuardProfile.preset(f"jpeg:{quality[0]}"))
     profile = next((one.name for one in known if coded_with(info, one)), None)
     return Probed(info, quality, profile, _double_coded(data, info))
-
-
-def ijg_qualities(table: Table, base: Table) -> set[int]:
-    """The IJG qualities that make this table of an Annex K table; the lowest ones share a chroma table.
-
-    Example:
-        >>> ijg_qualities(ijg_scaled(ANNEX_K_LUMA, 75), ANNEX_K_LUMA), ijg_qualities((255,) * 64, ANNEX_K_CHROMA)
-        ({75}, {1, 2, 3})
-    """
-    return {quality for quality in range(1, 101) if ijg_scaled(base, quality) == table}
 
 
 def _qualities(candidates: list[set[int]]) -> tuple[int | None, ...]:

@@ -49,6 +49,16 @@ def ijg_scaled(base: Table, quality: int) -> Table:
     return tuple(min(max((step * percent + 50) // 100, 1), 255) for step in base)
 
 
+def ijg_qualities(table: Table, base: Table) -> set[int]:
+    """The IJG qualities that make this table of an Annex K table; the lowest ones share a chroma table.
+
+    Example:
+        >>> ijg_qualities(ijg_scaled(ANNEX_K_LUMA, 75), ANNEX_K_LUMA), ijg_qualities((255,) * 64, ANNEX_K_CHROMA)
+        ({75}, {1, 2, 3})
+    """
+    return {quality for quality in range(1, 101) if ijg_scaled(base, quality) == table}
+
+
 def corner_table(as_step: int, md_step: int, corner: int = 4) -> Table:
     """Feature Distillation's table with the accuracy-sensitive band as the low `corner` x `corner` coefficients.
 

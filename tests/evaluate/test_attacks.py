@@ -11,10 +11,10 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.attacks import attack, is_wrong
-from edgeguard.evaluate.front import to_levels
 from edgeguard.evaluate.twin import Twin
 from edgeguard.guard import GuardProfile
 from edgeguard.guard.prepare import crop_and_resize
+from edgeguard.train.guard_layer import to_levels
 
 needs_library = pytest.importorskip("art", reason="needs the attack extra")
 

@@ -16,7 +16,6 @@ from edgeguard.patchguard import PATCH_GUARDS, patch_guard
 
 torch = pytest.importorskip("torch", reason="needs the attack extra")
 
-from edgeguard.evaluate.front import to_levels  # noqa: E402
 from edgeguard.fieldtest.patch_job import PatchOrder, label_index, make  # noqa: E402
 from edgeguard.fieldtest.patch_make import Recipe, make_patch  # noqa: E402
 from edgeguard.fieldtest.patch_physics import (  # noqa: E402
@@ -30,6 +29,7 @@ from edgeguard.fieldtest.patch_scenes import FieldScenes, PhotographScenes  # no
 from edgeguard.fieldtest.patch_through import PatchGuardLayer  # noqa: E402
 from edgeguard.fieldtest.sheet import Overlay  # noqa: E402
 from edgeguard.images import LabelledImage  # noqa: E402
+from edgeguard.train.guard_layer import to_levels  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
-from edgeguard.evaluate.surrogates import round_straight_through
+from edgeguard.train.surrogates import round_straight_through
 
 EDGE = 0.999999  #: keeps atanh finite at black and white
 

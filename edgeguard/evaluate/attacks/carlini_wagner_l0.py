@@ -7,7 +7,7 @@ from torch import Tensor
 
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 from edgeguard.evaluate.attacks.carlini_wagner import EDGE, margin_of
-from edgeguard.evaluate.surrogates import round_straight_through
+from edgeguard.train.surrogates import round_straight_through
 
 
 @dataclass(frozen=True)

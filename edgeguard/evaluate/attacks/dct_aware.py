@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edgeguard.evaluate.attacks.gradient import Pgd
-from edgeguard.evaluate.surrogates import dct_matrix, from_blocks, to_blocks
+from edgeguard.train.adversarial import dct_direction
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,4 @@ class DctPgd(Pgd):
         return f"dct-{self.bands} pgd-{self.steps} eps {self.eps_8bit:g}"
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        height, width = gradient.shape[2:]
-        dct = dct_matrix()
-        blocks = to_blocks(F.pad(gradient, (0, -width % 8, 0, -height % 8)))
-        coefficients = (dct @ blocks @ dct.T).flatten(-2)
-        largest = coefficients.abs().topk(self.bands, dim=-1).indices
-        kept = torch.zeros_like(coefficients).scatter(-1, largest, 1.0) * coefficients.sign()
-        moved = dct.T @ kept.unflatten(-1, (8, 8)) @ dct
-        moved = moved / moved.abs().amax((-2, -1), keepdim=True).clamp_min(1e-9)
-        return from_blocks(moved)[:, :, :height, :width]
+        return dct_direction(gradient, self.bands)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.comparators.codecs import Guard, bit_depth, median_blur, multiplied, pillow_codec
+from edgeguard.evaluate.comparators.codecs import Guard, bit_depth, median_blur, pillow_codec
 from edgeguard.evaluate.comparators.comparator import Comparator, Fixed, Image
 from edgeguard.evaluate.comparators.detectors import DETECTORS
 from edgeguard.evaluate.comparators.magnet import trained_reformer
@@ -61,7 +61,7 @@ def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
     profile = resolve_profile(text)
     if profile is None:
         raise InputError(f"there is no defence {name!r}; known: {', '.join(NAMES)}")
-    return Guard(multiplied(profile, _number(name, factor)) if factor else profile, name)
+    return Guard(profile.multiplied(_number(name, factor)) if factor else profile, name)
 
 
 def guard_of(defence: Comparator) -> Guard | None:

@@ -24,12 +24,6 @@ class Guard:
         return sanitize(image, self.profile)
 
 
-def multiplied(profile: GuardProfile, factor: int) -> GuardProfile:
-    """The profile with all steps `factor` times as large, at most 255."""
-    tables = tuple(tuple(min(step * factor, 255) for step in table) for table in profile.tables)
-    return GuardProfile(f"{profile.name} x{factor}", profile.color, tables)
-
-
 def bit_depth(bits: int) -> Any:
     """Fewer levels: round(x (2**bits - 1) / 255), spread over 0..255 again (Xu et al. 2018, section III-A).
 

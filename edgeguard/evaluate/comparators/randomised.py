@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeguard.evaluate.comparators.comparator import Image
-from edgeguard.guard.prepare import sanitize
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.train.codec import local_quantisation
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,7 @@ class Shield:
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
         """See `Comparator`."""
-        height, width = image.shape[:2]
-        versions = np.stack([sanitize(image, GuardProfile.preset(f"jpeg:{quality}")) for quality in self.qualities])
-        rng = np.random.default_rng(seed)
-        drawn = rng.integers(0, len(self.qualities), (-(-height // 8), -(-width // 8)))
-        chosen = np.kron(drawn, np.ones((8, 8), np.int64))[:height, :width]
-        return np.take_along_axis(versions, chosen[None, :, :, None], axis=0)[0]
+        return local_quantisation(image, self.qualities, np.random.default_rng(seed))
 
 
 @dataclass(frozen=True)

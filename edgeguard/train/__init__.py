@@ -1,0 +1,1 @@
+"""Training on codec-compressed inputs, and through the guard (torch)."""

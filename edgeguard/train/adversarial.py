@@ -1,0 +1,116 @@
+"""Adversarial training: the inner attack, through the codec as the device runs it.
+
+    FGSM-RS   Wong et al. 2020, "Fast is better than free", algorithm 3
+    PGD       Madry et al. 2018, section 5
+    TRADES    Zhang et al. 2019, equation 5
+    free      Shafahi et al. 2019, algorithm 1 (the perturbation begins anew with each batch)
+
+The codec runs forward as it is; backward it is what `surrogates` has (BPDA). Perturbed images are whole levels, as a
+file or a wire would carry them.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgeguard.train.config import TrainConfig
+from edgeguard.train.surrogates import Backward, dct_matrix, from_blocks, to_blocks
+
+#: float32 (n, 3, h, w) levels to logits, the codec included.
+Victim = Callable[[Tensor], Tensor]
+
+
+def adversarial_losses(
+    victim: Victim, levels: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The losses to step on for one batch, each with the logits that it was made of.
+
+    One for every method but `free`, which gives `config.steps` (the caller steps on each before it takes the next).
+    """
+    if config.method == "free":
+        yield from _free(victim, levels, targets, config, generator)
+        return
+    if config.method == "trades":
+        with torch.no_grad():
+            clean = victim(levels).softmax(1)
+        changed = _perturbed(
+            victim, levels, lambda out: F.kl_div(out.log_softmax(1), clean, reduction="sum"), config, generator
+        )
+        logits = victim(levels)
+        divergence = F.kl_div(victim(changed).log_softmax(1), logits.softmax(1), reduction="batchmean")
+        yield _loss(logits, targets, config) + config.beta * divergence, logits
+        return
+    changed = _perturbed(victim, levels, lambda out: F.cross_entropy(out, targets, reduction="sum"), config, generator)
+    logits = victim(changed)
+    yield _loss(logits, targets, config), logits
+
+
+def _perturbed(
+    victim: Victim,
+    levels: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    x = project(levels + _noise(levels, config.eps_8bit, generator), levels, config.eps_8bit)
+    for _ in range(config.steps):
+        x.requires_grad_(True)
+        gradient = torch.autograd.grad(loss(victim(x)), x)[0]
+        x = project(x.detach() + config.inner_step_8bit * _direction(gradient, config), levels, config.eps_8bit)
+    return x.round()
+
+
+def _free(
+    victim: Victim, levels: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    x = project(levels + _noise(levels, config.eps_8bit, generator), levels, config.eps_8bit)
+    for _ in range(config.steps):
+        x = x.detach().requires_grad_(True)
+        logits = victim(x)
+        yield _loss(logits, targets, config), logits
+        assert x.grad is not None  # the caller went backward
+        moved = x.detach() + config.inner_step_8bit * _direction(x.grad, config)
+        x = project(moved, levels, config.eps_8bit)
+
+
+def project(x: Tensor, levels: Tensor, eps_8bit: float) -> Tensor:
+    """Into the budget around the images, and into 0..255."""
+    return torch.minimum(torch.maximum(x, levels - eps_8bit), levels + eps_8bit).clamp(0, 255)
+
+
+def dct_direction(gradient: Tensor, bands: int) -> Tensor:
+    """A step of largest size 1 that puts all of a block's budget into its `bands` largest coefficients.
+
+    A sign step spreads over all 64 coefficients and stays below half a quantisation step in each, so that the guard
+    rounds it away; concentrated on few coefficients the same budget crosses the threshold.
+    """
+    height, width = gradient.shape[2:]
+    dct = dct_matrix()
+    blocks = to_blocks(F.pad(gradient, (0, -width % 8, 0, -height % 8)))
+    coefficients = (dct @ blocks @ dct.T).flatten(-2)
+    largest = coefficients.abs().topk(bands, dim=-1).indices
+    kept = torch.zeros_like(coefficients).scatter(-1, largest, 1.0) * coefficients.sign()
+    moved = dct.T @ kept.unflatten(-1, (8, 8)) @ dct
+    moved = moved / moved.abs().amax((-2, -1), keepdim=True).clamp_min(1e-9)
+    return from_blocks(moved)[:, :, :height, :width]
+
+
+def _direction(gradient: Tensor, config: TrainConfig) -> Tensor:
+    return dct_direction(gradient, config.dct_bands) if config.dct_bands else gradient.sign()
+
+
+def _noise(levels: Tensor, eps_8bit: float, generator: torch.Generator) -> Tensor:
+    noise = torch.rand(levels.shape, generator=generator).contiguous(memory_format=torch.channels_last)
+    return eps_8bit * (2 * noise - 1)
+
+
+def _loss(logits: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    return F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+
+
+def backward_of(config: TrainConfig) -> Backward:
+    """The derivative of the codec that the configuration names."""
+    backward: Backward = config.backward  # type: ignore[assignment]  # checked when the configuration was read
+    return backward

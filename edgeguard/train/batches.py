@@ -1,0 +1,80 @@
+"""Batches: which images a step sees and what happens to them. A step's batch depends on nothing but the step."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.config import TrainConfig
+from edgeguard.train.data import Part
+from edgeguard.train.guard_layer import to_levels
+
+_AHEAD = 2  # batches that are made while the network works
+
+
+@dataclass(frozen=True)
+class Batch:
+    """float32 (n, 3, h, w) levels in channels-last memory, and targets (n,)."""
+
+    levels: Tensor
+    targets: Tensor
+
+
+class Batches:
+    """The batches of a training, any step of them at any time.
+
+    Everything random is drawn from the seed and the step, so that a training that goes on after an interruption sees
+    what it would have seen.
+
+    Args:
+        part: the training images.
+        config: batch, augmentation, codec, seed.
+        sanitise: False leaves the codec out (adversarial training puts it behind the attack).
+    """
+
+    def __init__(self, part: Part, config: TrainConfig, sanitise: bool = True) -> None:
+        self._part, self._config = part, config
+        self._codec = TrainingCodec(config.codec, config.codec_share) if sanitise else None
+        self.per_epoch = max(len(part) // config.batch, 1)
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs."""
+        config = self._config
+        epoch, place = divmod(step, self.per_epoch)
+        order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self._part))
+        rows = order[place * config.batch : (place + 1) * config.batch]
+        rng = np.random.default_rng([config.seed, 2, step])
+        pixels = augmented(self._part.pixels(rows, config.size), config.flip, config.shift, rng)
+        if self._codec is not None:
+            pixels = self._codec(pixels, rng)
+        return Batch(to_levels(pixels), torch.from_numpy(self._part.targets[rows]))
+
+    def steps(self, first: int, last: int) -> Iterator[Batch]:
+        """The batches of steps `first` to `last` (not included), made ahead in a thread."""
+        with ThreadPoolExecutor(1, "edgeguard-batches") as pool:
+            waiting: list[Future[Batch]] = []
+            for step in range(first, last):
+                waiting.append(pool.submit(self.at, step))
+                if len(waiting) > _AHEAD:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+
+
+def augmented(images: NDArray[np.uint8], flip: bool, shift: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each image mirrored half of the time and moved by up to `shift` pixels, what is bared reflected."""
+    count, height, width = images.shape[:3]
+    if flip:
+        mirrored = rng.random((count, 1, 1, 1)) < 0.5
+        images = np.where(mirrored, images[:, :, ::-1], images)
+    if shift:
+        padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), "reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (1, 2))
+        down, right = rng.integers(0, 2 * shift + 1, (2, count))
+        images = windows[np.arange(count), down, right].transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images)

@@ -1,0 +1,65 @@
+"""A trained network as a torch.export program that says what `convert` needs to know."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeguard.errors import InputError
+from edgeguard.files import replaced
+from edgeguard.guard.profile import GuardProfile
+from edgeguard.train.through import MEAN, STD
+
+
+def save_program(
+    network: nn.Module,
+    path: Path,
+    *,
+    size: int,
+    labels: tuple[str, ...],
+    profile: GuardProfile | None,
+    trained: dict[str, Any] | None = None,
+    crop_fraction: float = 1.0,
+) -> None:
+    """Write a .pt2 whose `edgeguard.json` names preprocessing, labels, and the profile that it was trained on.
+
+    Args:
+        network: normalised (1, 3, size, size) to logits.
+        path: of the .pt2.
+        size: side of the input.
+        labels: class names.
+        profile: the one profile that every training image went through, or None.
+        trained: how it was trained, for people.
+        crop_fraction: of the centre crop in front of the resize.
+    """
+    facts = {
+        "preprocess": {"mean": [MEAN] * 3, "std": [STD] * 3, "crop": "center", "crop_fraction": crop_fraction},
+        "labels": labels,
+        "size": [size, size],
+        "trained_on_profile": None if profile is None else profile.sha256,
+        **({} if trained is None else {"trained": trained}),
+    }
+    plain = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
+    program = torch.export.export(plain, (torch.zeros(1, 3, size, size),))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the machine that exported it
+    with replaced(path) as partial:
+        torch.export.save(program, partial, extra_files={"edgeguard.json": json.dumps(facts)})
+
+
+def load_program(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A .pt2 to fine-tune, and its `edgeguard.json` (empty where it has none).
+
+    Raises:
+        InputError: it is no torch.export program.
+    """
+    extra = {"edgeguard.json": ""}
+    try:
+        module = torch.export.load(path, extra_files=extra).module()
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as a torch.export program ({type(error).__name__})") from error
+    facts = json.loads(extra["edgeguard.json"]) if extra["edgeguard.json"] else {}
+    return module, facts if isinstance(facts, dict) else {}

@@ -1,0 +1,261 @@
+"""The training loop: resumable to the step, stopped by a loss that is not a number, logged epoch by epoch."""
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeguard.errors import CheckFailed, DeviceError
+from edgeguard.statistics import wilson
+from edgeguard.train.adversarial import adversarial_losses, backward_of
+from edgeguard.train.batches import Batches
+from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.config import TrainConfig
+from edgeguard.train.data import Dataset, Part
+from edgeguard.train.guard_layer import to_levels
+from edgeguard.train.through import Through, logits, runs_half
+
+LOG = "log.jsonl"
+_SAVE_EVERY_S = 60.0
+_TEST_BATCH = 500
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A line of the log. Test figures are those of the averaged weights, images through the training's codec (with a
+    fixed seed where it is drawn)."""
+
+    epoch: int
+    step: int
+    loss: float
+    train_accuracy: float
+    test_accuracy: float
+    test_low: float
+    test_high: float
+    test_n: int
+    learning_rate: float
+    seconds: float
+
+
+class Trainer:
+    """One training.
+
+    Args:
+        network: what is trained, in place.
+        dataset: its images.
+        config: everything else.
+        folder: of the checkpoint and the log; what is in it is gone on with.
+        frozen_statistics: keep batch normalisation as it is (fine-tuned programs know no other mode).
+
+    Raises:
+        InputError: the folder holds a checkpoint of another configuration or of other images.
+    """
+
+    def __init__(
+        self, network: nn.Module, dataset: Dataset, config: TrainConfig, folder: Path, frozen_statistics: bool = False
+    ) -> None:
+        self.network = network.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network)
+        self.dataset, self.config, self.folder = dataset, config, folder
+        self._frozen = frozen_statistics
+        self._half = runs_half(config.precision)
+        self._codec = TrainingCodec(config.codec, config.codec_share)
+        self._batches = Batches(dataset.train, config, sanitise=config.method == "none")
+        self._optimizer = torch.optim.SGD(_groups(self.network, config.weight_decay), momentum=0.9, nesterov=True)
+        self._data_sha256 = _digest(dataset.train)
+        self.step, self._loss_sum, self._hits, self._seen, self._spent_s = 0, 0.0, 0, 0, 0.0
+        self._resume()
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return self.config.epochs * self._batches.per_epoch
+
+    def run(self, progress: Progress = lambda what, done, total: None) -> list[Epoch]:
+        """Train to the end (or for what is left of it).
+
+        Returns:
+            The log, epochs of earlier runs included.
+
+        Raises:
+            CheckFailed: the loss is not a number any more; the last checkpoint is kept.
+            DeviceError: the disk is full; the last checkpoint is kept.
+            KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is written first.
+        """
+        began, saved = time.monotonic() - self._spent_s, time.monotonic()
+        try:
+            for batch in self._batches.steps(self.step, self.steps):
+                self._one_step(batch.levels, batch.targets)
+                self.step += 1
+                self._spent_s = time.monotonic() - began
+                progress("training", self.step, self.steps)
+                if self.step % self._batches.per_epoch == 0:
+                    self._end_epoch()
+                    self.save()
+                    saved = time.monotonic()
+                elif time.monotonic() - saved > _SAVE_EVERY_S:
+                    self.save()
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        return read_log(self.folder)
+
+    def save(self) -> None:
+        """Write a checkpoint of the last whole step."""
+        log = self.folder / LOG
+        state = Checkpoint(
+            self.config.sha256,
+            self._data_sha256,
+            self.step,
+            log.stat().st_size if log.is_file() else 0,
+            self._loss_sum,
+            self._hits,
+            self._seen,
+            self._spent_s,
+            self.network.state_dict(),
+            self.average.state_dict(),
+            self._optimizer.state_dict(),
+        )
+        save_checkpoint(self.folder, state)
+
+    def _resume(self) -> None:
+        found = load_checkpoint(self.folder, self.config.sha256, self._data_sha256)
+        log = self.folder / LOG
+        if found is None:
+            log.unlink(missing_ok=True)
+            return
+        self.network.load_state_dict(found.weights)
+        self.average.load_state_dict(found.average)
+        self._optimizer.load_state_dict(found.optimizer)
+        self.step, self._spent_s = found.step, found.seconds
+        self._loss_sum, self._hits, self._seen = found.loss_sum, found.hits, found.seen
+        if log.is_file():
+            with open(log, "r+b") as stream:
+                stream.truncate(found.log_bytes)
+
+    def _one_step(self, levels: Tensor, targets: Tensor) -> None:
+        config = self.config
+        rate = learning_rate(self.step, self.steps, config)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        if not self._frozen:
+            self.network.train()
+        if config.method == "none":
+            out = logits(self.network, levels, self._half)
+            self._descend(F.cross_entropy(out, targets, label_smoothing=config.label_smoothing), out, targets)
+        else:
+            rng = np.random.default_rng([config.seed, 3, self.step])
+            generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+            victim = Through(self.network, self._codec, backward_of(config), rng, self._half)
+            for loss, out in adversarial_losses(victim, levels, targets, config, generator):
+                self._descend(loss, out, targets)
+        _move_towards(self.average, self.network, min(config.ema, (1 + self.step) / (10 + self.step)))
+
+    def _descend(self, loss: Tensor, out: Tensor, targets: Tensor) -> None:
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise CheckFailed(
+                f"the loss is {value} at step {self.step + 1}: training stopped; the last good state is in "
+                f"{self.folder}. Try a smaller --learning-rate"
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._loss_sum += value * len(targets)
+        self._hits += int((out.detach().argmax(1) == targets).sum())
+        self._seen += len(targets)
+
+    def _end_epoch(self) -> None:
+        hits, n = accuracy(self.average, self.dataset.test, self.config, self._codec, self._half)
+        low, high = wilson(hits, n)
+        line = Epoch(
+            self.step // self._batches.per_epoch,
+            self.step,
+            round(self._loss_sum / self._seen, 5),
+            round(self._hits / self._seen, 5),
+            round(hits / n, 5),
+            round(low, 5),
+            round(high, 5),
+            n,
+            round(learning_rate(self.step - 1, self.steps, self.config), 6),
+            round(self._spent_s, 1),
+        )
+        try:
+            with open(self.folder / LOG, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(asdict(line)) + "\n")
+        except OSError as error:
+            raise DeviceError(f"cannot write {self.folder / LOG}: {error.strerror}") from error
+        self._loss_sum, self._hits, self._seen = 0.0, 0, 0
+
+
+def read_log(folder: Path) -> list[Epoch]:
+    """The epochs that are done."""
+    log = folder / LOG
+    if not log.is_file():
+        return []
+    return [Epoch(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
+    """A straight rise over `warmup` of the steps, then half a cosine to zero."""
+    rise = config.warmup * steps
+    if step < rise:
+        return config.learning_rate * (step + 1) / (rise + 1)
+    return config.learning_rate * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1))) / 2
+
+
+def accuracy(
+    network: nn.Module, part: Part, config: TrainConfig, codec: TrainingCodec, half: bool = False
+) -> tuple[int, int]:
+    """Right answers on the images of a part behind a codec (drawn with a fixed seed), and how many there are."""
+    rng = np.random.default_rng([config.seed, 4])
+    network.eval()
+    hits = 0
+    with torch.inference_mode():
+        for start in range(0, len(part), _TEST_BATCH):
+            rows = np.arange(start, min(start + _TEST_BATCH, len(part)))
+            levels = to_levels(codec(part.pixels(rows, config.size), rng))
+            hits += int((logits(network, levels, half).argmax(1).numpy() == part.targets[rows]).sum())
+    return hits, len(part)
+
+
+def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weights decay; biases and normalisation do not."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay, "lr": 0.1},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "lr": 0.1},
+    ]
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def _move_towards(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Weights and statistics of the average move by 1 - decay; counters are copied."""
+    ours, theirs = average.state_dict(), network.state_dict()
+    floating = [name for name, value in ours.items() if value.is_floating_point()]
+    torch._foreach_lerp_([ours[n] for n in floating], [theirs[n] for n in floating], 1 - decay)
+    for name, value in ours.items():
+        if not value.is_floating_point():
+            value.copy_(theirs[name])
+
+
+def _digest(part: Part) -> str:
+    total = hashlib.sha256(part.targets.tobytes())
+    if isinstance(part.images, np.ndarray):
+        total.update(part.images.tobytes())
+    else:
+        for data in part.images:
+            total.update(hashlib.sha256(data).digest())
+    return total.hexdigest()

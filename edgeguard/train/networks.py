@@ -1,0 +1,164 @@
+"""Small image classifiers that train on a CPU, from (n, 3, size, size) in [-1, 1] to logits."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from edgeguard.errors import InputError
+from edgeguard.train.card_net import SIDE, CardNet
+
+
+class ResNet9(nn.Module):  # type: ignore[misc]  # torch is not followed
+    """A shallow residual network, wide where it is small: 612,000 weights at width 32.
+
+    3x3 convolutions only, because a CPU does them at several times the rate of depthwise ones.
+    """
+
+    def __init__(self, classes: int, width: int = 32) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            _convolution(3, width),
+            _convolution(width, 2 * width, stride=2),
+            _Residual(2 * width),
+            _convolution(2 * width, 4 * width, stride=2),
+            _convolution(4 * width, 4 * width, stride=2),
+            _Residual(4 * width),
+        )
+        self.classify = nn.Linear(4 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the module."""
+        features = self.features(x)
+        return self.classify(nn.functional.max_pool2d(features, features.shape[2:]).flatten(1))
+
+
+class ResNet(nn.Module):  # type: ignore[misc]
+    """The residual networks of He et al. 2016, section 4.2, of 6n + 2 layers: ResNet-8 (n = 1), ResNet-20 (n = 3)."""
+
+    def __init__(self, classes: int, width: int = 16, depth: int = 20) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [_convolution(3, width)]
+        inputs = width
+        for stage in range(3):
+            for number in range((depth - 2) // 6):
+                stride = 2 if stage and not number else 1
+                blocks.append(_Basic(inputs, width << stage, stride))
+                inputs = width << stage
+        self.features = nn.Sequential(*blocks)
+        self.classify = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the module."""
+        return self.classify(self.features(x).mean((2, 3)))
+
+
+class MobileNetV2(nn.Module):  # type: ignore[misc]
+    """Inverted residuals (Sandler et al. 2018) with the strides that pictures of 32 to 96 pixels allow.
+
+    `width` is that of the first layer (32 in the paper).
+    """
+
+    #: expansion, channels at width 32, blocks, first stride
+    STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 3, 2), (6, 96, 2, 1), (6, 160, 1, 2))
+
+    def __init__(self, classes: int, width: int = 32, size: int = 32) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [_convolution(3, width, stride=1 if size <= 48 else 2, relu6=True)]
+        inputs = width
+        for expansion, channels, count, stride in self.STAGES:
+            outputs = max(channels * width // 32 // 8 * 8, 8)
+            for number in range(count):
+                blocks.append(_Inverted(inputs, outputs, expansion, 1 if number else stride))
+                inputs = outputs
+        self.features = nn.Sequential(*blocks)
+        self.classify = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the module."""
+        return self.classify(self.features(x).mean((2, 3)))
+
+
+class _Residual(nn.Module):  # type: ignore[misc]
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+class _Basic(nn.Module):  # type: ignore[misc]
+    """Two convolutions and a shortcut: plain, or a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            _convolution(inputs, outputs, stride=stride),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            if stride != 1 or inputs != outputs
+            else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(self.inner(x) + self.shortcut(x))
+
+
+class _Inverted(nn.Module):  # type: ignore[misc]
+    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        wide = [_convolution(inputs, hidden, kernel=1, relu6=True)] if expansion > 1 else []
+        self.inner = nn.Sequential(
+            *wide,
+            _convolution(hidden, hidden, stride=stride, groups=hidden, relu6=True),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x) if self.shortcut else self.inner(x)
+
+
+def _convolution(
+    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, groups: int = 1, relu6: bool = False
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU6() if relu6 else nn.ReLU(),
+    )
+
+
+def _card_net(classes: int, width: int, size: int) -> nn.Module:
+    if size != SIDE:
+        raise InputError(f"the network cards takes pictures of {SIDE} pixels: set size = {SIDE}")
+    return CardNet(classes)
+
+
+NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "resnet9": lambda classes, width, size: ResNet9(classes, width),
+    "resnet8": lambda classes, width, size: ResNet(classes, width, 8),
+    "resnet20": lambda classes, width, size: ResNet(classes, width, 20),
+    "mobilenetv2": MobileNetV2,
+    "cards": _card_net,
+}
+
+
+def network(name: str, classes: int, width: int, size: int) -> nn.Module:
+    """A network by name, with fresh weights.
+
+    Raises:
+        InputError: no such network, or one that cannot take this size.
+
+    Example:
+        >>> network("resnet9", 10, 32, 32)(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
+    """
+    if name not in NETWORKS:
+        raise InputError(f"there is no network {name!r}; known: {', '.join(NETWORKS)}, or a .pt2 file")
+    return NETWORKS[name](classes, width, size)

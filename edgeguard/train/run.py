@@ -1,0 +1,131 @@
+"""`edgeguard train`: data in, a program for `convert`, a log and curves out."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.files import write_bytes
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.config import TrainConfig
+from edgeguard.train.curves import curves_page
+from edgeguard.train.data import Dataset, Part, read_dataset
+from edgeguard.train.export import load_program, save_program
+from edgeguard.train.loop import Epoch, Progress, Trainer
+from edgeguard.train.networks import network
+
+MODEL, CONFIG, PAGE = "model.pt2", "config.json", "curves.html"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training ended with."""
+
+    model: Path
+    weights: int
+    epochs: tuple[Epoch, ...]
+    source: str  # what the images are, for whoever quotes a figure
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    progress: Progress = lambda what, done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Trained:
+    """Train, or go on with a training that was interrupted.
+
+    Args:
+        config: see `TrainConfig`.
+        folder: gets model.pt2 (averaged weights), checkpoint.pt, log.jsonl, config.json and curves.html.
+        progress: called with what, steps done, steps in all.
+        say: told what is worth knowing.
+
+    Raises:
+        InputError: the data or the configuration cannot be used, or the folder belongs to another training.
+        CheckFailed: the loss is not a number.
+        DeviceError: the folder cannot be written.
+
+    Example:
+        >>> train(TrainConfig(data="photos/", epochs=3), Path("out"))  # doctest: +SKIP
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+    torch.manual_seed(config.seed)
+    dataset = read_dataset(config, say)
+    module, frozen = _network(config, dataset.labels)
+    trainer = Trainer(module, dataset, config, folder, frozen)
+    source = described(dataset)
+    say(source)
+    count = sum(p.numel() for p in module.parameters())
+    if trainer.step:
+        say(f"going on at step {trainer.step} of {trainer.steps}")
+    write_bytes(folder / CONFIG, (json.dumps(asdict(config), indent=1) + "\n").encode())
+    epochs = trainer.run(progress)
+    profile = TrainingCodec(config.codec, config.codec_share).profile
+    facts = {"codec": config.codec, "codec_share": config.codec_share, "method": config.method, "images": source}
+    model = folder / MODEL
+    save_program(trainer.average, model, size=config.size, labels=dataset.labels, profile=profile, trained=facts)
+    write_bytes(folder / PAGE, curves_page(config, epochs, source, count).encode())
+    return Trained(model, count, tuple(epochs), source)
+
+
+def described(dataset: Dataset) -> str:
+    """What the images are: counts, classes, and which JPEG quality they come with."""
+    return (
+        f"{len(dataset.train)} training and {len(dataset.test)} test images of {len(dataset.labels)} classes, "
+        f"{_coding(dataset.train)}"
+    )
+
+
+def _coding(part: Part) -> str:
+    coded = sum(part.qualities.values())
+    if not coded:
+        return "not JPEG-coded"
+    quality, count = max(part.qualities.items(), key=lambda item: item[1])
+    share = "" if count == len(part) else f" ({count} of {len(part)})"
+    return "already JPEG-coded" + (f" at quality {quality}{share}" if quality is not None else " with other tables")
+
+
+def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, bool]:
+    """The network to train, and whether its batch statistics are frozen."""
+    if config.network.endswith(".pt2"):
+        module, facts = load_program(Path(config.network))
+        theirs = facts.get("labels")
+        if theirs is not None and tuple(theirs) != labels:
+            raise InputError(
+                f"{config.network} has other labels than the data: {', '.join(map(str, theirs[:4]))}... against "
+                f"{', '.join(labels[:4])}..."
+            )
+        _check_outputs(module, config, len(labels))
+        for parameter in module.parameters():
+            parameter.requires_grad_(True)
+        return module, True
+    module = network(config.network, len(labels), config.width, config.size)
+    if config.start is not None:
+        try:
+            module.load_state_dict(torch.load(config.start, weights_only=True))
+        except OSError as error:
+            raise InputError(f"cannot read {config.start}: {error.strerror}") from error
+        except Exception as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"{config.start} is no state_dict of {config.network}: {reason}") from error
+    return module, False
+
+
+def _check_outputs(module: nn.Module, config: TrainConfig, classes: int) -> None:
+    try:
+        out = module(torch.zeros(1, 3, config.size, config.size))
+    except Exception as error:
+        raise InputError(f"{config.network} does not take one picture of {config.size} pixels: set size") from error
+    while isinstance(out, (tuple, list)):
+        (out,) = out
+    if out.numel() != classes:
+        raise InputError(f"{config.network} has {out.numel()} outputs; the data has {classes} classes")
