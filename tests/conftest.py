@@ -49,3 +49,11 @@ def scenes() -> list[NDArray[np.uint8]]:
     from edgeguard.scene.views import render, stand_in_views
 
     return [render(view, 320, 240) for view in stand_in_views(8)]
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset that can be learned in seconds: 24 images of each of three classes in each of two parts."""
+    from stripes import write_classes
+
+    return write_classes(tmp_path_factory.mktemp("stripes"), 24)

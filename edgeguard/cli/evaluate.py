@@ -18,12 +18,19 @@ EXAMPLE = (
 
 
 def evaluate_command(
-    model: Annotated[Path, typer.Argument(help="The .tflite that is on the device; or the word compare, or certify.")],
+    model: Annotated[
+        Path, typer.Argument(help="The .tflite that is on the device; or the word compare, certify or matrix.")
+    ],
     compared: Annotated[
         list[Path] | None,
-        typer.Argument(help="After compare: two --output folders. After certify: the .tflite.", metavar="[A B]"),
+        typer.Argument(
+            help="After compare: two --output folders. After certify: the .tflite. After matrix: folders of train.",
+            metavar="[A B]",
+        ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Labelled images: class folders, or labels.csv.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Labelled images: class folders (for matrix: or a .zip), or labels.csv.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of results and report; run again to go on.")] = None,
     protocol: Annotated[
         str, typer.Option(help="guard-audit, feature-distillation-table1, -table1-frame, -table2, or a .toml file.")
@@ -39,11 +46,15 @@ def evaluate_command(
         float, typer.Option(min=0.1, max=25, help="For certify: area of the patch, % of the model's input.")
     ] = 2.0,
     masks: Annotated[int, typer.Option(min=2, max=12, help="For certify: masks along each axis.")] = 6,
+    eps: Annotated[
+        list[float] | None, typer.Option(help="For matrix: budgets of the adaptive attacks, 8-bit levels. [8]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Attack a deployed classifier and its guard; write results.jsonl and report.html.
 
-    Or compare two evaluations; or certify: PatchCleanser's double masking, accuracy proven under one patch.
+    Or compare two evaluations; or certify: PatchCleanser's double masking, accuracy proven under one patch; or matrix:
+    models of `edgeguard train` by codec in training and codec at test time.
     """
     if str(model) == "compare":
         if compared is None or len(compared) != 2:
@@ -53,6 +64,10 @@ def evaluate_command(
         if compared is None or len(compared) != 1 or images is None:
             raise InputError("certify wants a model: edgeguard evaluate certify MODEL --images FOLDER")
         return _certify(compared[0], images, patch / 100, masks, limit or 200, workers, as_json)
+    if str(model) == "matrix":
+        if not compared or images is None or output is None:
+            raise InputError("matrix wants: edgeguard evaluate matrix RUN... --images DATA --output FOLDER")
+        return _matrix(compared, images, output, limit or 1000, tuple(eps or (8.0,)), as_json)
     if compared or images is None or output is None:
         raise InputError("evaluate wants MODEL --images FOLDER --output FOLDER (see --help)")
     try:
@@ -131,3 +146,24 @@ def _certify(
     with UnitCounter() as counter:
         found = certified_accuracy(model, images, patch, masks, limit, workers, counter.show)
     typer.echo(json.dumps(vars(found)) if as_json else "\n".join(found.lines()))
+
+
+def _matrix(runs: list[Path], images: Path, output: Path, limit: int, eps: tuple[float, ...], as_json: bool) -> None:
+    try:
+        from edgeguard.evaluate.matrix import MatrixPlan, matrix
+        from edgeguard.train.restore import restored
+    except ImportError as error:
+        raise InputError(f"evaluate is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+    from edgeguard.cli.progress import UnitCounter
+    from edgeguard.evaluate.matrix_report import lines, page
+    from edgeguard.files import write_bytes
+
+    models = [restored(run) for run in runs]
+    with UnitCounter() as counter:
+        found = matrix(models, str(images), MatrixPlan(images=limit, white_eps_8bit=eps), output, counter.show)
+    how = [(model.name, model.how) for model in models]
+    write_bytes(output / "report.html", page(found.cells, found.source, how).encode())
+    for line in (json.dumps(cell.to_dict()) for cell in found.cells) if as_json else lines(found.cells):
+        typer.echo(line)
+    if not as_json:
+        typer.echo(f"{found.source}; wrote {output}/report.html and results.jsonl")

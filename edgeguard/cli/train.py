@@ -17,7 +17,8 @@ EXAMPLE = (
 def train_command(
     config: Annotated[Path | None, typer.Argument(help="A .toml configuration; flags come before it.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="resnet9, resnet8, resnet20, mobilenetv2, cards, or a .pt2 to fine-tune.")
+        str | None,
+        typer.Option(help="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, or a .pt2 to fine-tune."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Class folders, or a .zip of them.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the model, the log and the curves; run again to go on.")] = (

@@ -42,6 +42,16 @@ class Part:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def coding(self) -> str:
+        """Which JPEG quality most of the images come with, in words: to be said beside every figure."""
+        coded = sum(self.qualities.values())
+        if not coded:
+            return "not JPEG-coded"
+        quality, count = max(self.qualities.items(), key=lambda item: item[1])
+        share = "" if count == len(self) else f" ({count} of {len(self)})"
+        return "already JPEG-coded" + (f" at quality {quality}{share}" if quality is not None else " with other tables")
+
     def pixels(self, rows: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
         """Decoded pixels of some images, (n, size, size, 3)."""
         if isinstance(self.images, np.ndarray):

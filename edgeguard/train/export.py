@@ -2,6 +2,9 @@
 
 import copy
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ def save_program(
     """Write a .pt2 whose `edgeguard.json` names preprocessing, labels, and the profile that it was trained on.
 
     Args:
-        network: normalised (1, 3, size, size) to logits.
+        network: normalised (n, 3, size, size) to logits.
         path: of the .pt2.
         size: side of the input.
         labels: class names.
@@ -43,10 +46,12 @@ def save_program(
         **({} if trained is None else {"trained": trained}),
     }
     plain = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
-    program = torch.export.export(plain, (torch.zeros(1, 3, size, size),))
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with _without_warnings():
+        program = torch.export.export(plain, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: batch},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of the machine that exported it
-    with replaced(path) as partial:
+    with replaced(path) as partial, _without_warnings():
         torch.export.save(program, partial, extra_files={"edgeguard.json": json.dumps(facts)})
 
 
@@ -58,8 +63,17 @@ def load_program(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     extra = {"edgeguard.json": ""}
     try:
-        module = torch.export.load(path, extra_files=extra).module()
+        with _without_warnings():
+            module = torch.export.load(path, extra_files=extra).module()
     except Exception as error:
         raise InputError(f"{path} cannot be read as a torch.export program ({type(error).__name__})") from error
     facts = json.loads(extra["edgeguard.json"]) if extra["edgeguard.json"] else {}
     return module, facts if isinstance(facts, dict) else {}
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """torch warns of its own future here, which users can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

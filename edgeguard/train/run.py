@@ -13,7 +13,7 @@ from edgeguard.files import write_bytes
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.curves import curves_page
-from edgeguard.train.data import Dataset, Part, read_dataset
+from edgeguard.train.data import Dataset, read_dataset
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer
 from edgeguard.train.networks import network
@@ -81,17 +81,8 @@ def described(dataset: Dataset) -> str:
     """What the images are: counts, classes, and which JPEG quality they come with."""
     return (
         f"{len(dataset.train)} training and {len(dataset.test)} test images of {len(dataset.labels)} classes, "
-        f"{_coding(dataset.train)}"
+        f"{dataset.train.coding}"
     )
-
-
-def _coding(part: Part) -> str:
-    coded = sum(part.qualities.values())
-    if not coded:
-        return "not JPEG-coded"
-    quality, count = max(part.qualities.items(), key=lambda item: item[1])
-    share = "" if count == len(part) else f" ({count} of {len(part)})"
-    return "already JPEG-coded" + (f" at quality {quality}{share}" if quality is not None else " with other tables")
 
 
 def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, bool]:
@@ -121,11 +112,19 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
 
 
 def _check_outputs(module: nn.Module, config: TrainConfig, classes: int) -> None:
-    try:
-        out = module(torch.zeros(1, 3, config.size, config.size))
-    except Exception as error:
-        raise InputError(f"{config.network} does not take one picture of {config.size} pixels: set size") from error
+    """One picture, then two: programs that were exported for a batch of one cannot be trained in batches."""
+    out = None
+    for count in (1, 2):
+        try:
+            out = module(torch.zeros(count, 3, config.size, config.size))
+        except Exception as error:
+            reason = (
+                f"does not take a picture of {config.size} pixels: set size"
+                if count == 1
+                else "was exported for one picture at a time: export it with a dynamic batch"
+            )
+            raise InputError(f"{config.network} {reason}") from error
     while isinstance(out, (tuple, list)):
         (out,) = out
-    if out.numel() != classes:
-        raise InputError(f"{config.network} has {out.numel()} outputs; the data has {classes} classes")
+    if out is None or out.shape[1] != classes:
+        raise InputError(f"{config.network} has other outputs than the data's {classes} classes")

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from edgeguard.train.networks import NETWORKS, network  # noqa: E402
 
 #: He et al. 2016, table 6: ResNet-20 has 0.27 million weights.
-EXPECTED = {"resnet9": 611_882, "resnet20": 272_474, "resnet8": 78_042}
+EXPECTED = {"resnet9": 611_882, "resnet11": 907_306, "resnet20": 272_474, "resnet8": 78_042}
 
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "cards"])
@@ -20,7 +20,7 @@ def test_networks_take_small_pictures(name: str, size: int) -> None:
 
 @pytest.mark.parametrize(("name", "weights"), EXPECTED.items())
 def test_sizes(name: str, weights: int) -> None:
-    width = 32 if name == "resnet9" else 16
+    width = 32 if name in ("resnet9", "resnet11") else 16
     assert sum(p.numel() for p in network(name, 10, width, 32).parameters()) == weights
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 
@@ -26,9 +25,3 @@ def write_classes(folder: Path, count: int, parts: tuple[str, ...] = ("train", "
             for number in range(count):
                 cv2.imwrite(str(place / f"{number:03}.png"), picture(kind, rng))
     return folder
-
-
-@pytest.fixture(scope="session")
-def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 images of each of three classes in each of two parts."""
-    return write_classes(tmp_path_factory.mktemp("stripes"), 24)

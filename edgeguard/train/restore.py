@@ -1,0 +1,78 @@
+"""A trained model from its folder, for whoever measures it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgeguard.errors import InputError
+from edgeguard.train.checkpoint import NAME
+from edgeguard.train.config import TrainConfig
+from edgeguard.train.data import Part, read_dataset
+from edgeguard.train.export import load_program
+from edgeguard.train.networks import network
+from edgeguard.train.run import CONFIG, MODEL
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A finished training.
+
+    Attributes:
+        name: of its folder.
+        config: it was trained with.
+        labels: class names.
+        network: the averaged weights, in evaluation mode.
+        sha256: of the weights.
+    """
+
+    name: str
+    config: TrainConfig
+    labels: tuple[str, ...]
+    network: nn.Module
+    sha256: str
+
+    @property
+    def how(self) -> str:
+        """How it was trained, in words."""
+        config = self.config
+        attacked = "" if config.method == "none" else f", attacked ({config.method}, {config.eps_8bit:g} levels)"
+        through = "as they are" if config.codec == "none" else f"through {config.codec}"
+        return f"{config.network}, width {config.width}, {config.epochs} epochs, images {through}{attacked}"
+
+
+def restored(folder: Path) -> Restored:
+    """Read a folder that `edgeguard train` wrote.
+
+    Raises:
+        InputError: it holds no training of a network of ours, or one of another version.
+    """
+    try:
+        config = TrainConfig(**json.loads((folder / CONFIG).read_text("utf-8")))
+        labels = tuple(load_program(folder / MODEL)[1]["labels"])
+        weights = torch.load(folder / NAME, weights_only=True)["average"]
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{folder} holds no training that can be read: {type(error).__name__} {reason}") from error
+    module = network(config.network, len(labels), config.width, config.size)
+    module.load_state_dict(weights)
+    module = module.eval().to(memory_format=torch.channels_last)
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    total = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        total.update(name.encode() + value.numpy().tobytes())
+    return Restored(folder.resolve().name, config, labels, module, total.hexdigest())
+
+
+def balanced_test_part(config: TrainConfig, data: str, images: int) -> tuple[Part, tuple[str, ...], str]:
+    """The test images of a dataset, classes balanced; the classes' names; and what the images are."""
+    found = read_dataset(replace(config, data=data, limit=images, keep="pixels"))
+    return (
+        found.test,
+        found.labels,
+        f"{len(found.test)} test images of {len(found.labels)} classes, {found.test.coding}",
+    )

@@ -1,0 +1,90 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeguard.errors import InputError
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pyautoattack")
+
+from edgeguard.evaluate import matrix as matrix_module  # noqa: E402
+from edgeguard.evaluate.matrix import WHITE, MatrixPlan, matrix  # noqa: E402
+from edgeguard.evaluate.matrix_report import lines, page  # noqa: E402
+from edgeguard.evaluate.results import read_results  # noqa: E402
+from edgeguard.train.config import TrainConfig  # noqa: E402
+from edgeguard.train.restore import Restored, restored  # noqa: E402
+from edgeguard.train.run import train  # noqa: E402
+
+PLAN = MatrixPlan(("none", "fd"), (4,), (8,), images=18, steps=4, queries=20, batch=9)
+
+
+@pytest.fixture(scope="module")
+def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Restored:
+    folder = tmp_path_factory.mktemp("runs") / "plain"
+    config = TrainConfig(
+        data=str(stripes), width=8, batch=24, epochs=8, learning_rate=0.05, precision="float32", shift=2, ema=0.8,
+        codec="fd",
+    )  # fmt: skip
+    train(config, folder)
+    return restored(folder)
+
+
+def test_cells_agree_with_asking_the_model(run: Restored, stripes: Path, tmp_path: Path) -> None:
+    found = matrix([run], str(stripes), PLAN, tmp_path)
+    cells = {(c.attack, c.defence): c for c in found.cells}
+    assert set(cells) == {(a, d) for a in ("clean", "fgsm", "deepfool", WHITE) for d in ("none", "fd")}
+    assert all(c.n == 18 and c.protocol == "matrix:plain" for c in found.cells)
+    assert found.source == "18 test images of 3 classes, not JPEG-coded"
+    from edgeguard.guard import GuardProfile, Sanitizer
+    from edgeguard.train.guard_layer import to_levels
+    from edgeguard.train.restore import balanced_test_part
+
+    part, _, _ = balanced_test_part(run.config, str(stripes), 18)
+    sanitizer = Sanitizer(GuardProfile.preset("fd"))
+    seen = np.stack([sanitizer(image) for image in part.pixels(np.arange(18), 32)])
+    with torch.no_grad():
+        right = run.network((to_levels(seen) - 127.5) / 127.5).argmax(1).numpy() == part.targets
+    assert cells["clean", "fd"].correct_images == tuple(np.flatnonzero(right))
+    assert cells["clean", "fd"].accuracy > 0.8
+    assert cells[WHITE, "fd"].correct <= cells["clean", "fd"].correct
+    assert cells[WHITE, "none"].correct <= cells["fgsm", "none"].correct
+    assert cells["deepfool", "none"].correct == 0 and cells["deepfool", "none"].mean_l2 is not None
+    assert (
+        sum(int(part.rsplit(" ", 1)[1]) for part in cells[WHITE, "fd"].note.split(", "))
+        == 18 - cells[WHITE, "fd"].correct
+    )
+    assert read_results(tmp_path) == list(found.cells)
+    text = "\n".join(lines(found.cells))
+    assert "white box" in text and "plain" in text
+    html = page(found.cells, found.source, [(run.name, run.how)])
+    assert "<script" not in html and "http" not in html and "through fd" in html
+
+
+def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = matrix([run], str(stripes), PLAN, tmp_path)
+    damaged = sorted((tmp_path / "cells").iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    asked = []
+    real = matrix_module._measured
+    monkeypatch.setattr(matrix_module, "_measured", lambda *a: asked.append(a[1]) or real(*a))
+    again = matrix([run], str(stripes), PLAN, tmp_path)
+    assert again.cells == first.cells and len(asked) == 1
+
+
+def test_what_does_not_fit(run: Restored, stripes: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="same folder name"):
+        matrix([run, run], str(stripes), PLAN, tmp_path)
+    other = Restored("other", run.config, ("a", "b", "c"), run.network, run.sha256)
+    with pytest.raises(InputError, match="other was trained on other classes"):
+        matrix([run, other], str(stripes), PLAN, tmp_path)
+    with pytest.raises(InputError, match="holds no training"):
+        restored(tmp_path)
+
+
+def test_drawn_codecs_are_matched_by_a_fixed_one() -> None:
+    base = TrainConfig(data="x")
+    assert matrix_module.matched_codec(replace(base, codec="jpeg:20..90")) == "jpeg:50"
+    assert matrix_module.matched_codec(replace(base, codec="fd")) == "fd"
+    assert matrix_module.matched_codec(base) == "none"
