@@ -20,7 +20,8 @@ def open_source(
 
     Args:
         spec: `0`, `clip.mp4`, `folder/`, `http://...` (Motion JPEG), `rtsp://...`, `picamera2:0`,
-            `serial:vc0706:PORT`, `synthetic:cards`.
+            `serial:vc0706:PORT`, `serial:openmv:PORT`,
+            `serial:openmv-vcp:PORT`, `synthetic:cards`.
         size, fps: asked of local cameras; `applied` says what they granted.
         key: shared with an `edgeguard sensor`; only what it sealed is taken.
 
@@ -64,8 +65,16 @@ def open_source(
         from edgeguard.camera.vc0706 import Vc0706
 
         return Vc0706(text)
+    if text.startswith("serial:openmv:"):
+        from edgeguard.camera.openmv import OpenMv
+
+        return OpenMv(text)
+    if text.startswith("serial:openmv-vcp:"):
+        from edgeguard.camera.openmv import OpenMvVcp
+
+        return OpenMvVcp(text)
     if text.startswith("serial:"):
-        raise InputError(f"{text} is not in this version: serial:vc0706:PORT, a camera index, file or URL")
+        raise InputError(f"{text} is not known: serial:vc0706:PORT, serial:openmv:PORT or serial:openmv-vcp:PORT")
     return _open_file(Path(text))
 
 

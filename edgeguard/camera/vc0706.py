@@ -1,18 +1,16 @@
 """VC0706 (PTC08, TTL JPEG cameras) as a source: `serial:vc0706:/dev/ttyUSB0?baud=115200&size=640x480`."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from edgeguard.camera.files import from_jpeg
 from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.serial_frames import serial_frames
 from edgeguard.camera.serial_port import open_port, parse_serial_spec
 from edgeguard.camera.vc0706_line import BAUD_CODES, DEFAULT_BAUD, SIZE_CODES, ProtocolError, Vc0706Line
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.jpeg_header import JpegError
-
-_MOST_FAILURES = 5  # frames in a row that fail, before the camera counts as lost
 
 
 class Vc0706:
@@ -50,23 +48,10 @@ class Vc0706:
 
     def frames(self) -> Iterator[Captured | Lost]:
         """Frames until the camera is lost; one that cannot be read whole is `Lost`."""
-        index, failures = 0, 0
-        while not self._closed:
-            try:
-                taken_at = time.time()
-                item = _decodable(from_jpeg(index, self.name, self.line.frame(), taken_at))
-                failures = 0
-            except ProtocolError as error:
-                failures += 1
-                item = Lost(index, self.name, str(error))
-            except OSError as error:
-                if self._closed:
-                    return
-                raise DeviceError(f"{self.name} was lost: {error}") from error
-            if failures == _MOST_FAILURES:
-                raise DeviceError(f"{self.name} answers no more: {item.reason if isinstance(item, Lost) else ''}")
-            yield item
-            index += 1
+        return serial_frames(self.name, self._take, ProtocolError, lambda: self._closed)
+
+    def _take(self, index: int, taken_at: float) -> Captured | Lost:
+        return _decodable(from_jpeg(index, self.name, self.line.frame(), taken_at))
 
     def close(self) -> None:
         """Close the port; wakes a thread that reads."""

@@ -45,7 +45,12 @@ class DeepFool:
         x = x.detach().requires_grad_(True)
         logits = victim(x)
         right = logits.gather(1, labels[:, None])[:, 0]
-        others = logits.detach().scatter(1, labels[:, None], -torch.inf).topk(self.candidates, dim=1).indices
+        others = (
+            logits.detach()
+            .scatter(1, labels[:, None], -torch.inf)
+            .topk(min(self.candidates, logits.shape[1] - 1), dim=1)
+            .indices
+        )
         crossed = logits.detach().argmax(1) != labels
         nearest = torch.full((len(x),), torch.inf)
         best = torch.zeros_like(x)
