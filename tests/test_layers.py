@@ -24,7 +24,7 @@ ALLOWED = {
     "addresses": {"errors"},
     "background_server": {"errors"},
     "sensor": {"background_server", "camera", "guard", "errors"},
-    "firmware": {"guard", "errors"},
+    "firmware": {"camera", "guard", "errors"},
     "alarms": {"result"},
     "governor": {"power"},
     "status": {"camera", "counters", "model", "power", "result"},

@@ -92,9 +92,17 @@ class Vc0706Line:
         self._retried(Command.FRAME_CONTROL, b"\x03")  # what an earlier run froze is let go
         self._retried(Command.WRITE_DATA, b"\x04\x01\x00\x19" + bytes([SIZE_CODES[size]]))
         if compression is not None:
-            self._retried(Command.WRITE_DATA, bytes(_COMPRESSION) + bytes([compression]))
-            if (found := self.compression()) != compression:
-                raise ProtocolError(f"the compression register holds {found}, {compression} was written")
+            self.compress(compression)
+
+    def compress(self, compression: int) -> None:
+        """Write the compression register and read it back.
+
+        Raises:
+            ProtocolError: it holds something else.
+        """
+        self._retried(Command.WRITE_DATA, bytes(_COMPRESSION) + bytes([compression]))
+        if (found := self.compression()) != compression:
+            raise ProtocolError(f"the compression register holds {found}, {compression} was written")
 
     def frame(self) -> bytes:
         """One JPEG: freeze, length, chunks, resume.

@@ -58,7 +58,27 @@ def export(
         raise InputError(f"cannot write in {output}: {error.strerror}") from error
     write_bytes(output / done.name, done.text.encode())
     print(f"wrote {output / done.name} ({'exact' if done.exact else 'NOT EXACT'})")
+    for file_name, text in done.others:
+        write_bytes(output / file_name, text.encode())
+        print(f"wrote {output / file_name} (code for the board)")
     for line in done.said:
+        print(line)
+
+
+@app.command(epilog="Example: edgeguard firmware apply vc0706 --to /dev/ttyUSB0 --value 110")
+def apply(
+    name: Annotated[str, typer.Argument(help="As firmware list names it.", metavar="BOARD")],
+    to: Annotated[str, typer.Option(help="Serial port, or video device.")],
+    guard: Annotated[str | None, typer.Option(help="A ycbcr preset or .toml profile: the nearest setting.")] = None,
+    value: Annotated[int | None, typer.Option(help="The setting itself, in the board's range.")] = None,
+    script: Annotated[Path | None, typer.Option(help="For OpenMV: a script of your own.")] = None,
+) -> None:
+    """Set what can be set from here, and read it back: a register, a script, a V4L2 control."""
+    from edgeguard.firmware.apply import apply as apply_to
+    from edgeguard.firmware.board import board
+
+    profile = None if guard is None else _profile(guard)
+    for line in apply_to(board(name), to, profile, value, script):
         print(line)
 
 
@@ -104,16 +124,16 @@ def verify(
 
 @app.command(epilog="Example: edgeguard firmware ports")
 def ports(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
-    """Serial ports, and what answers on each (a VC0706 is asked for its version, at each of its rates)."""
+    """Serial ports, and what answers on each (an OpenMV board, or a VC0706 at any of its rates)."""
     from serial.tools.list_ports import comports
 
-    from edgeguard.camera.vc0706 import identify
+    from edgeguard.camera import openmv, vc0706
     from edgeguard.errors import DeviceError
 
     found = []
     for port in sorted(comports(), key=lambda port: port.device):
         try:
-            answer = identify(port.device) or "nothing that is known"
+            answer = openmv.identify(port.device) or vc0706.identify(port.device) or "nothing that is known"
         except DeviceError as error:
             answer = str(error)
         found.append({"port": port.device, "description": port.description, "answer": answer})

@@ -14,6 +14,7 @@ Control = Literal["table_source", "table_patch", "quality", "qs", "levels", "bit
 Order = Literal["natural", "zigzag", "fixed"]
 Rounding = Literal["none", "vc8000"]
 Checked = Literal["read", "compiled", "run", "device"]
+SNIPPETS = ("openmv-stream", "openmv-vcp", "esp-register", "esp-encoder", "picamera2", "v4l2-encoder")
 INSTALLED = Path(__file__).parents[2] / "firmware_configs"
 
 
@@ -33,6 +34,8 @@ class Board:
         format: what `export` writes: a C fragment, a Pillow or a sensor snippet.
         luma_symbol, chroma_symbol, c_type: of the C fragment; `apply` is the line that uses it.
         registers: how a setting is made; VALUE stands for it.
+        snippets: code for the board itself, by the names in `SNIPPETS`.
+        host: how `apply` reaches it: `vc0706` or `openmv` over a serial port, `v4l2` through a device's control.
         source_file, source_commit: where this was read.
         checked: read, compiled (the export went through a compiled encoder), run (on a host), device.
         note: what else one has to know.
@@ -56,6 +59,8 @@ class Board:
     c_type: str = ""
     apply: str = ""
     registers: tuple[str, ...] = ()
+    snippets: tuple[str, ...] = ()
+    host: Literal["vc0706", "openmv", "v4l2"] | None = None
     note: str = ""
 
     @property
@@ -113,7 +118,7 @@ def read_board(path: Path) -> Board:
         raise InputError(f"{path}: this version reads schema {SCHEMA}")
     if unknown := sorted(set(data) - {one.name for one in fields(Board)}):
         raise InputError(f"{path}: unknown key {unknown[0]!r}")
-    lists = {key: tuple(data[key]) for key in ("range", "registers") if isinstance(data.get(key), list)}
+    lists = {key: tuple(data[key]) for key in ("range", "registers", "snippets") if isinstance(data.get(key), list)}
     try:
         made = Board(**{**data, **lists})
     except TypeError as error:
@@ -132,6 +137,8 @@ def _check(made: Board, path: Path) -> None:
         "format": not made.takes_tables or made.format in ("c", "pillow", "sensor"),
         "neutral_quality": not made.takes_tables or made.neutral_quality in range(1, 101),
         "luma_symbol": made.format != "c" or all(s.isidentifier() for s in (made.luma_symbol, made.chroma_symbol)),
+        "snippets": set(made.snippets) <= set(SNIPPETS),
+        "host": made.host in (None, "vc0706", "openmv", "v4l2"),
         "range": made.range is None or (len(made.range) == 2 and made.range[0] < made.range[1]),
     }
     for key, good in checks.items():

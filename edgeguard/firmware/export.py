@@ -1,12 +1,13 @@
 """What to give a board: its tables in its order and rounding, or the nearest setting and what that misses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgeguard.errors import InputError
 from edgeguard.firmware.board import Board
+from edgeguard.firmware.snippets import snippets
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ZIGZAG, Table, ijg_scaled
 
@@ -22,12 +23,14 @@ class Export:
         text: its content.
         exact: the board then codes with exactly the profile's tables.
         said: lines for people: what is missed, what to do next.
+        others: names and texts of more files: code for the board itself.
     """
 
     name: str
     text: str
     exact: bool
     said: tuple[str, ...]
+    others: tuple[tuple[str, str], ...] = ()
 
 
 def export(board: Board, profile: GuardProfile) -> Export:
@@ -41,15 +44,34 @@ def export(board: Board, profile: GuardProfile) -> Export:
     luma, chroma = profile.component_tables[0], profile.component_tables[1]
     if max(*luma, *chroma) > _LARGEST_STEP:
         raise InputError(f"{profile.name} has steps beyond {_LARGEST_STEP}, which {board.title} cannot hold")
+    setting = setting_for(board, profile)
     if board.takes_tables:
-        return _tables(board, profile, luma, chroma)
+        made = _tables(board, profile, luma, chroma)
+    elif board.control == "quality":
+        made = _nearest(board, profile, luma, chroma)
+    elif board.control in ("qs", "levels"):
+        made = _by_trial(board, profile)
+    else:
+        raise _told_nothing(board)
+    return replace(made, others=snippets(board, profile, setting or 0))
+
+
+def setting_for(board: Board, profile: GuardProfile) -> int | None:
+    """The number that a board is set to for a profile: the quality at which tables stand as they are, the nearest
+    quality, or the coarsest setting of an encoder that scales tables of its own; None where it has no such number."""
+    if board.takes_tables:
+        return board.neutral_quality
     if board.control == "quality":
-        return _nearest(board, profile, luma, chroma)
-    if board.control in ("qs", "levels"):
-        return _by_trial(board, profile)
+        return nearest_quality(*profile.component_tables[:2])
+    if board.control in ("qs", "levels") and board.range is not None:
+        return board.range[1] if board.lower_is_better else board.range[0]
+    return None
+
+
+def _told_nothing(board: Board) -> InputError:
     why = "takes a bit rate and changes its tables as it likes" if board.control == "bitrate" else "can be told nothing"
     note = f" ({board.note})" if board.note else ""
-    raise InputError(f"{board.title} {why}{note}: put edgeguard sensor on a machine at the camera")
+    return InputError(f"{board.title} {why}{note}: put edgeguard sensor on a machine at the camera")
 
 
 def rounded(table: Table, rounding: str) -> Table:
@@ -156,8 +178,7 @@ def _nearest(board: Board, profile: GuardProfile, luma: Table, chroma: Table) ->
 
 
 def _by_trial(board: Board, profile: GuardProfile) -> Export:
-    assert board.range is not None
-    coarse = board.range[1] if board.lower_is_better else board.range[0]
+    coarse = setting_for(board, profile)
     said = [
         f"{board.title} scales tables of its own, which were not read anywhere: {profile.name} cannot be set",
         f"the coarsest setting is {coarse}; take a frame with each and read its tables: firmware probe FRAME.jpg",

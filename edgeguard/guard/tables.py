@@ -36,8 +36,10 @@ ZIGZAG: Table = tuple(
 )
 
 
-def ijg_scaled(base: Table, quality: int) -> Table:
+def ijg_scaled(base: Table, quality: int, largest: int = 255) -> Table:
     """Scale an Annex K table to an IJG quality 1..100 (libjpeg's `jpeg_quality_scaling`, force_baseline).
+
+    Without force_baseline, as cjpeg does, the `largest` step is 32767 and the table has 16 bits a step.
 
     Example:
         >>> ijg_scaled(ANNEX_K_LUMA, 50) == ANNEX_K_LUMA
@@ -46,7 +48,7 @@ def ijg_scaled(base: Table, quality: int) -> Table:
     if not 1 <= quality <= 100:
         raise ValueError(f"JPEG quality must be 1..100, got {quality}")
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return tuple(min(max((step * percent + 50) // 100, 1), 255) for step in base)
+    return tuple(min(max((step * percent + 50) // 100, 1), largest) for step in base)
 
 
 def ijg_qualities(table: Table, base: Table) -> set[int]:
@@ -56,7 +58,8 @@ def ijg_qualities(table: Table, base: Table) -> set[int]:
         >>> ijg_qualities(ijg_scaled(ANNEX_K_LUMA, 75), ANNEX_K_LUMA), ijg_qualities((255,) * 64, ANNEX_K_CHROMA)
         ({75}, {1, 2, 3})
     """
-    return {quality for quality in range(1, 101) if ijg_scaled(base, quality) == table}
+    largest = 255 if max(table) <= 255 else 32767
+    return {quality for quality in range(1, 101) if ijg_scaled(base, quality, largest) == table}
 
 
 def corner_table(as_step: int, md_step: int, corner: int = 4) -> Table:

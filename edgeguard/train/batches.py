@@ -49,7 +49,7 @@ class Batches:
         order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self._part))
         rows = order[place * config.batch : (place + 1) * config.batch]
         rng = np.random.default_rng([config.seed, 2, step])
-        pixels = augmented(self._part.pixels(rows, config.size), config.flip, config.shift, rng)
+        pixels = augmented(self._part.pixels(rows, config.size), config.flip, config.shift, rng, config.cutout)
         if self._codec is not None:
             pixels = self._codec(pixels, rng)
         return Batch(to_levels(pixels), torch.from_numpy(self._part.targets[rows]))
@@ -66,8 +66,11 @@ class Batches:
                 yield future.result()
 
 
-def augmented(images: NDArray[np.uint8], flip: bool, shift: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Each image mirrored half of the time and moved by up to `shift` pixels, what is bared reflected."""
+def augmented(
+    images: NDArray[np.uint8], flip: bool, shift: int, rng: np.random.Generator, cutout: int = 0
+) -> NDArray[np.uint8]:
+    """Each image mirrored half of the time, moved by up to `shift` pixels (what is bared is reflected), and with a grey
+    square of `cutout` pixels that may hang over the edge."""
     count, height, width = images.shape[:3]
     if flip:
         mirrored = rng.random((count, 1, 1, 1)) < 0.5
@@ -77,4 +80,10 @@ def augmented(images: NDArray[np.uint8], flip: bool, shift: int, rng: np.random.
         windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (1, 2))
         down, right = rng.integers(0, 2 * shift + 1, (2, count))
         images = windows[np.arange(count), down, right].transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images)
+    images = np.array(images)
+    if cutout:
+        rows, columns = rng.integers(0, height, count), rng.integers(0, width, count)
+        for image, y, x in zip(images, rows, columns, strict=True):
+            top, left = max(y - cutout // 2, 0), max(x - cutout // 2, 0)
+            image[top : y - cutout // 2 + cutout, left : x - cutout // 2 + cutout] = 128
+    return images

@@ -49,7 +49,8 @@ class TrainConfig:
         keep: what is held in memory: decoded `pixels`, or the `jpeg` bytes, decoded for each batch.
         limit: use this many images of each part at most, 0 for all; classes stay balanced.
         bad_images_at_most: share of images that may be broken; they are counted, listed and left out.
-        flip, shift: augmentation: mirrored half of the time, shifted by up to so many pixels.
+        flip, shift, cutout: augmentation: mirrored half of the time, shifted by up to so many pixels, a grey square of
+            so many pixels somewhere on it (DeVries and Taylor 2017).
         ema: decay of the moving average of the weights, which is what is tested and exported.
         codec: what images go through: `none`, a profile (`fd`, `jpeg:75`, FILE.toml), `jpeg:LOW..HIGH` (a quality
             drawn for each image), `PROFILE*LOW..HIGH` (a step multiplier drawn for each image), or `shield`
@@ -90,6 +91,7 @@ class TrainConfig:
 
     flip: bool = _key("augment", _truth, True)
     shift: int = _key("augment", number(0, 64, int), 4)
+    cutout: int = _key("augment", number(0, 128, int), 0)
 
     codec: str = _key("codec", _codec, "none")
     codec_share: float = _key("codec", number(0, 1), 1.0)

@@ -1,6 +1,7 @@
 """Small image classifiers that train on a CPU, from (n, 3, size, size) in [-1, 1] to logits."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -12,18 +13,21 @@ class ShallowResNet(nn.Module):  # type: ignore[misc]  # torch is not followed
     """A shallow residual network, wide where the picture is small: 612,000 weights at width 32 with 9 layers, 907,000
     with 11 (another residual block at a quarter of the size).
 
-    3x3 convolutions only, because a CPU does them at several times the rate of depthwise ones.
+    3x3 convolutions only, because a CPU does them at several times the rate of depthwise ones. With 9 layers the
+    picture shrinks by strides, which is fast; with 11 by pooling, which costs half as much again and is a point or two
+    better.
     """
 
     def __init__(self, classes: int, width: int = 32, depth: int = 9) -> None:
         super().__init__()
+        shrinking = _pooled if depth == 11 else partial(_convolution, stride=2)
         self.features = nn.Sequential(
             _convolution(3, width),
-            _convolution(width, 2 * width, stride=2),
+            shrinking(width, 2 * width),
             _Residual(2 * width),
-            _convolution(2 * width, 4 * width, stride=2),
+            shrinking(2 * width, 4 * width),
             *([_Residual(4 * width)] if depth == 11 else []),
-            _convolution(4 * width, 4 * width, stride=2),
+            shrinking(4 * width, 4 * width),
             _Residual(4 * width),
         )
         self.classify = nn.Linear(4 * width, classes)
@@ -140,6 +144,13 @@ def _card_net(classes: int, width: int, size: int) -> nn.Module:
     if size != SIDE:
         raise InputError(f"the network cards takes pictures of {SIDE} pixels: set size = {SIDE}")
     return CardNet(classes)
+
+
+def _pooled(inputs: int, outputs: int) -> nn.Sequential:
+    """Half the size by pooling before the normalisation, which then has a quarter of the work."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
 
 
 NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {

@@ -1,12 +1,15 @@
 """Tables and qualities out of files that other encoders wrote."""
 
 import io
+import subprocess
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from programs import needed
 
 from edgeguard.firmware.probe import probe
 from edgeguard.guard import GuardProfile, encode_jpeg
@@ -18,6 +21,25 @@ def _pillow(rgb: NDArray[np.uint8], quality: int, subsampling: int = 2) -> bytes
     stream = io.BytesIO()
     Image.fromarray(rgb).save(stream, "JPEG", quality=quality, subsampling=subsampling)
     return stream.getvalue()
+
+
+def test_quality_of_cjpeg_and_simplejpeg_from_1_to_100(scene: NDArray[np.uint8], tmp_path: Path) -> None:
+    import simplejpeg
+
+    cjpeg = needed("cjpeg")
+    small = np.ascontiguousarray(scene[:64, :96])
+    Image.fromarray(small).save(tmp_path / "small.ppm")
+    for quality in range(1, 101):
+        made = subprocess.run(
+            [cjpeg, "-quality", str(quality), tmp_path / "small.ppm"], capture_output=True, check=True
+        ).stdout
+        found = probe(made)
+        reference = Image.open(io.BytesIO(made)).quantization  # type: ignore[attr-defined]
+        assert found.quality == (quality,) * 3, "cjpeg"
+        assert found.info.tables[:2] == tuple(tuple(reference[i]) for i in (0, 1))
+        for subsampling in ("420", "444"):
+            found = probe(simplejpeg.encode_jpeg(small, quality, "RGB", subsampling))
+            assert found.quality == (quality,) * 3 and found.info.sampling == subsampling, "simplejpeg"
 
 
 @pytest.mark.parametrize("quality", range(1, 101))

@@ -7,6 +7,7 @@ the memory (`-rss_limit_mb`) and the time (`-timeout`).
 """
 
 import inspect
+import struct
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,8 +15,11 @@ from types import ModuleType, SimpleNamespace
 import atheris
 import numpy as np
 
-from edgeguard.camera import files, http_mjpeg, vc0706_line
+from edgeguard.camera import files, http_mjpeg, openmv, openmv_link, openmv_packet, vc0706_line
 from edgeguard.camera.http_mjpeg import HttpMjpeg
+from edgeguard.camera.openmv import captured
+from edgeguard.camera.openmv_link import LinkError, OpenMvLink
+from edgeguard.camera.openmv_packet import Flag, Hurt, Packet, PacketReader, crc32
 from edgeguard.camera.vc0706_line import ProtocolError, Vc0706Line
 from edgeguard.errors import DeviceError
 from edgeguard.guard import GuardProfile, encode_jpeg, jpeg_header, seal
@@ -68,6 +72,51 @@ def vc0706(data: bytes) -> None:
     assert frame[:2] == b"\xff\xd8" and frame[-2:] == b"\xff\xd9"
 
 
+def openmv_wire(data: bytes) -> None:
+    """Whatever comes on the line of an OpenMV board, in two pieces."""
+    reader = PacketReader(4082)
+    for piece in (data[: len(data) // 2], data[len(data) // 2 :]):
+        for found in reader.feed(piece):
+            assert isinstance(found, Hurt) or crc32(found.payload) >= 0
+    assert 0 < reader.wanted() <= 4082 + 14
+
+
+class Board:
+    """A serial port with an OpenMV board that gives each request a well-formed packet with anything inside."""
+
+    baudrate, timeout = 921600, 1.0
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.waiting = data, b""
+
+    def write(self, data: bytes) -> int:
+        (request,) = PacketReader().feed(data)
+        if len(self.data) < 3:
+            raise OSError("unplugged")
+        flags, length = Flag(self.data[0] & 63), int.from_bytes(self.data[1:3], "little") & 0xFFF
+        payload, self.data = self.data[3 : 3 + length], self.data[3 + length :]
+        self.waiting += Packet(request.sequence, request.channel, flags, request.opcode, payload).encoded()
+        return len(data)
+
+    def read(self, count: int) -> bytes:
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        if not taken and self.timeout > 0.06:  # not while the line is drained
+            raise OSError("silent")
+        return taken
+
+
+def openmv_answers(data: bytes) -> None:
+    """An OpenMV board that answers anything."""
+    link = OpenMvLink(Board(data))
+    try:
+        link.open()
+        link.stream(True)
+        link.printed()
+        captured(0, "fuzz", link.picture(0.0), 0.0)
+    except (LinkError, OSError):
+        pass
+
+
 def mjpeg(data: bytes) -> None:
     """A stream of a network camera that sends anything."""
     port = Port(data)
@@ -84,7 +133,7 @@ def mjpeg(data: bytes) -> None:
         pass
 
 
-PARSERS = (headers, proven, vc0706, mjpeg)
+PARSERS = (headers, proven, vc0706, mjpeg, openmv_wire, openmv_answers)
 JPEG = encode_jpeg(np.zeros((8, 8, 3), np.uint8), GuardProfile.preset("fd-jpeg"))
 SEALED = seal_jpeg(JPEG, Seal(1, 2.5, NONCE, "00"), KEY)
 
@@ -106,8 +155,14 @@ def seeds(folder: Path) -> None:
     chunk = JPEG.ljust(-(-len(JPEG) // 8) * 8, b"\0")
     serial = b"\x76\0\x36\0\0" + b"\x76\0\x34\0\x04" + len(JPEG).to_bytes(4, "big") + mark + chunk + mark
     part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(JPEG), JPEG)
+    wire = Packet(3, 3, Flag.ACK, 0x26, JPEG).encoded() + Packet(4, 3, Flag.ACK, 0x23).encoded()
+    listed = b"".join(struct.pack("<BB14s", n, 0, name) for n, name in enumerate((b"", b"stdin", b"stdout", b"stream")))
+    picture = struct.pack("<IIIII", 8, 8, 0x06060000, len(JPEG), 20) + JPEG
+    small = [struct.pack("<IH10x", 15, 4082), b"", listed, b"", b"", b"\0\0\0\0", b"", struct.pack("<I", len(picture))]
+    answers = b"".join(struct.pack("<BH", Flag.ACK, len(one)) + one for one in (b"", *small, picture, b""))
     folder.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate((JPEG, SEALED, serial + b"\x76\0\x36\0\0", 2 * part + b"--frame--\r\n")):
+    good = (JPEG, SEALED, serial + b"\x76\0\x36\0\0", 2 * part + b"--frame--\r\n", wire, answers)
+    for number, data in enumerate(good):
         (folder / f"seed-{number}").write_bytes(bytes([number]) + data)
 
 
@@ -119,6 +174,6 @@ def one_input(data: bytes) -> None:
 
 if __name__ == "__main__":
     seeds(Path(sys.argv[1]))
-    instrument(files, http_mjpeg, jpeg_header, seal, vc0706_line)
+    instrument(files, http_mjpeg, jpeg_header, openmv, openmv_link, openmv_packet, seal, vc0706_line)
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

@@ -88,7 +88,8 @@ class AutoAttack:
 
     Attributes:
         eps_8bit: budget in levels.
-        parts: of `apgd-ce`, `apgd-dlr`, `apgd-t`, `fab-t`, `square`.
+        parts: of `apgd-ce`, `apgd-dlr`, `apgd-t`, `fab-t`, `square`. `apgd-dlr` needs three classes and `apgd-t` four:
+            they are left out for fewer, since their loss is not defined there.
         steps, restarts: of the APGD parts.
         queries: of Square.
     """
@@ -110,9 +111,14 @@ class AutoAttack:
             from pyautoattack import AutoAttack as Reference
         except ImportError as error:
             raise _missing("pyautoattack") from error
+        classes = _classes(victim, images)
+        fewest = {"apgd-dlr": 3, "apgd-t": 4}
+        parts = [part for part in self.parts if classes >= fewest.get(part, 2)]
+        if not parts:
+            return images.clone()
         attack = Reference(
             _UnitVictim(victim),
-            attacks=list(self.parts),
+            attacks=parts,
             eps=self.eps_8bit / 255,
             norm="Linf",
             seed=seed,
@@ -121,6 +127,8 @@ class AutoAttack:
         attack.verbose = False
         for part in (attack.apgd, attack.apgd_targeted):
             part.n_iter = self.steps
+        for part in (attack.apgd_targeted, attack.fab):
+            part.n_target_classes = min(part.n_target_classes, classes - 1)
         attack.apgd.n_restarts = self.restarts
         attack.square.n_queries = self.queries
         found, *_ = attack.run_standard_evaluation(images.contiguous() / 255, labels, batch_size=len(images))
