@@ -9,7 +9,6 @@ sheets and controls are nothing new to the model when patches are tested.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +29,7 @@ from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.scene.cards import CARDS, LABELS
 from edgeguard.scene.views import random_view, render
 from edgeguard.train.card_net import SIDE, CardNet
+from edgeguard.train.export import save_program
 from edgeguard.workers import single_thread_opencv, worker_pool
 
 PREPROCESS = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)
@@ -144,20 +144,6 @@ def train(pixels: NDArray[np.uint8], targets: NDArray[np.int64], epochs: int) ->
     return model.eval()
 
 
-def export(model: CardNet, path: Path) -> None:
-    """Write the torch.export program with what `convert` needs to know inside."""
-    facts = {
-        "preprocess": {"mean": PREPROCESS.mean, "std": PREPROCESS.std, "crop": "center", "crop_fraction": 0.875},
-        "labels": LABELS,
-        "size": [SIDE, SIDE],
-        "trained_on_profile": GuardProfile.preset("fd").sha256,
-    }
-    program = torch.export.export(model.to(memory_format=torch.contiguous_format), (torch.zeros(1, 3, SIDE, SIDE),))
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of the machine that exported it
-    torch.export.save(program, path, extra_files={"edgeguard.json": json.dumps(facts)})
-
-
 def main() -> None:
     """Render, train, export."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -171,7 +157,14 @@ def main() -> None:
         examples = list(pool.map(render_example, range(options.views), chunksize=50))
     print(f"{len(examples)} views rendered", flush=True)
     model = train(np.stack([e[0] for e in examples]), np.array([e[1] for e in examples]), options.epochs)
-    export(model, options.output / "cards.pt2")
+    save_program(
+        model,
+        options.output / "cards.pt2",
+        size=SIDE,
+        labels=tuple(LABELS),
+        profile=GuardProfile.preset("fd"),
+        crop_fraction=Preprocess.crop_fraction,
+    )
     report_bins(model, options.test_views)
 
 

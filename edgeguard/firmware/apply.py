@@ -1,5 +1,7 @@
 """Setting a camera from here, and reading back what it holds then."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgeguard.camera.openmv_link import DEFAULT_BAUD, LinkError, OpenMvLink
@@ -63,15 +65,9 @@ def _setting(board: Board, profile: GuardProfile | None, value: int | None) -> i
 
 def _vc0706(port: str, setting: int) -> list[str]:
     line = Vc0706Line(open_port(port, VC0706_BAUD))
-    try:
+    with _closed_at_the_end(line, port, ProtocolError):
         version = line.find()
         line.compress(setting)
-    except ProtocolError as error:
-        raise DeviceError(f"{port}: {error}") from error
-    except OSError as error:
-        raise DeviceError(f"{port} was lost: {error}") from error
-    finally:
-        line.close()
     return [
         f"{version} on {port} holds a compression of {setting}, until it loses power",
         "its tables are its own: read them with edgeguard firmware probe",
@@ -93,7 +89,7 @@ def _script(board: Board, profile: GuardProfile | None, value: int | None, scrip
 def _openmv(board: Board, port: str, script: bytes) -> list[str]:
     """Upload, start, and look at the first picture."""
     link = OpenMvLink(open_port(port, DEFAULT_BAUD))
-    try:
+    with _closed_at_the_end(link, port, LinkError):
         link.open()
         link.run_script(script)
         link.stream(True)
@@ -103,15 +99,21 @@ def _openmv(board: Board, port: str, script: bytes) -> list[str]:
             last = link.printed().strip().splitlines()[-1:]
             said = f"; the board says: {last[0][:200]}" if last else ""
             raise CheckFailed(f"the script runs, but no JPEG came ({error}){said}") from error
-    except LinkError as error:
-        raise DeviceError(f"{port} does not answer like an OpenMV board: {error}") from error
-    except OSError as error:
-        raise DeviceError(f"{port} was lost: {error}") from error
-    finally:
-        link.close()
     quality = found.quality[0]
     coded = f"IJG quality {quality}" if quality is not None else f"tables {found.info.tables_sha256}"
     return [
         f"{board.title} on {port} runs the script ({len(script)} bytes), until it is reset",
         f"its first picture: {found.info.width}x{found.info.height}, {found.info.sampling}, {coded}",
     ]
+
+
+@contextmanager
+def _closed_at_the_end(line: Vc0706Line | OpenMvLink, port: str, failure: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except failure as error:
+        raise DeviceError(f"{port} does not answer as wanted: {error}") from error
+    except OSError as error:
+        raise DeviceError(f"{port} was lost: {error}") from error
+    finally:
+        line.close()

@@ -82,8 +82,7 @@ def augmented(
         images = windows[np.arange(count), down, right].transpose(0, 2, 3, 1)
     images = np.array(images)
     if cutout:
-        rows, columns = rng.integers(0, height, count), rng.integers(0, width, count)
-        for image, y, x in zip(images, rows, columns, strict=True):
-            top, left = max(y - cutout // 2, 0), max(x - cutout // 2, 0)
-            image[top : y - cutout // 2 + cutout, left : x - cutout // 2 + cutout] = 128
+        corners = rng.integers(0, (height, width), (count, 2)) - cutout // 2
+        for image, (y, x) in zip(images, corners.tolist(), strict=True):
+            image[max(y, 0) : y + cutout, max(x, 0) : x + cutout] = 128
     return images

@@ -1,14 +1,10 @@
 """An OpenMV board on a pty that speaks protocol version 1, at the line's rate where wanted, and hurts packets on
 demand, in both directions."""
 
-import os
-import pty
-import random
-import select
 import struct
-import threading
 import time
-import tty
+
+from camera.pty_double import PtyDouble
 
 from edgeguard.camera.openmv_packet import Flag, Hurt, Opcode, Packet, PacketReader
 
@@ -17,12 +13,11 @@ CHANNELS = {0: b"protocol", 1: b"stdin", 2: b"stdout", 3: b"stream", 4: b"profil
 _MOST_PAYLOAD = 4082
 
 
-class OpenMvDouble:
+class OpenMvDouble(PtyDouble):
     """The board's side.
 
     Attributes:
         hurt: share of packets, in either direction, that are dropped, flipped, cut, doubled, delayed or split.
-        silent: answers nothing.
         scripts: what was uploaded and started.
         header_bytes: of a frame; newer firmware has more than 20.
     """
@@ -30,48 +25,25 @@ class OpenMvDouble:
     def __init__(
         self, jpegs: list[bytes], *, hurt: float = 0.0, baud: int | None = None, seed: int = 0, header_bytes: int = 20
     ) -> None:
-        self.jpegs, self.hurt, self.baud, self.header_bytes = jpegs, hurt, baud, header_bytes
-        self.silent, self.pixel_format, self.size = False, JPEG, (320, 240)
-        self.frames_locked = self.hurt_count = 0
-        self.busy_every, self.scripts, self.printed = 0, list[bytes](), b""
+        super().__init__(hurt, seed)
+        self.jpegs, self.baud, self.header_bytes = jpegs, baud, header_bytes
+        self.pixel_format, self.size = JPEG, (320, 240)
+        self.frames_locked = self.busy_every = 0
+        self.scripts, self.printed = list[bytes](), b""
         self._streaming, self._held, self._locks, self._upload = False, b"", 0, b""
-        self._expected, self._last = 0, b""
-        self._payload = 52
-        self._random = random.Random(seed)
-        self._master, self._slave = pty.openpty()
-        tty.setraw(self._slave)
-        self.port = os.ttyname(self._slave)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._expected, self._last, self._payload = 0, b"", 52
+        self._reader = PacketReader(_MOST_PAYLOAD)
 
-    def __enter__(self) -> "OpenMvDouble":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.unplug()
-
-    def unplug(self) -> None:
-        """The cable is pulled."""
-        if not self._stop.is_set():
-            self._stop.set()
-            self._thread.join(5)
-            os.close(self._master)
-            os.close(self._slave)
-
-    def _serve(self) -> None:
-        reader = PacketReader(_MOST_PAYLOAD)
-        while not self._stop.is_set():
-            if not select.select([self._master], [], [], 0.02)[0]:
-                continue
-            data = os.read(self._master, 65536)
-            if self._random.random() < self.hurt:
-                data = self._hurt(bytearray(data))
-            for packet in reader.feed(data):
-                if isinstance(packet, Hurt):
-                    self._write(Packet(packet.sequence, 0, Flag.NAK, 0, struct.pack("<H", 5)).encoded())
-                elif not self.silent:
-                    self._request(packet)
+    def received(self, data: bytes) -> None:
+        """Packets, as they become whole; requests are hurt as often as answers."""
+        if self.random.random() < self.hurt:
+            self.hurt_count += 1
+            data = self._hurt(bytearray(data))
+        for packet in self._reader.feed(data):
+            if isinstance(packet, Hurt):
+                self._write(Packet(packet.sequence, 0, Flag.NAK, 0, struct.pack("<H", 5)).encoded())
+            elif not self.silent:
+                self._request(packet)
 
     def _request(self, packet: Packet) -> None:
         if packet.opcode == Opcode.SYNC:
@@ -153,24 +125,14 @@ class OpenMvDouble:
         return (0, self._held[at : at + count]) if count <= self._payload else (7, b"")
 
     def _write(self, coded: bytes) -> None:
-        if self._random.random() < self.hurt:
-            coded = self._hurt(bytearray(coded))
-        step = max((self.baud or 0) // 1000, 1) if self.baud else max(len(coded), 1)
-        began, sent = time.monotonic(), 0
-        while sent < len(coded) and not self._stop.is_set():
-            if not select.select([], [self._master], [], 0.05)[1]:
-                continue
-            sent += os.write(self._master, coded[sent : sent + step])
-            if self.baud:
-                time.sleep(max(began + 10 * sent / self.baud - time.monotonic(), 0))
+        self.send(coded, self._hurt, self.baud)
 
     def _hurt(self, data: bytearray) -> bytes:
-        self.hurt_count += 1
-        kind, at = self._random.randrange(6), self._random.randrange(max(len(data), 1))
+        kind, at = self.random.randrange(6), self.random.randrange(max(len(data), 1))
         if kind == 0:
             return b""
         if kind == 1:
-            data[at] ^= 1 << self._random.randrange(8)
+            data[at] ^= 1 << self.random.randrange(8)
         elif kind == 2:
             del data[at:]
         elif kind == 3:
@@ -178,5 +140,5 @@ class OpenMvDouble:
         elif kind == 4:
             time.sleep(0.05)
         else:
-            data[at:at] = bytes(self._random.randrange(256) for _ in range(7))
+            data[at:at] = bytes(self.random.randrange(256) for _ in range(7))
         return bytes(data)

@@ -1,66 +1,38 @@
 """A VC0706 on a pty that speaks the protocol, at the line's rate where wanted, and hurts replies on demand."""
 
-import os
-import pty
-import random
-import select
-import threading
 import time
-import tty
+
+from camera.pty_double import PtyDouble
 
 _RATES = {0xAEC8: 9600, 0x56E4: 19200, 0x2AF2: 38400, 0x1C1C: 57600, 0x0DA6: 115200}
 
 
-class Vc0706Double:
+class Vc0706Double(PtyDouble):
     """The device's side.
 
     Attributes:
         frozen: the JPEG that is being read.
         hurt: share of replies that are dropped, flipped, cut, doubled or delayed.
-        silent: answers nothing.
     """
 
     def __init__(self, jpegs: list[bytes], *, hurt: float = 0.0, throttle: bool = False, seed: int = 0) -> None:
-        self.jpegs, self.hurt, self.throttle = jpegs, hurt, throttle
+        super().__init__(hurt, seed)
+        self.jpegs, self.throttle = jpegs, throttle
         self.frozen: bytes | None = None
-        self.frames_frozen, self.hurt_count, self.payload_flips = 0, 0, 0
+        self.frames_frozen = self.payload_flips = 0
         self.registers: dict[bytes, int] = {b"\x01\x01\x12\x04": 0x36, b"\x04\x01\x00\x19": 0x11}
-        self.baud, self.silent = 38400, False
-        self._random = random.Random(seed)
-        self._master, slave = pty.openpty()
-        tty.setraw(slave)
-        self.port = os.ttyname(slave)
-        self._slave = slave
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.baud, self._buffer = 38400, b""
 
-    def __enter__(self) -> "Vc0706Double":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.unplug()
-
-    def unplug(self) -> None:
-        """The cable is pulled."""
-        if not self._stop.is_set():
-            self._stop.set()
-            self._thread.join(5)
-            os.close(self._master)
-            os.close(self._slave)
-
-    def _serve(self) -> None:
-        buffer = b""
-        while not self._stop.is_set():
-            if not select.select([self._master], [], [], 0.02)[0]:
-                continue
-            buffer += os.read(self._master, 65536)
-            while (start := buffer.find(b"\x56")) >= 0 and len(buffer) >= start + 4:
-                end = start + 4 + buffer[start + 3]
-                if len(buffer) < end:
-                    break
-                self._answer(buffer[start + 2], buffer[start + 4 : end])
-                buffer = buffer[end:]
+    def received(self, data: bytes) -> None:
+        """Commands, as they become whole."""
+        self._buffer += data
+        while (start := self._buffer.find(b"\x56")) >= 0 and len(self._buffer) >= start + 4:
+            end = start + 4 + self._buffer[start + 3]
+            if len(self._buffer) < end:
+                break
+            command, arguments = self._buffer[start + 2], self._buffer[start + 4 : end]
+            self._buffer = self._buffer[end:]
+            self._answer(command, arguments)
 
     def _answer(self, command: int, arguments: bytes) -> None:
         if self.silent:
@@ -92,22 +64,14 @@ class Vc0706Double:
         self.baud = then
 
     def _write(self, reply: bytes) -> None:
-        if self._random.random() < self.hurt:
-            self.hurt_count += 1
-            reply = self._hurt(bytearray(reply))
-        step = max(self.baud // 1000, 1) if self.throttle else len(reply)
-        began, sent = time.monotonic(), 0
-        while sent < len(reply):
-            sent += os.write(self._master, reply[sent : sent + step])
-            if self.throttle:
-                time.sleep(max(began + 10 * sent / self.baud - time.monotonic(), 0))
+        self.send(reply, self._hurt, self.baud if self.throttle else None)
 
     def _hurt(self, reply: bytearray) -> bytes:
-        kind, at = self._random.randrange(5), self._random.randrange(len(reply))
+        kind, at = self.random.randrange(5), self.random.randrange(len(reply))
         if kind == 0:
             return b""
         if kind == 1:
-            reply[at] ^= 1 << self._random.randrange(8)
+            reply[at] ^= 1 << self.random.randrange(8)
             self.payload_flips += int(len(reply) > 20 and 5 <= at < len(reply) - 5)
         elif kind == 2:
             del reply[at:]

@@ -53,6 +53,18 @@ def test_augmented_images_are_windows_of_reflected_ones(seed: int, shift: int, f
         assert found
 
 
+def test_a_grey_square_is_cut_out() -> None:
+    images = np.full((200, 16, 16, 3), 7, np.uint8)
+    out = augmented(images, False, 0, np.random.default_rng(0), cutout=6)
+    cut = (out == 128).all(3)
+    assert ((out == 7).all(3) ^ cut).all() and (images == 7).all()
+    sizes = cut.sum((1, 2))
+    assert sizes.max() == 36 and 9 <= sizes.min() < 36  # squares hang over the edge by up to half
+    for one in cut:
+        rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
+        assert one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+
+
 def test_codecs_are_the_devices_bytes(scene_tiles: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     sanitizer = Sanitizer(GuardProfile.preset("fd"))
