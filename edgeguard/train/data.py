@@ -1,6 +1,7 @@
 """Class folders, or a .zip of them: which images there are, of which class, and their bytes."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -205,7 +206,7 @@ def _read(files: list[_File], labels: tuple[str, ...], config: TrainConfig, brok
         try:
             content = file.read()
             pixels = decoded(content, config.size)
-        except (JpegError, OSError, zipfile.BadZipFile) as error:
+        except (JpegError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
             broken.append(f"{file.name} ({error})")
             continue
         if content[:2] == b"\xff\xd8":

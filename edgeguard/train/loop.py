@@ -4,8 +4,11 @@ import copy
 import hashlib
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,22 +97,20 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is written first.
         """
         began, saved = time.monotonic() - self._spent_s, time.monotonic()
-        try:
+        with _interrupts() as interrupted:
             for batch in self._batches.steps(self.step, self.steps):
                 self._one_step(batch.levels, batch.targets)
                 self.step += 1
                 self._spent_s = time.monotonic() - began
                 progress("training", self.step, self.steps)
-                if self.step % self._batches.per_epoch == 0:
+                ends = self.step % self._batches.per_epoch == 0
+                if ends:
                     self._end_epoch()
+                if ends or interrupted() or time.monotonic() - saved > _SAVE_EVERY_S:
                     self.save()
                     saved = time.monotonic()
-                elif time.monotonic() - saved > _SAVE_EVERY_S:
-                    self.save()
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            self.save()
-            raise
+                if interrupted():
+                    raise KeyboardInterrupt
         return read_log(self.folder)
 
     def save(self) -> None:
@@ -198,6 +199,26 @@ class Trainer:
         except OSError as error:
             raise DeviceError(f"cannot write {self.folder / LOG}: {error.strerror}") from error
         self._loss_sum, self._hits, self._seen = 0.0, 0, 0
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the step to end, since half a step cannot be gone on with; a second one does not wait."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def read_log(folder: Path) -> list[Epoch]:

@@ -51,7 +51,7 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
 def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
     """float32 logits of levels 0..255."""
     x = ((levels - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu" if x.device.type == "cpu" else x.device.type, torch.bfloat16, enabled=half):
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
         out: Any = network(x)
     while isinstance(out, (tuple, list)):
         (out,) = out
@@ -60,16 +60,12 @@ def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
 
 
 def runs_half(precision: str) -> bool:
-    """True where `auto` means bfloat16: a GPU, or a CPU with instructions for it, on which it is faster.
+    """True where `auto` means bfloat16: a processor with instructions for it, on which it is faster.
 
     `float32` and `bfloat16` mean themselves.
     """
     if precision != "auto":
         return precision == "bfloat16"
-    return torch.cuda.is_available() or (torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_bf16())
-
-
-def _has_bf16() -> bool:
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
             return any(line.startswith("flags") and "avx512_bf16" in line for line in stream)
