@@ -27,3 +27,23 @@ class DeviceError(EdgeGuardError):
     """A device, the network or a disk is lost, or was not there to begin with."""
 
     exit_code = 3
+
+
+_NO_MEMORY = ("allocate memory", "failed to map segment", "bad_alloc", "can't allocate", "can't start new thread")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True when an error, or one that it was raised from, says that the system gave no memory.
+
+    Libraries wrap it in errors of their own, and loaders of shared objects and threads have words of theirs for it.
+
+    Example:
+        >>> is_out_of_memory(ImportError("libx.so: failed to map segment from shared object"))
+        True
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, MemoryError) or any(words in str(found).lower() for words in _NO_MEMORY):
+            return True
+        found = found.__cause__ or found.__context__
+    return False

@@ -1,5 +1,6 @@
 """`convert`: a trained model becomes a defended .tflite, or nothing at all."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -122,15 +123,16 @@ def convert(
     settled = settle(source, options, contract, pixels.calibration, evaluation, pixels.evaluation, notes.add, stand_in)
     progress: Path | None = None
     with log_file() as log:
-        folder = Path(tempfile.mkdtemp(prefix="edgeguard-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
         try:
             attempt = _attempt(source, settled, options, pixels, folder, log, notes, step)
             if attempt.report.failures and training:
                 notes.add(
                     f"not good enough yet ({'; '.join(attempt.report.failures)}): fine-tuning on {len(training)} images"
                 )
+                given = attempt.float_outputs
                 source, progress = _finetuned(source, settled, options, training, step)
-                attempt = _attempt(source, settled, options, pixels, folder, log, notes, step)
+                attempt = _attempt(source, settled, options, pixels, folder, log, notes, step, given)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         report, finished = attempt.report, attempt.finished
@@ -190,8 +192,12 @@ def _attempt(
     log: Path,
     notes: _Notes,
     step: Callable[[str], None],
+    reference: Outputs | None = None,
 ) -> _Attempt:
-    """Float graph, calibration, quantisation, gates: the first candidate that passes, else the last."""
+    """Float graph, calibration, quantisation, gates: the first candidate that passes, else the last.
+
+    `reference`: what the float graph of the model as it was given said, after fine-tuning.
+    """
     contract = settled.contract
     step("converting to a float graph")
     give_back_memory()
@@ -215,7 +221,7 @@ def _attempt(
         check_file(finished, options.input_type, candidate.float_allowed, None if baked else len(float_data))
         step(f"gates on {len(pixels.evaluation)} images")
         outputs = run_graph(finished, pixels.received, job.feed)
-        report = judge(trained, float_outputs, outputs, contract, settled.targets, options.thresholds)
+        report = judge(trained, float_outputs, outputs, contract, settled.targets, options.thresholds, reference)
         if not report.failures:
             break
     return _Attempt(candidate, finished, report, float_data, float_outputs, outputs, job)

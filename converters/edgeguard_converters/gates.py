@@ -51,14 +51,18 @@ def judge(
     contract: Contract,
     labels: NDArray[np.int64] | None,
     thresholds: Thresholds,
+    reference: Outputs | None = None,
 ) -> GateReport:
     """Compare the trained model with the float graph, and the float graph with the quantised one.
 
-    Arrays are (n, ...), but the trained model's may hold the first images only.
+    Arrays are (n, ...), but the trained model's may hold the first images only. `reference` is what the float graph
+    said before fine-tuning, if there was any: the quantised file has to agree with the model that was given, not with
+    float weights that were bent to suit it.
     """
     difference = largest_difference(trained, float_outputs)
-    same = agreement(float_outputs, int8_outputs, contract)
-    snr = lowest_snr_db(float_outputs, int8_outputs)
+    given = float_outputs if reference is None else reference
+    same = agreement(given, int8_outputs, contract)
+    snr = lowest_snr_db(given, int8_outputs)
     what = "labels" if contract.task == "classify" else "boxes"
     failures = []
     if not difference <= FLOAT_TOLERANCE:
@@ -79,7 +83,7 @@ def judge(
         agreement_low=same.low,
         agreement_high=same.high,
         snr_db=snr,
-        float_top1=_accuracy(float_outputs[0], labels),
+        float_top1=_accuracy(given[0], labels),
         int8_top1=_accuracy(int8_outputs[0], labels),
         failures=tuple(failures),
     )

@@ -24,7 +24,8 @@ from edgeguard.cli import (
     service,
     train,
 )  # fmt: skip
-from edgeguard.errors import EdgeGuardError
+from edgeguard.cli.supervise import in_child
+from edgeguard.errors import EdgeGuardError, is_out_of_memory
 
 app = typer.Typer(
     name="edgeguard",
@@ -72,6 +73,8 @@ def main() -> NoReturn:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
     try:
+        if arguments[:1] == ["convert"] and not {"-h", "--help"} & set(arguments):
+            in_child("the conversion")
         code = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -91,6 +94,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     from edgeguard.guard.jpeg_header import JpegError
     from edgeguard.guard.profile import ProfileError
 
+    if is_out_of_memory(error):
+        return 3, f"not enough memory: {_one_line(error) or 'the system gave none'}"
     if isinstance(error, EdgeGuardError):
         return error.exit_code, _one_line(error)
     if isinstance(error, (ProfileError, JpegError)):
@@ -98,8 +103,6 @@ def _explain(error: Exception) -> tuple[int, str]:
     usage: Any = getattr(error, "format_message", None)  # click's usage errors, wherever typer keeps them
     if usage is not None:
         return 2, f"{usage()} (see --help)"
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
-        return 3, f"not enough memory: {_one_line(error) or 'the system gave none'}"
     if isinstance(error, OSError):
         return 3, f"{error.filename or 'a file'}: {error.strerror or error}"
     return 70, f"a bug of ours: {type(error).__name__}: {_one_line(error)} (--debug shows where)"

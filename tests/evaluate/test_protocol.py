@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,11 @@ def test_built_in_protocols_load(name: str) -> None:
     titles = {defence.title for defence in protocol.defences}
     for figures in protocol.paper.values():
         assert set(figures) <= titles
+
+
+def test_the_example_loads() -> None:
+    protocol = load_protocol(str(Path(__file__).parents[2] / "examples" / "frame-budgets.toml"))
+    assert protocol.place == "frame" and "examples/dc40.toml" in {defence.name for defence in protocol.defences}
 
 
 def test_a_list_of_budgets_is_one_attack_each() -> None:
