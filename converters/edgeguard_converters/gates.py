@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.model.contract import Contract
-from edgeguard.statistics import lowest_snr_db
+from edgeguard.statistics import lowest_snr_db, wilson
 from edgeguard_converters.agreement import agreement
 from edgeguard_converters.runner import Outputs
 
@@ -56,13 +56,14 @@ def judge(
     """Compare the trained model with the float graph, and the float graph with the quantised one.
 
     Arrays are (n, ...), but the trained model's may hold the first images only. `reference` is what the float graph
-    said before fine-tuning, if there was any: the quantised file has to agree with the model that was given, not with
-    float weights that were bent to suit it.
+    said before fine-tuning, if there was any: the quantised file has to be as accurate as the model that was given,
+    which the float graph after fine-tuning says nothing of.
     """
     difference = largest_difference(trained, float_outputs)
+    same = agreement(float_outputs, int8_outputs, contract)
+    snr = lowest_snr_db(float_outputs, int8_outputs)
     given = float_outputs if reference is None else reference
-    same = agreement(given, int8_outputs, contract)
-    snr = lowest_snr_db(given, int8_outputs)
+    float_top1, int8_top1 = _accuracy(given[0], labels), _accuracy(int8_outputs[0], labels)
     what = "labels" if contract.task == "classify" else "boxes"
     failures = []
     if not difference <= FLOAT_TOLERANCE:
@@ -76,6 +77,10 @@ def judge(
         )
     if not snr >= thresholds.min_snr_db:
         failures.append(f"SNR gate: {snr:.1f} dB, wanted {thresholds.min_snr_db:g} dB")
+    if reference is not None and float_top1 is not None and int8_top1 is not None:
+        n = len(float_outputs[0])
+        if wilson(round(int8_top1 * n), n)[1] < float_top1:
+            failures.append(f"accuracy gate: {int8_top1:.1%} after fine-tuning, {float_top1:.1%} as it was given")
     return GateReport(
         n=len(float_outputs[0]),
         float_difference=difference,
@@ -83,8 +88,8 @@ def judge(
         agreement_low=same.low,
         agreement_high=same.high,
         snr_db=snr,
-        float_top1=_accuracy(given[0], labels),
-        int8_top1=_accuracy(int8_outputs[0], labels),
+        float_top1=float_top1,
+        int8_top1=int8_top1,
         failures=tuple(failures),
     )
 
