@@ -124,3 +124,25 @@ def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_pa
     for name, found in whole.ranges.items():
         assert np.array_equal(found["min"], again.ranges[name]["min"]), name
         assert np.array_equal(found["max"], again.ranges[name]["max"]), name
+
+
+def test_a_file_that_lost_accuracy_in_fine_tuning_is_refused() -> None:
+    from edgeguard.model.contract import Contract, InputSpec
+    from edgeguard_converters.gates import Thresholds, judge
+
+    labels = np.arange(200) % 4
+    right = np.eye(4, dtype=np.float32)[labels]
+    half = right.copy()
+    half[::2] = np.roll(half[::2], 1, axis=1)
+    contract = Contract(InputSpec(32, 32))
+
+    def failures(given: np.ndarray, file: np.ndarray, fine_tuned: bool) -> tuple[str, ...]:
+        return judge(
+            (file,), (file,), (file,), contract, labels, Thresholds(), (given,) if fine_tuned else None
+        ).failures
+
+    (said,) = failures(right, half, True)
+    assert said == "accuracy gate: 50.0% after fine-tuning, 100.0% as it was given"
+    assert failures(half, right, True) == failures(right, right, True) == failures(right, half, False) == ()
+    report = judge((half,), (half,), (half,), contract, labels, Thresholds(), (right,))
+    assert (report.float_top1, report.int8_top1) == (1.0, 0.5)
