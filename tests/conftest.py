@@ -3,12 +3,17 @@ a missing program or extra."""
 
 import importlib.util
 import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background shells ignore it, and children inherit that
 
 settings.register_profile("project", deadline=None)  # machines are shared: a slow example is no failure
 settings.load_profile("project")

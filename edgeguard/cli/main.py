@@ -91,13 +91,13 @@ def main() -> NoReturn:
 
 def _explain(error: Exception) -> tuple[int, str]:
     """Exit code and one line for an error."""
-    from edgeguard.guard.jpeg_header import JpegError
-    from edgeguard.guard.profile import ProfileError
-
-    if is_out_of_memory(error):
+    if is_out_of_memory(error):  # before anything else is loaded
         return 3, f"not enough memory: {_one_line(error) or 'the system gave none'}"
     if isinstance(error, EdgeGuardError):
         return error.exit_code, _one_line(error)
+    from edgeguard.guard.jpeg_header import JpegError
+    from edgeguard.guard.profile import ProfileError
+
     if isinstance(error, (ProfileError, JpegError)):
         return 2, _one_line(error)
     usage: Any = getattr(error, "format_message", None)  # click's usage errors, wherever typer keeps them

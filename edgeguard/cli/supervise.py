@@ -31,7 +31,8 @@ def in_child(what: str) -> None:
         _end_with_parent()
         return
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda heard, frame: os.kill(child, heard))
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda heard, frame: os.kill(child, heard))
     _, status = os.waitpid(child, 0)
     _clear_up(child)
     code = os.waitstatus_to_exitcode(status)

@@ -205,10 +205,10 @@ class Trainer:
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Ctrl-C waits for the step to end, since half a step cannot be gone on with; a second one does not wait."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield asked.is_set
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: object) -> None:
         asked.set()

@@ -144,6 +144,6 @@ def test_what_a_query_holds_of_secrets_is_not_shown(query: str, shown: str) -> N
     assert url == f"http://camera/stream?{shown}"
 
 
-def test_other_serial_cameras_wait_for_a_later_version() -> None:
-    with pytest.raises(InputError, match="not in this version"):
-        open_source("serial:openmv:/dev/ttyUSB0")
+def test_other_serial_cameras_are_not_known() -> None:
+    with pytest.raises(InputError, match="is not known: serial:vc0706:PORT"):
+        open_source("serial:nicla:/dev/ttyUSB0")
