@@ -4,7 +4,8 @@ Three kinds of rows, of rising honesty:
 
     clean       no attack
     gray        FGSM and DeepFool on the model without any codec, made once, then shown through each test codec: an
-                attacker who does not know the defence
+                attacker who does not know the defence. For every model but the first they are also made on the first
+                one (`fgsm of NAME`), as Das et al. did: an attacker who does not know the training either
     white       attacks that know the codec, each on what the ones before it left: the worst case for each image
 """
 
@@ -71,13 +72,20 @@ class Matrix:
 
 @dataclass(frozen=True)
 class _Task:
-    """One cell: a run, a test codec, an attack. `white`: the attack knows the codec."""
+    """One cell: a run, a test codec, an attack. `white`: the attack knows the codec. `maker`: the run that a gray
+    attack is made on."""
 
     run: str
     codec: str
     attack: str
     eps_8bit: float | None = None
     white: bool = False
+    maker: str = ""
+
+    @property
+    def title(self) -> str:
+        """The attack's name for tables."""
+        return self.attack if self.maker in ("", self.run) else f"{self.attack} of {self.maker}"
 
 
 def matrix(
@@ -106,22 +114,26 @@ def matrix(
             raise InputError(f"{run.name} was trained on other classes or another size")
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     images = hashlib.sha256(part.pixels(np.arange(len(part)), runs[0].config.size).tobytes()).hexdigest()[:16]
-    tasks = [(run, task) for run in runs for task in _tasks(run, plan)]
+    by_name = {run.name: run for run in runs}
+    tasks = [(run, task) for run in runs for task in _tasks(run, runs[0], plan)]
     cells = []
     for done, (run, task) in enumerate(tasks):
-        progress(f"{task.run}, {task.attack}, {task.codec}", done, len(tasks))
-        path = folder / "cells" / f"{_key(run, task, plan, images)}.json"
-        cells.append(_kept(path) or _measured(run, task, plan, part, images, path))
+        progress(f"{task.run}, {task.title}, {task.codec}", done, len(tasks))
+        maker = by_name[task.maker or task.run]
+        path = folder / "cells" / f"{_key(run, maker, task, plan, images)}.json"
+        cells.append(_kept(path) or _measured(run, maker, task, plan, part, images, path))
     write_results(folder / "results.jsonl", cells)
     return Matrix(tuple(cells), source)
 
 
-def _tasks(run: Restored, plan: MatrixPlan) -> list[_Task]:
-    gray = [_Task(run.name, c, "clean") for c in plan.codecs]
-    gray += [_Task(run.name, c, "fgsm", eps) for eps in plan.gray_eps_8bit for c in plan.codecs]
-    gray += [_Task(run.name, c, "deepfool") for c in plan.codecs]
+def _tasks(run: Restored, first: Restored, plan: MatrixPlan) -> list[_Task]:
+    tasks = [_Task(run.name, c, "clean") for c in plan.codecs]
+    for maker in dict.fromkeys((run.name, first.name)):
+        for eps in plan.gray_eps_8bit:
+            tasks += [_Task(run.name, c, "fgsm", eps, maker=maker) for c in plan.codecs]
+        tasks += [_Task(run.name, c, "deepfool", maker=maker) for c in plan.codecs]
     known = dict.fromkeys(("none", matched_codec(run.config)))
-    return gray + [_Task(run.name, c, WHITE, eps, True) for eps in plan.white_eps_8bit for c in known]
+    return tasks + [_Task(run.name, c, WHITE, eps, True) for eps in plan.white_eps_8bit for c in known]
 
 
 def matched_codec(config: TrainConfig) -> str:
@@ -130,7 +142,9 @@ def matched_codec(config: TrainConfig) -> str:
     return "jpeg:50" if codec.is_drawn else config.codec
 
 
-def _measured(run: Restored, task: _Task, plan: MatrixPlan, part: Part, images: str, path: Path) -> Cell:
+def _measured(
+    run: Restored, maker: Restored, task: _Task, plan: MatrixPlan, part: Part, images: str, path: Path
+) -> Cell:
     correct, note, l2 = list[int](), dict[str, int](), list[float]()
     for start in range(0, len(part), plan.batch):
         rows = np.arange(start, min(start + plan.batch, len(part)))
@@ -138,7 +152,7 @@ def _measured(run: Restored, task: _Task, plan: MatrixPlan, part: Part, images: 
         if task.white:
             right = _worst_case(run, task, plan, levels, labels, note)
         else:
-            changed = _gray(run, task, levels, labels)
+            changed = _gray(maker, task, levels, labels)
             right = ~is_wrong(_victim(run, task.codec), changed, labels)
             l2 += ((changed - levels) / 255).flatten(1).norm(dim=1).tolist()
         correct += (start + right.nonzero()[:, 0]).tolist()
@@ -147,7 +161,7 @@ def _measured(run: Restored, task: _Task, plan: MatrixPlan, part: Part, images: 
         box="white" if task.white else "gray",
         threat="input",
         place="frame",
-        attack=task.attack,
+        attack=task.title,
         eps_8bit=task.eps_8bit,
         defence=task.codec,
         passes=0 if task.codec == "none" else 1,
@@ -166,12 +180,12 @@ def _victim(run: Restored, codec: str, backward: Backward = "straight-through") 
     return Through(run.network, TrainingCodec(codec), backward)
 
 
-def _gray(run: Restored, task: _Task, levels: Tensor, labels: Tensor) -> Tensor:
+def _gray(maker: Restored, task: _Task, levels: Tensor, labels: Tensor) -> Tensor:
     """Images changed against the model without a codec."""
     if task.attack == "clean":
         return levels
     attack: Attack = DeepFool() if task.eps_8bit is None else Fgsm(eps_8bit=task.eps_8bit)
-    return attack(_victim(run, "none"), levels, labels)
+    return attack(_victim(maker, "none"), levels, labels)
 
 
 def _worst_case(
@@ -212,8 +226,8 @@ def _chain(task: _Task, plan: MatrixPlan) -> list[tuple[str, Attack, Backward]]:
     return found + [(name, attack, "straight-through") for name, attack in rest]
 
 
-def _key(run: Restored, task: _Task, plan: MatrixPlan, images: str) -> str:
-    told = [run.sha256, images, asdict(task), plan.steps, plan.queries, plan.seed, plan.batch]
+def _key(run: Restored, maker: Restored, task: _Task, plan: MatrixPlan, images: str) -> str:
+    told = [run.sha256, maker.sha256, images, asdict(task), plan.steps, plan.queries, plan.seed, plan.batch]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
 
 

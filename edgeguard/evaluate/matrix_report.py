@@ -27,8 +27,11 @@ def table(cells: Sequence[Cell]) -> Iterator[tuple[str, list[str], list[tuple[st
     for attack, eps in rows:
         mine = {(c.protocol, c.defence): c for c in cells if (c.attack, c.eps_8bit) == (attack, eps)}
         codecs = list(dict.fromkeys(codec for _, codec in mine))
-        title = _KINDS.get(attack, _WHITE) + ("" if eps is None else f", {eps:g} levels of 255")
-        yield title, codecs, [(run.removeprefix("matrix:"), [mine.get((run, c)) for c in codecs]) for run in runs]
+        kind, _, maker = attack.partition(" of ")
+        title = _KINDS.get(kind, _WHITE) + (f", made on {maker}" if maker else "")
+        title += "" if eps is None else f", {eps:g} levels of 255"
+        named = [(run.removeprefix("matrix:"), [mine.get((run, c)) for c in codecs]) for run in runs]
+        yield title, codecs, [row for row in named if any(row[1])]
 
 
 def lines(cells: Sequence[Cell]) -> Iterator[str]:

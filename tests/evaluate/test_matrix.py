@@ -62,13 +62,25 @@ def test_cells_agree_with_asking_the_model(run: Restored, stripes: Path, tmp_pat
     assert "<script" not in html and "http" not in html and "through fd" in html
 
 
+def test_gray_attacks_of_the_first_model_are_shown_to_the_others(run: Restored, stripes: Path, tmp_path: Path) -> None:
+    other = Restored("other", run.config, run.labels, run.network, run.sha256)
+    found = matrix([run, other], str(stripes), replace(PLAN, white_eps_8bit=()), tmp_path)
+    mine = {(c.attack, c.eps_8bit, c.defence): c for c in found.cells if c.protocol == "matrix:other"}
+    assert {attack for attack, _, _ in mine} == {"clean", "fgsm", "deepfool", "fgsm of plain", "deepfool of plain"}
+    for codec in PLAN.codecs:  # the two networks are one here: their attacks are the same images
+        assert mine["fgsm of plain", 4, codec].correct_images == mine["fgsm", 4, codec].correct_images
+        assert mine["deepfool of plain", None, codec].correct_images == mine["deepfool", None, codec].correct_images
+    text = "\n".join(lines(found.cells))
+    assert "made on plain, 4 levels" in text
+
+
 def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = matrix([run], str(stripes), PLAN, tmp_path)
     damaged = sorted((tmp_path / "cells").iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:40])
     asked = []
     real = matrix_module._measured
-    monkeypatch.setattr(matrix_module, "_measured", lambda *a: asked.append(a[1]) or real(*a))
+    monkeypatch.setattr(matrix_module, "_measured", lambda *a: asked.append(a[2]) or real(*a))
     again = matrix([run], str(stripes), PLAN, tmp_path)
     assert again.cells == first.cells and len(asked) == 1
 
