@@ -41,7 +41,7 @@ class Timing:
                     break
                 self._changed.wait(ready_at - now)
             if self.fps is not None:
-                self._due = max(self._due + 1 / self.fps, time.monotonic())
+                self._due = max(self._due, time.monotonic()) + 1 / self.fps
 
     def prepared(self, seconds: float) -> None:
         """A frame was prepared."""

