@@ -21,6 +21,7 @@ from edgeguard.guard.libjpeg import libjpeg_path
 from edgeguard.guard.passes import receive_jpeg, received_tensor
 from edgeguard.guard.prepare import sanitize
 from edgeguard.guard.sanitizer import frame_to_tensor
+from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model
 from edgeguard.scene.views import render, stand_in_views
 
@@ -78,7 +79,11 @@ def bench(
         frame: a uint8 HxWx3 frame like those of the camera, resized to each size; by default a rendered one.
         seconds: about how long to measure.
         step: called with the name of each stage as it begins.
+
+    Raises:
+        InputError: the model reads coefficients.
     """
+    require_pixels(model.contract, "bench")
     before = temperature_c()
     stages = [(size, name, call) for size in SIZES for name, call in _stages(model, _sized(frame, size)).items()]
     budget = seconds / (len(stages) + 1)

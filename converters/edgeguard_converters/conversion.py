@@ -233,8 +233,9 @@ def _finetuned(
     from edgeguard_converters.finetune import finetune
     from edgeguard_converters.torch_source import TorchSource
 
-    if not isinstance(source, TorchSource) or settled.contract.task != "classify":
-        raise InputError("--finetune trains torch classifiers: for other models fine-tune before converting")
+    pixels_only = settled.contract.input.color == "RGB"
+    if not isinstance(source, TorchSource) or settled.contract.task != "classify" or not pixels_only:
+        raise InputError("--finetune trains torch classifiers of pixels: for other models fine-tune before converting")
     labels = [image.label for image in training]
     if any(label is None for label in labels):
         raise InputError("--finetune needs labelled images: class folders, or labels.csv")

@@ -46,7 +46,10 @@ def split(
 def odd_images(images: list[LabelledImage], pixels: NDArray[np.uint8], contract: Contract) -> list[str]:
     """Lines about calibration images that are unlike what a camera gives: without colour, all alike, or tiny."""
     found = []
-    spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))
+    if contract.input.color == "DCT":  # colour is in other rows
+        spread = np.ptp(pixels[:, 2 * pixels.shape[1] // 3 :, :, 0], axis=(1, 2))
+    else:
+        spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))
     if (grey := int((spread == 0).sum())) > _MANY * len(pixels):
         found.append(f"{grey} of {len(images)} calibration images have no colour: ranges for a colour camera need some")
     flat = int((pixels.reshape(len(pixels), -1).std(axis=1) < 1).sum())

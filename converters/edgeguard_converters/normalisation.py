@@ -31,6 +31,7 @@ class Normalisation:
         return len(set(self.mean)) == 1 and len(set(self.std)) == 1
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 pixels (..., 3) to the float values that the network was trained on."""
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        """uint8 pixels (..., 3), or any levels where it is uniform, to the values that the network was trained on."""
+        channels = 1 if self.is_uniform else 3
+        mean, std = np.array(self.mean[:channels], np.float32), np.array(self.std[:channels], np.float32)
         return ((pixels.astype(np.float32) - mean) / std).astype(np.float32)

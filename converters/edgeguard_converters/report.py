@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.guard.coefficients import picture
 from edgeguard.guard.geometry import Box, Placement
 from edgeguard.model.contract import Contract
 from edgeguard.model.detection import detect
@@ -74,11 +75,16 @@ def worst_images(
     )
     order = np.lexsort((snr, ~agreement(float_outputs, int8_outputs, contract).differs))[:_WORST]
 
+    def shown(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        profile = contract.guard.profile
+        return picture(levels, profile) if contract.input.color == "DCT" and profile is not None else levels
+
     def said(outputs: Outputs, index: int) -> str:
         return _said([values[index] for values in outputs], contract)
 
     return tuple(
-        WorstImage(names[i], pixels[i], said(float_outputs, i), said(int8_outputs, i), float(snr[i])) for i in order
+        WorstImage(names[i], shown(pixels[i]), said(float_outputs, i), said(int8_outputs, i), float(snr[i]))
+        for i in order
     )
 
 

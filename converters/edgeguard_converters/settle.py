@@ -8,14 +8,23 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
 from edgeguard.images import LabelledImage
-from edgeguard.model.contract import BoxForm, Contract, ContractGuard, Crop, Detection, InputSpec, Preprocess
+from edgeguard.model.contract import (
+    BoxForm,
+    Contract,
+    ContractGuard,
+    Crop,
+    Detection,
+    InputSpec,
+    Preprocess,
+    check_coefficient_input,
+)
 from edgeguard.model.detection import box_and_score_outputs
 from edgeguard_converters.image_sets import Say
 from edgeguard_converters.normalisation import PRESETS, Normalisation
 from edgeguard_converters.options import Options
 from edgeguard_converters.preprocessing import explicit, from_facts, guess
 from edgeguard_converters.runner import Outputs
-from edgeguard_converters.source import Source
+from edgeguard_converters.source import FileFacts, Source
 
 _FIXED = ("torch.export", "TFLite")  # kinds of files that hold one input size
 _PROBE = Normalisation((127.5,) * 3, (127.5,) * 3, "probe")
@@ -44,13 +53,15 @@ def first_contract(source: Source, options: Options, say: Say) -> Contract:
     guard = replace(
         ContractGuard(options.guard, options.place) if guarded else ContractGuard(), patch=options.patch_guard
     )
-    _compare_profiles(facts.trained_on_profile, guard, say)
-    return Contract(
-        input=InputSpec(width=size[0], height=size[1], dtype=options.input_type),
+    _compare_profiles(facts, guard, say)
+    contract = Contract(
+        input=InputSpec(width=size[0], height=size[1], dtype=options.input_type, color=facts.color),
         preprocess=Preprocess(crop=crop, crop_fraction=fraction if crop == "center" else 1.0),
         guard=guard,
         trained_on_profile=facts.trained_on_profile,
     )
+    check_coefficient_input(contract)
+    return contract
 
 
 def settle(
@@ -93,11 +104,18 @@ def settle(
     return Settled(normalisation, contract, targets)
 
 
-def _compare_profiles(trained_on: str | None, guard: ContractGuard, say: Say) -> None:
-    """Say loudly when the model saw another profile in training (a name or a hash) than it will see now."""
+def _compare_profiles(facts: FileFacts, guard: ContractGuard, say: Say) -> None:
+    """Say loudly when the model saw another profile in training (a name or a hash) than it will see now; refuse it
+    where the model reads the profile's own indices."""
+    trained_on = facts.trained_on_profile
     names = {"none"} if guard.profile is None else {guard.profile.name, guard.profile.sha256}
     if trained_on is not None and trained_on not in names:
         asked = "none" if guard.profile is None else guard.profile.name
+        if facts.color == "DCT":
+            raise InputError(
+                f"a coefficient model reads the indices of the profile that it learned with ({trained_on[:24]}), the "
+                f"guard asked for is {asked}: give --guard that profile"
+            )
         say(
             f"TRAINED ON ANOTHER PROFILE: the model learned with {trained_on[:24]}, the guard asked for is {asked}; "
             "expect a loss of accuracy, or give the profile that it learned with"

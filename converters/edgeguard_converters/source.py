@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class FileFacts:
     crop_fraction: float | None = None
     labels: tuple[str, ...] | None = None
     trained_on_profile: str | None = None
+    color: Literal["RGB", "DCT"] = "RGB"
     detection: dict[str, str] = field(default_factory=dict)  # `boxes` and `units` of the contract's Detection
 
 
@@ -115,6 +116,7 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
             crop_fraction=preprocess.get("crop_fraction"),
             labels=None if data.get("labels") is None else tuple(str(label) for label in data["labels"]),
             trained_on_profile=data.get("trained_on_profile"),
+            color=_color(data.get("color", "RGB")),
             detection={str(key): str(value) for key, value in dict(data.get("detection", {})).items()},
         )
     except (TypeError, ValueError, KeyError, IndexError) as error:
@@ -139,6 +141,12 @@ def merge_facts(first: FileFacts, second: FileFacts) -> FileFacts:
     """Field by field: the first's value where it has one, else the second's."""
     names = FileFacts.__dataclass_fields__
     return FileFacts(**{n: getattr(second, n) if getattr(first, n) in (None, {}) else getattr(first, n) for n in names})
+
+
+def _color(value: Any) -> Literal["RGB", "DCT"]:
+    if value not in ("RGB", "DCT"):
+        raise ValueError(f"color {value!r} is neither RGB nor DCT")
+    return "DCT" if value == "DCT" else "RGB"
 
 
 def _triple(value: Any) -> tuple[float, float, float] | None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard.model.contract import InputSpec
 from edgeguard_converters.box_outputs import BOX_NUMBERS, joined_axis, with_separate_boxes
 from edgeguard_converters.graph_cleanup import clean, float_graph
 from edgeguard_converters.normalisation import Normalisation
@@ -34,7 +35,7 @@ class ImageModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followe
         self.normalises = None if normalisation.is_uniform else _depthwise(normalisation)
 
     def forward(self, x: torch.Tensor) -> Any:
-        """(n, h, w, 3) to the module's outputs."""
+        """(n, h, w, channels) to the module's outputs."""
         nchw = x.permute(0, 3, 1, 2)
         if self.normalises is not None:
             nchw = self.normalises(nchw)
@@ -82,8 +83,7 @@ class TorchSource(Source):
 
     def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
         """See `Source.export`; litert-torch does the lowering."""
-        width, height = size
-        example = torch.zeros(1, height, width, 3)
+        example = torch.zeros(1, *InputSpec(*size, color=self.facts.color).shape)
         try:
             module = with_separate_boxes(self.module, example if self.channels_last else example.permute(0, 3, 1, 2))
         except Exception as error:

@@ -21,6 +21,7 @@ from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.guard import certificate
 from edgeguard.images import LabelledImage
 from edgeguard.model import load_model
+from edgeguard.model.contract import require_pixels
 from edgeguard.train.surrogates import Backward
 
 #: (what is being done, units done, units in all)
@@ -57,6 +58,7 @@ class Evaluation:
         contract = deployed.contract
         if contract.task != "classify":
             raise InputError(f"{model} is a detector; evaluate attacks classifiers")
+        require_pixels(contract, "evaluate (but for `evaluate matrix`, which attacks trained networks)")
         offset = 1 if contract.background else 0
         self.protocol, self.store, self.executor, self.progress = protocol, store, executor, progress
         self.model_sha256 = deployed.sha256

@@ -18,7 +18,7 @@ from edgeguard.guard.passes import model_tensor
 from edgeguard.guard.prepare import sanitize
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.model import Model, load_model
-from edgeguard.model.contract import Contract, ContractGuard
+from edgeguard.model.contract import Contract, ContractGuard, require_pixels
 from edgeguard.train.guard_layer import GuardLayer, to_levels
 from edgeguard.train.surrogates import Backward
 
@@ -97,6 +97,7 @@ def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Bac
     model = load_model(path)
     if model.contract.task != "classify":
         raise InputError(f"{path} is a detector; the twin is for classifiers")
+    require_pixels(model.contract, "the twin")
     return Twin(Network(read_graph(Path(path).read_bytes()), model.contract), model.contract, place, backward)
 
 

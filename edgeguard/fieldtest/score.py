@@ -21,7 +21,7 @@ from edgeguard.guard.passes import pass_two, receive_jpeg, receive_raw
 from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.guard.profile import GuardProfile, ProfileError, resolve_profile
 from edgeguard.model import Model, load_model
-from edgeguard.model.contract import ContractGuard
+from edgeguard.model.contract import ContractGuard, require_pixels
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.workers import single_thread_opencv, worker_pool
@@ -90,6 +90,7 @@ def score(
     deployed = load_model(model)
     if deployed.contract.task != "classify":
         raise InputError(f"{model} is a detector; a field test is scored with a classifier")
+    require_pixels(deployed.contract, "a field test's score")
     if deployed.contract.guard.place == "in-graph":
         raise InputError(f"{model} has its guard inside the graph, where it cannot be switched off: score one without")
     for guard in guards:

@@ -21,6 +21,8 @@ class InputSpec(Protocol):
     def height(self) -> int: ...
     @property
     def dtype(self) -> str: ...
+    @property
+    def color(self) -> str: ...
 
 
 class PreprocessSpec(Protocol):
@@ -103,12 +105,13 @@ def canvas(input_: InputSpec, signed: bool = False) -> NDArray[np.uint8]:
 
 
 def quantise_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: PreprocessSpec) -> NDArray[np.generic]:
-    """Pixels HxWx3 to the model's tensor (1, H, W, 3): levels as they are for uint8, minus 128 for int8,
-    `(pixel - mean) / std` for float32."""
+    """Levels HxWxC to the model's tensor (1, H, W, C): levels as they are for uint8, minus 128 for int8,
+    `(level - mean) / std` for float32. C is 3, or 64 for coefficients, which share one mean and one std."""
     batch = pixels[None]
     if input_.dtype == "uint8":
         return batch
     if input_.dtype == "int8":
         return (batch ^ np.uint8(SIGN)).view(np.int8)  # the level minus 128
-    mean, std = np.array(preprocess.mean, np.float32), np.array(preprocess.std, np.float32)
+    channels = 3 if batch.shape[-1] == 3 else 1
+    mean, std = (np.array(values[:channels], np.float32) for values in (preprocess.mean, preprocess.std))
     return ((batch.astype(np.float32) - mean) / std).astype(np.float32)

@@ -17,9 +17,12 @@ from edgeguard.guard.geometry import SIGN, Box
 from edgeguard.guard.jpeg_header import JpegError, JpegInfo
 from edgeguard.guard.kernel import INSTRUCTION_SETS, address, instruction_sets, load_library, steps
 from edgeguard.guard.profile import GuardProfile
+from edgeguard.guard.tables import Table
 
 SONAME = "libjpeg.so.62"
 _NO_MEMORY, _MESSAGE_LENGTH = -2, 200
+#: Luma samples for each chroma sample: down, across.
+_CHROMA_SHARE = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
 _TOO_SMALL = b"the room is too small"  # jpeg_abi.cpp
 
 
@@ -85,6 +88,29 @@ def tensor_native(
     _check(status, message)
 
 
+def indices_native(data: bytes, info: JpegInfo, tables: tuple[Table, ...]) -> list[NDArray[np.int16]]:
+    """Requantise and copy each component's indices, (rows, columns, 64) in natural order; blocks of padding left out.
+
+    Raises:
+        JpegError: libjpeg cannot read the file, or its data are broken.
+        RuntimeError: no libjpeg was found.
+    """
+    down, across = _CHROMA_SHARE.get(info.sampling, (1, 1))
+    sizes = [(info.height, info.width)]
+    if info.sampling != "gray":
+        sizes += [(scaled(info.height, down), scaled(info.width, across))] * 2
+    planes = [np.empty((scaled(height, 8), scaled(width, 8), 64), np.int16) for height, width in sizes]
+    grid = (ctypes.c_int * (2 * len(planes)))(*(side for plane in planes for side in plane.shape[:2]))
+    targets = (ctypes.c_void_p * len(planes))(*(plane.ctypes.data for plane in planes))
+    message = ctypes.create_string_buffer(_MESSAGE_LENGTH)
+    packed = b"".join(bytes(table) for table in tables)
+    status = _ready().eg_jpeg_indices(
+        data, len(data), packed, info.width, info.height, len(planes), grid, targets, _fastest(), message
+    )
+    _check(status, message)
+    return planes
+
+
 def file_native(data: bytes, info: JpegInfo, profile: GuardProfile) -> bytes:
     """Requantise and write the JPEG again; sampling and APP segments are kept.
 
@@ -140,6 +166,7 @@ def _library() -> ctypes.CDLL | None:
     library.eg_jpeg_frame.argtypes = [*source, *[number] * 3, pointer, ctypes.c_ssize_t, number, pointer]
     crop_and_target: list[Any] = [*[number] * 4, pointer, ctypes.c_ssize_t, *[number] * 4]
     library.eg_jpeg_tensor.argtypes = [*source, *[number] * 3, *crop_and_target, pointer]
+    library.eg_jpeg_indices.argtypes = [*source, *[number] * 3, pointer, pointer, number, pointer]
     library.eg_jpeg_file.argtypes = [*source, number, number, pointer, size, number, pointer]
     library.eg_jpeg_file.restype = ctypes.c_ssize_t
     return library

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.guard.coefficients import jpeg_coefficients
 from edgeguard.guard.geometry import ContractSpec, quantise_input
 from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg
 from edgeguard.guard.jpeg_header import read_whole_jpeg
@@ -95,7 +96,8 @@ def pass_two(received: Received, contract: ContractSpec, profile: GuardProfile |
 
 def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, profile: GuardProfile | None) -> NDArray[np.generic]:
     """Crop, resize, pass 2 when the place is `input`, and quantise: from `pass_two`'s frame to the model's tensor."""
-    return frame_to_tensor(frame, contract, profile if contract.guard.place == "input" else None)
+    needed = contract.guard.place == "input" or contract.input.color == "DCT"
+    return frame_to_tensor(frame, contract, profile if needed else None)
 
 
 def received_tensor(
@@ -110,6 +112,8 @@ def received_tensor(
         scale: decode JPEGs at 1/scale (1, 2 or 4) where pass 2 works on coefficients; by default
             `requantise.decode_scale`. At 1 the result is `model_tensor` of `pass_two`.
     """
+    if contract.input.color == "DCT" and received.jpeg is not None:
+        return jpeg_coefficients(received.jpeg, contract, profile)
     if profile is None or not works_on_coefficients(received, contract, profile):
         return frame_to_tensor(received.decode(), contract, profile)
     assert received.jpeg is not None
@@ -133,7 +137,7 @@ def sanitize_jpeg(
         scale: decode at 1/scale (1, 2 or 4). By default 1 for a frame, and `requantise.decode_scale` for a tensor.
 
     Returns:
-        uint8 RGB of shape HxWx3, or the contract's tensor (1, h, w, 3).
+        uint8 RGB of shape HxWx3, or the contract's tensor (1, h, w, 3), or (1, 3h/16, w/8, 64) of coefficients.
 
     Raises:
         JpegError: the bytes are not a JPEG that we read, or they end early.

@@ -8,6 +8,7 @@ it or the native library is missing, jpeglib writes a requantised file and OpenC
 import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,23 @@ def requantised_tensor(
     return out
 
 
+def read_coefficients(data: bytes, info: JpegInfo, tables: tuple[Table, Table, Table]) -> list[NDArray[np.int16]]:
+    """The coefficients of each component as indices under these tables, (rows, columns, 64) in natural order.
+
+    Rows and columns are those of the blocks that hold pixels.
+
+    Raises:
+        JpegError: as `requantised_frame`.
+    """
+    if libjpeg.libjpeg_path() is not None:
+        return libjpeg.indices_native(data, info, tables)
+    planes = [
+        requantise(plane, source, target)
+        for plane, source, target in zip(_components(_read_dct(data, info), info), info.tables, tables, strict=False)
+    ]
+    return [plane.reshape(*plane.shape[:2], -1) for plane in planes]
+
+
 def missing_native_parts(profile: GuardProfile) -> str | None:
     """One line where slower code serves for this profile, with the same bytes."""
     if not instruction_sets():
@@ -128,29 +146,40 @@ def requantise_jpeg(data: bytes, profile: GuardProfile) -> bytes:
 
 
 def _requantise_with_jpeglib(data: bytes, info: JpegInfo, profile: GuardProfile) -> bytes:
+    coded = _read_dct(data, info)
+    planes = _components(coded, info)
+    tables = profile.component_tables[: len(planes)]
+    planes = [requantise(p, s, t) for p, s, t in zip(planes, info.tables, tables, strict=True)]
+    coded.Y = planes[0]
+    if len(planes) == 3:
+        coded.Cb, coded.Cr = planes[1], planes[2]
+    coded.qt = np.stack([as_array(table).astype(np.uint16) for table in tables])
+    coded.quant_tbl_no = np.arange(len(planes), dtype=np.int32)
+    coded.markers = [m for m in coded.markers if m.type.name != "JPEG_APP0"]  # the writer adds its own JFIF
+    with tempfile.TemporaryDirectory(prefix="edgeguard-") as folder:
+        target = Path(folder) / "requantised.jpg"
+        coded.write_dct(str(target))
+        return target.read_bytes()
+
+
+def _read_dct(data: bytes, info: JpegInfo) -> Any:
+    """jpeglib's picture of a file's coefficients."""
     jpeglib = _jpeglib()
     with tempfile.TemporaryDirectory(prefix="edgeguard-") as folder:
-        source, target = Path(folder) / "received.jpg", Path(folder) / "requantised.jpg"
+        source = Path(folder) / "received.jpg"
         source.write_bytes(data)
         try:
             coded = jpeglib.read_dct(str(source))
-            planes = [coded.Y] if info.sampling == "gray" else [coded.Y, coded.Cb, coded.Cr]
+            planes = _components(coded, info)
         except (OSError, AttributeError, ValueError) as error:
             raise JpegError(f"the JPEG's coefficients cannot be read: {error}") from error
-        if coded.jpeg_color_space.name not in ("JCS_YCbCr", "JCS_GRAYSCALE") or any(p is None for p in planes):
-            raise JpegError(
-                f"unsupported JPEG: colour space {coded.jpeg_color_space.name}, only YCbCr and gray are read"
-            )
-        tables = profile.component_tables[: len(planes)]
-        planes = [requantise(p, s, t) for p, s, t in zip(planes, info.tables, tables, strict=True)]
-        coded.Y = planes[0]
-        if len(planes) == 3:
-            coded.Cb, coded.Cr = planes[1], planes[2]
-        coded.qt = np.stack([as_array(table).astype(np.uint16) for table in tables])
-        coded.quant_tbl_no = np.arange(len(planes), dtype=np.int32)
-        coded.markers = [m for m in coded.markers if m.type.name != "JPEG_APP0"]  # the writer adds its own JFIF
-        coded.write_dct(str(target))
-        return target.read_bytes()
+    if coded.jpeg_color_space.name not in ("JCS_YCbCr", "JCS_GRAYSCALE") or any(p is None for p in planes):
+        raise JpegError(f"unsupported JPEG: colour space {coded.jpeg_color_space.name}, only YCbCr and gray are read")
+    return coded
+
+
+def _components(coded: Any, info: JpegInfo) -> list[NDArray[np.int16]]:
+    return [coded.Y] if info.sampling == "gray" else [coded.Y, coded.Cb, coded.Cr]
 
 
 def _jpeglib() -> ModuleType:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.guard.coefficients import frame_coefficients
 from edgeguard.guard.geometry import ContractSpec, quantise_input
 from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.guard.profile import GuardProfile
@@ -33,7 +34,8 @@ class Sanitizer:
         return sanitize(rgb, self.profile)
 
     def tensor(self, rgb: NDArray[np.uint8], contract: ContractSpec) -> NDArray[np.generic]:
-        """Frame to model input (1, h, w, 3): sanitise, crop, resize and quantise in the contract's order."""
+        """Frame to model input (1, h, w, 3), or its coefficients: sanitise, crop, resize and quantise in the contract's
+        order."""
         return frame_to_tensor(rgb, contract, self.profile)
 
 
@@ -41,6 +43,8 @@ def frame_to_tensor(
     rgb: NDArray[np.uint8], contract: ContractSpec, profile: GuardProfile | None
 ) -> NDArray[np.generic]:
     """`Sanitizer.tensor`, with no profile for a frame that needs no (more) sanitising before the crop."""
+    if contract.input.color == "DCT":
+        return frame_coefficients(rgb, contract, profile)
     place = contract.guard.place if profile else "none"
     before = profile if place == "frame" else None
     if contract.input.dtype == "int8" and place != "input":

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from edgeguard.errors import InputError
+from edgeguard.guard.coefficients import LEAST_DC_STEP, MCU, tensor_shape
 from edgeguard.guard.profile import GuardProfile, ProfileError
 from edgeguard.model.flatbuffer import ModelFile
 
@@ -28,6 +29,11 @@ class InputSpec:
     dtype: Literal["uint8", "int8", "float32"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB", "DCT"] = "RGB"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the tensor: the picture's, or its coefficients' (`guard.coefficients`)."""
+        return (self.height, self.width, 3) if self.color == "RGB" else tensor_shape(self.width, self.height)
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,41 @@ class Contract:
             raise InputError(f"the model's contract is damaged: {reason}") from error
 
 
+def check_coefficient_input(contract: Contract) -> None:
+    """Refuse what a model whose `input.color` is "DCT" cannot read; anything goes for the others.
+
+    Raises:
+        InputError: sides that are no multiples of 16, no `ycbcr420` profile on the frame, a DC step below 8, a patch
+            guard, or a detector.
+    """
+    spec, guard = contract.input, contract.guard
+    if spec.color != "DCT":
+        return
+    if spec.width % MCU or spec.height % MCU:
+        raise InputError(f"a coefficient model's sides are multiples of {MCU}, not {spec.width}x{spec.height}")
+    if guard.profile is None or guard.place != "frame" or guard.profile.color != "ycbcr420":
+        raise InputError(
+            "a coefficient model reads its guard's quantisation indices: it needs a ycbcr420 profile such as jpeg:75 "
+            "at the frame"
+        )
+    if (step := min(table[0] for table in guard.profile.component_tables)) < LEAST_DC_STEP:
+        raise InputError(
+            f"the profile's DC step {step} does not fit a coefficient model's 8 bits: at least {LEAST_DC_STEP}"
+        )
+    if guard.patch is not None or contract.task != "classify":
+        raise InputError("patch guards and detectors work on pixels, not on a coefficient model")
+
+
+def require_pixels(contract: Contract, what: str) -> None:
+    """Refuse a coefficient model.
+
+    Raises:
+        InputError: "`what` is for models of pixels".
+    """
+    if contract.input.color == "DCT":
+        raise InputError(f"{what} is for models of pixels; this one reads DCT coefficients")
+
+
 def read_contract(model: ModelFile) -> Contract | None:
     """The contract inside a .tflite, or None for a model that carries none."""
     data = model.metadata(ENTRY)
@@ -186,6 +227,10 @@ def _parse(fields: dict[str, Any]) -> Contract:
         }
     )
     _check(contract)
+    try:
+        check_coefficient_input(contract)
+    except InputError as error:
+        raise ValueError(str(error)) from error
     return contract
 
 

@@ -10,11 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.guard.coefficients import FREQUENCIES
 from edgeguard.guard.geometry import place, quantise_input
 from edgeguard.guard.passes import Received, pass_two, received_tensor
 from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.guard.sanitizer import Sanitizer
-from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess, read_contract, read_labels
+from edgeguard.model.contract import (
+    Contract,
+    Detection,
+    InputSpec,
+    Preprocess,
+    check_coefficient_input,
+    read_contract,
+    read_labels,
+)
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.edgetpu import edgetpu_delegate
 from edgeguard.model.flatbuffer import ModelFile
@@ -23,6 +32,7 @@ from edgeguard.model.probe import probe
 from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
 from edgeguard.quiet import muted
 
+_COLORS = 3
 Delegate = Literal["auto", "cpu", "edgetpu"]
 
 
@@ -52,8 +62,12 @@ class Model:
         self.with_contract(contract if contract is not None else self._derive_contract(model_file))
 
     def with_contract(self, contract: Contract) -> "Model":
-        """Replace the contract (another guard, other labels) in place; returns self."""
-        _check_input(self._input, contract)
+        """Replace the contract (another guard, other labels) in place; returns self.
+
+        Raises:
+            InputError: the graph does not take what it says, or it changes the profile whose indices the model reads.
+        """
+        _check_input(self._input, contract, getattr(self, "contract", contract))
         _check_outputs(self._outputs, contract)
         self.contract = contract
         self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
@@ -97,7 +111,7 @@ class Model:
         return quantise_input(guarded.image, contract.input, contract.preprocess), guarded
 
     def run(self, tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
-        """Run the graph on a (1, h, w, 3) tensor; returns its dequantised outputs without the batch axis."""
+        """Run the graph on a tensor (1, *contract.input.shape); its dequantised outputs without the batch axis."""
         self._interpreter.set_tensor(self._input["index"], tensor)
         self._interpreter.invoke()
         return tuple(dequantise(self._interpreter.get_tensor(d["index"]), d)[0] for d in self._outputs)
@@ -120,7 +134,9 @@ class Model:
 
     def _derive_contract(self, model_file: ModelFile) -> Contract:
         """For models of other makers: quantised ones get levels as they are, float ones are assumed to want [-1, 1]."""
-        _, height, width, _ = (int(side) for side in self._input["shape"])
+        _, height, width, channels = (int(side) for side in self._input["shape"])
+        if channels != _COLORS:
+            raise InputError(f"the model's input has {channels} channels and no contract says what they are")
         dtype = np.dtype(self._input["dtype"]).name
         labels = read_labels(model_file)
         detector = len(self._outputs) == 4  # TFLite_Detection_PostProcess
@@ -228,7 +244,7 @@ def _image_input(interpreter: Any) -> dict[str, Any]:
         raise InputError(f"the model has {len(details)} inputs; an image model has one")
     detail: dict[str, Any] = details[0]
     shape = tuple(int(side) for side in detail["shape"])
-    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or min(shape) < 1:
+    if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, FREQUENCIES) or min(shape) < 1:
         raise InputError(f"the model's input is not an image: shape {shape}, wanted (1, height, width, 3)")
     if np.dtype(detail["dtype"]).name not in ("uint8", "int8", "float32"):
         raise InputError(f"the model's input type {np.dtype(detail['dtype']).name} is not uint8, int8 or float32")
@@ -252,12 +268,13 @@ def _patch_guard(contract: Contract) -> PatchGuard | None:
         raise InputError(str(error)) from error
 
 
-def _check_input(detail: dict[str, Any], contract: Contract) -> None:
+def _check_input(detail: dict[str, Any], contract: Contract, before: Contract) -> None:
     spec = contract.input
-    wanted = (1, spec.height, spec.width, 3)
+    wanted = (1, *spec.shape)
     actual = tuple(int(side) for side in detail["shape"])
     dtype = np.dtype(detail["dtype"]).name
-    if spec.color != "RGB":
-        raise InputError(f"this version does not feed {spec.color} inputs")
+    check_coefficient_input(contract)
+    if spec.color == "DCT" and contract.guard != before.guard:
+        raise InputError("a coefficient model reads its own guard's indices: no other guard can take its place")
     if wanted != actual or spec.dtype != dtype:
         raise InputError(f"the contract says {spec.dtype} {wanted}, the graph takes {dtype} {actual}")

@@ -7,6 +7,7 @@ from edgeguard.camera.frame import Captured, Lost, Source
 from edgeguard.camera.reader import Drop, FrameReader
 from edgeguard.counters import Counters
 from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model
 from edgeguard.pipeline.ahead import Ahead
 from edgeguard.pipeline.region import Region
@@ -57,6 +58,8 @@ class Pipeline:
         lost_after_s: float = 3.0,
         give_up_after_s: float | None = None,
     ) -> None:
+        if compare_every:
+            require_pixels(model.contract, "--compare")
         self.source, self.model = source, model
         self.stages = Stages(model, keep_frames, decode_scale, region, _CERTIFY_EVERY_S if source.live else 0.0)
         self.timing = Timing(fps)

@@ -13,7 +13,9 @@ from torch import nn
 
 from edgeguard.errors import InputError
 from edgeguard.files import replaced
+from edgeguard.guard.coefficients import BIAS, tensor_shape
 from edgeguard.guard.profile import GuardProfile
+from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.through import MEAN, STD
 
 
@@ -30,7 +32,7 @@ def save_program(
     """Write a .pt2 whose `edgeguard.json` names preprocessing, labels, and the profile that it was trained on.
 
     Args:
-        network: normalised (n, 3, size, size) to logits.
+        network: normalised (n, 3, size, size), or coefficients, to logits.
         path: of the .pt2.
         size: side of the input.
         labels: class names.
@@ -38,17 +40,22 @@ def save_program(
         trained: how it was trained, for people.
         crop_fraction: of the centre crop in front of the resize.
     """
+    coefficients = isinstance(network, CoefficientNet)
+    mean, std = (BIAS, 1.0) if coefficients else (MEAN, STD)
     facts = {
-        "preprocess": {"mean": [MEAN] * 3, "std": [STD] * 3, "crop": "center", "crop_fraction": crop_fraction},
+        "preprocess": {"mean": [mean] * 3, "std": [std] * 3, "crop": "center", "crop_fraction": crop_fraction},
+        **({"color": "DCT"} if coefficients else {}),
         "labels": labels,
         "size": [size, size],
         "trained_on_profile": None if profile is None else profile.sha256,
         **({} if trained is None else {"trained": trained}),
     }
-    plain = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
+    plain = network.folded() if isinstance(network, CoefficientNet) else copy.deepcopy(network).eval()
+    plain = plain.to(memory_format=torch.contiguous_format)
     batch = torch.export.Dim("batch", min=1, max=4096)
+    rows, columns, channels = tensor_shape(size, size) if coefficients else (size, size, 3)
     with _without_warnings():
-        program = torch.export.export(plain, (torch.zeros(2, 3, size, size),), dynamic_shapes=({0: batch},))
+        program = torch.export.export(plain, (torch.zeros(2, channels, rows, columns),), dynamic_shapes=({0: batch},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of the machine that exported it
     with replaced(path) as partial, _without_warnings():

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from edgeguard.train.adversarial import adversarial_losses, backward_of
 from edgeguard.train.batches import Batches
 from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Dataset, Part
 from edgeguard.train.guard_layer import to_levels
@@ -73,8 +74,10 @@ class Trainer:
         self.dataset, self.config, self.folder = dataset, config, folder
         self._frozen = frozen_statistics
         self._half = runs_half(config.precision)
-        self._codec = TrainingCodec(config.codec, config.codec_share)
-        self._batches = Batches(dataset.train, config, sanitise=config.method == "none")
+        # A network that reads coefficients is its own codec: its input is quantised.
+        codec = replace(config, codec="none") if isinstance(network, CoefficientNet) else config
+        self._codec = TrainingCodec(codec.codec, codec.codec_share)
+        self._batches = Batches(dataset.train, codec, sanitise=config.method == "none")
         self._optimizer = torch.optim.SGD(_groups(self.network, config.weight_decay), momentum=0.9, nesterov=True)
         self._data_sha256 = _digest(dataset.train)
         self.step, self._loss_sum, self._hits, self._seen, self._spent_s = 0, 0.0, 0, 0, 0.0

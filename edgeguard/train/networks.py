@@ -6,7 +6,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from edgeguard.errors import InputError
+from edgeguard.guard.profile import GuardProfile
+from edgeguard.train.blocks import Residual, convolution, pooled
 from edgeguard.train.card_net import SIDE, CardNet
+from edgeguard.train.coefficient_net import coefficient_net
 
 
 class ShallowResNet(nn.Module):  # type: ignore[misc]  # torch is not followed
@@ -20,15 +23,15 @@ class ShallowResNet(nn.Module):  # type: ignore[misc]  # torch is not followed
 
     def __init__(self, classes: int, width: int = 32, depth: int = 9) -> None:
         super().__init__()
-        shrinking = _pooled if depth == 11 else partial(_convolution, stride=2)
+        shrinking = pooled if depth == 11 else partial(convolution, stride=2)
         self.features = nn.Sequential(
-            _convolution(3, width),
+            convolution(3, width),
             shrinking(width, 2 * width),
-            _Residual(2 * width),
+            Residual(2 * width),
             shrinking(2 * width, 4 * width),
-            *([_Residual(4 * width)] if depth == 11 else []),
+            *([Residual(4 * width)] if depth == 11 else []),
             shrinking(4 * width, 4 * width),
-            _Residual(4 * width),
+            Residual(4 * width),
         )
         self.classify = nn.Linear(4 * width, classes)
 
@@ -43,7 +46,7 @@ class ResNet(nn.Module):  # type: ignore[misc]
 
     def __init__(self, classes: int, width: int = 16, depth: int = 20) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [_convolution(3, width)]
+        blocks: list[nn.Module] = [convolution(3, width)]
         inputs = width
         for stage in range(3):
             for number in range((depth - 2) // 6):
@@ -69,7 +72,7 @@ class MobileNetV2(nn.Module):  # type: ignore[misc]
 
     def __init__(self, classes: int, width: int = 32, size: int = 32) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [_convolution(3, width, stride=1 if size <= 48 else 2, relu6=True)]
+        blocks: list[nn.Module] = [convolution(3, width, stride=1 if size <= 48 else 2, relu6=True)]
         inputs = width
         for expansion, channels, count, stride in self.STAGES:
             outputs = max(channels * width // 32 // 8 * 8, 8)
@@ -84,22 +87,13 @@ class MobileNetV2(nn.Module):  # type: ignore[misc]
         return self.classify(self.features(x).mean((2, 3)))
 
 
-class _Residual(nn.Module):  # type: ignore[misc]
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.inner(x)
-
-
 class _Basic(nn.Module):  # type: ignore[misc]
     """Two convolutions and a shortcut: plain, or a 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.inner = nn.Sequential(
-            _convolution(inputs, outputs, stride=stride),
+            convolution(inputs, outputs, stride=stride),
             nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -117,10 +111,10 @@ class _Inverted(nn.Module):  # type: ignore[misc]
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        wide = [_convolution(inputs, hidden, kernel=1, relu6=True)] if expansion > 1 else []
+        wide = [convolution(inputs, hidden, kernel=1, relu6=True)] if expansion > 1 else []
         self.inner = nn.Sequential(
             *wide,
-            _convolution(hidden, hidden, stride=stride, groups=hidden, relu6=True),
+            convolution(hidden, hidden, stride=stride, groups=hidden, relu6=True),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -130,27 +124,10 @@ class _Inverted(nn.Module):  # type: ignore[misc]
         return x + self.inner(x) if self.shortcut else self.inner(x)
 
 
-def _convolution(
-    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, groups: int = 1, relu6: bool = False
-) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU6() if relu6 else nn.ReLU(),
-    )
-
-
 def _card_net(classes: int, width: int, size: int) -> nn.Module:
     if size != SIDE:
         raise InputError(f"the network cards takes pictures of {SIDE} pixels: set size = {SIDE}")
     return CardNet(classes)
-
-
-def _pooled(inputs: int, outputs: int) -> nn.Sequential:
-    """Half the size by pooling before the normalisation, which then has a quarter of the work."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
 
 
 NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
@@ -163,16 +140,23 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
 }
 
 
-def network(name: str, classes: int, width: int, size: int) -> nn.Module:
-    """A network by name, with fresh weights.
+#: Reads coefficients; the others read pixels.
+COEFFICIENTS = "dct11"
+
+
+def network(name: str, classes: int, width: int, size: int, profile: GuardProfile | None = None) -> nn.Module:
+    """A network by name, with fresh weights. `profile`: whose indices `dct11` reads.
 
     Raises:
-        InputError: no such network, or one that cannot take this size.
+        InputError: no such network, or one that cannot take this size or profile.
 
     Example:
         >>> network("resnet9", 10, 32, 32)(torch.zeros(1, 3, 32, 32)).shape
         torch.Size([1, 10])
     """
+    if name == COEFFICIENTS:
+        return coefficient_net(classes, width, size, profile)
     if name not in NETWORKS:
-        raise InputError(f"there is no network {name!r}; known: {', '.join(NETWORKS)}, or a .pt2 file")
+        known = ", ".join((*NETWORKS, COEFFICIENTS))
+        raise InputError(f"there is no network {name!r}; known: {known}, or a .pt2 file")
     return NETWORKS[name](classes, width, size)

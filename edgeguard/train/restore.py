@@ -10,6 +10,7 @@ from torch import nn
 
 from edgeguard.errors import InputError
 from edgeguard.train.checkpoint import NAME
+from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Part, read_dataset
 from edgeguard.train.export import load_program
@@ -57,7 +58,8 @@ def restored(folder: Path) -> Restored:
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{folder} holds no training that can be read: {type(error).__name__} {reason}") from error
-    module = network(config.network, len(labels), config.width, config.size)
+    profile = TrainingCodec(config.codec, config.codec_share).profile
+    module = network(config.network, len(labels), config.width, config.size, profile)
     module.load_state_dict(weights)
     module = module.eval().to(memory_format=torch.channels_last)
     for parameter in module.parameters():

@@ -99,7 +99,8 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
         for parameter in module.parameters():
             parameter.requires_grad_(True)
         return module, True
-    module = network(config.network, len(labels), config.width, config.size)
+    profile = TrainingCodec(config.codec, config.codec_share).profile
+    module = network(config.network, len(labels), config.width, config.size, profile)
     if config.start is not None:
         try:
             module.load_state_dict(torch.load(config.start, weights_only=True))

@@ -73,7 +73,7 @@ def surrogate_codec(levels: Tensor, profile: GuardProfile, backward: Backward) -
     rounding = round_straight_through if backward == "straight-through" else round_smoothly
     if profile.color == "rgb":
         return _quantised(levels, _tables(profile, 3), rounding).clamp(0, 255)
-    y, chroma = _luma(levels), _chroma(levels)
+    y, chroma = luma_of(levels), chroma_of(levels)
     if profile.color == "gray":
         return _quantised(y, _tables(profile, 1), rounding).clamp(0, 255).expand(-1, 3, -1, -1)
     return _ycbcr(y, chroma, profile, rounding)
@@ -104,11 +104,13 @@ def _tables(profile: GuardProfile, count: int) -> Tensor:
     return torch.tensor(profile.component_tables[:count], dtype=torch.float32)
 
 
-def _luma(levels: Tensor) -> Tensor:
+def luma_of(levels: Tensor) -> Tensor:
+    """(n, 3, h, w) levels to (n, 1, h, w)."""
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     return (levels * weights).sum(1, keepdim=True)
 
 
-def _chroma(levels: Tensor) -> Tensor:
+def chroma_of(levels: Tensor) -> Tensor:
+    """(n, 3, h, w) levels to Cb and Cr around 0, (n, 2, h, w)."""
     weights = torch.tensor([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]).view(2, 3, 1, 1)
     return F.conv2d(levels, weights)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.guard_layer import to_frames, to_levels
 from edgeguard.train.surrogates import Backward, bpda, surrogate_codec
 
@@ -49,8 +50,9 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
 
 
 def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
-    """float32 logits of levels 0..255."""
-    x = ((levels - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+    """float32 logits of levels 0..255, normalised or, for a network that reads them, as coefficients."""
+    x = network.from_levels(levels) if isinstance(network, CoefficientNet) else (levels - MEAN) / STD
+    x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         out: Any = network(x)
     while isinstance(out, (tuple, list)):

@@ -15,6 +15,7 @@ int eg_jpeg_frame(const uint8_t*, size_t, const uint8_t*, int, int, int, uint8_t
 int eg_jpeg_tensor(const uint8_t*, size_t, const uint8_t*, int, int, int, int, int, int, int, uint8_t*, ptrdiff_t, int,
                    int, int, int, char*);
 ptrdiff_t eg_jpeg_file(const uint8_t*, size_t, const uint8_t*, int, int, uint8_t*, size_t, int, char*);
+int eg_jpeg_indices(const uint8_t*, size_t, const uint8_t*, int, int, int, const int*, int16_t* const*, int, char*);
 }
 
 namespace {
@@ -62,6 +63,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         eg_jpeg_tensor(data, size, tables, scale, w, h, left, top, width - left, height - top, tensor.get(),
                        3 * out_width, out_width, out_height, 0x80, 0, message);
     }
+    // As many blocks as a caller makes room for who takes the header at its word, right or wrong.
+    const int components = (choice & 2) ? 3 : 1, rows = (height + 7) / 8, columns = (width + 7) / 8;
+    const int share = 1 + (choice >> 2 & 1), grid[6] = {rows, columns, (rows + share - 1) / share, (columns + 1) / 2,
+                                                        (rows + share - 1) / share, (columns + 1) / 2};
+    std::unique_ptr<int16_t[]> planes[3];
+    int16_t* targets[3];
+    for (int c = 0; c < 3; ++c) {
+        planes[c].reset(new int16_t[64 * static_cast<size_t>(grid[2 * c]) * grid[2 * c + 1]]);
+        targets[c] = planes[c].get();
+    }
+    eg_jpeg_indices(data, size, tables, width, height, components, grid, targets, 0, message);
     const size_t capacity = (choice & 1) ? size + 1024 : 1 << 20;
     std::unique_ptr<uint8_t[]> file(new uint8_t[capacity]);
     eg_jpeg_file(data, size, tables, width, height, file.get(), capacity, 0, message);

@@ -81,6 +81,48 @@ def test_stripes_go_all_the_way(stripes: Path, tmp_path: Path) -> None:
     _chain(stripes, tmp_path, 12, 24, 0, 0.85, stripes / "test")
 
 
+def test_coefficients_go_all_the_way(stripes: Path, tmp_path: Path) -> None:
+    """A model that reads coefficients: trained, converted, run on JPEGs; what works on pixels says so."""
+    out, tflite, photos = tmp_path / "trained", tmp_path / "model.tflite", stripes / "test"
+    text = CONFIG.format(epochs=12, batch=24).replace("width = 16", 'network = "dct11"\nwidth = 16')
+    (tmp_path / "c.toml").write_text(text.replace('"fd"', '"jpeg:75"'))
+    trained = edgeguard("train", tmp_path / "c.toml", "--data", stripes, "--output", out, "--json")
+    least = json.loads(trained.stdout)["test_accuracy"]
+    assert least >= 0.85
+
+    convert = ("convert", out / "model.pt2", "--output", tflite, "--calibrate", photos, "--eval", photos)
+    gates = ("--min-agreement", 0.8, "--min-snr", 8)
+    for other in ("fd-jpeg", "none"):
+        refused = edgeguard(*convert, *gates, "--guard", other, code=2)
+        assert "reads the indices of the profile that it learned with" in refused.stderr and not tflite.exists()
+    report = tmp_path / "report.html"
+    edgeguard(*convert, *gates, "--guard", "jpeg:75", "--report", report)
+    contract = json.loads(edgeguard("model", "show", tflite, "--json").stdout)["contract"]
+    assert contract["input"] == {"width": 32, "height": 32, "dtype": "uint8", "layout": "NHWC", "color": "DCT"}
+
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    files = sorted(p for p in photos.rglob("*") if p.is_file())[::7]
+    for number, file in enumerate(files):
+        shutil.copy(file, frames / f"{number:03}-{file.parent.name}{file.suffix}")
+    edgeguard("run", tflite, "--source", frames, "--output", tmp_path / "results.jsonl")
+    results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    right = sum(result["source"].split("-")[1].split(".")[0] == result["label"] for result in results)
+    assert len(results) == len(files) and right / len(files) >= least - 0.15
+    assert {result["passes"] for result in results} <= {1, 2}
+
+    for words, line in (
+        (("run", tflite, "--source", frames, "--compare"), "--compare is for models of pixels"),
+        (("run", tflite, "--source", frames, "--guard", "none"), "needs a ycbcr420 profile"),
+        (("run", tflite, "--source", frames, "--guard", "jpeg:50"), "no other guard can take its place"),
+        (("run", tflite, "--source", frames, "--patch-guard", "lgs"), "work on pixels"),
+        (("bench", tflite), "bench is for models of pixels"),
+        (("evaluate", tflite, "--images", photos, "--output", tmp_path / "e"), "this one reads DCT coefficients"),
+    ):
+        done = edgeguard(*words, code=2)
+        assert line in done.stderr.strip().splitlines()[-1]
+
+
 @pytest.mark.full
 def test_cifar_goes_all_the_way(shared: Path, tmp_path: Path) -> None:
     """CIFAR-10 at a tenth of its size (its images are already JPEG-coded at quality 75)."""

@@ -140,6 +140,22 @@ void write_file(Transcoder& t, jvirt_barray_ptr* coefficients) {
     api.finish_compress(&t.out);
 }
 
+void copy_indices(jpeg_decompress_struct& info, jvirt_barray_ptr* coefficients, int components, const int* grid,
+                  int16_t* const* targets) {
+    if (info.num_components != components) refuse(info.err, "it has another number of components than its header says");
+    for (int c = 0; c < components; ++c) {
+        const jpeg_component_info& component = info.comp_info[c];
+        const JDIMENSION rows = static_cast<JDIMENSION>(grid[2 * c]), columns = static_cast<JDIMENSION>(grid[2 * c + 1]);
+        if (rows > component.height_in_blocks || columns > component.width_in_blocks) {
+            refuse(info.err, "its sampling is not the one in its header");
+        }
+        for (JDIMENSION row = 0; row < rows; ++row) {
+            JBLOCKARRAY blocks = info.mem->access_virt_barray(reinterpret_cast<j_common_ptr>(&info), coefficients[c], row, 1, FALSE);
+            memcpy(targets[c] + static_cast<size_t>(row) * columns * DCTSIZE2, blocks[0][0], columns * sizeof(JBLOCK));
+        }
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -178,6 +194,27 @@ EG_EXPORT int eg_jpeg_tensor(const uint8_t* data, size_t size, const uint8_t* ta
     }
     Resize resize = {plan.area, scratch.bytes(), width, set};
     return decode(job, rows.bytes(), end, Resize::take, &resize, message);
+}
+
+// Requantise and copy the indices of `components` components, natural order. `grid`: rows and columns of blocks of each;
+// `targets`: room for 64 int16 a block.
+EG_EXPORT int eg_jpeg_indices(const uint8_t* data, size_t size, const uint8_t* tables, int width, int height,
+                              int components, const int* grid, int16_t* const* targets, int set, char* message) {
+    const JpegJob job = {data, size, tables, 1, set, width, height};
+    if (!valid(job) || components < 1 || components > 3) return BadArguments;
+    const LibjpegApi& api = *libjpeg();
+    Decoder decoder;
+    memset(&decoder, 0, sizeof decoder);
+    set_trap(decoder.trap, message);
+    decoder.info.err = &decoder.trap.manager;
+    int status = BrokenJpeg;
+    if (setjmp(decoder.trap.back) == 0) {
+        api.create_decompress(&decoder.info, JPEG_LIB_VERSION, sizeof decoder.info);
+        copy_indices(decoder.info, requantise(decoder.info, job, false), components, grid, targets);
+        status = Done;
+    }
+    if (decoder.info.mem != nullptr) api.destroy_decompress(&decoder.info);
+    return status;
 }
 
 // Requantise and write a JPEG again, segments kept. Returns its length, or a negative status.
