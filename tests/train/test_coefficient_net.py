@@ -30,7 +30,7 @@ def levels_of(count: int, height: int, width: int) -> "torch.Tensor":
 
 
 def test_its_first_layer_is_a_convolution_of_the_pixels_behind_the_coefficients(net: CoefficientNet) -> None:
-    """Decode the luma with scipy, convolve: the transposed convolution on indices is the same, block borders included."""
+    """Decode the luma with scipy and convolve: the same, block borders included, as the layer on indices."""
     indices = exact_indices(levels_of(2, 48, 64), Q75)[:, :, :6]
     steps = np.reshape(Q75.component_tables[0], (8, 8))
     blocks = indices.numpy().transpose(0, 2, 3, 1).reshape(2, 6, 8, 8, 8) * steps
