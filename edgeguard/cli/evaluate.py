@@ -49,6 +49,9 @@ def evaluate_command(
     eps: Annotated[
         list[float] | None, typer.Option(help="For matrix: budgets of the adaptive attacks, 8-bit levels. [8]")
     ] = None,
+    adaptive_only: Annotated[
+        bool, typer.Option("--adaptive-only", help="For matrix: each model at its own codec; no gray-box rows.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Attack a deployed classifier and its guard; write results.jsonl and report.html.
@@ -67,7 +70,8 @@ def evaluate_command(
     if str(model) == "matrix":
         if not compared or images is None or output is None:
             raise InputError("matrix wants: edgeguard evaluate matrix RUN... --images DATA --output FOLDER")
-        return _matrix(compared, images, output, limit or 1000, tuple(eps or (8.0,)), as_json)
+        plan = limit or 1000, tuple(eps or (8.0,)), adaptive_only
+        return _matrix(compared, images, output, *plan, workers, as_json)
     if compared or images is None or output is None:
         raise InputError("evaluate wants MODEL --images FOLDER --output FOLDER (see --help)")
     try:
@@ -148,7 +152,16 @@ def _certify(
     typer.echo(json.dumps(vars(found)) if as_json else "\n".join(found.lines()))
 
 
-def _matrix(runs: list[Path], images: Path, output: Path, limit: int, eps: tuple[float, ...], as_json: bool) -> None:
+def _matrix(
+    runs: list[Path],
+    images: Path,
+    output: Path,
+    limit: int,
+    eps: tuple[float, ...],
+    adaptive_only: bool,
+    workers: int | None,
+    as_json: bool,
+) -> None:
     try:
         from edgeguard.evaluate.matrix import MatrixPlan, matrix
         from edgeguard.train.restore import restored
@@ -160,7 +173,8 @@ def _matrix(runs: list[Path], images: Path, output: Path, limit: int, eps: tuple
 
     models = [restored(run) for run in runs]
     with UnitCounter() as counter:
-        found = matrix(models, str(images), MatrixPlan(images=limit, white_eps_8bit=eps), output, counter.show)
+        plan = MatrixPlan(images=limit, white_eps_8bit=eps, adaptive_only=adaptive_only)
+        found = matrix(models, str(images), plan, output, counter.show, workers)
     how = [(model.name, model.how) for model in models]
     write_bytes(output / "report.html", page(found.cells, found.source, how).encode())
     for line in (json.dumps(cell.to_dict()) for cell in found.cells) if as_json else lines(found.cells):

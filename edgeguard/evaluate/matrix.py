@@ -11,12 +11,15 @@ Three kinds of rows, of rising honesty:
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeguard.errors import InputError
@@ -29,11 +32,11 @@ from edgeguard.evaluate.results import Cell, write_results
 from edgeguard.files import write_bytes
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
-from edgeguard.train.data import Part
 from edgeguard.train.guard_layer import to_levels
 from edgeguard.train.restore import Restored, balanced_test_part
 from edgeguard.train.surrogates import BACKWARDS, Backward
 from edgeguard.train.through import Through
+from edgeguard.workers import worker_pool
 
 WHITE = "adaptive, worst case"
 Progress = Callable[[str, int, int], None]
@@ -50,6 +53,7 @@ class MatrixPlan:
         images: of the test part, classes balanced.
         steps: of PGD; APGD takes 100.
         queries: of Square.
+        adaptive_only: leave out the gray rows; each model at its own codec only.
     """
 
     codecs: tuple[str, ...] = ("none", "jpeg:75", "jpeg:50", "jpeg:20", "fd")
@@ -60,6 +64,7 @@ class MatrixPlan:
     queries: int = 5000
     batch: int = 250
     seed: int = 0
+    adaptive_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,20 +93,46 @@ class _Task:
         return self.attack if self.maker in ("", self.run) else f"{self.attack} of {self.maker}"
 
 
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """A batch of a task: what a worker gets."""
+
+    run: Restored
+    maker: Restored
+    task: _Task
+    plan: MatrixPlan
+    start: int
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.int64]
+    path: Path
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What an attack left right of a batch: numbers of images; what each adaptive attack took; distances."""
+
+    correct: tuple[int, ...]
+    note: dict[str, int]
+    l2: tuple[float, ...]
+
+
 def matrix(
     runs: Sequence[Restored],
     data: str,
     plan: MatrixPlan,
     folder: Path,
     progress: Progress = lambda what, done, total: None,
+    workers: int | None = None,
 ) -> Matrix:
-    """Measure, or go on with a measurement that was interrupted (finished cells are kept in `folder`).
+    """Measure, or go on with a measurement that was interrupted (finished batches are kept in `folder`).
 
     Args:
         runs: trained models, all of the same classes and size.
         data: the folder or .zip whose test part is used.
         plan: what is measured.
         folder: gets cells/ and results.jsonl. A cell's `protocol` is `matrix:` and the run's name.
+        progress: called with what, batches done, batches in all.
+        workers: processes; one for each core by default.
 
     Raises:
         InputError: the runs do not fit the data or each other.
@@ -113,26 +144,50 @@ def matrix(
         if run.labels != labels or run.config.size != runs[0].config.size:
             raise InputError(f"{run.name} was trained on other classes or another size")
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    images = hashlib.sha256(part.pixels(np.arange(len(part)), runs[0].config.size).tobytes()).hexdigest()[:16]
+    pixels = part.pixels(np.arange(len(part)), runs[0].config.size)
+    images = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
     by_name = {run.name: run for run in runs}
-    tasks = [(run, task) for run in runs for task in _tasks(run, runs[0], plan)]
-    cells = []
-    for done, (run, task) in enumerate(tasks):
-        progress(f"{task.run}, {task.title}, {task.codec}", done, len(tasks))
-        maker = by_name[task.maker or task.run]
-        path = folder / "cells" / f"{_key(run, maker, task, plan, images)}.json"
-        cells.append(_kept(path) or _measured(run, maker, task, plan, part, images, path))
+    tasks = [task for run in runs for task in _tasks(run, runs[0], plan)]
+    units = []
+    for task in tasks:
+        run, maker = by_name[task.run], by_name[task.maker or task.run]
+        for start in range(0, len(part), plan.batch):
+            rows = slice(start, start + plan.batch)
+            path = folder / "cells" / f"{_key(run, maker, task, plan, images, start)}.json"
+            units.append(_Unit(run, maker, task, plan, start, pixels[rows], part.targets[rows], path))
+    found = list(_counted(units, workers, progress))
+    each = -(-len(part) // plan.batch)
+    cells = [_cell(task, found[i * each : (i + 1) * each], len(part), images) for i, task in enumerate(tasks)]
     write_results(folder / "results.jsonl", cells)
     return Matrix(tuple(cells), source)
 
 
+def _counted(units: Sequence["_Unit"], workers: int | None, progress: Progress) -> Iterator["_Part"]:
+    """What every unit found, in order: read where it is kept, else made, in processes if there are more than one."""
+    kept = [_kept(unit.path) for unit in units]
+    left = [unit for unit, part in zip(units, kept, strict=True) if part is None]
+    count = min(workers or len(os.sched_getaffinity(0)), len(left))
+    with worker_pool(count, _single_thread) if count > 1 else nullcontext() as pool:
+        made = map(_attacked, left) if pool is None else pool.map(_attacked, left)
+        for done, (unit, part) in enumerate(zip(units, kept, strict=True)):
+            progress(f"{unit.task.run}, {unit.task.title}, {unit.task.codec}", done, len(units))
+            yield next(made) if part is None else part
+
+
+def _single_thread() -> None:
+    torch.set_num_threads(1)
+
+
 def _tasks(run: Restored, first: Restored, plan: MatrixPlan) -> list[_Task]:
+    own = matched_codec(run.config)
+    if plan.adaptive_only:
+        return [_Task(run.name, own, "clean"), *(_Task(run.name, own, WHITE, eps, True) for eps in plan.white_eps_8bit)]
     tasks = [_Task(run.name, c, "clean") for c in plan.codecs]
     for maker in dict.fromkeys((run.name, first.name)):
         for eps in plan.gray_eps_8bit:
             tasks += [_Task(run.name, c, "fgsm", eps, maker=maker) for c in plan.codecs]
         tasks += [_Task(run.name, c, "deepfool", maker=maker) for c in plan.codecs]
-    known = dict.fromkeys(("none", matched_codec(run.config)))
+    known = dict.fromkeys(("none", own))
     return tasks + [_Task(run.name, c, WHITE, eps, True) for eps in plan.white_eps_8bit for c in known]
 
 
@@ -142,21 +197,30 @@ def matched_codec(config: TrainConfig) -> str:
     return "jpeg:50" if codec.is_drawn else config.codec
 
 
-def _measured(
-    run: Restored, maker: Restored, task: _Task, plan: MatrixPlan, part: Part, images: str, path: Path
-) -> Cell:
-    correct, note, l2 = list[int](), dict[str, int](), list[float]()
-    for start in range(0, len(part), plan.batch):
-        rows = np.arange(start, min(start + plan.batch, len(part)))
-        levels, labels = to_levels(part.pixels(rows, run.config.size)), torch.from_numpy(part.targets[rows])
-        if task.white:
-            right = _worst_case(run, task, plan, levels, labels, note)
-        else:
-            changed = _gray(maker, task, levels, labels)
-            right = ~is_wrong(_victim(run, task.codec), changed, labels)
-            l2 += ((changed - levels) / 255).flatten(1).norm(dim=1).tolist()
-        correct += (start + right.nonzero()[:, 0]).tolist()
-    cell = Cell(
+def _attacked(unit: "_Unit") -> "_Part":
+    """Attack a batch, and keep what was found."""
+    run, task = unit.run, unit.task
+    levels, labels = to_levels(unit.pixels), torch.from_numpy(unit.targets)
+    note, l2 = dict[str, int](), list[float]()
+    if task.white:
+        right = _worst_case(run, task, unit.plan, levels, labels, note)
+    else:
+        changed = _gray(unit.maker, task, levels, labels)
+        right = ~is_wrong(_victim(run, task.codec), changed, labels)
+        l2 = ((changed - levels) / 255).flatten(1).norm(dim=1).tolist()
+    part = _Part(tuple((unit.start + right.nonzero()[:, 0]).tolist()), note, tuple(l2))
+    write_bytes(unit.path, json.dumps(asdict(part)).encode())
+    return part
+
+
+def _cell(task: _Task, parts: Sequence["_Part"], n: int, images: str) -> Cell:
+    correct = tuple(number for part in parts for number in part.correct)
+    l2 = [value for part in parts for value in part.l2]
+    note: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.note.items():
+            note[name] = note.get(name, 0) + count
+    return Cell(
         protocol=f"matrix:{task.run}",
         box="white" if task.white else "gray",
         threat="input",
@@ -165,15 +229,13 @@ def _measured(
         eps_8bit=task.eps_8bit,
         defence=task.codec,
         passes=0 if task.codec == "none" else 1,
-        n=len(part),
+        n=n,
         correct=len(correct),
         images=images,
         note=", ".join(f"{name} took {count}" for name, count in note.items()),
         mean_l2=float(np.mean(l2)) if l2 and task.attack != "clean" else None,
-        correct_images=tuple(correct),
+        correct_images=correct,
     )
-    write_bytes(path, json.dumps(asdict(cell)).encode())
-    return cell
 
 
 def _victim(run: Restored, codec: str, backward: Backward = "straight-through") -> Through:
@@ -212,7 +274,8 @@ def _worst_case(
 
 
 def _chain(task: _Task, plan: MatrixPlan) -> list[tuple[str, Attack, Backward]]:
-    """Attacks from cheap to dear. Without a codec the derivatives are all the same."""
+    """Attacks from cheap to dear: PGD and APGD with each derivative of the codec (without a codec they are all the
+    same), then the rest of AutoAttack with the straight-through one."""
     eps = task.eps_8bit
     assert eps is not None
     backwards: tuple[Backward, ...] = ("straight-through",) if task.codec == "none" else BACKWARDS
@@ -220,21 +283,20 @@ def _chain(task: _Task, plan: MatrixPlan) -> list[tuple[str, Attack, Backward]]:
     found: list[tuple[str, Attack, Backward]] = [(f"pgd {b}", pgd, b) for b in backwards]
     if task.codec != "none":
         found.append(("dct-pgd", DctPgd(eps_8bit=eps, steps=plan.steps, early_stop=True), "straight-through"))
-    for part in ("apgd-ce", "apgd-t"):
-        found += [(f"{part} {b}", AutoAttack(eps, (part,)), b) for b in backwards]
-    rest = [(part, AutoAttack(eps, (part,), queries=plan.queries)) for part in ("fab-t", "square")]
+    found += [(f"apgd-ce {b}", AutoAttack(eps, ("apgd-ce",)), b) for b in backwards]
+    rest = [(part, AutoAttack(eps, (part,), queries=plan.queries)) for part in ("apgd-t", "fab-t", "square")]
     return found + [(name, attack, "straight-through") for name, attack in rest]
 
 
-def _key(run: Restored, maker: Restored, task: _Task, plan: MatrixPlan, images: str) -> str:
-    told = [run.sha256, maker.sha256, images, asdict(task), plan.steps, plan.queries, plan.seed, plan.batch]
+def _key(run: Restored, maker: Restored, task: _Task, plan: MatrixPlan, images: str, start: int) -> str:
+    told = [run.sha256, maker.sha256, images, asdict(task), plan.steps, plan.queries, plan.seed, plan.batch, start]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _kept(path: Path) -> Cell | None:
-    """A finished cell; half-written or foreign files count for nothing."""
+def _kept(path: Path) -> "_Part | None":
+    """A finished batch; half-written or foreign files count for nothing."""
     try:
         data = json.loads(path.read_bytes())
-        return Cell(**{**data, "correct_images": tuple(data["correct_images"])})
+        return _Part(tuple(data["correct"]), dict(data["note"]), tuple(data["l2"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None

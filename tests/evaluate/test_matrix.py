@@ -74,14 +74,25 @@ def test_gray_attacks_of_the_first_model_are_shown_to_the_others(run: Restored, 
     assert "made on plain, 4 levels" in text
 
 
+def test_only_the_adaptive_rows(run: Restored, stripes: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, white_eps_8bit=(2, 8), adaptive_only=True)
+    found = matrix([run], str(stripes), plan, tmp_path, workers=1)
+    assert [(c.attack, c.eps_8bit, c.defence) for c in found.cells] == [
+        ("clean", None, "fd"), (WHITE, 2, "fd"), (WHITE, 8, "fd"),
+    ]  # fmt: skip
+    assert found.cells[0].correct >= found.cells[1].correct >= found.cells[2].correct
+    alone = matrix([run], str(stripes), plan, tmp_path / "more", workers=2)
+    assert alone.cells == found.cells  # however many processes
+
+
 def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = matrix([run], str(stripes), PLAN, tmp_path)
     damaged = sorted((tmp_path / "cells").iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:40])
     asked = []
-    real = matrix_module._measured
-    monkeypatch.setattr(matrix_module, "_measured", lambda *a: asked.append(a[2]) or real(*a))
-    again = matrix([run], str(stripes), PLAN, tmp_path)
+    real = matrix_module._attacked
+    monkeypatch.setattr(matrix_module, "_attacked", lambda unit: asked.append(unit) or real(unit))
+    again = matrix([run], str(stripes), PLAN, tmp_path, workers=1)
     assert again.cells == first.cells and len(asked) == 1
 
 
