@@ -13,6 +13,7 @@ from edgeguard_converters.source import FloatGraph
 
 _OPS = schema.BuiltinOperator
 _VALID = schema.Padding.VALID
+_FUSED_TRANSPOSE_CONV = 4  # the first version with an activation
 _RELUS = (schema.ActivationFunctionType.RELU, schema.ActivationFunctionType.RELU6)
 
 
@@ -22,6 +23,7 @@ def clean(data: bytes) -> bytes:
     changed = _average_in_place(model)
     changed = _pad_with_zeros(model) or changed
     changed = _fold_normalisation(model) or changed
+    changed = _fuse_relu(model) or changed
     if not changed:
         return data
     _drop_unused_tensors(model)
@@ -72,6 +74,24 @@ def _pad_with_zeros(model: Any) -> bool:
         pad.opcodeIndex = _opcode(model, _OPS.PAD)
         pad.inputs = pad.inputs[:2]
         pad.builtinOptionsType, pad.builtinOptions = schema.BuiltinOptions.PadOptions, schema.PadOptionsT()
+        changed = True
+    return changed
+
+
+def _fuse_relu(model: Any) -> bool:
+    """A ReLU behind a transposed convolution becomes part of it; alone, XNNPACK's int8 does not take it."""
+    graph, changed = model.subgraphs[0], False
+    for relu in [op for op in graph.operators if builtin(model, op) == _OPS.RELU]:
+        before = _producer(graph, relu.inputs[0])
+        if before is None or builtin(model, before) != _OPS.TRANSPOSE_CONV:
+            continue
+        none = schema.ActivationFunctionType.NONE
+        if before.builtinOptions.fusedActivationFunction != none or len(_consumers(graph, relu.inputs[0])) != 1:
+            continue
+        before.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        before.outputs = relu.outputs
+        model.operatorCodes[before.opcodeIndex].version = _FUSED_TRANSPOSE_CONV
+        graph.operators.remove(relu)
         changed = True
     return changed
 

@@ -60,7 +60,7 @@ class CoefficientNet(nn.Module):  # type: ignore[misc]  # torch is not followed
         rows, half = x.shape[2] * 2 // 3, x.shape[3] // 2
         blue, red = self.chroma
         planes = (self.luma(x[:, :, :rows]), blue(x[:, :, rows:, :half]), red(x[:, :, rows:, half:]))
-        features = self.features(nn.functional.relu(torch.cat(planes, 1)))
+        features = self.features(torch.cat([nn.functional.relu(plane) for plane in planes], 1))
         return self.classify(nn.functional.max_pool2d(features, features.shape[2:]).flatten(1))
 
     def from_levels(self, levels: Tensor) -> Tensor:

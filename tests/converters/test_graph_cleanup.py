@@ -92,3 +92,28 @@ def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path
     assert other.operators["DEPTHWISE_CONV_2D"] == 1 and other.report.agreement > 0.95
     with pytest.raises(InputError, match="quantised already"):
         load_source(tmp_path / "q.tflite")
+
+
+@pytest.mark.parametrize("read_twice", [False, True])
+def test_a_relu_goes_into_the_transposed_convolution_before_it(read_twice: bool, tmp_path: Path) -> None:
+    """Unless somebody else reads what is below zero."""
+    import torch
+    from torch import nn
+
+    from edgeguard_converters import flatbuffer_edit
+
+    class Net(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.ConvTranspose2d(3, 8, 4, 2, 1)
+            self.head = nn.Conv2d(8, 5, SIDE * 2)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            y = self.up(x)
+            z = torch.relu(y)
+            return self.head(z + y if read_twice else z).flatten(1)
+
+    torch.manual_seed(0)
+    data, found, expected = _exported(Net(), tmp_path)
+    assert ("RELU" in flatbuffer_edit.operators(data)) == read_twice
+    np.testing.assert_allclose(found, expected, atol=1e-4)
