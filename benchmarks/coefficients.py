@@ -2,10 +2,10 @@
 
     python benchmarks/coefficients.py [--sizes 224 96] [--rounds 60]
 
-The networks of examples/train-cifar10-dct.toml and -baseline.toml at the picture's size (weights are random: they do not
-change the time), converted with the guard jpeg:75. The JPEG has the model's size, as a camera that is set to it gives.
-Three ways in turn: the coefficient model; the pixel twin behind the same guard; the pixel twin without a guard (decode,
-resize, infer). Ratios are medians over the rounds, with the 10th and 90th percentile.
+The networks of examples/train-cifar10-dct.toml and -baseline.toml at the size of the picture (weights are random:
+they do not change the time), converted with the guard jpeg:75. The JPEG has the model's size, as a camera that is set
+to it gives. Three ways in turn: the coefficient model; the pixel twin behind the same guard; the pixel twin without a
+guard (decode, resize, infer). Ratios are medians over the rounds, with the 10th and 90th percentile.
 """
 
 import argparse
@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from edgeguard_converters.api import convert
-from edgeguard_converters.gates import Thresholds
 
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.guard.passes import receive_jpeg, received_tensor
@@ -27,6 +25,8 @@ from edgeguard.model import ContractGuard, Model, load_model
 from edgeguard.scene.views import random_view, render
 from edgeguard.train.export import save_program
 from edgeguard.train.networks import network
+from edgeguard_converters.api import convert
+from edgeguard_converters.gates import Thresholds
 
 LABELS = tuple(f"class {i}" for i in range(10))
 PROFILE = GuardProfile.preset("jpeg:75")
