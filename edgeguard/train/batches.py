@@ -50,6 +50,8 @@ class Batches:
         rows = order[place * config.batch : (place + 1) * config.batch]
         rng = np.random.default_rng([config.seed, 2, step])
         pixels = augmented(self._part.pixels(rows, config.size), config.flip, config.shift, rng, config.cutout)
+        if config.light:
+            pixels = relit(pixels, config.light, rng)
         if self._codec is not None:
             pixels = self._codec(pixels, rng)
         return Batch(to_levels(pixels), torch.from_numpy(self._part.targets[rows]))
@@ -86,3 +88,10 @@ def augmented(
         for image, (y, x) in zip(images, corners.tolist(), strict=True):
             image[max(y, 0) : y + cutout, max(x, 0) : x + cutout] = 128
     return images
+
+
+def relit(images: NDArray[np.uint8], light: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each image with its contrast (around grey) and its brightness changed by up to a share, drawn evenly."""
+    gain = rng.uniform(1 - light, 1 + light, (len(images), 1, 1, 1)).astype(np.float32)
+    offset = (127.5 * rng.uniform(-light, light, (len(images), 1, 1, 1))).astype(np.float32)
+    return np.clip((images - np.float32(127.5)) * gain + 127.5 + offset + 0.5, 0, 255).astype(np.uint8)

@@ -31,6 +31,19 @@ def _codec(value: Any) -> str:
     return str(value)
 
 
+def _codecs(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) < 2:
+        raise ValueError("is a list of at least two codecs")
+    return tuple(_codec(name) for name in value)
+
+
+def _profile_name(value: Any) -> str:
+    name = _codec(value)
+    if codec_kind(name).profile is None:
+        raise ValueError("is the name of one profile")
+    return name
+
+
 def _key(table: str, check: Check, default: Any = None) -> Any:
     return field(default=default, metadata={"table": table, "check": check})
 
@@ -51,11 +64,14 @@ class TrainConfig:
         bad_images_at_most: share of images that may be broken; they are counted, listed and left out.
         flip, shift, cutout: augmentation: mirrored half of the time, shifted by up to so many pixels, a grey square of
             so many pixels somewhere on it (DeVries and Taylor 2017).
+        light: contrast and brightness change by up to this share.
         ema: decay of the moving average of the weights, which is what is tested and exported.
         codec: what images go through: `none`, a profile (`fd`, `jpeg:75`, FILE.toml), `jpeg:LOW..HIGH` (a quality
             drawn for each image), `PROFILE*LOW..HIGH` (a step multiplier drawn for each image), or `shield`
             (stochastic local quantisation).
         codec_share: share of the images that go through the codec; the others stay as they are.
+        ensemble: codecs; the network is trained once behind each (instead of `codec`), and the members vote.
+        applied: the profile that the images went through before they came here, which the export then names.
         method: of adversarial training: `none`, `fgsm-rs`, `pgd`, `trades`, `free`.
         eps_8bit, step_8bit, steps: its budget, step (0: 1.25 budgets for fgsm-rs, else 2.5 budgets over the steps) and
             number of steps (for `free`: replays of each batch).
@@ -92,9 +108,12 @@ class TrainConfig:
     flip: bool = _key("augment", _truth, True)
     shift: int = _key("augment", number(0, 64, int), 4)
     cutout: int = _key("augment", number(0, 128, int), 0)
+    light: float = _key("augment", number(0, 1), 0.0)
 
     codec: str = _key("codec", _codec, "none")
     codec_share: float = _key("codec", number(0, 1), 1.0)
+    ensemble: tuple[str, ...] = _key("codec", _codecs, ())
+    applied: str | None = _key("codec", _profile_name)
 
     method: str = _key("adversarial", one_of("none", "fgsm-rs", "pgd", "trades", "free"), "none")
     eps_8bit: float = _key("adversarial", number(0.01, 255), 8.0)

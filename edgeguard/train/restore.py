@@ -13,6 +13,7 @@ from edgeguard.train.checkpoint import NAME
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Part, read_dataset
+from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
 from edgeguard.train.networks import network
 from edgeguard.train.run import CONFIG, MODEL
@@ -41,7 +42,9 @@ class Restored:
         """How it was trained, in words."""
         config = self.config
         attacked = "" if config.method == "none" else f", attacked ({config.method}, {config.eps_8bit:g} levels)"
-        through = "as they are" if config.codec == "none" else f"through {config.codec}"
+        codecs = ", ".join(config.ensemble) or config.codec
+        through = "as they are" if codecs == "none" else f"through {codecs}"
+        through += ", a network each, voting" if config.ensemble else ""
         return f"{config.network}, width {config.width}, {config.epochs} epochs, images {through}{attacked}"
 
 
@@ -52,22 +55,36 @@ def restored(folder: Path) -> Restored:
         InputError: it holds no training of a network of ours, or one of another version.
     """
     try:
-        config = TrainConfig(**json.loads((folder / CONFIG).read_text("utf-8")))
+        config = _config(folder)
         labels = tuple(load_program(folder / MODEL)[1]["labels"])
-        weights = torch.load(folder / NAME, weights_only=True)["average"]
+        module = _averaged(folder, config, len(labels))
+    except InputError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{folder} holds no training that can be read: {type(error).__name__} {reason}") from error
-    profile = TrainingCodec(config.codec, config.codec_share).profile
-    module = network(config.network, len(labels), config.width, config.size, profile)
-    module.load_state_dict(weights)
     module = module.eval().to(memory_format=torch.channels_last)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     total = hashlib.sha256()
-    for name, value in sorted(weights.items()):
+    for name, value in sorted(module.state_dict().items()):
         total.update(name.encode() + value.numpy().tobytes())
     return Restored(folder.resolve().name, config, labels, module, total.hexdigest())
+
+
+def _config(folder: Path) -> TrainConfig:
+    values = json.loads((folder / CONFIG).read_text("utf-8"))
+    return TrainConfig(**{**values, "ensemble": tuple(values.get("ensemble", ()))})
+
+
+def _averaged(folder: Path, config: TrainConfig, classes: int) -> nn.Module:
+    """The network of a run with its averaged weights, or the members of an ensemble, voting."""
+    if config.ensemble:
+        return Vote([_averaged(place, mine, classes) for mine, place in member_configs(config, folder)])
+    profile = TrainingCodec(config.codec, config.codec_share).profile
+    module = network(config.network, classes, config.width, config.size, profile)
+    module.load_state_dict(torch.load(folder / NAME, weights_only=True)["average"])
+    return module
 
 
 def balanced_test_part(config: TrainConfig, data: str, images: int) -> tuple[Part, tuple[str, ...], str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,12 +10,15 @@ from torch import nn
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.files import write_bytes
+from edgeguard.guard.profile import GuardProfile
+from edgeguard.statistics import wilson
 from edgeguard.train.codec import TrainingCodec
-from edgeguard.train.config import TrainConfig
+from edgeguard.train.config import TrainConfig, codec_kind
 from edgeguard.train.curves import curves_page
 from edgeguard.train.data import Dataset, read_dataset
+from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
-from edgeguard.train.loop import Epoch, Progress, Trainer
+from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
 
 MODEL, CONFIG, PAGE = "model.pt2", "config.json", "curves.html"
@@ -58,23 +61,81 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    torch.manual_seed(config.seed)
     dataset = read_dataset(config, say)
-    module, frozen = _network(config, dataset.labels)
-    trainer = Trainer(module, dataset, config, folder, frozen)
     source = described(dataset)
     say(source)
-    count = sum(p.numel() for p in module.parameters())
+    if config.ensemble:
+        return _ensemble(config, folder, dataset, source, progress, say)
+    return _single(config, folder, dataset, source, progress, say)
+
+
+def _single(
+    config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress, say: Callable[[str], None]
+) -> Trained:
+    trainer = _trained(config, folder, dataset, progress, say)
+    epochs = read_log(folder)
+    network_ = trainer.average
+    save_program(
+        network_,
+        folder / MODEL,
+        size=config.size,
+        labels=dataset.labels,
+        profile=_profile(config),
+        trained=_facts(config, source),
+    )
+    count = sum(p.numel() for p in network_.parameters())
+    write_bytes(folder / PAGE, curves_page(config, epochs, source, count).encode())
+    return Trained(folder / MODEL, count, tuple(epochs), source)
+
+
+def _ensemble(
+    config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress, say: Callable[[str], None]
+) -> Trained:
+    """Every member in a folder of its own, then the vote; the last epoch told of is the vote's."""
+    write_bytes(folder / CONFIG, _json(config))
+    members = []
+    for mine, place in member_configs(config, folder):
+        place.mkdir(exist_ok=True)
+        say(f"{place.name}: {mine.codec}")
+        _single(mine, place, dataset, source, progress, say)
+        members.append(_trained(mine, place, dataset, progress, lambda line: None).average)
+    vote = Vote(members)
+    hits, n = accuracy(vote, dataset.test, config, TrainingCodec(config.codec, config.codec_share))
+    low, high = wilson(hits, n)
+    last = read_log(folder / MEMBER.format(len(members) - 1))[-1]
+    epoch = replace(last, test_accuracy=round(hits / n, 5), test_low=round(low, 5), test_high=round(high, 5))
+    facts = _facts(config, source)
+    save_program(vote, folder / MODEL, size=config.size, labels=dataset.labels, profile=_profile(config), trained=facts)
+    return Trained(folder / MODEL, sum(p.numel() for p in vote.parameters()), (epoch,), source)
+
+
+def _trained(
+    config: TrainConfig, folder: Path, dataset: Dataset, progress: Progress, say: Callable[[str], None]
+) -> Trainer:
+    torch.manual_seed(config.seed)
+    module, frozen = _network(config, dataset.labels)
+    trainer = Trainer(module, dataset, config, folder, frozen)
     if trainer.step:
         say(f"going on at step {trainer.step} of {trainer.steps}")
-    write_bytes(folder / CONFIG, (json.dumps(asdict(config), indent=1) + "\n").encode())
-    epochs = trainer.run(progress)
-    profile = TrainingCodec(config.codec, config.codec_share).profile
+    write_bytes(folder / CONFIG, _json(config))
+    trainer.run(progress)
+    return trainer
+
+
+def _json(config: TrainConfig) -> bytes:
+    return (json.dumps(asdict(config), indent=1) + "\n").encode()
+
+
+def _facts(config: TrainConfig, source: str) -> dict[str, object]:
     facts = {"codec": config.codec, "codec_share": config.codec_share, "method": config.method, "images": source}
-    model = folder / MODEL
-    save_program(trainer.average, model, size=config.size, labels=dataset.labels, profile=profile, trained=facts)
-    write_bytes(folder / PAGE, curves_page(config, epochs, source, count).encode())
-    return Trained(model, count, tuple(epochs), source)
+    return {**facts, **({"ensemble": list(config.ensemble)} if config.ensemble else {})}
+
+
+def _profile(config: TrainConfig) -> GuardProfile | None:
+    """The one profile that every image went through, here or before."""
+    if config.applied is not None:
+        return codec_kind(config.applied).profile
+    return None if config.ensemble else TrainingCodec(config.codec, config.codec_share).profile
 
 
 def described(dataset: Dataset) -> str:
