@@ -1,6 +1,6 @@
 """Make the bundled files that follow from the trained program: the .tflite, the clip, the altered frames.
 
-python -m edgeguard.demo.make_assets          # after edgeguard.demo.train_cards wrote assets/cards.pt2
+python -m edgeguard.demo.make_assets          # after assets/cards.pt2 (see card_views)
 """
 
 import cv2

@@ -95,7 +95,7 @@ def test_clean_accuracy_in_every_bin_of_distance_and_angle() -> None:
     """98 % or more of 200 views in each bin, through two passes, by the deployed int8 model."""
     from functools import partial
 
-    from edgeguard.demo.train_cards import render_test_view, test_cells
+    from edgeguard.demo.card_views import render_test_view, test_cells
     from edgeguard.workers import worker_pool
 
     model = load_model(bundled_model())
