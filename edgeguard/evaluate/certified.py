@@ -13,6 +13,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.subjects import Subject
 from edgeguard.images import read_labelled_folder
 from edgeguard.model import load_model
+from edgeguard.model.contract import require_pixels
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.workers import worker_pool
@@ -80,6 +81,7 @@ def certified_accuracy(
     contract = deployed.contract
     if contract.task != "classify" or contract.input.width != contract.input.height:
         raise InputError(f"{model}: double masking wants a classifier with a square input")
+    require_pixels(contract, "double masking")
     masks = MaskSet(contract.input.width, max(round(patch_share**0.5 * contract.input.width), 1), per_axis)
     known = [image for image in read_labelled_folder(images, contract.labels) if image.label is not None]
     order = np.random.default_rng(0).permutation(len(known))[:limit]

@@ -18,6 +18,7 @@ from edgeguard.files import write_bytes
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.tables import corner_table
 from edgeguard.model import load_model
+from edgeguard.model.contract import require_pixels
 
 _PRESETS = ("fd", "fd-paper")
 _DC_STEPS, _CORNER_STEPS, _REST_STEPS = (16, 24, 32, 40), (16, 24, 32), (24, 32, 40)
@@ -83,7 +84,9 @@ def search(
         eps_8bit: budget of the attacks.
         limit: images that are attacked.
     """
-    place = load_model(model).contract.guard.place
+    contract = load_model(model).contract
+    require_pixels(contract, "guard search")
+    place = contract.guard.place
     when: Literal["once", "computed"] = "once" if place in ("input", "in-graph") else "computed"
     profiles = candidate_profiles()
     folder = output / "profiles"

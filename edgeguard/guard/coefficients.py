@@ -36,6 +36,7 @@ LEAST_DC_STEP = 8
 _ONES: Table = (1,) * FREQUENCIES
 #: Blocks of chroma, down and across, that become one of 4:2:0.
 _REDUCED_BY = {"422": (2, 1), "444": (2, 2)}
+_SAMPLINGS = ("420", "gray", *_REDUCED_BY)
 
 
 def tensor_shape(width: int, height: int) -> tuple[int, int, int]:
@@ -128,7 +129,7 @@ def jpeg_indices(data: bytes, info: JpegInfo, profile: GuardProfile) -> NDArray[
     Raises:
         JpegError: the file does not decode, or its sampling is another one.
     """
-    if info.sampling not in ("420", "gray", *_REDUCED_BY):
+    if info.sampling not in _SAMPLINGS:
         raise JpegError("only 4:2:0, 4:2:2, 4:4:4 and gray JPEGs become coefficients")
     if info.sampling == "420":
         return _packed(*read_coefficients(data, info, profile.component_tables))
@@ -144,8 +145,12 @@ def jpeg_indices(data: bytes, info: JpegInfo, profile: GuardProfile) -> NDArray[
 
 
 def is_at_model_size(info: JpegInfo, input_: InputSpec, preprocess: PreprocessSpec) -> bool:
-    """True where the JPEG's own blocks are the model's: nothing is turned, cropped or resized."""
-    if info.orientation != 1 or (info.width, info.height) != (input_.width, input_.height):
+    """True where the JPEG's own blocks can be the model's: nothing is turned, cropped or resized."""
+    if (
+        info.sampling not in _SAMPLINGS
+        or info.orientation != 1
+        or (info.width, info.height) != (input_.width, input_.height)
+    ):
         return False
     placement = place(info.width, info.height, input_, preprocess)
     return placement.source == placement.target

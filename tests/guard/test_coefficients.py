@@ -180,6 +180,7 @@ def test_only_whole_unturned_frames_keep_their_blocks() -> None:
     assert not is_at_model_size(larger, contract.input, contract.preprocess)
     assert not is_at_model_size(turned, contract.input, contract.preprocess)
     assert not is_at_model_size(same, contract.input, Preprocess(crop_fraction=0.8))
+    assert not is_at_model_size(replace(same, sampling="other"), contract.input, contract.preprocess)
 
 
 def test_no_input_without_a_profile() -> None:

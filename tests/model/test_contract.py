@@ -105,3 +105,31 @@ def test_labels() -> None:
         archive.writestr("a/label_map.txt", "x\ny\n")
     assert read_labels(ModelFile(b"xxxxTFL3" + stream.getvalue()[8:])) == ("x", "y")
     assert read_labels(ModelFile(b"xxxxTFL3")) == ()
+
+
+def _coefficients(**fields: object) -> Contract:
+    profile = GuardProfile.preset("jpeg:75")
+    values: dict[str, object] = {"guard": ContractGuard(profile, "frame"), **fields}
+    return Contract(InputSpec(64, 48, "int8", color="DCT"), **values)  # type: ignore[arg-type]
+
+
+def test_a_contract_of_coefficients_goes_through_json() -> None:
+    contract = _coefficients()
+    assert Contract.from_json(contract.to_json()) == contract
+    assert contract.input.shape == (9, 8, 64) and InputSpec(64, 48).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("contract", "line"),
+    [
+        (replace(_coefficients(), input=InputSpec(64, 40, color="DCT")), "multiples of 16, not 64x40"),
+        (_coefficients(guard=ContractGuard()), "reads its guard's quantisation indices"),
+        (_coefficients(guard=ContractGuard(GuardProfile.preset("fd"), "frame")), "needs a ycbcr420 profile"),
+        (_coefficients(guard=ContractGuard(GuardProfile.preset("jpeg:75"), "input")), "needs a ycbcr420 profile"),
+        (_coefficients(guard=ContractGuard(GuardProfile.preset("jpeg:90"), "frame")), "DC step 3 does not fit"),
+        (_coefficients(guard=ContractGuard(GuardProfile.preset("jpeg:75"), "frame", "lgs")), "patch guards"),
+    ],
+)
+def test_what_a_coefficient_model_cannot_read(contract: Contract, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        Contract.from_json(contract.to_json())

@@ -118,6 +118,8 @@ def test_coefficients_go_all_the_way(stripes: Path, tmp_path: Path) -> None:
         (("run", tflite, "--source", frames, "--patch-guard", "lgs"), "work on pixels"),
         (("bench", tflite), "bench is for models of pixels"),
         (("evaluate", tflite, "--images", photos, "--output", tmp_path / "e"), "this one reads DCT coefficients"),
+        (("evaluate", "certify", tflite, "--images", photos), "double masking is for models of pixels"),
+        (("guard", "search", tflite, "--images", photos, "--output", tmp_path / "s"), "guard search is for models"),
     ):
         done = edgeguard(*words, code=2)
         assert line in done.stderr.strip().splitlines()[-1]
