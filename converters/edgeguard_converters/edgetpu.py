@@ -17,7 +17,9 @@ from edgeguard_converters.flatbuffer_edit import read
 
 CUSTOM_OP = "edgetpu-custom-op"
 _EIGHT_BITS = (schema.TensorType.INT8, schema.TensorType.UINT8)
-_NEWEST_VERSION = {"QUANTIZE": 2, "EXP": 1}  # compiler 16.0 stops at later ones
+#: Compiler 16.0 stops at later ones; a transposed convolution with an activation (4) came after it.
+_NEWEST_VERSION = {"QUANTIZE": 2, "EXP": 1, "TRANSPOSE_CONV": 3}
+_DATA_INPUT = {"TRANSPOSE_CONV": 2}  # before it come the shape of the output and the weights
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def predict(data: bytes) -> EdgeTpuPrediction:
         name = _name(model, operator)
         if name == CUSTOM_OP:
             return EdgeTpuPrediction(True, ())
-        reason = _too_new(name, code.version) or _types(graph, operator) or _rule(name)(graph, operator)
+        reason = _too_new(name, code.version) or _types(graph, operator, name) or _rule(name)(graph, operator)
         output = graph.tensors[operator.outputs[0]].name
         text = output.decode() if isinstance(output, bytes) else str(output)
         verdicts.append(OperatorVerdict(index, name, text, reason))
@@ -168,8 +170,8 @@ def _too_new(name: str, version: int) -> str | None:
     return f"version {version} is newer than {newest}" if newest is not None and version > newest else None
 
 
-def _types(graph: Any, operator: Any) -> str | None:
-    for index in (*operator.inputs[:1], *operator.outputs):
+def _types(graph: Any, operator: Any, name: str) -> str | None:
+    for index in (operator.inputs[_DATA_INPUT.get(name, 0)], *operator.outputs):
         tensor = graph.tensors[index]
         if tensor.type not in _EIGHT_BITS:
             return "it does not compute in 8 bits"

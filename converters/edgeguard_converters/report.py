@@ -96,6 +96,10 @@ def _said(outputs: list[NDArray[np.float32]], contract: Contract) -> str:
     return ", ".join(f"{box.label} {box.score:.2f}" for box in boxes) or "nothing"
 
 
+def _kind(contract: Contract) -> str:
+    return ", DCT coefficients" if contract.input.color == "DCT" else ""
+
+
 def json_report(title: str, contract: Contract, gates: GateReport, findings: Findings, size_bytes: int) -> str:
     """The same report as data: pictures by name only."""
     tpu = findings.edgetpu
@@ -258,7 +262,7 @@ def _operators(findings: Findings) -> str:
 def _contract(contract: Contract) -> str:
     profile = contract.guard.profile
     rows = [
-        ("input", f"{contract.input.width}x{contract.input.height} {contract.input.dtype}"),
+        ("input", f"{contract.input.width}x{contract.input.height} {contract.input.dtype}{_kind(contract)}"),
         (
             "crop",
             f"{contract.preprocess.crop} {contract.preprocess.crop_fraction:g}, resize {contract.preprocess.resize}",

@@ -171,10 +171,11 @@ def _print_table(done: "Conversion") -> None:
     profile = contract.guard.profile
     where = {"in-graph": "inside the graph"}.get(contract.guard.place, f"at the {contract.guard.place}")
     guard = f"{profile.name} ({profile.color}) {where}" if profile else "none"
+    coefficients = " coefficients" if size.color == "DCT" else ""
     rows = [
         ("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)"),
         ("guard", guard),
-        ("input", f"{size.width}x{size.height} {size.dtype}, crop {contract.preprocess.crop}"),
+        ("input", f"{size.width}x{size.height} {size.dtype}{coefficients}, crop {contract.preprocess.crop}"),
         ("preprocessing", f"{done.normalisation.origin}: mean {_numbers(contract.preprocess.mean)}"
                           f" std {_numbers(contract.preprocess.std)}"),
         ("torch vs float", f"max difference {report.float_difference:.1e} of the largest output"),

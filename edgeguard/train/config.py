@@ -127,8 +127,12 @@ class TrainConfig:
 
     @property
     def sha256(self) -> str:
-        """Names the configuration, without where its images are: a checkpoint of another one is refused."""
-        values = {name: value for name, value in asdict(self).items() if name != "data"}
+        """Names the configuration, without where its images are: a checkpoint of another one is refused.
+
+        Defaults are left out, so that what later versions add does not change the name.
+        """
+        default = asdict(TrainConfig())
+        values = {name: value for name, value in asdict(self).items() if name != "data" and value != default[name]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property

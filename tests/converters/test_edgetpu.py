@@ -71,6 +71,33 @@ def test_single_rules(shapes: tuple[tuple[int, ...], tuple[int, ...]], name: str
         assert found.reason is not None and reason in found.reason
 
 
+@pytest.mark.parametrize(("version", "reason"), [(3, None), (4, "version 4 is newer than 3")])
+def test_a_transposed_convolution_is_judged_by_its_picture(version: int, reason: str | None) -> None:
+    """Its first input is the shape of the output, in 32 bits."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from edgeguard_converters.baked_guard import _Builder, _Quantisation
+    from edgeguard_converters.edgetpu import predict
+    from edgeguard_converters.flatbuffer_edit import write
+
+    model = schema.ModelT()
+    model.version, model.buffers, model.operatorCodes = 3, [schema.BufferT()], []
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators = [], []
+    model.subgraphs = [graph]
+    build = _Builder(model)
+    shape = build.tensor("shape", (4,), schema.TensorType.INT32, _Quantisation(1.0, 0))
+    weights, source, target = (
+        build.tensor(str(s), s, schema.TensorType.INT8, _Quantisation(1.0, 0))
+        for s in ((8, 2, 2, 4), (1, 4, 4, 4), (1, 8, 8, 8))
+    )
+    options = schema.TransposeConvOptionsT()
+    graph.operators = [build.operator("TRANSPOSE_CONV", [shape, weights, source], target, options, version)]
+    graph.inputs, graph.outputs = [source], [target]
+    found = predict(write(model)).first_break
+    assert (None if found is None else found.reason) == reason
+
+
 def test_corals_own_pair(shared: Path) -> None:
     """The golden case: what Google's compiler mapped whole is predicted to map whole."""
     from edgeguard_converters.edgetpu import predict
