@@ -87,7 +87,7 @@ def dct_direction(gradient: Tensor, bands: int) -> Tensor:
     rounds it away; concentrated on few coefficients the same budget crosses the threshold.
     """
     height, width = gradient.shape[2:]
-    dct = dct_matrix()
+    dct = dct_matrix(gradient.device)
     blocks = to_blocks(F.pad(gradient, (0, -width % 8, 0, -height % 8)))
     coefficients = (dct @ blocks @ dct.T).flatten(-2)
     largest = coefficients.abs().topk(bands, dim=-1).indices
@@ -103,7 +103,7 @@ def _direction(gradient: Tensor, config: TrainConfig) -> Tensor:
 
 def _noise(levels: Tensor, eps_8bit: float, generator: torch.Generator) -> Tensor:
     noise = torch.rand(levels.shape, generator=generator).contiguous(memory_format=torch.channels_last)
-    return eps_8bit * (2 * noise - 1)
+    return eps_8bit * (2 * noise.to(levels.device) - 1)
 
 
 def _loss(logits: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:

@@ -59,7 +59,7 @@ def load_checkpoint(folder: Path, config_sha256: str, data_sha256: str) -> Check
     if not path.is_file():
         return None
     try:
-        found = Checkpoint(**torch.load(path, weights_only=True))
+        found = Checkpoint(**torch.load(path, weights_only=True, map_location="cpu"))
     except Exception as error:
         raise InputError(f"{path} cannot be read as a checkpoint ({type(error).__name__}): delete it") from error
     for kept, wanted, what in (

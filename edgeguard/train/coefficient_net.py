@@ -130,16 +130,16 @@ def exact_indices(levels: Tensor, profile: GuardProfile) -> Tensor:
     luma, cb, cr = frame_planes(frames.reshape(count * height, width, 3), profile)
     y, blue, red = (p.reshape(count, -1, p.shape[1], FREQUENCIES) for p in (luma, cb, cr))
     out = np.concatenate([y, np.concatenate([blue, red], axis=2)], axis=1).clip(-128, 127)
-    return torch.from_numpy(out.astype(np.float32)).permute(0, 3, 1, 2)
+    return torch.from_numpy(out.astype(np.float32)).permute(0, 3, 1, 2).to(levels.device)
 
 
 def smooth_indices(levels: Tensor, profile: GuardProfile) -> Tensor:
     """The same in float without rounding: what the derivative is taken of."""
     chroma = nn.functional.avg_pool2d(chroma_of(levels), 2)
-    dct = dct_matrix()
+    dct = dct_matrix(levels.device)
     planes = []
     for plane, table in zip((luma_of(levels) - 128, *chroma.split(1, 1)), profile.component_tables, strict=True):
-        steps = torch.tensor(table, dtype=torch.float32).view(BLOCK, BLOCK)
+        steps = torch.tensor(table, dtype=torch.float32, device=levels.device).view(BLOCK, BLOCK)
         found = (dct @ to_blocks(plane)[:, 0] @ dct.T / steps).flatten(3)
         planes.append(found.permute(0, 3, 1, 2))
     luma, blue, red = planes

@@ -57,6 +57,7 @@ class TrainConfig:
         width: of the network's first layer, where it has one.
         size: side of the square input, pixels.
         start: a state_dict (.pt) to begin from.
+        first_layer: the values of its weights: `float`, `ternary` or `binary` (see `few_values`).
         data: a folder or a .zip of class folders, with `train/` and `test/` above them or without.
         holdout: share of the images that is kept for testing where the data has no test part.
         keep: what is held in memory: decoded `pixels`, or the `jpeg` bytes, decoded for each batch.
@@ -65,6 +66,7 @@ class TrainConfig:
         flip, shift, cutout: augmentation: mirrored half of the time, shifted by up to so many pixels, a grey square of
             so many pixels somewhere on it (DeVries and Taylor 2017).
         light: contrast and brightness change by up to this share.
+        device: `auto` is a GPU where torch has one. The codec and the augmentation stay on the CPU.
         ema: decay of the moving average of the weights, which is what is tested and exported.
         codec: what images go through: `none`, a profile (`fd`, `jpeg:75`, FILE.toml), `jpeg:LOW..HIGH` (a quality
             drawn for each image), `PROFILE*LOW..HIGH` (a step multiplier drawn for each image), or `shield`
@@ -88,6 +90,7 @@ class TrainConfig:
     width: int = _key("model", number(4, 512, int), 32)
     size: int = _key("model", number(16, 256, int), 32)
     start: str | None = _key("model", text)
+    first_layer: str = _key("model", one_of("float", "ternary", "binary"), "float")
 
     data: str = _key("data", text, "")
     holdout: float = _key("data", number(0.01, 0.9), 0.1)
@@ -104,6 +107,7 @@ class TrainConfig:
     ema: float = _key("schedule", number(0, 0.99999), 0.995)
     seed: int = _key("schedule", number(0, 2**31 - 1, int), 0)
     precision: str = _key("schedule", one_of("auto", "float32", "bfloat16"), "auto")
+    device: str = _key("schedule", one_of("auto", "cpu", "cuda"), "auto")
 
     flip: bool = _key("augment", _truth, True)
     shift: int = _key("augment", number(0, 64, int), 4)
@@ -127,12 +131,13 @@ class TrainConfig:
 
     @property
     def sha256(self) -> str:
-        """Names the configuration, without where its images are: a checkpoint of another one is refused.
+        """Names the configuration, without where its images are and what computes: a checkpoint of another is refused.
 
         Defaults are left out, so that what later versions add does not change the name.
         """
         default = asdict(TrainConfig())
-        values = {name: value for name, value in asdict(self).items() if name != "data" and value != default[name]}
+        places = ("data", "device")
+        values = {name: value for name, value in asdict(self).items() if name not in places and value != default[name]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -16,6 +16,7 @@ from edgeguard.files import replaced
 from edgeguard.guard.coefficients import BIAS, tensor_shape
 from edgeguard.guard.profile import GuardProfile
 from edgeguard.train.coefficient_net import CoefficientNet
+from edgeguard.train.few_values import with_plain_weights
 from edgeguard.train.through import MEAN, STD
 
 
@@ -51,7 +52,7 @@ def save_program(
         **({} if trained is None else {"trained": trained}),
     }
     plain = network.folded() if isinstance(network, CoefficientNet) else copy.deepcopy(network).eval()
-    plain = plain.to(memory_format=torch.contiguous_format)
+    plain = with_plain_weights(plain).to("cpu", memory_format=torch.contiguous_format)
     batch = torch.export.Dim("batch", min=1, max=4096)
     rows, columns, channels = tensor_shape(size, size) if coefficients else (size, size, 3)
     with _without_warnings():

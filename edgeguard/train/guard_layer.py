@@ -13,7 +13,7 @@ from edgeguard.train.surrogates import Backward, bpda, surrogate_codec
 def to_frames(levels: Tensor) -> NDArray[np.uint8]:
     """(n, 3, h, w) float levels to (n, h, w, 3) uint8, rounded and clipped as a file or a sensor would."""
     rounded = levels.detach().round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
+    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def to_levels(frames: NDArray[np.uint8]) -> Tensor:
@@ -30,7 +30,7 @@ class GuardLayer(torch.nn.Module):  # type: ignore[misc]  # torch is not followe
 
     def forward(self, levels: Tensor) -> Tensor:
         """(n, 3, h, w) levels to sanitised levels."""
-        exact = to_levels(np.stack([sanitize(frame, self.profile) for frame in to_frames(levels)]))
+        exact = to_levels(np.stack([sanitize(frame, self.profile) for frame in to_frames(levels)])).to(levels.device)
         if not (torch.is_grad_enabled() and levels.requires_grad):
             return exact
         return bpda(exact, surrogate_codec(levels, self.profile, self.backward))

@@ -69,11 +69,12 @@ class Trainer:
     def __init__(
         self, network: nn.Module, dataset: Dataset, config: TrainConfig, folder: Path, frozen_statistics: bool = False
     ) -> None:
-        self.network = network.to(memory_format=torch.channels_last)
+        self._device = device_of(config.device)
+        self.network = network.to(self._device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self.dataset, self.config, self.folder = dataset, config, folder
         self._frozen = frozen_statistics
-        self._half = runs_half(config.precision)
+        self._half = runs_half(config.precision, self._device)
         # A network that reads coefficients is its own codec: its input is quantised.
         codec = replace(config, codec="none") if isinstance(network, CoefficientNet) else config
         self._codec = TrainingCodec(codec.codec, codec.codec_share)
@@ -102,7 +103,7 @@ class Trainer:
         began, saved = time.monotonic() - self._spent_s, time.monotonic()
         with _interrupts() as interrupted:
             for batch in self._batches.steps(self.step, self.steps):
-                self._one_step(batch.levels, batch.targets)
+                self._one_step(batch.levels.to(self._device), batch.targets.to(self._device))
                 self.step += 1
                 self._spent_s = time.monotonic() - began
                 progress("training", self.step, self.steps)
@@ -246,13 +247,25 @@ def accuracy(
     """Right answers on the images of a part behind a codec (drawn with a fixed seed), and how many there are."""
     rng = np.random.default_rng([config.seed, 4])
     network.eval()
+    device = next(network.parameters()).device
     hits = 0
     with torch.inference_mode():
         for start in range(0, len(part), _TEST_BATCH):
             rows = np.arange(start, min(start + _TEST_BATCH, len(part)))
-            levels = to_levels(codec(part.pixels(rows, config.size), rng))
-            hits += int((logits(network, levels, half).argmax(1).numpy() == part.targets[rows]).sum())
+            levels = to_levels(codec(part.pixels(rows, config.size), rng)).to(device)
+            hits += int((logits(network, levels, half).argmax(1).cpu().numpy() == part.targets[rows]).sum())
     return hits, len(part)
+
+
+def device_of(name: str) -> torch.device:
+    """The device that `TrainConfig.device` names.
+
+    Raises:
+        DeviceError: torch has no GPU here.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device = cuda, but torch finds no GPU here: leave it out, or install torch for CUDA")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

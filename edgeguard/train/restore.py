@@ -15,6 +15,7 @@ from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Part, read_dataset
 from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
+from edgeguard.train.few_values import restrict_first_layer
 from edgeguard.train.networks import network
 from edgeguard.train.run import CONFIG, MODEL
 
@@ -83,7 +84,8 @@ def _averaged(folder: Path, config: TrainConfig, classes: int) -> nn.Module:
         return Vote([_averaged(place, mine, classes) for mine, place in member_configs(config, folder)])
     profile = TrainingCodec(config.codec, config.codec_share).profile
     module = network(config.network, classes, config.width, config.size, profile)
-    module.load_state_dict(torch.load(folder / NAME, weights_only=True)["average"])
+    restrict_first_layer(module, config.first_layer)
+    module.load_state_dict(torch.load(folder / NAME, weights_only=True, map_location="cpu")["average"])
     return module
 
 

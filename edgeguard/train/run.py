@@ -18,6 +18,7 @@ from edgeguard.train.curves import curves_page
 from edgeguard.train.data import Dataset, read_dataset
 from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
+from edgeguard.train.few_values import restrict_first_layer
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
 
@@ -128,6 +129,8 @@ def _json(config: TrainConfig) -> bytes:
 
 def _facts(config: TrainConfig, source: str) -> dict[str, object]:
     facts = {"codec": config.codec, "codec_share": config.codec_share, "method": config.method, "images": source}
+    if config.first_layer != "float":
+        facts["first_layer"] = config.first_layer
     return {**facts, **({"ensemble": list(config.ensemble)} if config.ensemble else {})}
 
 
@@ -149,6 +152,8 @@ def described(dataset: Dataset) -> str:
 def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, bool]:
     """The network to train, and whether its batch statistics are frozen."""
     if config.network.endswith(".pt2"):
+        if config.first_layer != "float":
+            raise InputError(f"first_layer = {config.first_layer} needs a network of ours, not a program")
         module, facts = load_program(Path(config.network))
         theirs = facts.get("labels")
         if theirs is not None and tuple(theirs) != labels:
@@ -170,6 +175,7 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{config.start} is no state_dict of {config.network}: {reason}") from error
+    restrict_first_layer(module, config.first_layer)
     return module, False
 
 

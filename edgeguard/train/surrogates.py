@@ -47,11 +47,11 @@ def round_smoothly(x: Tensor) -> Tensor:
     return nearest + (x - nearest) ** 3
 
 
-def dct_matrix() -> Tensor:
+def dct_matrix(device: torch.device | None = None) -> Tensor:
     """The orthonormal 8x8 DCT-II."""
     k, n = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
     matrix = np.cos(np.pi * (2 * n + 1) * k / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5)
-    return torch.from_numpy(matrix.astype(np.float32))
+    return torch.from_numpy(matrix.astype(np.float32)).to(device)
 
 
 def to_blocks(planes: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def _ycbcr(y: Tensor, chroma: Tensor, profile: GuardProfile, rounding: Callable[
 def _quantised(planes: Tensor, tables: Tensor, rounding: Callable[[Tensor], Tensor]) -> Tensor:
     height, width = planes.shape[2:]
     padded = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
-    dct, steps = dct_matrix(), tables.view(1, -1, 1, 1, 8, 8)
+    dct, steps = dct_matrix(planes.device), tables.to(planes.device).view(1, -1, 1, 1, 8, 8)
     indices = rounding(dct @ to_blocks(padded) @ dct.T / steps)
     return from_blocks(dct.T @ (indices * steps) @ dct)[:, :, :height, :width]
 
@@ -106,11 +106,11 @@ def _tables(profile: GuardProfile, count: int) -> Tensor:
 
 def luma_of(levels: Tensor) -> Tensor:
     """(n, 3, h, w) levels to (n, 1, h, w)."""
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    weights = torch.tensor([0.299, 0.587, 0.114], device=levels.device).view(1, 3, 1, 1)
     return (levels * weights).sum(1, keepdim=True)
 
 
 def chroma_of(levels: Tensor) -> Tensor:
     """(n, 3, h, w) levels to Cb and Cr around 0, (n, 2, h, w)."""
-    weights = torch.tensor([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]).view(2, 3, 1, 1)
-    return F.conv2d(levels, weights)
+    weights = torch.tensor([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=levels.device)
+    return F.conv2d(levels, weights.view(2, 3, 1, 1))

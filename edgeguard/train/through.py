@@ -1,5 +1,6 @@
 """A network behind the codec that it is trained through: levels in, logits out."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
 
     def forward(self, levels: Tensor) -> Tensor:
         """See the class."""
-        exact = to_levels(self.codec(to_frames(levels), self.rng))
+        exact = to_levels(self.codec(to_frames(levels), self.rng)).to(levels.device)
         if torch.is_grad_enabled() and levels.requires_grad:
             profile = self.codec.profile
             surrogate = levels if profile is None else surrogate_codec(levels, profile, self.backward)
@@ -53,7 +54,7 @@ def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
     """float32 logits of levels 0..255, normalised or, for a network that reads them, as coefficients."""
     x = network.from_levels(levels) if isinstance(network, CoefficientNet) else (levels - MEAN) / STD
     x = x.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
         out: Any = network(x)
     while isinstance(out, (tuple, list)):
         (out,) = out
@@ -61,13 +62,15 @@ def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
     return result
 
 
-def runs_half(precision: str) -> bool:
+def runs_half(precision: str, device: torch.device) -> bool:
     """True where `auto` means bfloat16: a processor with instructions for it, on which it is faster.
 
     `float32` and `bfloat16` mean themselves.
     """
     if precision != "auto":
         return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
             return any(line.startswith("flags") and "avx512_bf16" in line for line in stream)
