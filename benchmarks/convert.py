@@ -2,8 +2,9 @@
 
     python benchmarks/convert.py MODEL --calibrate FOLDER --eval FOLDER [convert's other options]
 
-Runs `edgeguard convert` in a process of its own and reports its wall time, the peak of its resident memory, and what it
-printed.
+Runs `edgeguard convert` and reports its wall time, what it printed, and two peaks of memory: of all its processes
+together (proportional set size, so that what they share counts once; looked at 20 times a second) and of the largest
+one (resident set size, from the kernel).
 """
 
 import resource
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 
 
 def main() -> None:
@@ -19,13 +22,40 @@ def main() -> None:
     launch = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", *sys.argv[1:]]
     with tempfile.TemporaryDirectory(prefix="edgeguard-") as folder:
         start = time.perf_counter()
-        done = subprocess.run([*launch, "--output", str(Path(folder) / "model.tflite")], text=True, capture_output=True)
+        command = [*launch, "--output", str(Path(folder) / "model.tflite")]
+        with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            told = Future[tuple[str, str]]()
+            Thread(target=lambda: told.set_result(running.communicate()), daemon=True).start()
+            together = 0.0
+            while not told.done():
+                together = max(together, sum(map(shared_out_mb, descendants(running.pid))))
+                time.sleep(0.05)
         wall = time.perf_counter() - start
-    if done.returncode != 0:
-        sys.exit(done.stderr.strip().splitlines()[-1])
-    print(done.stdout, end="")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{'wall':15s} {wall:.1f} s\n{'peak memory':15s} {peak:.0f} MB")
+    out, errors = told.result()
+    if running.returncode != 0:
+        sys.exit(errors.strip().splitlines()[-1])
+    print(out, end="")
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"{'wall':15s} {wall:.1f} s\n{'peak memory':15s} {together:.0f} MB (largest process {largest:.0f} MB)")
+
+
+def descendants(process: int) -> list[int]:
+    """A process and all that it started, and they."""
+    try:
+        tasks = [task / "children" for task in Path(f"/proc/{process}/task").iterdir()]
+        children = [child for task in tasks for child in task.read_text().split()]
+    except OSError:
+        return [process]
+    return [process, *(d for child in children for d in descendants(int(child)))]
+
+
+def shared_out_mb(process: int) -> float:
+    """Proportional set size; 0 for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 if __name__ == "__main__":

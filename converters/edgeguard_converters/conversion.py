@@ -25,7 +25,6 @@ from edgeguard_converters.gates import GateReport, judge
 from edgeguard_converters.image_sets import odd_images, split
 from edgeguard_converters.latency import measure_latency
 from edgeguard_converters.layers import blame, layer_snr
-from edgeguard_converters.loaders import load_source
 from edgeguard_converters.memory import give_back_memory
 from edgeguard_converters.options import Conversion, Options, check_options
 from edgeguard_converters.quiet import chatter_to, log_file
@@ -85,6 +84,7 @@ def convert(
     step: Callable[[str], None] = lambda name: None,
     report_path: str | Path | None = None,
     training: list[LabelledImage] | None = None,
+    load: Callable[..., Source] | None = None,
 ) -> Conversion:
     """Convert a trained classifier or detector to a .tflite with its contract inside.
 
@@ -99,6 +99,7 @@ def convert(
         step: called with the name of each step as it begins, for a progress display.
         report_path: write the report here (.html, or .json for machines), also when a gate refuses the model.
         training: labelled images to fine-tune with, for `options.epochs`, if the gates refuse the model as it is.
+        load: instead of `loaders.load_source`, with its arguments; `apart.ModelProcess.load` takes less memory.
 
     Raises:
         InputError: something given cannot be used.
@@ -110,7 +111,7 @@ def convert(
         if path is not None:
             check_writable(Path(path))
     step("loading the model")
-    source = _load(model, options, notes)
+    source = _load(model, options, notes, load)
     stand_in = callable(calibration)
     calibration = calibration() if callable(calibration) else calibration
     calibration, evaluation = split(calibration, evaluation, notes.add)
@@ -199,12 +200,14 @@ def _attempt(
     `reference`: what the float graph of the model as it was given said, after fine-tuning.
     """
     contract = settled.contract
+    trained = source.outputs(settled.normalisation.apply(pixels.evaluation[:_TORCH_IMAGES]))
     step("converting to a float graph")
     give_back_memory()
     graph = source.export(settled.normalisation, (contract.input.width, contract.input.height), folder, log)
     give_back_memory()
     float_data = graph.path.read_bytes()
     _warn_vanished(source, float_data, notes)
+    source.release()
     mended, dead = flatbuffer_edit.mend_dead_filters(float_data)
     if dead:
         notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
@@ -212,8 +215,6 @@ def _attempt(
     job = Job(options, contract, graph, pixels.calibration, log)
     with chatter_to(log):  # the runtime introduces itself once
         float_outputs = run_graph(float_data, pixels.evaluation, graph.feed)
-    trained = source.outputs(settled.normalisation.apply(pixels.evaluation[:_TORCH_IMAGES]))
-    give_back_memory()
     step("calibrating and quantising")
     for candidate in candidates(job, notes.add):
         baked = contract.guard.profile if contract.guard.place == "in-graph" else None
@@ -233,6 +234,7 @@ def _finetuned(
     from edgeguard_converters.finetune import finetune
     from edgeguard_converters.torch_source import TorchSource
 
+    source = source.here()
     pixels_only = settled.contract.input.color == "RGB"
     if not isinstance(source, TorchSource) or settled.contract.task != "classify" or not pixels_only:
         raise InputError("--finetune trains torch classifiers of pixels: for other models fine-tune before converting")
@@ -269,13 +271,17 @@ def _refusal(attempt: _Attempt, pixels: _Pixels, stand_in: bool) -> str:
     return f"{'; '.join(report.failures)} (n = {report.n}{hint}){blamed}; nothing was written"
 
 
-def _load(model: str | Path | Source, options: Options, notes: _Notes) -> Source:
+def _load(model: str | Path | Source, options: Options, notes: _Notes, load: Callable[..., Source] | None) -> Source:
     if isinstance(model, Source):
         source = model
     else:
+        if load is None:
+            from edgeguard_converters.loaders import load_source
+
+            load = load_source
         if options.trust_pickle:
             notes.add("--trust-pickle: if the file is a pickle, the code in it runs now, with your rights")
-        source = load_source(
+        source = load(
             Path(model),
             arch=options.arch,
             size=options.size,

@@ -94,6 +94,13 @@ class Source(ABC):
             InputError: the graph cannot be lowered; the message names the first line of the reason.
         """
 
+    def here(self) -> "Source":
+        """The source in this process, for what needs the module itself."""
+        return self
+
+    def release(self) -> None:  # noqa: B027 - most sources hold nothing that could go
+        """Nothing more will be asked: what holds memory can go."""
+
 
 def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
     """Read our own `edgeguard.json`, or timm's `pretrained_cfg` (mean and std in 0..1, input_size C,H,W).

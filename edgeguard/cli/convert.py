@@ -1,6 +1,7 @@
 """`edgeguard convert`."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from edgeguard.images import LabelledImage
     from edgeguard_converters.conversion import Conversion
 
+_NOT_INSTALLED = "the converter is not installed ({}): pip install 'edgeguard[convert]'"
 EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
 
 
@@ -79,13 +81,14 @@ def convert_command(
     if not model.exists():
         raise InputError(f"{model} is not there")
     try:
-        import torch  # noqa: F401
-
         from edgeguard.images import read_folder, read_labelled_folder
+        from edgeguard_converters.apart import ModelProcess
         from edgeguard_converters.conversion import Options, convert
         from edgeguard_converters.gates import Thresholds
     except ImportError as error:
-        raise InputError(f"the converter is not installed ({error.name}): pip install 'edgeguard[convert]'") from error
+        raise InputError(_NOT_INSTALLED.format(error.name)) from error
+    if find_spec("torch") is None:
+        raise InputError(_NOT_INSTALLED.format("torch"))
     from edgeguard.guard.profile import resolve_profile
     from edgeguard.model.contract import parse_labels
 
@@ -134,8 +137,10 @@ def convert_command(
     if written.resolve() == model.resolve():
         raise InputError(f"--output {written} would overwrite the model")
     training = None if finetune is None else read_labelled_folder(finetune, known_labels or ())
-    with StepDisplay(8 + (report is not None)) as display:
-        done = convert(model, written, calibration, evaluation, options, display.say, display.step, report, training)
+    with ModelProcess() as apart, StepDisplay(8 + (report is not None)) as display:
+        done = convert(
+            model, written, calibration, evaluation, options, display.say, display.step, report, training, apart.load
+        )
     if manifest is not None:
         from edgeguard_converters.manifest import make_manifest, write_manifest
 

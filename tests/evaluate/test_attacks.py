@@ -1,5 +1,10 @@
 """Attacks on the card model's twin at its input, and against a library's on a net of our own."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +16,14 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.attacks import attack, is_wrong
+from edgeguard.evaluate.attacks.toolbox import toolbox
 from edgeguard.evaluate.twin import Twin
 from edgeguard.guard import GuardProfile
 from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.train.guard_layer import to_levels
 
-needs_library = pytest.importorskip("art", reason="needs the attack extra")
+if importlib.util.find_spec("art") is None:
+    pytest.skip("needs the attack extra", allow_module_level=True)
 
 LINF = {
     "fgsm": {"eps_8bit": 4},
@@ -104,11 +111,19 @@ def test_dct_steps_reach_what_the_guard_keeps(cards: tuple[torch.Tensor, torch.T
     assert moved > (guarded.guard(sign) != guarded.guard(base)).float().mean()
 
 
+def test_the_toolbox_is_imported_by_several_processes_at_once(tmp_path: Path) -> None:
+    """And leaves nothing in the home folder, where it wants to write."""
+    program = "from edgeguard.evaluate.attacks.toolbox import toolbox; toolbox('attacks.evasion')"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"HOME": str(tmp_path)}) for _ in range(3)
+    ]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert list(tmp_path.glob(".art")) == []
+
+
 def test_pgd_is_as_strong_as_the_librarys() -> None:
     """Same net, same budget, same steps: accuracies within one point of 400 images."""
-    from art.attacks.evasion import ProjectedGradientDescentPyTorch
-    from art.estimators.classification import PyTorchClassifier
-
+    library, estimators = toolbox("attacks.evasion"), toolbox("estimators.classification")
     torch.manual_seed(0)
     count = 400
     images = torch.randint(0, 256, (count, 3, 16, 16)).float()
@@ -118,13 +133,13 @@ def test_pgd_is_as_strong_as_the_librarys() -> None:
     with torch.no_grad():
         labels = net(images / 255).argmax(1)
     ours = attack("pgd", {"eps_8bit": 2, "step_8bit": 0.5, "steps": 20})(lambda x: net(x / 255), images, labels)
-    classifier = PyTorchClassifier(
+    classifier = estimators.PyTorchClassifier(
         net, torch.nn.CrossEntropyLoss(), (3, 16, 16), 5, clip_values=(0.0, 1.0), device_type="cpu"
     )
-    library = ProjectedGradientDescentPyTorch(
+    reference = library.ProjectedGradientDescentPyTorch(
         classifier, eps=2 / 255, eps_step=0.5 / 255, max_iter=20, num_random_init=1, batch_size=count, verbose=False
     )
-    theirs = torch.from_numpy(library.generate((images / 255).numpy(), labels.numpy())) * 255
+    theirs = torch.from_numpy(reference.generate((images / 255).numpy(), labels.numpy())) * 255
     with torch.no_grad():
         accuracies = [float((net(x / 255).argmax(1) == labels).float().mean()) for x in (ours, theirs)]
     assert 0.02 < accuracies[0] < 0.98, "the comparison would say nothing"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
+from edgeguard.evaluate.attacks.toolbox import toolbox
 
 
 class _PlainLayout(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
@@ -66,12 +67,13 @@ class ArtAttack:
     def __call__(self, victim: Victim, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         """See `Attack`."""
         classes = _classes(victim, images)
+        kind = _art_class(self.kind)
         estimator = _black_box(victim, images, classes) if self.gradient_free else _white_box(victim, images, classes)
         parameters = dict(self.parameters)
         if self.eps_8bit is not None:
             parameters["eps"] = self.eps_8bit / 255
         try:
-            attack = _art_class(self.kind)(estimator, **parameters)
+            attack = kind(estimator, **parameters)
         except (TypeError, ValueError) as error:
             raise InputError(f"the toolbox's {self.kind} does not take {parameters}: {error}") from error
         goal = (labels + 1) % classes if self.targeted_next else labels
@@ -141,31 +143,27 @@ def _classes(victim: Victim, images: Tensor) -> int:
 
 
 def _white_box(victim: Victim, images: Tensor, classes: int) -> Any:
-    from art.estimators.classification import PyTorchClassifier
-
     loss = torch.nn.CrossEntropyLoss()
-    return PyTorchClassifier(
+    return toolbox("estimators.classification").PyTorchClassifier(
         _UnitVictim(victim), loss, tuple(images.shape[1:]), classes, clip_values=(0.0, 1.0), device_type="cpu"
     )
 
 
 def _black_box(victim: Victim, images: Tensor, classes: int) -> Any:
-    from art.estimators.classification import BlackBoxClassifierNeuralNetwork
-
     def predict(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         # ART hands out float64 on numpy 2
         with torch.no_grad():
             logits = victim((torch.from_numpy(np.asarray(pixels, np.float32)) * 255).round())
         return torch.softmax(logits, 1).numpy()
 
-    return BlackBoxClassifierNeuralNetwork(
+    return toolbox("estimators.classification").BlackBoxClassifierNeuralNetwork(
         predict, tuple(images.shape[1:]), classes, clip_values=(0.0, 1.0), channels_first=True
     )
 
 
 def _art_class(kind: str) -> Callable[..., Any]:
     try:
-        import art.attacks.evasion as evasion
+        evasion = toolbox("attacks.evasion")
     except ImportError as error:
         raise _missing("adversarial-robustness-toolbox") from error
     logging.getLogger("art").setLevel(logging.ERROR)
