@@ -1,10 +1,10 @@
 """From a camera's JPEG to a prediction: a model of coefficients against its pixel twin, one thread, int8.
 
-    python benchmarks/coefficients.py [--sizes 224 96] [--rounds 60]
+    python benchmarks/coefficients.py [--sizes 224 96] [--rounds 60] [--without-amx]
 
 The networks of examples/train-cifar10-dct.toml and -baseline.toml at the size of the picture (weights are random:
-they do not change the time), converted with the guard jpeg:75. The JPEG has the model's size, as a camera that is set
-to it gives. Three ways in turn: the coefficient model; the pixel twin behind the same guard; the pixel twin without a
+they do not change the time), converted with the guard examples/flat-8.toml. The JPEG has the model's size, as a
+camera that is set to it gives. Three ways in turn: the coefficient model; the pixel twin behind the same guard; the pixel twin without a
 guard (decode, resize, infer). Ratios are medians over the rounds, with the 10th and 90th percentile.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from without_amx import refuse_amx
 
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.guard.passes import receive_jpeg, received_tensor
@@ -29,7 +30,7 @@ from edgeguard_converters.api import convert
 from edgeguard_converters.gates import Thresholds
 
 LABELS = tuple(f"class {i}" for i in range(10))
-PROFILE = GuardProfile.preset("jpeg:75")
+PROFILE = GuardProfile.load(Path(__file__).parents[1] / "examples" / "flat-8.toml")
 
 
 def main() -> None:
@@ -37,7 +38,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 96])
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--without-amx", action="store_true", help="leave the processor's matrix unit alone")
     options = parser.parse_args()
+    if options.without_amx:
+        refuse_amx()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         for size in options.sizes:

@@ -3,7 +3,7 @@
 Dequantising, inverse DCT and a convolution are linear one after the other: together they are one transposed convolution
 on the grid of blocks, with overlapping outputs. Training learns the convolution; the program that is exported holds the
 product. Luma and chroma keep grids of their own, so that no chroma is enlarged and no colour converted. The rest is the
-network `resnet11` from a half of the picture's size on, with fewer channels there.
+network `resnet11` from a half of the picture's size on.
 """
 
 import copy
@@ -22,11 +22,8 @@ from edgeguard.train.guard_layer import to_frames
 from edgeguard.train.surrogates import bpda, chroma_of, dct_matrix, luma_of, to_blocks
 
 _PIXEL_SCALE = 64.0  # samples of about one, as networks like them
-_LUMA = (
-    6,
-    2,
-)  # side and stride of the filters, in samples of the plane: both planes come out at half the picture's size
-_CHROMA = (3, 1)
+# Side and stride of the filters, in samples of their plane: both planes come out at half the picture's size.
+_LUMA, _CHROMA = (6, 2), (3, 1)
 
 
 class CoefficientNet(nn.Module):  # type: ignore[misc]  # torch is not followed
@@ -41,7 +38,7 @@ class CoefficientNet(nn.Module):  # type: ignore[misc]  # torch is not followed
     def __init__(self, classes: int, width: int, profile: GuardProfile) -> None:
         super().__init__()
         self.profile = profile
-        luma, chroma = 9 * width // 8, max(3 * width // 16, 1)
+        luma, chroma = 3 * width // 2, max(width // 4, 1)
         tables = profile.component_tables
         self.luma: nn.Module = _Filters(luma, *_LUMA, tables[0])
         self.chroma: nn.Module = nn.ModuleList(_Filters(chroma, *_CHROMA, table) for table in tables[1:])
