@@ -2,10 +2,10 @@
 
     python benchmarks/coefficients.py [--sizes 224 96] [--rounds 60] [--without-amx]
 
-The networks of examples/train-cifar10-dct.toml and -baseline.toml at the size of the picture (weights are random:
-they do not change the time), converted with the guard examples/flat-8.toml. The JPEG has the model's size, as a
-camera that is set to it gives. Three ways in turn: the coefficient model; the pixel twin behind the same guard; the pixel twin without a
-guard (decode, resize, infer). Ratios are medians over the rounds, with the 10th and 90th percentile.
+The networks of examples/train-cifar10-dct.toml and -baseline.toml at the size of the picture (weights are random: they
+do not change the time), converted with the guard examples/flat-8.toml. The JPEG has the model's size, as a camera that
+is set to it gives. Three ways in turn: the coefficient model; the pixel twin behind the same guard; the pixel twin
+without a guard (decode, resize, infer). Ratios are medians over the rounds, with the 10th and 90th percentile.
 """
 
 import argparse
