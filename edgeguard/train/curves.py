@@ -1,5 +1,6 @@
 """The curves of a training: one self-contained HTML page."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from html import escape
@@ -39,7 +40,7 @@ def curves_page(config: TrainConfig, epochs: Sequence[Epoch], source: str, weigh
         "<h2>Accuracy</h2>",
         chart([test, train], "epoch", "accuracy, %", ticks),
         "<h2>Loss</h2>",
-        chart([losses], "epoch", "loss", ticks, (0, highest * 1.05), ""),
+        chart([losses], "epoch", "loss", ticks, (0, _rounded_up(highest)), ""),
         "<h2>Configuration</h2><table>",
         *(
             f"<tr><th>{escape(one.name)}</th><td>{escape(str(asdict(config)[one.name]))}</td></tr>"
@@ -49,3 +50,15 @@ def curves_page(config: TrainConfig, epochs: Sequence[Epoch], source: str, weigh
     ]
     head = f'<meta charset="utf-8"><title>Training of {escape(config.network)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _rounded_up(loss: float) -> float:
+    """The end of an axis whose quarters are short numbers.
+
+    Example:
+        >>> _rounded_up(1.749)
+        2.0
+    """
+    loss = max(loss, 1e-6)
+    unit = 10.0 ** math.floor(math.log10(loss))
+    return round(math.ceil(loss / (0.4 * unit)) * 0.4 * unit, 9)
