@@ -23,6 +23,27 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return max(center - half, 0.0), min(center + half, 1.0)
 
 
+def paired_proportions(only_first: int, only_second: int, n: int) -> tuple[float, float, float]:
+    """Difference of two proportions on the same n things, second less first, and its 95 % interval.
+
+    Wald's interval after one pair of each unlike kind is added (Bonett and Price 2012, equation 3); the difference
+    itself is as counted.
+
+    Args:
+        only_first, only_second: pairs of which only one member is a success.
+        n: all pairs.
+
+    Example:
+        >>> tuple(round(value, 3) for value in paired_proportions(30, 10, 1000))
+        (-0.02, -0.033, -0.007)
+    """
+    first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
+    center = second - first
+    half = _Z95 * float(np.sqrt((first + second - center**2) / (n + 2)))
+    difference = (only_second - only_first) / n if n else 0.0
+    return difference, max(center - half, -1.0), min(center + half, 1.0)
+
+
 def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Signal-to-noise ratio in dB over all values: 10 log10(sum ref^2 / sum (ref - other)^2)."""
     signal = float(np.sum(np.square(reference, dtype=np.float64)))

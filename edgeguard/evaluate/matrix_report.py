@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from edgeguard.evaluate.results import Cell
+from edgeguard.statistics import paired_proportions
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2330;background:#fff}
@@ -34,6 +35,21 @@ def table(cells: Sequence[Cell]) -> Iterator[tuple[str, list[str], list[tuple[st
         yield title, codecs, [row for row in named if any(row[1])]
 
 
+def differences(cells: Sequence[Cell]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """For each budget of the adaptive attacks: a title, and for every run but the first its accuracy less the first's.
+
+    Each at its own codec, paired by image: narrower than the two intervals beside each other suggest.
+    """
+    white = [cell for cell in cells if cell.box == "white"]
+    for attack, eps in dict.fromkeys((cell.attack, cell.eps_8bit) for cell in white):
+        # a run's own codec is the last one that it was attacked behind
+        own = {c.protocol.removeprefix("matrix:"): c for c in white if (c.attack, c.eps_8bit) == (attack, eps)}
+        (name, first), *others = own.items()
+        if others:
+            title = f"difference to {name} in points, each at its own codec, paired by image, {eps:g} levels of 255"
+            yield title, [(f"{run}, {cell.defence}", _paired(first, cell)) for run, cell in others]
+
+
 def lines(cells: Sequence[Cell]) -> Iterator[str]:
     """The matrix for a terminal: accuracy in percent with its interval."""
     for title, codecs, rows in table(cells):
@@ -41,6 +57,10 @@ def lines(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"  {'trained':24}" + "".join(f"{codec:>20}" for codec in codecs)
         for run, found in rows:
             yield f"  {run:24}" + "".join(f"{_text(cell):>20}" for cell in found)
+    for title, compared in differences(cells):
+        yield title
+        for run, difference in compared:
+            yield f"  {run:24}{difference:>20}"
 
 
 def page(cells: Sequence[Cell], source: str, trained: Sequence[tuple[str, str]]) -> str:
@@ -68,6 +88,9 @@ def page(cells: Sequence[Cell], source: str, trained: Sequence[tuple[str, str]])
         parts.append(
             f'<h2>{escape(title)}</h2><div class="wide"><table><tr><th>model</th>{head}</tr>{body}</table></div>'
         )
+    for title, compared in differences(cells):
+        body = "".join(f'<tr><td>{escape(run)}</td><td class="n">{found}</td></tr>' for run, found in compared)
+        parts.append(f"<h2>{escape(title[0].upper() + title[1:])}</h2><table>{body}</table>")
     notes = [f"{c.protocol.removeprefix('matrix:')}, {c.defence}: {c.note}" for c in cells if c.note]
     parts += ["<h2>What each adaptive attack took</h2><ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"]
     parts.append(
@@ -84,3 +107,9 @@ def _text(cell: Cell | None) -> str:
         return "-"
     low, high = cell.interval
     return f"{100 * cell.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _paired(first: Cell, second: Cell) -> str:
+    a, b = set(first.correct_images), set(second.correct_images)
+    difference, low, high = paired_proportions(len(a - b), len(b - a), first.n)
+    return f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"

@@ -11,8 +11,8 @@ pytest.importorskip("pyautoattack")
 
 from edgeguard.evaluate import matrix as matrix_module  # noqa: E402
 from edgeguard.evaluate.matrix import WHITE, MatrixPlan, matrix  # noqa: E402
-from edgeguard.evaluate.matrix_report import lines, page  # noqa: E402
-from edgeguard.evaluate.results import read_results  # noqa: E402
+from edgeguard.evaluate.matrix_report import differences, lines, page  # noqa: E402
+from edgeguard.evaluate.results import Cell, read_results  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.restore import Restored, restored  # noqa: E402
 from edgeguard.train.run import train  # noqa: E402
@@ -83,6 +83,27 @@ def test_only_the_adaptive_rows(run: Restored, stripes: Path, tmp_path: Path) ->
     assert found.cells[0].correct >= found.cells[1].correct >= found.cells[2].correct
     alone = matrix([run], str(stripes), plan, tmp_path / "more", workers=2)
     assert alone.cells == found.cells  # however many processes
+
+
+def test_adaptive_rows_are_compared_by_image() -> None:
+    def cell(run: str, codec: str, right: set[int]) -> Cell:
+        return Cell(
+            protocol=f"matrix:{run}", box="white", threat="input", place="frame", attack=WHITE, eps_8bit=8.0,
+            defence=codec, passes=0, n=100, correct=len(right), images="x", correct_images=tuple(sorted(right)),
+        )  # fmt: skip
+
+    cells = [
+        cell("a", "none", set(range(50))),
+        cell("b", "none", set()),
+        cell("b", "fd", set(range(5, 52))),  # its own codec counts: 5 lost, 2 won
+        cell("c", "none", set(range(50))),
+    ]
+    [(title, rows)] = differences(cells)
+    assert "difference to a" in title and "8 levels" in title
+    (b, shown), (c, none) = rows
+    assert (b, c) == ("b, fd", "c, none") and shown.startswith("-3.0 [-8.") and none.startswith("+0.0 [-2.")
+    assert shown in "\n".join(lines(cells)) and shown in page(cells, "images", [])
+    assert list(differences(cells[:1])) == []
 
 
 def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
