@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate.results import Cell
+from edgeguard.statistics import paired_proportions
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class Difference:
     """The same cell of two evaluations: B less A.
 
     Attributes:
-        low, high: Newcombe's 95 % interval of the difference (Newcombe 1998, method 10).
+        low, high: 95 % interval of the difference: of pairs, where both saw the same images (Bonett and Price 2012),
+            else Newcombe's (Newcombe 1998, method 10).
         p_paired: exact McNemar test, where both saw the same images; else None.
     """
 
@@ -51,15 +53,15 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 
 def _difference(a: Cell, b: Cell) -> Difference:
+    if a.images and a.images == b.images and a.attack != "clean":
+        kept_a, kept_b = set(a.correct_images), set(b.correct_images)
+        only_a, only_b = len(kept_a - kept_b), len(kept_b - kept_a)
+        return Difference(a, b, *paired_proportions(only_a, only_b, a.n), mcnemar_exact(only_a, only_b))
     (low_a, high_a), (low_b, high_b) = a.interval, b.interval
     difference = b.accuracy - a.accuracy
     below = math.hypot(b.accuracy - low_b, high_a - a.accuracy)
     above = math.hypot(high_b - b.accuracy, a.accuracy - low_a)
-    paired = None
-    if a.images and a.images == b.images and a.attack != "clean":
-        kept_a, kept_b = set(a.correct_images), set(b.correct_images)
-        paired = mcnemar_exact(len(kept_a - kept_b), len(kept_b - kept_a))
-    return Difference(a, b, difference, difference - below, difference + above, paired)
+    return Difference(a, b, difference, difference - below, difference + above, None)
 
 
 def _key(cell: Cell) -> tuple[str, str, str, float | None, str]:

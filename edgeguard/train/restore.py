@@ -42,7 +42,8 @@ class Restored:
     def how(self) -> str:
         """How it was trained, in words."""
         config = self.config
-        attacked = "" if config.method == "none" else f", attacked ({config.method}, {config.eps_8bit:g} levels)"
+        steps = f", {config.steps} steps" if config.steps > 1 else ""
+        attacked = "" if config.method == "none" else f", attacked ({config.method}{steps}, {config.eps_8bit:g} levels)"
         codecs = ", ".join(config.ensemble) or config.codec
         through = "as they are" if codecs == "none" else f"through {codecs}"
         through += ", a network each, voting" if config.ensemble else ""
