@@ -10,6 +10,7 @@ file or a wire would carry them.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,7 @@ def _loss(logits: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
     return F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
 
 
-def backward_of(config: TrainConfig) -> Backward:
+def backward_of(config: TrainConfig) -> Backward | Literal["drawn"]:
     """The derivative of the codec that the configuration names."""
-    backward: Backward = config.backward  # type: ignore[assignment]  # checked when the configuration was read
+    backward: Backward | Literal["drawn"] = config.backward  # type: ignore[assignment]  # checked when the configuration was read
     return backward

@@ -77,7 +77,7 @@ class TrainConfig:
         method: of adversarial training: `none`, `fgsm-rs`, `pgd`, `trades`, `free`.
         eps_8bit, step_8bit, steps: its budget, step (0: 1.25 budgets for fgsm-rs, else 2.5 budgets over the steps) and
             number of steps (for `free`: replays of each batch).
-        backward: the derivative of the codec that the inner attack sees.
+        backward: the derivative of the codec that the inner attack sees; `drawn` is another one at each of its steps.
         dct_bands: let the inner attack move only so many DCT coefficients of a block (0: plain sign steps).
         beta: weight of TRADES' divergence.
 
@@ -124,7 +124,7 @@ class TrainConfig:
     step_8bit: float = _key("adversarial", number(0, 255), 0.0)
     steps: int = _key("adversarial", number(1, 1000, int), 1)
     backward: str = _key(
-        "adversarial", one_of("straight-through", "identity", "differentiable-jpeg"), "straight-through"
+        "adversarial", one_of("straight-through", "identity", "differentiable-jpeg", "drawn"), "straight-through"
     )
     dct_bands: int = _key("adversarial", number(0, 64, int), 0)
     beta: float = _key("adversarial", number(0, 1000), 6.0)

@@ -1,7 +1,7 @@
 """A network behind the codec that it is trained through: levels in, logits out."""
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.guard_layer import to_frames, to_levels
-from edgeguard.train.surrogates import Backward, bpda, surrogate_codec
+from edgeguard.train.surrogates import BACKWARDS, Backward, bpda, surrogate_codec
 
 MEAN, STD = 127.5, 127.5
 
@@ -23,7 +23,7 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
     Args:
         network: normalised pixels to logits.
         codec: what the device does with a frame.
-        backward: see `surrogates`.
+        backward: see `surrogates`; `drawn` is another one of them at each call.
         rng: of what is drawn.
         half: run the network in bfloat16 (weights stay float32).
     """
@@ -32,7 +32,7 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
         self,
         network: nn.Module,
         codec: TrainingCodec,
-        backward: Backward = "straight-through",
+        backward: Backward | Literal["drawn"] = "straight-through",
         rng: np.random.Generator | None = None,
         half: bool = False,
     ) -> None:
@@ -45,7 +45,8 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
         exact = to_levels(self.codec(to_frames(levels), self.rng)).to(levels.device)
         if torch.is_grad_enabled() and levels.requires_grad:
             profile = self.codec.profile
-            surrogate = levels if profile is None else surrogate_codec(levels, profile, self.backward)
+            backward = BACKWARDS[self.rng.integers(len(BACKWARDS))] if self.backward == "drawn" else self.backward
+            surrogate = levels if profile is None else surrogate_codec(levels, profile, backward)
             exact = bpda(exact, surrogate)
         return logits(self.network, exact, self.half)
 

@@ -9,7 +9,7 @@ from edgeguard.train.adversarial import adversarial_losses, dct_direction  # noq
 from edgeguard.train.codec import TrainingCodec  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
-from edgeguard.train.surrogates import dct_matrix, to_blocks  # noqa: E402
+from edgeguard.train.surrogates import BACKWARDS, dct_matrix, to_blocks  # noqa: E402
 from edgeguard.train.through import Through  # noqa: E402
 
 
@@ -118,3 +118,24 @@ def test_the_codec_is_exact_forward_and_has_a_derivative(batch: tuple[torch.Tens
     x = levels.clone().requires_grad_(True)
     through(x).sum().backward()
     assert float(x.grad.abs().max()) > 0
+
+
+def test_drawn_derivatives_are_those_that_there_are(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    levels, _ = batch
+    torch.manual_seed(0)
+    net = network("resnet9", 3, 8, 32).eval()
+
+    def gradient(through: Through) -> torch.Tensor:
+        x = levels.clone().requires_grad_(True)
+        return torch.autograd.grad(through(x).square().sum(), x)[0]
+
+    each = [gradient(Through(net, TrainingCodec("fd"), backward)) for backward in BACKWARDS]
+
+    def drawn(seed: int) -> list[int]:
+        through = Through(net, TrainingCodec("fd"), "drawn", np.random.default_rng(seed))
+        found = [gradient(through) for _ in range(12)]
+        distances = [[float((g - known).norm() / known.norm()) for known in each] for g in found]
+        assert all(min(row) < 1e-4 for row in distances)
+        return [row.index(min(row)) for row in distances]
+
+    assert set(drawn(0)) == {0, 1, 2} and drawn(0) == drawn(0) != drawn(1)
