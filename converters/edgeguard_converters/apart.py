@@ -24,6 +24,7 @@ from edgeguard_converters.runner import Outputs
 from edgeguard_converters.source import FloatGraph, Source
 
 _PATIENCE_S = 3.0
+_PATIENCE_WHEN_INTERRUPTED_S = 20.0  # an interrupt waits for torch's running operation
 _CHUNK = 16  # images in the pipe at a time; a multiple of torch_source's batch, so that sums come out the same
 
 
@@ -90,8 +91,8 @@ class ModelProcess:
         self._far_end.close()
         if self._process.ident is None:
             return
-        for signal in (SIGINT, SIGKILL):
-            self._process.join(_PATIENCE_S)
+        for patience_s, signal in ((_PATIENCE_S, SIGINT), (_PATIENCE_WHEN_INTERRUPTED_S, SIGKILL)):
+            self._process.join(patience_s)
             if self._process.is_alive():
                 os.kill(self.process_id, signal)
         self._process.join()

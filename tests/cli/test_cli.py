@@ -24,7 +24,7 @@ LAUNCH = [sys.executable, "-c", "from edgeguard.cli.main import main; main()"]
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [*LAUNCH, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=cwd)
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int, message: str) -> None:
@@ -111,7 +111,7 @@ class TestRun:
     def test_it_says_when_numpy_serves(self, folder: Path) -> None:
         command = [*LAUNCH, "run", "--source", str(folder), "--json"]
         environment = {**os.environ, "EDGEGUARD_KERNEL": "numpy"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
         assert done.returncode == 0 and done.stderr.count("numpy sanitises") == 1
         assert json.loads(done.stdout)["passes"] == 1
 

@@ -132,12 +132,15 @@ def test_the_vcp_script_and_our_client_understand_each_other(
         except (SystemExit, OSError):
             pass
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     camera = open_source(f"serial:openmv-vcp:{os.ttyname(slave)}")
     frames = camera.frames()
     items = [next(frames) for _ in range(3)]
     camera.close()
-    os.close(slave)
+    os.close(slave)  # ends the script's read
+    thread.join(60)
+    assert not thread.is_alive()  # or it would read from the next test's terminal, which may get the same number
     os.close(master)
     hardware = board(name).control == "qs"
     wanted = "jpeg:90" if hardware else "jpeg:50"
