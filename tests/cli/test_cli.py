@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from camera.streams import HEAD, answer, http_server, part, stream
+from commands import here
 from numpy.typing import NDArray
 
 from edgeguard.demo.assets import bundled_clip, bundled_model
@@ -137,28 +138,30 @@ class TestRun:
         (tmp_path / "empty").mkdir()
         (tmp_path / "x.mp4").write_bytes(b"no video" * 99)
         (tmp_path / "zero.jpg").touch()
-        refused(run("run"), 2, "--camera N or --source X")
-        refused(run("run", "--source", "a", "--camera", 0), 2, "one of them")
-        refused(run("run", "--source", tmp_path / "missing.jpg"), 2, "is not there")
-        refused(run("run", "--source", tmp_path / "empty"), 2, "holds no images")
-        refused(run("run", "--source", tmp_path / "x.mp4"), 2, "not a video")
-        refused(run("run", "--source", tmp_path / "zero.jpg"), 2, "is empty")
+        refused(here("run"), 2, "--camera N or --source X")
+        refused(here("run", "--source", "a", "--camera", 0), 2, "one of them")
+        refused(here("run", "--source", tmp_path / "missing.jpg"), 2, "is not there")
+        refused(here("run", "--source", tmp_path / "empty"), 2, "holds no images")
+        refused(here("run", "--source", tmp_path / "x.mp4"), 2, "not a video")
+        refused(here("run", "--source", tmp_path / "zero.jpg"), 2, "is empty")
 
     def test_models_that_are_none(self, tmp_path: Path, folder: Path) -> None:
         (tmp_path / "cut.tflite").write_bytes(bundled_model().read_bytes()[:60_000])
         (tmp_path / "text.tflite").write_text("hello")
-        refused(run("run", tmp_path / "cut.tflite", "--source", folder), 2, "truncated")
-        refused(run("run", tmp_path / "text.tflite", "--source", folder), 2, "not a .tflite")
-        refused(run("run", tmp_path / "no.tflite", "--source", folder), 2, "cannot read the model")
+        refused(here("run", tmp_path / "cut.tflite", "--source", folder), 2, "truncated")
+        refused(here("run", tmp_path / "text.tflite", "--source", folder), 2, "not a .tflite")
+        refused(here("run", tmp_path / "no.tflite", "--source", folder), 2, "cannot read the model")
 
     def test_swapped_files_are_refused(self, folder: Path) -> None:
         digest = hashlib.sha256(bundled_model().read_bytes()).hexdigest()
         profile = GuardProfile.preset("fd").sha256
-        assert run("run", "--source", folder, "--require-model", digest, "--require-guard", profile).returncode == 0
-        refused(run("run", "--source", folder, "--require-model", "0" * 64), 2, "not the required model")
-        refused(run("run", "--source", folder, "--require-guard", "0" * 64), 2, "not the required one")
+        assert here("run", "--source", folder, "--require-model", digest, "--require-guard", profile).returncode == 0
+        refused(here("run", "--source", folder, "--require-model", "0" * 64), 2, "not the required model")
+        refused(here("run", "--source", folder, "--require-guard", "0" * 64), 2, "not the required one")
         refused(
-            run("run", "--source", folder, "--guard", "fd-paper", "--require-guard", profile), 2, "not the required one"
+            here("run", "--source", folder, "--guard", "fd-paper", "--require-guard", profile),
+            2,
+            "not the required one",
         )
 
     def test_an_image_that_does_not_decode_is_skipped_and_counted(self, folder: Path) -> None:
@@ -188,8 +191,8 @@ class TestRun:
 
     def test_urls_that_answer_wrongly(self) -> None:
         with http_server(answer(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>")) as url:
-            refused(run("run", "--source", url), 3, "answers with text/html")
-        refused(run("run", "--source", "http://127.0.0.1:1/x"), 3, "cannot be reached")
+            refused(here("run", "--source", url), 3, "answers with text/html")
+        refused(here("run", "--source", "http://127.0.0.1:1/x"), 3, "cannot be reached")
 
     def test_full_disk(self, folder: Path) -> None:
         refused(run("run", "--source", folder, "--output", "/dev/full"), 3, "No space left")
@@ -225,55 +228,55 @@ class TestRun:
 
 class TestGuard:
     def test_show_and_draw(self, tmp_path: Path) -> None:
-        done = run("guard", "show", "jpeg:75", "--output", tmp_path / "t.png", "--json")
+        done = here("guard", "show", "jpeg:75", "--output", tmp_path / "t.png", "--json")
         assert json.loads(done.stdout)["sha256"] == GuardProfile.preset("jpeg:75").sha256
         picture = cv2.imread(str(tmp_path / "t.png"))
         assert picture.shape[1] > 900 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
-        assert "24   24   24   24   32" in run("guard", "show", "fd").stdout
-        refused(run("guard", "show", "fdd"), 2, "no guard preset 'fdd'")
-        refused(run("guard", "show", "none"), 2, "absence of a guard")
+        assert "24   24   24   24   32" in here("guard", "show", "fd").stdout
+        refused(here("guard", "show", "fdd"), 2, "no guard preset 'fdd'")
+        refused(here("guard", "show", "none"), 2, "absence of a guard")
 
     def test_design_apply_certify(self, folder: Path, tmp_path: Path) -> None:
         profile, clean, chart = tmp_path / "mine.toml", tmp_path / "clean.png", tmp_path / "map.png"
-        assert run("guard", "design", folder, "--output", profile, "--by", "sigma", "--as-bands", 15).returncode == 0
+        assert here("guard", "design", folder, "--output", profile, "--by", "sigma", "--as-bands", 15).returncode == 0
         assert GuardProfile.load(profile).tables[0].count(24) == 15
-        done = run("guard", "apply", folder / "0.jpg", "--guard", profile, "--output", clean, "--json")
+        done = here("guard", "apply", folder / "0.jpg", "--guard", profile, "--output", clean, "--json")
         assert 25 < json.loads(done.stdout)["psnr_db"] < 60
-        done = run("guard", "certify", clean, "--guard", profile, "--output", chart, "--json")
+        done = here("guard", "certify", clean, "--guard", profile, "--output", chart, "--json")
         assert json.loads(done.stdout)["share_1"] > 0.8 and cv2.imread(str(chart)) is not None
-        assert json.loads(run("guard", "certify", folder / "0.jpg", "--json").stdout)["share_1"] < 0.2
-        assert json.loads(run("guard", "certify", folder / "0.jpg", "--first-pass", "--json").stdout)["share_1"] > 0.8
-        refused(run("guard", "certify", clean, "--guard", "fd-jpeg"), 2, "has no certificate")
+        assert json.loads(here("guard", "certify", folder / "0.jpg", "--json").stdout)["share_1"] < 0.2
+        assert json.loads(here("guard", "certify", folder / "0.jpg", "--first-pass", "--json").stdout)["share_1"] > 0.8
+        refused(here("guard", "certify", clean, "--guard", "fd-jpeg"), 2, "has no certificate")
 
     def test_bad_input(self, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "bad.toml").write_text("schema = 1\ncolour = 'rgb'\n")
-        refused(run("guard", "show", tmp_path / "bad.toml"), 2, "bad.toml:2: unknown key 'colour'")
-        refused(run("guard", "apply", tmp_path / "no.jpg", "--output", tmp_path / "x.png"), 2, "cannot read")
-        refused(run("guard", "apply", folder / "0.jpg", "--output", tmp_path / "x.jpg"), 2, "write a .png")
-        refused(run("guard", "apply", folder / "0.jpg", "--output", tmp_path / "no" / "x.png"), 3, "cannot write")
-        refused(run("guard", "design", tmp_path / "none", "--output", tmp_path / "p.toml"), 2, "not a folder")
+        refused(here("guard", "show", tmp_path / "bad.toml"), 2, "bad.toml:2: unknown key 'colour'")
+        refused(here("guard", "apply", tmp_path / "no.jpg", "--output", tmp_path / "x.png"), 2, "cannot read")
+        refused(here("guard", "apply", folder / "0.jpg", "--output", tmp_path / "x.jpg"), 2, "write a .png")
+        refused(here("guard", "apply", folder / "0.jpg", "--output", tmp_path / "no" / "x.png"), 3, "cannot write")
+        refused(here("guard", "design", tmp_path / "none", "--output", tmp_path / "p.toml"), 2, "not a folder")
         assert not (tmp_path / "x.jpg").exists() and not (tmp_path / "p.toml").exists()
 
 
 class TestBench:
     def test_table_and_json(self, folder: Path) -> None:
-        done = run("bench", "--seconds", 0.2)
+        done = here("bench", "--seconds", 0.2)
         assert done.returncode == 0 and "sanitise to tensor" in done.stdout and "temperature" in done.stdout
-        done = run("bench", "--guard", "fd-jpeg", "--image", folder / "0.jpg", "--seconds", 0.2, "--json")
+        done = here("bench", "--guard", "fd-jpeg", "--image", folder / "0.jpg", "--seconds", 0.2, "--json")
         report = json.loads(done.stdout)
         assert any(t["stage"].startswith("JPEG to tensor") for t in report["timings"]), done.stderr
 
     def test_bad_input(self, tmp_path: Path) -> None:
-        refused(run("bench", "--guard", "none"), 2, "bench times a guard")
-        refused(run("bench", "--image", tmp_path / "missing.jpg"), 2, "cannot read")
+        refused(here("bench", "--guard", "none"), 2, "bench times a guard")
+        refused(here("bench", "--image", tmp_path / "missing.jpg"), 2, "cannot read")
         (tmp_path / "x.jpg").write_bytes(b"no picture")
-        refused(run("bench", "--image", tmp_path / "x.jpg"), 2, "does not decode")
+        refused(here("bench", "--image", tmp_path / "x.jpg"), 2, "does not decode")
 
 
 @pytest.mark.convert
 class TestBake:
     def test_writes_a_model_that_runs(self, tmp_path: Path) -> None:
-        done = run("guard", "bake", "--size", "64x48", "--output", tmp_path / "s.tflite")
+        done = here("guard", "bake", "--size", "64x48", "--output", tmp_path / "s.tflite")
         assert done.returncode == 0 and "64x48, one-pass" in done.stdout, done.stderr
         from ai_edge_litert.interpreter import Interpreter
 
@@ -282,9 +285,9 @@ class TestBake:
 
     def test_what_cannot_be_baked(self, tmp_path: Path) -> None:
         target = tmp_path / "s.tflite"
-        refused(run("guard", "bake", "--guard", "fd-jpeg", "--size", 64, "--output", target), 2, "only rgb profiles")
-        refused(run("guard", "bake", "--size", 60, "--output", target), 2, "multiples of 8")
-        refused(run("guard", "bake", "--guard", "none", "--size", 64, "--output", target), 2, "none")
+        refused(here("guard", "bake", "--guard", "fd-jpeg", "--size", 64, "--output", target), 2, "only rgb profiles")
+        refused(here("guard", "bake", "--size", 60, "--output", target), 2, "multiples of 8")
+        refused(here("guard", "bake", "--guard", "none", "--size", 64, "--output", target), 2, "none")
         refused(run("convert", bundled_model(), "--guard", "none", "--bake-guard"), 2, "leaves nothing to bake")
         refused(run("convert", bundled_model(), "--place", "in-graph"), 2, "--bake-guard")
         assert not target.exists()
@@ -293,13 +296,13 @@ class TestBake:
 @pytest.mark.convert
 class TestModel:
     def test_show(self, tmp_path: Path) -> None:
-        done = run("model", "show", bundled_model())
+        done = here("model", "show", bundled_model())
         assert done.returncode == 0 and "uint8 1x128x128x3" in done.stdout and "all 29 operators map" in done.stdout
-        fields = json.loads(run("model", "show", bundled_model(), "--json").stdout)
+        fields = json.loads(here("model", "show", bundled_model(), "--json").stdout)
         assert fields["contract"]["guard"]["passes"] == 2 and fields["sha256"] in done.stdout
         (tmp_path / "x.tflite").write_bytes(b"nothing")
-        refused(run("model", "show", tmp_path / "x.tflite"), 2, "not a .tflite")
-        refused(run("model", "show", tmp_path / "y.tflite"), 2, "cannot read")
+        refused(here("model", "show", tmp_path / "x.tflite"), 2, "not a .tflite")
+        refused(here("model", "show", tmp_path / "y.tflite"), 2, "cannot read")
 
     def test_verify(self, tmp_path: Path) -> None:
         from edgeguard.model.contract import read_contract
@@ -311,14 +314,14 @@ class TestModel:
         contract = read_contract(ModelFile(file.read_bytes()))
         assert contract is not None
         write_manifest(manifest, make_manifest(file, contract))
-        assert run("model", "verify", file, "--manifest", manifest).returncode == 0
+        assert here("model", "verify", file, "--manifest", manifest).returncode == 0
         swapped = bytearray(file.read_bytes())
         swapped[len(swapped) // 2] ^= 1  # one weight
         file.write_bytes(swapped)
-        refused(run("model", "verify", file, "--manifest", manifest), 1, "SHA-256")
+        refused(here("model", "verify", file, "--manifest", manifest), 1, "SHA-256")
         manifest.write_text("[]")
-        refused(run("model", "verify", file, "--manifest", manifest), 2, "not a manifest")
-        refused(run("model", "verify", file, "--manifest", tmp_path / "none.json"), 2, "cannot read")
+        refused(here("model", "verify", file, "--manifest", manifest), 2, "not a manifest")
+        refused(here("model", "verify", file, "--manifest", tmp_path / "none.json"), 2, "cannot read")
 
 
 def test_doctor() -> None:
@@ -392,6 +395,7 @@ def test_cards_to_print(tmp_path: Path) -> None:
 
 
 @pytest.mark.convert
+@pytest.mark.full
 def test_demo_writes_what_it_promises(tmp_path: Path) -> None:
     done = run("demo", "--output", tmp_path / "d", "--json")
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cli.test_cli import refused, run
+from cli.test_cli import refused
+from commands import here as run
 
 from edgeguard.demo.assets import bundled_model
 from edgeguard.fieldtest.make_sheet import sheet_and_picture

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from camera.streams import http_server, stream
-from cli.test_cli import refused, run
+from cli.test_cli import refused
+from commands import here as run
 from numpy.typing import NDArray
 
 from edgeguard.guard import GuardProfile, encode_jpeg

@@ -32,7 +32,7 @@ def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Restored:
 
 
 def test_cells_agree_with_asking_the_model(run: Restored, stripes: Path, tmp_path: Path) -> None:
-    found = matrix([run], str(stripes), PLAN, tmp_path)
+    found = matrix([run], str(stripes), PLAN, tmp_path, workers=1)
     cells = {(c.attack, c.defence): c for c in found.cells}
     assert set(cells) == {(a, d) for a in ("clean", "fgsm", "deepfool", WHITE) for d in ("none", "fd")}
     assert all(c.n == 18 and c.protocol == "matrix:plain" for c in found.cells)
@@ -75,10 +75,10 @@ def test_gray_attacks_of_the_first_model_are_shown_to_the_others(run: Restored, 
 
 
 def test_only_the_adaptive_rows(run: Restored, stripes: Path, tmp_path: Path) -> None:
-    plan = replace(PLAN, white_eps_8bit=(2, 8), adaptive_only=True)
+    plan = replace(PLAN, white_eps_8bit=(8, 64), images=6, batch=6, adaptive_only=True)
     found = matrix([run], str(stripes), plan, tmp_path, workers=1)
     assert [(c.attack, c.eps_8bit, c.defence) for c in found.cells] == [
-        ("clean", None, "fd"), (WHITE, 2, "fd"), (WHITE, 8, "fd"),
+        ("clean", None, "fd"), (WHITE, 8, "fd"), (WHITE, 64, "fd"),
     ]  # fmt: skip
     assert found.cells[0].correct >= found.cells[1].correct >= found.cells[2].correct
     alone = matrix([run], str(stripes), plan, tmp_path / "more", workers=2)
@@ -107,13 +107,14 @@ def test_adaptive_rows_are_compared_by_image() -> None:
 
 
 def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = matrix([run], str(stripes), PLAN, tmp_path)
+    plan = replace(PLAN, white_eps_8bit=())
+    first = matrix([run], str(stripes), plan, tmp_path, workers=1)
     damaged = sorted((tmp_path / "cells").iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:40])
     asked = []
     real = matrix_module._attacked
     monkeypatch.setattr(matrix_module, "_attacked", lambda unit: asked.append(unit) or real(unit))
-    again = matrix([run], str(stripes), PLAN, tmp_path, workers=1)
+    again = matrix([run], str(stripes), plan, tmp_path, workers=1)
     assert again.cells == first.cells and len(asked) == 1
 
 

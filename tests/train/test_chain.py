@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import here
 
 from edgeguard.guard import GuardProfile
 
@@ -81,6 +82,7 @@ def test_stripes_go_all_the_way(stripes: Path, tmp_path: Path) -> None:
     _chain(stripes, tmp_path, 12, 24, 0, 0.85, stripes / "test")
 
 
+@pytest.mark.full
 def test_coefficients_go_all_the_way(stripes: Path, tmp_path: Path) -> None:
     """A model that reads coefficients: trained, converted, run on JPEGs; what works on pixels says so."""
     out, tflite, photos = tmp_path / "trained", tmp_path / "model.tflite", stripes / "test"
@@ -163,24 +165,25 @@ def test_bad_input_is_one_line(stripes: Path, tmp_path: Path, words: tuple[str, 
     given = [places.get(word, word) for word in words]
     if "--output" not in given:
         given += ["--output", str(tmp_path / "out")]
-    done = edgeguard("train", *given, code=code)
+    done = here("train", *given)
+    assert done.returncode == code
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("edgeguard: ") and line in last
 
 
 def test_fine_tuning_a_program(stripes: Path, tmp_path: Path) -> None:
-    first = edgeguard(
-        "train", "--data", stripes, "--output", tmp_path / "a", "--epochs", 6, "--limit", 36, "--json",
+    first = here(
+        "train", "--data", stripes, "--output", tmp_path / "a", "--epochs", 4, "--limit", 36, "--json",
         "--learning-rate", 0.02,
     )  # fmt: skip
     program = json.loads(first.stdout)["model"]
-    second = edgeguard(
+    second = here(
         "train", "--data", stripes, "--output", tmp_path / "b", "--model", program, "--codec", "fd", "--epochs", 1,
-        "--learning-rate", 0.001, "--json",
+        "--limit", 36, "--learning-rate", 0.001, "--json",
     )  # fmt: skip
     assert json.loads(second.stdout)["epoch"] == 1
     shutil.copytree(stripes, tmp_path / "more")
     shutil.copytree(stripes / "train" / "round", tmp_path / "more" / "train" / "square")
     shutil.copytree(stripes / "test" / "round", tmp_path / "more" / "test" / "square")
-    done = edgeguard("train", "--data", tmp_path / "more", "--output", tmp_path / "c", "--model", program, code=2)
-    assert "has other labels than the data" in done.stderr
+    refused = here("train", "--data", tmp_path / "more", "--output", tmp_path / "c", "--model", program)
+    assert refused.returncode == 2 and "has other labels than the data" in refused.stderr

@@ -1,0 +1,29 @@
+"""The command line in this process: the same lines and exit codes as from outside, without loading everything anew.
+
+Not for `convert`, which goes on in a forked child.
+"""
+
+import io
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from unittest.mock import patch
+
+
+def here(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run `edgeguard WORDS`; what Python prints is kept, not what native libraries print."""
+    from edgeguard.cli.main import main
+
+    arguments = [str(word) for word in words]
+    assert arguments[:1] != ["convert"], "its child would go on with the tests"
+    with (
+        redirect_stdout(io.StringIO()) as stdout,
+        redirect_stderr(io.StringIO()) as stderr,
+        patch.object(sys, "argv", ["edgeguard", *arguments]),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
