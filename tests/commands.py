@@ -4,6 +4,7 @@ Not for `convert`, which goes on in a forked child.
 """
 
 import io
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -21,9 +22,13 @@ def here(*words: object) -> subprocess.CompletedProcess[str]:
         redirect_stderr(io.StringIO()) as stderr,
         patch.object(sys, "argv", ["edgeguard", *arguments]),
     ):
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             main()
         except SystemExit as end:
             code = end.code
+        finally:  # children of later tests would inherit them
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     assert isinstance(code, int)
     return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())

@@ -1,6 +1,7 @@
 """Shared fixtures. Tests that need the workstation's extra are marked `convert`; with CI=true nothing may skip for
 a missing program or extra."""
 
+import gc
 import importlib.util
 import os
 import signal
@@ -30,6 +31,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="the convert extra is not installed"))
         if "full" in item.keywords and "full" not in (config.getoption("-m") or ""):
             item.add_marker(pytest.mark.skip(reason="slow: runs in make test-full"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
 
 
 @pytest.fixture

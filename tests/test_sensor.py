@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli.test_cli import LAUNCH, refused, run
+from commands import here
 from numpy.typing import NDArray
 
 from edgeguard.camera import Applied, Captured, Lost, open_source
@@ -167,9 +168,9 @@ def test_run_counts_two_passes_behind_a_sensor_and_refuses_forgeries(tmp_path: P
         refused(forged, 3, "no whole frame")
         summary = json.loads(forged.stdout)
         assert summary["frames"] == 0 and summary["lost"] > 5
-        refused(run("run", "--source", "0", "--key-file", key), 2, "a key is for the stream of an edgeguard sensor")
+        refused(here("run", "--source", "0", "--key-file", key), 2, "a key is for the stream of an edgeguard sensor")
         key.chmod(0o644)
-        refused(run("run", "--source", url, "--key-file", key), 2, "others can read the key file")
+        refused(here("run", "--source", url, "--key-file", key), 2, "others can read the key file")
     finally:
         node.send_signal(signal.SIGTERM)
         assert node.wait(10) == 0
@@ -177,13 +178,13 @@ def test_run_counts_two_passes_behind_a_sensor_and_refuses_forgeries(tmp_path: P
 
 def test_what_a_sensor_refuses(tmp_path: Path) -> None:
     camera = ("--source", "synthetic:cards?fps=5")
-    refused(run("sensor", *camera, "--guard", "fd"), 2, "is a rgb profile, use fd-jpeg")
-    refused(run("sensor", *camera, "--guard", "none"), 2, "without a guard is just a camera")
-    refused(run("sensor", *camera), 2, "Missing option '--guard'")
-    refused(run("sensor", "--guard", "fd-jpeg"), 2, "say where frames come from")
-    refused(run("sensor", *camera, "--guard", "fd-jpeg", "--listen", "0.0.0.0:0"), 2, "give --token-file")
-    refused(run("sensor", "--source", "synthetic:cards", "--guard", "fd-jpeg"), 2, "is not a camera")
-    refused(run("sensor", "--camera", 97, "--guard", "fd-jpeg"), 3, "camera 97 is not there")
+    refused(here("sensor", *camera, "--guard", "fd"), 2, "is a rgb profile, use fd-jpeg")
+    refused(here("sensor", *camera, "--guard", "none"), 2, "without a guard is just a camera")
+    refused(here("sensor", *camera), 2, "Missing option '--guard'")
+    refused(here("sensor", "--guard", "fd-jpeg"), 2, "say where frames come from")
+    refused(here("sensor", *camera, "--guard", "fd-jpeg", "--listen", "0.0.0.0:0"), 2, "give --token-file")
+    refused(here("sensor", "--source", "synthetic:cards", "--guard", "fd-jpeg"), 2, "is not a camera")
+    refused(here("sensor", "--camera", 97, "--guard", "fd-jpeg"), 3, "camera 97 is not there")
 
 
 def test_a_sensors_wrong_clock_does_not_make_ages(scene: NDArray[np.uint8]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from camera.faulty import FaultyCamera
 from cli.test_cli import LAUNCH, refused, run
+from commands import here
 from numpy.typing import NDArray
 
 from edgeguard.demo.assets import bundled_model
@@ -82,8 +83,8 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
     assert run("config", "check", copy).returncode == 0
     copy.write_text("[camera]\nsorce = '0'\n")
     for command in (("config", "check", copy), ("run", "--config", copy)):
-        refused(run(*command), 2, "copy.toml:2: [camera] has no key 'sorce'")
-    refused(run("run", "--config", tmp_path / "none.toml"), 2, "cannot read")
+        refused(here(*command), 2, "copy.toml:2: [camera] has no key 'sorce'")
+    refused(here("run", "--config", tmp_path / "none.toml"), 2, "cannot read")
 
 
 def test_a_service(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_service(tmp_path: Path) -> None:
     config.write_text('[camera]\nsource = "0"\n')
     done = run("service", "install", "--config", config, "--unit", unit, "--no-start")
     assert done.returncode == 0 and "systemctl enable --now" in done.stdout and "WatchdogSec" in unit.read_text()
-    refused(run("service", "install", "--config", tmp_path / "none", "--unit", unit), 2, "is not there")
+    refused(here("service", "install", "--config", tmp_path / "none", "--unit", unit), 2, "is not there")
 
 
 def test_bad_flags_of_each_sink_and_source() -> None:
@@ -105,17 +106,17 @@ def test_bad_flags_of_each_sink_and_source() -> None:
         (("--record", "/dev/null/x"), 3, "cannot record events"),
         (("--delegate", "gpu"), 2, "is one of auto"),
     ):
-        refused(run("run", "--source", LIVE, *arguments), code, said)
-    refused(run("run", "--source", "rtsp://127.0.0.1:1/x"), 3, "cannot be opened")
-    refused(run("run", "--source", "picamera2:0"), 3, "picamera2 is not installed")
-    refused(run("run", "--source", "synthetic:boats"), 2, "is not known")
+        refused(here("run", "--source", LIVE, *arguments), code, said)
+    refused(here("run", "--source", "rtsp://127.0.0.1:1/x"), 3, "cannot be opened")
+    refused(here("run", "--source", "picamera2:0"), 3, "picamera2 is not installed")
+    refused(here("run", "--source", "synthetic:boats"), 2, "is not known")
 
 
 def test_a_hostile_model_and_a_missing_coral(tmp_path: Path) -> None:
     broken = tmp_path / "m.tflite"
     broken.write_bytes(bundled_model().read_bytes()[:5000])
-    refused(run("run", broken, "--source", LIVE), 2, "m.tflite")
-    refused(run("run", "--delegate", "edgetpu", "--source", LIVE), 3, "--fallback PLAIN.tflite")
+    refused(here("run", broken, "--source", LIVE), 2, "m.tflite")
+    refused(here("run", "--delegate", "edgetpu", "--source", LIVE), 3, "--fallback PLAIN.tflite")
     command = ("run", "--delegate", "edgetpu", "--fallback", bundled_model(), "--source", LIVE, "--frames", 2)
     done = run(*command)
     assert done.returncode == 0 and "ON THE CPU INSTEAD" in done.stderr
