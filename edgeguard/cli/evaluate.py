@@ -52,6 +52,10 @@ def evaluate_command(
     adaptive_only: Annotated[
         bool, typer.Option("--adaptive-only", help="For matrix: each model at its own codec; no gray-box rows.")
     ] = False,
+    codec: Annotated[
+        list[str] | None,
+        typer.Option(help="For matrix: each model at this codec, by attacks that know it; may be given again."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Attack a deployed classifier and its guard; write results.jsonl and report.html.
@@ -70,7 +74,7 @@ def evaluate_command(
     if str(model) == "matrix":
         if not compared or images is None or output is None:
             raise InputError("matrix wants: edgeguard evaluate matrix RUN... --images DATA --output FOLDER")
-        plan = limit or 1000, tuple(eps or (8.0,)), adaptive_only
+        plan = limit or 1000, tuple(eps or (8.0,)), adaptive_only, tuple(codec or ())
         return _matrix(compared, images, output, *plan, workers, as_json)
     if compared or images is None or output is None:
         raise InputError("evaluate wants MODEL --images FOLDER --output FOLDER (see --help)")
@@ -159,6 +163,7 @@ def _matrix(
     limit: int,
     eps: tuple[float, ...],
     adaptive_only: bool,
+    codecs: tuple[str, ...],
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -173,7 +178,13 @@ def _matrix(
 
     models = [restored(run) for run in runs]
     with UnitCounter() as counter:
-        plan = MatrixPlan(images=limit, white_eps_8bit=eps, adaptive_only=adaptive_only)
+        plan = MatrixPlan(
+            codecs or MatrixPlan.codecs,
+            images=limit,
+            white_eps_8bit=eps,
+            adaptive_only=adaptive_only,
+            white_codecs=codecs,
+        )
         found = matrix(models, str(images), plan, output, counter.show, workers)
     how = [(model.name, model.how) for model in models]
     write_bytes(output / "report.html", page(found.cells, found.source, how).encode())

@@ -53,7 +53,8 @@ class MatrixPlan:
         images: of the test part, classes balanced.
         steps: of PGD; APGD takes 100.
         queries: of Square.
-        adaptive_only: leave out the gray rows; each model at its own codec only.
+        adaptive_only: leave out the gray rows; each model at its own codec only, where `white_codecs` names no others.
+        white_codecs: of the adaptive rows, fixed ones; where empty, none and the model's own.
     """
 
     codecs: tuple[str, ...] = ("none", "jpeg:75", "jpeg:50", "jpeg:20", "fd")
@@ -65,6 +66,7 @@ class MatrixPlan:
     batch: int = 250
     seed: int = 0
     adaptive_only: bool = False
+    white_codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,11 @@ def matrix(
         workers: processes; one for each core by default.
 
     Raises:
-        InputError: the runs do not fit the data or each other.
+        InputError: the runs do not fit the data or each other; a test codec that is none, or drawn for each image.
     """
+    for codec in (*plan.codecs, *plan.white_codecs):
+        if TrainingCodec(codec).is_drawn:
+            raise InputError(f"--codec {codec} is drawn for each image: at test time a fixed one is wanted")
     if len({run.name for run in runs}) != len(runs):
         raise InputError("two runs have the same folder name: rename one")
     part, labels, source = balanced_test_part(runs[0].config, data, plan.images)
@@ -180,15 +185,16 @@ def _single_thread() -> None:
 
 def _tasks(run: Restored, first: Restored, plan: MatrixPlan) -> list[_Task]:
     own = matched_codec(run.config)
+    known = plan.white_codecs or tuple(dict.fromkeys((own,) if plan.adaptive_only else ("none", own)))
+    white = [_Task(run.name, c, WHITE, eps, True) for eps in plan.white_eps_8bit for c in known]
     if plan.adaptive_only:
-        return [_Task(run.name, own, "clean"), *(_Task(run.name, own, WHITE, eps, True) for eps in plan.white_eps_8bit)]
+        return [_Task(run.name, c, "clean") for c in known] + white
     tasks = [_Task(run.name, c, "clean") for c in plan.codecs]
     for maker in dict.fromkeys((run.name, first.name)):
         for eps in plan.gray_eps_8bit:
             tasks += [_Task(run.name, c, "fgsm", eps, maker=maker) for c in plan.codecs]
         tasks += [_Task(run.name, c, "deepfool", maker=maker) for c in plan.codecs]
-    known = dict.fromkeys(("none", own))
-    return tasks + [_Task(run.name, c, WHITE, eps, True) for eps in plan.white_eps_8bit for c in known]
+    return tasks + white
 
 
 def matched_codec(config: TrainConfig) -> str:

@@ -36,18 +36,20 @@ def table(cells: Sequence[Cell]) -> Iterator[tuple[str, list[str], list[tuple[st
 
 
 def differences(cells: Sequence[Cell]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """For each budget of the adaptive attacks: a title, and for every run but the first its accuracy less the first's.
+    """For each budget of the adaptive attacks: a title, and the accuracy of every cell but the first less the first's.
 
-    Each at its own codec, paired by image: narrower than the two intervals beside each other suggest.
+    Paired by image: narrower than the two intervals beside each other suggest.
     """
     white = [cell for cell in cells if cell.box == "white"]
     for attack, eps in dict.fromkeys((cell.attack, cell.eps_8bit) for cell in white):
-        # a run's own codec is the last one that it was attacked behind
-        own = {c.protocol.removeprefix("matrix:"): c for c in white if (c.attack, c.eps_8bit) == (attack, eps)}
-        (name, first), *others = own.items()
+        first, *others = (cell for cell in white if (cell.attack, cell.eps_8bit) == (attack, eps))
         if others:
-            title = f"difference to {name} in points, each at its own codec, paired by image, {eps:g} levels of 255"
-            yield title, [(f"{run}, {cell.defence}", _paired(first, cell)) for run, cell in others]
+            title = f"difference to {_name(first)}, in points, paired by image, {eps:g} levels of 255"
+            yield title, [(_name(cell), _paired(first, cell)) for cell in others]
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.protocol.removeprefix('matrix:')}, {cell.defence}"
 
 
 def lines(cells: Sequence[Cell]) -> Iterator[str]:
@@ -91,7 +93,7 @@ def page(cells: Sequence[Cell], source: str, trained: Sequence[tuple[str, str]])
     for title, compared in differences(cells):
         body = "".join(f'<tr><td>{escape(run)}</td><td class="n">{found}</td></tr>' for run, found in compared)
         parts.append(f"<h2>{escape(title[0].upper() + title[1:])}</h2><table>{body}</table>")
-    notes = [f"{c.protocol.removeprefix('matrix:')}, {c.defence}: {c.note}" for c in cells if c.note]
+    notes = [f"{_name(c)}: {c.note}" for c in cells if c.note]
     parts += ["<h2>What each adaptive attack took</h2><ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"]
     parts.append(
         "<h2>What this does not say</h2><p>Gray-box rows are no robustness: the attacker does not know the defence. "

@@ -13,6 +13,7 @@ from edgeguard.evaluate import matrix as matrix_module  # noqa: E402
 from edgeguard.evaluate.matrix import WHITE, MatrixPlan, matrix  # noqa: E402
 from edgeguard.evaluate.matrix_report import differences, lines, page  # noqa: E402
 from edgeguard.evaluate.results import Cell, read_results  # noqa: E402
+from edgeguard.guard.profile import ProfileError  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.restore import Restored, restored  # noqa: E402
 from edgeguard.train.run import train  # noqa: E402
@@ -85,6 +86,20 @@ def test_only_the_adaptive_rows(run: Restored, stripes: Path, tmp_path: Path) ->
     assert alone.cells == found.cells  # however many processes
 
 
+def test_every_model_behind_every_codec(run: Restored, stripes: Path, tmp_path: Path) -> None:
+    """Codecs that are asked for take the place of the model's own."""
+    plan = replace(PLAN, white_eps_8bit=(64,), images=6, batch=6, adaptive_only=True, white_codecs=("none", "jpeg:50"))
+    found = matrix([run], str(stripes), plan, tmp_path, workers=1)
+    assert [(c.attack, c.defence) for c in found.cells] == [
+        ("clean", "none"), ("clean", "jpeg:50"), (WHITE, "none"), (WHITE, "jpeg:50"),
+    ]  # fmt: skip
+    assert "plain, jpeg:50" in "\n".join(lines(found.cells))
+    with pytest.raises(InputError, match="drawn for each image"):
+        matrix([run], str(stripes), replace(plan, white_codecs=("jpeg:20..90",)), tmp_path)
+    with pytest.raises(ProfileError, match="no guard preset 'fdd'"):
+        matrix([run], str(stripes), replace(plan, white_codecs=("fdd",)), tmp_path)
+
+
 def test_adaptive_rows_are_compared_by_image() -> None:
     def cell(run: str, codec: str, right: set[int]) -> Cell:
         return Cell(
@@ -95,13 +110,18 @@ def test_adaptive_rows_are_compared_by_image() -> None:
     cells = [
         cell("a", "none", set(range(50))),
         cell("b", "none", set()),
-        cell("b", "fd", set(range(5, 52))),  # its own codec counts: 5 lost, 2 won
+        cell("b", "fd", set(range(5, 52))),  # 5 lost, 2 won
         cell("c", "none", set(range(50))),
     ]
     [(title, rows)] = differences(cells)
-    assert "difference to a" in title and "8 levels" in title
-    (b, shown), (c, none) = rows
-    assert (b, c) == ("b, fd", "c, none") and shown.startswith("-3.0 [-8.") and none.startswith("+0.0 [-2.")
+    assert "difference to a, none" in title and "8 levels" in title
+    (_, lost), (b, shown), (c, none) = rows
+    assert (
+        lost.startswith("-50.0 [")
+        and (b, c) == ("b, fd", "c, none")
+        and shown.startswith("-3.0 [-8.")
+        and none.startswith("+0.0 [-2.")
+    )
     assert shown in "\n".join(lines(cells)) and shown in page(cells, "images", [])
     assert list(differences(cells[:1])) == []
 
