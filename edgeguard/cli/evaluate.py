@@ -74,7 +74,7 @@ def evaluate_command(
     if str(model) == "matrix":
         if not compared or images is None or output is None:
             raise InputError("matrix wants: edgeguard evaluate matrix RUN... --images DATA --output FOLDER")
-        plan = limit or 1000, tuple(eps or (8.0,)), adaptive_only, tuple(codec or ())
+        plan = limit or 1000, tuple(eps or (8.0,)), adaptive_only, tuple(dict.fromkeys(codec or ()))
         return _matrix(compared, images, output, *plan, workers, as_json)
     if compared or images is None or output is None:
         raise InputError("evaluate wants MODEL --images FOLDER --output FOLDER (see --help)")
