@@ -6,12 +6,13 @@ them: with the model apart, their memory is given back whole before calibration 
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from signal import SIGINT, SIGKILL
+from signal import SIGABRT, SIGBUS, SIGINT, SIGKILL, SIGSEGV, Signals
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,9 @@ from edgeguard_converters.normalisation import Normalisation
 from edgeguard_converters.runner import Outputs
 from edgeguard_converters.source import FloatGraph, Source
 
+_LIKE_NO_MEMORY = (SIGKILL, SIGABRT, SIGSEGV, SIGBUS)
+# What a library left open in a process that was killed is cleared up after our last line, and is nobody's business
+_SILENT = "ignore:resource_tracker:UserWarning:multiprocessing.resource_tracker"
 _PATIENCE_S = 3.0
 _PATIENCE_WHEN_INTERRUPTED_S = 20.0  # an interrupt waits for torch's running operation
 _CHUNK = 16  # images in the pipe at a time; a multiple of torch_source's batch, so that sums come out the same
@@ -61,6 +65,8 @@ class ModelProcess:
 
     def load(self, path: Path, **options: Any) -> "SourceApart":
         """As `loaders.load_source`, over there."""
+        if _SILENT not in sys.warnoptions:
+            sys.warnoptions.append(_SILENT)  # multiprocessing starts its tracker with them
         self._process.start()
         self._far_end.close()  # or its end would never be seen
         kind, size, facts = self.ask("load", path, options)
@@ -79,7 +85,8 @@ class ModelProcess:
             answer, error = self._link.recv()
         except (EOFError, OSError) as gone:
             self._process.join(_PATIENCE_S)
-            why = " (killed: out of memory?)" if self.exit_code == -SIGKILL else ""
+            number = -(self.exit_code or 0)
+            why = f" ({Signals(number).name}: out of memory?)" if number in _LIKE_NO_MEMORY else ""
             raise DeviceError(f"the process that held the model is gone{why}") from gone
         if error is not None:
             raise error
