@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from edgeguard.demo.assets import bundled_model
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.attacks import attack
-from edgeguard.evaluate.attacks.library import ArtAttack
+from edgeguard.evaluate.attacks.external import ArtAttack
 
 STEPS = 40
 

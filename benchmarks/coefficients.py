@@ -27,7 +27,7 @@ from edgeguard.scene.views import random_view, render
 from edgeguard.train.export import save_program
 from edgeguard.train.networks import network
 from edgeguard_converters.api import convert
-from edgeguard_converters.gates import Thresholds
+from edgeguard_converters.verify.gates import Thresholds
 
 LABELS = tuple(f"class {i}" for i in range(10))
 PROFILE = GuardProfile.load(Path(__file__).parents[1] / "examples" / "flat-8.toml")

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgeguard.datasets.images import read_labelled_folder
+from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.evaluate.attacks import attack
-from edgeguard.evaluate.subjects import Expected, Subject
-from edgeguard.images import read_labelled_folder
+from edgeguard.evaluate.engine.targets import Expected, Subject
 from edgeguard.model import load_model
 from edgeguard.statistics import wilson
-from edgeguard.train.guard_layer import to_frames, to_levels
 
 SCORED_DRAWS = 10
 

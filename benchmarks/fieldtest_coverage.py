@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.fieldtest.paired import half_width, permutation_p
+from edgeguard.fieldtest.analysis.paired import half_width, permutation_p
 
 PAIRS = ((0.1, 0.1), (0.5, 0.5), (0.9, 0.9), (0.5, 0.1), (0.9, 0.5), (0.9, 0.1))
 

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgeguard.datasets.images import LabelledImage
+from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.evaluate import twin
-from edgeguard.evaluate.attacks.library import _UnitVictim
-from edgeguard.fieldtest.patch_job import label_index
-from edgeguard.fieldtest.patch_make import Recipe, make_patch
-from edgeguard.fieldtest.patch_physics import pasted
-from edgeguard.fieldtest.patch_scenes import PhotographScenes, photographs_in
-from edgeguard.guard.geometry import quantise_input
-from edgeguard.images import LabelledImage
+from edgeguard.evaluate.attacks.external import _UnitVictim
+from edgeguard.fieldtest.patches.job import label_index
+from edgeguard.fieldtest.patches.optimize import Recipe, make_patch
+from edgeguard.fieldtest.patches.printing import pasted
+from edgeguard.fieldtest.patches.scenes import PhotographScenes, photographs_in
 from edgeguard.model import Model, load_model
+from edgeguard.preprocess.geometry import quantise_input
 from edgeguard.statistics import wilson
-from edgeguard.train.guard_layer import to_frames
 
 TRAINED_ON, TESTED_ON = 240, 200
 
@@ -44,7 +44,7 @@ def toolbox(
     module: torch.nn.Module, scenes: PhotographScenes, target: int, steps: int, batch: int, side: int, area: float
 ) -> NDArray[np.uint8]:
     """The toolbox's patch: so many passes over the photographs that the gradient steps are as many."""
-    from edgeguard_converters.torchvision_operators import make_torchvision_importable
+    from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
 
     make_torchvision_importable()  # the toolbox's patch turns pictures with it
     from art.attacks.evasion import AdversarialPatchPyTorch

@@ -14,14 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeguard.datasets.images import list_images
 from edgeguard.demo.assets import bundled_model
-from edgeguard.guard.geometry import quantise_input
-from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.guard.prepare import crop_and_resize
-from edgeguard.images import list_images
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import load_model
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
+from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.preprocess.geometry import quantise_input
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from mjpeg_server import mjpeg_server
 
 from edgeguard.guard import GuardProfile, encode_jpeg
-from edgeguard.guard.jpeg import decode_rgb
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.scene.cards import CARDS
 from edgeguard.scene.views import random_view, render
 
@@ -115,7 +115,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     if kind == "bare":
         return bare(arguments)
     from edgeguard.camera import open_source
-    from edgeguard.guard.profile import resolve_profile
+    from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard, load_model
     from edgeguard.pipeline import Pipeline
 

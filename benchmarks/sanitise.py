@@ -24,13 +24,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.libjpeg import libjpeg_path
+from edgeguard.dct.native_kernel import instruction_sets, sanitize_native, tensor_native
+from edgeguard.dct.numpy_kernel import sanitize_frame
 from edgeguard.guard import GuardProfile, certificate, decode_rgb
-from edgeguard.guard.frame_definition import sanitize_frame
-from edgeguard.guard.geometry import place
-from edgeguard.guard.kernel import instruction_sets, sanitize_native, tensor_native
-from edgeguard.guard.libjpeg import libjpeg_path
-from edgeguard.guard.prepare import crop_and_resize
-from edgeguard.guard.requantise import requantised_tensor
+from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.preprocess.geometry import place
+from edgeguard.preprocess.requantize import requantised_tensor
 from edgeguard.scene.views import render, stand_in_views
 
 Frame = NDArray[np.uint8]

@@ -19,7 +19,7 @@ from pathlib import Path
 from mjpeg_server import mjpeg_server
 from run import frames
 
-from edgeguard.charts import Point, Series, chart
+from edgeguard.reporting.charts import Point, Series, chart
 
 EVERY_S = 10.0
 PORT = 18077

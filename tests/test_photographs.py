@@ -11,8 +11,8 @@ import pytest
 from camera.streams import http_server, stream
 
 from edgeguard.guard import GuardProfile, decode_rgb, resolve_profile
-from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.guard.sanitizer import Sanitizer
+from edgeguard.preprocess.crop_resize import crop_and_resize
 
 pytestmark = [pytest.mark.full, pytest.mark.convert]
 LAUNCH = [sys.executable, "-c", "from edgeguard.cli.main import main; main()"]
@@ -55,14 +55,14 @@ def _convert(folders: tuple[Path, Path, Path], output: Path, guard: str, place: 
 def test_int8_keeps_the_accuracy_within_a_point(
     folders: tuple[Path, Path, Path], tmp_path: Path, guard: str, place: str, about: float
 ) -> None:
-    from edgeguard_converters import flatbuffer_edit
+    from edgeguard_converters.graph import edit
 
     first = _convert(folders, tmp_path / "a.tflite", guard, place)
     gates = first["contract"]["gates"]
     print(guard, place, gates)
     assert gates["n"] == 400 and gates["int8_top1"] >= gates["float_top1"] - 0.01 - 1e-9
     assert abs(gates["float_top1"] - about) < 0.02
-    assert flatbuffer_edit.float_tensors((tmp_path / "a.tflite").read_bytes()) == []
+    assert edit.float_tensors((tmp_path / "a.tflite").read_bytes()) == []
     _convert(folders, tmp_path / "b.tflite", guard, place)
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
 
@@ -73,8 +73,8 @@ def test_run_gives_the_labels_of_the_interpreter_called_by_hand(
 ) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
-    from edgeguard.guard.requantise import requantise_jpeg
     from edgeguard.model import InputSpec, Preprocess
+    from edgeguard.preprocess.requantize import requantise_jpeg
 
     model = tmp_path / "m.tflite"
     _convert(folders, model, guard, "frame")

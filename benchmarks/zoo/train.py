@@ -22,7 +22,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).parent))
 from detectors import SHAPES, SsdOutputs, YoloStyle, draw_scene
 
-from edgeguard_converters.torchvision_operators import make_torchvision_importable
+from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
 
 CLASSIFIERS = {
     "mobilenetv3_small": "mobilenetv3_small_100",

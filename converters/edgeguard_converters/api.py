@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.datasets.images import LabelledImage, read_folder, read_labelled_folder
+from edgeguard.dct.profile import GuardProfile, resolve_profile
 from edgeguard.errors import InputError
-from edgeguard.guard.profile import GuardProfile, resolve_profile
-from edgeguard.images import LabelledImage, read_folder, read_labelled_folder
-from edgeguard_converters import conversion
+from edgeguard_converters import pipeline
+from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.options import Conversion, Options
-from edgeguard_converters.source import FileFacts, Source
 
 Images = str | Path | Sequence[LabelledImage] | Sequence[NDArray[np.uint8]]
 
@@ -71,7 +71,7 @@ def convert(
     def labelled(given: Images | None) -> list[LabelledImage] | None:
         return None if given is None else _images(given, lambda folder: read_labelled_folder(folder, known))
 
-    return conversion.convert(
+    return pipeline.convert(
         source,
         output,
         _images(calibration, read_folder),
@@ -100,8 +100,8 @@ def _size(sample_or_size: Any) -> tuple[int, int] | None:
 def _from_module(model: Any, size: tuple[int, int] | None) -> Source:
     import torch
 
-    from edgeguard_converters.source import facts_from_json
-    from edgeguard_converters.torch_source import TorchSource
+    from edgeguard_converters.load.source import facts_from_json
+    from edgeguard_converters.load.torch_source import TorchSource
 
     if not isinstance(model, torch.nn.Module):
         raise InputError(f"the model is neither a path nor a torch module, but a {type(model).__name__}")

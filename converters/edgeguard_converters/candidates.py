@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import CheckFailed
 from edgeguard.model.contract import Contract
-from edgeguard_converters import flatbuffer_edit
-from edgeguard_converters.gates import Thresholds, judge
-from edgeguard_converters.mixed import FloatSearch, named_layers
+from edgeguard_converters.graph import edit
+from edgeguard_converters.graph.run import Feed, integer_feed, run_graph
+from edgeguard_converters.load.source import FloatGraph
 from edgeguard_converters.options import Options
-from edgeguard_converters.quantize import Quantised, float_weights, quantise_with
-from edgeguard_converters.ranges import Method
-from edgeguard_converters.runner import Feed, integer_feed, run_graph
-from edgeguard_converters.source import FloatGraph
+from edgeguard_converters.quantize.mixed import FloatSearch, named_layers
+from edgeguard_converters.quantize.quantize import Quantised, float_weights, quantise_with
+from edgeguard_converters.quantize.ranges import Method
+from edgeguard_converters.verify.gates import Thresholds, judge
 
 #: How far above the asked agreement the calibration images have to agree; each next mixture aims higher.
 _MARGINS = (0.02, 0.05, 0.08)
@@ -51,14 +51,14 @@ class Candidate:
     @property
     def operators(self) -> int:
         """How many there are."""
-        return len(flatbuffer_edit.operator_outputs(self.data))
+        return len(edit.operator_outputs(self.data))
 
     @property
     def float_layers(self) -> tuple[str, ...]:
         """Outputs of the operators of an int8 graph that stayed float."""
         if self.options.precision != "int8":
             return ()
-        return tuple(name for _, name in flatbuffer_edit.float_operators(self.data))
+        return tuple(name for _, name in edit.float_operators(self.data))
 
     @property
     def float_allowed(self) -> bool:
@@ -83,7 +83,7 @@ def candidates(job: Job, say: Callable[[str], None]) -> Iterator[Candidate]:
     options = job.options
     data = job.graph.path.read_bytes()
     if options.precision == "float32":
-        yield Candidate(flatbuffer_edit.inlined(data), options)
+        yield Candidate(edit.inlined(data), options)
         return
     if options.precision != "int8":
         yield Candidate(float_weights(job.graph, job.log, options.precision), options)
@@ -93,7 +93,7 @@ def candidates(job: Job, say: Callable[[str], None]) -> Iterator[Candidate]:
     if options.auto_mixed:
         yield from _mixtures(job, quantised, say)
         return
-    if not kept and (floats := flatbuffer_edit.float_operators(quantised.data)):
+    if not kept and (floats := edit.float_operators(quantised.data)):
         kinds = ", ".join(sorted({kind for kind, _ in floats}))
         raise CheckFailed(
             f"int8 has no form for {len(floats)} operators ({kinds}; the first makes {floats[0][1]}): "
@@ -136,5 +136,5 @@ def _mixtures(job: Job, quantised: Quantised, say: Callable[[str], None]) -> Ite
 
 def _candidate(job: Job, data: bytes, method: Method) -> Candidate:
     dtype = job.options.input_type
-    done = data if dtype == "float32" else flatbuffer_edit.to_integer_io(data, job.log, dtype)
+    done = data if dtype == "float32" else edit.to_integer_io(data, job.log, dtype)
     return Candidate(done, job.options, method)

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.guard.profile import GuardProfile
 from edgeguard.model.contract import BoxForm, Contract, Crop, Place
 from edgeguard.patchguard import PATCH_GUARDS
-from edgeguard_converters.gates import GateReport, Thresholds
-from edgeguard_converters.normalisation import PRESETS, Normalisation
-from edgeguard_converters.ranges import METHODS, Method
+from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+from edgeguard_converters.quantize.ranges import METHODS, Method
+from edgeguard_converters.verify.gates import GateReport, Thresholds
 
 Precision = Literal["int8", "weight-only", "float16", "float32"]
 InputType = Literal["uint8", "int8", "float32"]

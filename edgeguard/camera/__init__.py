@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from edgeguard.camera.frame import Applied, Captured, Lost, Source
+from edgeguard.camera.source import Applied, Captured, Lost, Source
 from edgeguard.errors import InputError
 
 __all__ = ["Applied", "Captured", "Lost", "Source", "open_source"]
@@ -62,15 +62,15 @@ def open_source(
     if text.startswith("synthetic:"):
         raise InputError(f"{text} is not known: synthetic:cards, or synthetic:field?... (see edgeguard fieldtest)")
     if text.startswith("serial:vc0706:"):
-        from edgeguard.camera.vc0706 import Vc0706
+        from edgeguard.camera.vc0706.source import Vc0706
 
         return Vc0706(text)
     if text.startswith("serial:openmv:"):
-        from edgeguard.camera.openmv import OpenMv
+        from edgeguard.camera.openmv.source import OpenMv
 
         return OpenMv(text)
     if text.startswith("serial:openmv-vcp:"):
-        from edgeguard.camera.openmv import OpenMvVcp
+        from edgeguard.camera.openmv.source import OpenMvVcp
 
         return OpenMvVcp(text)
     if text.startswith("serial:"):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import InputError
-from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.guard.jpeg_header import JpegError, read_whole_jpeg
-from edgeguard.quiet import muted
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.header import JpegError, read_whole_jpeg
+from edgeguard.system.redirect import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, unquote, urlunsplit
 
 from edgeguard.camera.files import from_jpeg
-from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.camera.urls import split_url, without_credentials
 from edgeguard.errors import DeviceError
-from edgeguard.guard.jpeg_header import JpegError
-from edgeguard.guard.seal import SealChecker
+from edgeguard.jpeg.header import JpegError
+from edgeguard.jpeg.seal import SealChecker
 
 MAX_FRAME_BYTES = 16 << 20
 _MAX_HEADER_BYTES = 8192

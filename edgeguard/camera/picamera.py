@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import DeviceError
 
 _DEFAULT_SIZE = (1280, 720)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Generic, Literal, TypeVar
 
-from edgeguard.camera.frame import Captured, Lost, Source
+from edgeguard.camera.source import Captured, Lost, Source
 from edgeguard.errors import DeviceError, EdgeGuardError
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeguard.camera.files import from_jpeg
-from edgeguard.camera.frame import Applied, Captured, Lost
 from edgeguard.camera.opencv_capture import OpenCvCapture
+from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.camera.urls import split_url, without_credentials
 from edgeguard.errors import DeviceError
 

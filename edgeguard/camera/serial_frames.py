@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from edgeguard.camera.frame import Captured, Lost
+from edgeguard.camera.source import Captured, Lost
 from edgeguard.errors import DeviceError
 
 _MOST_FAILURES = 5  # frames in a row that fail, before the camera counts as lost

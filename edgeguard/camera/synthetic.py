@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from edgeguard.camera.frame import Applied, Captured, Lost
+from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import InputError
 
 _KEYS = {"fps": (0.0, 1000.0), "frames": (0, 10**9), "seed": (0, 2**31), "width": (64, 4096), "height": (64, 4096)}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from edgeguard.camera.files import from_jpeg
-from edgeguard.camera.frame import Applied, Captured, Lost
 from edgeguard.camera.opencv_capture import OpenCvCapture
+from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import DeviceError
 
 _SELECT_TIMEOUT_S = 3  # a stalled V4L2 device blocks 10 s by default, whatever the timeout properties say

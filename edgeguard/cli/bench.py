@@ -8,7 +8,7 @@ import typer
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeguard.bench import BenchReport
+    from edgeguard.diagnostics.bench import BenchReport
 
 EXAMPLE = "Example: edgeguard bench model.tflite --image frame.jpg --json"
 
@@ -24,9 +24,9 @@ def bench_command(
     """Time every stage and path on this machine, with memory and temperature."""
     from dataclasses import replace
 
-    from edgeguard.bench import bench, stage_count
     from edgeguard.cli.progress import StepDisplay
     from edgeguard.demo.assets import bundled_model
+    from edgeguard.diagnostics.bench import bench, stage_count
     from edgeguard.guard import decode_rgb, resolve_profile
     from edgeguard.model import ContractGuard, load_model
 

@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Check a configuration file of run,
 @app.command(epilog="Example: edgeguard config check edgeguard.toml")
 def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
     """Refuse unknown keys and values out of bounds, with file and line; nothing is opened or written."""
-    from edgeguard.config import read_file
+    from edgeguard.run.settings import read_file
 
     print(f"{file}: {len(read_file(file))} values, all known and within bounds")
 
@@ -23,7 +23,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Every value, and where it comes from: environment, file or default."""
-    from edgeguard.config import resolve, tables
+    from edgeguard.run.settings import resolve, tables
 
     settings, origins = resolve({}, file)
     if as_json:

@@ -10,8 +10,8 @@ import typer
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeguard.images import LabelledImage
-    from edgeguard_converters.conversion import Conversion
+    from edgeguard.datasets.images import LabelledImage
+    from edgeguard_converters.pipeline import Conversion
 
 _NOT_INSTALLED = "the converter is not installed ({}): pip install 'edgeguard[convert]'"
 EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
@@ -81,15 +81,15 @@ def convert_command(
     if not model.exists():
         raise InputError(f"{model} is not there")
     try:
-        from edgeguard.images import read_folder, read_labelled_folder
-        from edgeguard_converters.apart import ModelProcess
-        from edgeguard_converters.conversion import Options, convert
-        from edgeguard_converters.gates import Thresholds
+        from edgeguard.datasets.images import read_folder, read_labelled_folder
+        from edgeguard_converters.load.model_process import ModelProcess
+        from edgeguard_converters.pipeline import Options, convert
+        from edgeguard_converters.verify.gates import Thresholds
     except ImportError as error:
         raise InputError(_NOT_INSTALLED.format(error.name)) from error
     if find_spec("torch") is None:
         raise InputError(_NOT_INSTALLED.format("torch"))
-    from edgeguard.guard.profile import resolve_profile
+    from edgeguard.dct.profile import resolve_profile
     from edgeguard.model.contract import parse_labels
 
     profile = resolve_profile(guard)
@@ -142,7 +142,7 @@ def convert_command(
             model, written, calibration, evaluation, options, display.say, display.step, report, training, apart.load
         )
     if manifest is not None:
-        from edgeguard_converters.manifest import make_manifest, write_manifest
+        from edgeguard_converters.verify.manifest import make_manifest, write_manifest
 
         write_manifest(manifest, make_manifest(done.path, done.contract))
     _print_json(done) if as_json else _print_table(done)
@@ -151,7 +151,7 @@ def convert_command(
 
 
 def _compile(path: Path) -> None:
-    from edgeguard_converters.edgetpu_compiler import HOW_TO_GET_IT, compile_beside
+    from edgeguard_converters.edgetpu.compiler import HOW_TO_GET_IT, compile_beside
 
     made = compile_beside(path)
     _say(HOW_TO_GET_IT if made is None else f"{made[0]}: {made[1].summary()}")
@@ -162,8 +162,8 @@ def _say(line: str) -> None:
 
 
 def _stand_in() -> "list[LabelledImage]":
+    from edgeguard.datasets.images import LabelledImage
     from edgeguard.demo.assets import stand_in_images
-    from edgeguard.images import LabelledImage
 
     _say(
         "NO --calibrate FOLDER: bundled pictures stand in for yours; int8 ranges and gates mean little for your camera"
@@ -195,7 +195,7 @@ def _print_table(done: "Conversion") -> None:
         rows.append(("float layers", f"{len(layers)}: {', '.join(_tail(name) for name in layers)}"))
     if report.float_top1 is not None and report.int8_top1 is not None:
         rows.append(("top-1", f"float {report.float_top1:.4f}, int8 {report.int8_top1:.4f}"))
-    from edgeguard_converters.edgetpu import predict
+    from edgeguard_converters.edgetpu.predict import predict
 
     rows.append(("edge tpu", predict(done.path.read_bytes()).summary()))
     rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))

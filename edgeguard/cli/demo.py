@@ -22,7 +22,7 @@ def demo_command(
     if cards is not None:
         _write_cards(cards)
         return
-    from edgeguard.demo.story import run_demo
+    from edgeguard.demo.demo import run_demo
 
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -42,10 +42,10 @@ def demo_command(
 
 
 def _write_cards(path: Path) -> None:
-    from edgeguard.fieldtest.make_sheet import made_sheet
-    from edgeguard.fieldtest.sheet_pdf import sheets_pdf
-    from edgeguard.files import write_bytes
+    from edgeguard.fieldtest.sheets.build import made_sheet
+    from edgeguard.fieldtest.sheets.pdf import sheets_pdf
     from edgeguard.scene.cards import CARDS
+    from edgeguard.system.files import write_bytes
 
     if path.suffix.lower() != ".pdf":
         raise InputError(f"--cards wants a .pdf file, got {path}")

@@ -13,7 +13,7 @@ def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check runtime, delegates, cameras, Edge TPU and power, each line with what to do; exit 1 on problems."""
-    from edgeguard.doctor import examine
+    from edgeguard.diagnostics.doctor import examine
 
     findings = list(examine())
     if as_json:

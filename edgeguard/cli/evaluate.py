@@ -9,7 +9,7 @@ import typer
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeguard.evaluate.results import Cell
+    from edgeguard.evaluate.reports.results import Cell
 
 EXAMPLE = (
     "Example: edgeguard evaluate model.tflite --images photos/ --protocol guard-audit --output audit/   "
@@ -120,8 +120,8 @@ def _row(cell: "Cell") -> str:
 
 
 def _compare(a: Path, b: Path, as_json: bool) -> None:
-    from edgeguard.evaluate.compare import compare
-    from edgeguard.evaluate.results import read_results
+    from edgeguard.evaluate.reports.compare import compare
+    from edgeguard.evaluate.reports.results import read_results
 
     for found in compare(read_results(a), read_results(b)):
         cell = found.a
@@ -146,7 +146,7 @@ def _certify(
     model: Path, images: Path, patch: float, masks: int, limit: int, workers: int | None, as_json: bool
 ) -> None:
     try:
-        from edgeguard.evaluate.certified import certified_accuracy
+        from edgeguard.evaluate.experiments.patch_certification import certified_accuracy
     except ImportError as error:
         raise InputError(f"evaluate is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
     from edgeguard.cli.progress import UnitCounter
@@ -168,13 +168,13 @@ def _matrix(
     as_json: bool,
 ) -> None:
     try:
-        from edgeguard.evaluate.matrix import MatrixPlan, matrix
+        from edgeguard.evaluate.experiments.matrix import MatrixPlan, matrix
         from edgeguard.train.restore import restored
     except ImportError as error:
         raise InputError(f"evaluate is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.evaluate.matrix_report import lines, page
-    from edgeguard.files import write_bytes
+    from edgeguard.evaluate.reports.matrix_report import lines, page
+    from edgeguard.system.files import write_bytes
 
     models = [restored(run) for run in runs]
     with UnitCounter() as counter:

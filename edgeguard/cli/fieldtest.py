@@ -10,9 +10,9 @@ from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
-    from edgeguard.fieldtest.guide import Advice
-    from edgeguard.fieldtest.record import Status
-    from edgeguard.fieldtest.session import Pass, Session
+    from edgeguard.fieldtest.session.guide import Advice
+    from edgeguard.fieldtest.session.record import Status
+    from edgeguard.fieldtest.session.session import Pass, Session
 
 app = typer.Typer(
     help="Learn with statistics whether a physical patch works and whether a defence helps.",
@@ -42,8 +42,8 @@ def plan(
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
     from edgeguard.errors import DeviceError
-    from edgeguard.fieldtest.make_sheet import sheet_and_picture
-    from edgeguard.fieldtest.plan import make_plan, passes_for_interval, write_plan
+    from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
+    from edgeguard.fieldtest.sheets.build import sheet_and_picture
     from edgeguard.model import load_model
     from edgeguard.statistics import wilson
 
@@ -99,10 +99,10 @@ def record(
     import contextlib
 
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.guide_page import GuidePage
-    from edgeguard.fieldtest.record import Status, live_judge, record_drive_by
-    from edgeguard.fieldtest.record import record as record_passes
-    from edgeguard.fieldtest.session import Session
+    from edgeguard.fieldtest.session.record import Status, live_judge, record_drive_by
+    from edgeguard.fieldtest.session.record import record as record_passes
+    from edgeguard.fieldtest.session.session import Session
+    from edgeguard.fieldtest.session.web import GuidePage
     from edgeguard.model import load_model
     from edgeguard.pipeline import Pipeline
 
@@ -145,10 +145,10 @@ def score(
 ) -> None:
     """Replay every stored frame through each guard and the model; write scores.jsonl."""
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.findings import findings
-    from edgeguard.fieldtest.report import text_report
-    from edgeguard.fieldtest.score import score as score_session
-    from edgeguard.fieldtest.session import Session
+    from edgeguard.fieldtest.analysis.findings import findings
+    from edgeguard.fieldtest.analysis.report import text_report
+    from edgeguard.fieldtest.analysis.score import score as score_session
+    from edgeguard.fieldtest.session.session import Session
 
     guards = list(dict.fromkeys(guard or ["off", "contract", "lgs", "entropy"]))
     with UnitCounter() as counter:
@@ -167,11 +167,11 @@ def report(
     output: Annotated[Path | None, typer.Option(help="The page. [report.html in the folder]")] = None,
 ) -> None:
     """One self-contained HTML page: answers, curves, pictures, and what limits them."""
-    from edgeguard.fieldtest.findings import findings
-    from edgeguard.fieldtest.report import html_report
-    from edgeguard.fieldtest.score import read_scores
-    from edgeguard.fieldtest.session import Session
-    from edgeguard.files import write_bytes
+    from edgeguard.fieldtest.analysis.findings import findings
+    from edgeguard.fieldtest.analysis.report import html_report
+    from edgeguard.fieldtest.analysis.score import read_scores
+    from edgeguard.fieldtest.session.session import Session
+    from edgeguard.system.files import write_bytes
 
     session = Session(folder)
     path = output or folder / "report.html"
@@ -200,8 +200,8 @@ class _Teller:
 
 def _source(spec: str, session: "Session", status: "Status", sheets: list[Path], seed: int) -> "Source":
     if spec == "synthetic:session":
-        from edgeguard.fieldtest.make_sheet import sheet_and_picture
-        from edgeguard.fieldtest.virtual_operator import VirtualOperator
+        from edgeguard.fieldtest.sheets.build import sheet_and_picture
+        from edgeguard.fieldtest.virtual.operator import VirtualOperator
 
         shown = dict(sheet_and_picture(path) for path in sheets)
         pictures = {sheet.number: picture for sheet, picture in shown.items()}
@@ -210,7 +210,7 @@ def _source(spec: str, session: "Session", status: "Status", sheets: list[Path],
         _mark_virtual(session.folder)
         return VirtualOperator(session, pictures, lambda light: setattr(status, "light", light), seed)
     if spec.startswith("synthetic:field"):
-        from edgeguard.fieldtest.virtual_field import open_virtual_field
+        from edgeguard.fieldtest.virtual.field import open_virtual_field
 
         _mark_virtual(session.folder)
         return open_virtual_field(spec)
@@ -221,7 +221,7 @@ def _source(spec: str, session: "Session", status: "Status", sheets: list[Path],
 
 def _mark_virtual(folder: Path) -> None:
     """The report says that frames were rendered."""
-    from edgeguard.files import write_bytes
+    from edgeguard.system.files import write_bytes
 
     write_bytes(folder / "virtual", b"frames of this session were rendered\n")
 

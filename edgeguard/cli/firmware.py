@@ -11,8 +11,8 @@ import typer
 from edgeguard.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
+    from edgeguard.dct.profile import GuardProfile
     from edgeguard.firmware.probe import Probed
-    from edgeguard.guard.profile import GuardProfile
 
 app = typer.Typer(no_args_is_help=True, help="The camera's own JPEG encoder: boards, tables for them, checks.")
 
@@ -47,9 +47,9 @@ def export(
     output: Annotated[Path, typer.Option(help="Folder.")] = Path(),
 ) -> None:
     """Write what this board truly takes: tables in its order and rounding, a snippet, or the nearest setting."""
-    from edgeguard.files import write_bytes
     from edgeguard.firmware.board import board
     from edgeguard.firmware.export import export as export_for
+    from edgeguard.system.files import write_bytes
 
     done = export_for(board(name), _profile(guard))
     try:
@@ -104,7 +104,7 @@ def verify(
     """Does this camera really apply the profile? Exit code 1 and how it differs, where it does not."""
     from edgeguard.firmware.export import compared
     from edgeguard.firmware.probe import probe as probe_jpeg
-    from edgeguard.guard.jpeg import coded_with
+    from edgeguard.jpeg.decode import coded_with
 
     profile, count = _profile(guard), 0
     for count, data in enumerate(islice(_jpegs(source), frames), start=1):
@@ -127,7 +127,8 @@ def ports(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON
     """Serial ports, and what answers on each (an OpenMV board, or a VC0706 at any of its rates)."""
     from serial.tools.list_ports import comports
 
-    from edgeguard.camera import openmv, vc0706
+    from edgeguard.camera.openmv import source as openmv
+    from edgeguard.camera.vc0706 import source as vc0706
     from edgeguard.errors import DeviceError
 
     found = []
@@ -146,7 +147,7 @@ def ports(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON
 
 
 def _profile(guard: str) -> "GuardProfile":
-    from edgeguard.guard.profile import resolve_profile
+    from edgeguard.dct.profile import resolve_profile
 
     profile = resolve_profile(guard)
     if profile is None or profile.is_pixel_domain:

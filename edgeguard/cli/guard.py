@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgeguard.guard.profile import GuardProfile
+    from edgeguard.dct.profile import GuardProfile
 
 app = typer.Typer(help="Design and inspect the defence.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,7 +35,7 @@ def design(
     as_json: Annotated[bool, typer.Option("--json", help="Print the profile and its hash as JSON.")] = False,
 ) -> None:
     """Design a Feature Distillation table and report what it does to the images."""
-    from edgeguard.guard.profile import GuardProfile
+    from edgeguard.dct.profile import GuardProfile
 
     if by not in ("corner", "sigma"):
         raise InputError(f"--by must be corner or sigma, got {by!r}")
@@ -44,7 +44,7 @@ def design(
     images = [_read(path) for path in _images(folder)]
     profile = GuardProfile.design(images, as_bands, as_step, md_step, color, by)  # type: ignore[arg-type]  # checked there
     psnr = _mean_psnr(images, profile)
-    from edgeguard.files import write_bytes
+    from edgeguard.system.files import write_bytes
 
     write_bytes(output, profile.to_toml().encode())
     dc_step = profile.tables[0][0]
@@ -68,7 +68,7 @@ def show(
     """Print a profile's tables and hash; draw them with --output."""
     loaded = _profile(profile)
     if output is not None:
-        from edgeguard.guard.draw import draw_tables
+        from edgeguard.cli.guard_plots import draw_tables
 
         _write_png(output, draw_tables(loaded))
     if as_json:
@@ -92,8 +92,8 @@ def apply(
     import numpy as np
 
     from edgeguard.guard import encode_jpeg, sanitize_jpeg
-    from edgeguard.guard.requantise import requantise_jpeg
     from edgeguard.guard.sanitizer import Sanitizer
+    from edgeguard.preprocess.requantize import requantise_jpeg
 
     profile = _profile(guard)
     data = _read_bytes(image)
@@ -102,7 +102,7 @@ def apply(
     if output.suffix.lower() in (".jpg", ".jpeg"):
         if profile.is_pixel_domain:
             raise InputError(f"a JPEG cannot hold an {profile.color} profile's picture exactly: write a .png")
-        from edgeguard.files import write_bytes
+        from edgeguard.system.files import write_bytes
 
         write_bytes(output, requantise_jpeg(data, profile) if is_jpeg else encode_jpeg(before, profile))
         after = _read(output)
@@ -128,10 +128,10 @@ def bake(
 ) -> None:
     """Write the guard as a .tflite of its own, uint8 to uint8, to chain before another uint8 model."""
     from edgeguard.cli.convert import parse_size
-    from edgeguard.files import write_bytes
+    from edgeguard.system.files import write_bytes
 
     try:
-        from edgeguard_converters.baked_guard import bake as bake_guard
+        from edgeguard_converters.graph.baked_guard import bake as bake_guard
     except ImportError as error:
         raise InputError(f"baking needs ai-edge-litert ({error.name} is missing)") from error
     width, height = parse_size(size)
@@ -155,7 +155,7 @@ def search(
     from dataclasses import asdict
 
     try:
-        from edgeguard.evaluate.search import search as search_tables
+        from edgeguard.evaluate.experiments.search import search as search_tables
     except ImportError as error:
         raise InputError(f"the search is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
     from edgeguard.cli.progress import UnitCounter
@@ -202,7 +202,7 @@ def certify(
             return
         raise InputError(f"a {profile.color} profile has no certificate: an attacker in transit owns its coefficients")
     if output is not None:
-        from edgeguard.guard.draw import draw_certificate
+        from edgeguard.cli.guard_plots import draw_certificate
 
         _write_png(output, draw_certificate(frame, proof))
     if as_json:
@@ -214,7 +214,7 @@ def certify(
 
 
 def _profile(text: str) -> "GuardProfile":
-    from edgeguard.guard.profile import resolve_profile
+    from edgeguard.dct.profile import resolve_profile
 
     profile = resolve_profile(text)
     if profile is None:
@@ -241,8 +241,8 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes) -> "NDArray[np.uint8]":
-    from edgeguard.guard.jpeg import decode_rgb
-    from edgeguard.guard.jpeg_header import JpegError
+    from edgeguard.jpeg.decode import decode_rgb
+    from edgeguard.jpeg.header import JpegError
 
     try:
         return decode_rgb(data)
@@ -257,7 +257,7 @@ def _read(path: Path) -> "NDArray[np.uint8]":
 def _write_png(path: Path, rgb: Any) -> None:
     import cv2
 
-    from edgeguard.files import write_bytes
+    from edgeguard.system.files import write_bytes
 
     if path.suffix.lower() != ".png":
         raise InputError(f"--output wants a .png file, got {path}")

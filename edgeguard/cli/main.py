@@ -95,8 +95,8 @@ def _explain(error: Exception) -> tuple[int, str]:
         return 3, f"not enough memory: {_one_line(error) or 'the system gave none'}"
     if isinstance(error, EdgeGuardError):
         return error.exit_code, _one_line(error)
-    from edgeguard.guard.jpeg_header import JpegError
-    from edgeguard.guard.profile import ProfileError
+    from edgeguard.dct.profile import ProfileError
+    from edgeguard.jpeg.header import JpegError
 
     if isinstance(error, (ProfileError, JpegError)):
         return 2, _one_line(error)

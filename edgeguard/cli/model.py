@@ -50,7 +50,7 @@ def verify(
     manifest: Annotated[Path, typer.Option(help="What `convert --manifest` wrote.")],
 ) -> None:
     """Check a model file against its manifest; exit 1 on any difference."""
-    from edgeguard_converters.manifest import differences, read_manifest
+    from edgeguard_converters.verify.manifest import differences, read_manifest
 
     found = differences(file, read_manifest(manifest))
     if found:
@@ -59,17 +59,17 @@ def verify(
 
 
 def _describe(file: Path) -> dict[str, Any]:
-    from edgeguard.files import sha256_file
     from edgeguard.model.contract import read_contract
     from edgeguard.model.flatbuffer import ModelFile
+    from edgeguard.system.files import sha256_file
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
     contract = read_contract(ModelFile(data))
-    from edgeguard_converters.edgetpu import predict
-    from edgeguard_converters.flatbuffer_edit import borders, operators
+    from edgeguard_converters.edgetpu.predict import predict
+    from edgeguard_converters.graph.edit import borders, operators
 
     inputs, outputs = borders(data)
     return {

@@ -10,7 +10,7 @@ import typer
 from edgeguard.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
-    from edgeguard.fieldtest.sheet import Overlay
+    from edgeguard.fieldtest.sheets.sheet import Overlay
 
 app = typer.Typer(
     help="Make, print and check physical adversarial patches.", no_args_is_help=True, rich_markup_mode=None
@@ -49,9 +49,9 @@ def make(
     if (target is None) != untargeted:
         raise InputError("say --target LABEL, or --untargeted")
     try:
-        from edgeguard.fieldtest.patch_job import PatchOrder
-        from edgeguard.fieldtest.patch_job import make as make_patch
-        from edgeguard.fieldtest.patch_make import Recipe
+        from edgeguard.fieldtest.patches.job import PatchOrder
+        from edgeguard.fieldtest.patches.job import make as make_patch
+        from edgeguard.fieldtest.patches.optimize import Recipe
     except ImportError as error:
         raise InputError(f"making patches needs {error.name}: pip install 'edgeguard[attack]'") from error
     from edgeguard.cli.progress import UnitCounter
@@ -92,9 +92,9 @@ def sheet(
     seed: Annotated[int, typer.Option(help="Of the noise control.")] = 0,
 ) -> None:
     """Print-ready PDF in true millimetres: the object between four AprilTags, scale bar, colour chart."""
-    from edgeguard.fieldtest.layout import PAGES_MM
-    from edgeguard.fieldtest.make_sheet import made_sheet, write_sheet
-    from edgeguard.fieldtest.sheet_pdf import sheet_pdf
+    from edgeguard.fieldtest.sheets.build import made_sheet, write_sheet
+    from edgeguard.fieldtest.sheets.layout import PAGES_MM
+    from edgeguard.fieldtest.sheets.pdf import sheet_pdf
 
     if output.suffix.lower() != ".pdf":
         raise InputError(f"--output wants a .pdf file, got {output}")
@@ -116,10 +116,10 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Check a print: tags, true scale, colours. Exit code 1 where the scale is off by more than 2 % or it is bent."""
-    from edgeguard.fieldtest.print_check import check_print
-    from edgeguard.fieldtest.sheet import read_sheet
-    from edgeguard.guard.jpeg import decode_rgb
-    from edgeguard.guard.jpeg_header import JpegError
+    from edgeguard.fieldtest.sheets.print_check import check_print
+    from edgeguard.fieldtest.sheets.sheet import read_sheet
+    from edgeguard.jpeg.decode import decode_rgb
+    from edgeguard.jpeg.header import JpegError
 
     wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
     try:
@@ -169,8 +169,8 @@ def _deployed(model: Path, output: Path, say: object) -> Path:
 
 
 def _overlay(size: str, card_mm: float) -> "Overlay":
-    from edgeguard.fieldtest.make_sheet import DEFAULT_CENTER
-    from edgeguard.fieldtest.sheet import Overlay
+    from edgeguard.fieldtest.sheets.build import DEFAULT_CENTER
+    from edgeguard.fieldtest.sheets.sheet import Overlay
 
     return Overlay((DEFAULT_CENTER[0] * card_mm, DEFAULT_CENTER[1] * card_mm), _side_mm(size, card_mm))
 

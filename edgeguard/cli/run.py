@@ -12,10 +12,10 @@ from edgeguard.errors import CheckFailed, DeviceError, InputError
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
-    from edgeguard.config import Settings
     from edgeguard.model import Model
-    from edgeguard.result import FrameResult
-    from edgeguard.runner import Outcome
+    from edgeguard.pipeline.result import FrameResult
+    from edgeguard.run.runner import Outcome
+    from edgeguard.run.settings import Settings
 
 EXAMPLE = (
     "Example: edgeguard run model.tflite --camera 0 --output results.jsonl --web 127.0.0.1:8080   or: "
@@ -85,7 +85,7 @@ def run_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Capture, sanitise in the sensor path, infer, report."""
-    from edgeguard.config import resolve
+    from edgeguard.run.settings import resolve
 
     flags = {name: value for name, value in locals().items() if name not in ("config", "as_json", "resolve")}
     settings, _ = resolve(_settings_of(flags), config)
@@ -113,7 +113,7 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run(settings: "Settings", as_json: bool) -> None:
     from edgeguard.cli.progress import FrameCounter
-    from edgeguard.runner import run
+    from edgeguard.run.runner import run
 
     loaded = _load(settings)
     opening = _opener(settings)
@@ -151,12 +151,12 @@ def _raise_system_exit(*_: object) -> None:
 
 def _opener(settings: "Settings") -> "Callable[[], Source]":
     from edgeguard.camera import open_source
-    from edgeguard.guard.seal import read_key
+    from edgeguard.jpeg.seal import read_key
 
     assert settings.source is not None
     spec = settings.source
     if spec.startswith("synthetic:field"):
-        from edgeguard.fieldtest.virtual_field import open_virtual_field
+        from edgeguard.fieldtest.virtual.field import open_virtual_field
 
         return lambda: open_virtual_field(spec)
     size = None
@@ -173,7 +173,7 @@ def _opener(settings: "Settings") -> "Callable[[], Source]":
 def _load(settings: "Settings") -> "Model":
     from dataclasses import replace
 
-    from edgeguard.guard.profile import resolve_profile
+    from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard
     from edgeguard.model.contract import parse_labels
 
@@ -227,7 +227,7 @@ def _load_file(settings: "Settings") -> "Model":
 
 
 def _say_what_runs(model: "Model") -> None:
-    from edgeguard.guard.requantise import missing_native_parts
+    from edgeguard.preprocess.requantize import missing_native_parts
 
     guard = model.contract.guard
     if guard.profile is None:

@@ -25,13 +25,13 @@ def sensor_command(
     """Capture, code each frame with the profile's tables, and send it sealed over HTTP."""
     import sys
 
-    from edgeguard.addresses import is_loopback, read_token
     from edgeguard.camera import Source, open_source
     from edgeguard.camera.reader import State
-    from edgeguard.config import resolve
-    from edgeguard.guard.profile import resolve_profile
-    from edgeguard.guard.seal import read_key
-    from edgeguard.sensor import SensorNode
+    from edgeguard.dct.profile import resolve_profile
+    from edgeguard.jpeg.seal import read_key
+    from edgeguard.run.settings import resolve
+    from edgeguard.sensor.node import SensorNode
+    from edgeguard.system.addresses import is_loopback, read_token
 
     if (camera is None) == (source is None):
         raise InputError("say where frames come from: --camera N or --source X (one of them)")

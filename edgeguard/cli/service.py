@@ -17,8 +17,8 @@ def install(
     no_start: Annotated[bool, typer.Option("--no-start", help="Write the unit only.")] = False,
 ) -> None:
     """Check the configuration, write the unit, enable and start it."""
-    from edgeguard.service import UNIT
-    from edgeguard.service import install as install_unit
+    from edgeguard.run.service import UNIT
+    from edgeguard.run.service import install as install_unit
 
     if not config.is_file():
         raise InputError(f"{config} is not there")

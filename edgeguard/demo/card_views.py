@@ -22,18 +22,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeguard.fieldtest.layout import SHEET_NUMBERS
-from edgeguard.fieldtest.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
-from edgeguard.fieldtest.virtual_field import SheetPainter, placed_at
-from edgeguard.guard.prepare import crop_and_resize
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS
+from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
+from edgeguard.fieldtest.virtual.field import SheetPainter, placed_at
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import InputSpec, Preprocess
+from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.scene.cards import CARDS, LABELS
 from edgeguard.scene.views import random_view, render
+from edgeguard.system.workers import single_thread_opencv, worker_pool
 from edgeguard.train.card_net import SIDE
 from edgeguard.train.export import load_program
-from edgeguard.workers import single_thread_opencv, worker_pool
 
 PREPROCESS = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)
 BIN_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)

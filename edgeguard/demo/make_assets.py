@@ -6,7 +6,7 @@ python -m edgeguard.demo.make_assets          # after assets/cards.pt2 (see card
 import cv2
 import numpy as np
 
-from edgeguard.demo import story
+from edgeguard.demo import demo
 from edgeguard.demo.assets import ASSETS, bundled_clip, bundled_model, save_altered
 from edgeguard.model import load_model
 from edgeguard.scene.cards import LABELS
@@ -20,7 +20,7 @@ def make_clip() -> None:
     for frame in frames:
         writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
     writer.release()
-    stored = story.clip_frames()
+    stored = demo.clip_frames()
     if len(stored) != len(frames) or any((a != b).any() for a, b in zip(stored, frames, strict=True)):
         raise RuntimeError("the clip is not lossless with this OpenCV")
 
@@ -28,12 +28,12 @@ def make_clip() -> None:
 def main() -> None:
     """Make everything but the trained program itself."""
     make_clip()
-    story.convert_cards(ASSETS, print).replace(bundled_model())
-    model, clip = load_model(bundled_model()), story.clip_frames()
+    demo.convert_cards(ASSETS, print).replace(bundled_model())
+    model, clip = load_model(bundled_model()), demo.clip_frames()
     assert model.sanitizer is not None
     truth = [LABELS.index(view.card or "background") for view in clip_views()]
-    altered = [story.alter(model, clip[i], i, truth[i]) for i in story.ATTACKED_FRAMES]
-    chosen = [clip[i] for i in story.ATTACKED_FRAMES]
+    altered = [demo.alter(model, clip[i], i, truth[i]) for i in demo.ATTACKED_FRAMES]
+    chosen = [clip[i] for i in demo.ATTACKED_FRAMES]
     save_altered(altered, chosen, [model.sanitizer(frame) for frame in chosen])
     for path in sorted(ASSETS.iterdir()):
         print(f"{path.stat().st_size:9d} {path.name}")

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeguard.guard.blocks import join_blocks, split_blocks
-from edgeguard.guard.reference import DCT
+from edgeguard.dct.reference import DCT
 from edgeguard.guard.sanitizer import Sanitizer
+from edgeguard.jpeg.blocks import join_blocks, split_blocks
 from edgeguard.model.contract import Contract
 
 Frame = NDArray[np.uint8]

@@ -7,9 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import GRADIENT_FREE, attack
-from edgeguard.train.surrogates import BACKWARDS, Backward
 
 SCHEMA = 1
 BUILT_IN = (

@@ -5,21 +5,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from edgeguard.datasets.images import LabelledImage, read_labelled_folder
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import GRADIENT_FREE
-from edgeguard.evaluate.evaluation import Evaluation, Progress
-from edgeguard.evaluate.executors import Executor, LocalProcesses
-from edgeguard.evaluate.masking import masking_warnings
-from edgeguard.evaluate.network import CannotRebuild
+from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
+from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
+from edgeguard.evaluate.engine.store import Store
 from edgeguard.evaluate.protocol import Protocol, load_protocol
-from edgeguard.evaluate.report import Findings, html_report
-from edgeguard.evaluate.results import Cell, write_results
-from edgeguard.evaluate.store import Store
+from edgeguard.evaluate.rebuild.network import CannotRebuild
+from edgeguard.evaluate.reports.masking import masking_warnings
+from edgeguard.evaluate.reports.report import Findings, html_report
+from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.evaluate.twin import agreement, twin
-from edgeguard.files import write_bytes
-from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.images import LabelledImage, read_labelled_folder
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import load_model
+from edgeguard.system.files import write_bytes
 
 _AGREEMENT_IMAGES = 100
 _WORST_AGREEMENT = 0.95
@@ -134,6 +134,6 @@ def _possible(
 def _executor(workers: int | None, ray_address: str | None) -> Executor:
     if ray_address is None:
         return LocalProcesses(workers)
-    from edgeguard.evaluate.cluster import RayCluster
+    from edgeguard.evaluate.engine.cluster import RayCluster
 
     return RayCluster(ray_address)

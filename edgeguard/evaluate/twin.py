@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.differentiable.crop_resize import CropResize
+from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
+from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
-from edgeguard.evaluate.front import CropResize
-from edgeguard.evaluate.graph import read_graph
-from edgeguard.evaluate.network import Network
+from edgeguard.evaluate.rebuild.graph import read_graph
+from edgeguard.evaluate.rebuild.network import Network
 from edgeguard.guard.passes import model_tensor
-from edgeguard.guard.prepare import sanitize
-from edgeguard.guard.profile import GuardProfile
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import Contract, ContractGuard, require_pixels
-from edgeguard.train.guard_layer import GuardLayer, to_levels
-from edgeguard.train.surrogates import Backward
+from edgeguard.preprocess.crop_resize import sanitize
 
 TwinPlace = Literal["frame", "input"]
 

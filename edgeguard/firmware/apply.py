@@ -4,18 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeguard.camera.openmv_link import DEFAULT_BAUD, LinkError, OpenMvLink
+from edgeguard.camera.openmv.link import DEFAULT_BAUD, LinkError, OpenMvLink
 from edgeguard.camera.serial_port import open_port
-from edgeguard.camera.vc0706_line import DEFAULT_BAUD as VC0706_BAUD
-from edgeguard.camera.vc0706_line import ProtocolError, Vc0706Line
+from edgeguard.camera.vc0706.protocol import DEFAULT_BAUD as VC0706_BAUD
+from edgeguard.camera.vc0706.protocol import ProtocolError, Vc0706Line
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.firmware.board import Board
 from edgeguard.firmware.export import setting_for
 from edgeguard.firmware.probe import probe
 from edgeguard.firmware.snippets import snippets
 from edgeguard.firmware.v4l2_control import JPEG_COMPRESSION_QUALITY, set_control
-from edgeguard.guard.jpeg_header import JpegError
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.jpeg.header import JpegError
 
 _FRAME_S = 10.0  # a script takes its first picture seconds after it begins
 

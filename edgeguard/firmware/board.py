@@ -15,7 +15,11 @@ Order = Literal["natural", "zigzag", "fixed"]
 Rounding = Literal["none", "vc8000"]
 Checked = Literal["read", "compiled", "run", "device"]
 SNIPPETS = ("openmv-stream", "openmv-vcp", "esp-register", "esp-encoder", "picamera2", "v4l2-encoder")
-INSTALLED = Path(__file__).parents[2] / "firmware_configs"
+#: In a wheel inside the package, in a checkout at its top.
+INSTALLED = next(
+    (folder for folder in (Path(__file__).parents[level] / "firmware_configs" for level in (1, 2)) if folder.is_dir()),
+    Path(__file__).parents[1] / "firmware_configs",
+)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 from edgeguard.firmware.board import Board
 from edgeguard.firmware.snippets import snippets
-from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ZIGZAG, Table, ijg_scaled
+from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ZIGZAG, Table, ijg_scaled
 
 _LARGEST_STEP = 255  # baseline JPEG's, and what 8-bit tables hold
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.blocks import pad_to_blocks, split_blocks
-from edgeguard.guard.jpeg import coded_with, decode_rgb
-from edgeguard.guard.jpeg_header import JpegInfo, read_whole_jpeg
-from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.reference import coefficients
-from edgeguard.guard.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ijg_qualities
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.reference import coefficients
+from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
+from edgeguard.jpeg.decode import coded_with, decode_rgb
+from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
+from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ijg_qualities
 
 PRESETS = ("fd-jpeg",)
 _BANDS = tuple((u, v) for u in range(4) for v in range(4) if 0 < u + v <= 3)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.firmware.board import SNIPPETS, Board
-from edgeguard.guard.profile import GuardProfile
 
 _SUBSAMPLING = {"ycbcr444": "444", "ycbcr422": "422", "ycbcr420": "420"}
 

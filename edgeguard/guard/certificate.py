@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.blocks import BLOCK, pad_to_blocks
-from edgeguard.guard.integer import coefficient_error_bound
-from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.reference import DCT, GAIN, component_steps, components
+from edgeguard.dct.integer_dct import coefficient_error_bound
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.reference import DCT, GAIN, component_steps, components
+from edgeguard.jpeg.blocks import BLOCK, pad_to_blocks
 
 #: Of the coefficients and residuals below, which are computed in float32: sums of 2 x 8 products and the rounding of
 #: the basis, at most 18 x 2^-24 of 255 (sum |D_k|)^2 <= 2040, and two more roundings of at most 2040 x 2^-24 each.

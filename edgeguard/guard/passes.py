@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.coefficients import jpeg_coefficients
-from edgeguard.guard.geometry import ContractSpec, quantise_input
-from edgeguard.guard.jpeg import coded_with, decode_rgb, encode_jpeg
-from edgeguard.guard.jpeg_header import read_whole_jpeg
-from edgeguard.guard.prepare import sanitize
-from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.requantise import requantised_frame, requantised_tensor
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.guard.sanitizer import frame_to_tensor
-from edgeguard.guard.seal import read_seal
+from edgeguard.jpeg.decode import coded_with, decode_rgb, encode_jpeg
+from edgeguard.jpeg.header import read_whole_jpeg
+from edgeguard.jpeg.seal import read_seal
+from edgeguard.preprocess.crop_resize import sanitize
+from edgeguard.preprocess.dct_input import jpeg_coefficients
+from edgeguard.preprocess.geometry import ContractSpec, quantise_input
+from edgeguard.preprocess.requantize import requantised_frame, requantised_tensor
 
 #: Who did pass 1: the received JPEG's own coder, a sensor that says so, this process, or nobody.
 Pass1 = Literal["camera", "sensor", "run", "none"]

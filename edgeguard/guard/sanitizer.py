@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.coefficients import frame_coefficients
-from edgeguard.guard.geometry import ContractSpec, quantise_input
-from edgeguard.guard.prepare import crop_and_resize, sanitize
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
+from edgeguard.preprocess.dct_input import frame_coefficients
+from edgeguard.preprocess.geometry import ContractSpec, quantise_input
 
 
 class Sanitizer:

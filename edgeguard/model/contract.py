@@ -7,10 +7,10 @@ import zipfile
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from edgeguard.dct.profile import GuardProfile, ProfileError
 from edgeguard.errors import InputError
-from edgeguard.guard.coefficients import LEAST_DC_STEP, MCU, tensor_shape
-from edgeguard.guard.profile import GuardProfile, ProfileError
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.preprocess.dct_input import LEAST_DC_STEP, MCU, tensor_shape
 
 SCHEMA = 1
 ENTRY = "edgeguard.json"

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard.guard.geometry import Placement
 from edgeguard.model.contract import Contract, Detection
 from edgeguard.model.prediction import BoxScore, Prediction, Score, label_of, softmax
+from edgeguard.preprocess.geometry import Placement
 
 _BOX = 4
 _MOST = 100  # boxes a frame

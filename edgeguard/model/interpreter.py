@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.coefficients import FREQUENCIES
-from edgeguard.guard.geometry import place, quantise_input
 from edgeguard.guard.passes import Received, pass_two, received_tensor
-from edgeguard.guard.prepare import crop_and_resize, sanitize
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import (
     Contract,
@@ -24,13 +21,16 @@ from edgeguard.model.contract import (
     read_contract,
     read_labels,
 )
+from edgeguard.model.crash_probe import probe
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.edgetpu import edgetpu_delegate
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import Prediction, rank, softmax
-from edgeguard.model.probe import probe
 from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
-from edgeguard.quiet import muted
+from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
+from edgeguard.preprocess.dct_input import FREQUENCIES
+from edgeguard.preprocess.geometry import place, quantise_input
+from edgeguard.system.redirect import muted
 
 _COLORS = 3
 Delegate = Literal["auto", "cpu", "edgetpu"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.patchguard.entropy import filled
-from edgeguard.patchguard.patch_guard import Guarded, Image
+from edgeguard.patchguard.registry import Guarded, Image
 
 _EULER = 0.5772156649
 

@@ -3,17 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 
-from edgeguard.camera.frame import Captured, Lost, Source
 from edgeguard.camera.reader import Drop, FrameReader
-from edgeguard.counters import Counters
-from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.camera.source import Captured, Lost, Source
+from edgeguard.jpeg.header import JpegError
 from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model
-from edgeguard.pipeline.ahead import Ahead
-from edgeguard.pipeline.region import Region
+from edgeguard.pipeline.counters import Counters
+from edgeguard.pipeline.pacing import Timing
+from edgeguard.pipeline.prefetch import Ahead
+from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.stages import Prepared, Ready, Stages
-from edgeguard.pipeline.timing import Timing
-from edgeguard.result import FrameResult
+from edgeguard.preprocess.region import Region
 
 _QUEUE = 8
 _AHEAD = 2

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.camera.frame import Captured, Lost
+from edgeguard.camera.source import Captured, Lost
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 from edgeguard.guard.certificate import certificate
-from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import (
     Received,
     model_tensor,
@@ -20,14 +20,14 @@ from edgeguard.guard.passes import (
     received_tensor,
     works_on_coefficients,
 )
-from edgeguard.guard.profile import GuardProfile
 from edgeguard.guard.sanitizer import frame_to_tensor
+from edgeguard.jpeg.header import JpegError
 from edgeguard.model.contract import ContractGuard
 from edgeguard.model.interpreter import Model
 from edgeguard.model.prediction import Prediction, Score
 from edgeguard.patchguard import Guarded
-from edgeguard.pipeline.region import Region
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.preprocess.region import Region
 
 
 @dataclass(frozen=True, eq=False)

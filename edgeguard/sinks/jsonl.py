@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from edgeguard.errors import DeviceError
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
 
 
 class JsonLines:

@@ -5,10 +5,10 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from edgeguard.background_server import BackgroundServer
 from edgeguard.camera.reader import State
 from edgeguard.errors import InputError
-from edgeguard.status import RunStatus
+from edgeguard.pipeline.status import RunStatus
+from edgeguard.system.http_server import BackgroundServer
 
 
 class MetricsServer(BackgroundServer):

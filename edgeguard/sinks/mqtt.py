@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from edgeguard.errors import InputError
-from edgeguard.result import FrameResult
-from edgeguard.status import RunStatus
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.status import RunStatus
 
 _INTERVAL_S = 1.0
 _DISCOVERY = "homeassistant"

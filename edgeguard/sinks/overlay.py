@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK, _PAPER, _ALARM, _BOX = (255, 255, 255), (24, 28, 34), (230, 60, 50), (90, 220, 120)

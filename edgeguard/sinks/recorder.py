@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edgeguard.errors import DeviceError
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
 
 _RAW_QUALITY = 95
 _LONGEST_EVENT_S = 60.0

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import DeviceError
-from edgeguard.files import replaced
-from edgeguard.quiet import muted
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.overlay import draw_overlay
+from edgeguard.system.files import replaced
+from edgeguard.system.redirect import muted
 
 
 class AnnotatedVideo:

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgeguard.differentiable.surrogates import Backward, dct_matrix, from_blocks, to_blocks
 from edgeguard.train.config import TrainConfig
-from edgeguard.train.surrogates import Backward, dct_matrix, from_blocks, to_blocks
 
 #: float32 (n, 3, h, w) levels to logits, the codec included.
 Victim = Callable[[Tensor], Tensor]

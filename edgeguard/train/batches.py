@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Part
-from edgeguard.train.guard_layer import to_levels
 
 _AHEAD = 2  # batches that are made while the network works
 

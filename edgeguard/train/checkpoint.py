@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from edgeguard.errors import InputError
-from edgeguard.files import replaced
+from edgeguard.system.files import replaced
 
 NAME = "checkpoint.pt"
 

@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.prepare import sanitize
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.train.config import codec_kind
 
 SHIELD_QUALITIES = (20, 40, 60, 80)

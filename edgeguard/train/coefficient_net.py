@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.reference import DCT
+from edgeguard.differentiable.guard_layer import to_frames
+from edgeguard.differentiable.surrogates import bpda, chroma_of, dct_matrix, luma_of, to_blocks
 from edgeguard.errors import InputError
-from edgeguard.guard.blocks import BLOCK
-from edgeguard.guard.coefficients import FREQUENCIES, MCU, frame_planes
-from edgeguard.guard.profile import GuardProfile
-from edgeguard.guard.reference import DCT
-from edgeguard.train.blocks import Residual, convolution, pooled
-from edgeguard.train.guard_layer import to_frames
-from edgeguard.train.surrogates import bpda, chroma_of, dct_matrix, luma_of, to_blocks
+from edgeguard.jpeg.blocks import BLOCK
+from edgeguard.preprocess.dct_input import FREQUENCIES, MCU, frame_planes
+from edgeguard.train.layers import Residual, convolution, pooled
 
 _PIXEL_SCALE = 64.0  # samples of about one, as networks like them
 # Side and stride of the filters, in samples of their plane: both planes come out at half the picture's size.

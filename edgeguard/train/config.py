@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeguard.dct.profile import GuardProfile, ProfileError
 from edgeguard.errors import InputError
-from edgeguard.guard.profile import GuardProfile, ProfileError
-from edgeguard.settings_file import Check, checked, number, one_of, read_settings, text
+from edgeguard.settings import Check, checked, number, one_of, read_settings, text
 
 Precision = Literal["auto", "float32", "bfloat16"]
 _MILLION = 1_000_000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from html import escape
 
-from edgeguard.charts import Point, Series, chart
+from edgeguard.reporting.charts import Point, Series, chart
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.loop import Epoch
 

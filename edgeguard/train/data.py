@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.guard.jpeg_header import JpegError, read_jpeg_info
-from edgeguard.guard.prepare import crop_and_resize
-from edgeguard.guard.tables import ANNEX_K_LUMA, Table, ijg_qualities
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.header import JpegError, read_jpeg_info
+from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 from edgeguard.model.contract import InputSpec, Preprocess
+from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.train.config import TrainConfig
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.files import replaced
-from edgeguard.guard.coefficients import BIAS, tensor_shape
-from edgeguard.guard.profile import GuardProfile
+from edgeguard.preprocess.dct_input import BIAS, tensor_shape
+from edgeguard.system.files import replaced
+from edgeguard.train.codec_network import MEAN, STD
 from edgeguard.train.coefficient_net import CoefficientNet
-from edgeguard.train.few_values import with_plain_weights
-from edgeguard.train.through import MEAN, STD
+from edgeguard.train.weight_quantization import with_plain_weights
 
 
 def save_program(

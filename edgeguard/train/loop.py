@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.errors import CheckFailed, DeviceError
 from edgeguard.statistics import wilson
 from edgeguard.train.adversarial import adversarial_losses, backward_of
 from edgeguard.train.batches import Batches
 from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.codec_network import Through, logits, runs_half
 from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Dataset, Part
-from edgeguard.train.guard_layer import to_levels
-from edgeguard.train.through import Through, logits, runs_half
 
 LOG = "log.jsonl"
 _SAVE_EVERY_S = 60.0

@@ -5,11 +5,11 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.guard.profile import GuardProfile
-from edgeguard.train.blocks import Residual, convolution, pooled
 from edgeguard.train.card_net import SIDE, CardNet
 from edgeguard.train.coefficient_net import coefficient_net
+from edgeguard.train.layers import Residual, convolution, pooled
 
 
 class ShallowResNet(nn.Module):  # type: ignore[misc]  # torch is not followed

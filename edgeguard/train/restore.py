@@ -15,9 +15,9 @@ from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Part, read_dataset
 from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
-from edgeguard.train.few_values import restrict_first_layer
 from edgeguard.train.networks import network
 from edgeguard.train.run import CONFIG, MODEL
+from edgeguard.train.weight_quantization import restrict_first_layer
 
 
 @dataclass(frozen=True, eq=False)

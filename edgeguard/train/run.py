@@ -8,19 +8,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.files import write_bytes
-from edgeguard.guard.profile import GuardProfile
 from edgeguard.statistics import wilson
+from edgeguard.system.files import write_bytes
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig, codec_kind
 from edgeguard.train.curves import curves_page
 from edgeguard.train.data import Dataset, read_dataset
 from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
-from edgeguard.train.few_values import restrict_first_layer
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
+from edgeguard.train.weight_quantization import restrict_first_layer
 
 MODEL, CONFIG, PAGE = "model.pt2", "config.json", "curves.html"
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from edgeguard.dct.libjpeg import libjpeg_path
+from edgeguard.dct.native_kernel import INSTRUCTION_SETS, instruction_sets, sanitize_native
 from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, encode_jpeg, sanitize_jpeg
-from edgeguard.guard.kernel import INSTRUCTION_SETS, instruction_sets, sanitize_native
-from edgeguard.guard.libjpeg import libjpeg_path
-from edgeguard.guard.prepare import crop_and_resize
-from edgeguard.guard.requantise import requantise_jpeg, requantised_tensor
 from edgeguard.model import load_model
+from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.preprocess.requantize import requantise_jpeg, requantised_tensor
 
 COLORS = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")
 

@@ -6,7 +6,7 @@ import time
 
 from camera.pty_double import PtyDouble
 
-from edgeguard.camera.openmv_packet import Flag, Hurt, Opcode, Packet, PacketReader
+from edgeguard.camera.openmv.packet import Flag, Hurt, Opcode, Packet, PacketReader
 
 JPEG = 0x06060000
 CHANNELS = {0: b"protocol", 1: b"stdin", 2: b"stdout", 3: b"stream", 4: b"profile"}

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, open_source
-from edgeguard.camera.openmv import OpenMv, captured, from_rgb565, identify
-from edgeguard.camera.openmv_link import Picture
-from edgeguard.camera.openmv_packet import Flag, Hurt, Packet, PacketReader, crc16, crc32
+from edgeguard.camera.openmv.link import Picture
+from edgeguard.camera.openmv.packet import Flag, Hurt, Packet, PacketReader, crc16, crc32
+from edgeguard.camera.openmv.source import OpenMv, captured, from_rgb565, identify
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
 
@@ -123,7 +123,7 @@ def test_a_script_is_uploaded_in_parts_and_started(jpegs: list[bytes], tmp_path:
 
 
 def test_a_port_is_asked_what_is_there(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeguard.camera.openmv_link._ANSWER_S", 0.02)
+    monkeypatch.setattr("edgeguard.camera.openmv.link._ANSWER_S", 0.02)
     with OpenMvDouble(jpegs) as double:
         assert "stream" in (identify(double.port) or "")
         double.silent = True
@@ -202,7 +202,7 @@ def _fall_silent_later(double: OpenMvDouble) -> None:
 def test_a_board_that_goes(
     jpegs: list[bytes], fault: Callable[[OpenMvDouble], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeguard.camera.openmv_link._ANSWER_S", 0.02)
+    monkeypatch.setattr("edgeguard.camera.openmv.link._ANSWER_S", 0.02)
     with OpenMvDouble(jpegs, baud=921600) as double:
         camera = _opened(f"serial:openmv:{double.port}")
         fault(double)
@@ -212,7 +212,7 @@ def test_a_board_that_goes(
 
 
 def test_what_cannot_be_opened(jpegs: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeguard.camera.openmv_link._ANSWER_S", 0.02)
+    monkeypatch.setattr("edgeguard.camera.openmv.link._ANSWER_S", 0.02)
     (tmp_path / "empty.py").write_bytes(b"")
     for spec, said in (
         ("serial:openmv:", "wanted serial:openmv:PORT"),
@@ -267,7 +267,7 @@ class _Vcp(threading.Thread):
 
 
 def test_usb_vcp(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeguard.camera.openmv._VCP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("edgeguard.camera.openmv.source._VCP_TIMEOUT_S", 0.2)
     good = [struct.pack("<L", len(jpeg)) + jpeg for jpeg in jpegs]
     hurt = [
         struct.pack("<L", 1 << 30), struct.pack("<L", 500) + b"short", struct.pack("<L", 8) + b"no JPEG.", b""

@@ -5,8 +5,8 @@ from unittest import mock
 
 import pytest
 
-from edgeguard.camera.frame import Applied, Captured, Lost, Source
 from edgeguard.camera.reader import FrameReader, State
+from edgeguard.camera.source import Applied, Captured, Lost, Source
 from edgeguard.errors import DeviceError
 
 

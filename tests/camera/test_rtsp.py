@@ -14,7 +14,7 @@ from programs import missing
 from edgeguard.camera import Captured, Lost, open_source
 from edgeguard.camera.reader import FrameReader
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.jpeg import decode_rgb
+from edgeguard.jpeg.decode import decode_rgb
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 _PROBE = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"

@@ -10,11 +10,11 @@ from camera.vc0706_double import Vc0706Double
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, open_source
-from edgeguard.camera.vc0706 import Vc0706, identify
+from edgeguard.camera.vc0706.source import Vc0706, identify
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
-from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.header import JpegError
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_camera_that_kept_another_rate_is_found(jpegs: list[bytes]) -> None:
 
 
 def test_a_port_is_asked_what_is_there(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
+    monkeypatch.setattr("edgeguard.camera.vc0706.protocol._REPLY_S", 0.05)
     with Vc0706Double(jpegs) as double:
         assert identify(double.port) == "VC0706 (VC0703 1.00) at 38400 baud"
         double.silent = True
@@ -129,7 +129,7 @@ def _fall_silent_later(double: Vc0706Double) -> None:
 def test_a_camera_that_goes(
     jpegs: list[bytes], fault: Callable[[Vc0706Double], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
+    monkeypatch.setattr("edgeguard.camera.vc0706.protocol._REPLY_S", 0.05)
     with Vc0706Double(jpegs, throttle=True) as double:
         camera = Vc0706(f"serial:vc0706:{double.port}")
         fault(double)
@@ -154,6 +154,6 @@ def test_what_cannot_be_opened(jpegs: list[bytes], monkeypatch: pytest.MonkeyPat
             open_source(spec)
     with Vc0706Double(jpegs) as double:
         double.silent = True
-        monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
+        monkeypatch.setattr("edgeguard.camera.vc0706.protocol._REPLY_S", 0.05)
         with pytest.raises(DeviceError, match="does not answer like a VC0706: nothing at 9600, 19200"):
             open_source(f"serial:vc0706:{double.port}")

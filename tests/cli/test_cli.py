@@ -307,7 +307,7 @@ class TestModel:
     def test_verify(self, tmp_path: Path) -> None:
         from edgeguard.model.contract import read_contract
         from edgeguard.model.flatbuffer import ModelFile
-        from edgeguard_converters.manifest import make_manifest, write_manifest
+        from edgeguard_converters.verify.manifest import make_manifest, write_manifest
 
         file, manifest = tmp_path / "m.tflite", tmp_path / "m.json"
         file.write_bytes(bundled_model().read_bytes())

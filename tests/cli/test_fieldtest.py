@@ -10,8 +10,8 @@ from cli.test_cli import refused
 from commands import here as run
 
 from edgeguard.demo.assets import bundled_model
-from edgeguard.fieldtest.make_sheet import sheet_and_picture
-from edgeguard.fieldtest.sheet import sheet_raster
+from edgeguard.fieldtest.sheets.build import sheet_and_picture
+from edgeguard.fieldtest.sheets.sheet import sheet_raster
 
 
 @pytest.fixture(scope="module")

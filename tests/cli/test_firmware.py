@@ -49,7 +49,7 @@ def test_ports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 
     from edgeguard.cli import firmware
 
-    monkeypatch.setattr("edgeguard.camera.vc0706_line._REPLY_S", 0.05)
+    monkeypatch.setattr("edgeguard.camera.vc0706.protocol._REPLY_S", 0.05)
     with Vc0706Double([encode_jpeg(scene, GuardProfile.preset("jpeg:60"))]) as double:
         there = [SimpleNamespace(device=name, description="n/a") for name in (double.port, "/dev/ttyNONE")]
         monkeypatch.setattr(list_ports, "comports", lambda: there)

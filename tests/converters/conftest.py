@@ -24,7 +24,7 @@ def squares() -> list:  # type: ignore[type-arg]
     """120 labelled pictures of four classes."""
     from converters.models import tinted_squares
 
-    from edgeguard.images import LabelledImage
+    from edgeguard.datasets.images import LabelledImage
 
     pictures, labels = tinted_squares(120, 7)
     return [LabelledImage(f"{i}.png", p, int(k)) for i, (p, k) in enumerate(zip(pictures, labels, strict=True))]

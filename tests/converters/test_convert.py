@@ -20,15 +20,15 @@ torch = (
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 from converters.models import SIDE, NotInt8, tinted_squares, train_residual  # noqa: E402
 
+from edgeguard.datasets.images import LabelledImage, prepare  # noqa: E402
 from edgeguard.errors import CheckFailed, InputError  # noqa: E402
 from edgeguard.guard import GuardProfile, Sanitizer  # noqa: E402
-from edgeguard.guard.prepare import crop_and_resize  # noqa: E402
-from edgeguard.images import LabelledImage, prepare  # noqa: E402
 from edgeguard.model import load_model  # noqa: E402
-from edgeguard_converters import flatbuffer_edit  # noqa: E402
-from edgeguard_converters.conversion import Options, convert  # noqa: E402
-from edgeguard_converters.gates import Thresholds  # noqa: E402
-from edgeguard_converters.preprocessing import PRESETS  # noqa: E402
+from edgeguard.preprocess.crop_resize import crop_and_resize  # noqa: E402
+from edgeguard_converters.contract.preprocessing import PRESETS  # noqa: E402
+from edgeguard_converters.graph import edit  # noqa: E402
+from edgeguard_converters.pipeline import Options, convert  # noqa: E402
+from edgeguard_converters.verify.gates import Thresholds  # noqa: E402
 
 pytestmark = pytest.mark.convert
 FD = GuardProfile.preset("fd")
@@ -74,15 +74,15 @@ def test_a_residual_net_converts_and_keeps_its_accuracy(converted: Path, images:
 
 def test_the_file_is_what_was_promised(converted: Path) -> None:
     data = converted.read_bytes()
-    assert flatbuffer_edit.float_tensors(data) == [] and not flatbuffer_edit.has_offset_buffers(data)
+    assert edit.float_tensors(data) == [] and not edit.has_offset_buffers(data)
     interpreter = Interpreter(model_content=data)
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     assert source["dtype"] == target["dtype"] == np.uint8
     scale, zero = source["quantization"]
     assert scale == pytest.approx(1 / 127.5) and zero in (127, 128)  # the pixel domain, not the samples' range
-    versions = {c.builtinCode: c.version for c in flatbuffer_edit.read(data).operatorCodes}
+    versions = {c.builtinCode: c.version for c in edit.read(data).operatorCodes}
     assert versions[3] >= 3  # CONV_2D on int8
-    assert "TRANSPOSE" not in flatbuffer_edit.operators(data)
+    assert "TRANSPOSE" not in edit.operators(data)
 
 
 def test_a_patch_guard_is_carried_and_filters_what_calibrates_and_judges(
@@ -119,7 +119,7 @@ def test_the_order_of_calibration_images_does_not_matter(
     for name, order in (("a", images[:60]), ("b", images[59::-1])):
         convert(residual, tmp_path / f"{name}.tflite", order, images[60:], options)
         paths.append(tmp_path / f"{name}.tflite")
-    first, second = (flatbuffer_edit.read(p.read_bytes()) for p in paths)
+    first, second = (edit.read(p.read_bytes()) for p in paths)
     scales = [
         [
             list(t.quantization.scale)
@@ -247,8 +247,8 @@ def test_bad_options(
 
 
 def test_calibration_goes_through_the_devices_path(images: list[LabelledImage], options: Options) -> None:
-    from edgeguard.guard.prepare import crop_and_resize
     from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
+    from edgeguard.preprocess.crop_resize import crop_and_resize
 
     contract = Contract(InputSpec(SIDE, SIDE), Preprocess("none"), ContractGuard(FD, "frame"))
     sanitizer = Sanitizer(FD)
@@ -263,28 +263,28 @@ class TestTraps:
     def test_offset_buffers_truncate_the_interface_change(self, images: list[LabelledImage], tmp_path: Path) -> None:
         from converters.models import Residual
 
-        from edgeguard_converters.loaders import load_source
-        from edgeguard_converters.normalisation import PRESETS, Normalisation
-        from edgeguard_converters.quantize import calibrate, raw_int8
+        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.load.registry import load_source
+        from edgeguard_converters.quantize.quantize import calibrate, raw_int8
 
         log = tmp_path / "log"
         source = load_source(_save(Residual(width=128).eval(), tmp_path / "wide.pt2"))
         graph = source.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
         quantised = raw_int8(graph, calibrate(graph, pixels, log), log)
-        assert flatbuffer_edit.has_offset_buffers(quantised), "the quantiser now writes inline: the guard is idle"
+        assert edit.has_offset_buffers(quantised), "the quantiser now writes inline: the guard is idle"
         with pytest.raises(RuntimeError, match="truncated"):
-            flatbuffer_edit.to_integer_io(quantised, log)
-        inlined = flatbuffer_edit.set_int8_versions(quantised)
-        assert not flatbuffer_edit.has_offset_buffers(inlined)
-        assert len(flatbuffer_edit.to_integer_io(inlined, log)) > 0.8 * len(inlined)
+            edit.to_integer_io(quantised, log)
+        inlined = edit.set_int8_versions(quantised)
+        assert not edit.has_offset_buffers(inlined)
+        assert len(edit.to_integer_io(inlined, log)) > 0.8 * len(inlined)
 
     def test_a_file_with_float_inside_or_int8_borders_is_refused(
         self, converted: Path, residual: Path, tmp_path: Path
     ) -> None:
-        from edgeguard_converters.checks import check_file
-        from edgeguard_converters.loaders import load_source
-        from edgeguard_converters.normalisation import PRESETS, Normalisation
+        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.load.registry import load_source
+        from edgeguard_converters.verify.checks import check_file
 
         graph = load_source(residual).export(
             Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
@@ -297,10 +297,10 @@ class TestTraps:
         """The interface tool reports success whatever it did: the borders are looked at."""
         from ai_edge_litert import _pywrap_modify_model_interface as interface
 
-        from edgeguard_converters.checks import check_file
-        from edgeguard_converters.loaders import load_source
-        from edgeguard_converters.normalisation import PRESETS, Normalisation
-        from edgeguard_converters.quantize import calibrate, quantise_int8
+        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.load.registry import load_source
+        from edgeguard_converters.quantize.quantize import calibrate, quantise_int8
+        from edgeguard_converters.verify.checks import check_file
 
         log = tmp_path / "log"
         graph = load_source(residual).export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
@@ -311,7 +311,7 @@ class TestTraps:
         with pytest.raises(CheckFailed, match="takes and gives int8, not uint8"):
             check_file(target.read_bytes())
         with pytest.raises(CheckFailed, match="not uint8"):
-            check_file(flatbuffer_edit.to_integer_io(target.read_bytes(), log))  # says 0, does nothing
+            check_file(edit.to_integer_io(target.read_bytes(), log))  # says 0, does nothing
 
     def test_dead_filters_are_mended(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
         model = train_residual()
@@ -353,9 +353,9 @@ class TestTraps:
         from ai_edge_quantizer import calibrator
         from ai_edge_quantizer.utils import qsv_utils
 
-        from edgeguard_converters.loaders import load_source
-        from edgeguard_converters.normalisation import PRESETS, Normalisation
-        from edgeguard_converters.quantize import _recipe, _signature
+        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.load.registry import load_source
+        from edgeguard_converters.quantize.quantize import _recipe, _signature
 
         graph = load_source(residual).export(
             Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
@@ -384,7 +384,7 @@ class TestTraps:
     def test_torchvision_beside_a_cpu_build_of_torch(self) -> None:
         """In a process of its own: what is declared stays declared."""
         code = (
-            "from edgeguard_converters.torchvision_operators import make_torchvision_importable as make\n"
+            "from edgeguard_converters.load.torchvision_operators import make_torchvision_importable as make\n"
             "kept = make()\nimport torchvision, torch\nprint(torchvision.ops.nms is not None, make() is kept)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -142,7 +142,7 @@ def test_outputs_that_are_neither(tmp_path: Path) -> None:
 
 def test_agreement_of_boxes() -> None:
     from edgeguard.model.contract import Contract, Detection, InputSpec
-    from edgeguard_converters.agreement import agreement
+    from edgeguard_converters.verify.agreement import agreement
 
     contract = Contract(InputSpec(100, 100), task="detect", detection=Detection("xyxy"), outputs="probabilities")
     boxes = np.array([[[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]]] * 10, np.float32)

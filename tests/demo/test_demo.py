@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeguard.demo import story
+from edgeguard.demo import demo as story
 from edgeguard.demo.assets import ASSETS, bundled_model, load_altered
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import load_model
@@ -77,7 +77,7 @@ def test_the_attackers_path_is_the_models(scene: np.ndarray) -> None:
 
     from edgeguard.demo.assets import bundled_program
     from edgeguard.demo.transit import FramePath, area_matrix
-    from edgeguard_converters.loaders import load_source
+    from edgeguard_converters.load.registry import load_source
 
     small = cv2.resize(scene[:210, :210].astype(np.float32), (128, 128), interpolation=cv2.INTER_AREA)
     matrix = area_matrix(210, 128)
@@ -96,7 +96,7 @@ def test_clean_accuracy_in_every_bin_of_distance_and_angle() -> None:
     from functools import partial
 
     from edgeguard.demo.card_views import render_test_view, test_cells
-    from edgeguard.workers import worker_pool
+    from edgeguard.system.workers import worker_pool
 
     model = load_model(bundled_model())
     with worker_pool() as pool:

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from commands import here
 
+from edgeguard.datasets.images import read_labelled_folder
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.evaluate import jobs, run
-from edgeguard.evaluate.evaluation import Evaluation
+from edgeguard.evaluate import run
+from edgeguard.evaluate.engine import jobs
+from edgeguard.evaluate.engine.evaluation import Evaluation
 from edgeguard.evaluate.protocol import Protocol, parse_protocol
-from edgeguard.evaluate.results import read_results
+from edgeguard.evaluate.reports.results import read_results
 from edgeguard.evaluate.run import evaluate
-from edgeguard.images import read_labelled_folder
 
 GRAY = """
 schema = 1
@@ -208,7 +209,7 @@ def test_images_are_chosen_by_the_seed(card_model: Path, card_images: Path, tmp_
     images = read_labelled_folder(card_images, ())
     from dataclasses import replace
 
-    from edgeguard.evaluate.store import Store
+    from edgeguard.evaluate.engine.store import Store
 
     def order(seed: int) -> list[str]:
         plan = replace(_plan(GRAY), seed=seed)
@@ -273,7 +274,9 @@ def test_killed_and_gone_on(card_model: Path, card_images: Path, protocol_file: 
 def test_a_model_that_the_twin_cannot_rebuild(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeguard.evaluate.network.unsupported", lambda operator: f"{operator.name} of tomorrow")
+    monkeypatch.setattr(
+        "edgeguard.evaluate.rebuild.network.unsupported", lambda operator: f"{operator.name} of tomorrow"
+    )
     said: list[str] = []
     cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, say=said.append)
     assert {cell.attack for cell in cells} == {"clean", "square", "worst case"}

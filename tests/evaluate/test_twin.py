@@ -4,15 +4,15 @@ import torch
 from numpy.typing import NDArray
 
 from edgeguard.demo.assets import bundled_model, bundled_program
+from edgeguard.differentiable.crop_resize import CropResize
+from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
+from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_codec
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
-from edgeguard.evaluate.front import CropResize
 from edgeguard.evaluate.twin import agreement
 from edgeguard.guard import GuardProfile, Sanitizer
-from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.model import load_model
-from edgeguard.train.guard_layer import GuardLayer, to_levels
-from edgeguard.train.surrogates import BACKWARDS, Backward, surrogate_codec
+from edgeguard.preprocess.crop_resize import crop_and_resize
 
 
 def test_the_twin_says_what_the_file_says(scenes: list[NDArray[np.uint8]]) -> None:

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.fieldtest.make_sheet import made_sheet
-from edgeguard.fieldtest.plan import Plan, make_plan, write_plan
-from edgeguard.fieldtest.record import Status, live_judge, record
-from edgeguard.fieldtest.session import Session
-from edgeguard.fieldtest.sheet import Picture, Sheet
-from edgeguard.fieldtest.virtual_operator import VirtualOperator
+from edgeguard.fieldtest.session.plan import Plan, make_plan, write_plan
+from edgeguard.fieldtest.session.record import Status, live_judge, record
+from edgeguard.fieldtest.session.session import Session
+from edgeguard.fieldtest.sheets.build import made_sheet
+from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
+from edgeguard.fieldtest.virtual.operator import VirtualOperator
 from edgeguard.model import load_model
 from edgeguard.pipeline import Pipeline
 

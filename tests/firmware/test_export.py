@@ -13,7 +13,7 @@ from edgeguard.errors import InputError
 from edgeguard.firmware.board import Board, board, boards, read_board
 from edgeguard.firmware.export import Export, export, nearest_quality, rounded
 from edgeguard.guard import GuardProfile, read_jpeg_info
-from edgeguard.guard.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, ijg_scaled
+from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, ijg_scaled
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
 #: Every step another, and luma unlike chroma: a wrong order cannot hide.

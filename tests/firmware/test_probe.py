@@ -13,8 +13,8 @@ from programs import needed
 
 from edgeguard.firmware.probe import probe
 from edgeguard.guard import GuardProfile, encode_jpeg
-from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.guard.jpeg_header import JpegError
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.header import JpegError
 
 
 def _pillow(rgb: NDArray[np.uint8], quality: int, subsampling: int = 2) -> bytes:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from programs import needed
 
 from edgeguard.camera import Captured, open_source
+from edgeguard.dct.profile import GuardProfile as Profile
 from edgeguard.firmware.board import SNIPPETS, board, boards
 from edgeguard.firmware.export import export
 from edgeguard.guard import GuardProfile, encode_jpeg, read_jpeg_info
-from edgeguard.guard.profile import GuardProfile as Profile
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
 _ESP = """

@@ -15,16 +15,22 @@ from types import ModuleType, SimpleNamespace
 import atheris
 import numpy as np
 
-from edgeguard.camera import files, http_mjpeg, openmv, openmv_link, openmv_packet, vc0706_line
+from edgeguard.camera import files, http_mjpeg
 from edgeguard.camera.http_mjpeg import HttpMjpeg
-from edgeguard.camera.openmv import captured
-from edgeguard.camera.openmv_link import LinkError, OpenMvLink
-from edgeguard.camera.openmv_packet import Flag, Hurt, Packet, PacketReader, crc32
-from edgeguard.camera.vc0706_line import ProtocolError, Vc0706Line
+from edgeguard.camera.openmv import link as openmv_link
+from edgeguard.camera.openmv import packet as openmv_packet
+from edgeguard.camera.openmv import source as openmv
+from edgeguard.camera.openmv.link import LinkError, OpenMvLink
+from edgeguard.camera.openmv.packet import Flag, Hurt, Packet, PacketReader, crc32
+from edgeguard.camera.openmv.source import captured
+from edgeguard.camera.vc0706 import protocol as vc0706_line
+from edgeguard.camera.vc0706.protocol import ProtocolError, Vc0706Line
 from edgeguard.errors import DeviceError
-from edgeguard.guard import GuardProfile, encode_jpeg, jpeg_header, seal
-from edgeguard.guard.jpeg_header import JpegError, read_jpeg_info
-from edgeguard.guard.seal import Seal, SealChecker, read_seal, seal_jpeg
+from edgeguard.guard import GuardProfile, encode_jpeg
+from edgeguard.jpeg import header as jpeg_header
+from edgeguard.jpeg import seal
+from edgeguard.jpeg.header import JpegError, read_jpeg_info
+from edgeguard.jpeg.seal import Seal, SealChecker, read_seal, seal_jpeg
 
 KEY, NONCE = b"k" * 32, "ab" * 16
 _MOST_FRAMES = 50

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgeguard.dct.integer_dct import coefficient_error_bound
+from edgeguard.dct.reference import DCT, GAIN
 from edgeguard.guard import GuardProfile, Sanitizer, certificate
-from edgeguard.guard.blocks import join_blocks, split_blocks
-from edgeguard.guard.integer import coefficient_error_bound
-from edgeguard.guard.reference import DCT, GAIN
+from edgeguard.jpeg.blocks import join_blocks, split_blocks
 
 FD = GuardProfile.preset("fd")
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeguard.dct.integer_dct import coefficient_error_bound, forward_dct, quantise
+from edgeguard.dct.numpy_kernel import sanitize_frame
+from edgeguard.dct.reference import coefficients, component_steps, components, reference_sanitize
 from edgeguard.guard import GuardProfile, Sanitizer
-from edgeguard.guard.blocks import join_blocks, pad_to_blocks, split_blocks
-from edgeguard.guard.frame_definition import sanitize_frame
-from edgeguard.guard.integer import coefficient_error_bound, forward_dct, quantise
-from edgeguard.guard.reference import coefficients, component_steps, components, reference_sanitize
-from edgeguard.guard.tables import corner_table
+from edgeguard.jpeg.blocks import join_blocks, pad_to_blocks, split_blocks
+from edgeguard.jpeg.tables import corner_table
 
 FD = GuardProfile.preset("fd")
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -89,7 +89,7 @@ def test_padding_is_replication(scene: NDArray[np.uint8]) -> None:
 
 def test_strips_do_not_show(scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sanitize_frame(scene, FD)
-    monkeypatch.setattr("edgeguard.guard.frame_definition.STRIP_BLOCKS", 1)
+    monkeypatch.setattr("edgeguard.dct.numpy_kernel.STRIP_BLOCKS", 1)
     assert (sanitize_frame(scene, FD) == whole).all()
 
 

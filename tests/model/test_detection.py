@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edgeguard.errors import InputError
-from edgeguard.guard.geometry import Box, Placement, place
 from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess
 from edgeguard.model.detection import box_and_score_outputs, detect
+from edgeguard.preprocess.geometry import Box, Placement, place
 
 LABELS = ("cat", "dog")
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.guard import Sanitizer
-from edgeguard.guard.prepare import crop_and_resize
 from edgeguard.model import load_model
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import rank, softmax
+from edgeguard.preprocess.crop_resize import crop_and_resize
 
 
 def test_same_answer_as_the_interpreter_called_by_hand(scenes: list[NDArray[np.uint8]]) -> None:

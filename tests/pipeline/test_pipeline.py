@@ -12,14 +12,14 @@ from edgeguard.camera import open_source
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError
 from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg, sanitize_jpeg
-from edgeguard.guard.geometry import quantise_input
-from edgeguard.guard.jpeg import decode_rgb
-from edgeguard.guard.prepare import crop_and_resize
-from edgeguard.guard.seal import Seal, seal_jpeg
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.seal import Seal, seal_jpeg
 from edgeguard.model import ContractGuard, Model, load_model
 from edgeguard.patchguard import patch_guard
 from edgeguard.pipeline import Pipeline
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.preprocess.geometry import quantise_input
 
 CAMERA = GuardProfile.preset("jpeg:90")
 
@@ -49,7 +49,7 @@ def test_folder_and_stream_give_the_labels_of_the_interpreter_called_by_hand(fol
     from ai_edge_litert.interpreter import Interpreter
 
     from edgeguard.guard import decode_rgb
-    from edgeguard.guard.prepare import crop_and_resize
+    from edgeguard.preprocess.crop_resize import crop_and_resize
 
     model = _model(guard)
     bare = Interpreter(model_path=str(bundled_model()))
@@ -100,7 +100,7 @@ def test_raw_frames_get_pass_one_here_and_are_certified(tmp_path: Path, scenes: 
 def test_two_passes_undo_a_change_of_one_level_in_transit(scenes: list[NDArray[np.uint8]]) -> None:
     """The claim that the product makes, on the very array that the model sees."""
     from edgeguard.guard import certificate
-    from edgeguard.guard.blocks import split_blocks
+    from edgeguard.jpeg.blocks import split_blocks
 
     profile = GuardProfile.preset("fd")
     sanitizer = Sanitizer(profile)

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from edgeguard.camera import Applied
 from edgeguard.camera.reader import State
-from edgeguard.counters import Counters
 from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.guard.passes import receive_jpeg
 from edgeguard.model import Prediction, Score, load_model
-from edgeguard.result import FrameResult
-from edgeguard.status import RunStatus
+from edgeguard.pipeline.counters import Counters
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.status import RunStatus
 
 Make = Callable[..., FrameResult]
 

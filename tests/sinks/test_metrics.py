@@ -8,10 +8,10 @@ import pytest
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError
-from edgeguard.power import Power
+from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.metrics import MetricsServer
-from edgeguard.sinks.sink import QueuedSink
-from edgeguard.status import RunStatus
+from edgeguard.sinks.queued import QueuedSink
+from edgeguard.system.power import Power
 
 parser = pytest.importorskip("prometheus_client.parser", reason="the extra metrics is not installed")
 

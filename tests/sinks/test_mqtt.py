@@ -14,9 +14,9 @@ import pytest
 from programs import needed
 
 from edgeguard.errors import InputError
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.mqtt import Mqtt
-from edgeguard.status import RunStatus
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
 Make = Callable[..., FrameResult]

@@ -9,9 +9,9 @@ from unittest import mock
 import pytest
 
 from edgeguard.errors import DeviceError
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.jsonl import JsonLines
-from edgeguard.sinks.sink import QueuedSink
+from edgeguard.sinks.queued import QueuedSink
 
 Make = Callable[..., FrameResult]
 
@@ -70,7 +70,7 @@ def test_a_dead_one_is_said_once_tried_again_and_works_again(make: Make) -> None
         opened.append(1)
         return sink
 
-    with mock.patch("edgeguard.sinks.sink._RETRY_S", 0.1), QueuedSink("x", opening, said.append) as queued:
+    with mock.patch("edgeguard.sinks.queued._RETRY_S", 0.1), QueuedSink("x", opening, said.append) as queued:
         sink.failing = True
         for frame in range(20):
             queued.write(make(frame))

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError
-from edgeguard.guard.jpeg import decode_rgb
 from edgeguard.guard.passes import Received
-from edgeguard.result import FrameResult
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.recorder import EventRecorder
 
 Make = Callable[..., FrameResult]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError
 from edgeguard.model import Prediction, Score
-from edgeguard.result import FrameResult
+from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.jsonl import JsonLines
 from edgeguard.sinks.overlay import draw_overlay
 from edgeguard.sinks.video import AnnotatedVideo

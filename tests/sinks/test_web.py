@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from programs import needed
 
-from edgeguard.addresses import read_token
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.passes import Received
-from edgeguard.result import FrameResult
-from edgeguard.status import RunStatus
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.status import RunStatus
+from edgeguard.system.addresses import read_token
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 

@@ -5,12 +5,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks  # noqa: E402
 from edgeguard.train.adversarial import adversarial_losses, dct_direction  # noqa: E402
 from edgeguard.train.codec import TrainingCodec  # noqa: E402
+from edgeguard.train.codec_network import Through  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
-from edgeguard.train.surrogates import BACKWARDS, dct_matrix, to_blocks  # noqa: E402
-from edgeguard.train.through import Through  # noqa: E402
 
 
 class _Watched(torch.nn.Module):
@@ -103,9 +103,9 @@ def test_dct_steps_move_few_coefficients(batch: tuple[torch.Tensor, torch.Tensor
 
 
 def test_the_codec_is_exact_forward_and_has_a_derivative(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    from edgeguard.differentiable.guard_layer import to_frames, to_levels
     from edgeguard.guard import GuardProfile, Sanitizer
-    from edgeguard.train.guard_layer import to_frames, to_levels
-    from edgeguard.train.through import logits
+    from edgeguard.train.codec_network import logits
 
     levels, _ = batch
     torch.manual_seed(0)

@@ -11,9 +11,9 @@ from edgeguard.train.config import TrainConfig
 
 torch = pytest.importorskip("torch")
 
+from edgeguard.differentiable.guard_layer import to_frames  # noqa: E402
 from edgeguard.train.batches import Batches, augmented  # noqa: E402
 from edgeguard.train.data import read_dataset  # noqa: E402
-from edgeguard.train.guard_layer import to_frames  # noqa: E402
 
 
 def test_a_step_is_the_same_whenever_it_is_asked(stripes: Path) -> None:

@@ -6,7 +6,7 @@ from scipy.fft import idctn
 
 from edgeguard.errors import InputError
 from edgeguard.guard import GuardProfile
-from edgeguard.guard.coefficients import frame_indices
+from edgeguard.preprocess.dct_input import frame_indices
 
 torch = pytest.importorskip("torch")
 

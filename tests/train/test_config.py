@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.guard.profile import GuardProfile
 from edgeguard.train.config import TrainConfig, codec_kind, read_config
 
 ROOT = Path(__file__).parents[2]

@@ -12,16 +12,16 @@ from edgeguard.errors import DeviceError
 
 torch = pytest.importorskip("torch")
 
+from edgeguard.differentiable.surrogates import BACKWARDS, surrogate_codec  # noqa: E402
 from edgeguard.guard import GuardProfile  # noqa: E402
 from edgeguard.train.adversarial import adversarial_losses  # noqa: E402
+from edgeguard.train.codec_network import logits  # noqa: E402
 from edgeguard.train.coefficient_net import CoefficientNet, smooth_indices  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
-from edgeguard.train.few_values import restrict_first_layer  # noqa: E402
 from edgeguard.train.loop import device_of  # noqa: E402
 from edgeguard.train.networks import NETWORKS, network  # noqa: E402
 from edgeguard.train.run import train  # noqa: E402
-from edgeguard.train.surrogates import BACKWARDS, surrogate_codec  # noqa: E402
-from edgeguard.train.through import logits  # noqa: E402
+from edgeguard.train.weight_quantization import restrict_first_layer  # noqa: E402
 
 META = torch.device("meta")
 JPEG = GuardProfile.preset("jpeg:75")

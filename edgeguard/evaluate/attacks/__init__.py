@@ -10,8 +10,8 @@ from edgeguard.evaluate.attacks.carlini_wagner import CarliniWagnerL2, CarliniWa
 from edgeguard.evaluate.attacks.carlini_wagner_l0 import CarliniWagnerL0
 from edgeguard.evaluate.attacks.dct_aware import DctPgd
 from edgeguard.evaluate.attacks.deepfool import DeepFool
+from edgeguard.evaluate.attacks.external import ArtAttack, AutoAttack
 from edgeguard.evaluate.attacks.gradient import Bim, Fgsm, Pgd
-from edgeguard.evaluate.attacks.library import ArtAttack, AutoAttack
 from edgeguard.evaluate.attacks.square import Square
 
 __all__ = ["GRADIENT_FREE", "KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]

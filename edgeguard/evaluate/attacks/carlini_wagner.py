@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edgeguard.differentiable.surrogates import round_straight_through
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
-from edgeguard.train.surrogates import round_straight_through
 
 EDGE = 0.999999  #: keeps atanh finite at black and white
 

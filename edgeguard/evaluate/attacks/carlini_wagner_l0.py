@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edgeguard.differentiable.surrogates import round_straight_through
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 from edgeguard.evaluate.attacks.carlini_wagner import EDGE, margin_of
-from edgeguard.train.surrogates import round_straight_through
 
 
 @dataclass(frozen=True)

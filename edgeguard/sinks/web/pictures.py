@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.guard.jpeg_header import JpegError
 from edgeguard.guard.passes import pass_two
-from edgeguard.result import FrameResult
-from edgeguard.status import RunStatus
+from edgeguard.jpeg.header import JpegError
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.status import RunStatus
 
 _QUALITY = 85
 _MAX_SIDE = 960

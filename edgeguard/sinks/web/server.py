@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from edgeguard.addresses import is_loopback
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.web.pictures import Pictures
-from edgeguard.status import RunStatus
+from edgeguard.system.addresses import is_loopback
 
 _FILES = Path(__file__).parent
 _COOKIE = "edgeguard_token"

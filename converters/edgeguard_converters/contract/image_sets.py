@@ -1,0 +1,84 @@
+"""Which images calibrate and which judge, and what is odd about them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.datasets.images import LabelledImage
+from edgeguard.errors import InputError
+from edgeguard.model.contract import Contract
+from edgeguard.statistics import wilson
+from edgeguard_converters.verify.gates import FEW_IMAGES
+
+_HELD_OUT_EVERY = 4
+_TINY = 0.5  # of the model's side
+_FEW, _MANY = 0.1, 0.3  # shares of odd images that are worth a line
+Say = Callable[[str], None]
+
+
+def split(
+    calibration: list[LabelledImage], evaluation: list[LabelledImage] | None, say: Say
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Images to calibrate and images to judge; without the latter every fourth is held out.
+
+    Raises:
+        InputError: there are too few.
+    """
+    if evaluation is None:
+        if len(calibration) < _HELD_OUT_EVERY:
+            raise InputError(
+                f"{len(calibration)} calibration images are too few: at least {_HELD_OUT_EVERY} are needed"
+            )
+        evaluation = calibration[::_HELD_OUT_EVERY]
+        calibration = [image for i, image in enumerate(calibration) if i % _HELD_OUT_EVERY]
+    else:
+        calibration, evaluation = _without_overlap(calibration, evaluation, say)
+    if len(evaluation) < FEW_IMAGES:
+        low, high = wilson(round(0.9 * len(evaluation)), len(evaluation))
+        say(
+            f"only {len(evaluation)} gate images: a 95 % interval around an agreement of 90 % is "
+            f"{high - low:.0%} wide; give more with --eval"
+        )
+    return calibration, evaluation
+
+
+def odd_images(images: list[LabelledImage], pixels: NDArray[np.uint8], contract: Contract) -> list[str]:
+    """Lines about calibration images that are unlike what a camera gives: without colour, all alike, or tiny."""
+    found = []
+    if contract.input.color == "DCT":  # colour is in other rows
+        spread = np.ptp(pixels[:, 2 * pixels.shape[1] // 3 :, :, 0], axis=(1, 2))
+    else:
+        spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))
+    if (grey := int((spread == 0).sum())) > _MANY * len(pixels):
+        found.append(f"{grey} of {len(images)} calibration images have no colour: ranges for a colour camera need some")
+    flat = int((pixels.reshape(len(pixels), -1).std(axis=1) < 1).sum())
+    if flat > _FEW * len(pixels):
+        found.append(f"{flat} of {len(images)} calibration images are one flat colour")
+    wanted = contract.input.width, contract.input.height
+    tiny = 0
+    for image in images:
+        width, height = image.receive(contract).size()
+        tiny += width < _TINY * wanted[0] or height < _TINY * wanted[1]
+    if tiny > _MANY * len(images):
+        found.append(
+            f"{tiny} of {len(images)} calibration images are less than half the model's {wanted[0]}x{wanted[1]}: "
+            "enlarged, they lack the detail of a camera's frames"
+        )
+    return found
+
+
+def _without_overlap(
+    calibration: list[LabelledImage], evaluation: list[LabelledImage], say: Say
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """No image both calibrates and judges: of those in both sets every fourth judges, the others calibrate."""
+    calibrating = {image.sha256 for image in calibration}
+    shared = [image.sha256 for image in evaluation if image.sha256 in calibrating]
+    if not shared:
+        return calibration, evaluation
+    say(f"{len(shared)} images are in both sets: every fourth of them judges, the others calibrate")
+    judging, giving = set(shared[::_HELD_OUT_EVERY]), set(shared) - set(shared[::_HELD_OUT_EVERY])
+    return (
+        [image for image in calibration if image.sha256 not in judging],
+        [image for image in evaluation if image.sha256 not in giving],
+    )

@@ -1,0 +1,232 @@
+"""The contract of a conversion: what the file says, what the flags say, and what the model's own outputs tell."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.datasets.images import LabelledImage
+from edgeguard.errors import InputError
+from edgeguard.model.contract import (
+    BoxForm,
+    Contract,
+    ContractGuard,
+    Crop,
+    Detection,
+    InputSpec,
+    Preprocess,
+    check_coefficient_input,
+)
+from edgeguard.model.detection import box_and_score_outputs
+from edgeguard_converters.contract.image_sets import Say
+from edgeguard_converters.contract.preprocessing import explicit, from_facts, guess
+from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+from edgeguard_converters.graph.run import Outputs
+from edgeguard_converters.load.source import FileFacts, Source
+from edgeguard_converters.options import Options
+
+_FIXED = ("torch.export", "TFLite")  # kinds of files that hold one input size
+_PROBE = Normalisation((127.5,) * 3, (127.5,) * 3, "probe")
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Normalisation, contract, and the raw output index of each evaluation image where classes are known."""
+
+    normalisation: Normalisation
+    contract: Contract
+    targets: NDArray[np.int64] | None
+
+
+def first_contract(source: Source, options: Options, say: Say) -> Contract:
+    """What can be said before the model runs: size, crop and guard."""
+    size = options.size or source.size
+    if size is None:
+        raise InputError("the model holds no input size: give --size N or WxH")
+    if source.size is not None and options.size not in (None, source.size) and source.kind in _FIXED:
+        raise InputError(f"the file fixes the input at {source.size[0]}x{source.size[1]}; leave --size out")
+    facts = source.facts
+    crop: Crop = options.crop or (facts.crop if facts.crop in get_args(Crop) else None) or "center"  # type: ignore[assignment]
+    fraction = options.crop_fraction or facts.crop_fraction or 0.875
+    guarded = options.guard is not None and options.place != "none"
+    guard = replace(
+        ContractGuard(options.guard, options.place) if guarded else ContractGuard(), patch=options.patch_guard
+    )
+    _compare_profiles(facts, guard, say)
+    contract = Contract(
+        input=InputSpec(width=size[0], height=size[1], dtype=options.input_type, color=facts.color),
+        preprocess=Preprocess(crop=crop, crop_fraction=fraction if crop == "center" else 1.0),
+        guard=guard,
+        trained_on_profile=facts.trained_on_profile,
+    )
+    check_coefficient_input(contract)
+    return contract
+
+
+def settle(
+    source: Source,
+    options: Options,
+    contract: Contract,
+    calibration_pixels: NDArray[np.uint8],
+    evaluation: list[LabelledImage],
+    evaluation_pixels: NDArray[np.uint8],
+    say: Say,
+    stand_in: bool,
+) -> Settled:
+    """Everything that needs the model's outputs: task, labels, normalisation, what the outputs are.
+
+    Raises:
+        InputError: the outputs are neither class scores nor boxes, labels do not fit them, or something has to be said
+            by the user.
+    """
+    probe = source.outputs(_PROBE.apply(calibration_pixels[:1]))
+    task, classes = _task(probe)
+    labels, background = _labels(source, options, classes, say)
+    targets = _targets(evaluation, classes, background, say) if task == "classify" else None
+    pixels = calibration_pixels if targets is None else evaluation_pixels
+    normalisation = _normalisation(source, options, task, pixels, targets, say, stand_in)
+    normalised = normalisation.apply(evaluation_pixels[:8])
+    outputs = source.outputs(normalised)
+    in_graph = not normalisation.is_uniform and contract.input.dtype == "float32"
+    stated = _pixels(normalisation) if in_graph else normalisation  # a float input takes what the contract states
+    contract = replace(
+        contract,
+        task=task,
+        preprocess=replace(contract.preprocess, mean=stated.mean, std=stated.std, guessed=normalisation.guessed),
+        labels=labels,
+        background=background,
+    )
+    if task == "classify":
+        contract = replace(contract, outputs="probabilities" if _sum_to_one(outputs[0]) else "logits")
+    else:
+        contract = _detector(source, options, contract, outputs, source.joins_boxes(normalised), say)
+    return Settled(normalisation, contract, targets)
+
+
+def _compare_profiles(facts: FileFacts, guard: ContractGuard, say: Say) -> None:
+    """Say loudly when the model saw another profile in training (a name or a hash) than it will see now; refuse it
+    where the model reads the profile's own indices."""
+    trained_on = facts.trained_on_profile
+    names = {"none"} if guard.profile is None else {guard.profile.name, guard.profile.sha256}
+    if trained_on is not None and trained_on not in names:
+        asked = "none" if guard.profile is None else guard.profile.name
+        if facts.color == "DCT":
+            raise InputError(
+                f"a coefficient model reads the indices of the profile that it learned with ({trained_on[:24]}), the "
+                f"guard asked for is {asked}: give --guard that profile"
+            )
+        say(
+            f"TRAINED ON ANOTHER PROFILE: the model learned with {trained_on[:24]}, the guard asked for is {asked}; "
+            "expect a loss of accuracy, or give the profile that it learned with"
+        )
+
+
+def _task(outputs: Outputs) -> tuple[Literal["classify", "detect"], int]:
+    shapes = [values.shape[1:] for values in outputs]
+    if len(outputs) == 1 and int(np.prod(shapes[0])) == max(shapes[0], default=0) >= 2:
+        return "classify", int(np.prod(shapes[0]))
+    found = box_and_score_outputs(shapes)
+    if found is not None:
+        count = max(shapes[found[0]])
+        return "detect", next((side for side in shapes[found[1]] if side != count), count)
+    if len(outputs) == 1 and len(shapes[0]) == 2:
+        raise InputError(
+            f"one output {shapes[0]} holds boxes and scores together, which one int8 scale cannot: export "
+            "the model with two outputs, boxes and scores"
+        )
+    shown = ", ".join("x".join(map(str, shape)) for shape in shapes)
+    raise InputError(
+        f"the model's outputs ({shown} an image) are neither one vector of class scores nor boxes (n, 4) with scores "
+        "(n, classes)"
+    )
+
+
+def _normalisation(
+    source: Source,
+    options: Options,
+    task: str,
+    pixels: NDArray[np.uint8],
+    targets: NDArray[np.int64] | None,
+    say: Say,
+    stand_in: bool,
+) -> Normalisation:
+    if options.mean is not None or options.std is not None:
+        return explicit(options.mean, options.std)
+    if options.preprocess != "auto":
+        return Normalisation(*PRESETS[options.preprocess], "preset")
+    if (stated := from_facts(source.facts)) is not None:
+        return stated
+    if stand_in or task == "detect":
+        what = "a detector's outputs" if task == "detect" else "stand-in pictures"
+        raise InputError(
+            f"the file does not say its preprocessing, and {what} cannot tell: give --preprocess imagenet|tf|unit|none"
+            + ("" if task == "detect" else ", or --calibrate FOLDER with your own images")
+        )
+    found = guess(lambda x: source.outputs(x)[0].reshape(len(x), -1), pixels, targets)
+    say(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess")
+    return found
+
+
+def _pixels(normalisation: Normalisation) -> Normalisation:
+    return replace(normalisation, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+def _detector(
+    source: Source, options: Options, contract: Contract, outputs: Outputs, joined: bool, say: Say
+) -> Contract:
+    found = box_and_score_outputs([values.shape[1:] for values in outputs])
+    assert found is not None
+    boxes, scores = outputs[found[0]], outputs[found[1]]
+    facts = source.facts.detection
+    form: Any = options.boxes or facts.get("boxes") or ("cxcywh" if joined else None)
+    if form not in get_args(BoxForm):
+        raise InputError("the file does not say what a box's four numbers are: give --boxes yxyx, xyxy or cxcywh")
+    probabilities = bool((scores >= 0).all() and (scores <= 1).all())
+    if joined and not probabilities and options.boxes is None and "boxes" not in facts:
+        raise InputError(
+            f"one output of {boxes.shape[1:]} and {scores.shape[1:]} looks like a YOLO head, but its scores are not in "
+            "0..1: give --boxes if it is a detector; features and masks are not supported"
+        )
+    units: Any = facts.get("units") or ("pixels" if float(np.abs(boxes).max()) > 2 else "relative")
+    axis = 2 if scores.shape[1] == max(boxes.shape[1:]) else 1
+    background = contract.background or (probabilities and np.allclose(scores.sum(axis=axis), 1, atol=1e-2))
+    if background and not contract.background:
+        say("the scores of each box sum to 1: class 0 is taken as background")
+    return replace(
+        contract,
+        detection=Detection(boxes=form, units=units),
+        outputs="probabilities" if probabilities else "logits",
+        background=bool(background),
+    )
+
+
+def _labels(source: Source, options: Options, classes: int, say: Say) -> tuple[tuple[str, ...], bool]:
+    labels = options.labels if options.labels is not None else source.facts.labels or ()
+    if labels and len(labels) == classes - 1:
+        labels = ("background", *labels)
+    if labels and len(labels) != classes:
+        raise InputError(f"{len(labels)} labels for {classes} outputs")
+    background = options.background
+    if background is None:
+        background = labels[0].strip().lower() == "background" if labels else classes == 1001
+        if background:
+            say(f"{classes} outputs: output 0 is taken as background, class index + 1 = output index")
+    return tuple(labels), background
+
+
+def _targets(evaluation: list[LabelledImage], classes: int, background: bool, say: Say) -> NDArray[np.int64] | None:
+    known = [image.label for image in evaluation]
+    if any(label is None for label in known):
+        return None
+    targets = np.array(known, dtype=np.int64) + int(background)
+    if targets.max() >= classes:
+        raise InputError(f"class index {int(targets.max())} of the evaluation images is beyond the {classes} outputs")
+    if background:
+        say("evaluation adds 1 to each class index (background)")
+    return targets
+
+
+def _sum_to_one(outputs: NDArray[np.float32]) -> bool:
+    flat = outputs.reshape(len(outputs), -1)
+    return bool((flat >= 0).all() and np.allclose(flat.sum(axis=1), 1, atol=1e-3))

@@ -1,0 +1,87 @@
+"""Which mean and std a model wants: given, read from the file, or guessed from how the model behaves."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.errors import InputError
+from edgeguard.model.prediction import softmax
+from edgeguard.statistics import bootstrap_difference, mutual_information
+from edgeguard_converters.graph.normalization import PRESETS, Normalisation, Triple
+from edgeguard_converters.load.source import FileFacts
+
+_GUESS_IMAGES = 200
+
+
+def explicit(mean: Triple | None, std: Triple | None) -> Normalisation:
+    """From `--mean` and `--std`, in 0..255 units.
+
+    Raises:
+        InputError: only one of the two, a std of zero, or values that are evidently in 0..1 units.
+    """
+    if mean is None or std is None:
+        raise InputError("--mean and --std go together")
+    if min(std) <= 0:
+        raise InputError("--std must be above 0")
+    if max(*mean, *std) <= 1:
+        scaled = [",".join(f"{v * 255:g}" for v in values) for values in (mean, std)]
+        raise InputError(f"--mean and --std are in 0..255 units here; you mean --mean {scaled[0]} --std {scaled[1]}")
+    return Normalisation(mean, std, "flags")
+
+
+def from_facts(facts: FileFacts) -> Normalisation | None:
+    """What the model file says, or None.
+
+    Raises:
+        InputError: values in 0..1 units.
+    """
+    if facts.mean is None or facts.std is None:
+        return None
+    if max(*facts.mean, *facts.std) <= 1 and (facts.mean, facts.std) != PRESETS["none"]:
+        raise InputError("the model file gives mean and std in 0..1 units; they must be in 0..255 units")
+    return Normalisation(facts.mean, facts.std, "file")
+
+
+def guess(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64] | None,
+) -> Normalisation:
+    """Try the presets and keep the best one, if the images tell the best two apart.
+
+    With labels the best accuracy wins, otherwise the highest mutual information between image and predicted label.
+
+    Args:
+        run: normalised pixels (n, h, w, 3) to raw outputs (n, classes).
+        pixels: what the model would see, uint8.
+        labels: raw output indices of the images, or None.
+
+    Raises:
+        InputError: a bootstrap over the images does not separate the best two.
+    """
+    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), _GUESS_IMAGES)).astype(int)
+    evidence: dict[str, NDArray[np.float64]] = {}
+    for name, (mean, std) in PRESETS.items():
+        outputs = run(Normalisation(mean, std, "preset").apply(pixels[chosen]))
+        if labels is None:
+            evidence[name] = softmax(outputs).astype(np.float64)
+        else:
+            evidence[name] = (outputs.argmax(axis=1) == labels[chosen]).astype(np.float64)[:, None]
+    statistic = mutual_information if labels is None else _mean
+    what = "mutual information" if labels is None else "accuracy"
+    values = {name: statistic(rows) for name, rows in evidence.items()}
+    best, second = sorted(values, key=lambda name: -values[name])[:2]
+    low, _ = bootstrap_difference(evidence[best], evidence[second], statistic)
+    shown = ", ".join(f"{name} {values[name]:.2f}" for name in sorted(values, key=lambda n: -values[n]))
+    if low <= 0:
+        raise InputError(
+            f"the preprocessing cannot be told from {len(chosen)} images ({what}: {shown}): "
+            "give --preprocess imagenet|tf|unit|none or --mean and --std"
+        )
+    mean, std = PRESETS[best]
+    return Normalisation(mean, std, f"guessed {best} by {what} on {len(chosen)} images ({shown})", guessed=True)
+
+
+def _mean(rows: NDArray[np.float64]) -> float:
+    return float(rows.mean())

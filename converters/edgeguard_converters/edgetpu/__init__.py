@@ -1,0 +1,1 @@
+"""The Edge TPU: what maps to it, and its compiler."""

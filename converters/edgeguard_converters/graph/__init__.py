@@ -1,0 +1,1 @@
+"""The .tflite as a graph: reading, editing, cleaning up, running."""

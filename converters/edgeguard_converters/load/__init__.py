@@ -1,0 +1,1 @@
+"""Trained models from their files: one module a format, `registry.load_source` chooses."""

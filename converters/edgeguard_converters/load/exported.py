@@ -1,0 +1,67 @@
+"""torch.export programs (.pt2)."""
+
+import json
+import logging
+import zipfile
+from pathlib import Path
+
+import torch
+
+from edgeguard.errors import InputError
+from edgeguard.preprocess.dct_input import FREQUENCIES, picture_size
+from edgeguard_converters.load.pickle_guard import check_torch_zip, doors_shut
+from edgeguard_converters.load.source import FileFacts, facts_from_json
+from edgeguard_converters.load.torch_source import TorchSource
+
+FACTS_ENTRY = "edgeguard.json"
+
+
+def load_exported(path: Path) -> TorchSource:
+    """Load a .pt2 without ever unpickling code.
+
+    Raises:
+        PickleRefused: a pickle or another way to run code hides in the archive.
+        InputError: the archive is damaged, or the program takes no image.
+    """
+    with zipfile.ZipFile(path) as archive:
+        check_torch_zip(archive)
+        facts = _embedded_facts(archive)
+    logging.getLogger("torch.export").setLevel(logging.ERROR)
+    try:
+        with doors_shut():
+            program = torch.export.load(path)
+    except InputError:
+        raise
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"torch cannot load the exported program: {first}") from error
+    coefficients = facts.color == "DCT"
+    shape = _input_shape(program, FREQUENCIES if coefficients else 3)
+    channels_last = shape[3] == 3 and shape[1] != 3
+    height, width = (shape[1], shape[2]) if channels_last else (shape[2], shape[3])
+    size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    if coefficients and size is not None:
+        size = picture_size(size[1], size[0])
+    # check_guards=False: guards are Python source from the file, which `.module()` would execute
+    module = program.module(check_guards=False)
+    return TorchSource("torch.export", size, facts, module, channels_last)
+
+
+def _input_shape(program: torch.export.ExportedProgram, channels: int) -> tuple[object, ...]:
+    names = program.graph_signature.user_inputs
+    if len(names) != 1:
+        raise InputError(f"the program takes {len(names)} inputs; an image model takes one")
+    node = next(n for n in program.graph.nodes if n.op == "placeholder" and n.name == names[0])
+    value = node.meta.get("val")
+    shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+    if len(shape) != 4 or channels not in (shape[1], shape[3]):
+        what = "an image batch" if channels == 3 else "a batch of coefficients"
+        raise InputError(f"the program's input is not {what}: shape {tuple(map(str, shape))}")
+    return shape
+
+
+def _embedded_facts(archive: zipfile.ZipFile) -> FileFacts:
+    for name in archive.namelist():
+        if name.endswith(f"extra/{FACTS_ENTRY}"):
+            return facts_from_json(json.loads(archive.read(name)), name)
+    return FileFacts()

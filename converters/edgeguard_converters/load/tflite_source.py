@@ -1,0 +1,67 @@
+"""A float .tflite as the trained model: ours to guard, calibrate and quantise."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from edgeguard.errors import InputError
+from edgeguard_converters.graph import edit
+from edgeguard_converters.graph.cleanup import clean, float_graph, with_normalisation
+from edgeguard_converters.graph.normalization import Normalisation
+from edgeguard_converters.graph.run import Outputs, run_graph
+from edgeguard_converters.load.source import FileFacts, FloatGraph, Source
+
+
+@dataclass(frozen=True)
+class TfliteSource(Source):
+    """A float graph in bytes, its input (1, h, w, 3)."""
+
+    data: bytes
+
+    def outputs(self, normalised: NDArray[np.float32]) -> Outputs:
+        """See `Source.outputs`."""
+        try:
+            return run_graph(self.data, normalised, lambda image: image)  # type: ignore[arg-type]
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"the graph does not run: {str(error).splitlines()[0]}") from error
+
+    def not_finite(self) -> str | None:
+        """See `Source.not_finite`."""
+        return edit.first_not_finite(self.data)
+
+    def parameter_count(self) -> int:
+        """See `Source.parameter_count`."""
+        return edit.parameter_count(self.data)
+
+    def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
+        """See `Source.export`; the graph stays what it is, but for clean-ups and the normalisation."""
+        path = folder / "float.tflite"
+        path.write_bytes(clean(self.data if normalisation.is_uniform else with_normalisation(self.data, normalisation)))
+        return float_graph(path, normalisation)
+
+
+def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:
+    """Wrap the bytes of a float .tflite.
+
+    Raises:
+        InputError: it is quantised, compiled, has several inputs, a size that is not fixed, or no image input.
+    """
+    try:
+        model = edit.read(data)
+        graph = model.subgraphs[0]
+        inputs = [graph.tensors[index] for index in graph.inputs]
+    except Exception as error:
+        raise InputError(f"the file is no .tflite that can be read: {type(error).__name__}") from error
+    if len(inputs) != 1:
+        raise InputError(f"the graph has {len(inputs)} inputs; an image model takes one")
+    if inputs[0].type != schema.TensorType.FLOAT32:
+        raise InputError("the graph is quantised already: give the float .tflite that it was made from")
+    if inputs[0].shapeSignature is not None and any(int(side) < 0 for side in inputs[0].shapeSignature[1:]):
+        raise InputError("the graph's input size is not fixed: export it with a fixed size")
+    shape = tuple(int(side) for side in inputs[0].shape)
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+        raise InputError(f"the graph's input is not one image of shape (1, height, width, 3), but {shape}")
+    return TfliteSource(kind, (shape[2], shape[1]), facts, edit.with_signature(data))

@@ -1,0 +1,155 @@
+"""A trained torch module: running it, and lowering it to a float .tflite whose input is NHWC."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeguard.errors import InputError
+from edgeguard.model.contract import InputSpec
+from edgeguard_converters.graph.cleanup import clean, float_graph
+from edgeguard_converters.graph.normalization import Normalisation
+from edgeguard_converters.graph.run import Outputs
+from edgeguard_converters.load.source import FloatGraph, Source
+from edgeguard_converters.load.split_boxes import BOX_NUMBERS, joined_axis, with_separate_boxes
+from edgeguard_converters.support.log import chatter_to
+
+_BATCH = 2  # small: activations are most of the memory
+
+
+class ImageModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+    """The trained module behind an NHWC input of normalised values, or of pixels 0..255 (`normalises`).
+
+    The normalisation is a depthwise 1x1 convolution: one operator that every accelerator knows, whose int8 form holds
+    each channel's own scale; where the first convolution pads nothing, `graph_cleanup` folds it into that one.
+    """
+
+    def __init__(self, module: torch.nn.Module, channels_last: bool, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.module = module
+        self.channels_last = channels_last
+        self.normalises = None if normalisation.is_uniform else _depthwise(normalisation)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """(n, h, w, channels) to the module's outputs."""
+        nchw = x.permute(0, 3, 1, 2)
+        if self.normalises is not None:
+            nchw = self.normalises(nchw)
+        return _flat(self.module(nchw.permute(0, 2, 3, 1) if self.channels_last else nchw))
+
+
+@dataclass(frozen=True)
+class TorchSource(Source):
+    """A torch module in evaluation mode; `channels_last`: its input is NHWC."""
+
+    module: torch.nn.Module
+    channels_last: bool = False
+
+    def outputs(self, normalised: NDArray[np.float32]) -> Outputs:
+        """See `Source.outputs`."""
+        x = torch.from_numpy(normalised)
+        x = x if self.channels_last else x.permute(0, 3, 1, 2).contiguous()
+        try:
+            with torch.inference_mode():
+                batches = [_run_batch(self.module, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"the model fails on {x.shape[-1]}-pixel images: {_first_line(error)}") from error
+        outputs = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+        axis = joined_axis(outputs)
+        if axis is not None:
+            outputs = list(torch.tensor_split(outputs[0], [BOX_NUMBERS], dim=axis))
+        return tuple(values.numpy().astype(np.float32) for values in outputs)
+
+    def joins_boxes(self, normalised: NDArray[np.float32]) -> bool:
+        """See `Source.joins_boxes`."""
+        x = torch.from_numpy(normalised[:1])
+        with torch.inference_mode():
+            return joined_axis(self.module(x if self.channels_last else x.permute(0, 3, 1, 2))) is not None
+
+    def not_finite(self) -> str | None:
+        """See `Source.not_finite`."""
+        tensors = self.module.state_dict().items()
+        return next((name for name, t in tensors if t.is_floating_point() and not torch.isfinite(t).all()), None)
+
+    def parameter_count(self) -> int:
+        """See `Source.parameter_count`."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
+        """See `Source.export`; litert-torch does the lowering."""
+        example = torch.zeros(1, *InputSpec(*size, color=self.facts.color).shape)
+        try:
+            module = with_separate_boxes(self.module, example if self.channels_last else example.permute(0, 3, 1, 2))
+        except Exception as error:
+            raise InputError(f"torch cannot export this model: {_blame(error)}") from error
+        model = ImageModel(module, self.channels_last, normalisation)
+        model.training = False  # not eval(): an exported program inside refuses it, and is in that mode already
+        path = folder / "float.tflite"
+        try:
+            with chatter_to(log):
+                import litert_torch
+
+                litert_torch.convert(model, (example,)).export(str(path))
+        except Exception as error:
+            raise InputError(f"litert-torch cannot convert this graph: {_blame(error)} (log: {log})") from error
+        path.write_bytes(clean(path.read_bytes()))
+        return float_graph(path, normalisation)
+
+
+def _depthwise(normalisation: Normalisation) -> torch.nn.Conv2d:
+    convolution = torch.nn.Conv2d(3, 3, 1, groups=3)
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (normalisation.mean, normalisation.std))
+    with torch.no_grad():
+        convolution.weight.copy_((1 / std).view(3, 1, 1, 1))
+        convolution.bias.copy_(-mean / std)
+    return convolution
+
+
+def _run_batch(module: torch.nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    try:
+        return _tensors(module(batch))
+    except Exception:
+        if len(batch) == 1:
+            raise
+        single = [_tensors(module(image[None])) for image in batch]  # exported with batch 1
+        return tuple(torch.cat(parts) for parts in zip(*single, strict=True))
+
+
+def _flat(outputs: Any) -> Any:
+    """Dictionaries become tuples, tuples of one their element."""
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    return outputs[0] if isinstance(outputs, (tuple, list)) and len(outputs) == 1 else outputs
+
+
+def _tensors(outputs: Any) -> tuple[torch.Tensor, ...]:
+    outputs = _flat(outputs)
+    found = tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+    for tensor in found:
+        if not isinstance(tensor, torch.Tensor):
+            raise InputError(f"the model returns a {type(tensor).__name__}, not tensors")
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return (text.splitlines()[0] if text else type(error).__name__)[:300]
+
+
+def _blame(error: Exception) -> str:
+    """The first line of an exporter's complaint, with the operator and the line of the user's code that it names."""
+    text = str(error)
+    reason = _first_line(error)
+    operator = re.search(r"(?:aten|torchvision|prims)[.:]+\w+(?:\.\w+)?", text)
+    if operator and operator.group(0) not in reason:
+        reason += f"; operator {operator.group(0)}"
+    places = [p for p in re.findall(r'File "([^"]+)", line (\d+)', text) if "site-packages" not in p[0]]
+    if places:
+        reason += f"; at {Path(places[-1][0]).name}:{places[-1][1]}"
+    return reason

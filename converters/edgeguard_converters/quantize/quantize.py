@@ -1,0 +1,253 @@
+"""Full-integer post-training quantisation.
+
+The route and its traps are described in docs/converter.md. In short: ai-edge-quantizer with its min/max update
+instead of the default moving average (which depends on the order of images and clips), the input's range overwritten
+by the true pixel domain (otherwise the samples decide the scale), input and output left float for
+`edit.to_integer_io`.
+"""
+
+import hashlib
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.errors import DeviceError
+from edgeguard.statistics import lowest_snr_db
+from edgeguard.system.files import replaced
+from edgeguard_converters.graph.edit import hard_swishes, set_int8_versions
+from edgeguard_converters.graph.run import run_graph
+from edgeguard_converters.load.source import FloatGraph
+from edgeguard_converters.quantize.ranges import METHODS, Histogram, Method, count_activations, kept_range
+from edgeguard_converters.quantize.weights import refine_weights
+from edgeguard_converters.support.cache import cache_file
+from edgeguard_converters.support.log import chatter_to
+from edgeguard_converters.support.memory import give_back_memory
+
+_HARD_SWISH_STEPS = 125  # a little under the kernel's 128
+#: Sums in float activations depend on the number of threads, and the same inputs must give the same bytes.
+_THREADS = 1
+_WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")
+#: `auto` leaves every fifth image out to choose by, if enough are left to calibrate.
+_CHOOSES_EVERY, _LEAST_IMAGES = 5, 4
+_CHUNK = 16  # images between two states that an interrupted calibration can go on from
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What calibration found: the quantiser's own ranges, and a histogram of each activation."""
+
+    ranges: dict[str, Any]
+    histograms: dict[str, Histogram]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """An int8 graph with float input and output, and what it was made with."""
+
+    data: bytes
+    method: Method
+    calibration: Calibration
+
+
+def quantise_with(
+    wanted: Method | Literal["auto"],
+    graph: FloatGraph,
+    pixels: NDArray[np.uint8],
+    log: Path,
+    keep_float: tuple[str, ...] = (),
+) -> Quantised:
+    """Calibrate and quantise; `auto` takes the ranges with the best SNR on images left out."""
+    # In an order that comes from the pictures alone: the order in which they were given must not change the file.
+    pixels = pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
+    judged, counted = pixels[::_CHOOSES_EVERY], np.delete(pixels, np.s_[::_CHOOSES_EVERY], axis=0)
+    if wanted != "auto" or len(counted) < _LEAST_IMAGES:
+        method: Method = "minmax" if wanted == "auto" else wanted
+        calibration = calibrate(graph, pixels, log)
+        return Quantised(quantise_int8(graph, calibration, log, method, keep_float), method, calibration)
+    calibration = calibrate(graph, counted, log)
+    expected = run_graph(graph.path.read_bytes(), judged, graph.feed)
+    built = {method: quantise_int8(graph, calibration, log, method, keep_float) for method in METHODS}
+    method = max(METHODS, key=lambda m: lowest_snr_db(expected, run_graph(built[m], judged, graph.feed)))
+    return Quantised(built[method], method, calibration)
+
+
+def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibration:
+    """Extremes and histograms of every activation of the float graph.
+
+    Args:
+        graph: the float graph, dead filters already mended (`edit.mend_dead_filters`).
+        pixels: calibration images as the model sees them, (n, h, w, 3).
+        log: where the quantiser's chatter goes.
+    """
+    with chatter_to(log):
+        from ai_edge_quantizer import calibrator
+        from ai_edge_quantizer.utils import qsv_utils
+
+        calibration = calibrator.Calibrator(
+            str(graph.path), num_threads=_THREADS, qsv_update_func=qsv_utils.min_max_update
+        )
+        signature, argument = _signature(graph.path)
+        kept = _kept_ranges(graph, pixels)
+        done = _resume(calibration, kept)
+        for start in range(done, len(pixels), _CHUNK):
+            chunk = pixels[start : start + _CHUNK]
+            samples = [{argument: graph.feed(image[None])} for image in chunk]  # a list: it is walked twice
+            calibration.calibrate({signature: samples}, _recipe())
+            _keep(calibration, kept, start + len(chunk))
+        ranges = calibration.get_model_qsvs()
+        if kept.is_file():
+            kept.unlink()
+        del calibration  # it holds every activation of the graph
+    give_back_memory()
+    single = {name: _extremes(found) for name, found in ranges.items() if np.size(found["min"]) == 1}
+    wide = {name: pair for name, pair in single.items() if pair[0] < pair[1]}
+    return Calibration(ranges, count_activations(graph, pixels, wide, log))
+
+
+def quantise_int8(
+    graph: FloatGraph,
+    calibration: Calibration,
+    log: Path,
+    method: Method = "minmax",
+    keep_float: tuple[str, ...] = (),
+) -> bytes:
+    """int8 weights (per channel, searched scales) and activations, float input and output, buffers inline.
+
+    Args:
+        graph: the graph that was calibrated.
+        calibration: from `calibrate`.
+        log: where the quantiser's chatter goes.
+        method: how much of each activation's range is kept.
+        keep_float: names of outputs (`edit.operator_outputs`) whose operators stay float.
+    """
+    raw = raw_int8(graph, calibration, log, method, keep_float)
+    return refine_weights(graph.path.read_bytes(), set_int8_versions(raw))
+
+
+def raw_int8(
+    graph: FloatGraph,
+    calibration: Calibration,
+    log: Path,
+    method: Method = "minmax",
+    keep_float: tuple[str, ...] = (),
+) -> bytes:
+    """What the quantiser itself writes: weights outside the flatbuffer, operator versions of the float graph."""
+    ranges = {name: dict(found) for name, found in calibration.ranges.items()}
+    for name, histogram in calibration.histograms.items():
+        _set_range(ranges[name], *kept_range(histogram, method))
+    _fix_input_range(ranges, graph)
+    _widen_hard_swish(ranges, graph)
+    with chatter_to(log):
+        from ai_edge_quantizer import quantizer
+
+        recipe = _recipe(keep_float).get_quantization_recipe()
+        quantised = quantizer.Quantizer(str(graph.path), recipe).quantize(ranges).quantized_model
+    return bytes(quantised)
+
+
+def float_weights(graph: FloatGraph, log: Path, kind: Literal["weight-only", "float16"]) -> bytes:
+    """A graph that computes in float, its weights stored as int8 (per channel) or float16; needs no calibration."""
+    with chatter_to(log):
+        from ai_edge_quantizer import qtyping, quantizer, recipe, recipe_manager
+
+        recipes = recipe_manager.RecipeManager()
+        if kind == "weight-only":
+            recipes.load_quantization_recipe(recipe.weight_only_wi8_afp32())
+        else:
+            half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+            config = qtyping.OpQuantizationConfig(
+                weight_tensor_config=half, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
+            )
+            for operator in _WEIGHTED:
+                recipes.add_quantization_config(
+                    ".*", qtyping.TFLOperationName(operator), op_config=config, algorithm_key="float_casting"
+                )
+        made = quantizer.Quantizer(str(graph.path), recipes.get_quantization_recipe()).quantize()
+    return set_int8_versions(bytes(made.quantized_model))
+
+
+def _recipe(keep_float: tuple[str, ...] = ()) -> Any:
+    from ai_edge_quantizer import qtyping, recipe, recipe_manager
+
+    recipes = recipe_manager.RecipeManager()
+    recipes.load_quantization_recipe(recipe.static_wi8_ai8())
+    for border in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        recipes.add_quantization_config(".*", border, algorithm_key="no_quantize")
+    if keep_float:  # an operator's scope is the names of its outputs, each with a semicolon
+        scope = f"^(?:{'|'.join(map(re.escape, keep_float))});$"
+        recipes.add_quantization_config(scope, qtyping.TFLOperationName.ALL_SUPPORTED, algorithm_key="no_quantize")
+    return recipes
+
+
+def _kept_ranges(graph: FloatGraph, pixels: NDArray[np.uint8]) -> Path:
+    """Where an interrupted calibration of this graph with these images is kept."""
+    name = hashlib.sha256(graph.path.read_bytes() + pixels.tobytes()).hexdigest()[:24]
+    return cache_file(f"calibration-{name}.npz")
+
+
+def _keep(calibration: Any, path: Path, done: int) -> None:
+    ranges = calibration.get_model_qsvs()
+    arrays = {f"{end}/{name}": found[end] for name, found in ranges.items() for end in ("min", "max")}
+    try:
+        with replaced(path) as partial:
+            np.savez(partial, allow_pickle=False, done=np.array(done), **arrays)
+    except DeviceError:
+        return  # no cache, no resuming; the conversion itself goes on
+
+
+def _resume(calibration: Any, path: Path) -> int:
+    """The number of images that an earlier run had counted, its ranges loaded."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            names = {key.split("/", 1)[1] for key in kept.files if "/" in key}
+            ranges = {name: {end: kept[f"{end}/{name}"] for end in ("min", "max")} for name in names}
+            done = int(kept["done"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return 0
+    calibration.load_model_qsvs(ranges)
+    return done
+
+
+def _signature(path: Path) -> tuple[str, str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    signatures = Interpreter(str(path)).get_signature_list()
+    name = next(iter(signatures))
+    return name, signatures[name]["inputs"][0]
+
+
+def _fix_input_range(ranges: dict[str, Any], graph: FloatGraph) -> None:
+    """Overwrite the range of the graph's input, and of the normalised input, with what 0..255 gives."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    _set_range(ranges[Interpreter(str(graph.path)).get_input_details()[0]["name"]], graph.low, graph.high)
+    if graph.normalised is not None:
+        _set_range(ranges[graph.normalised], *graph.known_range())
+
+
+def _widen_hard_swish(ranges: dict[str, Any], graph: FloatGraph) -> None:
+    """TensorFlow Lite's int8 HARD_SWISH refuses an output step below 1/128 of its input's: widen the output there.
+
+    It happens where the input is large and negative, so that the output is nearly 0 everywhere.
+    """
+    for before, after in hard_swishes(graph.path.read_bytes()):
+        if before not in ranges or after not in ranges:
+            continue
+        (low, high), (out_low, out_high) = _extremes(ranges[before]), _extremes(ranges[after])
+        wanted = (max(high, 0.0) - min(low, 0.0)) / _HARD_SWISH_STEPS
+        if max(out_high, 0.0) - min(out_low, 0.0) < wanted:
+            _set_range(ranges[after], min(out_low, 0.0), min(out_low, 0.0) + wanted)
+
+
+def _set_range(found: dict[str, Any], low: float, high: float) -> None:
+    shape = np.shape(found["min"])
+    found["min"], found["max"] = np.full(shape, low, np.float32), np.full(shape, high, np.float32)
+
+
+def _extremes(found: dict[str, Any]) -> tuple[float, float]:
+    return float(np.min(found["min"])), float(np.max(found["max"]))

@@ -1,0 +1,115 @@
+"""How much of each activation's range int8 keeps: everything, all but the rarest values, or what costs the least error.
+
+A tensor's values are counted once into a histogram over its full range. `minmax` keeps that range; `percentile` cuts
+the rarest values off; `mse` takes the range whose clipping and rounding errors together are smallest (as in TensorRT's
+and PyTorch's histogram observers, by direct search).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard_converters.load.source import FloatGraph
+from edgeguard_converters.support.log import chatter_to
+
+Method = Literal["minmax", "percentile", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+_BINS = 2048
+_KEPT = 0.99999  # of the values, at either end
+_LEVELS = 255
+_IMAGES = 48  # enough for a histogram: each image gives thousands of values a tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of a tensor's values in equal bins from `low` to `high`, its smallest and largest value."""
+
+    low: float
+    high: float
+    counts: NDArray[np.int64]
+
+    def centres(self) -> NDArray[np.float64]:
+        """The middle of each bin."""
+        edges = np.linspace(self.low, self.high, len(self.counts) + 1)
+        return (edges[1:] + edges[:-1]) / 2
+
+
+def count_activations(
+    graph: FloatGraph, pixels: NDArray[np.uint8], extremes: dict[str, tuple[float, float]], log: Any
+) -> dict[str, Histogram]:
+    """Histograms of the float activations whose extremes are known, over up to 48 of the images.
+
+    Args:
+        graph: the float graph.
+        pixels: calibration images, (n, h, w, 3).
+        extremes: smallest and largest value of each tensor, by name.
+        log: where the runtime's chatter goes.
+    """
+    with chatter_to(log):
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        model = Interpreter(
+            str(graph.path),
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        model.allocate_tensors()
+        source = model.get_input_details()[0]["index"]
+        tensors = {
+            detail["name"]: detail["index"]
+            for detail in model.get_tensor_details()
+            if detail["name"] in extremes and detail["dtype"] == np.float32
+        }
+        counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
+        for image in pixels[:: -(-len(pixels) // _IMAGES)]:
+            model.set_tensor(source, graph.feed(image[None]))
+            model.invoke()
+            for name, index in tensors.items():
+                try:
+                    values = model.get_tensor(index)
+                except ValueError:  # a constant that the runtime folded away
+                    continue
+                counts[name] += np.histogram(values, bins=_BINS, range=extremes[name])[0]
+    return {name: Histogram(*extremes[name], count) for name, count in counts.items() if count.any()}
+
+
+def kept_range(histogram: Histogram, method: Method) -> tuple[float, float]:
+    """The range that int8 is to cover: it holds 0, which has to be exact.
+
+    Example:
+        >>> kept_range(Histogram(0.0, 6.0, np.ones(2048, np.int64)), "minmax")
+        (0.0, 6.0)
+    """
+    if method == "percentile":
+        return _percentile(histogram)
+    if method == "mse":
+        return _least_error(histogram)
+    return min(histogram.low, 0.0), max(histogram.high, 0.0)
+
+
+def _percentile(histogram: Histogram) -> tuple[float, float]:
+    edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
+    share = np.cumsum(histogram.counts) / histogram.counts.sum()
+    low = edges[np.searchsorted(share, 1 - _KEPT)]
+    high = edges[min(int(np.searchsorted(share, _KEPT)) + 1, len(edges) - 1)]
+    return min(float(low), 0.0), max(float(high), 0.0)
+
+
+def _least_error(histogram: Histogram) -> tuple[float, float]:
+    centres, counts = histogram.centres(), histogram.counts
+    lows = np.linspace(0.4, 1.0, 25) * histogram.low if histogram.low < 0 else np.zeros(1)
+    highs = np.linspace(0.3, 1.0, 36) * histogram.high if histogram.high > 0 else np.zeros(1)
+    best = (np.inf, histogram.low, histogram.high)
+    for low in lows:
+        for high in highs:
+            step = (high - low) / _LEVELS
+            if step <= 0:
+                continue
+            clipped = np.where(centres < low, low - centres, np.where(centres > high, centres - high, 0.0))
+            error = float((np.where(clipped > 0, clipped**2, step**2 / 12) * counts).sum())
+            best = min(best, (error, float(low), float(high)))
+    return min(best[1], 0.0), max(best[2], 0.0)

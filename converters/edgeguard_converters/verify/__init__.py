@@ -1,0 +1,1 @@
+"""Gates, checks, agreement, latency, the report and the manifest."""

@@ -1,0 +1,112 @@
+"""The gates that a conversion has to pass on images that were not used to calibrate."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.model.contract import Contract
+from edgeguard.statistics import lowest_snr_db, wilson
+from edgeguard_converters.graph.run import Outputs
+from edgeguard_converters.verify.agreement import agreement
+
+FLOAT_TOLERANCE = 1e-3
+FEW_IMAGES = 50
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What must hold: agreement of float and int8 (upper 95 % bound), and the SNR of each output in dB."""
+
+    min_agreement: float = 0.90
+    min_snr_db: float = 15.0
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """What the gates measured on n images; accuracies are None without labels."""
+
+    n: int
+    float_difference: float
+    agreement: float
+    agreement_low: float
+    agreement_high: float
+    snr_db: float
+    float_top1: float | None
+    int8_top1: float | None
+    failures: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the contract; an infinite SNR (no difference at all) becomes None."""
+        fields = asdict(self)
+        fields["failures"] = list(self.failures)
+        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in fields.items()}
+
+
+def judge(
+    trained: Outputs,
+    float_outputs: Outputs,
+    int8_outputs: Outputs,
+    contract: Contract,
+    labels: NDArray[np.int64] | None,
+    thresholds: Thresholds,
+    reference: Outputs | None = None,
+) -> GateReport:
+    """Compare the trained model with the float graph, and the float graph with the quantised one.
+
+    Arrays are (n, ...), but the trained model's may hold the first images only. `reference` is what the float graph
+    said before fine-tuning, if there was any: the quantised file has to be as accurate as the model that was given,
+    which the float graph after fine-tuning says nothing of.
+    """
+    difference = largest_difference(trained, float_outputs)
+    same = agreement(float_outputs, int8_outputs, contract)
+    snr = lowest_snr_db(float_outputs, int8_outputs)
+    given = float_outputs if reference is None else reference
+    float_top1, int8_top1 = _accuracy(given[0], labels), _accuracy(int8_outputs[0], labels)
+    what = "labels" if contract.task == "classify" else "boxes"
+    failures = []
+    if not difference <= FLOAT_TOLERANCE:
+        failures.append(
+            f"float gate: the trained model and the float graph differ by {difference:.2g} of the largest output"
+        )
+    if same.high < thresholds.min_agreement:
+        failures.append(
+            f"agreement gate: {same.share:.1%} (at most {same.high:.1%}) of {what} survive, "
+            f"wanted {thresholds.min_agreement:.0%}"
+        )
+    if not snr >= thresholds.min_snr_db:
+        failures.append(f"SNR gate: {snr:.1f} dB, wanted {thresholds.min_snr_db:g} dB")
+    if reference is not None and float_top1 is not None and int8_top1 is not None:
+        n = len(float_outputs[0])
+        if wilson(round(int8_top1 * n), n)[1] < float_top1:
+            failures.append(f"accuracy gate: {int8_top1:.1%} after fine-tuning, {float_top1:.1%} as it was given")
+    return GateReport(
+        n=len(float_outputs[0]),
+        float_difference=difference,
+        agreement=same.share,
+        agreement_low=same.low,
+        agreement_high=same.high,
+        snr_db=snr,
+        float_top1=float_top1,
+        int8_top1=int8_top1,
+        failures=tuple(failures),
+    )
+
+
+def largest_difference(trained: Outputs, found: Outputs) -> float:
+    """The largest |difference| of any output, in parts of that output's largest |value|; infinite for other shapes."""
+    worst = 0.0
+    if len(trained) != len(found):
+        return float("inf")
+    for wanted, values in zip(trained, found, strict=True):
+        values = values[: len(wanted)]
+        if wanted.size != values.size:
+            return float("inf")
+        largest = max(float(np.abs(wanted).max()), 1e-30)
+        worst = max(worst, float(np.abs(wanted - values.reshape(wanted.shape)).max()) / largest)
+    return worst
+
+
+def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float | None:
+    return None if labels is None else float((outputs.reshape(len(outputs), -1).argmax(axis=1) == labels).mean())

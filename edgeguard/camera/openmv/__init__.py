@@ -1,0 +1,1 @@
+"""OpenMV cameras over a serial port: packets, the link, the source."""

@@ -1,0 +1,1 @@
+"""VC0706 serial cameras: the command protocol and the source."""

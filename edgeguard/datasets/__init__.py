@@ -1,0 +1,1 @@
+"""Folders of images for calibration, gates and evaluation."""

@@ -1,0 +1,92 @@
+// What the instruction-set variants of the kernel share with the dispatcher.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+constexpr int MaxLanes = 32;  // AVX-512
+
+// A quantisation table made ready for the kernel: [v][u], because the quantiser sees transposed blocks; the eight lanes
+// of a block repeated, so that every vector width loads whole rows.
+//
+// Division by 16 QS, QS = 1..255, of 0 <= n <= 32640 + 8 QS (the DC of a white block, halved, plus half a step). With
+// 2**k the largest power of two not above 16 QS (half of it where 16 QS is a power of two) and
+// m = ceil(2**(16 + k) / (16 QS)) < 2**16,
+//     floor(n / (16 QS)) = floor(floor(n m / 2**16) / 2**k).
+// Checked for every n and every QS by tests/dct/test_kernel.py (the first n that fails, 34543 for QS = 127, lies
+// beyond what can occur).
+struct alignas(64) Table {
+    int16_t round[8][MaxLanes];  // 16 QS - 1
+    int16_t reciprocal[8][MaxLanes];
+    int16_t shift[8][MaxLanes];  // 2**(16 - k)
+    int16_t step16[8][MaxLanes];
+    // For a DC of unshifted levels; all ones and zeros where the levels are shifted.
+    int16_t dc_lane[MaxLanes];  // the top bit in lane 0
+    int16_t not_dc_lane[MaxLanes];
+    int16_t dc_sign[MaxLanes];     // 1 in lane 0
+    int16_t dc_offset[MaxLanes];   // 16 * 128 * 8 in lane 0
+    int16_t high_lanes[MaxLanes];  // all ones in lanes 4..7
+};
+
+enum class Color { None, Rgb, Gray, Ycbcr444, Ycbcr422, Ycbcr420 };  // None: pixels pass as they are
+
+// A frame of interleaved RGB and what is to be done to it.
+struct Frame {
+    const uint8_t* source;
+    ptrdiff_t source_stride;  // bytes from one row to the next
+    int width, height;
+    Color color;
+    const Table* tables;  // three
+    int first_row;        // what the first row counts as, for Color::None: a frame may come in pieces
+};
+
+// Part of the sanitised frame, as it is: the window's left top corner goes to the target's.
+struct Window {
+    int left, top, width, height;
+    uint8_t* target;
+    ptrdiff_t target_stride;
+    uint8_t flip;  // 0, or 0x80 for int8 (the level minus 128)
+};
+
+// Part of the sanitised frame, resized by area; see area.h. `top` and `height` are in units of which a row has `scale`.
+struct Area {
+    int top, height, scale;
+    int left, width;  // the columns of the frame that it touches
+    int out_width, out_height;
+    uint8_t* target;
+    ptrdiff_t target_stride;
+    uint8_t flip;
+    int taps;           // weights for each output column, a multiple of 8
+    int line;           // lanes of one channel in `sums`
+    int out_row;        // the output row being summed up
+    bool fresh;         // nothing has been added to it yet
+    int32_t* starts;    // [out_width, rounded up to 4]: the first column of each output column, from `left`
+    int16_t* weights;   // [out_width, rounded up to 4][taps]
+    int16_t* sums;      // [3][line]
+    uint8_t* finished;  // [3][out_width, rounded up to 64]
+};
+
+// From steps `source` to steps `target` (natural order, 64 each): index c becomes the nearest multiple of the target step
+// to c source, as an index, half away from zero, within +-MaxIndex: floor(n / (4 t)) with n = 4 |c| s + 2 t. For
+// |c| s < 2**SmallLevelBits, n is below 2**15 and the division is two multiplications by a reciprocal, as in Table, of
+// 4 t instead of 16 QS (checked for all of them by tests/preprocess/test_requantize.py).
+constexpr int MaxIndex = 1023, SmallLevelBits = 12;
+struct alignas(64) Requantiser {
+    int16_t source[64], twice_target[64], reciprocal[64], shift[64];
+};
+
+constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Scratch memory that the calls below need for a frame of this width.
+size_t scratch_bytes(int width, Color color);
+
+#define EG_DECLARE(NS)                                                  \
+    namespace NS {                                                      \
+    void sanitize_window(const Frame&, const Window&, uint8_t* scratch); \
+    void sanitize_area(const Frame&, Area&, uint8_t* scratch);           \
+    void requantise_blocks(int16_t*, int count, const Requantiser&);     \
+    }
+EG_DECLARE(eg_base)
+EG_DECLARE(eg_avx2)
+EG_DECLARE(eg_avx512)
+#undef EG_DECLARE

@@ -1,0 +1,101 @@
+"""The float64 oracle of sanitising: slow, plain, and only there to check the integer definition against."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.dct.color import SAMPLING, rgb_to_gray, upsample
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.jpeg.blocks import check_frame, join_blocks, pad_to_blocks, split_blocks
+from edgeguard.jpeg.tables import as_array
+
+Float = NDArray[np.float64]
+
+#: The orthonormal DCT-II matrix T: coefficients of a block B are T B T'.
+DCT: Float = np.array(
+    [[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)]
+)
+
+#: A[u, v]: the largest change of coefficient (u, v) that changes of at most one level can make (8 for the DC).
+GAIN: Float = np.outer(np.abs(DCT).sum(axis=1), np.abs(DCT).sum(axis=1))
+
+#: RGB to Y, Cb - 128, Cr - 128 (BT.601 as JFIF takes it).
+_YCBCR: Float = np.array(
+    [
+        [0.299, 0.587, 0.114],
+        [-0.299 / 1.772, -0.587 / 1.772, 0.5],
+        [0.5, -0.587 / 1.402, -0.114 / 1.402],
+    ]
+)
+
+#: Coefficients this close to half a step (as a fraction of the step) count as exact ties.
+TIE_TOLERANCE = 1e-9
+
+
+def coefficients(blocks: NDArray[np.uint8]) -> Float:
+    """Exact DCT of the unshifted levels, shape (8, 8, ...)."""
+    return np.einsum("ui,ij...,vj->uv...", DCT, blocks.astype(np.float64), DCT, optimize=True)
+
+
+def quantise(exact: Float, steps: NDArray[np.int32]) -> Float:
+    """Nearest multiple of the step as an index, ties (within 1e-9 of a step) away from zero."""
+    return np.copysign(np.floor(np.abs(exact) / steps + 0.5 + TIE_TOLERANCE), exact)
+
+
+def inverse(dequantised: Float) -> NDArray[np.uint8]:
+    """Pixels: inverse DCT, rounded half up (ties within 1e-9), clamped."""
+    pixels = np.einsum("ui,uv...,vj->ij...", DCT, dequantised, DCT, optimize=True)
+    return np.clip(np.floor(pixels + 0.5 + TIE_TOLERANCE), 0, 255).astype(np.uint8)
+
+
+def component_steps(profile: GuardProfile) -> NDArray[np.int32]:
+    """The profile's tables as (8, 8, 1, 1, C), which broadcasts against `split_blocks`."""
+    channels = 1 if profile.color == "gray" else 3
+    tables = [as_array(table) for table in profile.component_tables[:channels]]
+    return np.stack(tables, axis=-1)[:, :, None, None, :]
+
+
+def components(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
+    """The planes that an `rgb` or `gray` profile quantises: HxWx3 or HxWx1."""
+    check_frame(frame)
+    if not profile.is_pixel_domain:
+        raise ValueError(f"a {profile.color} profile works on JPEG coefficients, not on decoded pixels")
+    return rgb_to_gray(frame)[:, :, None] if profile.color == "gray" else frame
+
+
+def reference_sanitize(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
+    """Sanitise an HxWx3 frame in float64, with a profile of any colour.
+
+    For the `ycbcr*` colours luma and averaged chroma are rounded to 8 bits before the DCT and after it, as every JPEG
+    coder and decoder does; what lies between is exact.
+    """
+    if not profile.is_pixel_domain:
+        return _reference_ycbcr(frame, profile)
+    planes = components(frame, profile)
+    out = _reference_planes(planes, component_steps(profile))[: frame.shape[0], : frame.shape[1]]
+    return np.repeat(out, 3, axis=2) if profile.color == "gray" else out
+
+
+def _reference_planes(planes: NDArray[np.uint8], steps: NDArray[np.int32], level_shift: int = 0) -> NDArray[np.uint8]:
+    exact = coefficients(split_blocks(pad_to_blocks(planes)))
+    exact[0, 0] -= 8 * level_shift
+    kept = quantise(exact, steps) * steps
+    kept[0, 0] += 8 * level_shift
+    return join_blocks(inverse(kept))
+
+
+def _reference_ycbcr(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
+    check_frame(frame)
+    height, width = frame.shape[:2]
+    rows, columns = SAMPLING[profile.color]
+    padded = pad_to_blocks(frame, 8 * rows, 8 * columns).astype(np.float64)
+    ycbcr = padded @ _YCBCR.T + [0, 128, 128]
+    means = ycbcr.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns, 3).mean(axis=(1, 3))
+    planes = []
+    for c, exact in enumerate((ycbcr[..., 0], means[..., 1], means[..., 2])):
+        plane = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
+        planes.append(_reference_planes(plane[..., None], component_steps(profile)[..., c : c + 1], 128)[..., 0])
+    real = (slice(-(-height // rows)), slice(-(-width // columns)))
+    chroma = (upsample(plane[real], rows, columns, height, width) for plane in planes[1:])
+    decoded = np.stack([planes[0][:height, :width], *chroma], axis=2)
+    rgb = (decoded - np.array([0.0, 128, 128])) @ np.linalg.inv(_YCBCR).T
+    return np.clip(np.floor(rgb + 0.5), 0, 255).astype(np.uint8)

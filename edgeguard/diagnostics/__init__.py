@@ -1,0 +1,1 @@
+"""`edgeguard doctor` and `edgeguard bench`."""

@@ -1,0 +1,166 @@
+"""What this machine has and lacks for EdgeGuard, each finding with what to do about it."""
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeguard.errors import DeviceError
+from edgeguard.model.edgetpu import LIBRARY, coral_devices, library_is_there
+from edgeguard.system.power import read_power
+
+Status = Literal["ok", "note", "problem"]
+
+_OPENCV_WHEELS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `advice` says what to do, empty when nothing is to be done."""
+
+    what: str
+    status: Status
+    text: str
+    advice: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, one after another."""
+    yield _python()
+    yield _runtime()
+    yield _opencv()
+    yield _sanitizer()
+    yield _coefficients()
+    yield _converter()
+    yield from _cameras()
+    yield from _edgetpu()
+    yield _throttling()
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"Python {platform.python_version()} on {platform.machine()}")
+
+
+def _runtime() -> Finding:
+    from edgeguard.model.interpreter import runtime
+
+    try:
+        name, version, _, _ = runtime()
+    except DeviceError as error:
+        return Finding("runtime", "problem", "no TensorFlow Lite runtime", str(error).split(": ")[-1])
+    return Finding("runtime", "ok", f"{name} {version}, XNNPACK on the CPU")
+
+
+def _opencv() -> Finding:
+    wheels = [name for name in _OPENCV_WHEELS if _version(name)]
+    if len(wheels) > 1:
+        advice = f"pip uninstall {' '.join(wheels)}, then pip install opencv-python-headless"
+        return Finding("opencv", "problem", f"clashing wheels: {', '.join(wheels)}", advice)
+    try:
+        import cv2
+    except ImportError as error:
+        return Finding("opencv", "problem", f"OpenCV does not import: {error}", "pip install opencv-python-headless")
+    return Finding("opencv", "ok", f"OpenCV {cv2.__version__} ({wheels[0] if wheels else 'system package'})")
+
+
+def _sanitizer() -> Finding:
+    from edgeguard.dct.native_kernel import instruction_sets
+
+    usable = instruction_sets()
+    if usable:
+        return Finding("sanitiser", "ok", f"native kernel, {usable[-1]}")
+    advice = "same bytes, 50 to 70 times slower; install from source where g++ and cmake are"
+    return Finding("sanitiser", "note", "no native kernel: numpy serves", advice)
+
+
+def _coefficients() -> Finding:
+    from edgeguard.dct.libjpeg import SONAME, libjpeg_path
+
+    path = libjpeg_path()
+    if path:
+        where = "the system's" if path == SONAME else "Pillow's copy of"
+        return Finding("jpeg coefficients", "ok", f"{where} libjpeg-turbo ({Path(path).name})")
+    version = _version("jpeglib")
+    if version:
+        return Finding("jpeg coefficients", "note", f"jpeglib {version}, through files: slow", f"install {SONAME}")
+    return Finding(
+        "jpeg coefficients", "note", "no coefficient codec: JPEGs cannot be requantised for ycbcr profiles",
+        f"install {SONAME} (Debian: libjpeg62-turbo) and build the native kernel, or use an rgb profile such as fd",
+    )  # fmt: skip
+
+
+def _converter() -> Finding:
+    missing = [name for name in ("torch", "litert-torch", "ai-edge-quantizer") if not _version(name)]
+    if not missing:
+        return Finding("converter", "ok", f"litert-torch {_version('litert-torch')}, torch {_version('torch')}")
+    return Finding(
+        "converter", "note", f"not installed ({', '.join(missing)}): this machine runs models, it does not convert",
+        "on a workstation: pip install 'edgeguard[convert]'",
+    )  # fmt: skip
+
+
+def _cameras() -> Iterator[Finding]:
+    nodes = sorted(Path("/dev").glob("video*"), key=lambda p: (len(p.name), p.name))
+    if not nodes:
+        yield Finding(
+            "camera", "note", "no /dev/video*", "connect a USB camera; Pi cameras need picamera2 (system package)"
+        )
+        return
+    import cv2
+
+    from edgeguard.system.redirect import muted
+
+    for node in nodes:
+        number = node.name.removeprefix("video")
+        if not number.isdecimal():
+            continue
+        with muted():
+            capture = cv2.VideoCapture(int(number), cv2.CAP_V4L2)
+            opened, good = capture.isOpened(), False
+            if opened:
+                good, _ = capture.read()
+            capture.release()
+        if good:
+            yield Finding("camera", "ok", f"{node} gives frames")
+        else:
+            text = f"{node} opens but gives no frame" if opened else f"{node} does not open"
+            yield Finding("camera", "note", text, "is it a metadata node, in use, or are you not in the group video?")
+
+
+def _edgetpu() -> Iterator[Finding]:
+    devices = coral_devices()
+    if not devices:
+        yield Finding(
+            "edge tpu", "note", "no Coral on USB or PCIe", "nothing, unless you have one: check cable and power"
+        )
+        return
+    for device in devices:
+        yield Finding("edge tpu", "ok", device)
+    if library_is_there():
+        yield Finding("edge tpu", "ok", LIBRARY)
+    else:
+        yield Finding("edge tpu", "problem", "libedgetpu is not installed", "install libedgetpu1-std for your runtime")
+
+
+def _throttling() -> Finding:
+    power = read_power()
+    if power.now is None or power.since_boot is None:
+        return Finding("power", "note", "the system does not say: not a Raspberry Pi, or not its system image")
+    words = [f"{limit} now" for limit in power.now] + [f"{limit} since boot" for limit in power.since_boot]
+    if not words:
+        return Finding("power", "ok", "no under-voltage, no throttling since boot")
+    return Finding("power", "problem", ", ".join(words), "use the official power supply and a heat sink or fan")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""Differentiable stand-ins of the guard and of the crop; needs torch."""

@@ -1,0 +1,116 @@
+"""Differentiable stand-ins for codecs: what the backward pass of an adaptive attack believes the codec does.
+
+BPDA (Athalye et al. 2018, "Obfuscated gradients", section 4.1): the real codec forward, an approximation backward.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgeguard.dct.profile import GuardProfile
+
+#: What a codec's derivative is taken for: the DCT with roundings skipped, nothing at all, or a smooth rounding
+#: (Shin and Song 2017: round(x) + (x - round(x))**3).
+Backward = Literal["straight-through", "identity", "differentiable-jpeg"]
+BACKWARDS: tuple[Backward, ...] = ("straight-through", "identity", "differentiable-jpeg")
+
+
+class _Replace(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
+    """The first argument forward, the second one's gradient backward."""
+
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, surrogate: Tensor) -> Tensor:
+        return exact
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, gradient
+
+
+def bpda(exact: Tensor, surrogate: Tensor) -> Tensor:
+    """`exact` with the derivative of `surrogate` (same shape)."""
+    return _Replace.apply(exact, surrogate)
+
+
+def round_straight_through(x: Tensor) -> Tensor:
+    """Rounding whose derivative is 1."""
+    return bpda(x.detach().round(), x)
+
+
+def round_smoothly(x: Tensor) -> Tensor:
+    """Rounding that has a slope: 0 on the grid, 0.75 half way."""
+    nearest = x.detach().round()
+    return nearest + (x - nearest) ** 3
+
+
+def dct_matrix(device: torch.device | None = None) -> Tensor:
+    """The orthonormal 8x8 DCT-II."""
+    k, n = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
+    matrix = np.cos(np.pi * (2 * n + 1) * k / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5)
+    return torch.from_numpy(matrix.astype(np.float32)).to(device)
+
+
+def to_blocks(planes: Tensor) -> Tensor:
+    """(n, c, h, w) with sides that are multiples of 8 to (n, c, h/8, w/8, 8, 8)."""
+    n, c, h, w = planes.shape
+    return planes.reshape(n, c, h // 8, 8, w // 8, 8).permute(0, 1, 2, 4, 3, 5)
+
+
+def from_blocks(blocks: Tensor) -> Tensor:
+    """The inverse of `to_blocks`."""
+    n, c, rows, columns, _, _ = blocks.shape
+    return blocks.permute(0, 1, 2, 4, 3, 5).reshape(n, c, rows * 8, columns * 8)
+
+
+def surrogate_codec(levels: Tensor, profile: GuardProfile, backward: Backward) -> Tensor:
+    """The codec in float with a rounding that has a derivative; (n, 3, h, w) levels in and out."""
+    if backward == "identity":
+        return levels
+    rounding = round_straight_through if backward == "straight-through" else round_smoothly
+    if profile.color == "rgb":
+        return _quantised(levels, _tables(profile, 3), rounding).clamp(0, 255)
+    y, chroma = luma_of(levels), chroma_of(levels)
+    if profile.color == "gray":
+        return _quantised(y, _tables(profile, 1), rounding).clamp(0, 255).expand(-1, 3, -1, -1)
+    return _ycbcr(y, chroma, profile, rounding)
+
+
+def _ycbcr(y: Tensor, chroma: Tensor, profile: GuardProfile, rounding: Callable[[Tensor], Tensor]) -> Tensor:
+    rows, columns = {"ycbcr444": (1, 1), "ycbcr422": (1, 2), "ycbcr420": (2, 2)}[profile.color]
+    tables = _tables(profile, 3)
+    height, width = y.shape[2:]
+    padded = F.pad(chroma, (0, -width % columns, 0, -height % rows), mode="replicate")
+    small = F.avg_pool2d(padded, (rows, columns))
+    small = _quantised(small, tables[1:], rounding)
+    wide = F.interpolate(small, scale_factor=(rows, columns), mode="bilinear")[:, :, :height, :width]
+    y = _quantised(y - 128, tables[:1], rounding) + 128
+    blue, red = wide[:, :1], wide[:, 1:]
+    return torch.cat([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], 1).clamp(0, 255)
+
+
+def _quantised(planes: Tensor, tables: Tensor, rounding: Callable[[Tensor], Tensor]) -> Tensor:
+    height, width = planes.shape[2:]
+    padded = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
+    dct, steps = dct_matrix(planes.device), tables.to(planes.device).view(1, -1, 1, 1, 8, 8)
+    indices = rounding(dct @ to_blocks(padded) @ dct.T / steps)
+    return from_blocks(dct.T @ (indices * steps) @ dct)[:, :, :height, :width]
+
+
+def _tables(profile: GuardProfile, count: int) -> Tensor:
+    return torch.tensor(profile.component_tables[:count], dtype=torch.float32)
+
+
+def luma_of(levels: Tensor) -> Tensor:
+    """(n, 3, h, w) levels to (n, 1, h, w)."""
+    weights = torch.tensor([0.299, 0.587, 0.114], device=levels.device).view(1, 3, 1, 1)
+    return (levels * weights).sum(1, keepdim=True)
+
+
+def chroma_of(levels: Tensor) -> Tensor:
+    """(n, 3, h, w) levels to Cb and Cr around 0, (n, 2, h, w)."""
+    weights = torch.tensor([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=levels.device)
+    return F.conv2d(levels, weights.view(2, 3, 1, 1))

@@ -1,0 +1,1 @@
+"""Defenses to compare the guard with."""

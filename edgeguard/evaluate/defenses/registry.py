@@ -1,0 +1,75 @@
+"""Defences to compare with, by name."""
+
+from collections.abc import Sequence
+
+from edgeguard.dct.profile import resolve_profile
+from edgeguard.errors import InputError
+from edgeguard.evaluate.defenses.base import Comparator, Fixed, Image
+from edgeguard.evaluate.defenses.codecs import Guard, bit_depth, median_blur, pillow_codec
+from edgeguard.evaluate.defenses.detectors import DETECTORS
+from edgeguard.evaluate.defenses.magnet import trained_reformer
+from edgeguard.evaluate.defenses.quilting import quilting_from
+from edgeguard.evaluate.defenses.randomized import PixelDeflection, ResizePad, Shield
+from edgeguard.evaluate.defenses.total_variation import TotalVariation
+
+__all__ = ["DETECTORS", "NAMES", "NEED_LIBRARY", "Comparator", "Guard", "Image", "comparator", "guard_of"]
+
+#: What `comparator` understands (Q, N and R stand for numbers), and the detectors.
+NAMES = (
+    "none", "bits:N", "jpeg:Q", "jpeg2000:R", "webp:Q", "median:N", "tvm", "quilting", "shield", "resize-pad",
+    "pixel-deflection", "magnet", "PROFILE", "PROFILE xN", *DETECTORS,
+)  # fmt: skip
+#: Defences that learn from clean pictures.
+NEED_LIBRARY = ("quilting", "magnet", *DETECTORS)
+
+
+def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
+    """A defence by name: `bits:5`, `jpeg:75`, `jpeg2000:20` (compression ratio), `webp:80`, `median:3`, `tvm`,
+    `quilting`, `magnet`, `shield`, `resize-pad`, `pixel-deflection`, `none`, a guard profile, or one with its steps
+    multiplied (`fd-paper x2`).
+
+    Args:
+        name: the defence.
+        library: encoded clean pictures, other than those that are attacked, for defences that learn from them.
+
+    Raises:
+        InputError: no such defence, or it needs a library and there is none.
+    """
+    kind, _, number = name.partition(":")
+    simple: dict[str, Comparator] = {
+        "none": Fixed("none", lambda image: image),
+        "tvm": TotalVariation(),
+        "shield": Shield(),
+        "resize-pad": ResizePad(),
+        "pixel-deflection": PixelDeflection(),
+    }
+    if name in simple:
+        return simple[name]
+    if name in NEED_LIBRARY:
+        if not library:
+            raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
+        return quilting_from(tuple(library)) if name == "quilting" else trained_reformer(tuple(library))
+    if kind in ("bits", "median", "webp", "jpeg2000"):
+        value = _number(name, number)
+        if kind == "bits":
+            return Fixed(name, bit_depth(value))
+        if kind == "median":
+            return Fixed(name, median_blur(value))
+        options = {"quality": value} if kind == "webp" else {"quality_mode": "rates", "quality_layers": [value]}
+        return Fixed(name, pillow_codec(kind.upper(), **options))
+    text, _, factor = name.partition(" x")
+    profile = resolve_profile(text)
+    if profile is None:
+        raise InputError(f"there is no defence {name!r}; known: {', '.join(NAMES)}")
+    return Guard(profile.multiplied(_number(name, factor)) if factor else profile, name)
+
+
+def guard_of(defence: Comparator) -> Guard | None:
+    """The defence where it is our sanitiser."""
+    return defence if isinstance(defence, Guard) else None
+
+
+def _number(name: str, text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"the defence {name!r} wants a whole number from 1")
+    return int(text)

@@ -1,0 +1,1 @@
+"""One evaluation as jobs: targets, executors, the store of results."""

@@ -1,0 +1,312 @@
+"""Running a protocol: choose the images, make the adversarial ones, ask the deployed file, count."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeguard.datasets.images import LabelledImage
+from edgeguard.differentiable.surrogates import Backward
+from edgeguard.errors import InputError
+from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, comparator, guard_of
+from edgeguard.evaluate.engine.executors import Executor
+from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_attack, run_score
+from edgeguard.evaluate.engine.store import AdversarialImages, Store
+from edgeguard.evaluate.engine.targets import Frame, Subject
+from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
+from edgeguard.evaluate.reports.pictures import Example
+from edgeguard.evaluate.reports.results import Cell
+from edgeguard.evaluate.twin import TwinPlace
+from edgeguard.guard import certificate
+from edgeguard.model import load_model
+from edgeguard.model.contract import require_pixels
+
+#: (what is being done, units done, units in all)
+Progress = Callable[[str, int, int], None]
+_LIBRARY_IMAGES = 100
+_FEW = 20
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attack on one defence: what the attacker starts from and differentiates through."""
+
+    plan: AttackPlan
+    first_pass: str
+    through: str
+    backward: Backward
+
+
+class Evaluation:
+    """A protocol on a model and those of the images that are files with a label; see `run`."""
+
+    def __init__(
+        self,
+        model: Path,
+        images: Sequence[LabelledImage],
+        protocol: Protocol,
+        store: Store,
+        executor: Executor,
+        progress: Progress = lambda what, done, total: None,
+        surrogate: Path | None = None,
+    ) -> None:
+        deployed = load_model(model)
+        contract = deployed.contract
+        if contract.task != "classify":
+            raise InputError(f"{model} is a detector; evaluate attacks classifiers")
+        require_pixels(contract, "evaluate (but for `evaluate matrix`, which attacks trained networks)")
+        offset = 1 if contract.background else 0
+        self.protocol, self.store, self.executor, self.progress = protocol, store, executor, progress
+        self.model_sha256 = deployed.sha256
+        self.profile = contract.guard.profile
+        self.place: TwinPlace = _place(protocol, contract.guard.place)
+        known = [i for i in images if i.label is not None and isinstance(i.data, Path)]
+        self.samples = [Sample(str(i.data), int(i.label or 0) + offset, i.sha256) for i in known]
+        chosen = np.random.default_rng(protocol.seed).permutation(len(self.samples))
+        self.samples = [self.samples[i] for i in chosen]
+        self.subject = Subject(str(model), self.place)
+        self.surrogate = None if surrogate is None else (str(surrogate), load_model(surrogate).sha256)
+        self._attacked: list[Sample] = []
+        self._examples: dict[str, Example] = {}
+
+    def run(self) -> Iterator[Cell]:
+        """All cells of the protocol: clean accuracies, each attack, the worst case of each budget.
+
+        Raises:
+            InputError: no image is classified correctly without a defence.
+        """
+        seeds, rest = self._seeds()
+        self._attacked = seeds
+        library = tuple(sample.path for sample in rest[:_LIBRARY_IMAGES])
+        self.subject = replace(self.subject, library=library)
+        defences = [d for d in self.protocol.defences if self._exists(d)]
+        for defence in defences:
+            yield self._clean_cell(defence, self.samples)
+        if self.protocol.box == "gray":
+            yield from self._gray(seeds, defences)
+        else:
+            yield from self._white(seeds, defences)
+
+    def examples(self) -> tuple[Example, ...]:
+        """One image of each of the first attacks, as the attacker found it and as it left it."""
+        return tuple(self._examples.values())
+
+    def certified_shares(self) -> tuple[float, ...]:
+        """Of each attacked image the share of blocks that +-1 level in transit cannot change; empty without a proof."""
+        named = next((d.name for d in self.protocol.defences if d.when == "computed" and self._exists(d)), None)
+        guard = None if named is None else guard_of(self.subject.defence(named))
+        if guard is None or not guard.profile.is_pixel_domain:
+            return ()
+        received = (guard(self.subject.read(sample.path)) for sample in self._attacked)
+        return tuple(proof.share_1 for frame in received if (proof := certificate(frame, guard.profile)) is not None)
+
+    def _exists(self, defence: DefencePlan) -> bool:
+        """False for the model's own guard where it has none, and for two passes where only one can be."""
+        return defence.name != "contract" or (self.profile is not None and (defence.when == "once" or self._two_passes))
+
+    @property
+    def _two_passes(self) -> bool:
+        return self.place == "frame"
+
+    def _seeds(self) -> tuple[list[Sample], list[Sample]]:
+        """The first images that the undefended model gets right, and all others."""
+        right: list[Sample] = []
+        looked_at = 0
+        batch = 4 * self.protocol.batch
+        while len(right) < self.protocol.images and looked_at < len(self.samples):
+            group = self.samples[looked_at : looked_at + batch]
+            scores = self._scores("choosing images", group, "none", "once", None)
+            labels = [label for score in scores for label in score.labels]
+            right += [sample for sample, label in zip(group, labels, strict=True) if label == sample.label]
+            looked_at += batch
+        right = right[: self.protocol.images]
+        if not right:
+            raise InputError("the model classifies none of these images correctly: are labels and preprocessing right?")
+        taken = set(right)
+        return right, [sample for sample in self.samples if sample not in taken]
+
+    def _clean_cell(self, defence: DefencePlan, images: Sequence[Sample]) -> Cell:
+        images = images[: defence.limit]
+        scores = self._scores(f"clean, {defence.title}", images, defence.name, defence.when, None)
+        cell = self._cell("clean", None, defence, images, scores)
+        blocks = sum(score.blocks for score in scores)
+        return replace(cell, certified_share=sum(score.safe_blocks for score in scores) / blocks) if blocks else cell
+
+    def _gray(self, seeds: Sequence[Sample], defences: Sequence[DefencePlan]) -> Iterator[Cell]:
+        for plan in self.protocol.attacks:
+            on_raw = self._adversarial(seeds, Attempt(plan, "none", "none", "identity"))
+            capped = False
+            for defence in defences:
+                images = seeds[: defence.limit]
+                made = on_raw
+                if defence.when == "computed":
+                    made = self._adversarial(images, Attempt(plan, defence.name, "none", "identity"))
+                scores = self._scores(f"{plan.name}, {defence.title}", images, defence.name, defence.when, made)
+                cell = self._cell(
+                    plan.name, plan.eps_8bit, defence, images, scores, self._mean_l2(images, made, defence)
+                )
+                if defence.name == "none" and cell.accuracy > self.protocol.undefended_at_most:
+                    capped = True
+                yield replace(cell, note="capped") if capped else cell
+
+    def _white(self, seeds: Sequence[Sample], defences: Sequence[DefencePlan]) -> Iterator[Cell]:
+        for defence in defences:
+            images = seeds[: defence.limit]
+            worst: dict[float | None, np.ndarray[Any, Any]] = {}
+            for plan in self.protocol.attacks:
+                survivors = np.ones(len(images), bool)
+                safe, blocks, violations = 0, 0, 0
+                for attempt in self._attempts(plan, defence):
+                    made = self._adversarial(images, attempt)
+                    scores = self._scores(f"{plan.name}, {defence.title}", images, defence.name, defence.when, made)
+                    survivors &= _right(images, scores)
+                    if plan.eps_8bit is not None and plan.eps_8bit < 2 and defence.when == "computed":
+                        safe += sum(score.safe_blocks for score in scores)
+                        blocks += sum(score.blocks for score in scores)
+                        violations += sum(score.violations for score in scores)
+                cell = self._counted(plan.name, plan.eps_8bit, defence, images, survivors)
+                if blocks:
+                    cell = replace(cell, certified_share=safe / blocks, violations=violations)
+                yield cell
+                worst[plan.eps_8bit] = worst.get(plan.eps_8bit, np.ones(len(images), bool)) & survivors
+            for eps, survivors in worst.items():
+                yield self._counted("worst case", eps, defence, images, survivors)
+
+    def _attempts(self, plan: AttackPlan, defence: DefencePlan) -> list[Attempt]:
+        """The ways in which one attack is tried on one defence; the worst counts."""
+        first_pass = defence.name if defence.when == "computed" else "none"
+        if plan.transfer or defence.name == "none":
+            return [Attempt(plan, first_pass, "none", "identity")]
+        backwards = plan.backwards if self._is_guard(defence) and not plan.gradient_free else plan.backwards[:1]
+        return [Attempt(plan, first_pass, defence.name, backward) for backward in backwards]
+
+    def _is_guard(self, defence: DefencePlan) -> bool:
+        return guard_of(self.subject.defence(defence.name)) is not None
+
+    def _adversarial(self, images: Sequence[Sample], attempt: Attempt) -> list[AdversarialImages]:
+        """Adversarial images of each batch, from the store where they are there."""
+        jobs = [self._job(batch, attempt) for batch in _batches(images, self.protocol.batch)]
+        found = {index: kept for index, job in enumerate(jobs) if (kept := self.store.load(job.key)) is not None}
+        missing = [index for index in range(len(jobs)) if index not in found]
+        what = f"{attempt.plan.name}{'' if attempt.through == 'none' else f' through {attempt.through}'}"
+        self.progress(what, len(found), len(jobs))
+        for place, (frames, seconds) in self.executor.map(run_attack, [jobs[index] for index in missing]):
+            index = missing[place]
+            self.store.save(jobs[index].key, frames, seconds)
+            found[index] = AdversarialImages(tuple(frames), seconds)
+            self.progress(what, len(found), len(jobs))
+        self._keep_example(attempt, images[0], found[0].images[0])
+        return [found[index] for index in range(len(jobs))]
+
+    def _keep_example(self, attempt: Attempt, sample: Sample, after: Frame) -> None:
+        name, free = attempt.plan.name, len(self._examples) < _EXAMPLES and attempt.first_pass == "none"
+        if free and name not in self._examples:
+            example = Example(name, self.subject.read(sample.path), after)
+            if not np.array_equal(example.before, example.after):
+                self._examples[name] = example
+
+    def _job(self, batch: Sequence[Sample], attempt: Attempt) -> AttackJob:
+        profiles = [self._profile_hash(name) for name in (attempt.first_pass, attempt.through)]
+        subject, sha256 = self.subject, self.model_sha256
+        if attempt.plan.transfer and self.surrogate is not None:
+            subject, sha256 = replace(subject, model=self.surrogate[0]), self.surrogate[1]
+        return AttackJob(
+            subject, attempt.plan, tuple(batch), attempt.first_pass, attempt.through, attempt.backward,
+            self.protocol.seed, sha256, hashlib.sha256("".join(profiles).encode()).hexdigest(),
+        )  # fmt: skip
+
+    def _profile_hash(self, name: str) -> str:
+        if name == "contract":
+            return self.profile.sha256 if self.profile is not None else ""
+        if name == "none":
+            return name
+        if name in NEED_LIBRARY:
+            return name + "".join(self.subject.library)
+        guard = getattr(comparator(name), "profile", None)
+        return name if guard is None else str(guard.sha256)
+
+    def _scores(
+        self,
+        what: str,
+        images: Sequence[Sample],
+        defence: str,
+        when: Any,
+        made: Sequence[AdversarialImages] | None,
+    ) -> list[Score]:
+        changed = None if made is None else [frame for batch in made for frame in batch.images]
+        size = 1 if len(images) <= _FEW else self.protocol.batch  # slow defences get few images: one for each core
+        jobs = [
+            ScoreJob(
+                self.subject, tuple(images[start : start + size]), defence, when, self.protocol.seed + start,
+                None if changed is None else tuple(changed[start : start + size]), when == "computed",
+            )
+            for start in range(0, len(images), size)
+        ]  # fmt: skip
+        scores: dict[int, Score] = {}
+        for index, score in self.executor.map(run_score, jobs):
+            scores[index] = score
+            self.progress(what, len(scores), len(jobs))
+        return [scores[index] for index in range(len(jobs))]
+
+    def _mean_l2(
+        self, images: Sequence[Sample], made: Sequence[AdversarialImages], defence: DefencePlan
+    ) -> float | None:
+        """Mean L2 of the perturbation, pixels 0..1, of attacks on the images as they are."""
+        if defence.when == "computed":
+            return None
+        changed = [frame for batch in made for frame in batch.images][: len(images)]
+        deltas = [
+            np.linalg.norm((frame.astype(np.float32) - self.subject.read(sample.path)).ravel()) / 255
+            for frame, sample in zip(changed, images, strict=True)
+        ]
+        return float(np.mean(deltas))
+
+    def _cell(
+        self,
+        attack: str,
+        eps: float | None,
+        defence: DefencePlan,
+        images: Sequence[Sample],
+        scores: Sequence[Score],
+        mean_l2: float | None = None,
+    ) -> Cell:
+        right = _right(images, scores, attacked=attack != "clean")
+        return replace(self._counted(attack, eps, defence, images, right), mean_l2=mean_l2)
+
+    def _counted(
+        self,
+        attack: str,
+        eps: float | None,
+        defence: DefencePlan,
+        images: Sequence[Sample],
+        right: np.ndarray[Any, Any],
+    ) -> Cell:
+        paper = self.protocol.paper.get(attack, {}).get(defence.title)
+        kept = tuple(int(index) for index in np.flatnonzero(right)) if attack != "clean" else ()
+        shown = hashlib.sha256("".join(sample.sha256 for sample in images).encode()).hexdigest()[:16]
+        return Cell(
+            self.protocol.name, self.protocol.box, defence.threat, self.place, attack, eps, defence.title,
+            defence.passes, len(images), int(right.sum()), shown, paper, correct_images=kept,
+        )  # fmt: skip
+
+
+def _place(protocol: Protocol, guard_place: str) -> TwinPlace:
+    if protocol.place != "contract":
+        return "frame" if protocol.place == "frame" else "input"
+    return "input" if guard_place in ("input", "in-graph") else "frame"
+
+
+def _batches(images: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def _right(images: Sequence[Sample], scores: Sequence[Score], *, attacked: bool = True) -> np.ndarray[Any, Any]:
+    """Which images kept their label; an attacked one that a detector refused has done no harm, a clean one is lost."""
+    labels = np.array([label for score in scores for label in score.labels])[: len(images)]
+    kept = labels == np.array([sample.label for sample in images])
+    return kept | (labels == REFUSED) if attacked else kept

@@ -1,0 +1,66 @@
+"""Where units of work run: in processes on this machine, or (`cluster`) as tasks on a Ray cluster."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol, TypeVar
+
+from edgeguard.errors import DeviceError
+from edgeguard.system.workers import worker_pool
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """Runs one function over many jobs."""
+
+    def map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+        """(place in `jobs`, result) as they come, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class LocalProcesses:
+    """One process for each core, each with one thread: twice as fast on small nets as all cores on one batch."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._pool = worker_pool(self.workers, _prepare_worker)
+
+    def map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+        """See `Executor`.
+
+        Raises:
+            DeviceError: a worker was killed (by the system, for its memory, or by hand).
+        """
+        futures: dict[Any, int] = {self._pool.submit(function, job): index for index, job in enumerate(jobs)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise DeviceError("a worker process was killed (out of memory?); run the same command to go on") from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """End the processes, in the middle of a job too: what is finished is kept, the rest is made again."""
+        processes = list((self._pool._processes or {}).values())  # the pool itself can only wait for running jobs
+        manager: Any = self._pool._executor_manager_thread  # a thread, whatever the stubs say
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        if manager is not None:
+            manager.join(10)  # else it closes its pipe while the interpreter's exit still writes to it
+
+
+def _prepare_worker() -> None:
+    import torch
+
+    os.environ["EDGEGUARD_EVALUATE_WORKER"] = "1"
+    torch.set_num_threads(1)

@@ -1,0 +1,176 @@
+"""Units of work: each can run on any core or machine, and its result is kept under the hash of what it came from."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeguard.differentiable.guard_layer import to_frames, to_levels
+from edgeguard.differentiable.surrogates import Backward
+from edgeguard.evaluate.attacks import Attack, attack
+from edgeguard.evaluate.defenses.registry import guard_of
+from edgeguard.evaluate.engine.targets import Expected, Frame, Subject
+from edgeguard.evaluate.protocol import AttackPlan, When
+from edgeguard.guard import certificate
+
+_EOT_DRAWS = 20
+REFUSED = -1  #: the label of an image that a detector does not let pass
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image file with its right output index and the hash of its bytes."""
+
+    path: str
+    label: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class AttackJob:
+    """Make adversarial images of one batch.
+
+    Attributes:
+        first_pass: the defence that touched the images before the attacker did (pass 1), or `none`.
+        defence: what the attacker differentiates through, or `none` for the undefended model.
+        key: names the result: everything it depends on, paths left out.
+    """
+
+    subject: Subject
+    plan: AttackPlan
+    samples: tuple[Sample, ...]
+    first_pass: str
+    defence: str
+    backward: Backward
+    seed: int
+    model_sha256: str
+    guard_sha256: str
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the job's canonical description."""
+        described = {
+            "version": 1,
+            "model": self.model_sha256,
+            "guard": self.guard_sha256,
+            "place": self.subject.place,
+            "attack": [self.plan.kind, self.plan.parameters],
+            "samples": [[sample.sha256, sample.label] for sample in self.samples],
+            "through": [self.first_pass, self.defence, self.backward],
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """The deployed file's labels of adversarial images behind a defence.
+
+    Attributes:
+        when: how the perturbation meets the defence; see `protocol.When`.
+        adversarial: the images' arrays, or None for the clean images.
+        count_blocks: count blocks that the certificate calls safe and that changed all the same.
+    """
+
+    subject: Subject
+    samples: tuple[Sample, ...]
+    defence: str
+    when: When
+    seed: int
+    adversarial: tuple[Frame, ...] | None = None
+    count_blocks: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one `ScoreJob`: labels (`REFUSED` where a detector raised its alarm), and for the certificate the blocks that
+    were safe, all of them, and violations.
+    """
+
+    labels: tuple[int, ...]
+    safe_blocks: int = 0
+    blocks: int = 0
+    violations: int = 0
+
+
+def run_attack(job: AttackJob) -> tuple[list[Frame], float]:
+    """The adversarial images and the seconds they took."""
+    began = time.perf_counter()
+    subject, plan = job.subject, job.plan
+    first_pass = subject.defence(job.first_pass)
+    frames = [first_pass(subject.read(sample.path), job.seed) for sample in job.samples]
+    victim: torch.nn.Module = subject.victim(job.defence, job.backward, gradient_free=plan.gradient_free, seed=job.seed)
+    if subject.defence(job.defence).randomised and not plan.gradient_free:
+        victim = Expected(victim, _EOT_DRAWS)
+    made = attack(plan.kind, plan.parameters)
+    labels = torch.tensor([sample.label for sample in job.samples])
+    found: list[Frame] = list(frames)
+    for group in _same_sizes(frames):
+        found_here = _attacked(made, victim, [frames[i] for i in group], labels[group], job.seed)
+        for index, frame in zip(group, found_here, strict=True):
+            found[index] = frame
+    return found, time.perf_counter() - began
+
+
+def _attacked(
+    made: Attack, victim: torch.nn.Module, frames: Sequence[Frame], labels: torch.Tensor, seed: int
+) -> NDArray[np.uint8]:
+    levels = to_levels(np.stack(frames)).contiguous(memory_format=torch.channels_last)
+    return to_frames(made(victim, levels, labels, seed=seed))
+
+
+def _same_sizes(frames: Sequence[Frame]) -> list[list[int]]:
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, frame in enumerate(frames):
+        groups.setdefault(frame.shape, []).append(index)
+    return list(groups.values())
+
+
+def run_score(job: ScoreJob) -> Score:
+    """What the deployed file says behind the defence."""
+    subject, defence = job.subject, job.subject.defence(job.defence)
+    labels, safe, blocks, violations = [], 0, 0, 0
+    for index, sample in enumerate(job.samples):
+        raw = subject.read(sample.path)
+        seed = job.seed + index
+        first = raw if job.when == "once" else defence(raw, seed)
+        if job.adversarial is None:
+            received = first
+        else:
+            changed = job.adversarial[index]
+            received = _received(raw, first, changed, job.when) if job.when != "before" else defence(changed, seed)
+        shown = defence(received, seed)
+        labels.append(REFUSED if subject.refuses(job.defence, shown) else subject.labels([shown])[0])
+        if job.count_blocks:
+            counted = _violations(subject, job.defence, first, shown, defence(first, seed))
+            safe, blocks, violations = safe + counted[0], blocks + counted[1], violations + counted[2]
+    return Score(tuple(labels), safe, blocks, violations)
+
+
+def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
+    """What pass 2 (or the only pass) receives."""
+    if when != "added":
+        return changed
+    delta = changed.astype(np.int16) - raw
+    return (first.astype(np.int16) + delta).clip(0, 255).astype(np.uint8)
+
+
+def _violations(subject: Subject, name: str, received: Frame, shown: Frame, unattacked: Frame) -> tuple[int, int, int]:
+    """(safe blocks, all blocks, safe blocks that changed) at +-1 level."""
+    guard = guard_of(subject.defence(name))
+    proof = None if guard is None else certificate(received, guard.profile)
+    if proof is None:
+        return 0, 0, 0
+    changed: NDArray[np.bool_] = shown != unattacked
+    height, width, channels = changed.shape
+    padded = np.pad(changed, ((0, -height % 8), (0, -width % 8), (0, 0)))
+    by_block = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8, channels).any((1, 3))
+    safe: NDArray[np.bool_] = proof.map > 1  # (rows, columns, channels), one channel for a gray profile
+    if safe.shape[2] == 1:
+        by_block = by_block.max(2, keepdims=True)
+    return int(safe.sum()), safe.size, int((safe & by_block).sum())

@@ -1,0 +1,169 @@
+"""What is attacked: the deployed file, as something to ask and as something to differentiate."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgeguard.differentiable.crop_resize import CropResize
+from edgeguard.differentiable.guard_layer import to_frames, to_levels
+from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
+from edgeguard.errors import InputError
+from edgeguard.evaluate.defenses.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
+from edgeguard.evaluate.defenses.magnet import trained_reformer
+from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Comparator, Guard, comparator, guard_of
+from edgeguard.evaluate.engine.remote_files import located
+from edgeguard.evaluate.rebuild.graph import read_graph
+from edgeguard.evaluate.rebuild.network import Network
+from edgeguard.evaluate.twin import TwinPlace
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.model import Model, load_model
+from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.preprocess.geometry import quantise_input
+
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A deployed classifier at the place that is attacked; `library` are clean pictures for defences that need some."""
+
+    model: str
+    place: TwinPlace
+    library: tuple[str, ...] = ()
+
+    def read(self, path: str) -> Frame:
+        """An image file as the attacker finds it: the decoded frame, or the model's input made of it."""
+        frame = decode_rgb(located(path).read_bytes())
+        if self.place == "frame":
+            return frame
+        contract = _model(self.model).contract
+        return crop_and_resize(frame, contract.input, contract.preprocess)
+
+    def defence(self, name: str) -> Comparator:
+        """A comparator by name; `contract` is the model's own guard (nothing where it is inside the graph)."""
+        guard = _model(self.model).contract.guard
+        if name == "contract":
+            if guard.profile is None or guard.place == "in-graph":
+                return comparator("none")
+            return Guard(guard.profile, "contract")
+        if name in DETECTORS:
+            return comparator("none")
+        return comparator(name, _library(self.library) if name in NEED_LIBRARY else ())
+
+    def refuses(self, name: str, frame: Frame) -> bool:
+        """True where the defence is a detector and takes the frame for an attack."""
+        if name not in DETECTORS:
+            return False
+        detector, limit = _detector(self, name)
+        return detector.distance(self.probabilities, frame) > limit
+
+    def probabilities(self, frame: Frame) -> NDArray[np.float32]:
+        """The deployed file's probabilities for one frame."""
+        outputs = self.outputs(frame)
+        if _model(self.model).contract.outputs == "logits":
+            exponents = np.exp(outputs - outputs.max())
+            return np.asarray(exponents / exponents.sum(), np.float32)
+        return outputs
+
+    def labels(self, frames: Sequence[Frame]) -> list[int]:
+        """The deployed file's labels for frames as they are, no guard applied here."""
+        return [int(self.outputs(frame).argmax()) for frame in frames]
+
+    def outputs(self, frame: Frame) -> NDArray[np.float32]:
+        """The deployed file's outputs for one frame."""
+        model = _model(self.model)
+        contract = model.contract
+        pixels = crop_and_resize(frame, contract.input, contract.preprocess) if self.place == "frame" else frame
+        return model.infer(quantise_input(pixels, contract.input, contract.preprocess))
+
+    def victim(self, defence: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
+        """The model behind a defence: to differentiate, or (`gradient_free`) only to ask, as it is deployed."""
+        return Victim(self, self.defence(defence), backward, gradient_free, seed)
+
+
+class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+    """Levels at the attacked place to logits, through a defence.
+
+    The defence's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
+    everything else (BPDA).
+    """
+
+    def __init__(
+        self, subject: Subject, defence: Comparator, backward: Backward, gradient_free: bool, seed: int
+    ) -> None:
+        super().__init__()
+        self.subject, self.defence, self.backward, self.seed = subject, defence, backward, seed
+        self.gradient_free = gradient_free
+        self.draws = 0
+        if not gradient_free:
+            self.network = _network(subject.model)
+            self.resize = CropResize(self.network.contract) if subject.place == "frame" else None
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """float32 (n, 3, h, w) to (n, classes)."""
+        if self.gradient_free:
+            frames = [self._defended(frame) for frame in to_frames(levels)]
+            outputs = np.stack([self.subject.outputs(frame) for frame in frames])
+            return torch.from_numpy(np.log(outputs + 1e-9) if self._gives_probabilities() else outputs)
+        x = levels
+        if self.defence.name != "none":
+            exact = to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
+            guard = guard_of(self.defence)
+            x = exact if not levels.requires_grad else bpda(
+                exact, levels if guard is None else surrogate_codec(levels, guard.profile, self.backward)
+            )  # fmt: skip
+        return self.network(x if self.resize is None else self.resize(x))
+
+    def _defended(self, frame: Frame) -> Frame:
+        """A randomised defence draws anew for each query."""
+        self.draws += 1
+        return self.defence(frame, self.seed + (self.draws if self.defence.randomised else 0))
+
+    def _gives_probabilities(self) -> bool:
+        return _model(self.subject.model).contract.outputs == "probabilities"
+
+
+class Expected(torch.nn.Module):  # type: ignore[misc]
+    """Expectation over a victim's randomness (EOT, Athalye et al. 2018): the mean logits of `draws` queries."""
+
+    def __init__(self, victim: torch.nn.Module, draws: int) -> None:
+        super().__init__()
+        self.victim, self.draws = victim, draws
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """float32 (n, 3, h, w) to (n, classes)."""
+        return torch.stack([self.victim(levels) for _ in range(self.draws)]).mean(0)
+
+
+@lru_cache(maxsize=2)
+def _model(path: str) -> Model:
+    return load_model(located(path), threads=1 if os.environ.get("EDGEGUARD_EVALUATE_WORKER") else None)
+
+
+@lru_cache(maxsize=2)
+def _network(path: str) -> Network:
+    return Network(read_graph(located(path).read_bytes()), _model(path).contract)
+
+
+@lru_cache(maxsize=2)
+def _detector(subject: Subject, name: str) -> tuple[Detector, float]:
+    """A detector with the threshold that one in twenty of the library's clean pictures exceeds."""
+    if not subject.library:
+        raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
+    clean = [subject.read(path) for path in subject.library]
+    detector: Detector = FeatureSqueezing()
+    if name == "magnet-detector":
+        made = MagnetDetector(trained_reformer(_library(subject.library)))
+        detector = scaled(made, subject.probabilities, clean)
+    return detector, threshold(detector, subject.probabilities, clean)
+
+
+@lru_cache(maxsize=2)
+def _library(paths: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(located(path).read_bytes() for path in paths)

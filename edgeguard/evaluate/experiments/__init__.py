@@ -1,0 +1,1 @@
+"""Experiments on top of single evaluations: attack matrix, guard search, patch certification."""

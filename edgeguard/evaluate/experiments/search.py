@@ -1,0 +1,186 @@
+"""Searching quantisation tables for one model and its images: what clean accuracy, robustness and certificate cost."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Literal
+
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.errors import InputError
+from edgeguard.evaluate.engine.evaluation import Progress
+from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
+from edgeguard.evaluate.reports.masking import WORST_CASE
+from edgeguard.evaluate.reports.results import Cell
+from edgeguard.evaluate.run import evaluate
+from edgeguard.jpeg.tables import corner_table
+from edgeguard.model import load_model
+from edgeguard.model.contract import require_pixels
+from edgeguard.reporting.charts import Point, Series, chart
+from edgeguard.system.files import write_bytes
+
+_PRESETS = ("fd", "fd-paper")
+_DC_STEPS, _CORNER_STEPS, _REST_STEPS = (16, 24, 32, 40), (16, 24, 32), (24, 32, 40)
+_MOST_ATTACKED = 8
+_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One table: accuracies with their counts, and the share of blocks that +-1 level in transit cannot change.
+
+    `robust` is the worst case over the attacks, None where the table was not attacked (others are better in everything
+    that was measured without an attack).
+    """
+
+    name: str
+    clean: float
+    n_clean: int
+    certified_share: float | None
+    robust: float | None = None
+    robust_low: float | None = None
+    robust_high: float | None = None
+    n_robust: int = 0
+    on_frontier: bool = False
+
+
+def candidate_profiles() -> dict[str, GuardProfile]:
+    """The presets and a grid of corner tables: DC step, step of the low 4x4 corner, step of the rest."""
+    found = {name: GuardProfile.preset(name) for name in _PRESETS}
+    for dc in _DC_STEPS:
+        for corner in _CORNER_STEPS:
+            for rest in _REST_STEPS:
+                if rest < corner:
+                    continue
+                table = (dc, *corner_table(corner, rest)[1:])
+                profile = GuardProfile(f"dc{dc}-{corner}-{rest}", "rgb", (table,))
+                if profile.sha256 not in {other.sha256 for other in found.values()}:
+                    found[profile.name] = profile
+    return found
+
+
+def search(
+    model: Path,
+    images: Path,
+    output: Path,
+    *,
+    eps_8bit: int = 2,
+    limit: int = 50,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress = lambda what, done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Candidate]:
+    """Measure tables for a model at its guard's place and mark those that no other beats in everything.
+
+    Clean accuracy and certified share of every candidate first; then the worst case of PGD and two DCT-aware attacks,
+    on at most eight that are on the frontier of the first two, and on the presets.
+
+    Args:
+        model: the deployed .tflite.
+        images: labelled images.
+        output: folder for profiles (.toml), search.json, search.html and what `evaluate` keeps.
+        eps_8bit: budget of the attacks.
+        limit: images that are attacked.
+    """
+    contract = load_model(model).contract
+    require_pixels(contract, "guard search")
+    place = contract.guard.place
+    when: Literal["once", "computed"] = "once" if place in ("input", "in-graph") else "computed"
+    profiles = candidate_profiles()
+    folder = output / "profiles"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write in {output}: {error.strerror}") from error
+    paths = {}
+    for name, profile in profiles.items():
+        paths[name] = str(folder / f"{name}.toml")
+        write_bytes(Path(paths[name]), profile.to_toml().encode())
+
+    def run(names: Sequence[str], attacks: tuple[AttackPlan, ...], part: str) -> list[Cell]:
+        defences = tuple(DefencePlan(paths[name], when) for name in names)
+        plan = Protocol("guard-search", f"Guard search, {part}", "white", "contract", attacks, defences, limit, seed, 5)
+        return evaluate(model, images, plan, output / part, workers=workers, progress=progress, say=say)
+
+    clean = {_name(cell): cell for cell in run(list(profiles), (), "clean")}
+    chosen = _worth_attacking(clean)
+    steps = {"eps_8bit": eps_8bit, "steps": _STEPS, "early_stop": True}
+    attacks = (
+        AttackPlan("pgd", "pgd", steps, ("straight-through", "identity")),
+        AttackPlan("dct-1", "dct-pgd", {**steps, "bands": 1}),
+        AttackPlan("dct-3", "dct-pgd", {**steps, "bands": 3}),
+    )
+    worst = {_name(cell): cell for cell in run(chosen, attacks, "attacked") if cell.attack == WORST_CASE}
+    found = _with_frontier([_candidate(name, cell, worst.get(name)) for name, cell in clean.items()])
+    write_bytes(output / "search.json", (json.dumps([asdict(c) for c in found], indent=1) + "\n").encode())
+    write_bytes(output / "search.html", _page(found, eps_8bit, place).encode())
+    return found
+
+
+def _name(cell: Cell) -> str:
+    return Path(cell.defence.removesuffix(", two passes (computed)")).stem
+
+
+def _candidate(name: str, clean: Cell, worst: Cell | None) -> Candidate:
+    if worst is None:
+        return Candidate(name, clean.accuracy, clean.n, clean.certified_share)
+    low, high = worst.interval
+    return Candidate(name, clean.accuracy, clean.n, clean.certified_share, worst.accuracy, low, high, worst.n)
+
+
+def _worth_attacking(clean: dict[str, Cell]) -> list[str]:
+    """Presets and the frontier of clean accuracy and certified share, spread evenly where there are many."""
+    values = {name: (cell.accuracy, cell.certified_share or 0.0) for name, cell in clean.items()}
+    frontier = sorted((n for n, v in values.items() if not _beaten(v, values.values())), key=lambda n: values[n])
+    spread = {round(i * (len(frontier) - 1) / max(_MOST_ATTACKED - 1, 1)) for i in range(_MOST_ATTACKED)}
+    return list(dict.fromkeys([*_PRESETS, *(frontier[i] for i in sorted(spread))]))
+
+
+def _with_frontier(candidates: Sequence[Candidate]) -> list[Candidate]:
+    attacked = {c.name: (c.clean, c.certified_share or 0.0, c.robust) for c in candidates if c.robust is not None}
+    kept = {name for name, values in attacked.items() if not _beaten(values, attacked.values())}
+    marked = [Candidate(**{**asdict(c), "on_frontier": c.name in kept}) for c in candidates]
+    return sorted(marked, key=lambda c: (not c.on_frontier, -(c.robust or -1), -c.clean))
+
+
+def _beaten(values: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
+    """True where another one is at least as good in everything and better in something."""
+    return any(other != values and all(b >= a for a, b in zip(values, other, strict=True)) for other in others)
+
+
+def _page(candidates: Sequence[Candidate], eps_8bit: int, place: str) -> str:
+    attacked = [c for c in candidates if c.robust is not None]
+    series = [
+        Series(
+            f"{c.name}{' (preset)' if c.name in _PRESETS else ''}",
+            (Point(100 * c.clean, 100 * (c.robust or 0), 100 * (c.robust_low or 0), 100 * (c.robust_high or 0)),),
+            joined=False,
+        )
+        for c in attacked
+    ]
+    xs = [s.points[0].x for s in series]
+    ticks = [float(x) for x in range(int(min(xs) // 5 * 5), int(-(-max(xs) // 5) * 5) + 1, 5)] if xs else [0.0, 100.0]
+    rows = "".join(
+        f"<tr><td>{escape(c.name)}</td><td>{'yes' if c.on_frontier else ''}</td><td>{100 * c.clean:.1f}</td>"
+        f"<td>{'-' if c.robust is None else f'{100 * c.robust:.0f} [{100 * (c.robust_low or 0):.0f}, '}"
+        f"{'' if c.robust is None else f'{100 * (c.robust_high or 0):.0f}], n {c.n_robust}'}</td>"
+        f"<td>{'-' if c.certified_share is None else f'{c.certified_share:.3f}'}</td></tr>"
+        for c in candidates
+    )
+    style = (
+        "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+        "td,th{padding:.15rem .8rem .15rem 0;text-align:left}.small{font-size:11px}svg{width:100%;max-width:42rem}"
+    )
+    threat = "in transit, after pass 1" if place == "frame" else "at the model's input"
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Guard search</title><style>{style}</style>'
+        "</head><body><h1>Guard search</h1><p>Worst case over PGD (two backwards) and two DCT-aware attacks of eps "
+        f"{eps_8bit}, white box, {threat}. Accuracy under attack is an upper bound: a better attack can only lower it."
+        "</p>"
+        f"{chart(series, 'clean accuracy, %', f'worst case at eps {eps_8bit}, %', ticks)}"
+        "<table><tr><th>table</th><th>frontier</th><th>clean, %</th><th>worst case, %</th>"
+        "<th>certified at +-1</th></tr>"
+        f"{rows}</table></body></html>\n"
+    )

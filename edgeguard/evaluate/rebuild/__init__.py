@@ -1,0 +1,1 @@
+"""A deployed .tflite rebuilt as a differentiable network: graph, operators, network."""

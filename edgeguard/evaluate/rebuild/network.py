@@ -1,0 +1,190 @@
+"""The graph of a .tflite as a torch module: its weights, its quantisation simulated with straight-through gradients."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgeguard.errors import InputError
+from edgeguard.evaluate.rebuild.graph import Graph, Operator, TensorSpec
+from edgeguard.evaluate.rebuild.operators import ACTIVATIONS, OPERATORS, unsupported
+from edgeguard.model.contract import Contract
+
+_RANGES = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-32768, 32767)}
+#: Real bounds of the fused activations that only clamp: none, RELU, RELU_N1_TO_1, RELU6.
+_CLAMPS: dict[int, tuple[float | None, float | None]] = {0: (None, None), 1: (0, None), 2: (-1, 1), 3: (0, 6)}
+_TIE = 1e-4  # of a step: means of integers have exact halves, which the runtime rounds up
+_PASSED_THROUGH = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
+
+
+class CannotRebuild(InputError):
+    """The graph has something that the twin does not know; gradient-free attacks still work."""
+
+
+class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+    """Levels of the model's input size to outputs.
+
+    Takes float32 (n, 3, h, w), RGB levels 0..255; returns (n, classes): logits where the graph ends in SOFTMAX, else
+    its dequantised output. Integer tensors are rounded to their grid in the forward pass; backward, the rounding counts
+    as the identity and what left the range has no gradient.
+
+    Raises:
+        CannotRebuild: operators or options that are not known, by name, or more than one input.
+    """
+
+    def __init__(self, graph: Graph, contract: Contract) -> None:
+        super().__init__()
+        if unknown := sorted({what for o in graph.operators if (what := unsupported(o)) is not None}):
+            raise CannotRebuild(f"the twin does not know {', '.join(unknown)}: only gradient-free attacks are possible")
+        if len(graph.inputs) != 1:
+            raise CannotRebuild(f"the graph has {len(graph.inputs)} inputs; an image classifier has one")
+        self.graph, self.contract = graph, contract
+        self.logits = _logits(graph)
+        self._steps = list(_needed(graph, graph.outputs[0]))
+        self._last_use = {n: i for i, step in enumerate(self._steps) for n in step.inputs}
+        self.batches = all(_keeps_batch(graph, step) for step in self._steps)
+        for number, spec in enumerate(graph.tensors):
+            if spec.data is not None:
+                self.register_buffer(f"constant_{number}", torch.from_numpy(spec.values().copy()))
+        for number, step in enumerate(self._steps):
+            if self._is_integer(step):
+                self._keep_integers(number, step)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """See the class."""
+        return self._in_batches(levels, self.logits)
+
+    def outputs(self, levels: Tensor) -> Tensor:
+        """What the file itself returns, a closing SOFTMAX included, dequantised."""
+        return self._in_batches(levels, self.graph.outputs[0])
+
+    def _in_batches(self, levels: Tensor, wanted: int) -> Tensor:
+        if self.batches or len(levels) == 1:
+            return self._run(levels, wanted)
+        return torch.cat([self._run(image, wanted) for image in levels.split(1)])
+
+    def _run(self, levels: Tensor, wanted: int) -> Tensor:
+        """Tensors on an integer grid are kept as integers less their zero point, the others as real values."""
+        number = self.graph.inputs[0]
+        values = {number: self._to_grid(self._as_input(levels), number)}
+        for index, step in enumerate(self._steps):
+            if self._is_integer(step):
+                values[step.outputs[0]] = self._integer_step(index, step, values[step.inputs[0]])
+            else:
+                inputs = [self._real(values, n) for n in step.inputs if n >= 0]
+                result = OPERATORS[step.name](step, inputs, self.graph.tensors[step.outputs[0]].shape)
+                activation = ACTIVATIONS[_activation(step)]
+                for n, part in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=True):
+                    values[n] = self._to_grid(activation(part), n, halves_up=step.name == "AVERAGE_POOL_2D")
+            if wanted in step.outputs:
+                break
+            for n in step.inputs:
+                if self._last_use[n] == index:
+                    values.pop(n, None)
+        return self._real(values, wanted).reshape(len(levels), -1)
+
+    def _is_integer(self, step: Operator) -> bool:
+        """Sums of products of integers, which float32 holds exactly: then ties round as they do in the runtime."""
+        tensors = [self.graph.tensors[n] for n in (*step.inputs[:2], step.outputs[0])]
+        return (
+            step.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+            and all(_has_grid(spec) for spec in tensors)
+            and tensors[1].data is not None
+            and _activation(step) in _CLAMPS
+        )
+
+    def _keep_integers(self, number: int, step: Operator) -> None:
+        source, weights, out = (self.graph.tensors[n] for n in (*step.inputs[:2], step.outputs[0]))
+        scale = np.array(weights.scale, np.float64) * source.scale[0] / out.scale[0]
+        self.register_buffer(f"weights_{number}", torch.from_numpy(weights.centred()))
+        self.register_buffer(f"scale_{number}", torch.from_numpy(scale.astype(np.float32)))
+        bias = self.graph.tensors[step.inputs[2]].data if len(step.inputs) > 2 and step.inputs[2] >= 0 else None
+        kept = None if bias is None else torch.from_numpy(bias.astype(np.float32))
+        self.register_buffer(f"bias_{number}", kept)
+
+    def _integer_step(self, number: int, step: Operator, x: Tensor) -> Tensor:
+        spec = self.graph.tensors[step.outputs[0]]
+        weights, bias, scale = (getattr(self, f"{name}_{number}") for name in ("weights", "bias", "scale"))
+        inputs = [x, weights] if bias is None else [x, weights, bias]
+        sums = OPERATORS[step.name](step, inputs, spec.shape)
+        assert isinstance(sums, Tensor)
+        low, high = _RANGES[spec.dtype]
+        zero = spec.zero_point[0]
+        least, most = _CLAMPS[_activation(step)]
+        low = max(low, zero + round(least / spec.scale[0])) if least is not None else low
+        high = min(high, zero + round(most / spec.scale[0])) if most is not None else high
+        return torch.fake_quantize_per_tensor_affine(sums * scale, 1.0, zero, low, high)
+
+    def _real(self, values: dict[int, Tensor], number: int) -> Tensor:
+        if number not in values:
+            return getattr(self, f"constant_{number}")
+        spec = self.graph.tensors[number]
+        return values[number] * spec.scale[0] if _has_grid(spec) else values[number]
+
+    def _to_grid(self, x: Tensor, number: int, halves_up: bool = False) -> Tensor:
+        """Real values to the integers of their tensor, rounded and clipped; values of float tensors as they are."""
+        spec = self.graph.tensors[number]
+        if not _has_grid(spec):
+            return x
+        low, high = _RANGES[spec.dtype]
+        scaled = x / spec.scale[0] + (_TIE if halves_up else 0.0)
+        return torch.fake_quantize_per_tensor_affine(scaled, 1.0, spec.zero_point[0], low, high)
+
+    def _as_input(self, levels: Tensor) -> Tensor:
+        """(n, 3, h, w) levels to the real values of the input tensor, NHWC."""
+        x = levels.permute(0, 2, 3, 1)
+        spec = self.graph.tensors[self.graph.inputs[0]]
+        if spec.dtype == "float32":
+            mean, std = (torch.tensor(v, dtype=torch.float32) for v in self._normalisation())
+            return (x - mean) / std
+        offset = spec.zero_point[0] + (128 if spec.dtype == "int8" else 0)
+        return (x - offset) * spec.scale[0]
+
+    def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.contract.preprocess.mean, self.contract.preprocess.std
+
+
+def _has_grid(spec: TensorSpec) -> bool:
+    return spec.is_quantised and spec.dtype in _RANGES
+
+
+def _activation(step: Operator) -> int:
+    return int(getattr(step.options, "fusedActivationFunction", 0))
+
+
+def _keeps_batch(graph: Graph, step: Operator) -> bool:
+    """False where a step joins the batch axis with others, as transformers' reshapes do: then images go one by one."""
+    if any(graph.tensors[n].shape[:1] != (1,) for n in step.outputs):
+        return False
+    parameters = [graph.tensors[n].data for n in step.inputs if n >= 0]
+    if step.name == "TRANSPOSE":
+        return parameters[1] is not None and int(parameters[1][0]) == 0
+    if step.name in ("MEAN", "SUM", "REDUCE_MAX"):
+        axes = parameters[1]
+        return axes is not None and not {0, -len(step.input_shapes[0])} & {int(axis) for axis in axes.reshape(-1)}
+    return not (step.name in ("CONCATENATION", "PACK", "UNPACK", "GATHER") and step.options.axis == 0)
+
+
+def _logits(graph: Graph) -> int:
+    """The tensor before a closing SOFTMAX, else the output."""
+    makers = {o.outputs[0]: o for o in graph.operators}
+    number = graph.outputs[0]
+    while number in makers:
+        maker = makers[number]
+        if maker.name == "SOFTMAX":
+            return maker.inputs[0]
+        if maker.name not in _PASSED_THROUGH:
+            break
+        number = maker.inputs[0]
+    return graph.outputs[0]
+
+
+def _needed(graph: Graph, output: int) -> Iterable[Operator]:
+    """The operators that the output depends on, in order."""
+    wanted, chosen = {output}, []
+    for operator in reversed(graph.operators):
+        if wanted & set(operator.outputs):
+            wanted.update(operator.inputs)
+            chosen.append(operator)
+    return reversed(chosen)

@@ -1,0 +1,63 @@
+"""Signs that an attack failed rather than that a defence held (Athalye et al. 2018, section 3.1)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from edgeguard.evaluate.reports.results import Cell
+
+WORST_CASE = "worst case"
+_NO_LIMIT = 255
+
+
+def masking_warnings(cells: Sequence[Cell], gradient_free: Sequence[str]) -> list[str]:
+    """One line for each sign of gradient masking.
+
+    Looked for in white-box cells: accuracy that rises with the budget, a gradient-free attack that does better than all
+    gradient attacks of its budget, and an attack without limit that does not reach 0.
+    """
+    warnings = []
+    for defence in dict.fromkeys(cell.defence for cell in cells):
+        mine = [cell for cell in cells if cell.defence == defence and cell.eps_8bit is not None]
+        warnings += _rises(defence, mine) + _beaten(defence, mine, gradient_free) + _unlimited(defence, mine)
+    return warnings
+
+
+def _rises(defence: str, cells: Sequence[Cell]) -> list[str]:
+    found = []
+    for attack in dict.fromkeys(cell.attack for cell in cells):
+        ordered = sorted((cell for cell in cells if cell.attack == attack), key=lambda cell: cell.eps_8bit or 0)
+        for smaller, larger in pairwise(ordered):
+            if larger.interval[0] > smaller.interval[1]:
+                found.append(
+                    f"{defence}: {attack} leaves {_percent(larger)} with eps {larger.eps_8bit:g} and "
+                    f"{_percent(smaller)} with eps {smaller.eps_8bit:g}: the attack is weak, not the defence strong"
+                )
+    return found
+
+
+def _beaten(defence: str, cells: Sequence[Cell], gradient_free: Sequence[str]) -> list[str]:
+    found = []
+    for cell in cells:
+        if cell.attack not in gradient_free:
+            continue
+        gradient = [c for c in cells if c.eps_8bit == cell.eps_8bit and c.attack not in (*gradient_free, WORST_CASE)]
+        if gradient and cell.correct < min(other.correct for other in gradient):
+            best = min(gradient, key=lambda other: other.correct)
+            found.append(
+                f"{defence}: {cell.attack}, which sees no gradient, leaves {_percent(cell)} at eps {cell.eps_8bit:g}, "
+                f"the best gradient attack {_percent(best)}: gradients are masked"
+            )
+    return found
+
+
+def _unlimited(defence: str, cells: Sequence[Cell]) -> list[str]:
+    unlimited = [cell for cell in cells if cell.eps_8bit == _NO_LIMIT and cell.attack == WORST_CASE]
+    return [
+        f"{defence}: {_percent(cell)} survive an attack without limit (eps 255): the attack is broken"
+        for cell in unlimited
+        if cell.correct > 0
+    ]
+
+
+def _percent(cell: Cell) -> str:
+    return f"{100 * cell.accuracy:.0f} %"

@@ -1,0 +1,92 @@
+"""Results as data: one cell for each attack, budget and defence, with its interval."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeguard.errors import InputError
+from edgeguard.statistics import wilson
+from edgeguard.system.files import write_bytes
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Accuracy of the deployed model under one attack behind one defence.
+
+    Attributes:
+        attack: `clean`, an attack's name, or `worst case` over all attacks of that budget.
+        eps_8bit: budget in levels, None where the attack has none.
+        correct, n: images that kept their right label, of how many.
+        images: a hash of which images they were.
+        paper: the published figure in percent, where there is one.
+        note: `capped` and other things that a reader must know.
+        certified_share, violations: share of blocks that +-1 cannot change, and how many of them changed.
+        correct_images: which images stayed right, by their place in the run.
+    """
+
+    protocol: str
+    box: str
+    threat: str
+    place: str
+    attack: str
+    eps_8bit: float | None
+    defence: str
+    passes: int
+    n: int
+    correct: int
+    images: str = ""
+    paper: float | None = None
+    note: str = ""
+    mean_l2: float | None = None
+    certified_share: float | None = None
+    violations: int | None = None
+    correct_images: tuple[int, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """0..1."""
+        return self.correct / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval."""
+        return wilson(self.correct, self.n)
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line of results.jsonl."""
+        low, high = self.interval
+        return {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
+
+
+def write_results(path: Path, cells: Iterable[Cell]) -> None:
+    """JSON lines, all or nothing."""
+    write_bytes(path, "".join(json.dumps(cell.to_dict()) + "\n" for cell in cells).encode())
+
+
+def read_results(path: Path) -> list[Cell]:
+    """The cells of a results.jsonl, or of the folder that holds one.
+
+    Raises:
+        InputError: no such file, or a line that is not one of ours.
+    """
+    path = path / "results.jsonl" if path.is_dir() else path
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    cells = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            data = json.loads(line)
+            if data.pop("schema") != SCHEMA:
+                raise ValueError("another schema")
+            for derived in ("accuracy", "low", "high"):
+                del data[derived]
+            cells.append(Cell(**{**data, "correct_images": tuple(data["correct_images"])}))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}:{number}: not a result: {error}") from error
+    return cells

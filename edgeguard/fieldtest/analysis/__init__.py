@@ -1,0 +1,1 @@
+"""Scores of a recorded session, findings with intervals, the report."""

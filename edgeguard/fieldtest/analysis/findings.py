@@ -1,0 +1,348 @@
+"""What a scored session says: eligible frames, success by bin, costs, paired comparisons, and what cannot be said."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeguard.errors import InputError
+from edgeguard.fieldtest.analysis.paired import Difference, paired_difference
+from edgeguard.fieldtest.analysis.score import CONTRACT, LIVE, OFF, Outcome, Scores
+from edgeguard.fieldtest.session.plan import Cell, Plan
+from edgeguard.fieldtest.session.session import Pass, Session
+from edgeguard.fieldtest.sheets.sheet import Sheet
+from edgeguard.statistics import wilson
+
+_BIN_MOSTLY_RIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Hits of n; its interval is descriptive, because frames of one pass are not independent."""
+
+    hits: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """0..1; 0 where n is 0."""
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 %."""
+        return wilson(self.hits, self.n) if self.n else (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One sheet behind one guard.
+
+    Attributes:
+        targeted: the target's label on eligible frames (hits 0 where the arm has no target).
+        untargeted: any wrong label on eligible frames, and no alarm.
+        passes: passes of which more than half of the eligible frames were a success.
+        alarms: frames with an alarm, of all.
+        by_distance, by_angle, by_light, by_cell: successes of eligible frames.
+    """
+
+    sheet: Sheet
+    guard: str
+    targeted: Counted
+    untargeted: Counted
+    passes: Counted
+    alarms: Counted
+    by_distance: dict[float, Counted]
+    by_angle: dict[float, Counted]
+    by_light: dict[str, Counted]
+    by_cell: dict[Cell, Counted]
+
+
+@dataclass(frozen=True)
+class GuardCost:
+    """What a guard costs on clean frames, and in time."""
+
+    guard: str
+    clean: Counted
+    change: Difference | None
+    ms_p50: float
+    ms_p95: float
+    camera_coded: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired comparison over passes, in words and numbers."""
+
+    question: str
+    difference: Difference
+
+    @property
+    def answer(self) -> str:
+        """The honest sentence."""
+        d = self.difference
+        interval = f"{100 * d.mean:+.0f} points [{100 * d.low:+.0f}, {100 * d.high:+.0f}], p {d.p:.3g}, {d.n} passes"
+        if d.shown:
+            return f"An effect was shown: {interval}."
+        why = "the interval includes zero" if d.low <= 0 <= d.high else "the test does not exclude chance"
+        return f"No effect was shown: {why} ({interval})."
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a report shows."""
+
+    plan: Plan
+    scores: Scores
+    arms: tuple[ArmResult, ...]
+    costs: tuple[GuardCost, ...]
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def findings(session: Session, scores: Scores) -> Findings:
+    """Evaluate a scored session.
+
+    Raises:
+        InputError: the session was not scored with guards off, or a label is not the model's.
+    """
+    if OFF not in scores.guards:
+        raise InputError("score with the guard off as well: without it no frame can be called eligible")
+    table = _Table(session, scores)
+    arms = tuple(table.arm(sheet, guard) for sheet in session.plan.sheets for guard in scores.guards)
+    costs = tuple(table.cost(guard) for guard in scores.guards)
+    return Findings(session.plan, scores, arms, costs, tuple(table.comparisons()), tuple(table.notes()))
+
+
+class _Table:
+    """Outcomes by pass, with eligibility."""
+
+    def __init__(self, session: Session, scores: Scores) -> None:
+        self.session, self.plan, self.scores = session, session.plan, scores
+        self.by_pass: dict[tuple[int, str], list[Outcome]] = defaultdict(list)
+        for outcome in scores.outcomes:
+            self.by_pass[outcome.number, outcome.guard].append(outcome)
+        self.truth = {sheet.number: self._index(sheet.label) for sheet in self.plan.sheets}
+        self.target = {s.number: None if s.target is None else self._index(s.target) for s in self.plan.sheets}
+        self._clean_right = self._right_when_clean()
+
+    def _index(self, label: str) -> int:
+        if label not in self.scores.labels:
+            raise InputError(f"the model that scored has no label {label!r}")
+        return self.scores.labels.index(label)
+
+    def _sheet(self, done: Pass) -> Sheet:
+        sheet = self.plan.sheet(done.sheet)
+        assert sheet is not None
+        return sheet
+
+    def _right_when_clean(self) -> dict[object, bool]:
+        """Eligibility keys: (object, cell, repeat, shot) of placements, (object, cell) of drive-bys."""
+        right: dict[object, bool] = {}
+        bins: dict[object, list[bool]] = defaultdict(list)
+        for done in self.session.passes:
+            sheet = self._sheet(done)
+            if sheet.arm != "clean":
+                continue
+            for outcome in self.by_pass[done.number, OFF]:
+                good = outcome.index == self.truth[sheet.number]
+                if done.cell is not None:
+                    right[sheet.object, done.cell, done.repeat, outcome.shot] = good
+                bins[sheet.object, done.frames[outcome.shot].cell].append(good)
+        right.update({key: sum(values) > _BIN_MOSTLY_RIGHT * len(values) for key, values in bins.items()})
+        return right
+
+    def eligible(self, done: Pass, outcome: Outcome) -> bool:
+        """True where the clean object in the same placement was classified correctly without a guard."""
+        name = self._sheet(done).object
+        if done.cell is not None:
+            return self._clean_right.get((name, done.cell, done.repeat, outcome.shot), False)
+        return self._clean_right.get((name, done.frames[outcome.shot].cell), False)
+
+    def hit(self, done: Pass, outcome: Outcome) -> bool:
+        """The attack had its way: the target's label where there is one, else any wrong one; an alarm stops it."""
+        target = self.target[done.sheet]
+        wrong = outcome.index != self.truth[done.sheet]
+        return not outcome.alarm and (wrong if target is None else outcome.index == target)
+
+    def passes(self, sheet: Sheet) -> list[Pass]:
+        return [done for done in self.session.passes if done.sheet == sheet.number]
+
+    def share(self, done: Pass, guard: str, judge: Callable[[Pass, Outcome], bool]) -> float | None:
+        """The share of a pass's eligible frames that `judge` is true for; None without eligible frames."""
+        found = [judge(done, o) for o in self.by_pass[done.number, guard] if self.eligible(done, o)]
+        return sum(found) / len(found) if found else None
+
+    def arm(self, sheet: Sheet, guard: str) -> ArmResult:
+        frames = [
+            (done, outcome, done.frames[outcome.shot].cell)
+            for done in self.passes(sheet)
+            for outcome in self.by_pass[done.number, guard]
+        ]
+        eligible = [(done, outcome, cell) for done, outcome, cell in frames if self.eligible(done, outcome)]
+        truth, target = self.truth[sheet.number], self.target[sheet.number]
+
+        def counted(key: Callable[[Cell], object] | None) -> dict[object, Counted]:
+            bins: dict[object, list[bool]] = defaultdict(list)
+            for done, outcome, cell in eligible:
+                bins[key(cell) if key else None].append(self.hit(done, outcome))
+            return {k: Counted(sum(v), len(v)) for k, v in sorted(bins.items(), key=lambda item: str(item[0]))}
+
+        shares = [s for done in self.passes(sheet) if (s := self.share(done, guard, self.hit)) is not None]
+        return ArmResult(
+            sheet, guard,
+            targeted=Counted(sum(not o.alarm and o.index == target for _, o, _ in eligible), len(eligible)),
+            untargeted=Counted(sum(not o.alarm and o.index != truth for _, o, _ in eligible), len(eligible)),
+            passes=Counted(sum(s > 0.5 for s in shares), len(shares)),
+            alarms=Counted(sum(o.alarm for _, o, _ in frames), len(frames)),
+            by_distance=counted(lambda cell: cell.distance_mm),  # type: ignore[arg-type]
+            by_angle=counted(lambda cell: cell.angle_deg),  # type: ignore[arg-type]
+            by_light=counted(lambda cell: cell.light),  # type: ignore[arg-type]
+            by_cell=counted(lambda cell: cell),  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def cost(self, guard: str) -> GuardCost:
+        clean = [done for sheet in self.plan.sheets if sheet.arm == "clean" for done in self.passes(sheet)]
+        outcomes = [(done, o) for done in clean for o in self.by_pass[done.number, guard]]
+        right = sum(self._right(done, o) for done, o in outcomes)
+        pairs = [
+            (self._clean_share(done, guard), self._clean_share(done, OFF)) for done in clean
+            if self.by_pass[done.number, guard] and self.by_pass[done.number, OFF]
+        ]  # fmt: skip
+        change = None if guard == OFF else paired_difference(*_columns(pairs))
+        times = [o.ms for o in self.scores.outcomes if o.guard == guard] or [0.0]
+        coded = sum(o.pass1 != "none" for o in self.scores.outcomes if o.guard == guard)
+        p50, p95 = (float(v) for v in np.percentile(times, [50, 95]))
+        return GuardCost(guard, Counted(right, len(outcomes)), change, p50, p95, coded)
+
+    def _right(self, done: Pass, outcome: Outcome) -> bool:
+        return outcome.index == self.truth[done.sheet] and not outcome.alarm
+
+    def _clean_share(self, done: Pass, guard: str) -> float:
+        found = [self._right(done, o) for o in self.by_pass[done.number, guard]]
+        return sum(found) / len(found)
+
+    def comparisons(self) -> Iterable[Comparison]:
+        for sheet in self.plan.sheets:
+            if sheet.arm != "patch":
+                continue
+            what = f"{sheet.object}: {_named(sheet)}"
+            for guard in self.scores.guards:
+                for control in self.plan.sheets:
+                    if control.object == sheet.object and control.arm in ("plain", "noise"):
+                        pairs = self._matched(sheet, control, guard)
+                        if (found := paired_difference(*_columns(pairs))) is not None:
+                            question = f"{what}: does it beat the {control.arm} control, guard {guard}?"
+                            yield Comparison(question, found)
+            for guard in self.scores.guards:
+                if guard == OFF:
+                    continue
+                pairs = [
+                    (on, off) for done in self.passes(sheet)
+                    if (on := self.share(done, guard, self.hit)) is not None
+                    and (off := self.share(done, OFF, self.hit)) is not None
+                ]  # fmt: skip
+                if (found := paired_difference(*_columns(pairs))) is not None:
+                    yield Comparison(f"{what}: does guard {guard} change its success?", found)
+
+    def _matched(self, sheet: Sheet, control: Sheet, guard: str) -> list[tuple[float, float]]:
+        """Success of the patch and of a control in the same cell and repeat, by the patch's own goal."""
+        target = self.target[sheet.number]
+
+        def goal(done: Pass, outcome: Outcome) -> bool:
+            if outcome.alarm:
+                return False
+            return outcome.index == target if target is not None else outcome.index != self.truth[done.sheet]
+
+        others = {(done.cell, done.repeat): done for done in self.passes(control)}
+        pairs = []
+        for done in self.passes(sheet):
+            other = others.get((done.cell, done.repeat))
+            if other is None:
+                continue
+            a, b = self.share(done, guard, goal), self.share(other, guard, goal)
+            if a is not None and b is not None:
+                pairs.append((a, b))
+        return pairs
+
+    def notes(self) -> Iterable[str]:
+        """What limits the answer."""
+        yield from self._missing()
+        not_eligible = sum(
+            not self.eligible(done, o) for done in self.session.passes for o in self.by_pass[done.number, OFF]
+        )
+        frames = sum(len(done.frames) for done in self.session.passes)
+        if not_eligible:
+            yield (
+                f"{not_eligible} of {frames} frames are not eligible: without a guard the clean object was not "
+                "classified correctly there. They count for no attack's success."
+            )
+        planned = len(self.plan.cells()) * self.plan.passes
+        for sheet in self.plan.sheets:
+            shares = [s for done in self.passes(sheet) if (s := self.share(done, OFF, self.hit)) is not None]
+            if sheet.arm == "patch" and len(shares) < planned:
+                low, high = Counted(len(shares) // 2, len(shares)).interval
+                yield (
+                    f"{sheet.object}, {_named(sheet)}: {len(shares)} passes with eligible frames, {planned} were "
+                    f"planned; a rate near one half is known within {100 * (high - low):.0f} points only."
+                )
+        if self.plan.model_sha256 not in (None, self.scores.model_sha256):
+            yield "Scored with another model than the one that was planned for."
+        for sheet in self.plan.sheets:
+            if sheet.model_sha256 not in (None, self.scores.model_sha256):
+                yield f"{_named(sheet)} was made for another model: this is a transfer test."
+        adaptive = {sheet.through_guard for sheet in self.plan.sheets if sheet.arm == "patch"}
+        for guard in self.scores.guards:
+            if guard != OFF and not any(name and guard in name.split() for name in adaptive):
+                yield f"Guard {guard}: non-adaptive only. No patch of this session was made through it."
+        for guard in self.scores.guards:
+            change = self.cost(guard).change
+            if change is not None and change.shown and change.mean <= -0.05:
+                yield (
+                    f"Guard {guard} costs {-100 * change.mean:.0f} points on clean frames: part of what it takes "
+                    "from the patch it takes from the object. The sheet's tags are busy, too, and may set it off."
+                )
+        yield from self._live()
+        if self.scores.unreadable:
+            yield f"{len(self.scores.unreadable)} stored frames could not be read: {self.scores.unreadable[0]}"
+
+    def _live(self) -> Iterable[str]:
+        """How the live arm and its replay compare."""
+        frames = [(done, shot, frame) for done in self.session.passes for shot, frame in enumerate(done.frames)]
+        ran = {frame.live.guard for _, _, frame in frames if frame.live is not None}
+        if LIVE not in self.scores.guards or not ran:
+            return
+        said = f"The live arm ran while recording, behind {', '.join(sorted(ran))}"
+        replayed = {(o.number, o.shot): o.index for o in self.scores.outcomes if o.guard == CONTRACT}
+        both = [
+            (frame.live.index, replayed[done.number, shot]) for done, shot, frame in frames
+            if frame.live is not None and (done.number, shot) in replayed
+        ]  # fmt: skip
+        differing = sum(live != replay for live, replay in both)
+        yield f"{said}; the replay through the contract's guard says otherwise on {differing} of {len(both)} frames."
+
+    def _missing(self) -> Iterable[str]:
+        placed = [done for done in self.session.passes if done.cell is not None]
+        if not placed:
+            return
+        for cell in self.plan.cells():
+            absent = [
+                f"{s.object} {_named(s)}" for s in self.plan.sheets
+                if not any(done.sheet == s.number and done.cell == cell for done in placed)
+            ]  # fmt: skip
+            if absent:
+                where = f"{cell.distance_mm:g} mm, {cell.angle_deg:g} degrees, {cell.light}"
+                yield f"At {where} nothing was recorded of {', '.join(absent)}: what needs it there is left out."
+
+
+def _named(sheet: Sheet) -> str:
+    if sheet.arm != "patch":
+        return sheet.arm
+    through = f" through {sheet.through_guard.split()[0]}" if sheet.through_guard else ""
+    return f"patch -> {sheet.target or 'anything'}{through}"
+
+
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    array = np.array(pairs, np.float64).reshape(-1, 2)
+    return array[:, 0], array[:, 1]

@@ -1,0 +1,233 @@
+"""Scoring: every stored frame through each guard and the model, in all cores; one line of JSON each."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.dct.profile import GuardProfile, ProfileError, resolve_profile
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.fieldtest.session.session import Session
+from edgeguard.guard.passes import pass_two, receive_jpeg, receive_raw
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.header import JpegError
+from edgeguard.model import Model, load_model
+from edgeguard.model.contract import ContractGuard, require_pixels
+from edgeguard.patchguard import PATCH_GUARDS, patch_guard
+from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
+from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
+from edgeguard.preprocess.geometry import quantise_input
+from edgeguard.system.files import write_bytes
+from edgeguard.system.workers import single_thread_opencv, worker_pool
+
+SCHEMA = 1
+OFF, CONTRACT, DOUBLE_MASKING, LIVE = "off", "contract", "double-masking", "live"
+_PATCH_SHARE = 0.02  # of the input's area, that double masking is set up for
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the model said of one stored frame behind one guard.
+
+    Attributes:
+        number, shot: of the pass and of its frame.
+        guard: as named by the user.
+        index: raw output index.
+        alarm: the guard says that a patch is there.
+        pass1: who coded the frame with the guard's profile (`camera`, `sensor`), or `none`.
+        ms: from the stored bytes to the label, one core.
+    """
+
+    number: int
+    shot: int
+    guard: str
+    index: int
+    score: float
+    alarm: bool
+    pass1: str
+    ms: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All outcomes of a session, and what they were made with."""
+
+    session: str
+    model_sha256: str
+    labels: tuple[str, ...]
+    guards: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    unreadable: tuple[str, ...] = ()
+
+
+def score(
+    folder: Path,
+    model: Path,
+    guards: Sequence[str],
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Scores:
+    """Replay a session through guards; writes `scores.jsonl` into its folder.
+
+    Args:
+        folder: the session's.
+        model: a .tflite classifier with a contract.
+        guards: `off`, `contract`, profiles (names or .toml), patch guards, `double-masking`; `live` is not replayed:
+            it is what the defence said while it was recorded, where it ran (`record --model`).
+        workers: processes; one for each core by default.
+        progress: frames done, of all.
+
+    Raises:
+        InputError: no passes, an unknown guard, or a model that is no classifier.
+    """
+    session = Session(folder)
+    deployed = load_model(model)
+    if deployed.contract.task != "classify":
+        raise InputError(f"{model} is a detector; a field test is scored with a classifier")
+    require_pixels(deployed.contract, "a field test's score")
+    if deployed.contract.guard.place == "in-graph":
+        raise InputError(f"{model} has its guard inside the graph, where it cannot be switched off: score one without")
+    for guard in guards:
+        _check_guard(guard, deployed)
+    if not session.passes:
+        raise InputError(f"{folder} holds no passes: edgeguard fieldtest record")
+    if LIVE in guards:
+        _check_live(session, deployed)
+    jobs = [(done.number, shot) for done in session.passes for shot in range(len(done.frames))]
+    outcomes: list[Outcome] = []
+    unreadable: list[str] = []
+    run = partial(_frame, str(folder), str(model), tuple(guards))
+    try:
+        with worker_pool(workers, single_thread_opencv) as pool:
+            for done, (found, said) in enumerate(pool.map(run, jobs, chunksize=8), start=1):
+                outcomes += found
+                unreadable += said
+                progress(done, len(jobs))
+    except BrokenProcessPool as error:
+        raise DeviceError("a scoring process was killed (out of memory?): try --workers 1") from error
+    scores = Scores(
+        session.plan.session,
+        deployed.sha256,
+        deployed.contract.labels,
+        tuple(guards),
+        tuple(outcomes),
+        tuple(unreadable),
+    )
+    write_scores(folder / "scores.jsonl", scores)
+    return scores
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    """One head line, then one line an outcome."""
+    head = {"schema": SCHEMA, **{key: value for key, value in vars(scores).items() if key != "outcomes"}}
+    lines = [json.dumps(head), *(json.dumps(asdict(outcome)) for outcome in scores.outcomes)]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def read_scores(folder: Path) -> Scores:
+    """The scores of a session.
+
+    Raises:
+        InputError: not scored yet, damaged, or of another session.
+    """
+    path = folder / "scores.jsonl"
+    try:
+        lines = path.read_text().splitlines()
+        head = json.loads(lines[0])
+        outcomes = tuple(Outcome(**json.loads(line)) for line in lines[1:])
+    except OSError as error:
+        raise InputError(f"{folder} is not scored yet: edgeguard fieldtest score") from error
+    except (ValueError, IndexError, TypeError) as error:
+        raise InputError(f"{path} is damaged: score again") from error
+    if head.pop("schema", None) != SCHEMA or head.get("session") != Session(folder).plan.session:
+        raise InputError(f"{path} is of another version or session: score again")
+    lists = {key: tuple(head[key]) for key in ("labels", "guards", "unreadable")}
+    return Scores(**{**head, **lists}, outcomes=outcomes)
+
+
+def _check_guard(name: str, model: Model) -> None:
+    if name == CONTRACT and model.contract.guard == ContractGuard():
+        raise InputError("the model carries no guard: leave out contract, or name a profile")
+    if name == DOUBLE_MASKING and model.contract.input.width != model.contract.input.height:
+        raise InputError("double masking wants a square input")
+    if name not in (OFF, CONTRACT, DOUBLE_MASKING, LIVE, *PATCH_GUARDS):
+        try:
+            resolve_profile(name)
+        except (ProfileError, OSError) as error:
+            known = ", ".join((OFF, CONTRACT, *PATCH_GUARDS, DOUBLE_MASKING, LIVE))
+            raise InputError(f"there is no guard {name!r} ({error}); known: {known}, profiles") from error
+
+
+def _check_live(session: Session, model: Model) -> None:
+    ran = {frame.live.model for done in session.passes for frame in done.frames if frame.live is not None}
+    if not ran:
+        raise InputError("the session has no live arm: record with --model MODEL.tflite")
+    if ran != {model.sha256}:
+        raise InputError("the live arm ran another model than this one: leave out live, or score with that model")
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: str, model: str) -> tuple[Session, Model]:
+    return Session(Path(folder)), load_model(model, threads=1)
+
+
+def _frame(
+    folder: str, model_path: str, guards: tuple[str, ...], job: tuple[int, int]
+) -> tuple[list[Outcome], list[str]]:
+    """All guards on one frame."""
+    session, model = _opened(folder, model_path)
+    number, shot = job
+    record = session.passes[number].frames[shot]
+    try:
+        data = session.read_frame(record)
+        found = [_outcome(model, data, guard, number, shot) for guard in guards if guard != LIVE]
+    except (InputError, JpegError) as error:
+        return [], [str(error)]
+    if LIVE in guards and (live := record.live) is not None:
+        found.append(Outcome(number, shot, LIVE, live.index, live.score, live.alarm, live.pass1, live.ms))
+    return found, []
+
+
+def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> Outcome:
+    began = time.perf_counter()
+    profile, patch = None, patch_guard(guard) if guard in PATCH_GUARDS else None
+    if guard == CONTRACT:
+        profile, patch = model.contract.guard.profile, model.patch_guard
+    elif guard not in (OFF, DOUBLE_MASKING, *PATCH_GUARDS):
+        profile = resolve_profile(guard)
+    pixels, pass1 = _pixels(model, data, profile)
+    alarm = False
+    if patch is not None:
+        guarded = patch(pixels)
+        pixels, alarm = guarded.image, guarded.alarm
+    outputs = _outputs(model, pixels)
+    index = int(outputs.argmax())
+    if guard == DOUBLE_MASKING:
+        size = model.contract.input.width
+        masks = MaskSet(size, round(_PATCH_SHARE**0.5 * size))
+        index = DoubleMasking(lambda image: int(_outputs(model, image).argmax()), masks)(pixels).label
+    ms = (time.perf_counter() - began) * 1e3
+    return Outcome(number, shot, guard, index, float(outputs[index]), alarm, pass1, round(ms, 3))
+
+
+def _pixels(model: Model, data: bytes, profile: GuardProfile | None) -> tuple[NDArray[np.uint8], str]:
+    """The model's input behind a profile (the contract's own place), and who did pass 1."""
+    contract = model.contract
+    place = contract.guard.place if contract.guard.place in ("frame", "input") else "frame"
+    guarded = replace(contract, guard=ContractGuard(profile, place) if profile else ContractGuard())
+    received = receive_jpeg(data, profile) if data[:2] == b"\xff\xd8" else receive_raw(decode_rgb(data), None)
+    frame = pass_two(received, guarded, profile)
+    pixels = crop_and_resize(frame, contract.input, contract.preprocess)
+    if profile is not None and place == "input":
+        pixels = sanitize(pixels, profile)
+    return pixels, received.pass1
+
+
+def _outputs(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return model.infer(quantise_input(pixels, model.contract.input, model.contract.preprocess))

@@ -1,0 +1,1 @@
+"""Printable adversarial patches: the job, its optimization, printing, scenes; needs torch."""

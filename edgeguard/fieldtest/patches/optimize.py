@@ -1,0 +1,141 @@
+"""Making a patch: gradient steps in expectation over views, through everything between the printer and the model."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgeguard.differentiable.guard_layer import to_frames
+from edgeguard.errors import InputError
+from edgeguard.fieldtest.patches.printing import non_printability, photographed, total_variation
+from edgeguard.fieldtest.patches.scenes import Scenes
+from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
+from edgeguard.system.files import replaced
+
+#: Levels (n, 3, h, w) of frames to (n, classes).
+Classifier = Callable[[Tensor], Tensor]
+_CHECKPOINT_EVERY = 25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a patch is made.
+
+    Attributes:
+        target: output index it aims at; None aims away from the right one.
+        steps, batch: gradient steps, views in each.
+        learning_rate: Adam's, levels.
+        resolution: pixels along the patch's side.
+        shape: see `sheet.mask_of`.
+        smoothness, printability: weights of the two terms, per level.
+        seed: of the first pixels and of all views.
+    """
+
+    target: int | None
+    steps: int = 600
+    batch: int = 8
+    learning_rate: float = 10.0
+    resolution: int = 32
+    shape: str = "square"
+    smoothness: float = 0.01
+    printability: float = 0.01
+    seed: int = 0
+
+
+def make_patch(
+    classifier: Classifier,
+    scenes: Scenes,
+    recipe: Recipe,
+    checkpoint: Path,
+    identity: str,
+    progress: Callable[[int, int, float], None] = lambda step, steps, share: None,
+) -> Picture:
+    """Optimise a patch (Brown et al. 2017, arXiv 1712.09665, with the printing terms of Sharif et al. 2016).
+
+    Args:
+        classifier: the model behind whatever the patch has to get through.
+        scenes: what is drawn from.
+        recipe: see there.
+        checkpoint: file that keeps the state every 25 steps; a run that finds its own goes on from it.
+        identity: of everything else that the result depends on; a checkpoint of another one is refused.
+        progress: step, steps, and the share of the last views where the attack had its way.
+
+    Returns:
+        The patch, uint8 (resolution, resolution, 3), as sent to the printer.
+
+    Raises:
+        InputError: the checkpoint is of another patch, or damaged.
+    """
+    generator = torch.Generator().manual_seed(recipe.seed)
+    side = recipe.resolution
+    patch = torch.randint(64, 192, (3, side, side), generator=generator).float().requires_grad_(True)
+    mask = torch.from_numpy(mask_of(recipe.shape, side))
+    optimiser = torch.optim.Adam([patch], lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps, recipe.learning_rate / 20)
+    first = _resume(checkpoint, identity, patch, optimiser, schedule)
+    for step in range(first, recipe.steps):
+        views = [np.random.default_rng([recipe.seed, step, index]) for index in range(recipe.batch)]
+        drawn = [(scenes.draw(rng), rng) for rng in views]
+        frames = torch.cat([photographed(patch, mask, view, rng) for view, rng in drawn])
+        labels = torch.tensor([view.label for view, _ in drawn])
+        logits = classifier(frames)
+        loss = attack_loss(logits, labels, recipe.target)
+        loss = loss + recipe.smoothness * total_variation(patch) + recipe.printability * non_printability(patch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        with torch.no_grad():
+            patch.clamp_(0, 255)
+        progress(step + 1, recipe.steps, float(succeeded(logits, labels, recipe.target).float().mean()))
+        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
+            _keep(checkpoint, identity, step + 1, patch, optimiser, schedule)
+    return to_frames(patch[None])[0]
+
+
+def attack_loss(logits: Tensor, labels: Tensor, target: int | None) -> Tensor:
+    """Small where the attack has its way; what is clearly won no longer counts."""
+    if target is not None:
+        return F.cross_entropy(logits, torch.full_like(labels, target))
+    right = logits.gather(1, labels[:, None])[:, 0]
+    rival = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    return (right - rival).clamp_min(-5).mean()
+
+
+def succeeded(logits: Tensor, labels: Tensor, target: int | None) -> Tensor:
+    """bool (n,): the target's label, or any wrong one."""
+    found = logits.argmax(1)
+    return found == target if target is not None else found != labels
+
+
+def _keep(path: Path, identity: str, step: int, patch: Tensor, optimiser: object, schedule: object) -> None:
+    state = {
+        "identity": identity, "step": step, "patch": patch.detach(),
+        "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),  # type: ignore[attr-defined]
+    }  # fmt: skip
+    with replaced(path) as partial:
+        torch.save(state, partial)
+
+
+def _resume(path: Path, identity: str, patch: Tensor, optimiser: object, schedule: object) -> int:
+    """The steps already done; the state is loaded into the arguments."""
+    if not path.exists():
+        return 0
+    try:
+        state = torch.load(path, weights_only=True)
+        kept = json.loads(state["identity"])
+    except Exception as error:  # torch and pickle raise many kinds
+        raise InputError(f"{path} is damaged: delete it to begin again") from error
+    if kept != json.loads(identity):
+        changed = ", ".join(key for key, value in json.loads(identity).items() if kept.get(key) != value)
+        raise InputError(f"{path.parent} holds a patch made with other settings ({changed}): choose another folder")
+    with torch.no_grad():
+        patch.copy_(state["patch"])
+    optimiser.load_state_dict(state["optimiser"])  # type: ignore[attr-defined]
+    schedule.load_state_dict(state["schedule"])  # type: ignore[attr-defined]
+    return int(state["step"])

@@ -1,0 +1,117 @@
+"""From a printed patch to camera pixels, differentiable: print, perspective, light, lens, sensor, JPEG (torch)."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgeguard.differentiable.guard_layer import to_frames, to_levels
+from edgeguard.differentiable.surrogates import bpda, round_straight_through
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One picture that a patch is put into.
+
+    Attributes:
+        scene: float32 (h, w, 3) levels before light and lens.
+        corners: float32 (4, 2) pixels, the patch's square clockwise from the upper left.
+        light: float32 (h, w, 3), what each level is multiplied by.
+        blur: standard deviation of the lens, pixels; 0 for none.
+        noise: standard deviation of the sensor, levels.
+        jpeg_quality: of the camera; None for raw frames.
+        label: the right output index.
+        is_printed: the patch is ink on paper; False for one that is pasted digitally.
+    """
+
+    scene: NDArray[np.float32]
+    corners: NDArray[np.float32]
+    light: NDArray[np.float32]
+    blur: float
+    noise: float
+    jpeg_quality: int | None
+    label: int
+    is_printed: bool = True
+
+
+def photographed(patch: Tensor, mask: Tensor, view: View, rng: np.random.Generator) -> Tensor:
+    """What the camera sends for a view with the patch in it: (1, 3, h, w) whole levels.
+
+    Args:
+        patch: (3, p, p) levels 0..255, as sent to the printer.
+        mask: (p, p) 0..1.
+        view: the scene.
+        rng: of print colours and noise.
+    """
+    scene = torch.from_numpy(view.scene).permute(2, 0, 1)
+    seen = pasted(scene, printed(patch, rng) if view.is_printed else patch, mask, view.corners)
+    seen = seen * torch.from_numpy(view.light).permute(2, 0, 1)
+    if view.blur > 0:
+        seen = _blurred(seen[None], view.blur)[0]
+    noise = torch.from_numpy(rng.normal(0, view.noise, tuple(seen.shape)).astype(np.float32))
+    levels = round_straight_through((seen + noise).clamp(0, 255))[None]
+    return levels if view.jpeg_quality is None else bpda(_coded(levels, view.jpeg_quality), levels)
+
+
+def printed(patch: Tensor, rng: np.random.Generator) -> Tensor:
+    """Ink on paper: less contrast, a slight cast, both a little different in each print and camera."""
+    gain = torch.from_numpy(rng.uniform(0.86, 0.97, (3, 1, 1)).astype(np.float32))
+    lift = torch.from_numpy(rng.uniform(2, 12, (3, 1, 1)).astype(np.float32))
+    return patch * gain + lift
+
+
+def pasted(scene: Tensor, patch: Tensor, mask: Tensor, corners: NDArray[np.float32]) -> Tensor:
+    """The patch in perspective over a (3, h, w) scene; only the pixels around it are touched."""
+    height, width = scene.shape[1:]
+    left, top = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
+    right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, (width, height))
+    if right <= left or bottom <= top:
+        return scene
+    side = patch.shape[1]
+    edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).mean())
+    shrink = max(int(side / max(edge, 1.0)), 1)  # pixels of the patch that fall together are averaged first
+    small = F.avg_pool2d(torch.cat([patch * mask, mask[None]])[None], shrink)
+    inner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
+    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), inner)
+    xs, ys = np.meshgrid(np.arange(left, right), np.arange(top, bottom))
+    places = np.stack([xs, ys, np.ones_like(xs)], -1).astype(np.float64) @ matrix.T
+    grid = torch.from_numpy((places[..., :2] / places[..., 2:]).astype(np.float32))[None]
+    laid = F.grid_sample(small, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    out = scene.clone()
+    window = scene[:, top:bottom, left:right]
+    out[:, top:bottom, left:right] = window * (1 - laid[3:]) + laid[:3]
+    return out
+
+
+def total_variation(patch: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours, levels: what printers and lenses blur away costs."""
+    return (patch[:, 1:] - patch[:, :-1]).abs().mean() + (patch[:, :, 1:] - patch[:, :, :-1]).abs().mean()
+
+
+def non_printability(patch: Tensor) -> Tensor:
+    """Mean distance to the nearest printable colour, levels (Sharif et al. 2016, equation 4, with the minimum).
+
+    Printable: five levels of each ink between 20 and 235.
+    """
+    levels = torch.linspace(20, 235, 5)
+    return (patch[..., None] - levels).abs().amin(-1).mean()
+
+
+def _blurred(x: Tensor, sigma: float) -> Tensor:
+    reach = max(int(3 * sigma + 0.5), 1)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    taps = (taps / taps.sum()).float()
+    x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
+    x = F.conv2d(x, taps.view(1, 1, 1, -1).expand(3, 1, 1, -1), groups=3)
+    return F.conv2d(x, taps.view(1, 1, -1, 1).expand(3, 1, -1, 1), groups=3)
+
+
+def _coded(levels: Tensor, quality: int) -> Tensor:
+    frame = to_frames(levels)[0]
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[:, :, ::-1]
+    return to_levels(np.ascontiguousarray(decoded)[None])

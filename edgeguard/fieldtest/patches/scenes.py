@@ -1,0 +1,131 @@
+"""What a patch is optimised over: a card in the virtual field, or photographs with the patch pasted somewhere."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.datasets.images import LabelledImage, read_labelled_folder
+from edgeguard.fieldtest.patches.printing import View
+from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, object_picture
+from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, light_of, placed_at, project
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.model.contract import Contract
+from edgeguard.preprocess.crop_resize import crop_and_resize
+
+
+class Scenes(Protocol):
+    """Draws views at random; the same generator gives the same view."""
+
+    def draw(self, rng: np.random.Generator) -> View:
+        """A view with room for the patch."""
+        ...
+
+
+class FieldScenes:
+    """A card on its sheet, at any distance, angle and light of a field test.
+
+    Args:
+        card: a card's name.
+        overlay: where the patch lies on it.
+        label: the card's output index.
+        distances_mm, angles_deg: ranges drawn from; angles in all directions.
+        size: of the frames; small ones are faster, the card is as large in the model's input.
+    """
+
+    def __init__(
+        self,
+        card: str,
+        overlay: Overlay,
+        label: int,
+        object_mm: float = 120.0,
+        distances_mm: tuple[float, float] = (330.0, 1200.0),
+        angles_deg: tuple[float, float] = (0.0, 40.0),
+        size: tuple[int, int] = (640, 480),
+    ) -> None:
+        sheet = Sheet(0, card, card, "clean", object_mm)
+        self.painters = [
+            SheetPainter(replace(sheet, number=number), object_picture(card)) for number in range(0, 146, 18)
+        ]
+        self.label, self.distances_mm, self.angles_deg, self.size = label, distances_mm, angles_deg, size
+        half = overlay.side_mm / 2
+        (x, y) = overlay.center_mm
+        self.square = np.array(
+            [[x - half, y - half, 0], [x + half, y - half, 0], [x + half, y + half, 0], [x - half, y + half, 0]]
+        )
+
+    def draw(self, rng: np.random.Generator) -> View:
+        """See `Scenes`."""
+        stand = self._stand(rng)
+        painter = self.painters[int(rng.integers(len(self.painters)))]
+        scene = painter.scene(stand, *self.size)
+        quality = None if rng.random() < 0.2 else int(rng.integers(75, 96))
+        blur = max(stand.blur * self.size[0] / 640, 0.2)
+        corners = project(self.square, stand, *self.size)
+        light = light_of(stand, *self.size)
+        return View(scene * 0.92 + 6, corners, light, blur, stand.noise, quality, self.label)
+
+    def _stand(self, rng: np.random.Generator) -> Stand:
+        near, far = self.distances_mm
+        distance = float(np.sqrt(rng.uniform(near**2, far**2)))
+        light = ("bright", "dim", "warm")[int(rng.integers(3))]
+        stand = placed_at(rng, distance, float(rng.uniform(*self.angles_deg)), light)  # type: ignore[arg-type]
+        tilt = float(rng.uniform(0, 360)) if rng.random() < 0.5 else stand.tilt_deg + 180.0 * int(rng.integers(2))
+        return replace(stand, tilt_deg=tilt, exposure=float(rng.uniform(0.85, 1.1)))
+
+
+class PhotographScenes:
+    """Photographs at the model's size with the patch pasted anywhere, a little turned: a digital test.
+
+    Args:
+        images: with labels.
+        contract: the model's.
+        area: of the patch, share of the picture.
+        turn_deg: largest rotation.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], contract: Contract, area: float, turn_deg: float = 22.5
+    ) -> None:
+        self.images, self.contract, self.area, self.turn_deg = images, contract, area, turn_deg
+
+    def draw(self, rng: np.random.Generator) -> View:
+        """See `Scenes`."""
+        return self.view(self.images[int(rng.integers(len(self.images)))], rng)
+
+    def view(self, image: LabelledImage, rng: np.random.Generator) -> View:
+        """One photograph, the patch at a place and angle drawn from `rng`."""
+        content = image.content()
+        frame = decode_rgb(content) if isinstance(content, bytes) else content
+        pixels = crop_and_resize(frame, self.contract.input, self.contract.preprocess).astype(np.float32)
+        height, width = pixels.shape[:2]
+        side = float(np.sqrt(self.area * width * height))
+        turn = np.deg2rad(rng.uniform(-self.turn_deg, self.turn_deg))
+        reach = side / 2 * (abs(np.cos(turn)) + abs(np.sin(turn)))
+        middle = np.array([rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)])
+        square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * side / 2
+        spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        corners = (square @ spin + middle - 0.5).astype(np.float32)
+        label = int(image.label or 0) + int(self.contract.background)
+        return View(pixels, corners, np.ones((height, width, 3), np.float32), 0.0, 0.0, None, label, is_printed=False)
+
+
+def mosaic(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], columns: int = 4) -> NDArray[np.uint8]:
+    """Pictures of one size in rows, each with a line of text below."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + 22), columns * width, 3), 255, np.uint8)
+    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        top, left = (place // columns) * (height + 22), (place % columns) * width
+        sheet[top : top + height, left : left + width] = picture
+        cv2.putText(sheet, caption, (left + 4, top + height + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1)
+    return sheet
+
+
+def photographs_in(folder: Path, labels: tuple[str, ...]) -> list[LabelledImage]:
+    """Labelled photographs of a folder; see `images.read_labelled_folder`."""
+    return [image for image in read_labelled_folder(folder, labels) if image.label is not None]

@@ -1,0 +1,1 @@
+"""A field-test session: plan, recording, the guide for the operator."""

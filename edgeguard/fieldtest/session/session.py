@@ -1,0 +1,252 @@
+"""A session's folder: source frames exactly as the camera gave them, and a journal of passes.
+
+A pass counts once its line stands in `passes.jsonl`; its frames are on the disk before that. Whatever an unplugged
+camera or a power cut leaves besides (frames without a line, half a line) is no pass, and is cleared on the next start.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgeguard.camera.source import Captured
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
+from edgeguard.system.files import write_bytes
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class LiveOutcome:
+    """What the running defence said of a frame while it was recorded.
+
+    Attributes:
+        model: SHA-256 of the file.
+        guard: the contract's guards in words.
+        index, score, alarm, pass1, ms: see `score.Outcome`.
+    """
+
+    model: str
+    guard: str
+    index: int
+    score: float
+    alarm: bool
+    pass1: str
+    ms: float
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One stored frame.
+
+    Attributes:
+        file: below the session's folder.
+        sha256: of its bytes.
+        captured_at: Unix seconds.
+        distance_mm, angle_deg, angle_error_deg: pose from the tags.
+        tags: how many were seen.
+        cell: where the pose falls.
+        jpeg_tables: SHA-256 of the camera's quantisation tables; None for raw frames.
+        exposure: what the camera says of itself (empty where it says nothing).
+        live: the live arm, where a model ran beside the recording.
+    """
+
+    file: str
+    sha256: str
+    captured_at: float
+    distance_mm: float
+    angle_deg: float
+    angle_error_deg: float
+    tags: int
+    cell: Cell
+    jpeg_tables: str | None
+    exposure: dict[str, float]
+    live: LiveOutcome | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One placement, or one drive-by: the unit of all statistics.
+
+    Attributes:
+        session: the plan's.
+        number: from 0, in order of recording.
+        sheet: its tags' number.
+        cell: where it stood; None for a drive-by, whose frames have a cell each.
+        repeat: which pass of its sheet and cell it is, from 0 (of its sheet, for a drive-by).
+    """
+
+    session: str
+    number: int
+    sheet: int
+    cell: Cell | None
+    repeat: int
+    frames: tuple[FrameRecord, ...]
+    schema: int = SCHEMA
+
+
+class Session:
+    """The folder of a plan, opened for recording and reading.
+
+    Raises:
+        InputError: it is no session, or holds passes of another one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.plan = folder, read_plan(folder)
+        self.passes = _read_journal(folder / "passes.jsonl", self.plan)
+
+    def recover(self) -> list[str]:
+        """Clear what an interruption left; returns a line for each thing cleared."""
+        said = []
+        whole = b"".join(_line(done) for done in self.passes)
+        journal = self.folder / "passes.jsonl"
+        if journal.exists() and journal.read_bytes() != whole:
+            write_bytes(journal, whole)
+            said.append("a half-written line of passes.jsonl was dropped")
+        kept = {Path(frame.file).parent.name for done in self.passes for frame in done.frames}
+        for left in sorted((self.folder / "frames").glob("*")):
+            if left.name not in kept:
+                shutil.rmtree(left)
+                said.append(f"{left.name}: frames of an unfinished pass were dropped")
+        return said
+
+    def count(self, sheet: int, cell: Cell) -> int:
+        """Passes of a sheet in a cell."""
+        return sum(done.sheet == sheet and done.cell == cell for done in self.passes)
+
+    def store(self, sheet: int, cell: Cell | None, captured: list[Captured], poses: list[dict[str, Any]]) -> Pass:
+        """Keep a pass: frames first, then its line.
+
+        Args:
+            poses: for each frame distance_mm, angle_deg, angle_error_deg, tags, cell and live.
+
+        Raises:
+            DeviceError: the disk is full or gone; nothing half-written counts.
+        """
+        number = len(self.passes)
+        name = f"{number:05d}"
+        folder = self.folder / "frames" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            frames = tuple(
+                _stored(folder, index, frame, pose)
+                for index, (frame, pose) in enumerate(zip(captured, poses, strict=True))
+            )
+            repeat = sum(done.sheet == sheet and done.cell == cell for done in self.passes)
+            done = Pass(self.plan.session, number, sheet, cell, repeat, frames)
+            with open(self.folder / "passes.jsonl", "ab") as journal:
+                journal.write(_line(done))
+                journal.flush()
+                os.fsync(journal.fileno())
+        except OSError as error:
+            raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+        self.passes.append(done)
+        return done
+
+    def read_frame(self, frame: FrameRecord) -> bytes:
+        """A stored frame's bytes.
+
+        Raises:
+            InputError: it is gone, or no longer what was recorded.
+        """
+        try:
+            data = (self.folder / frame.file).read_bytes()
+        except OSError as error:
+            raise InputError(f"{frame.file}: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != frame.sha256:
+            raise InputError(f"{frame.file} is truncated or changed since it was recorded")
+        return data
+
+    def missing(self) -> Counter[tuple[int, Cell]]:
+        """How many passes of each (sheet, cell) are still to be recorded."""
+        wanted = {(sheet.number, cell): self.plan.passes for cell in self.plan.cells() for sheet in self.plan.sheets}
+        return Counter({key: left for key, count in wanted.items() if (left := count - self.count(*key)) > 0})
+
+
+def _stored(folder: Path, index: int, captured: Captured, pose: dict[str, Any]) -> FrameRecord:
+    if captured.jpeg is not None:
+        data, suffix = captured.jpeg, ".jpg"
+    else:
+        assert captured.rgb is not None
+        data, suffix = cv2.imencode(".png", np.ascontiguousarray(captured.rgb[:, :, ::-1]))[1].tobytes(), ".png"
+    path = folder / f"{index:03d}{suffix}"
+    with open(path, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    relative = str(path.relative_to(folder.parent.parent))
+    return FrameRecord(
+        relative, hashlib.sha256(data).hexdigest(), captured.captured_at, jpeg_tables=_tables(captured.jpeg),
+        exposure=_exposure(captured.jpeg), **pose,
+    )  # fmt: skip
+
+
+def _tables(jpeg: bytes | None) -> str | None:
+    if jpeg is None:
+        return None
+    from edgeguard.jpeg.header import read_whole_jpeg
+
+    return read_whole_jpeg(jpeg).tables_sha256
+
+
+def _exposure(jpeg: bytes | None) -> dict[str, float]:
+    """Exposure time and gain of the EXIF header, where the camera wrote one."""
+    if jpeg is None or b"Exif\0\0" not in jpeg[:4096]:
+        return {}
+    import io
+
+    from PIL import ExifTags, Image
+
+    found = Image.open(io.BytesIO(jpeg)).getexif().get_ifd(ExifTags.IFD.Exif)
+    names = {ExifTags.Base.ExposureTime: "exposure_s", ExifTags.Base.ISOSpeedRatings: "iso"}
+    return {name: float(found[tag]) for tag, name in names.items() if tag in found}
+
+
+def _line(done: Pass) -> bytes:
+    return (json.dumps(asdict(done), separators=(",", ":")) + "\n").encode()
+
+
+def _read_journal(path: Path, plan: Plan) -> list[Pass]:
+    """All whole lines; a torn last one is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    passes = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            data = json.loads(line) if line else None
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise InputError(f"{path}:{number} is damaged: {error}") from error
+        if data is None:
+            continue
+        passes.append(_parse(data, plan, f"{path}:{number}"))
+    return passes
+
+
+def _parse_frame(data: dict[str, Any]) -> FrameRecord:
+    live = None if data.get("live") is None else LiveOutcome(**data["live"])
+    return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live})
+
+
+def _parse(data: Any, plan: Plan, origin: str) -> Pass:
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise InputError(f"{origin} is of another version")
+    if data.get("session") != plan.session:
+        raise InputError(f"{origin} belongs to another session: sessions are not mixed")
+    try:
+        frames = tuple(_parse_frame(frame) for frame in data["frames"])
+        cell = None if data["cell"] is None else Cell(**data["cell"])
+        return Pass(**{**data, "frames": frames, "cell": cell})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{origin} is damaged: {error}") from error

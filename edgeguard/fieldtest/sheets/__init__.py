@@ -1,0 +1,1 @@
+"""Printed sheets: layout, PDF, tags, print check."""

@@ -1,0 +1,83 @@
+"""A patch as files: `patch.png`, and `patch.json` that says what it was made for, how, and with which budget."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeguard.errors import InputError
+from edgeguard.fieldtest.sheets.sheet import Picture
+from edgeguard.system.files import write_bytes
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class PatchFile:
+    """The manifest of a patch.
+
+    Attributes:
+        object: the card, or the folder of photographs, that it was made on.
+        target: the label it aims at; None for any wrong one.
+        model_sha256: of the .tflite or program that it was made on.
+        through_guard: the profile (name, SHA-256) or patch guard that it was made through; None for none.
+        side_share: side of its square, share of the object's side.
+        center_share: of its middle from the object's middle, shares of the object's side.
+        shape: see `sheet.mask_of`.
+        steps, batch, seed: what it cost.
+        picture_sha256: of patch.png's pixels.
+    """
+
+    object: str
+    target: str | None
+    model_sha256: str
+    through_guard: str | None
+    side_share: float
+    center_share: tuple[float, float]
+    shape: str
+    steps: int
+    batch: int
+    seed: int
+    picture_sha256: str
+    schema: int = SCHEMA
+
+    @property
+    def sha256(self) -> str:
+        """Of the manifest."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def write_patch(folder: Path, about: PatchFile, picture: Picture) -> None:
+    """Write patch.png and patch.json."""
+    write_bytes(folder / "patch.png", cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
+    write_bytes(folder / "patch.json", (json.dumps(asdict(about), indent=1) + "\n").encode())
+
+
+def read_patch(folder: Path) -> tuple[PatchFile, Picture]:
+    """A patch's manifest and pixels.
+
+    Raises:
+        InputError: a file is missing or damaged, of another version, or they do not belong together.
+    """
+    try:
+        data = json.loads((folder / "patch.json").read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {folder / 'patch.json'}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{folder / 'patch.json'} is damaged: {error}") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise InputError(f"{folder / 'patch.json'} is not a patch of version {SCHEMA}")
+    try:
+        about = PatchFile(**{**data, "center_share": tuple(float(v) for v in data["center_share"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / 'patch.json'} is damaged: {error}") from error
+    found = cv2.imread(str(folder / "patch.png"), cv2.IMREAD_COLOR)
+    if found is None:
+        raise InputError(f"{folder / 'patch.png'} is not there, or not a picture")
+    picture = np.ascontiguousarray(np.asarray(found, np.uint8)[:, :, ::-1])
+    if hashlib.sha256(picture.tobytes()).hexdigest() != about.picture_sha256:
+        raise InputError(f"{folder / 'patch.png'} is not the picture that patch.json describes")
+    return about, picture

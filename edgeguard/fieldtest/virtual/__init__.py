@@ -1,0 +1,1 @@
+"""A rendered field and operator, to try a plan before it is printed."""

@@ -1,0 +1,273 @@
+"""A virtual field: sheets rendered in a scene with known truth, as a camera that can be recorded from.
+
+Renderings do not predict what a printed sheet does in front of a real camera. They are for tests, for planning, and to
+show the way from printer to report without a printer.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import parse_qsl
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.camera.source import Applied, Captured
+from edgeguard.errors import InputError
+from edgeguard.fieldtest.sheets.layout import Layout
+from edgeguard.fieldtest.sheets.sheet import Picture, Sheet, sheet_raster
+from edgeguard.fieldtest.sheets.tags import camera_matrix
+from edgeguard.scene.views import background
+
+PREFIX = "synthetic:field"
+Route = Literal["stand", "drive-by"]
+Light = Literal["bright", "dim", "warm"]
+#: gain, warmth of each light.
+_LIGHTS: dict[Light, tuple[float, float]] = {"bright": (1.0, 1.0), "dim": (0.6, 1.0), "warm": (0.85, 1.12)}
+_RASTER_PIXELS_PER_MM = 4.0
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Where a sheet stands before the camera, and what the camera is like.
+
+    Attributes:
+        distance_mm: from the lens to the object's middle.
+        angle_deg: between the sheet's normal and the line of sight.
+        tilt_deg: direction of that angle: 0 turns about the vertical.
+        roll_deg: in the picture.
+        x, y: where the object's middle is seen, from the middle of the picture, in its heights.
+        seed: of background and noise.
+        noise: standard deviation, levels.
+        blur: standard deviation, pixels at 640 across.
+        exposure: factor; above about 1.3 white paper burns out.
+    """
+
+    distance_mm: float
+    angle_deg: float = 0.0
+    tilt_deg: float = 0.0
+    roll_deg: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    seed: int = 0
+    light: Light = "bright"
+    noise: float = 2.0
+    blur: float = 0.6
+    exposure: float = 1.0
+
+
+def placed_at(rng: np.random.Generator, distance_mm: float, angle_deg: float, light: Light) -> Stand:
+    """One placement by hand: near the wanted distance and angle, a little turned and off the middle."""
+    return Stand(
+        distance_mm=distance_mm * float(rng.uniform(0.96, 1.04)),
+        angle_deg=max(angle_deg + float(rng.uniform(-3, 3)), 0.0),
+        tilt_deg=float(rng.uniform(-12, 12)),
+        roll_deg=float(rng.uniform(-4, 4)),
+        x=float(rng.uniform(-0.06, 0.06)),
+        y=float(rng.uniform(-0.03, 0.03)),
+        seed=int(rng.integers(1 << 31)),
+        light=light,
+        noise=float(rng.uniform(1, 3)),
+        blur=float(rng.uniform(0.4, 0.9)),
+    )
+
+
+class SheetPainter:
+    """Renders one sheet; keeps it at halved sizes, so that warping never skips pixels."""
+
+    def __init__(self, sheet: Sheet, picture: Picture) -> None:
+        raster = sheet_raster(sheet, picture, _RASTER_PIXELS_PER_MM)
+        self.layout = sheet.layout
+        self._levels = [raster]
+        while min(self._levels[-1].shape[:2]) > 100:
+            size = (self._levels[-1].shape[1] // 2, self._levels[-1].shape[0] // 2)
+            self._levels.append(np.asarray(cv2.resize(self._levels[-1], size, interpolation=cv2.INTER_AREA), np.uint8))
+
+    def frame(self, stand: Stand, width: int = 640, height: int = 480, shot: int = 0) -> Picture:
+        """What the camera sees, RGB; `shot` counts the frames of one placement, which differ by noise and a tremor."""
+        stand = replace(stand, x=stand.x + _tremor(stand.seed, shot, 0), y=stand.y + _tremor(stand.seed, shot, 1))
+        return _seen(self.scene(stand, width, height), stand, shot)
+
+    def scene(self, stand: Stand, width: int, height: int) -> NDArray[np.float32]:
+        """Background and sheet before light, lens and sensor, levels."""
+        scene = background(np.random.default_rng(stand.seed), width, height)
+        corners = image_corners(self.layout, stand, width, height)
+        edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).max())
+        fitting = [level for level in self._levels if max(level.shape[:2]) >= 1.2 * edge]
+        page = (fitting[-1] if fitting else self._levels[0]).astype(np.float32)
+        rows, columns = page.shape[:2]
+        flat = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32) - 0.5
+        matrix = cv2.getPerspectiveTransform(flat, corners)
+        warped = cv2.warpPerspective(page, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        cover = cv2.warpPerspective(np.ones((rows, columns), np.float32), matrix, (width, height))[:, :, None]
+        return np.asarray(scene * (1 - cover) + warped * cover, np.float32)
+
+
+def image_corners(layout: Layout, stand: Stand, width: int, height: int) -> NDArray[np.float32]:
+    """The four corners of the sheet's paper in the picture, clockwise from the upper left, pixels."""
+    x, y = layout.object.center
+    paper = np.array([[0, 0, 0], [layout.width, 0, 0], [layout.width, layout.height, 0], [0, layout.height, 0]])
+    return project(paper - np.array([x, y, 0]), stand, width, height)
+
+
+def project(points_mm: NDArray[np.float64], stand: Stand, width: int, height: int) -> NDArray[np.float32]:
+    """Points of the sheet (millimetres from the object's middle) to pixels.
+
+    The sheet is turned about the object's middle from the attitude in which its normal is the line of sight.
+    """
+    camera = camera_matrix(width, height)
+    focal = camera[0, 0]
+    sight = np.array([stand.x * height / focal, stand.y * height / focal, 1.0])
+    sight /= np.linalg.norm(sight)
+    tilt, angle, roll = np.deg2rad([stand.tilt_deg, stand.angle_deg, stand.roll_deg])
+    turn = _between(np.array([0.0, 0.0, 1.0]), sight)
+    axis = np.array([np.sin(tilt), np.cos(tilt), 0.0])
+    turn = turn @ cv2.Rodrigues(axis * angle)[0] @ cv2.Rodrigues(np.array([0.0, 0.0, roll]))[0]
+    seen = points_mm @ turn.T + sight * stand.distance_mm
+    flat = seen @ camera.T
+    return np.asarray(flat[:, :2] / flat[:, 2:], np.float32)
+
+
+def _between(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The shortest rotation from one unit vector to another."""
+    axis = np.cross(a, b)
+    sine = float(np.linalg.norm(axis))
+    return np.eye(3) if sine < 1e-12 else np.asarray(cv2.Rodrigues(axis / sine * np.arcsin(sine))[0])
+
+
+def _tremor(seed: int, shot: int, axis: int) -> float:
+    return 0.0 if shot == 0 else float(np.random.default_rng([seed, shot, axis]).normal(0, 0.0015))
+
+
+def light_of(stand: Stand, width: int, height: int) -> NDArray[np.float32]:
+    """What each level is multiplied by, (h, w, 3): the lamp, its colour, and a slope across the picture."""
+    gain, warmth = _LIGHTS[stand.light]
+    slope = np.random.default_rng([stand.seed, 1]).uniform(-0.12, 0.12, 2)
+    across, down = np.linspace(-1, 1, width)[None, :], np.linspace(-1, 1, height)[:, None]
+    light = gain * stand.exposure * (1 + slope[0] * across + slope[1] * down)
+    return np.asarray(light[:, :, None] * np.array([warmth, 1.0, 2 - warmth]), np.float32)
+
+
+def _seen(scene: NDArray[np.float32], stand: Stand, shot: int) -> Picture:
+    """Light, lens and sensor."""
+    height, width = scene.shape[:2]
+    lit = (scene * 0.92 + 6) * light_of(stand, width, height)  # paper is not white, ink not black
+    lit = cv2.GaussianBlur(lit, (0, 0), max(stand.blur * width / 640, 0.2))
+    lit += np.random.default_rng([stand.seed, 2, shot]).normal(0, stand.noise, lit.shape).astype(np.float32)
+    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+
+
+class VirtualField:
+    """A source that shows one sheet, as JPEGs of a camera; `truth` says where it stood.
+
+    Args:
+        painter: of the sheet.
+        stands: one for each placement, in order.
+        shots: frames of each placement.
+        quality: of the camera's JPEGs (4:2:0).
+    """
+
+    live = False
+    applied = Applied()
+
+    def __init__(
+        self,
+        painter: SheetPainter,
+        stands: list[Stand],
+        shots: int = 1,
+        size: tuple[int, int] = (640, 480),
+        quality: int = 92,
+    ) -> None:
+        self.name = PREFIX
+        self.painter, self.stands, self.shots, self.size, self.quality = painter, stands, shots, size, quality
+
+    def __len__(self) -> int:
+        return len(self.stands) * self.shots
+
+    def truth(self, index: int) -> Stand:
+        """Where the sheet stood in a frame."""
+        return self.stands[index // self.shots]
+
+    def frames(self) -> Iterator[Captured]:
+        """Frames in order, each the camera's JPEG."""
+        for index in range(len(self)):
+            rgb = self.painter.frame(self.truth(index), *self.size, shot=index % self.shots)
+            options = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+            _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), options)
+            yield Captured(index, self.name, data.tobytes(), None, time.time(), "received")
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def drive_by(
+    seed: int, frames: int = 30, near_mm: float = 350.0, far_mm: float = 1200.0, light: Light = "bright"
+) -> list[Stand]:
+    """An approach: from far to near, turning away at the end, as a sign beside a road does."""
+    rng = np.random.default_rng(seed)
+    base = placed_at(rng, far_mm, 5.0, light)
+    along = np.linspace(0, 1, frames)
+    distances = far_mm * (near_mm / far_mm) ** along
+    return [
+        replace(base, distance_mm=float(distance), angle_deg=float(5 + 40 * t**3), x=float(-0.1 + 0.15 * t))
+        for t, distance in zip(along, distances, strict=True)
+    ]
+
+
+def open_virtual_field(spec: str) -> VirtualField:
+    """A field from its address: `synthetic:field?card=stop&patch=FOLDER&path=drive-by`.
+
+    Keys: `sheet` (a manifest) or `card` with `arm` or `patch` (a folder of `edgeguard patch make`); `path` (`stand` or
+    `drive-by`); `distance` (mm), `angle` (degrees), `light`, `exposure`, `frames`, `seed`, `width`, `height`.
+
+    Raises:
+        InputError: an unknown key or a value out of range.
+    """
+    from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture
+
+    values = dict(parse_qsl(spec.removeprefix(PREFIX).lstrip("?"), keep_blank_values=True))
+    known = {
+        "sheet",
+        "card",
+        "arm",
+        "patch",
+        "path",
+        "distance",
+        "angle",
+        "light",
+        "exposure",
+        "frames",
+        "seed",
+        "width",
+        "height",
+    }
+    if unknown := sorted(set(values) - known):
+        raise InputError(f"{spec}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    light, path = values.get("light", "bright"), values.get("path", "stand")
+    if light not in get_args(Light) or path not in get_args(Route):
+        raise InputError(f"{spec}: light is {' | '.join(get_args(Light))}, path is {' | '.join(get_args(Route))}")
+    try:
+        numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure"}}
+        counts = {key: int(values[key]) for key in set(values) & {"frames", "seed", "width", "height"}}
+    except ValueError as error:
+        raise InputError(f"{spec}: {error}") from error
+    if "sheet" in values:
+        sheet, picture = sheet_and_picture(Path(values["sheet"]))
+    else:
+        patch = Path(values["patch"]) if "patch" in values else None
+        arm = values.get("arm", "patch" if patch else "clean")
+        sheet, picture = made_sheet(values.get("card", "stop"), arm, patch=patch)
+    seed, frames = counts.get("seed", 0), counts.get("frames", 30)
+    if path == "drive-by":
+        stands = drive_by(seed, frames, light=light)  # type: ignore[arg-type]
+    else:
+        rng = np.random.default_rng(seed)
+        distance, angle = numbers.get("distance", 600.0), numbers.get("angle", 0.0)
+        stands = [placed_at(rng, distance, angle, light) for _ in range(frames)]  # type: ignore[arg-type]
+    stands = [replace(stand, exposure=numbers.get("exposure", 1.0)) for stand in stands]
+    return VirtualField(
+        SheetPainter(sheet, picture), stands, size=(counts.get("width", 640), counts.get("height", 480))
+    )

@@ -1,0 +1,1 @@
+"""The JPEG file format, without any defense: headers, tables, blocks, seals, decoding."""

@@ -1,0 +1,196 @@
+"""Reading what a JPEG says of itself: size, sampling, tables, APP segments, and whether it is whole.
+
+Pure Python over bytes from outside: every length is checked, nothing is allocated from a number in the file.
+Sections refer to ITU-T T.81.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from edgeguard.jpeg.exif import exif_orientation
+from edgeguard.jpeg.tables import Table, from_zigzag
+
+#: A frame with more pixels than this is refused (64 megapixels: 192 MB decoded).
+MAX_PIXELS = 1 << 26
+
+_SOI, _EOI, _SOS, _DQT, _DRI, _TEM = 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0x01
+_RESTARTS = range(0xD0, 0xD8)
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn without DHT, JPG, DAC
+_HUFFMAN_8BIT = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # B.1.1.5: stuffed zeros and restarts belong to the scan
+
+_SAMPLING: dict[tuple[tuple[int, int], ...], str] = {
+    ((1, 1), (1, 1), (1, 1)): "444",
+    ((2, 1), (1, 1), (1, 1)): "422",
+    ((2, 2), (1, 1), (1, 1)): "420",
+}
+
+
+class JpegError(ValueError):
+    """Bytes that are not a JPEG that we can use; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class JpegInfo:
+    """What a JPEG's headers say.
+
+    Attributes:
+        width, height: pixels.
+        coding: `baseline`, `extended` or `progressive`.
+        sampling: `gray`, `444`, `422`, `420`, or `other`.
+        tables: the quantisation table of each component, natural order.
+        restart_interval: MCUs between restart markers, 0 when there are none.
+        app_segments: (n, payload) of each APPn segment.
+        complete: True when the scan data ends with an EOI marker.
+    """
+
+    width: int
+    height: int
+    coding: str
+    sampling: str
+    tables: tuple[Table, ...]
+    restart_interval: int
+    app_segments: tuple[tuple[int, bytes], ...]
+    complete: bool
+
+    @property
+    def tables_sha256(self) -> str:
+        """Which tables they are: 16 hexadecimal digits."""
+        return hashlib.sha256(repr(self.tables).encode()).hexdigest()[:16]
+
+    @property
+    def orientation(self) -> int:
+        """EXIF's orientation 1..8; 1 is upright."""
+        found = (exif_orientation(payload) for number, payload in self.app_segments if number == 1)
+        return next((value for value in found if value != 1), 1)
+
+
+def read_jpeg_info(data: bytes) -> JpegInfo:
+    """Parse the headers of a JPEG.
+
+    Raises:
+        JpegError: not a JPEG, a coding that no decoder here takes (lossless, arithmetic, 12 bit), no scan, a missing
+            table, or more than `MAX_PIXELS` pixels. A file that merely ends early gives `complete=False`.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise JpegError("not a JPEG: it does not start with an SOI marker")
+    tables: dict[int, Table] = {}
+    apps: list[tuple[int, bytes]] = []
+    frame: _Frame | None = None
+    restart, position, scans = 0, 2, 0
+    while True:
+        marker, position = _next_marker(data, position)
+        if marker is None or marker == _EOI:
+            break
+        if marker in _RESTARTS or marker in (_SOI, _TEM):
+            continue
+        payload, position = _segment(data, position, scans)
+        if payload is None:
+            break
+        if marker == _DQT:
+            tables.update(_parse_tables(payload))
+        elif marker == _DRI and len(payload) == 2:
+            restart = int.from_bytes(payload, "big")
+        elif 0xE0 <= marker <= 0xEF:
+            apps.append((marker - 0xE0, payload))
+        elif marker in _FRAME_HEADERS:
+            if frame is not None:
+                raise JpegError("unsupported JPEG: it has more than one frame header")
+            frame = _parse_frame(marker, payload)
+        elif marker == _SOS:
+            scans += 1
+            found = _MARKER_IN_SCAN.search(data, position)
+            position = found.start() if found else len(data)
+    if frame is None:
+        raise JpegError("broken JPEG: it has no frame header")
+    if scans == 0:
+        raise JpegError("broken JPEG: it ends before the image data")
+    missing = [number for number in frame.table_numbers if number not in tables]
+    if missing:
+        raise JpegError(f"broken JPEG: quantisation table {missing[0]} is missing")
+    component_tables = tuple(tables[number] for number in frame.table_numbers)
+    return JpegInfo(
+        frame.width, frame.height, frame.coding, frame.sampling, component_tables, restart, tuple(apps), marker == _EOI
+    )
+
+
+def read_whole_jpeg(data: bytes) -> JpegInfo:
+    """`read_jpeg_info`, refusing a file that ends early as well."""
+    info = read_jpeg_info(data)
+    if not info.complete:
+        raise JpegError("broken JPEG: it ends early")
+    return info
+
+
+@dataclass(frozen=True)
+class _Frame:
+    width: int
+    height: int
+    coding: str
+    sampling: str
+    table_numbers: tuple[int, ...]
+
+
+def _next_marker(data: bytes, position: int) -> tuple[int | None, int]:
+    """The next marker's code and the position behind it; None at the end of the data."""
+    position = data.find(b"\xff", position)
+    while 0 <= position < len(data) - 1:
+        code = data[position + 1]
+        if code not in (0x00, 0xFF):
+            return code, position + 2
+        position = data.find(b"\xff", position + 1)
+    return None, len(data)
+
+
+def _segment(data: bytes, position: int, scans: int) -> tuple[bytes | None, int]:
+    """A segment's payload; None where the data end inside it after at least one scan."""
+    length = int.from_bytes(data[position : position + 2], "big")
+    end = position + length
+    if length < 2 or end > len(data):
+        if scans:
+            return None, len(data)
+        raise JpegError("broken JPEG: it ends inside a header segment")
+    return data[position + 2 : end], end
+
+
+def _parse_tables(payload: bytes) -> dict[int, Table]:
+    """B.2.4.1: any number of tables, 8 or 16 bits a step, in zigzag order."""
+    tables: dict[int, Table] = {}
+    position = 0
+    while position < len(payload):
+        precision, number = payload[position] >> 4, payload[position] & 15
+        size = 64 * (1 + precision)
+        raw = payload[position + 1 : position + 1 + size]
+        if precision > 1 or number > 3 or len(raw) < size:
+            raise JpegError("broken JPEG: a quantisation table is malformed")
+        width = 1 + precision
+        steps = tuple(int.from_bytes(raw[i : i + width], "big") for i in range(0, size, width))
+        if 0 in steps:
+            raise JpegError("broken JPEG: a quantisation step is 0")
+        tables[number] = from_zigzag(steps)
+        position += 1 + size
+    return tables
+
+
+def _parse_frame(marker: int, payload: bytes) -> _Frame:
+    """B.2.2: frame header."""
+    if marker not in _HUFFMAN_8BIT:
+        raise JpegError("unsupported JPEG: lossless, hierarchical and arithmetic coding are not read")
+    if len(payload) < 6 or len(payload) < 6 + 3 * payload[5]:
+        raise JpegError("broken JPEG: the frame header is too short")
+    precision, count = payload[0], payload[5]
+    height, width = int.from_bytes(payload[1:3], "big"), int.from_bytes(payload[3:5], "big")
+    if precision != 8:
+        raise JpegError(f"unsupported JPEG: {precision} bits a sample (only 8 are read)")
+    if count not in (1, 3):
+        raise JpegError(f"unsupported JPEG: {count} components (only gray and YCbCr are read)")
+    if width == 0 or height == 0:
+        raise JpegError("unsupported JPEG: its header gives no size")
+    if width * height > MAX_PIXELS:
+        raise JpegError(f"refused: {width}x{height} pixels are more than the limit of {MAX_PIXELS >> 20} megapixels")
+    factors = tuple((payload[7 + 3 * i] >> 4, payload[7 + 3 * i] & 15) for i in range(count))
+    if any(not 1 <= factor <= 4 for pair in factors for factor in pair):
+        raise JpegError("broken JPEG: a sampling factor is out of range")
+    sampling = "gray" if count == 1 else _SAMPLING.get(factors, "other")
+    return _Frame(width, height, _HUFFMAN_8BIT[marker], sampling, tuple(payload[8 + 3 * i] for i in range(count)))

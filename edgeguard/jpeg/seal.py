@@ -1,0 +1,164 @@
+"""What a sensor writes into each JPEG: who did pass 1 with what, in which order, and (with a key) a proof of all of it.
+
+One APP15 segment directly after SOI: `EDGEGUARD` and a zero byte, a version byte, the length of the JSON as a
+big-endian u32, canonical JSON, and 32 bytes of MAC. The MAC is HMAC-SHA256 (RFC 2104, FIPS 180-4) over the whole file
+with those 32 bytes zero; without a key they stay zero. FFmpeg and browsers skip the segment.
+"""
+
+import hashlib
+import hmac
+import json
+import math
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgeguard.jpeg.header import JpegError, JpegInfo, read_whole_jpeg
+
+APP, TAG, VERSION = 15, b"EDGEGUARD\0", 1
+_MAC_BYTES = 32
+_NO_MAC = bytes(_MAC_BYTES)
+_FIXED = len(TAG) + 1 + 4
+_MOST_JSON = 1024
+_LEAST_KEY = 32
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What the segment says.
+
+    Attributes:
+        sequence: number of the frame at the sensor; grows from frame to frame of a stream.
+        captured_at: Unix seconds by the sensor's clock.
+        nonce: the receiver's, 32 hexadecimal digits; empty where it gave none.
+        profile: SHA-256 of pass 1's profile.
+    """
+
+    sequence: int
+    captured_at: float
+    nonce: str
+    profile: str
+
+
+class SealError(JpegError):
+    """A frame that is not what the sensor sent: forged, damaged, of another stream, or out of order."""
+
+
+def seal_jpeg(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
+    """A JPEG with the segment.
+
+    Args:
+        data: a JPEG without one.
+        seal: what it says.
+        key: of the MAC; None leaves the MAC zero.
+
+    Example:
+        >>> from edgeguard.guard import GuardProfile, encode_jpeg
+        >>> import numpy as np
+        >>> jpeg = encode_jpeg(np.zeros((16, 16, 3), np.uint8), GuardProfile.preset("fd-jpeg"))
+        >>> sealed = seal_jpeg(jpeg, Seal(1, 0.0, "", "00"), bytes(32))
+        >>> verify_seal(sealed, bytes(32)).sequence
+        1
+    """
+    text = json.dumps(asdict(seal), sort_keys=True, separators=(",", ":")).encode()
+    payload = TAG + bytes([VERSION]) + len(text).to_bytes(4, "big") + text + _NO_MAC
+    segment = bytes([0xFF, 0xE0 + APP]) + (len(payload) + 2).to_bytes(2, "big") + payload
+    sealed = data[:2] + segment + data[2:]
+    if key is None:
+        return sealed
+    end = 2 + len(segment)
+    return sealed[: end - _MAC_BYTES] + _mac(sealed, key) + sealed[end:]
+
+
+def read_seal(info: JpegInfo) -> Seal | None:
+    """What the first segment of a JPEG says, unproven; None where there is none.
+
+    Raises:
+        SealError: there is one that cannot be read.
+    """
+    payload = next((p for number, p in info.app_segments if number == APP and p.startswith(TAG)), None)
+    return None if payload is None else _parse(payload)
+
+
+def verify_seal(data: bytes, key: bytes) -> Seal:
+    """What a sealed JPEG says, proven.
+
+    Raises:
+        SealError: no segment at its place, more than one, or a MAC that is not the key's.
+        JpegError: the file is no whole JPEG.
+    """
+    info = read_whole_jpeg(data)
+    segments = [p for number, p in info.app_segments if number == APP and p.startswith(TAG)]
+    if len(segments) != 1 or data[2:4] != bytes([0xFF, 0xE0 + APP]) or data[6 : 6 + len(TAG)] != TAG:
+        raise SealError("the frame is not sealed" if not segments else "the frame's seal is not at its place")
+    seal = _parse(segments[0])
+    end = 4 + int.from_bytes(data[4:6], "big")
+    blank = data[: end - _MAC_BYTES] + _NO_MAC + data[end:]
+    if not hmac.compare_digest(data[end - _MAC_BYTES : end], _mac(blank, key)):
+        raise SealError("the frame is forged or damaged: its MAC is not the key's")
+    return seal
+
+
+class SealChecker:
+    """A receiver's check of a stream: proven, of this stream, and later than the one before.
+
+    Args:
+        key: shared with the sensor.
+        nonce: this connection's, which the sensor must have sealed in.
+    """
+
+    def __init__(self, key: bytes, nonce: str) -> None:
+        self._key, self._nonce, self._last = key, nonce, -1
+
+    def check(self, data: bytes) -> Seal:
+        """The frame's seal.
+
+        Raises:
+            SealError: forged, of another stream (replayed), or not later than the frame before (replayed, reordered).
+        """
+        seal = verify_seal(data, self._key)
+        if not hmac.compare_digest(seal.nonce, self._nonce):
+            raise SealError("the frame is of another stream: replayed")
+        if seal.sequence <= self._last:
+            raise SealError(f"the frame is out of order: number {seal.sequence} after {self._last}")
+        self._last = seal.sequence
+        return seal
+
+
+def read_key(path: Path) -> bytes:
+    """The key in a file: at least 32 bytes, readable by its owner alone.
+
+    Raises:
+        ValueError: others can read it, it is too short, or it cannot be read.
+    """
+    try:
+        mode, key = path.stat().st_mode, path.read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"cannot read the key file {path}: {error.strerror}") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ValueError(f"others can read the key file {path}: chmod 600 {path}, and make a new key")
+    if len(key) < _LEAST_KEY:
+        raise ValueError(f"{path}: a key has at least {_LEAST_KEY} bytes (openssl rand -hex 32 makes one)")
+    return key
+
+
+def _parse(payload: bytes) -> Seal:
+    length = int.from_bytes(payload[len(TAG) + 1 : _FIXED], "big")
+    if len(payload) < _FIXED or payload[len(TAG)] != VERSION:
+        raise SealError("the frame's seal is of another version")
+    if length > _MOST_JSON or len(payload) != _FIXED + length + _MAC_BYTES:
+        raise SealError("the frame's seal is damaged")
+    try:
+        fields = json.loads(payload[_FIXED : _FIXED + length])
+        seal = Seal(**fields)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SealError("the frame's seal is damaged") from error
+    whole = isinstance(seal.sequence, int) and not isinstance(seal.sequence, bool) and seal.sequence >= 0
+    texts = isinstance(seal.nonce, str) and isinstance(seal.profile, str)
+    if not (whole and texts and isinstance(seal.captured_at, (int, float)) and math.isfinite(seal.captured_at)):
+        raise SealError("the frame's seal is damaged")
+    return seal
+
+
+def _mac(blank: bytes, key: bytes) -> bytes:
+    return hmac.new(key, blank, hashlib.sha256).digest()

@@ -1,0 +1,97 @@
+"""What a run is doing, for whoever asks: the web page, MQTT, Prometheus, the watchdog."""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from edgeguard.camera.reader import State
+from edgeguard.camera.source import Applied
+from edgeguard.model.contract import Contract
+from edgeguard.pipeline.counters import Counters
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.system.power import Power
+
+_HISTORY = 300
+
+
+class SinkState(Protocol):
+    """How a sink fares (`sinks.sink.QueuedSink`)."""
+
+    name: str
+    written: int
+    dropped: int
+    failure: str | None
+
+
+@dataclass
+class RunStatus:
+    """Written by the run's own thread and the camera's, read by others.
+
+    Attributes:
+        source, applied: what gives the frames, and how it was set up.
+        state, reason: of the camera, and why it was lost.
+        last: the newest result.
+        result_at: monotonic time of it.
+        ringing: alarms.
+        coding: sampling and tables of the camera's JPEGs, as they were seen last; empty for raw frames.
+        slowed: what slows the run down on purpose; empty when nothing does.
+    """
+
+    source: str
+    contract: Contract
+    model: str
+    counters: Counters
+    applied: Applied = field(default_factory=Applied)
+    state: State = State.STARTING
+    reason: str = ""
+    last: FrameResult | None = None
+    result_at: float | None = None
+    ringing: tuple[str, ...] = ()
+    power: Power = field(default_factory=lambda: Power(None, None, None))
+    slowed: str = ""
+    coding: str = ""
+    sinks: list[SinkState] = field(default_factory=list)
+    history: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    began: float = field(default_factory=time.monotonic)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def see(self, result: FrameResult) -> None:
+        """Take a result."""
+        point = {
+            "frame": result.frame, "age_ms": result.age_ms, "label": result.prediction.label,
+            "ms": result.decode_ms + result.sanitize_ms + result.infer_ms, "ringing": bool(self.ringing),
+        }  # fmt: skip
+        with self.lock:
+            self.last, self.result_at = result, time.monotonic()
+            self.history.append(point)
+
+    def unhealthy(self, stale_after_s: float) -> str | None:
+        """Why the run is not well: no result for too long; None when it is well."""
+        since = self.result_at if self.result_at is not None else self.began
+        silent_s = time.monotonic() - since
+        if silent_s <= stale_after_s:
+            return None
+        why = f" ({self.reason})" if self.reason and self.state is not State.RUNNING else ""
+        return f"no result for {silent_s:.0f} s, camera {self.state}{why}"
+
+    def to_dict(self, last: FrameResult | None) -> dict[str, Any]:
+        """Everything but pictures, as plain data, with the result that is to be shown."""
+        with self.lock:
+            history = list(self.history)
+        guard = self.contract.guard
+        return {
+            "source": self.source, "applied": str(self.applied), "coding": self.coding,
+            "state": str(self.state), "reason": self.reason,
+            "model": self.model, "guard": None if guard.profile is None else guard.profile.name,
+            "patch_guard": guard.patch, "last": None if last is None else last.to_dict(), "ringing": self.ringing,
+            "counters": self.counters.to_dict(), "slowed": self.slowed, "celsius": self.power.celsius,
+            "limits": self.power.now, "uptime_s": round(time.monotonic() - self.began, 1), "history": history,
+            "result_age_s": None if self.result_at is None else round(time.monotonic() - self.result_at, 2),
+            "sinks": self.sinks_to_dict(),
+        }  # fmt: skip
+
+    def sinks_to_dict(self) -> list[dict[str, Any]]:
+        """How each sink fares."""
+        return [{key: getattr(s, key) for key in ("name", "written", "dropped", "failure")} for s in self.sinks]

@@ -1,0 +1,1 @@
+"""`edgeguard run`: its settings, the loop around the pipeline, throttling, systemd."""

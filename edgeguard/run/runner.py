@@ -1,0 +1,266 @@
+"""A run from settings to its end: model, camera, pipeline, alarms, sinks, housekeeping."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeguard.camera import Source
+from edgeguard.camera.reader import State
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.jpeg.header import JpegError, read_jpeg_info
+from edgeguard.jpeg.seal import read_seal
+from edgeguard.model import Model
+from edgeguard.pipeline import Pipeline, Region
+from edgeguard.pipeline.alarms import Alarm, Alarms
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.status import RunStatus
+from edgeguard.run.service import notify
+from edgeguard.run.settings import Settings
+from edgeguard.run.throttle import Governor
+from edgeguard.sinks.queued import QueuedSink, Sink
+from edgeguard.system.addresses import read_token
+from edgeguard.system.power import read_power
+
+_TICK_S = 1.0
+_PICTURES_THAT_WAIT = {"video": 8, "recorder": 32}  # of the outputs that want pictures
+_STUCK_S = 20.0  # frames arrive and no result comes: systemd should restart the service
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How a run ended; `failure` is what ended it (None where nothing did), `terminated` that it was told to end."""
+
+    pipeline: Pipeline
+    status: RunStatus
+    failure: DeviceError | None
+    terminated: bool
+
+
+def run(
+    settings: Settings,
+    model: Model,
+    open_frames: Callable[[], Source],
+    say: Say,
+    shown: Callable[[FrameResult], None] = lambda result: None,
+    ends: tuple[type[BaseException], ...] = (),
+) -> Outcome:
+    """Run until the source ends, `settings.frames` results were given, or a signal's exception ends it.
+
+    Args:
+        settings: see `Settings`.
+        model: with the contract that is to be used.
+        open_frames: opens the source; called again after a loss.
+        say: called with one line for each thing that a user has to know.
+        shown: called with each result.
+        ends: exceptions that are a clean end (a signal's).
+
+    Raises:
+        InputError: a sink or a region that cannot be.
+        DeviceError: a sink that cannot be opened at the start; a loss while running ends in the outcome.
+    """
+    source = open_frames()
+    try:
+        pipeline = _pipeline(settings, model, source, open_frames)
+    except BaseException:
+        source.close()
+        raise
+    if str(source.applied):
+        say(f"{source.name}: {source.applied}")
+    status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
+    _tell_states(pipeline, status, say)
+    alarms = Alarms(settings.alarm_disagreement, settings.alarm_certified, settings.alarm_window, _alarm_teller(say))
+    failure: DeviceError | None = None
+    terminated = False
+    with ExitStack() as stack:
+        stack.enter_context(pipeline)
+        sinks = _open_sinks(settings, source, status, say, stack)
+        _open_servers(settings, status, say, stack)
+        stack.enter_context(_housekeeping(pipeline, status, settings, say))
+        try:
+            for found in pipeline:
+                result = replace(found, alarms=alarms.see(found))
+                status.ringing = result.alarms
+                status.see(result)
+                for sink in sinks:
+                    sink.write(result)
+                shown(result)
+                if 0 < settings.frames <= pipeline.counters.frames:
+                    break
+        except DeviceError as error:
+            failure = error
+        except ends:
+            terminated = True
+    return Outcome(pipeline, status, failure, terminated)
+
+
+def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Callable[[], Source]) -> Pipeline:
+    return Pipeline(
+        source,
+        model,
+        compare_every=settings.compare_every,
+        keep_frames=settings.save is not None,
+        decode_scale=settings.decode_scale,
+        region=None if settings.region is None else Region.parse(settings.region),
+        every=settings.every,
+        fps=settings.fps,
+        every_frame=settings.drop,  # type: ignore[arg-type]  # the settings checked it
+        reopen=open_frames,
+        lost_after_s=settings.lost_after,
+        give_up_after_s=settings.give_up_after or None,
+    )
+
+
+def _tell_states(pipeline: Pipeline, status: RunStatus, say: Say) -> None:
+    """The camera's states go to the status, losses and returns to the user."""
+
+    def changed(state: State, why: str) -> None:
+        was_away = status.state in (State.LOST, State.BACKING_OFF) or (status.state is State.STARTING and status.reason)
+        status.state = state
+        if state is State.LOST:
+            status.reason = why
+            say(f"camera lost: {why}; trying again")
+        elif state is State.RUNNING:
+            if was_away:
+                say("camera is back")
+            status.reason = ""
+        notify(f"STATUS=camera {state} {status.reason}".strip())
+
+    if pipeline.reader is not None:
+        pipeline.reader.on_state = changed
+    else:
+        status.state = State.RUNNING
+
+
+def _alarm_teller(say: Say) -> Callable[[Alarm], None]:
+    return lambda alarm: say(f"ALARM {alarm.name}" if alarm.ringing else f"alarm {alarm.name} is over")
+
+
+def _open_sinks(settings: Settings, source: Source, status: RunStatus, say: Say, stack: ExitStack) -> list[Any]:
+    """Sinks of a live source stand behind queues; those of files are written in step, and nothing is dropped."""
+    sinks: list[Any] = []
+    for name, opening in _sinks(settings, source, status):
+        if source.live:
+            pictures = name in _PICTURES_THAT_WAIT
+            capacity = _PICTURES_THAT_WAIT.get(name, 256)
+            queued = stack.enter_context(QueuedSink(name, opening, say, capacity=capacity, pictures=pictures))
+            status.sinks.append(queued)
+            sinks.append(queued)
+        else:
+            sinks.append(stack.enter_context(opening()))
+    return sinks
+
+
+def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tuple[str, Callable[[], Sink]]]:
+    if settings.output is not None:
+        from edgeguard.sinks.jsonl import JsonLines
+
+        target, limit, keep = settings.output, int(settings.rotate_mb * 1e6), settings.rotate_keep
+        yield "output", lambda: JsonLines(target, limit, keep)
+    if settings.save is not None:
+        from edgeguard.sinks.video import AnnotatedVideo
+
+        video = Path(settings.save)
+        if video.suffix.lower() != ".mp4":
+            raise InputError(f"--save wants an .mp4 file, got {video}")
+        yield "video", lambda: AnnotatedVideo(video, source.applied.fps or 15.0)
+    if settings.record is not None:
+        from edgeguard.sinks.recorder import EventRecorder
+
+        folder, seconds = Path(settings.record), settings.record_seconds
+        yield "recorder", lambda: EventRecorder(folder, seconds, int(settings.record_quota_mb * 1e6))
+    if settings.mqtt is not None:
+        from edgeguard.sinks.mqtt import Mqtt
+
+        url, password, authority = settings.mqtt, _path(settings.mqtt_password_file), _path(settings.mqtt_ca_file)
+        yield "mqtt", lambda: Mqtt(url, settings.mqtt_name, status, password, authority)
+
+
+def _open_servers(settings: Settings, status: RunStatus, say: Say, stack: ExitStack) -> None:
+    if settings.web is not None:
+        from edgeguard.sinks.web import WebPage
+
+        host, _, port = settings.web.rpartition(":")
+        token = None if settings.web_token_file is None else read_token(Path(settings.web_token_file))
+        page = stack.enter_context(WebPage(host, int(port), status, settings.stale_after, token))
+        say(f"the page: {page.url}")
+    if settings.metrics is not None:
+        from edgeguard.sinks.metrics import MetricsServer
+
+        host, _, port = settings.metrics.rpartition(":")
+        server = stack.enter_context(MetricsServer(host, int(port), status, settings.stale_after))
+        say(f"metrics: {server.url}metrics")
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+@contextmanager
+def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, say: Say) -> Iterator[None]:
+    """Once a second: temperature and throttling, the rate that follows from them, systemd's watchdog."""
+    over, governor = threading.Event(), Governor()
+
+    def keep() -> None:
+        before, rate = pipeline.counters.frames, 0.0
+        while not over.wait(_TICK_S):
+            frames = pipeline.counters.frames
+            rate, before = 0.8 * rate + 0.2 * (frames - before) / _TICK_S, frames
+            status.power = read_power()
+            _look_at_coding(status, say)
+            _slow_down(governor.update(status.power, rate, time.monotonic()))
+            if not _stuck(pipeline, status):
+                notify("WATCHDOG=1")
+
+    def _slow_down(limit_fps: float | None) -> None:
+        wanted = settings.fps if limit_fps is None else min(limit_fps, settings.fps or limit_fps)
+        if pipeline.reader is None or wanted == pipeline.timing.fps:
+            return
+        pipeline.timing.fps = wanted
+        limits = ", ".join(status.power.now or ())
+        status.slowed = "" if limit_fps is None else f"{limit_fps:.1f} results/s ({limits})"
+        say(f"slowed down on purpose to {status.slowed}" if status.slowed else "back to full speed")
+
+    thread = threading.Thread(target=keep, name="edgeguard-housekeeping", daemon=True)
+    notify("READY=1")
+    thread.start()
+    try:
+        yield
+    finally:
+        notify("STOPPING=1")
+        over.set()
+        thread.join(timeout=5)
+
+
+def _look_at_coding(status: RunStatus, say: Say) -> None:
+    """Which JPEG tables the camera uses; a change is said, because pass 1 is judged by them."""
+    last = status.last
+    if last is None or last.received is None or last.received.jpeg is None or last.pass1 == "run":
+        return
+    try:
+        info = read_jpeg_info(last.received.jpeg)
+        seal = read_seal(info)
+    except JpegError:  # a damaged seal: this thread must not end by what a camera sends
+        return
+    coding = f"{info.coding} {info.sampling}, tables {info.tables_sha256}"
+    if coding == status.coding:
+        return
+    say(f"the camera's JPEGs: {coding}")
+    status.coding = coding
+    if seal is not None and last.time_source == "received" and abs(seal.captured_at - last.captured_at) > 1:
+        off_s = seal.captured_at - last.captured_at
+        say(f"the sensor's clock differs by {off_s:.0f} s, or nothing proves it (--key-file): ages count from arrival")
+
+
+def _stuck(pipeline: Pipeline, status: RunStatus) -> bool:
+    """Frames arrive, and no result came for long: not the camera's fault."""
+    arrived = None if pipeline.reader is None else pipeline.reader.arrived_at
+    if arrived is None or status.state is not State.RUNNING:
+        return False
+    since = status.result_at if status.result_at is not None else status.began
+    return time.monotonic() - since > max(_STUCK_S, 3 / (pipeline.timing.fps or 1e9))

@@ -1,0 +1,149 @@
+"""What takes results, and the queue that keeps a slow or dead one from delaying frames."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+
+from edgeguard.errors import EdgeGuardError
+from edgeguard.pipeline.result import FrameResult
+
+_RETRY_S = 5.0
+
+
+class Sink(AbstractContextManager["Sink"], Protocol):
+    """Takes results; opened by its constructor, closed as a context manager."""
+
+    def write(self, result: FrameResult) -> None:
+        """Take one result.
+
+        Raises:
+            EdgeGuardError: it cannot.
+        """
+        ...
+
+
+class QueuedSink:
+    """A sink in a thread of its own behind a bounded queue; the oldest results go when it is full.
+
+    A sink that fails is said once, opened again every five seconds, and harms nobody else.
+
+    Args:
+        name: for people.
+        open_sink: opens the sink, now and again after a failure.
+        say: called with one line for a failure, and one when it works again.
+        capacity: results that may wait.
+        pictures: it wants frames, too; then few should wait, because they are large.
+
+    Attributes:
+        written: results that it took.
+        dropped: results that it did not get.
+        failure: why it does not work now; None while it does.
+
+    Raises:
+        EdgeGuardError: it cannot be opened at the start.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_sink: Callable[[], Sink],
+        say: Callable[[str], None],
+        *,
+        capacity: int = 256,
+        pictures: bool = False,
+    ) -> None:
+        self.name, self.written, self.dropped = name, 0, 0
+        self.failure: str | None = None
+        self._open_sink, self._say, self._pictures = open_sink, say, pictures
+        self._capacity = capacity
+        self._reader_left = False
+        self._queue: deque[FrameResult] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._retry_at = 0.0
+        self._sink: Sink | None = open_sink()
+        self._thread = threading.Thread(target=self._run, name=f"edgeguard-{name}", daemon=True)
+
+    def __enter__(self) -> "QueuedSink":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what waits, for at most five seconds, and close."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            with self._changed:
+                self.dropped += len(self._queue)
+            self.failure = self.failure or "it did not finish in time"
+
+    def write(self, result: FrameResult) -> None:
+        """Put a result into the queue; never waits.
+
+        Raises:
+            BrokenPipeError: the reader of standard output went away.
+        """
+        if self._reader_left:
+            raise BrokenPipeError
+        if not self._pictures:
+            result = replace(result, rgb=None, received=None)
+        with self._changed:
+            if len(self._queue) >= self._capacity:
+                self._queue.popleft()
+                self.dropped += 1
+            self._queue.append(result)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
+                    break
+                result = self._queue.popleft()
+            self._hand_over(result)
+        self._close()
+
+    def _hand_over(self, result: FrameResult) -> None:
+        try:
+            if self._sink is None:
+                if time.monotonic() < self._retry_at:
+                    self.dropped += 1
+                    return
+                self._sink = self._open_sink()
+            self._sink.write(result)
+            self.written += 1
+        except BrokenPipeError:
+            self._reader_left = True
+            return
+        except (EdgeGuardError, OSError) as error:
+            self.dropped += 1
+            self._fail(str(error))
+            return
+        if self.failure is not None:
+            self.failure = None
+            self._say(f"{self.name} works again; {self.dropped} results were dropped")
+
+    def _fail(self, why: str) -> None:
+        if self.failure is None:
+            self._say(f"{self.name}: {why}; its results are dropped and counted until it works again")
+        self.failure = why
+        self._retry_at = time.monotonic() + _RETRY_S
+        self._close()
+
+    def _close(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        try:
+            sink.__exit__(None, None, None)
+        except (EdgeGuardError, OSError) as error:
+            if self.failure is None:
+                self._say(f"{self.name}: {error}")
+                self.failure = str(error)

@@ -1,0 +1,79 @@
+"""A network behind the codec that it is trained through: levels in, logits out."""
+
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgeguard.differentiable.guard_layer import to_frames, to_levels
+from edgeguard.differentiable.surrogates import BACKWARDS, Backward, bpda, surrogate_codec
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.coefficient_net import CoefficientNet
+
+MEAN, STD = 127.5, 127.5
+
+
+class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
+    """float32 (n, 3, h, w) levels through the codec's own bytes, normalised to [-1, 1], to logits.
+
+    Backward, a fixed profile has the given derivative; a codec that is drawn for each image counts as the identity.
+
+    Args:
+        network: normalised pixels to logits.
+        codec: what the device does with a frame.
+        backward: see `surrogates`; `drawn` is another one of them at each call.
+        rng: of what is drawn.
+        half: run the network in bfloat16 (weights stay float32).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        codec: TrainingCodec,
+        backward: Backward | Literal["drawn"] = "straight-through",
+        rng: np.random.Generator | None = None,
+        half: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network, self.codec, self.backward, self.half = network, codec, backward, half
+        self.rng = rng or np.random.default_rng(0)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """See the class."""
+        exact = to_levels(self.codec(to_frames(levels), self.rng)).to(levels.device)
+        if torch.is_grad_enabled() and levels.requires_grad:
+            profile = self.codec.profile
+            backward = BACKWARDS[self.rng.integers(len(BACKWARDS))] if self.backward == "drawn" else self.backward
+            surrogate = levels if profile is None else surrogate_codec(levels, profile, backward)
+            exact = bpda(exact, surrogate)
+        return logits(self.network, exact, self.half)
+
+
+def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
+    """float32 logits of levels 0..255, normalised or, for a network that reads them, as coefficients."""
+    x = network.from_levels(levels) if isinstance(network, CoefficientNet) else (levels - MEAN) / STD
+    x = x.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
+        out: Any = network(x)
+    while isinstance(out, (tuple, list)):
+        (out,) = out
+    result: Tensor = out.float()
+    return result
+
+
+def runs_half(precision: str, device: torch.device) -> bool:
+    """True where `auto` means bfloat16: a processor with instructions for it, on which it is faster.
+
+    `float32` and `bfloat16` mean themselves.
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
+            return any(line.startswith("flags") and "avx512_bf16" in line for line in stream)
+    except OSError:
+        return False

@@ -1,0 +1,88 @@
+"""ONNX models against onnx's own reference evaluator."""
+
+import importlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = (
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    if not os.environ.get("CI")
+    else importlib.import_module("onnx")
+)
+
+from converters.onnx_models import make_onnx  # noqa: E402
+
+from edgeguard.errors import InputError  # noqa: E402
+from edgeguard_converters.graph.normalization import PRESETS, Normalisation  # noqa: E402
+from edgeguard_converters.graph.run import run_graph  # noqa: E402
+from edgeguard_converters.load.registry import load_source  # noqa: E402
+
+SIDE = 32
+
+
+@pytest.mark.parametrize("preset", ["tf", "imagenet"])
+def test_the_float_graph_answers_like_the_reference(tmp_path: Path, preset: str) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    model = make_onnx(tmp_path / "m.onnx", SIDE)
+    source = load_source(tmp_path / "m.onnx")
+    assert (source.kind, source.size) == ("ONNX", (SIDE, SIDE))
+    pixels = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    normalisation = Normalisation(*PRESETS[preset], "t")
+    x = normalisation.apply(pixels)
+    expected = ReferenceEvaluator(model).run(None, {"x": x.transpose(0, 3, 1, 2)})[0]
+    np.testing.assert_allclose(source.outputs(x)[0], expected, rtol=1e-4, atol=1e-4)
+    graph = source.export(normalisation, (SIDE, SIDE), tmp_path, tmp_path / "log")
+    found = run_graph(graph.path.read_bytes(), pixels, graph.feed)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_dynamic_size_has_to_be_given(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx", None)
+    with pytest.raises(InputError, match="give --size"):
+        load_source(tmp_path / "m.onnx")
+    assert load_source(tmp_path / "m.onnx", size=(48, 40)).size == (48, 40)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx", SIDE)
+    whole = (tmp_path / "m.onnx").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not an ONNX model"):
+        load_source(tmp_path / "cut.onnx")
+    with pytest.raises(InputError, match="fixes the input at 32x32"):
+        load_source(tmp_path / "m.onnx", size=(64, 64))
+    make_onnx(tmp_path / "odd.onnx", SIDE, operator="Mish")
+    with pytest.raises(InputError, match="Mish"):
+        load_source(tmp_path / "odd.onnx")
+
+
+def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+    model = make_onnx(tmp_path / "m.onnx", SIDE)
+    onnx.save(model, tmp_path / "out.onnx", save_as_external_data=True, size_threshold=0, location="w.bin")
+    with pytest.raises(InputError, match="in other files|not an ONNX model"):
+        load_source(tmp_path / "out.onnx")
+
+
+@pytest.mark.full
+def test_onnx2tf_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """Needs the package index the first time; Mish is unknown to onnx2torch."""
+    from onnx.reference import ReferenceEvaluator
+
+    from edgeguard.errors import DeviceError
+
+    model = make_onnx(tmp_path / "odd.onnx", None, operator="Mish")
+    x = np.random.default_rng(0).normal(size=(2, SIDE, SIDE, 3)).astype(np.float32)
+    expected = np.concatenate(
+        [ReferenceEvaluator(model).run(None, {"x": image[None].transpose(0, 3, 1, 2)})[0] for image in x]
+    )
+    try:
+        source = load_source(tmp_path / "odd.onnx", size=(SIDE, SIDE), onnx2tf=True)
+    except DeviceError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"the environment cannot be built here: {error}")
+    np.testing.assert_allclose(source.outputs(x)[0], expected, atol=1e-4 * np.abs(expected).max())

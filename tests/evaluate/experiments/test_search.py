@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeguard.evaluate.experiments import search as search_module
+from edgeguard.evaluate.experiments.search import Candidate, _with_frontier, candidate_profiles, search
+from edgeguard.guard import GuardProfile
+
+
+def test_candidates_are_tables_of_their_own() -> None:
+    found = candidate_profiles()
+    assert {"fd", "fd-paper"} <= set(found) and len(found) > 20
+    assert len({profile.sha256 for profile in found.values()}) == len(found)
+
+
+def test_the_frontier_holds_what_nothing_beats() -> None:
+    candidates = [
+        Candidate("best clean", 0.9, 10, 0.1, 0.2),
+        Candidate("beaten", 0.8, 10, 0.1, 0.1),
+        Candidate("most robust", 0.7, 10, 0.1, 0.6),
+        Candidate("best certified", 0.6, 10, 0.9, 0.1),
+        Candidate("not attacked", 0.95, 10, 0.9),
+    ]
+    kept = {c.name for c in _with_frontier(candidates) if c.on_frontier}
+    assert kept == {"best clean", "most robust", "best certified"}
+
+
+@pytest.mark.full
+def test_a_small_search(card_model: Path, card_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fd = GuardProfile.preset("fd")
+    few = {
+        "fd": fd,
+        "fd-paper": GuardProfile.preset("fd-paper"),
+        "coarse": GuardProfile("coarse", "rgb", ((64,) * 64,)),
+    }
+    monkeypatch.setattr(search_module, "candidate_profiles", lambda: few)
+    monkeypatch.setattr(search_module, "_STEPS", 2)
+    found = search(card_model, card_images, tmp_path / "s", eps_8bit=4, limit=2, workers=2)
+    by = {c.name: c for c in found}
+    assert set(by) == set(few) and any(c.on_frontier for c in found)
+    assert by["fd"].robust is not None and by["fd"].n_robust == 2 and (by["fd"].certified_share or 0) > 0.5
+    assert GuardProfile.load(tmp_path / "s" / "profiles" / "fd.toml").sha256 == fd.sha256
+    assert len(json.loads((tmp_path / "s" / "search.json").read_text())) == 3
+    assert "<svg" in (tmp_path / "s" / "search.html").read_text()

@@ -1,0 +1,132 @@
+"""Each operator against the runtime itself."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from evaluate.one_op import one_op_model
+from numpy.typing import NDArray
+
+from edgeguard.evaluate.rebuild.graph import read_graph
+from edgeguard.evaluate.rebuild.network import CannotRebuild, Network
+from edgeguard.model.contract import Contract, InputSpec
+
+RNG = np.random.default_rng(5)
+SHAPE = (1, 7, 10, 3)
+
+
+def _options(kind: str, **values: Any) -> Any:
+    options = getattr(schema, f"{kind}T")()
+    for name, value in values.items():
+        setattr(options, name, value)
+    return options
+
+
+def _weights(*shape: int) -> NDArray[np.float32]:
+    return RNG.normal(0, 0.02, shape).astype(np.float32)
+
+
+def _ints(*values: int) -> NDArray[np.int32]:
+    return np.array(values, np.int32)
+
+
+def _conv(padding: int, stride: int, dilation: int = 1, activation: int = 0, kind: str = "Conv2DOptions") -> Any:
+    more = {"depthMultiplier": 2} if kind.startswith("Depthwise") else {}
+    return _options(
+        kind, padding=padding, strideH=stride, strideW=stride, dilationHFactor=dilation, dilationWFactor=dilation,
+        fusedActivationFunction=activation, **more,
+    )  # fmt: skip
+
+
+def _pool(padding: int, size: int, stride: int) -> Any:
+    return _options(
+        "Pool2DOptions", padding=padding, strideH=stride, strideW=stride, filterHeight=size, filterWidth=size
+    )
+
+
+DEPTHWISE = "DepthwiseConv2DOptions"
+CASES: dict[str, tuple[str, Any, list[NDArray[np.generic]], tuple[int, ...]]] = {
+    "conv same 2": ("CONV_2D", _conv(0, 2, activation=3), [_weights(4, 3, 3, 3), _weights(4)], (1, 4, 5, 4)),
+    "conv valid": ("CONV_2D", _conv(1, 1, activation=1), [_weights(4, 2, 2, 3), _weights(4)], (1, 6, 9, 4)),
+    "conv dilated": ("CONV_2D", _conv(0, 1, dilation=2), [_weights(2, 3, 3, 3), _weights(2)], (1, 7, 10, 2)),
+    "depthwise": ("DEPTHWISE_CONV_2D", _conv(0, 2, kind=DEPTHWISE), [_weights(1, 3, 3, 6), _weights(6)], (1, 4, 5, 6)),
+    "average same": ("AVERAGE_POOL_2D", _pool(0, 3, 2), [], (1, 4, 5, 3)),
+    "average valid": ("AVERAGE_POOL_2D", _pool(1, 2, 2), [], (1, 3, 5, 3)),
+    "max same": ("MAX_POOL_2D", _pool(0, 3, 2), [], (1, 4, 5, 3)),
+    "mean": ("MEAN", _options("ReducerOptions", keepDims=False), [_ints(1, 2)], (1, 3)),
+    "pad": ("PAD", _options("PadOptions"), [_ints(0, 0, 1, 2, 0, 3, 0, 0).reshape(4, 2)], (1, 10, 13, 3)),
+    "mirror": (
+        "MIRROR_PAD",
+        _options("MirrorPadOptions", mode=0), [_ints(0, 0, 1, 2, 2, 1, 0, 0).reshape(4, 2)], (1, 10, 13, 3),
+    ),
+    "reshape": ("RESHAPE", _options("ReshapeOptions", newShape=[1, 210]), [_ints(1, 210)], (1, 210)),
+    "transpose": ("TRANSPOSE", _options("TransposeOptions"), [_ints(0, 2, 3, 1)], (1, 10, 3, 7)),
+    "slice": ("SLICE", _options("SliceOptions"), [_ints(0, 1, 2, 0), _ints(1, 5, -1, 2)], (1, 5, 8, 2)),
+    "strided": (
+        "STRIDED_SLICE",
+        _options("StridedSliceOptions", beginMask=8, endMask=9, ellipsisMask=0, newAxisMask=0, shrinkAxisMask=0),
+        [_ints(0, 1, 9, 0), _ints(1, 6, 2, 0), _ints(1, 2, -3, 1)], (1, 3, 3, 3),
+    ),
+    "softmax": ("SOFTMAX", _options("SoftmaxOptions", beta=0.05), [], SHAPE),
+    "hard swish": ("HARD_SWISH", None, [], SHAPE),
+    "logistic": ("LOGISTIC", None, [], SHAPE),
+    "leaky": ("LEAKY_RELU", _options("LeakyReluOptions", alpha=0.2), [], SHAPE),
+    "prelu": ("PRELU", None, [_weights(1, 1, 3)], SHAPE),
+    "add": ("ADD", _options("AddOptions", fusedActivationFunction=1), [_weights(1, 1, 1, 3) * 1000], SHAPE),
+    "mul": ("MUL", _options("MulOptions", fusedActivationFunction=0), [_weights(1, 1, 1, 3)], SHAPE),
+    "depth to space": ("SPACE_TO_DEPTH", _options("SpaceToDepthOptions", blockSize=1), [], SHAPE),
+    "bilinear": (
+        "RESIZE_BILINEAR", _options("ResizeBilinearOptions", halfPixelCenters=True), [_ints(14, 15)], (1, 14, 15, 3)
+    ),
+    "nearest": (
+        "RESIZE_NEAREST_NEIGHBOR",
+        _options("ResizeNearestNeighborOptions", halfPixelCenters=True), [_ints(14, 20)], (1, 14, 20, 3),
+    ),
+}  # fmt: skip
+
+
+def _network(data: bytes) -> Network:
+    return Network(read_graph(data), Contract(InputSpec(SHAPE[2], SHAPE[1], "float32")))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operator_does_what_the_runtime_does(name: str) -> None:
+    op, options, constants, out = CASES[name]
+    data = one_op_model(op, options, constants, SHAPE, out)
+    interpreter = Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    image = RNG.integers(0, 256, SHAPE).astype(np.float32) - 100
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    expected = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    levels = torch.from_numpy(image).permute(0, 3, 1, 2)
+    found = _network(data).outputs(levels).numpy()
+    np.testing.assert_allclose(found, expected.reshape(1, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_an_unknown_operator_is_named() -> None:
+    data = one_op_model("COS", None, [], SHAPE, SHAPE)
+    with pytest.raises(CannotRebuild, match="COS"):
+        _network(data)
+
+
+@pytest.mark.parametrize(
+    ("op", "options", "constants", "what"),
+    [
+        ("RESIZE_BILINEAR", _options("ResizeBilinearOptions"), [_ints(14, 20)], "half-pixel"),
+        (
+            "RESIZE_NEAREST_NEIGHBOR",
+            _options("ResizeNearestNeighborOptions", alignCorners=True),
+            [_ints(14, 20)],
+            "cor",
+        ),
+        ("STRIDED_SLICE", _options("StridedSliceOptions", ellipsisMask=1), [_ints(0), _ints(1), _ints(1)], "ellipsis"),
+        ("RELU", _options("Conv2DOptions", fusedActivationFunction=5), [], "activation 5"),
+    ],
+)
+def test_options_that_are_not_known_are_named(op: str, options: Any, constants: list[Any], what: str) -> None:
+    with pytest.raises(CannotRebuild, match=what):
+        _network(one_op_model(op, options, constants, SHAPE, SHAPE))

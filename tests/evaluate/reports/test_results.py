@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from edgeguard.errors import InputError
+from edgeguard.evaluate.reports.masking import masking_warnings
+from edgeguard.evaluate.reports.results import Cell, read_results, write_results
+
+
+def _cell(attack: str, eps: float | None, correct: int, n: int = 100, defence: str = "fd") -> Cell:
+    return Cell("p", "white", "input", "frame", attack, eps, defence, 1, n, correct)
+
+
+def test_results_come_back(tmp_path: Path) -> None:
+    cells = [_cell("pgd", 2, 5), Cell("p", "gray", "transit", "input", "clean", None, "none", 0, 7, 7, paper=1.0)]
+    write_results(tmp_path / "results.jsonl", cells)
+    assert read_results(tmp_path) == cells
+
+
+@pytest.mark.parametrize("line", ["{}", "nonsense", '{"schema": 9}', '{"schema": 1, "attack": "x"}', "[]"])
+def test_other_lines_are_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "results.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match="results.jsonl:1"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 10), (5, 100), (100, 100), (37, 41)])
+def test_intervals_are_statsmodels(correct: int, n: int) -> None:
+    expected = proportion_confint(correct, n, method="wilson")
+    assert _cell("pgd", 1, correct, n).interval == pytest.approx(expected, abs=1e-12)
+
+
+def test_masking_is_noticed() -> None:
+    rising = [_cell("pgd", 1, 10), _cell("pgd", 4, 60)]
+    beaten = [_cell("pgd", 8, 50), _cell("square", 8, 20), _cell("worst case", 8, 20)]
+    unlimited = [_cell("pgd", 255, 3), _cell("worst case", 255, 3)]
+    for cells, word in ((rising, "weak"), (beaten, "no gradient"), (unlimited, "without limit")):
+        (line,) = masking_warnings(cells, ("square",))
+        assert word in line
+    sound = [_cell("pgd", 1, 60), _cell("pgd", 4, 10), _cell("square", 4, 30), _cell("worst case", 255, 0)]
+    assert masking_warnings(sound, ("square",)) == []

@@ -1,0 +1,256 @@
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fieldtest.conftest import play
+
+from edgeguard.camera.source import Captured, Lost
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.fieldtest.session.guide import Guide, Observation, Situation, observe
+from edgeguard.fieldtest.session.plan import Cell, Plan, make_plan, passes_for_interval, read_plan, write_plan
+from edgeguard.fieldtest.session.record import Status, record, record_drive_by
+from edgeguard.fieldtest.session.session import Session
+from edgeguard.fieldtest.sheets.build import made_sheet
+from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
+from edgeguard.fieldtest.sheets.tags import Pose
+from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, VirtualField, drive_by, open_virtual_field
+
+Sheets = list[tuple[Sheet, Picture]]
+
+
+def _painter(sheets: Sheets, index: int = 0) -> SheetPainter:
+    return SheetPainter(*sheets[index])
+
+
+class TestPlan:
+    def test_it_comes_back(self, plan: Plan, tmp_path: Path) -> None:
+        write_plan(tmp_path, plan)
+        assert read_plan(tmp_path) == plan and len(plan.cells()) == 4
+
+    def test_sample_sizes_are_wilsons(self) -> None:
+        """The reference table: full widths at p = .5 for n = 20, 50, 100, 200, 385."""
+        for n, points in ((20, 40), (50, 27), (100, 19), (200, 14), (385, 10)):
+            wanted = passes_for_interval((points + 0.5) / 100)
+            assert abs(wanted - n) <= 0.12 * n
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"numbers": (10, 10, 12)}, "same tags"), ({"arms": ("plain", "noise")}, "no clean sheet"),
+            ({"distances": ()}, "distance"), ({"lights": ("a", "a")}, "light"), ({"print_scale": 2.0}, "print scale"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_planned(self, change: dict[str, object], said: str, sheets: Sheets) -> None:
+        chosen = [sheet for sheet, _ in sheets if sheet.arm in change.get("arms", ("clean", "plain", "noise"))]  # type: ignore[operator]
+        numbers = change.get("numbers", (10, 11, 12))
+        chosen = [replace(s, number=n) for s, n in zip(chosen, numbers, strict=False)]  # type: ignore[call-overload]
+        with pytest.raises(InputError, match=said):
+            make_plan(
+                chosen, change.get("distances", (500,)), (0,), change.get("lights", ("a",)), 2,  # type: ignore[arg-type]
+                print_scale=change.get("print_scale", 1.0),  # type: ignore[arg-type]
+            )  # fmt: skip
+
+    def test_a_patch_for_another_model(self, sheets: Sheets) -> None:
+        patch = replace(sheets[1][0], arm="patch", model_sha256="aa", target="yield")
+        with pytest.raises(InputError, match="another model"):
+            make_plan([sheets[0][0], patch], (500,), (0,), ("a",), 2, model_sha256="bb")
+
+    def test_frontal_poses_get_the_slack_of_their_uncertainty(self, plan: Plan) -> None:
+        assert plan.cell_at(455, 5, 1, "bright") == Cell(450, 0, "bright")
+        assert plan.cell_at(455, 11, 6, "bright") == Cell(450, 0, "bright")
+        assert plan.cell_at(455, 11, 1, "bright") is None and plan.cell_at(600, 0, 1, "bright") is None
+
+
+class TestObserve:
+    def test_a_sheet_where_it_stands(self, plan: Plan, sheets: Sheets) -> None:
+        frame = _painter(sheets, 1).frame(Stand(500, 30))
+        seen = observe(frame, plan)
+        assert seen.situation is Situation.HOLD and seen.sheet == 11 and seen.tags == 4 and seen.pose is not None
+        assert abs(seen.pose.distance_mm / 500 - 1) < 0.02 and abs(seen.pose.angle_deg - 30) < 3
+
+    def test_the_measured_bar_corrects_distances(self, plan: Plan, sheets: Sheets) -> None:
+        seen = observe(_painter(sheets).frame(Stand(500, 30)), replace(plan, print_scale=0.95))
+        assert seen.pose is not None and seen.pose.distance_mm == pytest.approx(475, rel=0.02)
+
+    def test_what_cannot_be_recorded(self, plan: Plan, sheets: Sheets) -> None:
+        assert observe(np.full((480, 640, 3), 90, np.uint8), plan).situation is Situation.EMPTY
+        foreign = SheetPainter(*made_sheet("stop", "clean", number=77)).frame(Stand(500))
+        assert observe(foreign, plan).situation is Situation.FOREIGN
+        burnt = _painter(sheets).frame(Stand(500, exposure=1.6))
+        assert observe(burnt, plan).situation is Situation.BURNT
+        one, other = (_painter(sheets, k).frame(Stand(800))[:, 160:480] for k in (0, 1))
+        assert observe(np.concatenate([one, other], 1), plan).situation is Situation.TWO_SHEETS
+        hidden = _painter(sheets).frame(Stand(500))
+        hidden[:, 320:] = 90
+        hidden[260:] = 90
+        assert observe(hidden, plan).situation is Situation.TAGS_HIDDEN
+        bent = _painter(sheets).frame(Stand(450))
+        bent[:, 320:] = np.roll(bent[:, 320:], 40, axis=0)
+        assert observe(bent, plan).situation is Situation.BENT
+
+
+class TestGuide:
+    CELL = Cell(450.0, 0.0, "bright")
+
+    def _hold(self, distance: float = 450.0) -> Observation:
+        return Observation(Situation.HOLD, 10, Pose(distance, 1.0, 1.0, 0.1), 4)
+
+    def _guide(self, plan: Plan, passes: int = 2) -> Guide:
+        return Guide(plan, Counter({(10, self.CELL): passes}))
+
+    def test_a_sheet_that_stays_is_one_pass(self, plan: Plan) -> None:
+        guide = self._guide(plan)
+        found = [guide.step(self._hold(), "bright") for _ in range(9)]
+        assert [advice.finished for advice in found] == [False, False, True] + [False] * 6
+        assert {advice.situation for advice in found[3:]} == {Situation.TAKE_AWAY}
+
+    def test_it_has_to_leave_before_the_next_pass(self, plan: Plan) -> None:
+        guide = self._guide(plan)
+        for _ in range(3):
+            guide.step(self._hold(), "bright")
+        guide.step(Observation(Situation.EMPTY), "bright")  # one frame without tags may be a blur
+        assert guide.step(self._hold(), "bright").situation is Situation.TAKE_AWAY
+        for _ in range(2):
+            guide.step(Observation(Situation.EMPTY), "bright")
+        assert [guide.step(self._hold(), "bright").finished for _ in range(3)] == [False, False, True]
+        assert guide.next_wanted("bright") is None
+
+    def test_an_interrupted_pass_begins_again(self, plan: Plan) -> None:
+        guide = self._guide(plan)
+        guide.step(self._hold(), "bright")
+        guide.step(self._hold(600), "bright")
+        assert [guide.step(self._hold(), "bright").held for _ in range(3)] == [1, 2, 3]
+
+    def test_complete_positions_are_said(self, plan: Plan) -> None:
+        assert self._guide(plan, 0).step(self._hold(), "bright").situation is Situation.DONE_HERE
+
+
+def test_a_session_is_recorded_and_frames_are_the_cameras_bytes(session: Session, sheets: Sheets) -> None:
+    status = play(session, sheets)
+    assert len(session.passes) == status.wanted == 24 and not session.missing() and status.next_wanted is None
+    again = Session(session.folder)
+    assert again.passes == session.passes and again.recover() == []
+    for done in again.passes:
+        assert len(done.frames) == 3 and done.cell is not None
+        for frame in done.frames:
+            assert again.read_frame(frame)[:2] == b"\xff\xd8" and frame.tags >= 2 and frame.jpeg_tables is not None
+            assert abs(frame.distance_mm / done.cell.distance_mm - 1) < 0.12
+    repeats = Counter((done.sheet, done.cell, done.repeat) for done in again.passes)
+    assert set(repeats.values()) == {1}
+
+
+class _Unplugged:
+    """A camera that goes away after some frames."""
+
+    name, live = "unplugged", False
+
+    def __init__(self, painter: SheetPainter, after: int) -> None:
+        self.field, self.after = VirtualField(painter, [Stand(450), Stand(800)], shots=10), after
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        for index, frame in enumerate(self.field.frames()):
+            if index == self.after:
+                raise DeviceError("the camera is gone")
+            yield frame
+
+    def close(self) -> None:
+        pass
+
+
+def test_nothing_is_lost_when_the_camera_is_unplugged(session: Session, sheets: Sheets) -> None:
+    status = Status("bright", 0, 24)
+    with pytest.raises(DeviceError):
+        record(session, _Unplugged(_painter(sheets), 12), status, lambda advice, stored: None)
+    kept = Session(session.folder)
+    assert len(kept.passes) == 1 and kept.passes[0].cell == Cell(450, 0, "bright") and status.done == 1
+    play(kept, sheets)
+    assert not kept.missing() and len(kept.passes) == 24
+
+
+def test_a_power_cut_leaves_no_half_pass(recorded: Session, sheets: Sheets) -> None:
+    journal = recorded.folder / "passes.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-40])  # the last line is torn; its frames lie there without a line
+    cut = Session(recorded.folder)
+    assert len(cut.passes) == 23
+    said = cut.recover()
+    assert len(said) == 2 and "half-written" in said[0] and "unfinished" in said[1]
+    assert not (recorded.folder / "frames" / "00023").exists()
+    play(cut, sheets)
+    assert len(Session(recorded.folder).passes) == 24
+
+
+def test_sessions_are_not_mixed(recorded: Session, plan: Plan) -> None:
+    write_plan(recorded.folder, replace(plan, session="another"))
+    with pytest.raises(InputError, match="another session"):
+        Session(recorded.folder)
+
+
+def test_folders_of_other_versions_and_damaged_journals(session: Session) -> None:
+    journal = session.folder / "passes.jsonl"
+    journal.write_bytes(b"no json\n{}\n")
+    with pytest.raises(InputError, match="damaged"):
+        Session(session.folder)
+    journal.write_bytes(b'{"schema": 7}\n')
+    with pytest.raises(InputError, match="another version"):
+        Session(session.folder)
+    plan_file = session.folder / "plan.json"
+    plan_file.write_text(json.dumps({**json.loads(plan_file.read_text()), "schema": 2}))
+    with pytest.raises(InputError, match="version 2"):
+        Session(session.folder)
+    with pytest.raises(InputError, match="not a session"):
+        Session(session.folder / "nowhere")
+
+
+def test_a_truncated_frame_is_found(recorded: Session) -> None:
+    frame = recorded.passes[0].frames[0]
+    path = recorded.folder / frame.file
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match="truncated or changed"):
+        recorded.read_frame(frame)
+
+
+def test_a_full_disk_is_a_device_error(session: Session, sheets: Sheets, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DeviceError, match="No space left"):
+        play(session, sheets)
+    monkeypatch.undo()
+    assert Session(session.folder).passes == []
+
+
+def test_a_drive_by_is_one_pass_binned_by_frame(session: Session, sheets: Sheets) -> None:
+    field = VirtualField(_painter(sheets), drive_by(3, frames=20))
+    record_drive_by(session, field, Status("bright", 0, 24), lambda advice, stored: None)
+    (done,) = session.passes
+    assert done.cell is None and len(done.frames) >= 15
+    assert len({frame.cell.distance_mm for frame in done.frames}) == 2
+    assert all(abs(f.distance_mm / s.distance_mm - 1) < 0.03 for f, s in zip(done.frames, field.stands, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("synthetic:field?colour=red", "colour"), ("synthetic:field?path=sideways", "path is"),
+        ("synthetic:field?distance=far", "could not convert"), ("synthetic:field?card=tree", "no card"),
+    ],
+)  # fmt: skip
+def test_wrong_addresses_of_a_field(spec: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        open_virtual_field(spec)
+
+
+def test_a_field_by_its_address() -> None:
+    field = open_virtual_field(
+        "synthetic:field?card=yield&arm=noise&path=drive-by&frames=4&width=320&height=240&light=dim"
+    )
+    frames = [cv2.imdecode(np.frombuffer(frame.jpeg or b"", np.uint8), cv2.IMREAD_COLOR) for frame in field.frames()]
+    assert len(frames) == len(field) == 4 and frames[0].shape == (240, 320, 3)
+    assert field.truth(0).distance_mm > field.truth(3).distance_mm and field.truth(0).light == "dim"

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from edgeguard.errors import DeviceError
+from edgeguard.system.files import replaced, sha256_file, write_bytes
+
+
+def test_all_or_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "x.bin"
+    write_bytes(target, b"old")
+    with pytest.raises(ZeroDivisionError), replaced(target) as partial:
+        partial.write_bytes(b"half")
+        1 / 0  # noqa: B018
+    assert target.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+    write_bytes(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert sha256_file(target) == "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437"
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"cannot write .*y\.bin: No such file"):
+        write_bytes(tmp_path / "no" / "y.bin", b"")

@@ -1,0 +1,53 @@
+"""Workers end with their parent, also when it is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from edgeguard.system.workers import worker_pool
+
+_PARENT = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from system.test_workers import pid_of
+from edgeguard.system.workers import worker_pool
+if __name__ == "__main__":
+    pool = worker_pool(2)
+    print(*{f.result() for f in [pool.submit(pid_of, 0.3) for _ in range(2)]}, flush=True)
+    time.sleep(60)
+"""
+
+
+def pid_of(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def test_a_pool_works() -> None:
+    with worker_pool(2) as pool:
+        assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    process = subprocess.Popen([sys.executable, script, Path(__file__).parent], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    workers = [int(word) for word in process.stdout.readline().split()]
+    assert workers and all(Path(f"/proc/{pid}").exists() for pid in workers)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 10
+    while time.monotonic() < end and any(_runs(pid) for pid in workers):
+        time.sleep(0.05)
+    assert not any(_runs(pid) for pid in workers)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except OSError:
+        return False
