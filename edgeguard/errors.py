@@ -1,6 +1,6 @@
 """The errors that end a command, each with the exit code that the command line gives it.
 
-Library code raises these (or ValueError from `edgeguard.guard`); only the command line turns them into
+Library code raises these; only the command line turns them into
 an exit status. The message is one line: what is wrong and what to do about it.
 """
 
@@ -21,6 +21,14 @@ class InputError(EdgeGuardError):
     """Bad usage, or an input file that cannot be used (a hostile one included)."""
 
     exit_code = 2
+
+
+class ProfileError(InputError, ValueError):
+    """A guard profile that cannot be used; the message names the file, the line and the key where they are known."""
+
+
+class JpegError(InputError, ValueError):
+    """Bytes that are not a JPEG that we can use; the message says why in one line."""
 
 
 class DeviceError(EdgeGuardError):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from edgeguard.camera.source import Applied, Captured, Lost
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError, read_whole_jpeg
+from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.system.redirect import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})

@@ -18,8 +18,7 @@ from urllib.parse import SplitResult, unquote, urlunsplit
 from edgeguard.camera.files import from_jpeg
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.camera.urls import split_url, without_credentials
-from edgeguard.errors import DeviceError
-from edgeguard.jpeg.header import JpegError
+from edgeguard.errors import DeviceError, JpegError
 from edgeguard.jpeg.seal import SealChecker
 
 MAX_FRAME_BYTES = 16 << 20

@@ -102,9 +102,9 @@ def verify(
     frames: Annotated[int, typer.Option(min=1, max=1000, help="Frames to look at.")] = 10,
 ) -> None:
     """Does this camera really apply the profile? Exit code 1 and how it differs, where it does not."""
+    from edgeguard.dct.jpeg_encode import coded_with
     from edgeguard.firmware.export import compared
     from edgeguard.firmware.probe import probe as probe_jpeg
-    from edgeguard.jpeg.decode import coded_with
 
     profile, count = _profile(guard), 0
     for count, data in enumerate(islice(_jpegs(source), frames), start=1):

@@ -241,8 +241,8 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes) -> "NDArray[np.uint8]":
+    from edgeguard.errors import JpegError
     from edgeguard.jpeg.decode import decode_rgb
-    from edgeguard.jpeg.header import JpegError
 
     try:
         return decode_rgb(data)

@@ -95,11 +95,6 @@ def _explain(error: Exception) -> tuple[int, str]:
         return 3, f"not enough memory: {_one_line(error) or 'the system gave none'}"
     if isinstance(error, EdgeGuardError):
         return error.exit_code, _one_line(error)
-    from edgeguard.dct.profile import ProfileError
-    from edgeguard.jpeg.header import JpegError
-
-    if isinstance(error, (ProfileError, JpegError)):
-        return 2, _one_line(error)
     usage: Any = getattr(error, "format_message", None)  # click's usage errors, wherever typer keeps them
     if usage is not None:
         return 2, f"{usage()} (see --help)"

@@ -116,10 +116,10 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Check a print: tags, true scale, colours. Exit code 1 where the scale is off by more than 2 % or it is bent."""
+    from edgeguard.errors import JpegError
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet
     from edgeguard.jpeg.decode import decode_rgb
-    from edgeguard.jpeg.header import JpegError
 
     wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
     try:

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.camera.files import IMAGE_SUFFIXES
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.passes import Received, receive_jpeg, receive_raw, received_tensor
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 from edgeguard.model.contract import Contract
 from edgeguard.patchguard import patch_guard
 

@@ -3,12 +3,15 @@
 The native kernel follows these rules byte for byte. `mul` is `pmulhrsw` / `sqrdmulh`: `(a * c + 2**14) >> 15`.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.integer_dct import Int, mul
 
 Plane = NDArray[np.uint8]
+Color = Literal["rgb", "ycbcr444", "ycbcr422", "ycbcr420", "gray"]
 
 #: Pixels under one chroma sample: rows, columns.
 SAMPLING = {"ycbcr444": (1, 1), "ycbcr422": (1, 2), "ycbcr420": (2, 2)}

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.dct.profile import Color, GuardProfile, ProfileError
-from edgeguard.dct.reference import coefficients
+from edgeguard.dct.color import Color
+from edgeguard.dct.dct_basis import coefficients
+from edgeguard.errors import ProfileError
 from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
 from edgeguard.jpeg.tables import Table, corner_table
 
@@ -39,7 +40,7 @@ def band_sigmas(images: Iterable[NDArray[np.uint8]], color: Color) -> NDArray[np
     return np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0)).transpose(2, 0, 1)
 
 
-def design_profile(
+def design_tables(
     images: Iterable[NDArray[np.uint8]],
     *,
     as_bands: int,
@@ -47,8 +48,8 @@ def design_profile(
     md_step: int,
     color: Color,
     by: Literal["corner", "sigma"],
-) -> GuardProfile:
-    """A profile with `as_bands` bands at `as_step` and the rest at `md_step`.
+) -> tuple[Table, ...]:
+    """Tables with `as_bands` bands at `as_step` and the rest at `md_step`: one, or three of a `ycbcr*` colour.
 
     `corner` takes the low square of bands (16 is the low 4x4) and looks at no image; `sigma` takes the bands of the
     largest standard deviation over `images`, for each component of a `ycbcr*` colour separately.
@@ -58,15 +59,12 @@ def design_profile(
     """
     if not 1 <= as_bands <= 63:
         raise ProfileError(f"the number of accuracy-sensitive bands must be 1..63, got {as_bands}")
-    tables: tuple[Table, ...]
     if by == "corner":
         corner = isqrt(as_bands)
         if corner**2 != as_bands:
             raise ProfileError(f"a corner of {as_bands} bands is no square: use 1, 4, 9, 16, 25, 36 or 49, or by sigma")
-        tables = (corner_table(as_step, md_step, corner),)
-    else:
-        tables = tuple(_ranked_table(s, as_bands, as_step, md_step) for s in band_sigmas(images, color))
-    return GuardProfile(f"designed-{by}-{as_bands}-{as_step}-{md_step}", color, tables)
+        return (corner_table(as_step, md_step, corner),)
+    return tuple(_ranked_table(s, as_bands, as_step, md_step) for s in band_sigmas(images, color))
 
 
 def _ranked_table(sigmas: NDArray[np.float64], as_bands: int, as_step: int, md_step: int) -> Table:

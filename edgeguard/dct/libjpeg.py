@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import SIGN, Box
 from edgeguard.dct.native_kernel import INSTRUCTION_SETS, address, instruction_sets, load_library, steps
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.jpeg.header import JpegError, JpegInfo
+from edgeguard.errors import JpegError
+from edgeguard.jpeg.header import JpegInfo
 from edgeguard.jpeg.tables import Table
-from edgeguard.preprocess.geometry import SIGN, Box
 
 SONAME = "libjpeg.so.62"
 _NO_MEMORY, _MESSAGE_LENGTH = -2, 200

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import SIGN, Box
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.preprocess.geometry import SIGN, Box
 
 _ABI = 6
 _FILE = "_kernel.so"

@@ -14,16 +14,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.color import Color
+from edgeguard.dct.design import design_tables
+from edgeguard.errors import ProfileError
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, corner_table, ijg_scaled
 
-Color = Literal["rgb", "ycbcr444", "ycbcr422", "ycbcr420", "gray"]
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q")
 SCHEMA = 1
 _KEYS = ("schema", "name", "color", "tables", "tie", "chroma_upsampling", "edge")
-
-
-class ProfileError(ValueError):
-    """A profile that cannot be used; the message names the file, the line and the key where they are known."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +127,9 @@ class GuardProfile:
         color: Color = "rgb",
         by: Literal["corner", "sigma"] = "corner",
     ) -> "GuardProfile":
-        """Feature Distillation's table for the given images; see `edgeguard.dct.design.design_profile`."""
-        from edgeguard.dct.design import design_profile
-
-        return design_profile(images, as_bands=as_bands, as_step=as_step, md_step=md_step, color=color, by=by)
+        """Feature Distillation's tables for the given images; see `edgeguard.dct.design.design_tables`."""
+        tables = design_tables(images, as_bands=as_bands, as_step=as_step, md_step=md_step, color=color, by=by)
+        return cls(f"designed-{by}-{as_bands}-{as_step}-{md_step}", color, tables)
 
     def to_dict(self) -> dict[str, Any]:
         """The profile as plain data, in the order of the file format."""

@@ -3,20 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.dct.color import SAMPLING, rgb_to_gray, upsample
+from edgeguard.dct.color import SAMPLING, upsample
+from edgeguard.dct.dct_basis import DCT, TIE_TOLERANCE, Float, coefficients, quantise
+from edgeguard.dct.planes import component_steps, components
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.jpeg.blocks import check_frame, join_blocks, pad_to_blocks, split_blocks
-from edgeguard.jpeg.tables import as_array
-
-Float = NDArray[np.float64]
-
-#: The orthonormal DCT-II matrix T: coefficients of a block B are T B T'.
-DCT: Float = np.array(
-    [[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)]
-)
-
-#: A[u, v]: the largest change of coefficient (u, v) that changes of at most one level can make (8 for the DC).
-GAIN: Float = np.outer(np.abs(DCT).sum(axis=1), np.abs(DCT).sum(axis=1))
 
 #: RGB to Y, Cb - 128, Cr - 128 (BT.601 as JFIF takes it).
 _YCBCR: Float = np.array(
@@ -27,39 +18,11 @@ _YCBCR: Float = np.array(
     ]
 )
 
-#: Coefficients this close to half a step (as a fraction of the step) count as exact ties.
-TIE_TOLERANCE = 1e-9
-
-
-def coefficients(blocks: NDArray[np.uint8]) -> Float:
-    """Exact DCT of the unshifted levels, shape (8, 8, ...)."""
-    return np.einsum("ui,ij...,vj->uv...", DCT, blocks.astype(np.float64), DCT, optimize=True)
-
-
-def quantise(exact: Float, steps: NDArray[np.int32]) -> Float:
-    """Nearest multiple of the step as an index, ties (within 1e-9 of a step) away from zero."""
-    return np.copysign(np.floor(np.abs(exact) / steps + 0.5 + TIE_TOLERANCE), exact)
-
 
 def inverse(dequantised: Float) -> NDArray[np.uint8]:
     """Pixels: inverse DCT, rounded half up (ties within 1e-9), clamped."""
     pixels = np.einsum("ui,uv...,vj->ij...", DCT, dequantised, DCT, optimize=True)
     return np.clip(np.floor(pixels + 0.5 + TIE_TOLERANCE), 0, 255).astype(np.uint8)
-
-
-def component_steps(profile: GuardProfile) -> NDArray[np.int32]:
-    """The profile's tables as (8, 8, 1, 1, C), which broadcasts against `split_blocks`."""
-    channels = 1 if profile.color == "gray" else 3
-    tables = [as_array(table) for table in profile.component_tables[:channels]]
-    return np.stack(tables, axis=-1)[:, :, None, None, :]
-
-
-def components(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
-    """The planes that an `rgb` or `gray` profile quantises: HxWx3 or HxWx1."""
-    check_frame(frame)
-    if not profile.is_pixel_domain:
-        raise ValueError(f"a {profile.color} profile works on JPEG coefficients, not on decoded pixels")
-    return rgb_to_gray(frame)[:, :, None] if profile.color == "gray" else frame
 
 
 def reference_sanitize(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeguard.dct.reference import DCT
+from edgeguard.dct.dct_basis import DCT
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.jpeg.blocks import join_blocks, split_blocks
 from edgeguard.model.contract import Contract

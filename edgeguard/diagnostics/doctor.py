@@ -49,7 +49,7 @@ def _python() -> Finding:
 
 
 def _runtime() -> Finding:
-    from edgeguard.model.interpreter import runtime
+    from edgeguard.model.runtime import runtime
 
     try:
         name, version, _, _ = runtime()

@@ -9,13 +9,12 @@ from edgeguard.camera.serial_port import open_port
 from edgeguard.camera.vc0706.protocol import DEFAULT_BAUD as VC0706_BAUD
 from edgeguard.camera.vc0706.protocol import ProtocolError, Vc0706Line
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import CheckFailed, DeviceError, InputError
+from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError
 from edgeguard.firmware.board import Board
 from edgeguard.firmware.export import setting_for
 from edgeguard.firmware.probe import probe
 from edgeguard.firmware.snippets import snippets
 from edgeguard.firmware.v4l2_control import JPEG_COMPRESSION_QUALITY, set_control
-from edgeguard.jpeg.header import JpegError
 
 _FRAME_S = 10.0  # a script takes its first picture seconds after it begins
 

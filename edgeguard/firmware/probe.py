@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.dct_basis import coefficients
+from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.dct.reference import coefficients
 from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
-from edgeguard.jpeg.decode import coded_with, decode_rgb
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ijg_qualities
 

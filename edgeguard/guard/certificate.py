@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.dct_basis import DCT, GAIN
 from edgeguard.dct.integer_dct import coefficient_error_bound
+from edgeguard.dct.planes import component_steps, components
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.dct.reference import DCT, GAIN, component_steps, components
 from edgeguard.jpeg.blocks import BLOCK, pad_to_blocks
 
 #: Of the coefficients and residuals below, which are computed in float32: sums of 2 x 8 products and the rounding of

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.guard.sanitizer import frame_to_tensor
-from edgeguard.jpeg.decode import coded_with, decode_rgb, encode_jpeg
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import read_seal
 from edgeguard.preprocess.crop_resize import sanitize

@@ -8,6 +8,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from edgeguard.errors import JpegError
 from edgeguard.jpeg.exif import exif_orientation
 from edgeguard.jpeg.tables import Table, from_zigzag
 
@@ -25,10 +26,6 @@ _SAMPLING: dict[tuple[tuple[int, int], ...], str] = {
     ((2, 1), (1, 1), (1, 1)): "422",
     ((2, 2), (1, 1), (1, 1)): "420",
 }
-
-
-class JpegError(ValueError):
-    """Bytes that are not a JPEG that we can use; the message says why in one line."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgeguard.jpeg.header import JpegError, JpegInfo, read_whole_jpeg
+from edgeguard.errors import JpegError
+from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 
 APP, TAG, VERSION = 15, b"EDGEGUARD\0", 1
 _MAC_BYTES = 32

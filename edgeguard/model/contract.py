@@ -7,8 +7,8 @@ import zipfile
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from edgeguard.dct.profile import GuardProfile, ProfileError
-from edgeguard.errors import InputError
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.errors import InputError, ProfileError
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.preprocess.dct_input import LEAST_DC_STEP, MCU, tensor_shape
 

@@ -42,7 +42,7 @@ def main() -> None:
 
     from edgeguard.errors import EdgeGuardError
     from edgeguard.model.edgetpu import edgetpu_delegate
-    from edgeguard.model.interpreter import make_interpreter, runtime
+    from edgeguard.model.runtime import make_interpreter, runtime
 
     try:
         delegates = [edgetpu_delegate(runtime()[3])] if sys.argv[1] == "edgetpu" else []

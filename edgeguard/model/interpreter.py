@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +25,11 @@ from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.edgetpu import edgetpu_delegate
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.prediction import Prediction, rank, softmax
+from edgeguard.model.runtime import dequantise, make_interpreter, runtime
 from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
 from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
 from edgeguard.preprocess.dct_input import FREQUENCIES
 from edgeguard.preprocess.geometry import place, quantise_input
-from edgeguard.system.redirect import muted
 
 _COLORS = 3
 Delegate = Literal["auto", "cpu", "edgetpu"]
@@ -189,53 +188,6 @@ def load_model(
         return Model(data, interpreter, contract, threads)
     except (InputError, DeviceError) as error:
         raise type(error)(f"{path}: {error}") from error
-
-
-def runtime() -> tuple[str, str, Callable[..., Any], Callable[..., Any]]:
-    """(name, version, Interpreter, load_delegate) of the runtime that is installed.
-
-    Raises:
-        DeviceError: there is none.
-    """
-    from importlib.metadata import version
-
-    try:
-        from ai_edge_litert.interpreter import Interpreter, load_delegate
-
-        return "ai-edge-litert", version("ai-edge-litert"), Interpreter, load_delegate
-    except ImportError:
-        pass
-    try:
-        from tflite_runtime.interpreter import Interpreter, load_delegate
-
-        return "tflite-runtime", version("tflite-runtime"), Interpreter, load_delegate
-    except ImportError as error:
-        raise DeviceError("no TensorFlow Lite runtime is installed: pip install ai-edge-litert") from error
-
-
-def dequantise(values: NDArray[np.generic], detail: dict[str, Any]) -> NDArray[np.float32]:
-    """`(q - zero_point) * scale` for integer tensors; float tensors as they are."""
-    scale, zero_point = detail["quantization"]
-    if np.issubdtype(values.dtype, np.floating) or scale == 0:
-        return values.astype(np.float32)
-    return ((values.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
-
-
-def make_interpreter(data: bytes, delegates: list[Any], threads: int) -> Any:
-    """The runtime's interpreter with its tensors allocated.
-
-    Raises:
-        InputError: the runtime refuses the model.
-    """
-    _, _, interpreter_class, _ = runtime()
-    try:
-        with muted():
-            interpreter = interpreter_class(model_content=data, num_threads=threads, experimental_delegates=delegates)
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"the runtime refuses the model: {reason}") from error
-    return interpreter
 
 
 def _image_input(interpreter: Any) -> dict[str, Any]:

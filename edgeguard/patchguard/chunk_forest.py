@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.patchguard.base import Guarded, Image
 from edgeguard.patchguard.entropy import filled
-from edgeguard.patchguard.registry import Guarded, Image
 
 _EULER = 0.5772156649
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.patchguard.registry import Guarded, Image
+from edgeguard.patchguard.base import Guarded, Image
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edgeguard.patchguard.registry import Guarded, Image
+from edgeguard.patchguard.base import Guarded, Image
 
 
 @dataclass(frozen=True)

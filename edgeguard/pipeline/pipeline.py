@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from edgeguard.camera.reader import Drop, FrameReader
 from edgeguard.camera.source import Captured, Lost, Source
-from edgeguard.jpeg.header import JpegError
+from edgeguard.errors import JpegError
 from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model
 from edgeguard.pipeline.counters import Counters

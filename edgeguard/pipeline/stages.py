@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgeguard.camera.source import Captured, Lost
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.certificate import certificate
 from edgeguard.guard.passes import (
     Received,
@@ -21,7 +21,6 @@ from edgeguard.guard.passes import (
     works_on_coefficients,
 )
 from edgeguard.guard.sanitizer import frame_to_tensor
-from edgeguard.jpeg.header import JpegError
 from edgeguard.model.contract import ContractGuard
 from edgeguard.model.interpreter import Model
 from edgeguard.model.prediction import Prediction, Score

@@ -7,8 +7,8 @@ same in floating point; the two agree within one level.
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import Box
 from edgeguard.dct.integer_dct import Int, mul
-from edgeguard.preprocess.geometry import Box
 
 _ONE = 1 << 14  # weights are multiples of 2**-14 that add up to 1
 

@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import SIGN, Box
 from edgeguard.dct.native_kernel import instruction_sets, sanitize_native, tensor_native
 from edgeguard.dct.numpy_kernel import sanitize_frame
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.jpeg.blocks import check_frame
 from edgeguard.preprocess.area_resize import area_resize
-from edgeguard.preprocess.geometry import SIGN, Box, InputSpec, PreprocessSpec, canvas, place
+from edgeguard.preprocess.geometry import InputSpec, PreprocessSpec, canvas, place
 
 
 def sanitize(rgb: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:

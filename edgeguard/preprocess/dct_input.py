@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.color import rgb_to_chroma, rgb_to_gray, upsample, ycbcr_to_rgb
+from edgeguard.dct.dct_basis import DCT
+from edgeguard.dct.dct_basis import quantise as nearest
 from edgeguard.dct.integer_dct import forward_dct, inverse_dct, quantise
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.dct.reference import DCT
-from edgeguard.dct.reference import quantise as nearest
+from edgeguard.errors import JpegError
 from edgeguard.jpeg.blocks import BLOCK, join_blocks, split_blocks
-from edgeguard.jpeg.header import JpegError, JpegInfo, read_whole_jpeg
+from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 from edgeguard.jpeg.tables import Table, as_array
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.geometry import ContractSpec, InputSpec, PreprocessSpec, place, quantise_input

@@ -6,10 +6,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-LETTERBOX_LEVEL = 114  # the grey that YOLO's training code pads with; any constant would do, it has to be written down
+from edgeguard.dct.boxes import SIGN, Box
 
-#: A level with this bit flipped is the byte of the int8 level minus 128.
-SIGN = 0x80
+LETTERBOX_LEVEL = 114  # the grey that YOLO's training code pads with; any constant would do, it has to be written down
 
 
 class InputSpec(Protocol):
@@ -54,16 +53,6 @@ class ContractSpec(Protocol):
     def preprocess(self) -> PreprocessSpec: ...
     @property
     def guard(self) -> GuardSpec: ...
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of whole pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct import libjpeg
+from edgeguard.dct.boxes import SIGN
 from edgeguard.dct.native_kernel import instruction_sets
 from edgeguard.dct.profile import GuardProfile
+from edgeguard.errors import JpegError
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.exif import turned
-from edgeguard.jpeg.header import JpegError, JpegInfo, read_whole_jpeg
+from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 from edgeguard.jpeg.tables import Table, as_array
 from edgeguard.preprocess.area_resize import area_resize
 from edgeguard.preprocess.crop_resize import crop_and_resize, slices
-from edgeguard.preprocess.geometry import SIGN, InputSpec, PreprocessSpec, canvas, place
+from edgeguard.preprocess.geometry import InputSpec, PreprocessSpec, canvas, place
 
 #: Frames may be decoded at 1/1, 1/2 or 1/4 of their size.
 SCALES = (1, 2, 4)

@@ -10,18 +10,19 @@ from typing import Any
 
 from edgeguard.camera import Source
 from edgeguard.camera.reader import State
-from edgeguard.errors import DeviceError, InputError
-from edgeguard.jpeg.header import JpegError, read_jpeg_info
+from edgeguard.errors import DeviceError, InputError, JpegError
+from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.seal import read_seal
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
 from edgeguard.pipeline.alarms import Alarm, Alarms
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
-from edgeguard.run.service import notify
 from edgeguard.run.settings import Settings
+from edgeguard.run.systemd import notify
 from edgeguard.run.throttle import Governor
-from edgeguard.sinks.queued import QueuedSink, Sink
+from edgeguard.sinks.base import Sink
+from edgeguard.sinks.queued import QueuedSink
 from edgeguard.system.addresses import read_token
 from edgeguard.system.power import read_power
 

@@ -1,8 +1,6 @@
-"""As a systemd service: the unit's text, its installation, and the notifications that systemd waits for."""
+"""As a systemd service: the unit's text, and its installation."""
 
-import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -113,18 +111,3 @@ def groups() -> tuple[str, ...]:
 
     names = {entry.gr_name for entry in grp.getgrall()}
     return tuple(name for name in ("video", "dialout", "plugdev", "render") if name in names)
-
-
-def notify(message: str) -> bool:
-    """Tell systemd (sd_notify(3)): `READY=1`, `WATCHDOG=1`, `STATUS=...`, `STOPPING=1`; False where nobody listens."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return False
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
-            link.sendto(message.encode(), address)
-    except OSError:
-        return False
-    return True

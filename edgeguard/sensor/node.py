@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from edgeguard.camera import Captured, Lost, Source
 from edgeguard.camera.reader import FrameReader, State
+from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import DeviceError, InputError
-from edgeguard.jpeg.decode import coded_with, encode_jpeg
-from edgeguard.jpeg.header import JpegError, read_whole_jpeg
+from edgeguard.errors import DeviceError, InputError, JpegError
+from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import Seal, seal_jpeg
 from edgeguard.preprocess.requantize import requantise_jpeg
 from edgeguard.system.http_server import BackgroundServer

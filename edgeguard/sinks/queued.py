@@ -1,29 +1,16 @@
-"""What takes results, and the queue that keeps a slow or dead one from delaying frames."""
+"""The queue that keeps a slow or dead sink from delaying frames."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Protocol
 
 from edgeguard.errors import EdgeGuardError
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.sinks.base import Sink
 
 _RETRY_S = 5.0
-
-
-class Sink(AbstractContextManager["Sink"], Protocol):
-    """Takes results; opened by its constructor, closed as a context manager."""
-
-    def write(self, result: FrameResult) -> None:
-        """Take one result.
-
-        Raises:
-            EdgeGuardError: it cannot.
-        """
-        ...
 
 
 class QueuedSink:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeguard.dct.dct_basis import DCT
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.dct.reference import DCT
 from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.differentiable.surrogates import bpda, chroma_of, dct_matrix, luma_of, to_blocks
 from edgeguard.errors import InputError

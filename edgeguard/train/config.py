@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeguard.dct.profile import GuardProfile, ProfileError
-from edgeguard.errors import InputError
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.errors import InputError, ProfileError
 from edgeguard.settings import Check, checked, number, one_of, read_settings, text
 
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError, read_jpeg_info
+from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, open_source
 from edgeguard.camera.vc0706.source import Vc0706, identify
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import DeviceError, InputError, JpegError
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import Box
+from edgeguard.dct.dct_basis import DCT
 from edgeguard.dct.native_kernel import INSTRUCTION_SETS, instruction_sets, load_library, sanitize_native, tensor_native
 from edgeguard.dct.numpy_kernel import sanitize_frame
-from edgeguard.dct.reference import DCT
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.preprocess.area_resize import area_resize
-from edgeguard.preprocess.geometry import Box
 
 SETS = instruction_sets() or (pytest.param("none", marks=pytest.mark.skip(reason="the native kernel was not built")),)
 COLORS = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from programs import needed
 
+from edgeguard.errors import JpegError
 from edgeguard.firmware.probe import probe
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 
 
 def _pillow(rgb: NDArray[np.uint8], quality: int, subsampling: int = 2) -> bytes:

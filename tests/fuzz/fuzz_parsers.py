@@ -25,11 +25,11 @@ from edgeguard.camera.openmv.packet import Flag, Hurt, Packet, PacketReader, crc
 from edgeguard.camera.openmv.source import captured
 from edgeguard.camera.vc0706 import protocol as vc0706_line
 from edgeguard.camera.vc0706.protocol import ProtocolError, Vc0706Line
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, JpegError
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.jpeg import header as jpeg_header
 from edgeguard.jpeg import seal
-from edgeguard.jpeg.header import JpegError, read_jpeg_info
+from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.seal import Seal, SealChecker, read_seal, seal_jpeg
 
 KEY, NONCE = b"k" * 32, "ab" * 16

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgeguard.dct.dct_basis import DCT, GAIN
 from edgeguard.dct.integer_dct import coefficient_error_bound
-from edgeguard.dct.reference import DCT, GAIN
 from edgeguard.guard import GuardProfile, Sanitizer, certificate
 from edgeguard.jpeg.blocks import join_blocks, split_blocks
 

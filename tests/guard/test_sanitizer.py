@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeguard.dct.dct_basis import coefficients
 from edgeguard.dct.integer_dct import coefficient_error_bound, forward_dct, quantise
 from edgeguard.dct.numpy_kernel import sanitize_frame
-from edgeguard.dct.reference import coefficients, component_steps, components, reference_sanitize
+from edgeguard.dct.planes import component_steps, components
+from edgeguard.dct.reference import reference_sanitize
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.jpeg.blocks import join_blocks, pad_to_blocks, split_blocks
 from edgeguard.jpeg.tables import corner_table

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, read_jpeg_info, sanitize_jpeg
 from edgeguard.guard.passes import receive_jpeg, receive_raw
-from edgeguard.jpeg.decode import coded_with
 from edgeguard.jpeg.seal import Seal, seal_jpeg
 from edgeguard.jpeg.tables import corner_table
 from edgeguard.preprocess.requantize import requantise, requantise_jpeg

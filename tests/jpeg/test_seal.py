@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgeguard.errors import JpegError
 from edgeguard.guard import GuardProfile, encode_jpeg, read_jpeg_info
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 from edgeguard.jpeg.seal import Seal, SealChecker, SealError, read_key, read_seal, seal_jpeg, verify_seal
 
 KEY, NONCE = b"k" * 32, "0123456789abcdef" * 2

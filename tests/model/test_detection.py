@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from edgeguard.dct.boxes import Box
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess
 from edgeguard.model.detection import box_and_score_outputs, detect
-from edgeguard.preprocess.geometry import Box, Placement, place
+from edgeguard.preprocess.geometry import Placement, place
 
 LABELS = ("cat", "dog")
 

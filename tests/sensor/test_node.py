@@ -18,9 +18,10 @@ from commands import here
 from numpy.typing import NDArray
 
 from edgeguard.camera import Applied, Captured, Lost, open_source
+from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg, read_jpeg_info
-from edgeguard.jpeg.decode import coded_with, decode_rgb
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.seal import Seal, read_seal
 from edgeguard.sensor.node import CodedFrame, SensorNode, code
 

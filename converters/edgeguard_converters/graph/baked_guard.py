@@ -16,8 +16,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from edgeguard.dct.dct_basis import DCT, GAIN
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.dct.reference import DCT, GAIN
 from edgeguard.errors import InputError
 from edgeguard.jpeg.blocks import BLOCK
 from edgeguard.jpeg.tables import as_array

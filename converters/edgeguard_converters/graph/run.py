@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.model.interpreter import dequantise
+from edgeguard.model.runtime import dequantise
 
 Feed = Callable[[NDArray[np.uint8]], NDArray[Any]]
 #: One float array (n, ...) for each output of a model.

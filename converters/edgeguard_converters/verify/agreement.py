@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import Box
 from edgeguard.model.contract import Contract
 from edgeguard.model.detection import detect
 from edgeguard.model.prediction import BoxScore
-from edgeguard.preprocess.geometry import Box, Placement
+from edgeguard.preprocess.geometry import Placement
 from edgeguard.statistics import bootstrap_ratio, wilson
 from edgeguard_converters.graph.run import Outputs
 

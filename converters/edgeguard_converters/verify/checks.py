@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import CheckFailed
-from edgeguard.model.interpreter import dequantise
+from edgeguard.model.runtime import dequantise
 from edgeguard.statistics import snr_db
 from edgeguard_converters.graph import edit
 

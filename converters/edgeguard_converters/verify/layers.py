@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.model.interpreter import dequantise
+from edgeguard.model.runtime import dequantise
 from edgeguard.statistics import snr_db
 from edgeguard_converters.graph.edit import operator_outputs
 from edgeguard_converters.graph.run import Feed

@@ -9,11 +9,12 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import Box
 from edgeguard.model.contract import Contract
 from edgeguard.model.detection import detect
 from edgeguard.model.prediction import label_of
 from edgeguard.preprocess.dct_input import picture
-from edgeguard.preprocess.geometry import Box, Placement
+from edgeguard.preprocess.geometry import Placement
 from edgeguard.statistics import lowest_snr_db
 from edgeguard_converters.edgetpu.predict import EdgeTpuPrediction
 from edgeguard_converters.graph.run import Outputs

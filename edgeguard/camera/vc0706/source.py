@@ -8,9 +8,8 @@ from edgeguard.camera.serial_frames import serial_frames
 from edgeguard.camera.serial_port import open_port, parse_serial_spec
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.camera.vc0706.protocol import BAUD_CODES, DEFAULT_BAUD, SIZE_CODES, ProtocolError, Vc0706Line
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import DeviceError, InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 
 
 class Vc0706:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeguard.dct.reference import coefficients
+from edgeguard.dct.dct_basis import coefficients
 from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
 
 _SIDE = 224

@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.analysis.findings import ArmResult, Counted, Findings
 from edgeguard.fieldtest.analysis.score import OFF
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 from edgeguard.reporting.charts import Point, Series, chart
 
 _STYLE = """

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.dct.profile import GuardProfile, ProfileError, resolve_profile
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.dct.profile import GuardProfile, resolve_profile
+from edgeguard.errors import DeviceError, InputError, JpegError, ProfileError
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.guard.passes import pass_two, receive_jpeg, receive_raw
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard, require_pixels
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard

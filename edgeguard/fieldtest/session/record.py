@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.camera.source import Captured, Lost, Source
+from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.guide import Advice, Guide, Observation, Situation, observe
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.session import LiveOutcome, Pass, Session
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.header import JpegError
 from edgeguard.pipeline import Pipeline
 
 

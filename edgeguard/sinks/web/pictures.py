@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.errors import JpegError
 from edgeguard.guard.passes import pass_two
-from edgeguard.jpeg.header import JpegError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 

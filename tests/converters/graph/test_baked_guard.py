@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeguard.dct.reference import coefficients, component_steps, quantise, reference_sanitize
+from edgeguard.dct.dct_basis import coefficients, quantise
+from edgeguard.dct.planes import component_steps
+from edgeguard.dct.reference import reference_sanitize
 from edgeguard.errors import InputError
 from edgeguard.guard import GuardProfile
 from edgeguard.jpeg.blocks import split_blocks
@@ -94,7 +96,7 @@ def test_what_int8_cannot_hold_is_refused_with_the_band() -> None:
 
 def test_no_index_saturates_at_the_smallest_allowed_steps() -> None:
     """The extreme blocks of each band stay inside int8, so the picture that comes back is right."""
-    from edgeguard.dct.reference import DCT, GAIN
+    from edgeguard.dct.dct_basis import DCT, GAIN
     from edgeguard_converters.graph.baked_guard import bake
 
     least = tuple(int(step) for step in np.ceil(128 * GAIN / 127).ravel())

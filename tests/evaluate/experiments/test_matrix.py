@@ -9,7 +9,7 @@ from edgeguard.errors import InputError
 torch = pytest.importorskip("torch")
 pytest.importorskip("pyautoattack")
 
-from edgeguard.dct.profile import ProfileError  # noqa: E402
+from edgeguard.errors import ProfileError  # noqa: E402
 from edgeguard.evaluate.experiments import matrix as matrix_module  # noqa: E402
 from edgeguard.evaluate.experiments.matrix import WHITE, MatrixPlan, matrix  # noqa: E402
 from edgeguard.evaluate.reports.matrix_report import differences, lines, page  # noqa: E402
