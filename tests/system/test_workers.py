@@ -12,7 +12,7 @@ from edgeguard.system.workers import worker_pool
 _PARENT = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from system.test_workers import pid_of
+from test_workers import pid_of
 from edgeguard.system.workers import worker_pool
 if __name__ == "__main__":
     pool = worker_pool(2)
