@@ -122,7 +122,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     model = load_model(arguments.model, threads=arguments.threads)
     profile = resolve_profile(guard)
     chosen = ContractGuard(profile, "frame") if profile else ContractGuard()
-    model.with_contract(replace(model.contract, guard=chosen))
+    model = model.with_contract(replace(model.contract, guard=chosen))
     if kind == "slow":
         slow_down(model, 0.050)
     every_frame = "wait" if kind == "run" else None

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from edgeguard.camera.files import IMAGE_SUFFIXES
 from edgeguard.errors import InputError, JpegError
-from edgeguard.guard.passes import Received, receive_jpeg, receive_raw, received_tensor
-from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.guard.passes import Received
 from edgeguard.model.contract import Contract
-from edgeguard.patchguard import patch_guard
+from edgeguard.model.input_path import InputPath
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +48,8 @@ class LabelledImage:
 
     def receive(self, contract: Contract) -> Received:
         """The image as a frame that arrives at the device: JPEG files keep their bytes, others are raw frames."""
-        profile, content = contract.guard.profile, self.content()
         try:
-            if isinstance(content, np.ndarray):
-                return receive_raw(content, profile)
-            if content[:2] == b"\xff\xd8":
-                return receive_jpeg(content, profile)
-            return receive_raw(decode_rgb(content), profile)
+            return InputPath(contract).capture(self.content())
         except JpegError as error:
             raise InputError(f"{self.name}: {error}") from error
 
@@ -108,16 +102,22 @@ def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[Labelled
 
 
 def prepare(images: list[LabelledImage], contract: Contract) -> NDArray[np.uint8]:
-    """The uint8 pixels that the model sees for each image, (n, h, w, 3), through the device's own path."""
-    guard = None if contract.guard.patch is None else patch_guard(contract.guard.patch)
-    tensors = []
+    """The uint8 levels that the model sees for each image, through the device's own path.
+
+    Returns:
+        (n, h, w, 3), or (n, 3h/16, w/8, 64) of coefficients.
+
+    Raises:
+        InputError: an image cannot be read or does not decode.
+    """
+    path, found = InputPath(contract), []
     for image in images:
+        received = image.receive(contract)
         try:
-            pixels = received_tensor(image.receive(contract), contract, contract.guard.profile)[0]
-            tensors.append(pixels if guard is None else guard(pixels.astype(np.uint8, copy=False)).image)
+            found.append(path.levels(received)[0])
         except JpegError as error:
             raise InputError(f"{image.name}: {error}") from error
-    return np.stack(tensors).astype(np.uint8, copy=False)
+    return np.stack(found)
 
 
 def digest(images: list[LabelledImage]) -> str:

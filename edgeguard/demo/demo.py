@@ -3,7 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from edgeguard.camera.files import VideoFile
 from edgeguard.camera.source import Captured
 from edgeguard.demo.assets import AlteredFrame, bundled_clip, bundled_model, bundled_program, load_altered
 from edgeguard.demo.sheet import Tile, contact_sheet
-from edgeguard.guard.passes import Received, model_tensor, pass_two
-from edgeguard.model import ContractGuard, Model, Prediction, load_model
+from edgeguard.model import Model, Prediction, load_model
+from edgeguard.model.input_path import InputPath
 from edgeguard.pipeline import Pipeline
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.scene.cards import LABELS
@@ -112,14 +112,15 @@ def _run_clip(model: Model, video: Path) -> list[FrameResult]:
 
 
 def answer_undefended(model: Model, frame: Picture) -> Prediction:
-    contract = replace(model.contract, guard=ContractGuard())
-    return model.rank(model.infer(model_tensor(frame, contract, None)))
+    """What the model says of a frame without any guard."""
+    path = InputPath(model.contract, profile=None, patch_guard=None)
+    return model.rank(model.infer(path(path.arrive(frame)).tensor))
 
 
 def answer_defended(model: Model, received: Picture) -> Prediction:
     """Pass 2 and the model, on the array that arrived after transit."""
-    frame = pass_two(Received(None, received, "run"), model.contract, model.contract.guard.profile)
-    return model.rank(model.infer(model_tensor(frame, model.contract, model.contract.guard.profile)))
+    path = model.input_path
+    return model.rank(model.infer(path(path.arrive(received, "run")).tensor))
 
 
 def alter(model: Model, raw: Picture, index: int, truth: int) -> AlteredFrame:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from edgeguard.dct.libjpeg import libjpeg_path
 from edgeguard.dct.native_kernel import instruction_sets
 from edgeguard.guard import GuardProfile, certificate, decode_rgb, encode_jpeg
-from edgeguard.guard.passes import receive_jpeg, received_tensor
-from edgeguard.guard.sanitizer import frame_to_tensor
 from edgeguard.model.contract import require_pixels
+from edgeguard.model.input_path import InputPath
 from edgeguard.model.interpreter import Model
 from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.scene.views import render, stand_in_views
@@ -92,7 +91,8 @@ def bench(
         step(f"{name}, {width}x{height}")
         timings.append(_time(name, f"{width}x{height}", call, budget))
     step("model")
-    tensor = frame_to_tensor(_sized(frame, SIZES[0]), model.contract, None)
+    undefended = InputPath(model.contract, profile=None, patch_guard=None)
+    tensor = undefended(undefended.arrive(_sized(frame, SIZES[0]))).tensor
     timings.append(_time("model", "-", lambda: model.infer(tensor), budget))
     return BenchReport(
         machine=_machine(),
@@ -156,6 +156,9 @@ def _stages(model: Model, frame: NDArray[np.uint8]) -> dict[str, Callable[[], ob
 
     contract = model.contract
     profile = contract.guard.profile or _fd()
+    undefended = InputPath(contract, profile=None, patch_guard=None)
+    defended = InputPath(contract, profile=profile, patch_guard=None)
+    arrived = defended.arrive(frame)
     jpeg = encode_jpeg(frame, GuardProfile.preset("jpeg:90"))
     bgr = np.ascontiguousarray(frame[:, :, ::-1])
 
@@ -166,16 +169,16 @@ def _stages(model: Model, frame: NDArray[np.uint8]) -> dict[str, Callable[[], ob
     stages: dict[str, Callable[[], object]] = {
         "OpenCV JPEG round trip (peer)": round_trip,
         "decode JPEG": lambda: decode_rgb(jpeg),
-        "crop and resize, undefended": lambda: frame_to_tensor(frame, contract, None),
+        "crop and resize, undefended": lambda: undefended(arrived),
         f"sanitise frame, {profile.color}": lambda: sanitize(frame, profile),
-        "sanitise to tensor": lambda: frame_to_tensor(frame, contract, profile),
+        "sanitise to tensor": lambda: defended(arrived),
     }
     if profile.is_pixel_domain:
         stages["certificate"] = lambda: certificate(frame, profile)
     else:
         stages["pass 1: write JPEG"] = lambda: encode_jpeg(frame, profile)
-        received = receive_jpeg(jpeg, profile)
-        stages["JPEG to tensor, requantised"] = lambda: received_tensor(received, contract, profile)
+        received = defended.arrive(jpeg)
+        stages["JPEG to tensor, requantised"] = lambda: defended(received)
     return stages
 
 

@@ -15,6 +15,9 @@ from edgeguard.preprocess.dct_input import LEAST_DC_STEP, MCU, tensor_shape
 SCHEMA = 1
 ENTRY = "edgeguard.json"
 
+Task = Literal["classify", "detect"]
+#: What the input tensor holds; absent in a file means an image.
+Kind = Literal["image"]
 Place = Literal["frame", "input", "in-graph", "none"]
 Crop = Literal["center", "letterbox", "none"]
 BoxForm = Literal["yxyx", "xyxy", "cxcywh"]
@@ -32,7 +35,7 @@ class InputSpec:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and channels of the tensor: the picture's, or its coefficients' (`guard.coefficients`)."""
+        """Rows, columns and channels of the tensor: the picture's, or its coefficients' (`preprocess.dct_input`)."""
         return (self.height, self.width, 3) if self.color == "RGB" else tensor_shape(self.width, self.height)
 
 
@@ -90,7 +93,7 @@ class Contract:
     input: InputSpec
     preprocess: Preprocess = Preprocess()
     guard: ContractGuard = ContractGuard()
-    task: Literal["classify", "detect"] = "classify"
+    task: Task = "classify"
     labels: tuple[str, ...] = ()
     background: bool = False
     outputs: Literal["logits", "probabilities"] = "logits"
@@ -125,7 +128,8 @@ class Contract:
         """The inverse of `to_json`.
 
         Raises:
-            InputError: not JSON, another schema, or a field that is missing or out of range.
+            InputError: not JSON, another schema, a task or kind of input that this version does not know, or a field
+                that is missing or out of range.
         """
         try:
             fields = json.loads(data)
@@ -134,6 +138,9 @@ class Contract:
         if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
             schema = fields.get("schema") if isinstance(fields, dict) else None
             raise InputError(f"the model's contract has schema {schema!r}; this version reads schema {SCHEMA}")
+        _require_known("task", fields.get("task", "classify"), get_args(Task))
+        kind = fields["input"].get("kind", "image") if isinstance(fields.get("input"), dict) else "image"
+        _require_known("input.kind", kind, get_args(Kind))
         try:
             return _parse(fields)
         except (KeyError, TypeError, ValueError) as error:
@@ -210,6 +217,15 @@ def parse_labels(data: bytes) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _require_known(field_name: str, value: object, known: tuple[str, ...]) -> None:
+    """A later version's task or input is refused by its name, before anything else is said of the contract."""
+    if value not in known:
+        raise InputError(
+            f"the model's contract has {field_name} {value!r}, which this version does not know (it knows "
+            f"{', '.join(known)}): update EdgeGuard on this device"
+        )
+
+
 def _parse(fields: dict[str, Any]) -> Contract:
     known = {"schema", *Contract.__dataclass_fields__}
     if unknown := sorted(set(fields) - known):
@@ -219,7 +235,7 @@ def _parse(fields: dict[str, Any]) -> Contract:
     contract = Contract(
         **{
             **{key: value for key, value in fields.items() if key != "schema"},
-            "input": InputSpec(**raw_input),
+            "input": InputSpec(**{key: value for key, value in raw_input.items() if key != "kind"}),
             "preprocess": preprocess,
             "guard": _parse_guard(fields.get("guard", {})),
             "labels": tuple(str(label) for label in fields.get("labels", ())),
@@ -267,7 +283,6 @@ def _check(contract: Contract) -> None:
         "preprocess.resize": preprocess.resize == "area",
         "preprocess.mean": len(preprocess.mean) == 3 and all(map(math.isfinite, preprocess.mean)),
         "preprocess.std": len(preprocess.std) == 3 and all(math.isfinite(s) and s > 0 for s in preprocess.std),
-        "task": contract.task in ("classify", "detect"),
         "detection": (contract.detection is not None) == (contract.task == "detect"),
         "outputs": contract.outputs in ("logits", "probabilities"),
     }

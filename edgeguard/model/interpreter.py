@@ -1,5 +1,6 @@
 """Loading a .tflite and running it: LiteRT first, tflite-runtime where only that is present."""
 
+import copy
 import hashlib
 import os
 from pathlib import Path
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.passes import Received, pass_two, received_tensor
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import (
     Contract,
@@ -24,12 +24,11 @@ from edgeguard.model.crash_probe import probe
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.edgetpu import edgetpu_delegate
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.input_path import InputPath
 from edgeguard.model.prediction import Prediction, rank, softmax
 from edgeguard.model.runtime import dequantise, make_interpreter, runtime
-from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
-from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
 from edgeguard.preprocess.dct_input import FREQUENCIES
-from edgeguard.preprocess.geometry import place, quantise_input
+from edgeguard.preprocess.geometry import place
 
 _COLORS = 3
 Delegate = Literal["auto", "cpu", "edgetpu"]
@@ -42,6 +41,7 @@ class Model:
         contract: the one inside the file, or a derived one (`has_contract` is False then).
         sha256: of the file's bytes, the very bytes that run.
         integer_only: True when input and output are 8-bit.
+        input_path: from received frames to its tensor, as the contract says.
         sanitizer, patch_guard: the contract's, or None.
 
     Example:
@@ -57,21 +57,26 @@ class Model:
         self.has_contract = contract is not None
         self._interpreter = interpreter
         self._input, self._outputs = _image_input(interpreter), interpreter.get_output_details()
-        model_file = ModelFile(data)
-        self.with_contract(contract if contract is not None else self._derive_contract(model_file))
+        self._take(contract if contract is not None else self._derive_contract(ModelFile(data)))
 
     def with_contract(self, contract: Contract) -> "Model":
-        """Replace the contract (another guard, other labels) in place; returns self.
+        """The same model under another contract (another guard, other labels): a copy that shares the interpreter.
 
         Raises:
             InputError: the graph does not take what it says, or it changes the profile whose indices the model reads.
         """
-        _check_input(self._input, contract, getattr(self, "contract", contract))
+        if self.contract.input.color == "DCT" and contract.guard != self.contract.guard:
+            raise InputError("a coefficient model reads its own guard's indices: no other guard can take its place")
+        other = copy.copy(self)
+        other._take(contract)
+        return other
+
+    def _take(self, contract: Contract) -> None:
+        _check_input(self._input, contract)
         _check_outputs(self._outputs, contract)
-        self.contract = contract
+        self.contract, self.input_path = contract, InputPath(contract)
         self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
-        self.patch_guard = _patch_guard(contract)
-        return self
+        self.patch_guard = self.input_path.patch_guard
 
     @property
     def integer_only(self) -> bool:
@@ -92,22 +97,8 @@ class Model:
 
     def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
         """Classify a frame, or detect on it: sanitise, crop, resize, quantise as the contract says, then run."""
-        received = Received(None, rgb, "none")
-        profile = self.contract.guard.profile
-        if self.patch_guard is None:
-            tensor = received_tensor(received, self.contract, profile)
-        else:
-            tensor, _ = self.behind_patch_guard(pass_two(received, self.contract, profile), self.patch_guard)
+        tensor = self.input_path(self.input_path.arrive(rgb)).tensor
         return self.read(self.run(tensor), rgb.shape[1], rgb.shape[0])
-
-    def behind_patch_guard(self, frame: NDArray[np.uint8], guard: PatchGuard) -> tuple[NDArray[np.generic], Guarded]:
-        """The tensor of a frame after pass 2 through a patch guard, and what that guard found."""
-        contract = self.contract
-        pixels = crop_and_resize(frame, contract.input, contract.preprocess)
-        if contract.guard.profile is not None and contract.guard.place == "input":
-            pixels = sanitize(pixels, contract.guard.profile)
-        guarded = guard(pixels)
-        return quantise_input(guarded.image, contract.input, contract.preprocess), guarded
 
     def run(self, tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
         """Run the graph on a tensor (1, *contract.input.shape); its dequantised outputs without the batch axis."""
@@ -211,22 +202,11 @@ def _check_outputs(details: list[dict[str, Any]], contract: Contract) -> None:
         raise InputError(f"the model has {len(details)} outputs; {kind} has {wanted}")
 
 
-def _patch_guard(contract: Contract) -> PatchGuard | None:
-    if contract.guard.patch is None:
-        return None
-    try:
-        return patch_guard(contract.guard.patch)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
-def _check_input(detail: dict[str, Any], contract: Contract, before: Contract) -> None:
+def _check_input(detail: dict[str, Any], contract: Contract) -> None:
     spec = contract.input
     wanted = (1, *spec.shape)
     actual = tuple(int(side) for side in detail["shape"])
     dtype = np.dtype(detail["dtype"]).name
     check_coefficient_input(contract)
-    if spec.color == "DCT" and contract.guard != before.guard:
-        raise InputError("a coefficient model reads its own guard's indices: no other guard can take its place")
     if wanted != actual or spec.dtype != dtype:
         raise InputError(f"the contract says {spec.dtype} {wanted}, the graph takes {dtype} {actual}")

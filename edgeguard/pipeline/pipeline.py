@@ -12,7 +12,7 @@ from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.pacing import Timing
 from edgeguard.pipeline.prefetch import Ahead
 from edgeguard.pipeline.result import FrameResult
-from edgeguard.pipeline.stages import Prepared, Ready, Stages
+from edgeguard.pipeline.stages import Arrived, Ready, Stages
 from edgeguard.preprocess.region import Region
 
 _QUEUE = 8
@@ -61,12 +61,18 @@ class Pipeline:
         if compare_every:
             require_pixels(model.contract, "--compare")
         self.source, self.model = source, model
-        self.stages = Stages(model, keep_frames, decode_scale, region, _CERTIFY_EVERY_S if source.live else 0.0)
+        self.stages = Stages(
+            model,
+            keep_frames=keep_frames,
+            decode_scale=decode_scale,
+            region=region,
+            certify_every_s=_CERTIFY_EVERY_S if source.live else 0.0,
+        )
         self.timing = Timing(fps)
         self.counters = Counters()
         self.losses: list[Lost] = []  # the first hundred that were found after capture
         self._undecodable = 0
-        self.reader: FrameReader[Prepared] | None = None
+        self.reader: FrameReader[Arrived] | None = None
         self._compare_every, self._every, self._next_wanted = compare_every, every, 0
         self._just_in_time = source.live and every_frame is None
         if source.live:
@@ -104,13 +110,13 @@ class Pipeline:
         Raises:
             JpegError: it does not decode.
         """
-        prepared = self.stages.pass_one(captured)
-        ready = prepared if isinstance(prepared, Lost) else self.stages.make_ready(prepared)
+        arrived = self.stages.pass_one(captured)
+        ready = arrived if isinstance(arrived, Lost) else self.stages.make_ready(arrived)
         if isinstance(ready, Lost):
             raise JpegError(ready.reason)
         return self.stages.infer(ready, live=False, compare=False)
 
-    def _results(self, take: Callable[[], Prepared | None]) -> Iterator[FrameResult]:
+    def _results(self, take: Callable[[], Arrived | None]) -> Iterator[FrameResult]:
         depth = 1 if self._just_in_time else _AHEAD
         with Ahead(take, self._make_ready, depth, self.timing.infer_begins) as ahead:
             try:
@@ -131,13 +137,13 @@ class Pipeline:
                 if self.reader is not None:
                     self.reader.stop()
 
-    def _make_ready(self, prepared: Prepared) -> Ready | Lost:
+    def _make_ready(self, arrived: Arrived) -> Ready | Lost:
         began = time.monotonic()
-        ready = self.stages.make_ready(prepared)
+        ready = self.stages.make_ready(arrived)
         self.timing.prepared(time.monotonic() - began)
         return ready
 
-    def _from_reader(self) -> Prepared | None:
+    def _from_reader(self) -> Arrived | None:
         assert self.reader is not None
         if self._just_in_time:
             self.timing.until_wanted()
@@ -148,31 +154,31 @@ class Pipeline:
                     self.reader.wait_for_newer(wait_s)
         return self.reader.take()
 
-    def _from_files(self) -> Callable[[], Prepared | None]:
+    def _from_files(self) -> Callable[[], Arrived | None]:
         items = self.source.frames()
 
-        def take() -> Prepared | None:
+        def take() -> Arrived | None:
             for item in items:
-                prepared = item if isinstance(item, Lost) else self._pass_one(item)
-                if isinstance(prepared, Lost):
-                    self._lose(prepared)
+                arrived = item if isinstance(item, Lost) else self._pass_one(item)
+                if isinstance(arrived, Lost):
+                    self._lose(arrived)
                     continue
                 self.counters.captured += 1
-                if prepared is not None:
-                    return prepared
+                if arrived is not None:
+                    return arrived
                 self.counters.skipped += 1
             return None
 
         return take
 
-    def _pass_one(self, captured: Captured) -> Prepared | Lost | None:
+    def _pass_one(self, captured: Captured) -> Arrived | Lost | None:
         """None for a frame that `every` leaves out."""
         if captured.index < self._next_wanted:
             return None
-        prepared = self.stages.pass_one(captured)
-        if isinstance(prepared, Prepared):
+        arrived = self.stages.pass_one(captured)
+        if isinstance(arrived, Arrived):
             self._next_wanted = captured.index + self._every
-        return prepared
+        return arrived
 
     def _count_reader(self) -> None:
         if (reader := self.reader) is not None:

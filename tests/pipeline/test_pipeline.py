@@ -146,7 +146,7 @@ def test_a_patch_guard_stands_between_resize_and_model(folder: Path, name: str) 
     """Against the steps called by hand; its marks and alarms are counted."""
     model, guard = load_model(bundled_model()), patch_guard(name)
     contract, marked, alarms = model.contract, 0, 0
-    model.with_contract(replace(contract, guard=replace(contract.guard, patch=name)))
+    model = model.with_contract(replace(contract, guard=replace(contract.guard, patch=name)))
     with Pipeline(open_source(folder), model) as pipeline:
         for result in pipeline:
             assert result.rgb is not None

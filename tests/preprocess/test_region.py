@@ -27,7 +27,7 @@ def test_the_model_sees_the_crop_of_the_sanitised_frame(
     data, profile = encode_jpeg(scene, GuardProfile.preset("jpeg:90")), GuardProfile.preset(guard)
     (tmp_path / "a.jpg").write_bytes(data)
     model = load_model(bundled_model())
-    model.with_contract(replace(model.contract, guard=ContractGuard(profile, "frame")))
+    model = model.with_contract(replace(model.contract, guard=ContractGuard(profile, "frame")))
     with Pipeline(open_source(tmp_path), model, region=REGION, keep_frames=keep) as pipeline:
         result = next(iter(pipeline))
     snapped = REGION.snapped(grid)

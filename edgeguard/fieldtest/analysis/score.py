@@ -4,24 +4,18 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgeguard.dct.profile import GuardProfile, resolve_profile
+from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import DeviceError, InputError, JpegError, ProfileError
 from edgeguard.fieldtest.session.session import Session
-from edgeguard.guard.passes import pass_two, receive_jpeg, receive_raw
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard, require_pixels
+from edgeguard.model.input_path import InputPath
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
-from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
-from edgeguard.preprocess.geometry import quantise_input
 from edgeguard.system.files import write_bytes
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 
@@ -195,38 +189,27 @@ def _frame(
 
 def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> Outcome:
     began = time.perf_counter()
-    profile, patch = None, patch_guard(guard) if guard in PATCH_GUARDS else None
-    if guard == CONTRACT:
-        profile, patch = model.contract.guard.profile, model.patch_guard
-    elif guard not in (OFF, DOUBLE_MASKING, *PATCH_GUARDS):
-        profile = resolve_profile(guard)
-    pixels, pass1 = _pixels(model, data, profile)
-    alarm = False
-    if patch is not None:
-        guarded = patch(pixels)
-        pixels, alarm = guarded.image, guarded.alarm
-    outputs = _outputs(model, pixels)
-    index = int(outputs.argmax())
+    path = _path(model, guard)
+    received = path.arrive(data)
     if guard == DOUBLE_MASKING:
+        levels, _ = path.levels(received)
+        outputs, alarm = model.infer(path.quantize(levels)), False
         size = model.contract.input.width
         masks = MaskSet(size, round(_PATCH_SHARE**0.5 * size))
-        index = DoubleMasking(lambda image: int(_outputs(model, image).argmax()), masks)(pixels).label
+        index = DoubleMasking(lambda image: int(model.infer(path.quantize(image)).argmax()), masks)(levels).label
+    else:
+        prepared = path(received)
+        outputs, alarm = model.infer(prepared.tensor), prepared.guarded is not None and prepared.guarded.alarm
+        index = int(outputs.argmax())
     ms = (time.perf_counter() - began) * 1e3
-    return Outcome(number, shot, guard, index, float(outputs[index]), alarm, pass1, round(ms, 3))
+    return Outcome(number, shot, guard, index, float(outputs[index]), alarm, received.pass1, round(ms, 3))
 
 
-def _pixels(model: Model, data: bytes, profile: GuardProfile | None) -> tuple[NDArray[np.uint8], str]:
-    """The model's input behind a profile (the contract's own place), and who did pass 1."""
-    contract = model.contract
-    place = contract.guard.place if contract.guard.place in ("frame", "input") else "frame"
-    guarded = replace(contract, guard=ContractGuard(profile, place) if profile else ContractGuard())
-    received = receive_jpeg(data, profile) if data[:2] == b"\xff\xd8" else receive_raw(decode_rgb(data), None)
-    frame = pass_two(received, guarded, profile)
-    pixels = crop_and_resize(frame, contract.input, contract.preprocess)
-    if profile is not None and place == "input":
-        pixels = sanitize(pixels, profile)
-    return pixels, received.pass1
-
-
-def _outputs(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return model.infer(quantise_input(pixels, model.contract.input, model.contract.preprocess))
+def _path(model: Model, guard: str) -> InputPath:
+    """From a stored frame to the tensor, behind a guard by its name."""
+    if guard == CONTRACT:
+        return model.input_path
+    if guard in PATCH_GUARDS:
+        return InputPath(model.contract, profile=None, patch_guard=patch_guard(guard))
+    profile = None if guard in (OFF, DOUBLE_MASKING) else resolve_profile(guard)
+    return InputPath(model.contract, profile=profile, patch_guard=None)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import JpegError
-from edgeguard.guard.passes import pass_two
+from edgeguard.model.input_path import InputPath
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 
@@ -71,9 +71,7 @@ class Pictures:
         try:
             if name == "raw":
                 return _encode(last.received.decode())
-            return _encode(
-                last.rgb if last.rgb is not None else pass_two(last.received, contract, contract.guard.profile)
-            )
+            return _encode(last.rgb if last.rgb is not None else InputPath(contract).frame(last.received))
         except JpegError:
             return b""
 
