@@ -9,6 +9,7 @@ on their floors.
 import tomllib
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 DOCS = Path(__file__).parent
@@ -89,9 +90,7 @@ def _way(tops: list[float]) -> list[str]:
     """Badges stand in the first room of their floors, each a little further right; lines run between them."""
     first = MARGIN + LABEL + FIRST - BADGES
     points = [(first + 22.0 * number, top + ROW - 28) for number, top in enumerate(tops, start=1)]
-    line = "M" + " L".join(
-        f"{x0:.0f} {y0:.0f} L{x0:.0f} {y1:.0f}" for (x0, y0), (_, y1) in zip(points, points[1:], strict=False)
-    )
+    line = "M" + " L".join(f"{x0:.0f} {y0:.0f} L{x0:.0f} {y1:.0f}" for (x0, y0), (_, y1) in pairwise(points))
     line += f" L{points[-1][0]:.0f} {points[-1][1]:.0f}"
     parts = [f"<path d='{line}' fill='none' stroke='{_WAY}' stroke-width='2.5' opacity='0.7'/>"]
     for number, (x, y) in enumerate(points, start=1):

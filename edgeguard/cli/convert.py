@@ -90,7 +90,7 @@ def convert_command(
     if find_spec("torch") is None:
         raise InputError(_NOT_INSTALLED.format("torch"))
     from edgeguard.dct.profile import resolve_profile
-    from edgeguard.model.contract import parse_labels
+    from edgeguard.model.labels import parse_labels
 
     profile = resolve_profile(guard)
     known_labels = None

@@ -175,7 +175,7 @@ def _load(settings: "Settings") -> "Model":
 
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard
-    from edgeguard.model.contract import parse_labels
+    from edgeguard.model.labels import parse_labels
 
     loaded = _load_file(settings)
     contract = loaded.contract

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edgeguard.camera.files import VideoFile
 from edgeguard.camera.source import Captured
+from edgeguard.demo.answers import classify_altered
 from edgeguard.demo.assets import AlteredFrame, bundled_clip, bundled_model, bundled_program, load_altered
 from edgeguard.demo.sheet import Tile, contact_sheet
 from edgeguard.model import Model, Prediction, load_model
-from edgeguard.model.input_path import InputPath
 from edgeguard.pipeline import Pipeline
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.scene.cards import LABELS
@@ -28,7 +28,6 @@ Picture = NDArray[np.uint8]
 Say = Callable[[str], None]
 #: Of each card the frame on which the undefended path falls to the smallest budget: chosen, not sampled.
 ATTACKED_FRAMES = (7, 15, 22)
-_BUDGETS_8BIT = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24)
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,13 @@ def run_demo(output: Path, say: Say) -> list[Row]:
     clip = clip_frames()
     if with_torch:
         say("altering three frames in transit: an attacker of the undefended path, and one who knows the guard")
+        from edgeguard.demo.attack import alter
+
         altered = [alter(model, clip[index], index, truth[index]) for index in ATTACKED_FRAMES]
     else:
         say("torch is not installed: the bundled altered frames are used")
         altered = load_altered(clip)
-    trials = [judge(model, clip[a.clip_index], a) for a in altered]
+    trials = [classify_altered(model, clip[a.clip_index], a) for a in altered]
     rows = _table(results, trials, truth, altered)
     tiles = _tiles(results, trials, altered, clip, truth)
     good, png = cv2.imencode(".png", contact_sheet(tiles)[:, :, ::-1])
@@ -79,6 +80,7 @@ def _installed(*modules: str) -> bool:
 
 
 def convert_cards(output: Path, say: Say) -> Path:
+    """Convert the bundled program with the guard `fd`, calibrated on rendered views; returns the .tflite's path."""
     from edgeguard.datasets.images import LabelledImage
     from edgeguard.dct.profile import GuardProfile
     from edgeguard.demo.assets import stand_in_images
@@ -96,6 +98,7 @@ def convert_cards(output: Path, say: Say) -> Path:
 
 
 def clip_frames() -> list[Picture]:
+    """The frames of the bundled clip, uint8 240x320x3."""
     source = VideoFile(bundled_clip())
     frames = [item.rgb for item in source.frames() if isinstance(item, Captured) and item.rgb is not None]
     source.close()
@@ -109,50 +112,6 @@ def _run_clip(model: Model, video: Path) -> list[FrameResult]:
             sink.write(result)
             results.append(result)
     return results
-
-
-def answer_undefended(model: Model, frame: Picture) -> Prediction:
-    """What the model says of a frame without any guard."""
-    path = InputPath(model.contract, profile=None, patch_guard=None)
-    return model.rank(model.infer(path(path.arrive(frame)).tensor))
-
-
-def answer_defended(model: Model, received: Picture) -> Prediction:
-    """Pass 2 and the model, on the array that arrived after transit."""
-    path = model.input_path
-    return model.rank(model.infer(path(path.arrive(received, "run")).tensor))
-
-
-def alter(model: Model, raw: Picture, index: int, truth: int) -> AlteredFrame:
-    """The smallest of a few budgets at which each attacker gets through the deployed model, else the largest."""
-    import torch
-
-    from edgeguard.demo.transit import FramePath, dct_direction, pgd
-    from edgeguard_converters.load.exported import load_exported
-
-    assert model.sanitizer is not None
-    torch.set_num_threads(1)  # pictures of 128 pixels: more threads only get in each other's way
-    path = FramePath(load_exported(bundled_program()).module, model.contract, *raw.shape[:2])
-    passed = model.sanitizer(raw)
-    for eps in _BUDGETS_8BIT:
-        undefended = pgd(path, raw, truth, eps)
-        if answer_undefended(model, undefended).index != truth:
-            break
-    two_pass = pgd(path, passed, truth, eps)
-    for adaptive_eps, direction in ((e, d) for e in _BUDGETS_8BIT for d in (np.sign, dct_direction)):
-        adaptive = pgd(path, passed, truth, adaptive_eps, guard=model.sanitizer, direction=direction)
-        if answer_defended(model, adaptive).index != truth:
-            break
-    return AlteredFrame(index, eps, adaptive_eps, undefended, two_pass, adaptive)
-
-
-def judge(model: Model, raw: Picture, altered: AlteredFrame) -> dict[str, Prediction]:
-    return {
-        "clean": answer_undefended(model, raw),
-        "undefended": answer_undefended(model, altered.undefended),
-        "two_pass": answer_defended(model, altered.two_pass),
-        "adaptive": answer_defended(model, altered.adaptive),
-    }
 
 
 def _table(

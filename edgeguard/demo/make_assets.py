@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeguard.demo import demo
 from edgeguard.demo.assets import ASSETS, bundled_clip, bundled_model, save_altered
+from edgeguard.demo.attack import alter
 from edgeguard.model import load_model
 from edgeguard.scene.cards import LABELS
 from edgeguard.scene.views import clip_views, render
@@ -32,7 +33,7 @@ def main() -> None:
     model, clip = load_model(bundled_model()), demo.clip_frames()
     assert model.sanitizer is not None
     truth = [LABELS.index(view.card or "background") for view in clip_views()]
-    altered = [demo.alter(model, clip[i], i, truth[i]) for i in demo.ATTACKED_FRAMES]
+    altered = [alter(model, clip[i], i, truth[i]) for i in demo.ATTACKED_FRAMES]
     chosen = [clip[i] for i in demo.ATTACKED_FRAMES]
     save_altered(altered, chosen, [model.sanitizer(frame) for frame in chosen])
     for path in sorted(ASSETS.iterdir()):

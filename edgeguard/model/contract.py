@@ -1,9 +1,7 @@
 """The contract: what a model expects of its input, the guard included. It travels inside the .tflite."""
 
-import io
 import json
 import math
-import zipfile
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -187,34 +185,6 @@ def read_contract(model: ModelFile) -> Contract | None:
     """The contract inside a .tflite, or None for a model that carries none."""
     data = model.metadata(ENTRY)
     return None if data is None else Contract.from_json(data)
-
-
-def read_labels(model: ModelFile) -> tuple[str, ...]:
-    """Labels from the zip that the metadata tools append to a .tflite; empty when there are none."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(model.data)) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".txt") and "label" in name.lower()]
-            if not names or archive.getinfo(names[0]).file_size > 1 << 20:
-                return ()
-            return parse_labels(archive.read(names[0]))
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError):
-        return ()
-
-
-def parse_labels(data: bytes) -> tuple[str, ...]:
-    """One label a line. Lines of the form `3  goldfinch` (Coral's) give the label for that index.
-
-    Example:
-        >>> parse_labels(b"0  background\\n1  tench\\n")
-        ('background', 'tench')
-    """
-    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
-    while lines and not lines[-1]:
-        lines.pop()
-    numbered = [line.split(maxsplit=1) for line in lines]
-    if lines and all(len(p) == 2 and p[0].isdecimal() and int(p[0]) == i for i, p in enumerate(numbered)):
-        return tuple(parts[1] for parts in numbered)
-    return tuple(lines)
 
 
 def _require_known(field_name: str, value: object, known: tuple[str, ...]) -> None:

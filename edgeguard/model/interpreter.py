@@ -11,20 +11,13 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.sanitizer import Sanitizer
-from edgeguard.model.contract import (
-    Contract,
-    Detection,
-    InputSpec,
-    Preprocess,
-    check_coefficient_input,
-    read_contract,
-    read_labels,
-)
+from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess, check_coefficient_input, read_contract
 from edgeguard.model.crash_probe import probe
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.edgetpu import edgetpu_delegate
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.input_path import InputPath
+from edgeguard.model.labels import read_labels
 from edgeguard.model.prediction import Prediction, rank, softmax
 from edgeguard.model.runtime import dequantise, make_interpreter, runtime
 from edgeguard.preprocess.dct_input import FREQUENCIES

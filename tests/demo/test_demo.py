@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgeguard.demo import demo as story
+from edgeguard.demo.answers import answer_undefended, classify_altered
 from edgeguard.demo.assets import ASSETS, bundled_model, load_altered
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import load_model
@@ -57,7 +58,7 @@ def test_altered_frames_keep_their_budgets_and_show_what_the_readme_says() -> No
         ):
             assert 0 < np.abs(picture.astype(int) - base).max() <= budget
         truth = LABELS.index(clip_views()[altered.clip_index].card or "")
-        answers = {name: p.index == truth for name, p in story.judge(model, raw, altered).items()}
+        answers = {name: p.index == truth for name, p in classify_altered(model, raw, altered).items()}
         assert answers == {"clean": True, "undefended": False, "two_pass": True, "adaptive": False}
 
 
@@ -72,22 +73,36 @@ def test_without_torch_the_bundled_files_serve(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.convert
-def test_the_attackers_path_is_the_models(scene: np.ndarray) -> None:
+def test_the_attackers_network_is_the_models() -> None:
     import torch
 
     from edgeguard.demo.assets import bundled_program
-    from edgeguard.demo.transit import FramePath, area_matrix
+    from edgeguard.demo.attack import NormalizedNetwork
+    from edgeguard.differentiable.guard_layer import to_levels
+    from edgeguard.evaluate.twin import Twin
     from edgeguard_converters.load.registry import load_source
 
-    small = cv2.resize(scene[:210, :210].astype(np.float32), (128, 128), interpolation=cv2.INTER_AREA)
-    matrix = area_matrix(210, 128)
-    ours = torch.einsum("ai,ijc,bj->abc", matrix, torch.from_numpy(scene[:210, :210].astype(np.float32)), matrix)
-    assert np.abs(ours.numpy() - small).max() < 0.01
     model = load_model(bundled_model())
-    path = FramePath(load_source(bundled_program()).module, model.contract, 240, 320)
+    network = NormalizedNetwork(load_source(bundled_program()).module, model.contract)
+    undefended = Twin(network, model.contract, "frame").undefended()
     for frame in story.clip_frames()[::6]:
-        deployed = story.answer_undefended(model, frame)
-        assert int(path(torch.from_numpy(frame.astype(np.float32))).argmax()) == deployed.index
+        with torch.no_grad():
+            label = int(undefended(to_levels(frame[None])).argmax())
+        assert label == answer_undefended(model, frame).index
+
+
+@pytest.mark.full
+@pytest.mark.convert
+def test_altered_frames_made_again_are_no_weaker_than_the_bundled_ones() -> None:
+    from edgeguard.demo.attack import alter
+
+    model, clip = load_model(bundled_model()), story.clip_frames()
+    bundled = load_altered(clip)[0]
+    truth = LABELS.index(clip_views()[bundled.clip_index].card or "")
+    made = alter(model, clip[bundled.clip_index], bundled.clip_index, truth)
+    assert made.eps_8bit <= bundled.eps_8bit and made.adaptive_eps_8bit <= bundled.adaptive_eps_8bit
+    answers = {name: p.index == truth for name, p in classify_altered(model, clip[bundled.clip_index], made).items()}
+    assert answers == {"clean": True, "undefended": False, "two_pass": True, "adaptive": False}
 
 
 @pytest.mark.full

@@ -11,8 +11,9 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.guard import GuardProfile
 from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess, load_model
-from edgeguard.model.contract import parse_labels, read_contract, read_labels
+from edgeguard.model.contract import read_contract
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.labels import parse_labels, read_labels
 
 CONTRACT = Contract(
     InputSpec(224, 192),

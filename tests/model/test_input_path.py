@@ -115,7 +115,7 @@ def test_every_part_gives_the_model_the_same_bytes(frame: str, guard: str, tmp_p
 @pytest.mark.parametrize("frame", ODD_FRAMES)
 def test_pictures_in_memory_go_the_same_way(frame: str, guard: str) -> None:
     torch = pytest.importorskip("torch", reason="needs torch, from the attack or the convert extra")
-    from edgeguard.demo import demo
+    from edgeguard.demo.answers import answer_defended, answer_undefended
     from edgeguard.diagnostics import bench
     from edgeguard.evaluate.engine import targets
     from edgeguard.evaluate.twin import agreement, twin
@@ -129,14 +129,14 @@ def test_pictures_in_memory_go_the_same_way(frame: str, guard: str) -> None:
     assert defended_tensor.tobytes() != undefended_tensor.tobytes()
     with _tensors() as seen:
         model(rgb)
-        demo.answer_defended(model, rgb)
+        answer_defended(model, rgb)
         agreement(twin(bundled_model()), model, [rgb])
     assert [tensor.tobytes() for tensor in seen] == [defended_tensor.tobytes()] * 3
     stages = bench._stages(model, rgb)
     assert stages["sanitise to tensor"]().tensor.tobytes() == defended_tensor.tobytes()  # type: ignore[attr-defined]
     target = next(kind for kind in vars(targets).values() if getattr(kind, "__name__", "") in ("Subject", "Target"))
     with _tensors() as seen:
-        demo.answer_undefended(model, rgb)
+        answer_undefended(model, rgb)
         target(str(bundled_model()), "frame").outputs(rgb)
     assert [tensor.tobytes() for tensor in seen] == [undefended_tensor.tobytes()] * 2
 

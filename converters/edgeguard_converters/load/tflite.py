@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from edgeguard.model.contract import read_labels
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.labels import read_labels
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.tflite_source import TfliteSource, tflite_source
 

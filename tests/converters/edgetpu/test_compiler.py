@@ -7,8 +7,9 @@ import pytest
 
 from edgeguard.errors import CheckFailed
 from edgeguard.guard import GuardProfile
-from edgeguard.model.contract import read_contract, read_labels
+from edgeguard.model.contract import read_contract
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.labels import read_labels
 
 pytestmark = pytest.mark.convert
 
