@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeguard.cli.parse import color_triple, side_or_size
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def convert_command(
     if target not in ("cpu", "edgetpu"):
         raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
     crop_kind, crop_fraction = _parse_crop(crop)
-    wanted_size = None if size is None else parse_size(size)
-    triples = _parse_triple("--mean", mean), _parse_triple("--std", std)
+    wanted_size = None if size is None else side_or_size("--size", size)
+    triples = [None if text is None else color_triple(flag, text) for flag, text in (("--mean", mean), ("--std", std))]
     if not model.exists():
         raise InputError(f"{model} is not there")
     try:
@@ -223,28 +224,6 @@ def _tail(name: str) -> str:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)
-
-
-def _parse_triple(flag: str, text: str | None) -> tuple[float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) == 1:
-        values *= 3
-    if len(values) != 3:
-        raise InputError(f"{flag} wants three numbers R,G,B, got {text!r}")
-    return values[0], values[1], values[2]
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """`N` or `WxH` to (width, height)."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and 8 <= int(part) <= 4096 for part in parts):
-        raise InputError(f"--size wants N or WxH (8..4096), got {text!r}")
-    return int(parts[0]), int(parts[-1])
 
 
 def _parse_crop(text: str | None) -> tuple[Any, float | None]:

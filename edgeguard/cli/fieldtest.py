@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.parse import numbers
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def plan(
     if (folder / "plan.json").exists():
         raise InputError(f"{folder} holds a plan already: choose another folder")
     read = [sheet_and_picture(path)[0] for path in sheets]
-    grid = _numbers(distances, "--distances"), _numbers(angles, "--angles"), tuple(lights.split(","))
+    grid = numbers("--distances", distances), numbers("--angles", angles), tuple(lights.split(","))
     cells = len(grid[0]) * len(grid[1]) * len(grid[2])
     wanted = passes_for_interval(interval / 100)
     each = passes if passes is not None else -(-wanted // cells)
@@ -224,10 +225,3 @@ def _mark_virtual(folder: Path) -> None:
     from edgeguard.system.files import write_bytes
 
     write_bytes(folder / "virtual", b"frames of this session were rendered\n")
-
-
-def _numbers(text: str, option: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"{option} wants numbers with commas, got {text}") from error

@@ -127,14 +127,14 @@ def bake(
     guard: Annotated[str, typer.Option(help="fd, fd-paper, or an rgb .toml profile.")] = "fd",
 ) -> None:
     """Write the guard as a .tflite of its own, uint8 to uint8, to chain before another uint8 model."""
-    from edgeguard.cli.convert import parse_size
+    from edgeguard.cli.parse import side_or_size
     from edgeguard.system.files import write_bytes
 
     try:
         from edgeguard_converters.graph.baked_guard import bake as bake_guard
     except ImportError as error:
         raise InputError(f"baking needs ai-edge-litert ({error.name} is missing)") from error
-    width, height = parse_size(size)
+    width, height = side_or_size("--size", size)
     profile = _profile(guard)
     data = bake_guard(profile, width, height)
     write_bytes(output, data)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.parse import pair, size_within
 from edgeguard.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def make(
     from edgeguard.cli.progress import UnitCounter
 
     side = _side_mm(size)
-    x, y = _pair(at, "--at wants x,y, for example 0,0.1")
-    width, height = _frame_size(frame)
+    x, y = pair(at, "--at wants x,y, for example 0,0.1")
+    width, height = size_within("--frame", frame, 64, 4096)
     with UnitCounter() as counter:
         order = PatchOrder(
             _deployed(model, output, counter.say), target, None if images else card, images, (side / 120.0) ** 2,
@@ -185,21 +186,3 @@ def _side_mm(text: str, card_mm: float = 120.0) -> float:
     except ValueError:
         pass
     raise InputError(f"a size is 10% (of the object's area) or 38mm (of its side), got {text}")
-
-
-def _pair(text: str, hint: str) -> tuple[float, float]:
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"{hint}; got {text}") from error
-    return x, y
-
-
-def _frame_size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.split("x"))
-    except ValueError as error:
-        raise InputError(f"--frame wants WIDTHxHEIGHT, got {text}") from error
-    if not (64 <= width <= 4096 and 64 <= height <= 4096):
-        raise InputError(f"--frame wants 64 to 4096 pixels, got {text}")
-    return width, height

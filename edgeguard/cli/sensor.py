@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeguard.cli import parse
 from edgeguard.errors import InputError
 
 EXAMPLE = "Example: edgeguard sensor --camera 0 --guard fd-jpeg --listen 127.0.0.1:8090 --key-file key"
@@ -47,7 +48,7 @@ def sensor_command(
         key = None if key_file is None else read_key(key_file)
     except ValueError as error:
         raise InputError(str(error)) from error
-    wanted = None if size is None else (int(size.partition("x")[0]), int(size.partition("x")[2]))
+    wanted = None if size is None else parse.size(size)
     spec = str(camera) if camera is not None else str(source)
 
     def say(state: State, why: str) -> None:
