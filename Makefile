@@ -52,7 +52,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
 
-NATIVE := $(wildcard edgeguard/dct/native/*.* edgeguard/dct/native/libjpeg/*.h) CMakeLists.txt
+NATIVE := $(wildcard edgeguard/dct/native/*.*) CMakeLists.txt
 # Where a compiler is, a kernel that does not build is an error and not a fallback.
 export EDGEGUARD_REQUIRE_NATIVE := $(if $(and $(shell command -v c++),$(shell command -v cmake)),1,0)
 
