@@ -81,7 +81,7 @@ def test_the_check_leaves_nothing_out() -> None:
 
 def members(body: str) -> list[str]:
     """The names that a struct declares, without gaps."""
-    names = []
+    names: list[str] = []
     for line in body.splitlines():
         declaration = line.strip().rstrip(";")
         if not declaration or declaration.startswith("Gap<"):
