@@ -42,6 +42,13 @@ rm -rf "$work/wheel" "$site"
 _PYTHON_HOST_PLATFORM=linux-aarch64 EDGEGUARD_REQUIRE_NATIVE=1 \
   CMAKE_ARGS="-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++" \
   "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/wheel" .
+# Two packages and nothing beside them; the boards inside the first; no header.
+"$python" -m zipfile -l "$work"/wheel/edgeguard-*.whl | awk 'NR > 1 { print $1 }' >"$work/contents.txt"
+if grep -Ev '^(edgeguard|edgeguard_converters|edgeguard-[^/]+\.dist-info)/' "$work/contents.txt" ||
+  grep -E '\.(h|cpp|ijg)$' "$work/contents.txt"; then
+  echo "the wheel must not hold these files" >&2
+  exit 1
+fi
 platforms=()
 for tag in manylinux2014 manylinux_2_17 manylinux_2_26 manylinux_2_27 manylinux_2_28 manylinux_2_31 manylinux_2_34 \
   manylinux_2_35 manylinux_2_36 linux; do
@@ -68,6 +75,7 @@ digests=$PWD/tests/aarch64/digests.py expected=$PWD/$work/expected.json
 cd "$site" # not the checkout: its edgeguard/ would be found first
 "${emulated[@]}" "$digests" --expect "$expected"
 "${emulated[@]}" -c 'from edgeguard.cli.main import main; main()' doctor
+"${emulated[@]}" -c 'from edgeguard.cli.main import main; main()' firmware show pi5
 "${emulated[@]}" -c 'from edgeguard.cli.main import main; main()' run --source edgeguard/demo/assets/clip.avi --json
 "${emulated[@]}" "${run_labels[@]}" >"$PWD/../labels.jsonl"
 "${emulated[@]}" "${digests%/*}/same_results.py" "${expected%.json}.jsonl" "$PWD/../labels.jsonl"
