@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,18 @@ REPOSITORY = Path(__file__).parents[2]
 NATIVE = REPOSITORY / "edgeguard/dct/native"
 CHECK = REPOSITORY / "tests/native/check_libjpeg_abi.cpp"
 HEADER = "libjpeg_abi.h"
+#: A library with libjpeg's names whose reader has another size: its constructor says so through the error manager.
+OTHER_SIZE = """
+#include <stddef.h>
+#include <string.h>
+typedef void (*Leave)(void **);
+static void describe(void **object, char *line) { (void)object; strcpy(line, "another size"); }
+void **jpeg_std_error(void **errors) { errors[3] = (void *)describe; return errors; }
+void jpeg_CreateDecompress(void **object, int abi, size_t size) {
+    (void)abi;
+    if (size != 640) ((Leave)((void **)object[0])[0])(object);
+}
+"""
 FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Werror")
 
 
@@ -98,3 +111,20 @@ def test_the_library_is_built_without_libjpegs_headers() -> None:
     listed = subprocess.run([compiler, *FLAGS, "-M", *sources], text=True, capture_output=True, check=True)
     read = {Path(word).name for word in listed.stdout.split()}
     assert HEADER in read and not read & {"jpeglib.h", "jconfig.h", "jmorecfg.h", "jerror.h"}
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_library_of_another_layout_is_passed_over(tmp_path: Path, complete: bool) -> None:
+    """So is one that lacks a function; the next candidate serves."""
+    real = libjpeg.libjpeg_path() or missing("libjpeg.so.62")
+    names = re.findall(r'"(jpeg_\w+)"', (NATIVE / "libjpeg_api.cpp").read_text())
+    assert len(names) == 17
+    rest = [f"void {name}(void) {{}}" for name in names if name not in OTHER_SIZE]
+    source, other = tmp_path / "other.c", tmp_path / "libother.so"
+    source.write_text("\n".join([OTHER_SIZE, *rest[: None if complete else -1]]))
+    subprocess.run([needed("cc", "gcc", "clang"), "-shared", "-fPIC", str(source), "-o", str(other)], check=True)
+    # A process of its own: a library that was found stays.
+    code = "import sys; from edgeguard.dct.native_kernel import load_library as load"
+    code += "; print([load().eg_jpeg_open(path.encode()) for path in sys.argv[1:]])"
+    said = subprocess.run([sys.executable, "-c", code, str(other), real], text=True, capture_output=True, check=True)
+    assert said.stdout.strip() == "[0, 1]"
