@@ -17,11 +17,13 @@ test: $(STAMP)
 test-full: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "full or not full"
 
-# The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++).
+# The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++), and
+# our picture of libjpeg's binary interface against its headers, where they are.
 test-native:
 	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=$(or $(shell command -v clang++),c++) >/dev/null
 	cmake --build build/native --target check_kernel --parallel
 	build/native/check_kernel 20000
+	cmake --build build/native --target run_check_libjpeg_abi
 
 # The compressed domain under libFuzzer (clang++), for FUZZ_SECONDS; findings go to build/fuzz-findings.
 FUZZ_SECONDS ?= 120
@@ -52,7 +54,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
 
-NATIVE := $(wildcard edgeguard/dct/native/*.* edgeguard/dct/native/libjpeg/*.h) CMakeLists.txt
+NATIVE := $(wildcard edgeguard/dct/native/*.*) CMakeLists.txt
 # Where a compiler is, a kernel that does not build is an error and not a fallback.
 export EDGEGUARD_REQUIRE_NATIVE := $(if $(and $(shell command -v c++),$(shell command -v cmake)),1,0)
 

@@ -14,7 +14,7 @@ constexpr int RowsAtOnce = 16;
 
 // Errors inside libjpeg come back to the trap's setjmp with the message filled in.
 struct Decoder {
-    jpeg_decompress_struct info;
+    turbo::Reader info;
     ErrorTrap trap;
 };
 
@@ -22,16 +22,16 @@ struct Decoder {
 using TakeRows = void (*)(void* taker, const uint8_t* rows, int first, int count);
 
 void read_rows(Decoder& decoder, const JpegJob& job, uint8_t* rows, int end, TakeRows take, void* taker) {
-    const LibjpegApi& api = *libjpeg();
-    jpeg_decompress_struct& info = decoder.info;
+    const turbo::Calls& api = *libjpeg();
+    turbo::Reader& info = decoder.info;
     const ptrdiff_t stride = 3 * static_cast<ptrdiff_t>(job.width);
-    api.start_output(&info, info.input_scan_number);
+    api.start_output(&info, info.scan);
     for (int first = 0; first < end; first += RowsAtOnce) {
         const int count = job.height - first < RowsAtOnce ? job.height - first : RowsAtOnce;
         for (int done = 0; done < count;) {
-            JSAMPROW pointers[RowsAtOnce];
+            uint8_t* pointers[RowsAtOnce];
             for (int i = done; i < count; ++i) pointers[i - done] = rows + i * stride;
-            done += static_cast<int>(api.read_scanlines(&info, pointers, static_cast<JDIMENSION>(count - done)));
+            done += static_cast<int>(api.read_scanlines(&info, pointers, static_cast<uint32_t>(count - done)));
         }
         take(taker, rows, first, count);
     }
@@ -39,16 +39,16 @@ void read_rows(Decoder& decoder, const JpegJob& job, uint8_t* rows, int end, Tak
 
 // Decode up to row `end`. Nothing here has a destructor: libjpeg's errors jump out of the middle.
 int decode(const JpegJob& job, uint8_t* rows, int end, TakeRows take, void* taker, char* message) {
-    const LibjpegApi& api = *libjpeg();
+    const turbo::Calls& api = *libjpeg();
     Decoder decoder;
     memset(&decoder, 0, sizeof decoder);
     set_trap(decoder.trap, message);
-    decoder.info.err = &decoder.trap.manager;
+    decoder.info.object.errors = &decoder.trap.errors;
     if (setjmp(decoder.trap.back) != 0) {
-        if (decoder.info.mem != nullptr) api.destroy_decompress(&decoder.info);
+        if (decoder.info.object.storage != nullptr) api.destroy_decompress(&decoder.info);
         return BrokenJpeg;
     }
-    api.create_decompress(&decoder.info, JPEG_LIB_VERSION, sizeof decoder.info);
+    api.create_decompress(&decoder.info, turbo::Abi, sizeof decoder.info);
     requantise(decoder.info, job, false);
     read_rows(decoder, job, rows, end, take, taker);
     api.destroy_decompress(&decoder.info);
@@ -100,58 +100,61 @@ bool valid(const JpegJob& job) {
 
 // A destination of fixed size; a file that does not fit is an error.
 struct Destination {
-    jpeg_destination_mgr manager;
+    turbo::Sink sink;
     uint8_t* buffer;
     size_t capacity;
 };
-void start_buffer(j_compress_ptr info) {
-    Destination* to = reinterpret_cast<Destination*>(info->dest);
-    to->manager.next_output_byte = to->buffer, to->manager.free_in_buffer = to->capacity;
+void start_buffer(turbo::Writer* info) {
+    Destination* to = reinterpret_cast<Destination*>(info->sink);
+    to->sink.next = to->buffer, to->sink.room = to->capacity;
 }
-boolean buffer_full(j_compress_ptr info) {
-    refuse(info->err, "the room is too small");
-    return FALSE;
+int buffer_full(turbo::Writer* info) {
+    refuse(info->object.errors, "the room is too small");
+    return false;
 }
-void end_buffer(j_compress_ptr) {}
+void end_buffer(turbo::Writer*) {}
 
 struct Transcoder {
     Decoder decoder;
-    jpeg_compress_struct out;
+    turbo::Writer out;
     Destination destination;
 };
 
-void write_file(Transcoder& t, jvirt_barray_ptr* coefficients) {
-    const LibjpegApi& api = *libjpeg();
-    jpeg_decompress_struct& in = t.decoder.info;
+void write_file(Transcoder& t, turbo::BlockStore** coefficients) {
+    const turbo::Calls& api = *libjpeg();
+    turbo::Reader& in = t.decoder.info;
     // copy_critical_parameters takes the tables from the slots, and every component gets a slot of its own.
-    for (int c = 0; c < in.num_components; ++c) {
-        in.comp_info[c].quant_tbl_no = c;
-        in.quant_tbl_ptrs[c] = in.comp_info[c].quant_table;
+    for (int c = 0; c < in.component_count; ++c) {
+        in.components[c].table_slot = c;
+        in.table_slots[c] = in.components[c].table;
     }
-    api.create_compress(&t.out, JPEG_LIB_VERSION, sizeof t.out);
-    t.out.dest = &t.destination.manager;
+    api.create_compress(&t.out, turbo::Abi, sizeof t.out);
+    t.out.sink = &t.destination.sink;
     api.copy_critical_parameters(&in, &t.out);
-    t.out.optimize_coding = FALSE;
+    t.out.optimize = false;
     api.write_coefficients(&t.out, coefficients);
-    for (jpeg_saved_marker_ptr m = in.marker_list; m != nullptr; m = m->next) {
-        const bool adobe = m->marker == JPEG_APP0 + 14 && t.out.write_Adobe_marker;
-        if (!adobe) api.write_marker(&t.out, m->marker, m->data, m->data_length);
+    for (const turbo::Segment* m = in.segments; m != nullptr; m = m->next) {
+        const bool adobe = m->marker == turbo::App + 14 && t.out.writes_adobe;
+        if (!adobe) api.write_marker(&t.out, m->marker, m->data, m->length);
     }
     api.finish_compress(&t.out);
 }
 
-void copy_indices(jpeg_decompress_struct& info, jvirt_barray_ptr* coefficients, int components, const int* grid,
+void copy_indices(turbo::Reader& info, turbo::BlockStore** coefficients, int components, const int* grid,
                   int16_t* const* targets) {
-    if (info.num_components != components) refuse(info.err, "it has another number of components than its header says");
+    if (info.component_count != components) {
+        refuse(info.object.errors, "it has another number of components than its header says");
+    }
     for (int c = 0; c < components; ++c) {
-        const jpeg_component_info& component = info.comp_info[c];
-        const JDIMENSION rows = static_cast<JDIMENSION>(grid[2 * c]), columns = static_cast<JDIMENSION>(grid[2 * c + 1]);
-        if (rows > component.height_in_blocks || columns > component.width_in_blocks) {
-            refuse(info.err, "its sampling is not the one in its header");
+        const turbo::Component& component = info.components[c];
+        const uint32_t rows = static_cast<uint32_t>(grid[2 * c]), columns = static_cast<uint32_t>(grid[2 * c + 1]);
+        if (rows > component.rows || columns > component.columns) {
+            refuse(info.object.errors, "its sampling is not the one in its header");
         }
-        for (JDIMENSION row = 0; row < rows; ++row) {
-            JBLOCKARRAY blocks = info.mem->access_virt_barray(reinterpret_cast<j_common_ptr>(&info), coefficients[c], row, 1, FALSE);
-            memcpy(targets[c] + static_cast<size_t>(row) * columns * DCTSIZE2, blocks[0][0], columns * sizeof(JBLOCK));
+        for (uint32_t row = 0; row < rows; ++row) {
+            turbo::Block** blocks = info.object.storage->blocks(&info.object, coefficients[c], row, 1, false);
+            int16_t* const target = targets[c] + static_cast<size_t>(row) * columns * turbo::BlockSize;
+            memcpy(target, blocks[0][0], columns * sizeof(turbo::Block));
         }
     }
 }
@@ -202,18 +205,18 @@ EG_EXPORT int eg_jpeg_indices(const uint8_t* data, size_t size, const uint8_t* t
                               int components, const int* grid, int16_t* const* targets, int set, char* message) {
     const JpegJob job = {data, size, tables, 1, set, width, height};
     if (!valid(job) || components < 1 || components > 3) return BadArguments;
-    const LibjpegApi& api = *libjpeg();
+    const turbo::Calls& api = *libjpeg();
     Decoder decoder;
     memset(&decoder, 0, sizeof decoder);
     set_trap(decoder.trap, message);
-    decoder.info.err = &decoder.trap.manager;
+    decoder.info.object.errors = &decoder.trap.errors;
     int status = BrokenJpeg;
     if (setjmp(decoder.trap.back) == 0) {
-        api.create_decompress(&decoder.info, JPEG_LIB_VERSION, sizeof decoder.info);
+        api.create_decompress(&decoder.info, turbo::Abi, sizeof decoder.info);
         copy_indices(decoder.info, requantise(decoder.info, job, false), components, grid, targets);
         status = Done;
     }
-    if (decoder.info.mem != nullptr) api.destroy_decompress(&decoder.info);
+    if (decoder.info.object.storage != nullptr) api.destroy_decompress(&decoder.info);
     return status;
 }
 
@@ -222,24 +225,24 @@ EG_EXPORT ptrdiff_t eg_jpeg_file(const uint8_t* data, size_t size, const uint8_t
                                  uint8_t* target, size_t capacity, int set, char* message) {
     const JpegJob job = {data, size, tables, 1, set, width, height};
     if (!valid(job)) return BadArguments;
-    const LibjpegApi& api = *libjpeg();
+    const turbo::Calls& api = *libjpeg();
     Transcoder t;
     memset(&t, 0, sizeof t);
     set_trap(t.decoder.trap, message);
-    t.decoder.info.err = t.out.err = &t.decoder.trap.manager;
-    t.destination.manager.init_destination = start_buffer;
-    t.destination.manager.empty_output_buffer = buffer_full;
-    t.destination.manager.term_destination = end_buffer;
+    t.decoder.info.object.errors = t.out.object.errors = &t.decoder.trap.errors;
+    t.destination.sink.begin = start_buffer;
+    t.destination.sink.full = buffer_full;
+    t.destination.sink.end = end_buffer;
     t.destination.buffer = target, t.destination.capacity = capacity;
     ptrdiff_t length = BrokenJpeg;
     if (setjmp(t.decoder.trap.back) == 0) {
-        api.create_decompress(&t.decoder.info, JPEG_LIB_VERSION, sizeof t.decoder.info);
-        jvirt_barray_ptr* coefficients = requantise(t.decoder.info, job, true);
+        api.create_decompress(&t.decoder.info, turbo::Abi, sizeof t.decoder.info);
+        turbo::BlockStore** coefficients = requantise(t.decoder.info, job, true);
         write_file(t, coefficients);
-        length = static_cast<ptrdiff_t>(capacity - t.destination.manager.free_in_buffer);
+        length = static_cast<ptrdiff_t>(capacity - t.destination.sink.room);
     }
-    if (t.out.mem != nullptr) api.destroy_compress(&t.out);
-    if (t.decoder.info.mem != nullptr) api.destroy_decompress(&t.decoder.info);
+    if (t.out.object.storage != nullptr) api.destroy_compress(&t.out);
+    if (t.decoder.info.object.storage != nullptr) api.destroy_decompress(&t.decoder.info);
     return length;
 }
 }

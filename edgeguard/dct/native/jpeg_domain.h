@@ -17,4 +17,4 @@ struct JpegJob {
 // Read the whole file and put its coefficients on the grid of the tables: index c under step s becomes the nearest
 // index under step t, half away from zero, within +-1023. In buffered-image mode; output may begin afterwards.
 // `keep_markers`: keep APPn and COM segments for a writer.
-jvirt_barray_ptr* requantise(jpeg_decompress_struct& info, const JpegJob& job, bool keep_markers);
+turbo::BlockStore** requantise(turbo::Reader& info, const JpegJob& job, bool keep_markers);
