@@ -107,9 +107,9 @@ class GraphRunner:
         self.invoke()
         return tuple(self.get(detail)[0] for detail in self.outputs)
 
-    def tensors(self, names: Collection[str]) -> list[dict[str, Any]]:
+    def tensors(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
         """Details of the tensors with these names, in the graph's order; see `every_tensor`."""
-        return [detail for detail in self.interpreter.get_tensor_details() if detail["name"] in names]
+        return {detail["name"]: detail for detail in self.interpreter.get_tensor_details() if detail["name"] in names}
 
     def get_if_kept(self, detail: dict[str, Any]) -> NDArray[Any] | None:
         """As `get`, or None for a constant that the runtime folded away."""

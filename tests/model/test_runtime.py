@@ -65,8 +65,8 @@ def test_tensors_between_operators(data: bytes, image: np.ndarray) -> None:
     first = next(operator["outputs"][0] for operator in runner.interpreter._get_ops_details())
     names = {d["name"] for d in runner.interpreter.get_tensor_details() if d["index"] in (first, output["index"])}
     found = runner.tensors(names)
-    assert {detail["name"] for detail in found} == names and len(names) == 2
-    values = {detail["index"]: runner.get_if_kept(detail) for detail in found}
+    assert set(found) == names and len(names) == 2
+    values = {detail["index"]: runner.get_if_kept(detail) for detail in found.values()}
     assert np.array_equal(values[output["index"]], runner.get(output))
     between = values[first]
     assert between is not None and between.shape == (1, 128, 128, 3) and between.dtype == np.int8

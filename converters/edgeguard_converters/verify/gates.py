@@ -44,20 +44,27 @@ class GateReport:
         return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in fields.items()}
 
 
-def judge(
+def check_gates(
     trained: Outputs,
     float_outputs: Outputs,
     int8_outputs: Outputs,
+    *,
     contract: Contract,
     labels: NDArray[np.int64] | None,
     thresholds: Thresholds,
     reference: Outputs | None = None,
 ) -> GateReport:
-    """Compare the trained model with the float graph, and the float graph with the quantised one.
+    """Compare the trained model with the float graph, and the float graph with the quantized one, on n images.
 
-    Arrays are (n, ...), but the trained model's may hold the first images only. `reference` is what the float graph
-    said before fine-tuning, if there was any: the quantised file has to be as accurate as the model that was given,
-    which the float graph after fine-tuning says nothing of.
+    Args:
+        trained: what the trained model says, (m, ...) for each output; m <= n: of the first images only.
+        float_outputs: what the float graph says, (n, ...) for each output.
+        int8_outputs: what the quantized graph says, dequantized, in the same shapes.
+        contract: of the model; its task tells what agreement means.
+        labels: the right raw output index of each image, (n,), or None where they are not known.
+        thresholds: what must hold.
+        reference: what the float graph said before fine-tuning, if there was any: the quantized file has to be as
+            accurate as the model that was given, which the float graph after fine-tuning says nothing of.
     """
     difference = largest_difference(trained, float_outputs)
     same = agreement(float_outputs, int8_outputs, contract)
