@@ -3,11 +3,7 @@
 The way of a model is the list of steps below; each fills in what the next ones need of the one `Work` that they share.
 """
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +22,7 @@ from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.source import Source
 from edgeguard_converters.options import Options, check_options
 from edgeguard_converters.result import Conversion
+from edgeguard_converters.support.folder import work_folder
 from edgeguard_converters.support.log import chatter_to, log_file
 from edgeguard_converters.support.memory import give_back_memory
 from edgeguard_converters.verify.checks import check_file, check_reload
@@ -98,7 +95,7 @@ def convert(
             check_writable(path)
     _do(UNDERSTAND, work)
     with log_file() as work.log:
-        with _folder() as work.folder:
+        with work_folder() as work.folder:
             _do(BUILD, work)
             if work.gates.failures and training:
                 _finetune(work, training)
@@ -306,18 +303,17 @@ def _report(work: Work) -> None:
     if work.report is None:
         return
     work.step("writing the report")
+    title = work.source.kind if isinstance(work.model, Source) else Path(work.model).name
     findings = find(
         work.float_graph,
         work.candidate.graph,
         feed=work.candidate.feed,
-        pixels=work.images.evaluation,
-        received=work.images.received,
-        outputs=(work.float_outputs, work.outputs),
+        images=work.images,
         names=[image.name for image in work.chosen[1]],
+        outputs=(work.float_outputs, work.outputs),
         contract=work.contract,
         log=work.log,
     )
-    title = work.source.kind if isinstance(work.model, Source) else Path(work.model).name
     write = json_report if work.report.suffix.lower() == ".json" else html_report
     page = write(title, work.contract, work.gates, findings, len(work.candidate.graph.data))
     write_bytes(work.report, page.encode())
@@ -370,13 +366,3 @@ DELIVER: tuple[Step, ...] = (_describe, _report, _refuse, _write)
 def _do(steps: tuple[Step, ...], work: Work) -> None:
     for each in steps:
         each(work)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for the length of some work; its name tells whose it is."""
-    folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

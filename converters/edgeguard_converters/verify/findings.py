@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgeguard.model.contract import Contract
+from edgeguard_converters.contract.image_sets import GateImages
 from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.run import Feed, Outputs
@@ -20,10 +18,9 @@ def find(
     finished: TfliteGraph,
     *,
     feed: Feed,
-    pixels: NDArray[np.uint8],
-    received: NDArray[np.uint8],
-    outputs: tuple[Outputs, Outputs],
+    images: GateImages,
     names: list[str],
+    outputs: tuple[Outputs, Outputs],
     contract: Contract,
     log: Path,
 ) -> Findings:
@@ -33,17 +30,17 @@ def find(
         float_graph: the float graph.
         finished: the graph that the file will hold.
         feed: pixels (1, h, w, 3) to the finished graph's input.
-        pixels: the gates' images as the trained network sees them, (n, h, w, 3) of uint8.
-        received: the same as the device feeds them to the finished graph.
-        outputs: what the two graphs said of them, dequantized.
-        names: of the images.
+        images: the gates' images among them, n.
+        names: of the gates' images.
+        outputs: what the two graphs said of these, float32 arrays (n, ...).
         contract: of the model.
         log: where the runtime's chatter goes.
     """
+    pixels = images.evaluation
     return Findings(
         layers=layer_snr(float_graph, finished, pixels, log=log, feed=feed),
         latencies=measure_latency(float_graph.tflite, finished, pixels[0], feed=float_graph.feed, int8_feed=feed),
-        worst=worst_images(names, received, *outputs, contract),
+        worst=worst_images(names, images.received, *outputs, contract),
         operators=finished.operators(),
         edgetpu=predict(finished),
     )
