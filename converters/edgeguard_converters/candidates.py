@@ -48,9 +48,9 @@ class Candidate:
 def candidates(
     graph: FloatGraph,
     calibration: NDArray[np.uint8],
+    *,
     contract: Contract,
     options: Options,
-    *,
     log: Path,
     say: Callable[[str], None],
 ) -> Iterator[Candidate]:

@@ -68,7 +68,8 @@ def convert(
         step: called with the name of each step as it begins, for a progress display.
         report_path: write the report here (.html, or .json for machines), also when a gate refuses the model.
         training: labelled images to fine-tune with, for `options.epochs`, if the gates refuse the model as it is.
-        load: instead of `registry.load_source`, with its arguments; `ModelProcess.load` takes less memory.
+        load: instead of `registry.load_source`, with its arguments; `ModelProcess.load` takes less memory. The hash in
+            its facts becomes the contract's.
 
     Returns:
         What was written and measured.
@@ -245,7 +246,12 @@ def _export(work: Work) -> None:
 def _quantize(work: Work) -> None:
     work.step("calibrating and quantising")
     work.choice = candidates(
-        work.mended, work.images.calibration, work.contract, work.options, log=work.log, say=work.notes.add
+        work.mended,
+        work.images.calibration,
+        contract=work.contract,
+        options=work.options,
+        log=work.log,
+        say=work.notes.add,
     )
 
 
@@ -337,7 +343,7 @@ def _write(work: Work) -> None:
     file = judged.with_contract(ENTRY, contract.to_json(), contract.labels)
     work.step("checking the file in a fresh process")
     inputs = work.candidate.feed(work.images.received[:_RELOADED])
-    for line in check_reload(file, judged, inputs, work.options.runtimes):
+    for line in check_reload(file, judged, inputs, pythons=work.options.runtimes):
         work.notes.add(line)
     write_bytes(work.output, file.data)
     if work.progress is not None:

@@ -75,7 +75,7 @@ def finetune_classifier(
         source,
         inferred.normalization,
         prepare(training, behind_the_guard(contract)),
-        np.array(labels, np.int64) + int(contract.background),
+        targets=np.array(labels, np.int64) + int(contract.background),
         epochs=epochs,
         size=(contract.input.width, contract.input.height),
         step=step,
@@ -86,8 +86,8 @@ def finetune(
     source: TorchSource,
     normalization: Normalization,
     pixels: NDArray[np.uint8],
-    targets: NDArray[np.int64],
     *,
+    targets: NDArray[np.int64],
     epochs: int,
     size: tuple[int, int],
     step: Callable[[str], None] = lambda name: None,
@@ -100,8 +100,8 @@ def finetune(
     Args:
         source: a classifier.
         normalization: of its input.
-        pixels: sanitised training images as the model sees them, (n, h, w, 3).
-        targets: raw output index of each.
+        pixels: sanitised training images as the model sees them, (n, h, w, 3) of uint8.
+        targets: raw output index of each, (n,) of int64.
         epochs: how often each image is seen.
         size: width and height of the input.
         step: called with a line at the start of each epoch.
@@ -118,32 +118,42 @@ def finetune(
         ) from error
     x = torch.from_numpy(normalization.apply(pixels))
     x = x if source.channels_last else x.permute(0, 3, 1, 2).contiguous()
-    labels = torch.from_numpy(targets)
     with torch.no_grad():
         teacher = torch.cat([_scores(module(image[None])) for image in x])
     ranges = _observe(module, x[:: -(-len(x) // _OBSERVED)])
     kept = checkpoint(source, pixels, targets)
-    parameters = [p.requires_grad_() for p in module.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=_RATE)
-    first = _resume(kept, module, optimizer)
+    optimizer = torch.optim.Adam([p.requires_grad_() for p in module.parameters()], lr=_RATE)
     quantized = FakeQuantized(module, ranges)
-    for epoch in range(first, epochs):
+    for epoch in range(_resume(kept, module, optimizer), epochs):
         step(f"fine-tuning, epoch {epoch + 1} of {epochs}")
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(epoch))
-        for chosen in order.split(_BATCH):
-            # exported with a batch of one
-            scores = torch.cat([_scores(quantized.run(x[i][None])) for i in chosen])
-            loss = functional.cross_entropy(scores, labels[chosen]) + functional.kl_div(
-                scores.log_softmax(1), teacher[chosen].log_softmax(1), reduction="batchmean", log_target=True
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        _one_epoch(quantized, optimizer, x, torch.from_numpy(targets), teacher=teacher, seed=epoch)
         if kept.parent.is_dir():
             torch.save({"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimizer.state_dict()}, kept)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return replace(source, kind="torch.export", module=module), kept
+
+
+def _one_epoch(
+    quantized: "FakeQuantized",
+    optimizer: torch.optim.Optimizer,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    teacher: torch.Tensor,
+    seed: int,
+) -> None:
+    """Show each image once, in an order that the seed gives."""
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    for chosen in order.split(_BATCH):
+        # exported with a batch of one
+        scores = torch.cat([_scores(quantized.run(x[i][None])) for i in chosen])
+        loss = functional.cross_entropy(scores, labels[chosen]) + functional.kl_div(
+            scores.log_softmax(1), teacher[chosen].log_softmax(1), reduction="batchmean", log_target=True
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 def checkpoint(source: TorchSource, pixels: NDArray[np.uint8], targets: NDArray[np.int64]) -> Path:

@@ -115,7 +115,7 @@ def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibr
     give_back_memory()
     single = {name: _extremes(found) for name, found in ranges.items() if np.size(found["min"]) == 1}
     wide = {name: pair for name, pair in single.items() if pair[0] < pair[1]}
-    return Calibration(ranges, count_activations(graph, pixels, wide, log))
+    return Calibration(ranges, count_activations(graph, pixels, wide, log=log))
 
 
 def quantize_int8(

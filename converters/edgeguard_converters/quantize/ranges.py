@@ -39,7 +39,7 @@ class Histogram:
 
 
 def count_activations(
-    graph: FloatGraph, pixels: NDArray[np.uint8], extremes: dict[str, tuple[float, float]], log: Path
+    graph: FloatGraph, pixels: NDArray[np.uint8], extremes: dict[str, tuple[float, float]], *, log: Path
 ) -> dict[str, Histogram]:
     """Histograms of the float activations whose extremes are known, over up to 48 of the images.
 

@@ -86,7 +86,7 @@ def run_in_fresh_process(data: bytes, tensor: NDArray[np.generic], python: str =
 
 
 def check_reload(
-    file: TfliteGraph, judged: TfliteGraph, inputs: NDArray[np.generic], pythons: tuple[str, ...] = ()
+    file: TfliteGraph, judged: TfliteGraph, inputs: NDArray[np.generic], *, pythons: tuple[str, ...] = ()
 ) -> list[str]:
     """The file on disk answers in fresh processes as the graph does in this one; lines about what is worth knowing.
 

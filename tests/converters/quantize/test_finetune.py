@@ -64,7 +64,7 @@ def test_it_mends_what_int8_hurts(squares: list) -> None:  # type: ignore[type-a
         return float(torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets)))
 
     before = loss_when_rounded(source)
-    tuned, kept = finetune(source, normalisation, pixels, targets, epochs=3, size=(SIDE, SIDE))
+    tuned, kept = finetune(source, normalisation, pixels, targets=targets, epochs=3, size=(SIDE, SIDE))
     assert kept.is_file() and loss_when_rounded(tuned) < 0.8 * before
 
 
@@ -83,13 +83,15 @@ def test_an_interrupted_run_goes_on(squares: list) -> None:  # type: ignore[type
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(_hurt_source(), normalisation, pixels, targets, epochs=4, size=(SIDE, SIDE), step=stop_in_the_third)
+        finetune(
+            _hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=stop_in_the_third
+        )
     resumed, kept = finetune(
-        _hurt_source(), normalisation, pixels, targets, epochs=4, size=(SIDE, SIDE), step=epochs.append
+        _hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=epochs.append
     )
     assert epochs[3:] == ["fine-tuning, epoch 3 of 4", "fine-tuning, epoch 4 of 4"]
     kept.unlink()
-    whole, _ = finetune(_hurt_source(), normalisation, pixels, targets, epochs=4, size=(SIDE, SIDE))
+    whole, _ = finetune(_hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE))
     for a, b in zip(resumed.module.state_dict().values(), whole.module.state_dict().values(), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
