@@ -1,12 +1,12 @@
 """Which files an object visits on its way through the product, in order, and how often it comes back.
 
 For `train` the object is the configuration. For `convert` it is the model in every form that it takes: its path, the
-loaded source, the float graph, the bytes of a .tflite. A file is *visited* when one of its functions is called with the
-object as an argument, directly or in a field of an argument of ours, and again when such a call hands control back to
-a function that still holds the object. Each call site counts once, at its first call, so that loops over batches do not
-count. A *return* is a visit to a file that the object had left before. Files about errors, settings and logging are
-left out, and so is the file that defines the object's own class (reading its attributes is no trip). Processes that the
-command starts are not followed.
+loaded source, the float graph, a parsed .tflite or its bytes. A file is *visited* when one of its functions is called
+with the object as an argument, directly or in a field of an argument of ours, and again when such a call hands control
+back to a function that still holds the object. Each call site counts once, at its first call, so that loops over
+batches do not count. A *return* is a visit to a file that the object had left before. Files about errors, settings and
+logging are left out, and so is the file that defines the object's own class (reading its attributes is no trip).
+Processes that the command starts are not followed.
 
     python benchmarks/object_route.py convert model.pt2 [convert's options]
     python benchmarks/object_route.py train config.toml [train's options]
@@ -25,7 +25,7 @@ from typing import Any
 ROOTS = ("edgeguard/", "edgeguard_converters/")
 LEFT_OUT = ("errors.py", "settings.py", "settings_file.py", "log.py", "quiet.py", "progress.py", "logging.py")
 #: Names of the classes whose instances are followed, by command; subclasses count.
-FOLLOWED = {"convert": ("Source", "FloatGraph"), "train": ("TrainConfig",)}
+FOLLOWED = {"convert": ("Source", "FloatGraph", "TfliteGraph"), "train": ("TrainConfig",)}
 
 
 class RouteTracer:

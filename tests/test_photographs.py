@@ -55,14 +55,14 @@ def _convert(folders: tuple[Path, Path, Path], output: Path, guard: str, place: 
 def test_int8_keeps_the_accuracy_within_a_point(
     folders: tuple[Path, Path, Path], tmp_path: Path, guard: str, place: str, about: float
 ) -> None:
-    from edgeguard_converters.graph import edit
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
     first = _convert(folders, tmp_path / "a.tflite", guard, place)
     gates = first["contract"]["gates"]
     print(guard, place, gates)
     assert gates["n"] == 400 and gates["int8_top1"] >= gates["float_top1"] - 0.01 - 1e-9
     assert abs(gates["float_top1"] - about) < 0.02
-    assert edit.float_tensors((tmp_path / "a.tflite").read_bytes()) == []
+    assert TfliteGraph((tmp_path / "a.tflite").read_bytes()).float_tensors() == []
     _convert(folders, tmp_path / "b.tflite", guard, place)
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
 

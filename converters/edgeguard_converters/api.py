@@ -35,7 +35,7 @@ def convert(
     """Convert a trained model to a .tflite that carries its defence.
 
     Args:
-        model: a path (see `loaders.load_source`), or a torch module in memory.
+        model: a path (see `registry.load_source`), or a torch module in memory.
         sample_or_size: an example input (1, 3, h, w), a side N, or (width, height); None where the file knows.
         output: where the .tflite goes.
         calibration: a folder of images, or RGB frames (h, w, 3) of uint8.

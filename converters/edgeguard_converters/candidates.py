@@ -1,4 +1,4 @@
-"""The quantised graphs that a conversion may end with: one, or under --auto-mixed several until the gates pass."""
+"""The quantized graphs that a conversion may end with: one, or under --auto-mixed several until the gates pass."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,132 +9,154 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import CheckFailed
 from edgeguard.model.contract import Contract
-from edgeguard_converters.graph import edit
-from edgeguard_converters.graph.run import Feed, integer_feed, run_graph
-from edgeguard_converters.load.source import FloatGraph
+from edgeguard_converters.graph.baked_guard import splice
+from edgeguard_converters.graph.float_graph import FloatGraph
+from edgeguard_converters.graph.run import Feed, integer_feed
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 from edgeguard_converters.options import Options
 from edgeguard_converters.quantize.mixed import FloatSearch, named_layers
-from edgeguard_converters.quantize.quantize import Quantised, float_weights, quantise_with
+from edgeguard_converters.quantize.quantize import Quantized, float_weights, quantize
 from edgeguard_converters.quantize.ranges import Method
-from edgeguard_converters.verify.gates import Thresholds, judge
+from edgeguard_converters.verify.gates import Thresholds, check_gates
 
-#: How far above the asked agreement the calibration images have to agree; each next mixture aims higher.
+#: How far above the wanted agreement the calibration images have to agree; each next mixture aims higher.
 _MARGINS = (0.02, 0.05, 0.08)
 _MARGIN_DB = 1.5
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """What a quantised graph is made from."""
-
-    options: Options
-    contract: Contract
-    graph: FloatGraph
-    calibration: NDArray[np.uint8]
-    log: Path
-
-    @property
-    def feed(self) -> Feed:
-        """Pixels to the finished graph's input."""
-        dtype = self.options.input_type
-        return self.graph.feed if dtype == "float32" else integer_feed(dtype)
-
-
-@dataclass(frozen=True, eq=False)
 class Candidate:
-    """A finished graph, with the input and output types that were asked for."""
+    """A finished graph, with the input and output types that are wanted, a baked guard inside.
 
-    data: bytes
-    options: Options
-    method: Method | None = None
+    Attributes:
+        graph: what the file will hold, but for the contract.
+        feed: pixels (1, h, w, 3) to its input.
+        operators: how many there are, those of a baked guard aside.
+        float_layers: outputs of the operators of an int8 graph that stayed float.
+        float_allowed: part of the graph is meant to compute in float.
+        how: what the contract's `gates` tell of how it was made.
+    """
 
-    @property
-    def operators(self) -> int:
-        """How many there are."""
-        return len(edit.operator_outputs(self.data))
-
-    @property
-    def float_layers(self) -> tuple[str, ...]:
-        """Outputs of the operators of an int8 graph that stayed float."""
-        if self.options.precision != "int8":
-            return ()
-        return tuple(name for _, name in edit.float_operators(self.data))
-
-    @property
-    def float_allowed(self) -> bool:
-        """True where part of the graph is meant to compute in float."""
-        return self.options.precision != "int8" or bool(self.float_layers)
-
-    def how(self) -> dict[str, object]:
-        """What the contract tells of how it was made."""
-        if self.method is None:
-            return {"precision": self.options.precision}
-        kept = self.float_layers
-        return {"ranges": self.method, **({"float_layers": list(kept)} if kept else {})}
+    graph: TfliteGraph
+    feed: Feed
+    operators: int
+    float_layers: tuple[str, ...]
+    float_allowed: bool
+    how: dict[str, object]
 
 
-def candidates(job: Job, say: Callable[[str], None]) -> Iterator[Candidate]:
+def candidates(
+    graph: FloatGraph,
+    calibration: NDArray[np.uint8],
+    *,
+    contract: Contract,
+    options: Options,
+    log: Path,
+    say: Callable[[str], None],
+) -> Iterator[Candidate]:
     """Finished graphs, best hope first; the next is made only when the one before failed the gates.
+
+    Args:
+        graph: the float graph, dead filters already mended.
+        calibration: images as the trained network sees them, (n, h, w, 3).
+        contract: of the model.
+        options: precision, borders, ranges and float layers.
+        log: where the tools' chatter goes.
+        say: called with a line when no mixture was found.
 
     Raises:
         InputError: a --keep-float that matches nothing.
         CheckFailed: int8 has no form for some operators, and none were allowed to stay float.
     """
-    options = job.options
-    data = job.graph.path.read_bytes()
     if options.precision == "float32":
-        yield Candidate(edit.inlined(data), options)
+        yield _float_candidate(graph.tflite.inlined(), graph, options)
         return
     if options.precision != "int8":
-        yield Candidate(float_weights(job.graph, job.log, options.precision), options)
+        yield _float_candidate(float_weights(graph, log, options.precision), graph, options)
         return
-    kept = named_layers(data, options.keep_float, options.input_type == "float32")
-    quantised = quantise_with(options.ranges, job.graph, job.calibration, job.log, kept)
+    kept: tuple[str, ...] = ()
+    if options.keep_float:
+        kept = named_layers(graph.tflite, options.keep_float, options.input_type == "float32")
+    quantized = quantize(options.ranges, graph, calibration, log=log, keep_float=kept)
+    finish = _Finish(graph, contract, options, method=quantized.method, log=log)
     if options.auto_mixed:
-        yield from _mixtures(job, quantised, say)
+        yield from _mixtures(_Trial(graph, calibration, contract, options), quantized, finish, say)
         return
-    if not kept and (floats := edit.float_operators(quantised.data)):
+    if not kept and (floats := quantized.graph.float_operators()):
         kinds = ", ".join(sorted({kind for kind, _ in floats}))
         raise CheckFailed(
             f"int8 has no form for {len(floats)} operators ({kinds}; the first makes {floats[0][1]}): "
             "--auto-mixed keeps them float; nothing was written"
         )
-    yield _candidate(job, quantised.data, quantised.method)
+    yield finish(quantized.graph)
 
 
-def _mixtures(job: Job, quantised: Quantised, say: Callable[[str], None]) -> Iterator[Candidate]:
+class _Finish:
+    """Makes candidates of int8 graphs with float borders."""
+
+    def __init__(self, source: FloatGraph, contract: Contract, options: Options, *, method: Method, log: Path) -> None:
+        dtype, guard = options.input_type, contract.guard
+        self.log = log
+        self._dtype, self._method = dtype, method
+        self._feed = source.feed if dtype == "float32" else integer_feed(dtype)
+        self._baked = guard.profile if guard.place == "in-graph" else None
+
+    def __call__(self, graph: TfliteGraph) -> Candidate:
+        done = graph if self._dtype == "float32" else graph.with_integer_borders(self.log, self._dtype)
+        layers = tuple(name for _, name in done.float_operators())
+        return Candidate(
+            graph=done if self._baked is None else splice(done, self._baked),
+            feed=self._feed,
+            operators=len(done.operator_outputs()),
+            float_layers=layers,
+            float_allowed=bool(layers),
+            how={"ranges": self._method, **({"float_layers": list(layers)} if layers else {})},
+        )
+
+
+def _float_candidate(graph: TfliteGraph, source: FloatGraph, options: Options) -> Candidate:
+    return Candidate(graph, source.feed, len(graph.operator_outputs()), (), True, {"precision": options.precision})
+
+
+class _Trial:
+    """The gates on the calibration images, for the search of --auto-mixed.
+
+    These are few and known to the ranges, so it aims higher on them than the gates do.
+    """
+
+    def __init__(self, graph: FloatGraph, pixels: NDArray[np.uint8], contract: Contract, options: Options) -> None:
+        wanted = options.thresholds
+        self.graph, self.pixels = graph, pixels
+        self._contract, self._wanted = contract, wanted
+        self._expected = graph.outputs(pixels)
+        self._thresholds = Thresholds(wanted.min_agreement, wanted.min_snr_db + _MARGIN_DB)
+
+    def passes(self, graph: TfliteGraph, margin: float) -> bool:
+        """Whether a graph with float borders agrees by that margin more than is wanted."""
+        found, expected = graph.outputs(self.pixels, self.graph.feed), self._expected
+        report = check_gates(
+            expected, expected, found, contract=self._contract, labels=None, thresholds=self._thresholds
+        )
+        return not report.failures and report.agreement >= min(self._wanted.min_agreement + margin, 1.0)
+
+
+def _mixtures(trial: _Trial, quantized: Quantized, finish: _Finish, say: Callable[[str], None]) -> Iterator[Candidate]:
     """The int8 graph, if it passes on the calibration images; then mixtures with more and more float layers.
 
-    The search sees the calibration images only. They are few and known to the ranges, so it aims higher on them than
-    the gates ask; at most three mixtures come before the gates' own images.
+    The search sees the calibration images only; at most three mixtures come before the gates' own images.
     """
-    pixels, asked = job.calibration, job.options.thresholds
-    expected = run_graph(job.graph.path.read_bytes(), pixels, job.graph.feed)
-    thresholds = Thresholds(asked.min_agreement, asked.min_snr_db + _MARGIN_DB)
-
-    def passes(data: bytes, margin: float) -> bool:
-        found = run_graph(data, pixels, job.graph.feed)
-        report = judge(expected, expected, found, job.contract, None, thresholds)
-        return not report.failures and report.agreement >= min(asked.min_agreement + margin, 1.0)
-
     tried: tuple[str, ...] | None = None
-    if passes(quantised.data, _MARGINS[0]):
-        yield _candidate(job, quantised.data, quantised.method)
+    if trial.passes(quantized.graph, _MARGINS[0]):
+        yield finish(quantized.graph)
         tried = ()
-    search = FloatSearch(job.graph, quantised, pixels, job.log)
+    search = FloatSearch(trial.graph, quantized, pixels=trial.pixels, log=finish.log)
     for margin in _MARGINS:
-        names = search.fewest(lambda data, margin=margin: passes(data, margin))  # type: ignore[misc]
+        names = search.fewest(lambda graph, margin=margin: trial.passes(graph, margin))  # type: ignore[misc]
         if names is None:
             say("--auto-mixed: no mixture was found with which the gates pass")
             break
         if names != tried:
             tried = names
-            yield _candidate(job, search.build(names), quantised.method)
+            yield finish(search.build(names))
     if tried is None:
-        yield _candidate(job, quantised.data, quantised.method)
-
-
-def _candidate(job: Job, data: bytes, method: Method) -> Candidate:
-    dtype = job.options.input_type
-    done = data if dtype == "float32" else edit.to_integer_io(data, job.log, dtype)
-    return Candidate(done, job.options, method)
+        yield finish(quantized.graph)

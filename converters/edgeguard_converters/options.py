@@ -1,16 +1,18 @@
-"""What `convert` can be told, and what comes of it."""
+"""What `convert` can be told."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, get_args
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.model.contract import BoxForm, Contract, Crop, Place
+from edgeguard.model.contract import BoxForm, Crop, Place
 from edgeguard.patchguard import PATCH_GUARDS
-from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+from edgeguard_converters.graph.normalization import PRESETS
 from edgeguard_converters.quantize.ranges import METHODS, Method
-from edgeguard_converters.verify.gates import GateReport, Thresholds
+from edgeguard_converters.result import Conversion
+from edgeguard_converters.verify.gates import Thresholds
+
+__all__ = ["Conversion", "InputType", "Options", "Precision", "check_options"]
 
 Precision = Literal["int8", "weight-only", "float16", "float32"]
 InputType = Literal["uint8", "int8", "float32"]
@@ -64,29 +66,6 @@ class Options:
     def input_type(self) -> InputType:
         """The type of the model's input tensor."""
         return self.io or ("uint8" if self.precision == "int8" else "float32")
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What came of a conversion.
-
-    Attributes:
-        path: the file that was written.
-        contract: what stands in it.
-        report: the gates' measurements.
-        normalisation: mean and std, and where they came from.
-        operators: histogram of the finished graph.
-        notes: things the user should know, one line each.
-        bytes: size of the file.
-    """
-
-    path: Path
-    contract: Contract
-    report: GateReport
-    normalisation: Normalisation
-    operators: dict[str, int]
-    notes: tuple[str, ...]
-    bytes: int
 
 
 def check_options(options: Options) -> None:

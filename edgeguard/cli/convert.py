@@ -138,9 +138,18 @@ def convert_command(
     if written.resolve() == model.resolve():
         raise InputError(f"--output {written} would overwrite the model")
     training = None if finetune is None else read_labelled_folder(finetune, known_labels or ())
-    with ModelProcess() as apart, StepDisplay(8 + (report is not None)) as display:
+    with ModelProcess() as process, StepDisplay(8 + (report is not None)) as display:
         done = convert(
-            model, written, calibration, evaluation, options, display.say, display.step, report, training, apart.load
+            model,
+            written,
+            calibration,
+            evaluation,
+            options,
+            display.say,
+            step=display.step,
+            report_path=report,
+            training=training,
+            load=process.load,
         )
     if manifest is not None:
         from edgeguard_converters.verify.manifest import make_manifest, write_manifest
@@ -182,7 +191,7 @@ def _print_table(done: "Conversion") -> None:
         ("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)"),
         ("guard", guard),
         ("input", f"{size.width}x{size.height} {size.dtype}{coefficients}, crop {contract.preprocess.crop}"),
-        ("preprocessing", f"{done.normalisation.origin}: mean {_numbers(contract.preprocess.mean)}"
+        ("preprocessing", f"{done.normalization.origin}: mean {_numbers(contract.preprocess.mean)}"
                           f" std {_numbers(contract.preprocess.std)}"),
         ("torch vs float", f"max difference {report.float_difference:.1e} of the largest output"),
         ("float vs int8", f"agreement {report.agreement:.3f} [{report.agreement_low:.3f}, {report.agreement_high:.3f}]"
@@ -196,9 +205,7 @@ def _print_table(done: "Conversion") -> None:
         rows.append(("float layers", f"{len(layers)}: {', '.join(_tail(name) for name in layers)}"))
     if report.float_top1 is not None and report.int8_top1 is not None:
         rows.append(("top-1", f"float {report.float_top1:.4f}, int8 {report.int8_top1:.4f}"))
-    from edgeguard_converters.edgetpu.predict import predict
-
-    rows.append(("edge tpu", predict(done.path.read_bytes()).summary()))
+    rows.append(("edge tpu", done.edgetpu.summary()))
     rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))
     for name, value in rows:
         print(f"{name:15s} {value}")

@@ -69,16 +69,17 @@ def _describe(file: Path) -> dict[str, Any]:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
     contract = read_contract(ModelFile(data))
     from edgeguard_converters.edgetpu.predict import predict
-    from edgeguard_converters.graph.edit import borders, operators
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
-    inputs, outputs = borders(data)
+    graph = TfliteGraph(data)
+    inputs, outputs = graph.borders()
     return {
         "file": str(file),
         "sha256": sha256_file(file),
         "size": f"{len(data) / 1e6:.2f} MB",
         "input": ", ".join(inputs),
         "output": ", ".join(outputs),
-        "operators": ", ".join(f"{name} {count}" for name, count in operators(data).items()),
-        "edgetpu": predict(data).summary(),
+        "operators": ", ".join(f"{name} {count}" for name, count in graph.operators().items()),
+        "edgetpu": predict(graph).summary(),
         "contract": None if contract is None else contract.to_dict(),
     }

@@ -42,14 +42,14 @@ def main() -> None:
 
     from edgeguard.errors import EdgeGuardError
     from edgeguard.model.edgetpu import edgetpu_delegate
-    from edgeguard.model.runtime import make_interpreter, runtime
+    from edgeguard.model.runtime import load_runner, runtime
 
     try:
         delegates = [edgetpu_delegate(runtime()[3])] if sys.argv[1] == "edgetpu" else []
-        interpreter = make_interpreter(sys.stdin.buffer.read(), delegates, 1)
-        for detail in interpreter.get_input_details():
-            interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
-        interpreter.invoke()
+        runner = load_runner(sys.stdin.buffer.read(), delegates=delegates)
+        for position, detail in enumerate(runner.inputs):
+            runner.set(np.zeros(detail["shape"], detail["dtype"]), position)
+        runner.invoke()
     except (EdgeGuardError, ValueError, RuntimeError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(getattr(error, "exit_code", InputError.exit_code))

@@ -26,7 +26,7 @@ from edgeguard.guard import GuardProfile, Sanitizer  # noqa: E402
 from edgeguard.model import load_model  # noqa: E402
 from edgeguard.preprocess.crop_resize import crop_and_resize  # noqa: E402
 from edgeguard_converters.contract.preprocessing import PRESETS  # noqa: E402
-from edgeguard_converters.graph import edit  # noqa: E402
+from edgeguard_converters.graph.tflite_graph import TfliteGraph  # noqa: E402
 from edgeguard_converters.pipeline import Options, convert  # noqa: E402
 from edgeguard_converters.verify.gates import Thresholds  # noqa: E402
 
@@ -74,15 +74,16 @@ def test_a_residual_net_converts_and_keeps_its_accuracy(converted: Path, images:
 
 def test_the_file_is_what_was_promised(converted: Path) -> None:
     data = converted.read_bytes()
-    assert edit.float_tensors(data) == [] and not edit.has_offset_buffers(data)
+    graph = TfliteGraph(data)
+    assert graph.float_tensors() == [] and not graph.has_offset_buffers()
     interpreter = Interpreter(model_content=data)
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     assert source["dtype"] == target["dtype"] == np.uint8
     scale, zero = source["quantization"]
     assert scale == pytest.approx(1 / 127.5) and zero in (127, 128)  # the pixel domain, not the samples' range
-    versions = {c.builtinCode: c.version for c in edit.read(data).operatorCodes}
+    versions = {c.builtinCode: c.version for c in graph.model.operatorCodes}
     assert versions[3] >= 3  # CONV_2D on int8
-    assert "TRANSPOSE" not in edit.operators(data)
+    assert "TRANSPOSE" not in graph.operators()
 
 
 def test_a_patch_guard_is_carried_and_filters_what_calibrates_and_judges(
@@ -119,7 +120,7 @@ def test_the_order_of_calibration_images_does_not_matter(
     for name, order in (("a", images[:60]), ("b", images[59::-1])):
         convert(residual, tmp_path / f"{name}.tflite", order, images[60:], options)
         paths.append(tmp_path / f"{name}.tflite")
-    first, second = (edit.read(p.read_bytes()) for p in paths)
+    first, second = (TfliteGraph(p.read_bytes()).model for p in paths)
     scales = [
         [
             list(t.quantization.scale)
@@ -263,55 +264,55 @@ class TestTraps:
     def test_offset_buffers_truncate_the_interface_change(self, images: list[LabelledImage], tmp_path: Path) -> None:
         from converters.models import Residual
 
-        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.graph.normalization import PRESETS, Normalization
         from edgeguard_converters.load.registry import load_source
         from edgeguard_converters.quantize.quantize import calibrate, raw_int8
 
         log = tmp_path / "log"
         source = load_source(_save(Residual(width=128).eval(), tmp_path / "wide.pt2"))
-        graph = source.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+        graph = source.export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
         quantised = raw_int8(graph, calibrate(graph, pixels, log), log)
-        assert edit.has_offset_buffers(quantised), "the quantiser now writes inline: the guard is idle"
+        assert quantised.has_offset_buffers(), "the quantiser now writes inline: the guard is idle"
         with pytest.raises(RuntimeError, match="truncated"):
-            edit.to_integer_io(quantised, log)
-        inlined = edit.set_int8_versions(quantised)
-        assert not edit.has_offset_buffers(inlined)
-        assert len(edit.to_integer_io(inlined, log)) > 0.8 * len(inlined)
+            quantised.with_integer_borders(log)
+        inlined = quantised.with_int8_versions()
+        assert not inlined.has_offset_buffers()
+        assert len(inlined.with_integer_borders(log).data) > 0.8 * len(inlined.data)
 
     def test_a_file_with_float_inside_or_int8_borders_is_refused(
         self, converted: Path, residual: Path, tmp_path: Path
     ) -> None:
-        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.graph.normalization import PRESETS, Normalization
         from edgeguard_converters.load.registry import load_source
         from edgeguard_converters.verify.checks import check_file
 
         graph = load_source(residual).export(
-            Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
+            Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
         )
         with pytest.raises(CheckFailed, match="still computes in float"):
-            check_file(graph.path.read_bytes())
-        check_file(converted.read_bytes())
+            check_file(graph.tflite)
+        check_file(TfliteGraph(converted.read_bytes()))
 
     def test_int8_borders_are_noticed(self, residual: Path, images: list[LabelledImage], tmp_path: Path) -> None:
         """The interface tool reports success whatever it did: the borders are looked at."""
         from ai_edge_litert import _pywrap_modify_model_interface as interface
 
-        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.graph.normalization import PRESETS, Normalization
         from edgeguard_converters.load.registry import load_source
-        from edgeguard_converters.quantize.quantize import calibrate, quantise_int8
+        from edgeguard_converters.quantize.quantize import calibrate, quantize_int8
         from edgeguard_converters.verify.checks import check_file
 
         log = tmp_path / "log"
-        graph = load_source(residual).export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+        graph = load_source(residual).export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([image.data[:SIDE, :SIDE] for image in images[:4]])  # type: ignore[index]
         source, target = tmp_path / "q.tflite", tmp_path / "int8.tflite"
-        source.write_bytes(quantise_int8(graph, calibrate(graph, pixels, log), log))
+        source.write_bytes(quantize_int8(graph, calibrate(graph, pixels, log), log).data)
         assert interface.modify_model_interface(str(source), str(target), 9, 9) == 0  # kTfLiteInt8
         with pytest.raises(CheckFailed, match="takes and gives int8, not uint8"):
-            check_file(target.read_bytes())
+            check_file(TfliteGraph(target.read_bytes()))
         with pytest.raises(CheckFailed, match="not uint8"):
-            check_file(edit.to_integer_io(target.read_bytes(), log))  # says 0, does nothing
+            check_file(TfliteGraph(target.read_bytes()).with_integer_borders(log))  # says 0, does nothing
 
     def test_dead_filters_are_mended(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
         model = train_residual()
@@ -353,14 +354,14 @@ class TestTraps:
         from ai_edge_quantizer import calibrator
         from ai_edge_quantizer.utils import qsv_utils
 
-        from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+        from edgeguard_converters.graph.normalization import PRESETS, Normalization
         from edgeguard_converters.load.registry import load_source
-        from edgeguard_converters.quantize.quantize import _recipe, _signature
+        from edgeguard_converters.quantize.quantize import _recipe
 
         graph = load_source(residual).export(
-            Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
+            Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log"
         )
-        signature, argument = _signature(graph.path)
+        signature, argument = graph.tflite.signature()
         pictures = tinted_squares(4, 3)[0][:, :SIDE, :SIDE]
         found = []
         for make in (list, iter):

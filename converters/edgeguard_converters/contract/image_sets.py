@@ -1,11 +1,12 @@
 """Which images calibrate and which judge, and what is odd about them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabelledImage
+from edgeguard.datasets.images import LabelledImage, prepare
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract
 from edgeguard.statistics import wilson
@@ -15,6 +16,65 @@ _HELD_OUT_EVERY = 4
 _TINY = 0.5  # of the model's side
 _FEW, _MANY = 0.1, 0.3  # shares of odd images that are worth a line
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class GateImages:
+    """Prepared images: pixels (n, h, w, channels) of uint8 at the model's size.
+
+    Attributes:
+        calibration: what the trained network sees of the calibration images, behind a guard inside the graph.
+        evaluation: the same of the gates' images.
+        received: the gates' images as the device feeds them to the finished graph.
+        labels: the class index of each gate image, None where it is not known.
+        stand_in: the images are not the user's own.
+    """
+
+    calibration: NDArray[np.uint8]
+    evaluation: NDArray[np.uint8]
+    received: NDArray[np.uint8]
+    labels: list[int | None]
+    stand_in: bool
+
+
+def prepare_images(
+    calibration: list[LabelledImage],
+    evaluation: list[LabelledImage],
+    contract: Contract,
+    *,
+    say: Say,
+    stand_in: bool = False,
+) -> GateImages:
+    """Put both sets through the device's own path, and say what is odd about the calibration images.
+
+    Args:
+        calibration: images for the ranges.
+        evaluation: images for the gates.
+        contract: size, crop and guard; its dtype does not matter.
+        say: called with one line for each thing that is odd.
+        stand_in: the images are not the user's own.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    outside, fed = behind_the_guard(contract), _in_pixels(contract)
+    calibrating, judging = prepare(calibration, outside), prepare(evaluation, outside)
+    for line in odd_images(calibration, calibrating, outside):
+        say(line)
+    received = judging if outside == fed else prepare(evaluation, fed)
+    return GateImages(calibrating, judging, received, [image.label for image in evaluation], stand_in)
+
+
+def behind_the_guard(contract: Contract) -> Contract:
+    """The contract whose pixels the trained network sees: a guard inside the graph has done its work on them."""
+    seen = _in_pixels(contract)
+    if seen.guard.place != "in-graph":
+        return seen
+    return replace(seen, guard=replace(seen.guard, place="input"))
+
+
+def _in_pixels(contract: Contract) -> Contract:
+    return replace(contract, input=replace(contract.input, dtype="uint8"))
 
 
 def split(

@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabelledImage
 from edgeguard.errors import InputError
 from edgeguard.model.contract import (
     BoxForm,
@@ -19,28 +18,32 @@ from edgeguard.model.contract import (
     check_coefficient_input,
 )
 from edgeguard.model.detection import box_and_score_outputs
-from edgeguard_converters.contract.image_sets import Say
+from edgeguard_converters.contract.image_sets import GateImages, Say
 from edgeguard_converters.contract.preprocessing import explicit, from_facts, guess
-from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+from edgeguard_converters.graph.normalization import PRESETS, Normalization
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.options import Options
 
 _FIXED = ("torch.export", "TFLite")  # kinds of files that hold one input size
-_PROBE = Normalisation((127.5,) * 3, (127.5,) * 3, "probe")
+_PROBE = Normalization((127.5,) * 3, (127.5,) * 3, "probe")
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
-    """Normalisation, contract, and the raw output index of each evaluation image where classes are known."""
+class InferredContract:
+    """Normalization, contract, and the raw output index of each evaluation image where classes are known."""
 
-    normalisation: Normalisation
+    normalization: Normalization
     contract: Contract
     targets: NDArray[np.int64] | None
 
 
-def first_contract(source: Source, options: Options, say: Say) -> Contract:
-    """What can be said before the model runs: size, crop and guard."""
+def outline_contract(source: Source, options: Options, say: Say) -> Contract:
+    """What can be said before the model runs: size, crop and guard.
+
+    Raises:
+        InputError: no size, one that the file does not allow, or a profile that a coefficient model did not learn with.
+    """
     size = options.size or source.size
     if size is None:
         raise InputError("the model holds no input size: give --size N or WxH")
@@ -64,44 +67,43 @@ def first_contract(source: Source, options: Options, say: Say) -> Contract:
     return contract
 
 
-def settle(
-    source: Source,
-    options: Options,
-    contract: Contract,
-    calibration_pixels: NDArray[np.uint8],
-    evaluation: list[LabelledImage],
-    evaluation_pixels: NDArray[np.uint8],
-    say: Say,
-    stand_in: bool,
-) -> Settled:
-    """Everything that needs the model's outputs: task, labels, normalisation, what the outputs are.
+def infer_contract(
+    source: Source, options: Options, outline: Contract, *, images: GateImages, say: Say
+) -> InferredContract:
+    """Everything that needs the model's outputs: task, labels, normalization, what the outputs are.
+
+    Args:
+        source: the trained model, which is run on a few of the images.
+        options: what was said by the user goes before everything else.
+        outline: from `outline_contract`.
+        images: prepared with that outline.
+        say: called with a line for each thing that was decided for the user.
 
     Raises:
         InputError: the outputs are neither class scores nor boxes, labels do not fit them, or something has to be said
             by the user.
     """
-    probe = source.outputs(_PROBE.apply(calibration_pixels[:1]))
+    probe = source.outputs(_PROBE.apply(images.calibration[:1]))
     task, classes = _task(probe)
     labels, background = _labels(source, options, classes, say)
-    targets = _targets(evaluation, classes, background, say) if task == "classify" else None
-    pixels = calibration_pixels if targets is None else evaluation_pixels
-    normalisation = _normalisation(source, options, task, pixels, targets, say, stand_in)
-    normalised = normalisation.apply(evaluation_pixels[:8])
-    outputs = source.outputs(normalised)
-    in_graph = not normalisation.is_uniform and contract.input.dtype == "float32"
-    stated = _pixels(normalisation) if in_graph else normalisation  # a float input takes what the contract states
+    targets = _targets(images.labels, classes, background, say) if task == "classify" else None
+    normalization = _normalization(source, options, task, images, targets, say)
+    normalized = normalization.apply(images.evaluation[:8])
+    outputs = source.outputs(normalized)
+    in_graph = not normalization.is_uniform and outline.input.dtype == "float32"
+    stated = _pixels(normalization) if in_graph else normalization  # a float input takes what the contract states
     contract = replace(
-        contract,
+        outline,
         task=task,
-        preprocess=replace(contract.preprocess, mean=stated.mean, std=stated.std, guessed=normalisation.guessed),
+        preprocess=replace(outline.preprocess, mean=stated.mean, std=stated.std, guessed=normalization.guessed),
         labels=labels,
         background=background,
     )
     if task == "classify":
         contract = replace(contract, outputs="probabilities" if _sum_to_one(outputs[0]) else "logits")
     else:
-        contract = _detector(source, options, contract, outputs, source.joins_boxes(normalised), say)
-    return Settled(normalisation, contract, targets)
+        contract = _detector(source, options, contract, outputs, source.joins_boxes(normalized), say)
+    return InferredContract(normalization, contract, targets)
 
 
 def _compare_profiles(facts: FileFacts, guard: ContractGuard, say: Say) -> None:
@@ -110,14 +112,14 @@ def _compare_profiles(facts: FileFacts, guard: ContractGuard, say: Say) -> None:
     trained_on = facts.trained_on_profile
     names = {"none"} if guard.profile is None else {guard.profile.name, guard.profile.sha256}
     if trained_on is not None and trained_on not in names:
-        asked = "none" if guard.profile is None else guard.profile.name
+        wanted = "none" if guard.profile is None else guard.profile.name
         if facts.color == "DCT":
             raise InputError(
                 f"a coefficient model reads the indices of the profile that it learned with ({trained_on[:24]}), the "
-                f"guard asked for is {asked}: give --guard that profile"
+                f"guard asked for is {wanted}: give --guard that profile"
             )
         say(
-            f"TRAINED ON ANOTHER PROFILE: the model learned with {trained_on[:24]}, the guard asked for is {asked}; "
+            f"TRAINED ON ANOTHER PROFILE: the model learned with {trained_on[:24]}, the guard asked for is {wanted}; "
             "expect a loss of accuracy, or give the profile that it learned with"
         )
 
@@ -142,34 +144,34 @@ def _task(outputs: Outputs) -> tuple[Literal["classify", "detect"], int]:
     )
 
 
-def _normalisation(
+def _normalization(
     source: Source,
     options: Options,
     task: str,
-    pixels: NDArray[np.uint8],
+    images: GateImages,
     targets: NDArray[np.int64] | None,
     say: Say,
-    stand_in: bool,
-) -> Normalisation:
+) -> Normalization:
     if options.mean is not None or options.std is not None:
         return explicit(options.mean, options.std)
     if options.preprocess != "auto":
-        return Normalisation(*PRESETS[options.preprocess], "preset")
+        return Normalization(*PRESETS[options.preprocess], "preset")
     if (stated := from_facts(source.facts)) is not None:
         return stated
-    if stand_in or task == "detect":
+    if images.stand_in or task == "detect":
         what = "a detector's outputs" if task == "detect" else "stand-in pictures"
         raise InputError(
             f"the file does not say its preprocessing, and {what} cannot tell: give --preprocess imagenet|tf|unit|none"
             + ("" if task == "detect" else ", or --calibrate FOLDER with your own images")
         )
+    pixels = images.calibration if targets is None else images.evaluation
     found = guess(lambda x: source.outputs(x)[0].reshape(len(x), -1), pixels, targets)
     say(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess")
     return found
 
 
-def _pixels(normalisation: Normalisation) -> Normalisation:
-    return replace(normalisation, mean=(0.0,) * 3, std=(1.0,) * 3)
+def _pixels(normalization: Normalization) -> Normalization:
+    return replace(normalization, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 def _detector(
@@ -215,8 +217,7 @@ def _labels(source: Source, options: Options, classes: int, say: Say) -> tuple[t
     return tuple(labels), background
 
 
-def _targets(evaluation: list[LabelledImage], classes: int, background: bool, say: Say) -> NDArray[np.int64] | None:
-    known = [image.label for image in evaluation]
+def _targets(known: list[int | None], classes: int, background: bool, say: Say) -> NDArray[np.int64] | None:
     if any(label is None for label in known):
         return None
     targets = np.array(known, dtype=np.int64) + int(background)

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from edgeguard.errors import InputError
 from edgeguard.model.prediction import softmax
 from edgeguard.statistics import bootstrap_difference, mutual_information
-from edgeguard_converters.graph.normalization import PRESETS, Normalisation, Triple
+from edgeguard_converters.graph.normalization import PRESETS, Normalization, Triple
 from edgeguard_converters.load.source import FileFacts
 
 _GUESS_IMAGES = 200
 
 
-def explicit(mean: Triple | None, std: Triple | None) -> Normalisation:
+def explicit(mean: Triple | None, std: Triple | None) -> Normalization:
     """From `--mean` and `--std`, in 0..255 units.
 
     Raises:
@@ -27,10 +27,10 @@ def explicit(mean: Triple | None, std: Triple | None) -> Normalisation:
     if max(*mean, *std) <= 1:
         scaled = [",".join(f"{v * 255:g}" for v in values) for values in (mean, std)]
         raise InputError(f"--mean and --std are in 0..255 units here; you mean --mean {scaled[0]} --std {scaled[1]}")
-    return Normalisation(mean, std, "flags")
+    return Normalization(mean, std, "flags")
 
 
-def from_facts(facts: FileFacts) -> Normalisation | None:
+def from_facts(facts: FileFacts) -> Normalization | None:
     """What the model file says, or None.
 
     Raises:
@@ -40,20 +40,20 @@ def from_facts(facts: FileFacts) -> Normalisation | None:
         return None
     if max(*facts.mean, *facts.std) <= 1 and (facts.mean, facts.std) != PRESETS["none"]:
         raise InputError("the model file gives mean and std in 0..1 units; they must be in 0..255 units")
-    return Normalisation(facts.mean, facts.std, "file")
+    return Normalization(facts.mean, facts.std, "file")
 
 
 def guess(
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64] | None,
-) -> Normalisation:
+) -> Normalization:
     """Try the presets and keep the best one, if the images tell the best two apart.
 
     With labels the best accuracy wins, otherwise the highest mutual information between image and predicted label.
 
     Args:
-        run: normalised pixels (n, h, w, 3) to raw outputs (n, classes).
+        run: normalized pixels (n, h, w, 3) to raw outputs (n, classes).
         pixels: what the model would see, uint8.
         labels: raw output indices of the images, or None.
 
@@ -63,7 +63,7 @@ def guess(
     chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), _GUESS_IMAGES)).astype(int)
     evidence: dict[str, NDArray[np.float64]] = {}
     for name, (mean, std) in PRESETS.items():
-        outputs = run(Normalisation(mean, std, "preset").apply(pixels[chosen]))
+        outputs = run(Normalization(mean, std, "preset").apply(pixels[chosen]))
         if labels is None:
             evidence[name] = softmax(outputs).astype(np.float64)
         else:
@@ -80,7 +80,7 @@ def guess(
             "give --preprocess imagenet|tf|unit|none or --mean and --std"
         )
     mean, std = PRESETS[best]
-    return Normalisation(mean, std, f"guessed {best} by {what} on {len(chosen)} images ({shown})", guessed=True)
+    return Normalization(mean, std, f"guessed {best} by {what} on {len(chosen)} images ({shown})", guessed=True)
 
 
 def _mean(rows: NDArray[np.float64]) -> float:

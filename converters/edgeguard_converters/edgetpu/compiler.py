@@ -16,7 +16,7 @@ from edgeguard.model.contract import ENTRY, read_contract
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.system.files import write_bytes
 from edgeguard_converters.edgetpu.predict import predict
-from edgeguard_converters.graph.edit import add_contract
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
 PROGRAM = "edgetpu_compiler"
 HOW_TO_GET_IT = (
@@ -62,11 +62,11 @@ def compile_beside(path: Path, program: str = PROGRAM) -> tuple[Path, Compiled] 
     if compiled is None:
         return None
     contract = read_contract(ModelFile(data))
-    finished = compiled.data
+    finished = TfliteGraph(compiled.data)
     if contract is not None:
-        finished = add_contract(finished, ENTRY, contract.to_json(), contract.labels)
+        finished = finished.with_contract(ENTRY, contract.to_json(), contract.labels)
     target = path.with_name(f"{path.stem}_edgetpu.tflite")
-    write_bytes(target, finished)
+    write_bytes(target, finished.data)
     return target, compiled
 
 
@@ -96,7 +96,7 @@ def compile_for_edgetpu(data: bytes, program: str = PROGRAM) -> Compiled | None:
         compiled = target.read_bytes()
     rows = sorted({(m[1], int(m[2]), m[3]) for m in map(_ROW.match, text.splitlines()) if m})
     mapped = sum(count for _, count, status in rows if status == _MAPPED)
-    if mapped == 0 or not predict(compiled).compiled:
+    if mapped == 0 or not predict(TfliteGraph(compiled)).compiled:
         raise CheckFailed(
             f"{program} mapped no operator to the Edge TPU; see `edgeguard model show` for the first break"
         )

@@ -13,7 +13,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from edgeguard_converters.graph.edit import read
+from edgeguard_converters.graph import edit
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
 CUSTOM_OP = "edgetpu-custom-op"
 _EIGHT_BITS = (schema.TensorType.INT8, schema.TensorType.UINT8)
@@ -70,9 +71,9 @@ class EdgeTpuPrediction:
         return f"predicted: {self.mapped} of {total} operators map, then {first.name} ({first.reason})"
 
 
-def predict(data: bytes) -> EdgeTpuPrediction:
-    """Judge every operator of a .tflite's first graph."""
-    model = read(data)
+def predict(tflite: TfliteGraph) -> EdgeTpuPrediction:
+    """A verdict on every operator of a .tflite's first subgraph."""
+    model = tflite.model
     graph = model.subgraphs[0]
     verdicts = []
     for index, operator in enumerate(graph.operators):
@@ -81,9 +82,8 @@ def predict(data: bytes) -> EdgeTpuPrediction:
         if name == CUSTOM_OP:
             return EdgeTpuPrediction(True, ())
         reason = _too_new(name, code.version) or _types(graph, operator, name) or _rule(name)(graph, operator)
-        output = graph.tensors[operator.outputs[0]].name
-        text = output.decode() if isinstance(output, bytes) else str(output)
-        verdicts.append(OperatorVerdict(index, name, text, reason))
+        output = edit.text(graph.tensors[operator.outputs[0]].name)
+        verdicts.append(OperatorVerdict(index, name, output, reason))
     return EdgeTpuPrediction(False, tuple(verdicts))
 
 
@@ -200,5 +200,5 @@ def _text(shape: tuple[int, ...]) -> str:
 def _name(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     if code.customCode:
-        return code.customCode.decode() if isinstance(code.customCode, bytes) else str(code.customCode)
+        return edit.text(code.customCode)
     return str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex))

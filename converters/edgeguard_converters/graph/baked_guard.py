@@ -21,7 +21,8 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 from edgeguard.jpeg.blocks import BLOCK
 from edgeguard.jpeg.tables import as_array
-from edgeguard_converters.graph.edit import read, write
+from edgeguard_converters.graph.edit import builtin
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
 _BANDS = BLOCK * BLOCK
 _CHANNELS = 3
@@ -34,7 +35,7 @@ _MOST_UNEVEN = 16
 
 
 @dataclass(frozen=True)
-class QuantisedFilters:
+class QuantizedFilters:
     """int8 weights, a scale for each output channel, and int32 biases in units of input scale times weight scale."""
 
     weights: NDArray[np.int8]
@@ -43,13 +44,13 @@ class QuantisedFilters:
 
 
 @dataclass(frozen=True)
-class _Quantisation:
+class _Quantization:
     scale: float
     zero_point: int
 
 
-_LEVELS = _Quantisation(1.0, 0)  # int8: the level minus 128
-_INDICES = _Quantisation(1.0, 0)
+_LEVELS = _Quantization(1.0, 0)  # int8: the level minus 128
+_INDICES = _Quantization(1.0, 0)
 
 
 def check_bakeable(profile: GuardProfile, width: int, height: int) -> None:
@@ -77,7 +78,7 @@ def check_bakeable(profile: GuardProfile, width: int, height: int) -> None:
             raise InputError(f"band ({u}, {v}) has step {step}: its index can leave int8, at least {least} is needed")
 
 
-def forward_filters(profile: GuardProfile) -> QuantisedFilters:
+def forward_filters(profile: GuardProfile) -> QuantizedFilters:
     """The depthwise convolution: weights (1, 8, 8, 192), output channel 64 c + 8 u + v is band (u, v) of channel c."""
     filters, biases = [], []
     for table in profile.component_tables:
@@ -88,10 +89,10 @@ def forward_filters(profile: GuardProfile) -> QuantisedFilters:
     exact, bias = np.concatenate(filters), np.concatenate(biases)
     weights, scales = _searched(exact, _pixel_covariance())
     kernel = weights.T.reshape(1, BLOCK, BLOCK, _CHANNELS * _BANDS)
-    return QuantisedFilters(kernel, scales, np.round(bias / scales).astype(np.int32))
+    return QuantizedFilters(kernel, scales, np.round(bias / scales).astype(np.int32))
 
 
-def inverse_filters(profile: GuardProfile, output: _Quantisation) -> QuantisedFilters:
+def inverse_filters(profile: GuardProfile, output: _Quantization) -> QuantizedFilters:
     """The 1x1 convolution: weights (192, 1, 1, 192), output channel (8 i + j) 3 + c is pixel (i, j) of channel c.
 
     The int8 output is the level minus 128, whatever `output` says that it stands for.
@@ -109,7 +110,7 @@ def inverse_filters(profile: GuardProfile, output: _Quantisation) -> QuantisedFi
     weights, scales = _searched(exact.reshape(_BANDS * _CHANNELS, -1), np.diag(spread**2))
     real_bias = (offset.ravel() - output.zero_point) * output.scale
     scales = (scales * output.scale).astype(np.float32)
-    return QuantisedFilters(
+    return QuantizedFilters(
         weights.reshape(_BANDS * _CHANNELS, 1, 1, -1), scales, np.round(real_bias / scales).astype(np.int32)
     )
 
@@ -129,23 +130,23 @@ def bake(profile: GuardProfile, width: int, height: int) -> bytes:
     model.subgraphs = [graph]
     build = _Builder(model)
     shape = (1, height, width, _CHANNELS)
-    source = build.tensor("pixels", shape, schema.TensorType.UINT8, _Quantisation(1.0, 128))
+    source = build.tensor("pixels", shape, schema.TensorType.UINT8, _Quantization(1.0, 128))
     levels = build.tensor("sanitised_int8", shape, schema.TensorType.INT8, _LEVELS)
-    target = build.tensor("sanitised", shape, schema.TensorType.UINT8, _Quantisation(1.0, 128))
-    operators = _sanitiser(build, profile, source, levels, _LEVELS)
+    target = build.tensor("sanitised", shape, schema.TensorType.UINT8, _Quantization(1.0, 128))
+    operators = _sanitizer(build, profile, source, levels, _LEVELS)
     graph.operators = [*operators, build.operator("QUANTIZE", [levels], target, schema.QuantizeOptionsT(), 2)]
     graph.inputs, graph.outputs = [source], [target]
-    return write(model)
+    return TfliteGraph.of(model).data
 
 
-def splice(data: bytes, profile: GuardProfile) -> bytes:
+def splice(quantized: TfliteGraph, profile: GuardProfile) -> TfliteGraph:
     """Put the guard before an int8 model with uint8 input whose first operator is the QUANTIZE of that input.
 
     Raises:
         InputError: see `check_bakeable`.
         ValueError: the graph does not begin that way.
     """
-    model = read(data)
+    model = quantized.editable()
     graph = model.subgraphs[0]
     (source,) = graph.inputs
     first = next((op for op in graph.operators if source in op.inputs), None)
@@ -153,22 +154,22 @@ def splice(data: bytes, profile: GuardProfile) -> bytes:
     if (
         first is None
         or tensor.type != schema.TensorType.UINT8
-        or not _is(model, first, schema.BuiltinOperator.QUANTIZE)
+        or builtin(model, first) != schema.BuiltinOperator.QUANTIZE
     ):
         raise ValueError("the graph does not begin with the QUANTIZE of a uint8 input")
     _, height, width, _ = (int(side) for side in tensor.shape)
     check_bakeable(profile, width, height)
     (levels,) = first.outputs
-    quantisation = graph.tensors[levels].quantization
-    output = _Quantisation(float(quantisation.scale[0]), int(quantisation.zeroPoint[0]))
-    tensor.quantization = _quantisation(_Quantisation(1.0, 128))
+    quantization = graph.tensors[levels].quantization
+    output = _Quantization(float(quantization.scale[0]), int(quantization.zeroPoint[0]))
+    tensor.quantization = _quantization(_Quantization(1.0, 128))
     build = _Builder(model)
     rest = [operator for operator in graph.operators if operator is not first]
-    graph.operators = [*_sanitiser(build, profile, int(source), int(levels), output), *rest]
-    return write(model)
+    graph.operators = [*_sanitizer(build, profile, int(source), int(levels), output), *rest]
+    return TfliteGraph.of(model)
 
 
-def _sanitiser(build: "_Builder", profile: GuardProfile, source: int, target: int, output: _Quantisation) -> list[Any]:
+def _sanitizer(build: "_Builder", profile: GuardProfile, source: int, target: int, output: _Quantization) -> list[Any]:
     """The operators from the uint8 tensor `source` to the int8 tensor `target`, quantised as `output`."""
     _, height, width, _ = build.shape(source)
     channels, rows, columns = _CHANNELS * _BANDS, height // BLOCK, width // BLOCK
@@ -203,17 +204,17 @@ class _Builder:
         return tuple(int(side) for side in self.graph.tensors[tensor].shape)
 
     def tensor(
-        self, name: str, shape: tuple[int, ...], kind: int, quantisation: _Quantisation | Any, buffer: int = 0
+        self, name: str, shape: tuple[int, ...], kind: int, quantization: _Quantization | Any, buffer: int = 0
     ) -> int:
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), kind, buffer
-        is_plain = isinstance(quantisation, _Quantisation)
-        tensor.quantization = _quantisation(quantisation) if is_plain else quantisation
+        is_plain = isinstance(quantization, _Quantization)
+        tensor.quantization = _quantization(quantization) if is_plain else quantization
         tensor.hasRank = True
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
-    def filters(self, name: str, filters: QuantisedFilters, axis: int) -> tuple[int, int]:
+    def filters(self, name: str, filters: QuantizedFilters, axis: int) -> tuple[int, int]:
         weights = self._constant(f"{name}_weights", filters.weights, schema.TensorType.INT8, filters.scales, axis)
         return weights, self._constant(f"{name}_bias", filters.biases, schema.TensorType.INT32, filters.scales, 0)
 
@@ -229,10 +230,10 @@ class _Builder:
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self.model.buffers.append(buffer)
-        quantisation = schema.QuantizationParametersT()
-        quantisation.scale, quantisation.zeroPoint = scales, np.zeros(len(scales), np.int64)
-        quantisation.quantizedDimension = axis
-        return self.tensor(name, values.shape, kind, quantisation, len(self.model.buffers) - 1)
+        quantization = schema.QuantizationParametersT()
+        quantization.scale, quantization.zeroPoint = scales, np.zeros(len(scales), np.int64)
+        quantization.quantizedDimension = axis
+        return self.tensor(name, values.shape, kind, quantization, len(self.model.buffers) - 1)
 
     def _code(self, builtin: int, version: int) -> int:
         for index, code in enumerate(self.model.operatorCodes):
@@ -245,15 +246,11 @@ class _Builder:
         return len(self.model.operatorCodes) - 1
 
 
-def _quantisation(values: _Quantisation) -> Any:
-    quantisation = schema.QuantizationParametersT()
-    quantisation.scale = np.array([values.scale], np.float32)
-    quantisation.zeroPoint = np.array([values.zero_point], np.int64)
-    return quantisation
-
-
-def _is(model: Any, operator: Any, builtin: int) -> bool:
-    return bool(model.operatorCodes[operator.opcodeIndex].builtinCode == builtin)
+def _quantization(values: _Quantization) -> Any:
+    quantization = schema.QuantizationParametersT()
+    quantization.scale = np.array([values.scale], np.float32)
+    quantization.zeroPoint = np.array([values.zero_point], np.int64)
+    return quantization
 
 
 def _dc_shift(step: float) -> float:

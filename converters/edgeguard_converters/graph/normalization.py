@@ -17,7 +17,7 @@ PRESETS: dict[str, tuple[Triple, Triple]] = {
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """`(pixel - mean) / std`, and how it was found: `preset`, `flags`, `file`, or a guess."""
 
     mean: Triple

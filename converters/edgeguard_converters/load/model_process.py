@@ -1,7 +1,7 @@
 """The trained model in a process of its own, which ends when the float graph is written.
 
 torch, its exporter and litert-torch hold most of the memory of a conversion, and calibration and gates need none of
-them: with the model apart, their memory is given back whole before calibration begins.
+them: with the model in a process of its own, their memory is given back whole before calibration begins.
 """
 
 import multiprocessing
@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, EdgeGuardError, is_out_of_memory
-from edgeguard_converters.graph.normalization import Normalisation
+from edgeguard_converters.graph.float_graph import FloatGraph
+from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.load.source import FloatGraph, Source
+from edgeguard_converters.load.source import Source
 
 _LIKE_NO_MEMORY = (SIGKILL, SIGABRT, SIGSEGV, SIGBUS)
 # What a library left open in a process that was killed is cleared up after our last line, and is nobody's business
@@ -36,8 +37,8 @@ class ModelProcess:
     """A fresh process that loads a model and answers for it; it begins with `load`.
 
     Example:
-        >>> with ModelProcess() as apart:  # doctest: +SKIP
-        ...     source = apart.load(Path("model.pt2"))
+        >>> with ModelProcess() as process:  # doctest: +SKIP
+        ...     source = process.load(Path("model.pt2"))
         ...     source.parameter_count()
         3504872
     """
@@ -63,14 +64,14 @@ class ModelProcess:
         """None while it lives; negative: the signal that ended it."""
         return self._process.exitcode
 
-    def load(self, path: Path, **options: Any) -> "SourceApart":
-        """As `loaders.load_source`, over there."""
+    def load(self, path: Path, **options: Any) -> "ProcessSource":
+        """As `registry.load_source`, over there."""
         if _SILENT not in sys.warnoptions:
             sys.warnoptions.append(_SILENT)  # multiprocessing starts its tracker with them
         self._process.start()
         self._far_end.close()  # or its end would never be seen
         kind, size, facts = self.ask("load", path, options)
-        return SourceApart(kind, size, facts, self, lambda: _load(path, options))
+        return ProcessSource(kind, size, facts, self, lambda: _load(path, options))
 
     def ask(self, name: str, *values: Any) -> Any:
         """What a method of the source returns.
@@ -106,7 +107,7 @@ class ModelProcess:
 
 
 @dataclass(frozen=True)
-class SourceApart(Source):
+class ProcessSource(Source):
     """A source in a `ModelProcess`.
 
     Attributes:
@@ -117,14 +118,14 @@ class SourceApart(Source):
     process: ModelProcess
     load_here: Callable[[], Source]
 
-    def outputs(self, normalised: NDArray[np.float32]) -> Outputs:
+    def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         """See `Source.outputs`."""
-        chunks = [self.process.ask("outputs", normalised[i : i + _CHUNK]) for i in range(0, len(normalised), _CHUNK)]
+        chunks = [self.process.ask("outputs", normalized[i : i + _CHUNK]) for i in range(0, len(normalized), _CHUNK)]
         return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
 
-    def joins_boxes(self, normalised: NDArray[np.float32]) -> bool:
+    def joins_boxes(self, normalized: NDArray[np.float32]) -> bool:
         """See `Source.joins_boxes`."""
-        return bool(self.process.ask("joins_boxes", normalised[:1]))
+        return bool(self.process.ask("joins_boxes", normalized[:1]))
 
     def not_finite(self) -> str | None:
         """See `Source.not_finite`."""
@@ -135,9 +136,9 @@ class SourceApart(Source):
         """See `Source.parameter_count`."""
         return int(self.process.ask("parameter_count"))
 
-    def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
+    def export(self, normalization: Normalization, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
         """See `Source.export`."""
-        graph: FloatGraph = self.process.ask("export", normalisation, size, folder, log)
+        graph: FloatGraph = self.process.ask("export", normalization, size, folder, log)
         return graph
 
     def here(self) -> Source:

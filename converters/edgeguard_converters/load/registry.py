@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard.system.files import sha256_file
 from edgeguard.system.redirect import muted
 from edgeguard_converters.load.exported import load_exported
 from edgeguard_converters.load.keras import load_keras
@@ -32,8 +33,15 @@ def load_source(
 ) -> Source:
     """Load a trained model.
 
-    torch.export .pt2, TorchScript, a state_dict with `arch`, ONNX, Keras, a SavedModel folder, a float .tflite; with
-    `trust_pickle` also a pickled module, whose file runs its code as it is loaded. `onnx2tf` takes ONNX through that.
+    Args:
+        path: torch.export .pt2, TorchScript, a state_dict, ONNX, Keras, a SavedModel folder, or a float .tflite.
+        arch: `module:factory` that makes the torch module of a state_dict.
+        size: width and height of the input, where the file does not fix it.
+        trust_pickle: load a pickled module too; its file runs its code as it is loaded.
+        onnx2tf: take ONNX through onnx2tf, which is installed into an environment of its own.
+
+    Returns:
+        The source, with the facts of the file and of the JSON beside it.
 
     Raises:
         InputError: missing, empty, another kind of file, damaged, or dangerous to load.
@@ -58,7 +66,8 @@ def load_source(
     except zipfile.BadZipFile as error:
         raise InputError(f"{path} is a damaged archive: {error}") from error
     facts = merge_facts(source.facts, facts_from_sidecar(path))
-    return replace(source, size=source.size or facts.size, facts=facts)
+    sha256 = sha256_file(path) if path.is_file() else None
+    return replace(source, size=source.size or facts.size, facts=replace(facts, sha256=sha256))
 
 
 def _kind(path: Path) -> str:

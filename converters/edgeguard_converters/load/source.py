@@ -10,62 +10,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard_converters.graph.normalization import Normalisation
+from edgeguard_converters.graph.float_graph import FloatGraph
+from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a model file (or the JSON beside it) says of itself; None where it is silent. Units: 0..255."""
+    """What a model file (or the JSON beside it) says of itself; None where it is silent. Units: 0..255.
+
+    Attributes:
+        mean, std: of the normalization, for the three channels.
+        size: width and height of the input.
+        crop, crop_fraction: of the contract's preprocessing.
+        labels: one for each output.
+        trained_on_profile: name or hash of the profile that the training images went through.
+        color: what the input holds, colors or DCT coefficients.
+        detection: `boxes` and `units` of the contract's Detection.
+        sha256: of the file itself; None for a folder and for a model in memory.
+    """
 
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    size: tuple[int, int] | None = None  # width, height
+    size: tuple[int, int] | None = None
     crop: str | None = None
     crop_fraction: float | None = None
     labels: tuple[str, ...] | None = None
     trained_on_profile: str | None = None
     color: Literal["RGB", "DCT"] = "RGB"
-    detection: dict[str, str] = field(default_factory=dict)  # `boxes` and `units` of the contract's Detection
-
-
-@dataclass(frozen=True)
-class FloatGraph:
-    """A float .tflite on disk with the domain of its input.
-
-    `low` and `high` are what pixel 0 and pixel 255 become at the graph's input; `normalised` is the tensor behind a
-    normalisation inside the graph.
-    """
-
-    path: Path
-    normalisation: Normalisation
-    low: float
-    high: float
-    normalised: str | None = None
-
-    def known_range(self) -> tuple[float, float]:
-        """What the normalisation makes of pixels 0..255, over all channels."""
-        ends = self.normalisation.apply(np.array([[[0] * 3, [255] * 3]], np.uint8))
-        return float(ends.min()), float(ends.max())
-
-    def feed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 pixels to the graph's float input."""
-        if self.normalisation.is_uniform:
-            return self.normalisation.apply(pixels)
-        return pixels.astype(np.float32)
+    detection: dict[str, str] = field(default_factory=dict)
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """A trained model, loaded safely."""
+    """A trained model, loaded safely.
+
+    Attributes:
+        kind: of its file, for people: `torch.export`, `Keras`.
+        size: width and height of the image input, where the file fixes it.
+        facts: what the file says of itself.
+    """
 
     kind: str
-    size: tuple[int, int] | None  # width, height of the image input, where the file fixes it
+    size: tuple[int, int] | None
     facts: FileFacts
 
     @abstractmethod
-    def outputs(self, normalised: NDArray[np.float32]) -> Outputs:
-        """Run the trained model on normalised NHWC images; one array (n, ...) for each of its outputs.
+    def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
+        """Run the trained model on normalized NHWC images (n, h, w, channels) of float32.
+
+        Returns:
+            One float32 array (n, ...) for each of the model's outputs.
 
         Raises:
             InputError: the model fails on images of this size, or returns no tensors.
@@ -79,16 +75,22 @@ class Source(ABC):
     def not_finite(self) -> str | None:
         """The name of the first weight that holds NaN or infinity."""
 
-    def joins_boxes(self, normalised: NDArray[np.float32]) -> bool:
+    def joins_boxes(self, normalized: NDArray[np.float32]) -> bool:
         """True for a detector whose one output holds boxes and scores; `outputs` and `export` separate them."""
         return False
 
     @abstractmethod
-    def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
+    def export(self, normalization: Normalization, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
         """Convert to a float .tflite in `folder`, its input NHWC.
 
-        With a uniform normalisation the input is normalised already (the quantised input's scale carries it);
-        otherwise it is pixels 0..255 and the graph begins with the normalisation.
+        With a uniform normalization the input is normalized already (the quantized input's scale carries it);
+        otherwise it is pixels 0..255 and the graph begins with the normalization.
+
+        Args:
+            normalization: what the model was trained with.
+            size: width and height of the input.
+            folder: where the file is written.
+            log: where the exporter's chatter goes.
 
         Raises:
             InputError: the graph cannot be lowered; the message names the first line of the reason.
@@ -99,7 +101,7 @@ class Source(ABC):
         return self
 
     def release(self) -> None:  # noqa: B027 - most sources hold nothing that could go
-        """Nothing more will be asked: what holds memory can go."""
+        """The model is not needed any more: what holds memory can go."""
 
 
 def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:

@@ -8,39 +8,41 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard_converters.graph import edit
-from edgeguard_converters.graph.cleanup import clean, float_graph, with_normalisation
-from edgeguard_converters.graph.normalization import Normalisation
-from edgeguard_converters.graph.run import Outputs, run_graph
-from edgeguard_converters.load.source import FileFacts, FloatGraph, Source
+from edgeguard_converters.graph.cleanup import clean, with_normalization
+from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
+from edgeguard_converters.graph.normalization import Normalization
+from edgeguard_converters.graph.run import Outputs
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
+from edgeguard_converters.load.source import FileFacts, Source
 
 
 @dataclass(frozen=True)
 class TfliteSource(Source):
-    """A float graph in bytes, its input (1, h, w, 3)."""
+    """A float graph, its input (1, h, w, 3)."""
 
-    data: bytes
+    graph: TfliteGraph
 
-    def outputs(self, normalised: NDArray[np.float32]) -> Outputs:
+    def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         """See `Source.outputs`."""
         try:
-            return run_graph(self.data, normalised, lambda image: image)  # type: ignore[arg-type]
+            return self.graph.run(image[None] for image in normalized).dequantized()
         except (RuntimeError, ValueError) as error:
             raise InputError(f"the graph does not run: {str(error).splitlines()[0]}") from error
 
     def not_finite(self) -> str | None:
         """See `Source.not_finite`."""
-        return edit.first_not_finite(self.data)
+        return self.graph.first_not_finite()
 
     def parameter_count(self) -> int:
         """See `Source.parameter_count`."""
-        return edit.parameter_count(self.data)
+        return self.graph.parameters
 
-    def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
-        """See `Source.export`; the graph stays what it is, but for clean-ups and the normalisation."""
+    def export(self, normalization: Normalization, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
+        """See `Source.export`; the graph stays what it is, but for clean-ups and the normalization."""
         path = folder / "float.tflite"
-        path.write_bytes(clean(self.data if normalisation.is_uniform else with_normalisation(self.data, normalisation)))
-        return float_graph(path, normalisation)
+        graph = self.graph if normalization.is_uniform else with_normalization(self.graph, normalization)
+        path.write_bytes(clean(graph).data)
+        return float_graph(path, normalization)
 
 
 def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:
@@ -50,9 +52,9 @@ def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:
         InputError: it is quantised, compiled, has several inputs, a size that is not fixed, or no image input.
     """
     try:
-        model = edit.read(data)
-        graph = model.subgraphs[0]
-        inputs = [graph.tensors[index] for index in graph.inputs]
+        graph = TfliteGraph(data)
+        main = graph.model.subgraphs[0]
+        inputs = [main.tensors[index] for index in main.inputs]
     except Exception as error:
         raise InputError(f"the file is no .tflite that can be read: {type(error).__name__}") from error
     if len(inputs) != 1:
@@ -64,4 +66,4 @@ def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:
     shape = tuple(int(side) for side in inputs[0].shape)
     if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
         raise InputError(f"the graph's input is not one image of shape (1, height, width, 3), but {shape}")
-    return TfliteSource(kind, (shape[2], shape[1]), facts, edit.with_signature(data))
+    return TfliteSource(kind, (shape[2], shape[1]), facts, graph.with_signature())

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
 from edgeguard.model.contract import InputSpec
-from edgeguard_converters.graph.cleanup import clean, float_graph
-from edgeguard_converters.graph.normalization import Normalisation
+from edgeguard_converters.graph.cleanup import clean
+from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
+from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.load.source import FloatGraph, Source
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
+from edgeguard_converters.load.source import Source
 from edgeguard_converters.load.split_boxes import BOX_NUMBERS, joined_axis, with_separate_boxes
 from edgeguard_converters.support.log import chatter_to
 
@@ -22,17 +24,21 @@ _BATCH = 2  # small: activations are most of the memory
 
 
 class ImageModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-    """The trained module behind an NHWC input of normalised values, or of pixels 0..255 (`normalises`).
+    """The trained module behind an NHWC input of normalized values, or of pixels 0..255 (`normalises`).
 
-    The normalisation is a depthwise 1x1 convolution: one operator that every accelerator knows, whose int8 form holds
-    each channel's own scale; where the first convolution pads nothing, `graph_cleanup` folds it into that one.
+    The normalization is a depthwise 1x1 convolution: one operator that every accelerator knows, whose int8 form holds
+    each channel's own scale; where the first convolution pads nothing, `graph.cleanup` folds it into that one.
     """
 
-    def __init__(self, module: torch.nn.Module, channels_last: bool, normalisation: Normalisation) -> None:
+    # The exporter writes this path into the tensors' names: the same models give the same bytes wherever the class is
+    __module__ = "edgeguard_converters.torch_source"
+
+    def __init__(self, module: torch.nn.Module, channels_last: bool, normalization: Normalization) -> None:
         super().__init__()
         self.module = module
         self.channels_last = channels_last
-        self.normalises = None if normalisation.is_uniform else _depthwise(normalisation)
+        # this name becomes part of the tensors' names, and so of the file
+        self.normalises = None if normalization.is_uniform else _depthwise(normalization)
 
     def forward(self, x: torch.Tensor) -> Any:
         """(n, h, w, channels) to the module's outputs."""
@@ -49,9 +55,9 @@ class TorchSource(Source):
     module: torch.nn.Module
     channels_last: bool = False
 
-    def outputs(self, normalised: NDArray[np.float32]) -> Outputs:
+    def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         """See `Source.outputs`."""
-        x = torch.from_numpy(normalised)
+        x = torch.from_numpy(normalized)
         x = x if self.channels_last else x.permute(0, 3, 1, 2).contiguous()
         try:
             with torch.inference_mode():
@@ -66,9 +72,9 @@ class TorchSource(Source):
             outputs = list(torch.tensor_split(outputs[0], [BOX_NUMBERS], dim=axis))
         return tuple(values.numpy().astype(np.float32) for values in outputs)
 
-    def joins_boxes(self, normalised: NDArray[np.float32]) -> bool:
+    def joins_boxes(self, normalized: NDArray[np.float32]) -> bool:
         """See `Source.joins_boxes`."""
-        x = torch.from_numpy(normalised[:1])
+        x = torch.from_numpy(normalized[:1])
         with torch.inference_mode():
             return joined_axis(self.module(x if self.channels_last else x.permute(0, 3, 1, 2))) is not None
 
@@ -81,14 +87,14 @@ class TorchSource(Source):
         """See `Source.parameter_count`."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
-    def export(self, normalisation: Normalisation, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
+    def export(self, normalization: Normalization, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
         """See `Source.export`; litert-torch does the lowering."""
         example = torch.zeros(1, *InputSpec(*size, color=self.facts.color).shape)
         try:
             module = with_separate_boxes(self.module, example if self.channels_last else example.permute(0, 3, 1, 2))
         except Exception as error:
             raise InputError(f"torch cannot export this model: {_blame(error)}") from error
-        model = ImageModel(module, self.channels_last, normalisation)
+        model = ImageModel(module, self.channels_last, normalization)
         model.training = False  # not eval(): an exported program inside refuses it, and is in that mode already
         path = folder / "float.tflite"
         try:
@@ -98,13 +104,13 @@ class TorchSource(Source):
                 litert_torch.convert(model, (example,)).export(str(path))
         except Exception as error:
             raise InputError(f"litert-torch cannot convert this graph: {_blame(error)} (log: {log})") from error
-        path.write_bytes(clean(path.read_bytes()))
-        return float_graph(path, normalisation)
+        path.write_bytes(clean(TfliteGraph(path.read_bytes())).data)
+        return float_graph(path, normalization)
 
 
-def _depthwise(normalisation: Normalisation) -> torch.nn.Conv2d:
+def _depthwise(normalization: Normalization) -> torch.nn.Conv2d:
     convolution = torch.nn.Conv2d(3, 3, 1, groups=3)
-    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (normalisation.mean, normalisation.std))
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (normalization.mean, normalization.std))
     with torch.no_grad():
         convolution.weight.copy_((1 / std).view(3, 1, 1, 1))
         convolution.bias.copy_(-mean / std)

@@ -1,9 +1,9 @@
-"""Quantisation-aware finishing: a short training with fake quantisation, for models that int8 hurts too much.
+"""Quantization-aware finishing: a short training with fake quantization, for models that int8 hurts too much.
 
 Every convolution and matrix product sees weights rounded to int8 (a scale for each filter) and gives activations
 rounded to 8 bits (one range for each tensor), while gradients pass as if nothing had been rounded (Jacob et al. 2018,
 "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", section 3). Batch
-normalisation keeps its statistics. The loss is the labels' cross-entropy plus the divergence from what the float model
+normalization keeps its statistics. The loss is the labels' cross-entropy plus the divergence from what the float model
 said.
 """
 
@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional
 
+from edgeguard.datasets.images import LabelledImage, prepare
 from edgeguard.errors import InputError
-from edgeguard_converters.graph.normalization import Normalisation
+from edgeguard_converters.contract.image_sets import behind_the_guard
+from edgeguard_converters.contract.infer import InferredContract
+from edgeguard_converters.graph.normalization import Normalization
+from edgeguard_converters.load.source import Source
 from edgeguard_converters.load.split_boxes import exported
 from edgeguard_converters.load.torch_source import TorchSource
 from edgeguard_converters.support.cache import cache_file
@@ -41,10 +45,48 @@ _OBSERVED = 128  # images whose activations set the ranges
 Ranges = dict[str, tuple[float, float]]
 
 
+def finetune_classifier(
+    source: Source,
+    inferred: InferredContract,
+    training: list[LabelledImage],
+    *,
+    epochs: int,
+    step: Callable[[str], None],
+) -> tuple[TorchSource, Path]:
+    """Fine-tune a classifier of pixels on labelled images, prepared as its contract says; see `finetune`.
+
+    Args:
+        source: the model, in this process.
+        inferred: its contract and its normalization.
+        training: images with class indices.
+        epochs: how often each image is seen.
+        step: called with a line at the start of each epoch.
+
+    Raises:
+        InputError: no torch classifier of pixels, images without labels, or the module cannot be exported for training.
+    """
+    contract = inferred.contract
+    if not isinstance(source, TorchSource) or contract.task != "classify" or contract.input.color != "RGB":
+        raise InputError("--finetune trains torch classifiers of pixels: for other models fine-tune before converting")
+    labels = [image.label for image in training]
+    if any(label is None for label in labels):
+        raise InputError("--finetune needs labelled images: class folders, or labels.csv")
+    return finetune(
+        source,
+        inferred.normalization,
+        prepare(training, behind_the_guard(contract)),
+        targets=np.array(labels, np.int64) + int(contract.background),
+        epochs=epochs,
+        size=(contract.input.width, contract.input.height),
+        step=step,
+    )
+
+
 def finetune(
     source: TorchSource,
-    normalisation: Normalisation,
+    normalization: Normalization,
     pixels: NDArray[np.uint8],
+    *,
     targets: NDArray[np.int64],
     epochs: int,
     size: tuple[int, int],
@@ -57,9 +99,9 @@ def finetune(
 
     Args:
         source: a classifier.
-        normalisation: of its input.
-        pixels: sanitised training images as the model sees them, (n, h, w, 3).
-        targets: raw output index of each.
+        normalization: of its input.
+        pixels: sanitised training images as the model sees them, (n, h, w, 3) of uint8.
+        targets: raw output index of each, (n,) of int64.
         epochs: how often each image is seen.
         size: width and height of the input.
         step: called with a line at the start of each epoch.
@@ -74,34 +116,44 @@ def finetune(
         raise InputError(
             f"torch cannot export the model for fine-tuning: {str(error).splitlines()[0][:200]}"
         ) from error
-    x = torch.from_numpy(normalisation.apply(pixels))
+    x = torch.from_numpy(normalization.apply(pixels))
     x = x if source.channels_last else x.permute(0, 3, 1, 2).contiguous()
-    labels = torch.from_numpy(targets)
     with torch.no_grad():
         teacher = torch.cat([_scores(module(image[None])) for image in x])
     ranges = _observe(module, x[:: -(-len(x) // _OBSERVED)])
     kept = checkpoint(source, pixels, targets)
-    parameters = [p.requires_grad_() for p in module.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=_RATE)
-    first = _resume(kept, module, optimiser)
-    quantised = FakeQuantised(module, ranges)
-    for epoch in range(first, epochs):
+    optimizer = torch.optim.Adam([p.requires_grad_() for p in module.parameters()], lr=_RATE)
+    quantized = FakeQuantized(module, ranges)
+    for epoch in range(_resume(kept, module, optimizer), epochs):
         step(f"fine-tuning, epoch {epoch + 1} of {epochs}")
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(epoch))
-        for chosen in order.split(_BATCH):
-            # exported with a batch of one
-            scores = torch.cat([_scores(quantised.run(x[i][None])) for i in chosen])
-            loss = functional.cross_entropy(scores, labels[chosen]) + functional.kl_div(
-                scores.log_softmax(1), teacher[chosen].log_softmax(1), reduction="batchmean", log_target=True
-            )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+        _one_epoch(quantized, optimizer, x, torch.from_numpy(targets), teacher=teacher, seed=epoch)
         if kept.parent.is_dir():
-            torch.save({"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimiser.state_dict()}, kept)
+            torch.save({"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimizer.state_dict()}, kept)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return replace(source, kind="torch.export", module=module), kept
+
+
+def _one_epoch(
+    quantized: "FakeQuantized",
+    optimizer: torch.optim.Optimizer,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    teacher: torch.Tensor,
+    seed: int,
+) -> None:
+    """Show each image once, in an order that the seed gives."""
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    for chosen in order.split(_BATCH):
+        # exported with a batch of one
+        scores = torch.cat([_scores(quantized.run(x[i][None])) for i in chosen])
+        loss = functional.cross_entropy(scores, labels[chosen]) + functional.kl_div(
+            scores.log_softmax(1), teacher[chosen].log_softmax(1), reduction="batchmean", log_target=True
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 def checkpoint(source: TorchSource, pixels: NDArray[np.uint8], targets: NDArray[np.int64]) -> Path:
@@ -112,7 +164,7 @@ def checkpoint(source: TorchSource, pixels: NDArray[np.uint8], targets: NDArray[
     return cache_file(f"finetune-{total.hexdigest()[:24]}.pt")
 
 
-class FakeQuantised(Interpreter):  # type: ignore[misc]
+class FakeQuantized(Interpreter):  # type: ignore[misc]
     """Runs an exported module with weights and activations rounded as int8 rounds them."""
 
     def __init__(self, module: GraphModule, ranges: Ranges) -> None:
@@ -173,14 +225,14 @@ def _scores(outputs: Any) -> torch.Tensor:
     return outputs.flatten(1)
 
 
-def _resume(path: Path, module: GraphModule, optimiser: torch.optim.Optimizer) -> int:
+def _resume(path: Path, module: GraphModule, optimizer: torch.optim.Optimizer) -> int:
     """The epochs that are done already, their weights loaded; a file that does not fit counts for nothing."""
     if not path.is_file():
         return 0
     try:
         state = torch.load(path, weights_only=True)
         module.load_state_dict(state["weights"])
-        optimiser.load_state_dict(state["optimiser"])
+        optimizer.load_state_dict(state["optimiser"])
         return int(state["epoch"])
     except Exception:
         return 0

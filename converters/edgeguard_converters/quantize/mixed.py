@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
 from edgeguard.statistics import lowest_snr_db
-from edgeguard_converters.graph.edit import first_operators, operator_outputs
-from edgeguard_converters.graph.run import run_graph
-from edgeguard_converters.load.source import FloatGraph
-from edgeguard_converters.quantize.quantize import Quantised, quantise_int8
+from edgeguard_converters.graph.float_graph import FloatGraph
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
+from edgeguard_converters.quantize.quantize import Quantized, quantize_int8
 
 _FIRST_GROUPS = 12
 _IMAGES = 24  # enough to weigh layers against each other
@@ -22,7 +21,7 @@ _NEGLIGIBLE = 0.002  # of all noise: a group with less is not taken apart
 _PRUNED = 16
 
 
-def named_layers(data: bytes, patterns: tuple[str, ...], float_input: bool = False) -> tuple[str, ...]:
+def named_layers(graph: TfliteGraph, patterns: tuple[str, ...], float_input: bool = False) -> tuple[str, ...]:
     """The outputs of the operators that match one of the patterns, which are regular expressions.
 
     A pattern is looked for in the output's name and the operator's kind (`SOFTMAX`); `#12` is the operator of that
@@ -31,7 +30,7 @@ def named_layers(data: bytes, patterns: tuple[str, ...], float_input: bool = Fal
     Raises:
         InputError: a pattern that is no expression, or matches nothing; or the first layer of an 8-bit input.
     """
-    outputs = operator_outputs(data)
+    outputs = graph.operator_outputs()
     chosen: list[str] = []
     for pattern in patterns:
         try:
@@ -47,7 +46,7 @@ def named_layers(data: bytes, patterns: tuple[str, ...], float_input: bool = Fal
             kinds = ", ".join(sorted({kind for kind, _ in outputs}))
             raise InputError(f"--keep-float {pattern!r} matches no layer; the graph's operators are {kinds}")
         chosen += [name for name in found if name not in chosen]
-    if not float_input and (fed := first_operators(data) & set(chosen)):
+    if not float_input and (fed := graph.first_operators() & set(chosen)):
         raise InputError(
             f"--keep-float: {fed.pop()} takes the model's 8-bit input and cannot stay float; --io float32 allows it"
         )
@@ -70,24 +69,32 @@ class FloatSearch:
     groups of neighbours are measured before single layers, and only those that matter are taken apart.
     """
 
-    def __init__(self, graph: FloatGraph, quantised: Quantised, pixels: NDArray[np.uint8], log: Path) -> None:
-        self._graph, self._quantised, self._log = graph, quantised, log
-        data = graph.path.read_bytes()
+    def __init__(self, graph: FloatGraph, quantized: Quantized, *, pixels: NDArray[np.uint8], log: Path) -> None:
+        """Begin a search.
+
+        Args:
+            graph: the float graph.
+            quantized: made from it, without float layers.
+            pixels: images as the model sees them, (n, h, w, 3) of uint8; up to 24 of them weigh the layers.
+            log: where the quantizer's chatter goes.
+        """
+        self._graph, self._quantized, self._log = graph, quantized, log
         self._pixels = pixels[:: -(-len(pixels) // _IMAGES)]
-        self._expected = run_graph(data, self._pixels, graph.feed)
-        fed = first_operators(data)  # they take the quantised input: float, they would change the model's input type
-        self.names = tuple(name for _, name in operator_outputs(data) if name not in fed)
+        self._expected = graph.outputs(self._pixels)
+        # Operators that take the quantized input stay int8: float, they would change the model's input type
+        fed = graph.tflite.first_operators()
+        self.names = tuple(name for _, name in graph.tflite.operator_outputs() if name not in fed)
         self._builds = 0
         self._ranked: list[_Group] = []
 
-    def build(self, float_names: Collection[str]) -> bytes:
+    def build(self, float_names: Collection[str]) -> TfliteGraph:
         """The graph with these layers float."""
         self._builds += 1
-        made = self._quantised
+        made = self._quantized
         chosen = tuple(name for name in self.names if name in float_names)
-        return quantise_int8(self._graph, made.calibration, self._log, made.method, chosen)
+        return quantize_int8(self._graph, made.calibration, self._log, method=made.method, keep_float=chosen)
 
-    def fewest(self, passes: Callable[[bytes], bool]) -> tuple[str, ...] | None:
+    def fewest(self, passes: Callable[[TfliteGraph], bool]) -> tuple[str, ...] | None:
         """The layers to keep float so that `passes` holds; None if it fails even with all of them float."""
         groups = self._ranked = self._ranked or self.ranked()
         low, high = 0, len(groups)
@@ -101,7 +108,7 @@ class FloatSearch:
                 low = middle
         return _names(self._without_needless(groups[:high], passes))
 
-    def _without_needless(self, groups: list[_Group], passes: Callable[[bytes], bool]) -> list[_Group]:
+    def _without_needless(self, groups: list[_Group], passes: Callable[[TfliteGraph], bool]) -> list[_Group]:
         """Groups of several layers that the gates do not need after all go back to int8, the largest first."""
         for group in sorted(groups, key=lambda group: -len(group.names))[:_PRUNED]:
             fewer = [other for other in groups if other is not group]
@@ -125,8 +132,8 @@ class FloatSearch:
         return sorted(groups, key=lambda group: -group.noise / len(group.names))
 
     def _measured(self, names: tuple[str, ...]) -> _Group:
-        data = self.build(set(self.names) - set(names))
-        snr = lowest_snr_db(self._expected, run_graph(data, self._pixels, self._graph.feed))
+        built = self.build(set(self.names) - set(names))
+        snr = lowest_snr_db(self._expected, built.outputs(self._pixels, self._graph.feed))
         return _Group(names, 10 ** (-snr / 10))
 
 

@@ -1,9 +1,9 @@
-"""Full-integer post-training quantisation.
+"""Full-integer post-training quantization.
 
 The route and its traps are described in docs/converter.md. In short: ai-edge-quantizer with its min/max update
 instead of the default moving average (which depends on the order of images and clips), the input's range overwritten
 by the true pixel domain (otherwise the samples decide the scale), input and output left float for
-`edit.to_integer_io`.
+`TfliteGraph.with_integer_borders`.
 """
 
 import hashlib
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from edgeguard.errors import DeviceError
 from edgeguard.statistics import lowest_snr_db
 from edgeguard.system.files import replaced
-from edgeguard_converters.graph.edit import hard_swishes, set_int8_versions
-from edgeguard_converters.graph.run import run_graph
-from edgeguard_converters.load.source import FloatGraph
+from edgeguard_converters.graph.float_graph import FloatGraph
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 from edgeguard_converters.quantize.ranges import METHODS, Histogram, Method, count_activations, kept_range
 from edgeguard_converters.quantize.weights import refine_weights
 from edgeguard_converters.support.cache import cache_file
@@ -39,50 +38,60 @@ _CHUNK = 16  # images between two states that an interrupted calibration can go 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What calibration found: the quantiser's own ranges, and a histogram of each activation."""
+    """What calibration found: the quantizer's own ranges, and a histogram of each activation."""
 
     ranges: dict[str, Any]
     histograms: dict[str, Histogram]
 
 
 @dataclass(frozen=True, eq=False)
-class Quantised:
+class Quantized:
     """An int8 graph with float input and output, and what it was made with."""
 
-    data: bytes
+    graph: TfliteGraph
     method: Method
     calibration: Calibration
 
 
-def quantise_with(
+def quantize(
     wanted: Method | Literal["auto"],
     graph: FloatGraph,
     pixels: NDArray[np.uint8],
+    *,
     log: Path,
     keep_float: tuple[str, ...] = (),
-) -> Quantised:
-    """Calibrate and quantise; `auto` takes the ranges with the best SNR on images left out."""
+) -> Quantized:
+    """Calibrate and quantize; `auto` takes the ranges with the best SNR on images left out.
+
+    Args:
+        wanted: how much of each activation's range is kept.
+        graph: the float graph, dead filters already mended (`FloatGraph.mended`).
+        pixels: calibration images as the model sees them, (n, h, w, 3) of uint8.
+        log: where the tools' chatter goes.
+        keep_float: names of outputs (`TfliteGraph.operator_outputs`) whose operators stay float.
+    """
     # In an order that comes from the pictures alone: the order in which they were given must not change the file.
     pixels = pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
     judged, counted = pixels[::_CHOOSES_EVERY], np.delete(pixels, np.s_[::_CHOOSES_EVERY], axis=0)
     if wanted != "auto" or len(counted) < _LEAST_IMAGES:
         method: Method = "minmax" if wanted == "auto" else wanted
         calibration = calibrate(graph, pixels, log)
-        return Quantised(quantise_int8(graph, calibration, log, method, keep_float), method, calibration)
+        built = quantize_int8(graph, calibration, log, method=method, keep_float=keep_float)
+        return Quantized(built, method, calibration)
     calibration = calibrate(graph, counted, log)
-    expected = run_graph(graph.path.read_bytes(), judged, graph.feed)
-    built = {method: quantise_int8(graph, calibration, log, method, keep_float) for method in METHODS}
-    method = max(METHODS, key=lambda m: lowest_snr_db(expected, run_graph(built[m], judged, graph.feed)))
-    return Quantised(built[method], method, calibration)
+    expected = graph.outputs(judged)
+    made = {m: quantize_int8(graph, calibration, log, method=m, keep_float=keep_float) for m in METHODS}
+    method = max(METHODS, key=lambda m: lowest_snr_db(expected, made[m].outputs(judged, graph.feed)))
+    return Quantized(made[method], method, calibration)
 
 
 def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibration:
     """Extremes and histograms of every activation of the float graph.
 
     Args:
-        graph: the float graph, dead filters already mended (`edit.mend_dead_filters`).
-        pixels: calibration images as the model sees them, (n, h, w, 3).
-        log: where the quantiser's chatter goes.
+        graph: the float graph, dead filters already mended (`FloatGraph.mended`).
+        pixels: calibration images as the model sees them, (n, h, w, 3) of uint8.
+        log: where the quantizer's chatter goes.
     """
     with chatter_to(log):
         from ai_edge_quantizer import calibrator
@@ -91,7 +100,7 @@ def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibr
         calibration = calibrator.Calibrator(
             str(graph.path), num_threads=_THREADS, qsv_update_func=qsv_utils.min_max_update
         )
-        signature, argument = _signature(graph.path)
+        signature, argument = graph.tflite.signature()
         kept = _kept_ranges(graph, pixels)
         done = _resume(calibration, kept)
         for start in range(done, len(pixels), _CHUNK):
@@ -106,37 +115,39 @@ def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibr
     give_back_memory()
     single = {name: _extremes(found) for name, found in ranges.items() if np.size(found["min"]) == 1}
     wide = {name: pair for name, pair in single.items() if pair[0] < pair[1]}
-    return Calibration(ranges, count_activations(graph, pixels, wide, log))
+    return Calibration(ranges, count_activations(graph, pixels, wide, log=log))
 
 
-def quantise_int8(
+def quantize_int8(
     graph: FloatGraph,
     calibration: Calibration,
     log: Path,
+    *,
     method: Method = "minmax",
     keep_float: tuple[str, ...] = (),
-) -> bytes:
+) -> TfliteGraph:
     """int8 weights (per channel, searched scales) and activations, float input and output, buffers inline.
 
     Args:
         graph: the graph that was calibrated.
         calibration: from `calibrate`.
-        log: where the quantiser's chatter goes.
+        log: where the quantizer's chatter goes.
         method: how much of each activation's range is kept.
-        keep_float: names of outputs (`edit.operator_outputs`) whose operators stay float.
+        keep_float: names of outputs (`TfliteGraph.operator_outputs`) whose operators stay float.
     """
-    raw = raw_int8(graph, calibration, log, method, keep_float)
-    return refine_weights(graph.path.read_bytes(), set_int8_versions(raw))
+    raw = raw_int8(graph, calibration, log, method=method, keep_float=keep_float)
+    return refine_weights(graph.tflite, raw.with_int8_versions())
 
 
 def raw_int8(
     graph: FloatGraph,
     calibration: Calibration,
     log: Path,
+    *,
     method: Method = "minmax",
     keep_float: tuple[str, ...] = (),
-) -> bytes:
-    """What the quantiser itself writes: weights outside the flatbuffer, operator versions of the float graph."""
+) -> TfliteGraph:
+    """What the quantizer itself writes: weights outside the flatbuffer, operator versions of the float graph."""
     ranges = {name: dict(found) for name, found in calibration.ranges.items()}
     for name, histogram in calibration.histograms.items():
         _set_range(ranges[name], *kept_range(histogram, method))
@@ -146,11 +157,11 @@ def raw_int8(
         from ai_edge_quantizer import quantizer
 
         recipe = _recipe(keep_float).get_quantization_recipe()
-        quantised = quantizer.Quantizer(str(graph.path), recipe).quantize(ranges).quantized_model
-    return bytes(quantised)
+        made = quantizer.Quantizer(str(graph.path), recipe).quantize(ranges)
+    return TfliteGraph(bytes(made.quantized_model))
 
 
-def float_weights(graph: FloatGraph, log: Path, kind: Literal["weight-only", "float16"]) -> bytes:
+def float_weights(graph: FloatGraph, log: Path, kind: Literal["weight-only", "float16"]) -> TfliteGraph:
     """A graph that computes in float, its weights stored as int8 (per channel) or float16; needs no calibration."""
     with chatter_to(log):
         from ai_edge_quantizer import qtyping, quantizer, recipe, recipe_manager
@@ -168,7 +179,7 @@ def float_weights(graph: FloatGraph, log: Path, kind: Literal["weight-only", "fl
                     ".*", qtyping.TFLOperationName(operator), op_config=config, algorithm_key="float_casting"
                 )
         made = quantizer.Quantizer(str(graph.path), recipes.get_quantization_recipe()).quantize()
-    return set_int8_versions(bytes(made.quantized_model))
+    return TfliteGraph(bytes(made.quantized_model)).with_int8_versions()
 
 
 def _recipe(keep_float: tuple[str, ...] = ()) -> Any:
@@ -186,7 +197,7 @@ def _recipe(keep_float: tuple[str, ...] = ()) -> Any:
 
 def _kept_ranges(graph: FloatGraph, pixels: NDArray[np.uint8]) -> Path:
     """Where an interrupted calibration of this graph with these images is kept."""
-    name = hashlib.sha256(graph.path.read_bytes() + pixels.tobytes()).hexdigest()[:24]
+    name = hashlib.sha256(graph.tflite.data + pixels.tobytes()).hexdigest()[:24]
     return cache_file(f"calibration-{name}.npz")
 
 
@@ -213,21 +224,11 @@ def _resume(calibration: Any, path: Path) -> int:
     return done
 
 
-def _signature(path: Path) -> tuple[str, str]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    signatures = Interpreter(str(path)).get_signature_list()
-    name = next(iter(signatures))
-    return name, signatures[name]["inputs"][0]
-
-
 def _fix_input_range(ranges: dict[str, Any], graph: FloatGraph) -> None:
-    """Overwrite the range of the graph's input, and of the normalised input, with what 0..255 gives."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    _set_range(ranges[Interpreter(str(graph.path)).get_input_details()[0]["name"]], graph.low, graph.high)
-    if graph.normalised is not None:
-        _set_range(ranges[graph.normalised], *graph.known_range())
+    """Overwrite the range of the graph's input, and of the normalized input, with what 0..255 gives."""
+    _set_range(ranges[graph.tflite.input_name()], graph.low, graph.high)
+    if graph.normalized is not None:
+        _set_range(ranges[graph.normalized], *graph.known_range())
 
 
 def _widen_hard_swish(ranges: dict[str, Any], graph: FloatGraph) -> None:
@@ -235,7 +236,7 @@ def _widen_hard_swish(ranges: dict[str, Any], graph: FloatGraph) -> None:
 
     It happens where the input is large and negative, so that the output is nearly 0 everywhere.
     """
-    for before, after in hard_swishes(graph.path.read_bytes()):
+    for before, after in graph.tflite.hard_swishes():
         if before not in ranges or after not in ranges:
             continue
         (low, high), (out_low, out_high) = _extremes(ranges[before]), _extremes(ranges[after])

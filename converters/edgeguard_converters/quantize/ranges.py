@@ -6,12 +6,13 @@ and PyTorch's histogram observers, by direct search).
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard_converters.load.source import FloatGraph
+from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.support.log import chatter_to
 
 Method = Literal["minmax", "percentile", "mse"]
@@ -38,7 +39,7 @@ class Histogram:
 
 
 def count_activations(
-    graph: FloatGraph, pixels: NDArray[np.uint8], extremes: dict[str, tuple[float, float]], log: Any
+    graph: FloatGraph, pixels: NDArray[np.uint8], extremes: dict[str, tuple[float, float]], *, log: Path
 ) -> dict[str, Histogram]:
     """Histograms of the float activations whose extremes are known, over up to 48 of the images.
 
@@ -48,32 +49,12 @@ def count_activations(
         extremes: smallest and largest value of each tensor, by name.
         log: where the runtime's chatter goes.
     """
+    counts = {name: np.zeros(_BINS, np.int64) for name in extremes}
     with chatter_to(log):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        model = Interpreter(
-            str(graph.path),
-            num_threads=1,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        model.allocate_tensors()
-        source = model.get_input_details()[0]["index"]
-        tensors = {
-            detail["name"]: detail["index"]
-            for detail in model.get_tensor_details()
-            if detail["name"] in extremes and detail["dtype"] == np.float32
-        }
-        counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
-        for image in pixels[:: -(-len(pixels) // _IMAGES)]:
-            model.set_tensor(source, graph.feed(image[None]))
-            model.invoke()
-            for name, index in tensors.items():
-                try:
-                    values = model.get_tensor(index)
-                except ValueError:  # a constant that the runtime folded away
-                    continue
-                counts[name] += np.histogram(values, bins=_BINS, range=extremes[name])[0]
+        for found in graph.tflite.activations(pixels[:: -(-len(pixels) // _IMAGES)], graph.feed, extremes):
+            for name, _, values in found:
+                if values.dtype == np.float32:
+                    counts[name] += np.histogram(values, bins=_BINS, range=extremes[name])[0]
     return {name: Histogram(*extremes[name], count) for name, count in counts.items() if count.any()}
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from edgeguard_converters.graph.edit import FILTER_OPS, builtin, read, write
+from edgeguard_converters.graph.edit import FILTER_OPS, builtin, values
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
 _LARGEST = 127
 #: Candidate scales are largest weight / d; smaller d than 127 only, so that nothing is clipped.
@@ -21,16 +22,16 @@ _DIVISORS = np.linspace(90, _LARGEST, 200)
 _OFF_GRID = 0.1
 
 
-def refine_weights(float_data: bytes, quantised_data: bytes) -> bytes:
-    """Requantise the filters of an int8 graph from the float graph's weights with searched scales, biases with them.
+def refine_weights(float_graph: TfliteGraph, quantized: TfliteGraph) -> TfliteGraph:
+    """Requantize the filters of an int8 graph from the float graph's weights with searched scales, biases with them.
 
-    Both graphs hold the same filter operators in the same order; where they do not, the quantised file is returned as
+    Both graphs hold the same filter operators in the same order; where they do not, the quantized one is returned as
     it is.
     """
-    source, target = read(float_data), read(quantised_data)
+    source, target = float_graph.model, quantized.editable()
     pairs = list(zip(_filter_operators(source), _filter_operators(target), strict=False))
     if not _alike(source, target) or not pairs:
-        return quantised_data
+        return quantized
     done: dict[int, NDArray[np.float64]] = {}
     for before, after in pairs:
         axis = FILTER_OPS[builtin(source, before)]
@@ -38,12 +39,12 @@ def refine_weights(float_data: bytes, quantised_data: bytes) -> bytes:
         if tensor.type != schema.TensorType.INT8 or tensor.quantization is None:
             continue
         if int(after.inputs[1]) not in done:
-            exact = _values(source, source.subgraphs[0].tensors[before.inputs[1]], np.float32)
+            exact = values(source, source.subgraphs[0].tensors[before.inputs[1]], np.float32)
             if len(np.atleast_1d(tensor.quantization.scale)) != exact.shape[axis]:
                 continue  # one scale for the whole tensor
-            done[int(after.inputs[1])] = _requantise(target, tensor, exact, axis)
-        _requantise_bias(source, target, before, after, done[int(after.inputs[1])])
-    return write(target)
+            done[int(after.inputs[1])] = _requantize(target, tensor, exact, axis)
+        _requantize_bias(source, target, before, after, done[int(after.inputs[1])])
+    return TfliteGraph.of(target)
 
 
 def searched_scales(filters: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,7 +93,7 @@ def _searched(filters: bytes, rows: int, columns: int) -> NDArray[np.float64]:
     return searched_scales(np.frombuffer(filters).reshape(rows, columns))
 
 
-def _requantise(model: Any, tensor: Any, exact: NDArray[Any], axis: int) -> NDArray[np.float64]:
+def _requantize(model: Any, tensor: Any, exact: NDArray[Any], axis: int) -> NDArray[np.float64]:
     filters = np.moveaxis(exact, axis, 0).reshape(exact.shape[axis], -1).astype(np.float64)
     scales = _searched(filters.tobytes(), *filters.shape).astype(np.float32).astype(np.float64)
     levels = np.clip(np.round(filters / scales[:, None]), -_LARGEST, _LARGEST).astype(np.int8)
@@ -103,12 +104,12 @@ def _requantise(model: Any, tensor: Any, exact: NDArray[Any], axis: int) -> NDAr
     return scales
 
 
-def _requantise_bias(source: Any, target: Any, before: Any, after: Any, scales: NDArray[np.float64]) -> None:
+def _requantize_bias(source: Any, target: Any, before: Any, after: Any, scales: NDArray[np.float64]) -> None:
     if len(after.inputs) < 3 or after.inputs[2] < 0:
         return
     tensors = target.subgraphs[0].tensors
     bias, features = tensors[after.inputs[2]], tensors[after.inputs[0]]
-    exact = _values(source, source.subgraphs[0].tensors[before.inputs[2]], np.float32).ravel().astype(np.float64)
+    exact = values(source, source.subgraphs[0].tensors[before.inputs[2]], np.float32).ravel().astype(np.float64)
     bias_scales = (float(features.quantization.scale[0]) * scales).astype(np.float32)
     kind = np.int64 if bias.type == schema.TensorType.INT64 else np.int32
     levels = np.clip(np.round(exact / bias_scales), np.iinfo(np.int32).min, np.iinfo(np.int32).max)
@@ -133,8 +134,3 @@ def _alike(source: Any, target: Any) -> bool:
         ]
 
     return shape(source) == shape(target)
-
-
-def _values(model: Any, tensor: Any, dtype: Any) -> NDArray[Any]:
-    raw = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
-    return np.frombuffer(raw, dtype).reshape(tensor.shape)

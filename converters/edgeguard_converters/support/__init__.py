@@ -1,1 +1,1 @@
-"""Log file, memory, cache."""
+"""Log file, temporary folder, memory, cache."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgeguard.model.contract import Contract
 from edgeguard.statistics import lowest_snr_db, wilson
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.verify.agreement import agreement
+from edgeguard_converters.verify.agreement import Agreement, agreement
 
 FLOAT_TOLERANCE = 1e-3
 FEW_IMAGES = 50
@@ -44,39 +44,34 @@ class GateReport:
         return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in fields.items()}
 
 
-def judge(
+def check_gates(
     trained: Outputs,
     float_outputs: Outputs,
     int8_outputs: Outputs,
+    *,
     contract: Contract,
     labels: NDArray[np.int64] | None,
     thresholds: Thresholds,
     reference: Outputs | None = None,
 ) -> GateReport:
-    """Compare the trained model with the float graph, and the float graph with the quantised one.
+    """Compare the trained model with the float graph, and the float graph with the quantized one, on n images.
 
-    Arrays are (n, ...), but the trained model's may hold the first images only. `reference` is what the float graph
-    said before fine-tuning, if there was any: the quantised file has to be as accurate as the model that was given,
-    which the float graph after fine-tuning says nothing of.
+    Args:
+        trained: what the trained model says, (m, ...) for each output; m <= n: of the first images only.
+        float_outputs: what the float graph says, (n, ...) for each output.
+        int8_outputs: what the quantized graph says, dequantized, in the same shapes.
+        contract: of the model; its task tells what agreement means.
+        labels: the right raw output index of each image, (n,), or None where they are not known.
+        thresholds: what must hold.
+        reference: what the float graph said before fine-tuning, if there was any: the quantized file has to be as
+            accurate as the model that was given, which the float graph after fine-tuning says nothing of.
     """
     difference = largest_difference(trained, float_outputs)
     same = agreement(float_outputs, int8_outputs, contract)
     snr = lowest_snr_db(float_outputs, int8_outputs)
     given = float_outputs if reference is None else reference
     float_top1, int8_top1 = _accuracy(given[0], labels), _accuracy(int8_outputs[0], labels)
-    what = "labels" if contract.task == "classify" else "boxes"
-    failures = []
-    if not difference <= FLOAT_TOLERANCE:
-        failures.append(
-            f"float gate: the trained model and the float graph differ by {difference:.2g} of the largest output"
-        )
-    if same.high < thresholds.min_agreement:
-        failures.append(
-            f"agreement gate: {same.share:.1%} (at most {same.high:.1%}) of {what} survive, "
-            f"wanted {thresholds.min_agreement:.0%}"
-        )
-    if not snr >= thresholds.min_snr_db:
-        failures.append(f"SNR gate: {snr:.1f} dB, wanted {thresholds.min_snr_db:g} dB")
+    failures = _failures(difference, same, snr, thresholds, "labels" if contract.task == "classify" else "boxes")
     if reference is not None and float_top1 is not None and int8_top1 is not None:
         n = len(float_outputs[0])
         if wilson(round(int8_top1 * n), n)[1] < float_top1:
@@ -92,6 +87,23 @@ def judge(
         int8_top1=int8_top1,
         failures=tuple(failures),
     )
+
+
+def _failures(difference: float, same: Agreement, snr: float, thresholds: Thresholds, what: str) -> list[str]:
+    """One line for each gate that these figures do not pass; `what` has to survive."""
+    failures = []
+    if not difference <= FLOAT_TOLERANCE:
+        failures.append(
+            f"float gate: the trained model and the float graph differ by {difference:.2g} of the largest output"
+        )
+    if same.high < thresholds.min_agreement:
+        failures.append(
+            f"agreement gate: {same.share:.1%} (at most {same.high:.1%}) of {what} survive, "
+            f"wanted {thresholds.min_agreement:.0%}"
+        )
+    if not snr >= thresholds.min_snr_db:
+        failures.append(f"SNR gate: {snr:.1f} dB, wanted {thresholds.min_snr_db:g} dB")
+    return failures
 
 
 def largest_difference(trained: Outputs, found: Outputs) -> float:

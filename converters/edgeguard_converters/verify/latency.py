@@ -3,11 +3,14 @@
 import os
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.model.runtime import GraphRunner
 from edgeguard_converters.graph.run import Feed
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
 _ROUNDS = 15
 
@@ -22,27 +25,34 @@ class Latency:
 
 
 def measure_latency(
-    float_data: bytes,
-    int8_data: bytes,
+    float_graph: TfliteGraph,
+    int8_graph: TfliteGraph,
     image: NDArray[np.uint8],
+    *,
     feed: Feed,
     int8_feed: Feed = lambda image: image,
     most_threads: int | None = None,
 ) -> tuple[Latency, ...]:
     """Time both graphs with 1, 2, 4, ... threads, up to what the process may use.
 
-    `image` is one picture (h, w, 3) as the model sees it; `feed` and `int8_feed` make the graphs' inputs of it.
+    Args:
+        float_graph: one of the two.
+        int8_graph: the other.
+        image: one picture (h, w, 3) of uint8 as the model sees it.
+        feed: makes the float graph's input of it.
+        int8_feed: makes the other's.
+        most_threads: by default as many as the process may use.
     """
     limit = most_threads or len(os.sched_getaffinity(0))
     threads = [1 << k for k in range(limit.bit_length()) if 1 << k <= limit]
     found = []
     for count in threads:
-        pair = _prepared(float_data, feed(image[None]), count), _prepared(int8_data, int8_feed(image[None]), count)
+        pair = _prepared(float_graph, feed(image[None]), count), _prepared(int8_graph, int8_feed(image[None]), count)
         times: tuple[list[float], list[float]] = ([], [])
         for _ in range(_ROUNDS):
-            for model, taken in zip(pair, times, strict=True):
+            for runner, taken in zip(pair, times, strict=True):
                 start = time.perf_counter()
-                model.invoke()
+                runner.invoke()
                 taken.append((time.perf_counter() - start) * 1e3)
         found.append(Latency(count, float(np.median(times[0])), float(np.median(times[1]))))
     return tuple(found)
@@ -61,11 +71,9 @@ def verdict(latencies: tuple[Latency, ...]) -> str:
     return f"int8 is {one.float_ms / one.int8_ms:.1f}x as fast as float (1 thread)"
 
 
-def _prepared(data: bytes, tensor: NDArray[np.generic], threads: int):  # type: ignore[no-untyped-def]
-    from ai_edge_litert.interpreter import Interpreter
-
-    model = Interpreter(model_content=data, num_threads=threads)
-    model.allocate_tensors()
-    model.set_tensor(model.get_input_details()[0]["index"], tensor)
-    model.invoke()
-    return model
+def _prepared(graph: TfliteGraph, tensor: NDArray[Any], threads: int) -> GraphRunner:
+    """A runner that has its input, and has run once."""
+    runner = graph.runner(threads=threads)
+    runner.set(tensor)
+    runner.invoke()
+    return runner

@@ -1,4 +1,4 @@
-"""Where quantisation hurts: the signal-to-noise ratio of every layer's output, int8 against float."""
+"""Where quantization hurts: the signal-to-noise ratio of every layer's output, int8 against float."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.model.runtime import dequantise
+from edgeguard.model.runtime import dequantize
 from edgeguard.statistics import snr_db
-from edgeguard_converters.graph.edit import operator_outputs
+from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.run import Feed
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
 from edgeguard_converters.support.log import chatter_to
 
 _IMAGES = 8
@@ -29,29 +30,28 @@ class Layer:
 
 
 def layer_snr(
-    float_data: bytes,
-    int8_data: bytes,
+    float_graph: FloatGraph,
+    quantized: TfliteGraph,
     pixels: NDArray[np.uint8],
-    feed: Feed,
+    *,
     log: Path,
-    int8_feed: Feed = lambda image: image,
+    feed: Feed = lambda image: image,
 ) -> tuple[Layer, ...]:
-    """SNR of each layer, over up to 8 images, in the order of the int8 graph.
+    """SNR of each layer, over up to 8 images, in the order of the quantized graph.
 
     Args:
-        float_data: the float graph, whose tensors have the same names.
-        int8_data: the int8 graph.
-        pixels: images as the model sees them, (n, h, w, 3).
-        feed: one image (1, h, w, 3) to the float graph's input.
+        float_graph: the float graph, whose tensors have the same names.
+        quantized: the quantized graph.
+        pixels: images as the model sees them, (n, h, w, 3) of uint8.
         log: where the runtime's chatter goes.
-        int8_feed: one image to the int8 graph's input.
+        feed: one image (1, h, w, 3) to the quantized graph's input.
     """
     pixels = pixels[:: max(-(-len(pixels) // _IMAGES), 1)]
     with chatter_to(log):
-        expected = _outputs(float_data, pixels, feed)
-        found = _outputs(int8_data, pixels, int8_feed)
+        expected = _outputs(float_graph.tflite, pixels, float_graph.feed)
+        found = _outputs(quantized, pixels, feed)
     layers = []
-    for index, (operator, name) in enumerate(operator_outputs(int8_data)):
+    for index, (operator, name) in enumerate(quantized.operator_outputs()):
         if name in expected and name in found:
             shape = expected[name].shape[1:]
             layers.append(Layer(index, operator, name, shape, snr_db(expected[name], found[name])))
@@ -68,26 +68,9 @@ def blame(layers: tuple[Layer, ...], most: int = 5) -> list[str]:
     return [text for _, text in sorted(drops)[:most]]
 
 
-def _outputs(data: bytes, pixels: NDArray[np.uint8], feed: Feed) -> dict[str, NDArray[np.float32]]:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    model = Interpreter(
-        model_content=data,
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    model.allocate_tensors()
-    names = {name for _, name in operator_outputs(data)}
-    details = [detail for detail in model.get_tensor_details() if detail["name"] in names]
-    collected: dict[str, list[Any]] = {detail["name"]: [] for detail in details}
-    for image in pixels:
-        model.set_tensor(model.get_input_details()[0]["index"], feed(image[None]))
-        model.invoke()
-        for detail in details:
-            try:
-                values = model.get_tensor(detail["index"])
-            except ValueError:  # a constant that the runtime folded away
-                continue
-            collected[detail["name"]].append(dequantise(values, detail)[0] if values.ndim else values)
-    return {name: np.stack(values) for name, values in collected.items() if values}
+def _outputs(graph: TfliteGraph, pixels: NDArray[np.uint8], feed: Feed) -> dict[str, NDArray[np.float32]]:
+    collected: dict[str, list[NDArray[Any]]] = {}
+    for found in graph.activations(pixels, feed, {name for _, name in graph.operator_outputs()}):
+        for name, detail, values in found:
+            collected.setdefault(name, []).append(dequantize(values, detail)[0] if values.ndim else values)
+    return {name: np.stack(values) for name, values in collected.items()}

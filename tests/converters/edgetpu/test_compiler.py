@@ -22,15 +22,15 @@ print("Edge TPU Compiler version 16.0.384591198")
 if mode == "fails":
     print("Internal compiler error. Aborting! ", file=sys.stderr)
     sys.exit(1)
-from edgeguard_converters.graph import edit
-graph = edit.read(model.read_bytes())
+from edgeguard_converters.graph.tflite_graph import TfliteGraph
+graph = TfliteGraph(model.read_bytes()).editable()
 graph.metadata = []
 if mode != "maps nothing":
     code = graph.operatorCodes[graph.subgraphs[0].operators[0].opcodeIndex]
     code.builtinCode, code.deprecatedBuiltinCode, code.customCode = 32, 32, b"edgetpu-custom-op"
     for op in graph.subgraphs[0].operators:
         op.builtinOptionsType, op.builtinOptions = 0, None
-(out / (model.stem + "_edgetpu.tflite")).write_bytes(edit.write(graph))
+(out / (model.stem + "_edgetpu.tflite")).write_bytes(TfliteGraph.of(graph).data)
 rows = "CONV_2D                        4          Mapped to Edge TPU\\nPAD    2   Mapped to Edge TPU\\n"
 rows += "TRANSPOSE                      1          Operation is otherwise supported, but not mapped\\n"
 if mode == "maps nothing":

@@ -33,16 +33,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved"])
 def test_the_same_answers_as_keras(models: Path, name: str, tmp_path: Path) -> None:
-    from edgeguard_converters.graph.normalization import PRESETS, Normalisation
-    from edgeguard_converters.graph.run import run_graph
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.load.registry import load_source
 
     source = load_source(models / name)
     assert source.size == (32, 32)
     x, expected = np.load(models / "x.npy"), np.load(models / "y.npy")
     np.testing.assert_allclose(source.outputs(x)[0], expected, atol=1e-5)
-    graph = source.export(Normalisation(*PRESETS["tf"], "t"), (32, 32), tmp_path, tmp_path / "log")
-    found = run_graph(graph.path.read_bytes(), x, lambda image: image)[0]  # type: ignore[arg-type]
+    graph = source.export(Normalization(*PRESETS["tf"], "t"), (32, 32), tmp_path, tmp_path / "log")
+    found = graph.tflite.outputs(x, lambda image: image)[0]  # type: ignore[arg-type]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard_converters.contract.preprocessing import PRESETS
-from edgeguard_converters.graph.normalization import Normalisation
+from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.load.model_process import ModelProcess
 
 pytestmark = pytest.mark.convert
@@ -44,9 +44,9 @@ def test_it_answers_as_the_model_here(model: Path, apart: ModelProcess, tmp_path
     np.testing.assert_array_equal(there.outputs(images)[0], here.outputs(images)[0])
     assert (there.kind, there.size, there.facts) == (here.kind, here.size, here.facts)
     assert (there.parameter_count(), there.not_finite()) == (here.parameter_count(), None)
-    graph = there.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log")
+    graph = there.export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log")
     (tmp_path / "again").mkdir()
-    again = here.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path / "again", tmp_path / "log")
+    again = here.export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path / "again", tmp_path / "log")
     assert graph.path.read_bytes() == again.path.read_bytes()
     np.testing.assert_array_equal(there.here().outputs(images)[0], here.outputs(images)[0])
 

@@ -16,8 +16,7 @@ onnx = (
 from converters.onnx_models import make_onnx  # noqa: E402
 
 from edgeguard.errors import InputError  # noqa: E402
-from edgeguard_converters.graph.normalization import PRESETS, Normalisation  # noqa: E402
-from edgeguard_converters.graph.run import run_graph  # noqa: E402
+from edgeguard_converters.graph.normalization import PRESETS, Normalization  # noqa: E402
 from edgeguard_converters.load.registry import load_source  # noqa: E402
 
 SIDE = 32
@@ -31,12 +30,12 @@ def test_the_float_graph_answers_like_the_reference(tmp_path: Path, preset: str)
     source = load_source(tmp_path / "m.onnx")
     assert (source.kind, source.size) == ("ONNX", (SIDE, SIDE))
     pixels = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
-    normalisation = Normalisation(*PRESETS[preset], "t")
+    normalisation = Normalization(*PRESETS[preset], "t")
     x = normalisation.apply(pixels)
     expected = ReferenceEvaluator(model).run(None, {"x": x.transpose(0, 3, 1, 2)})[0]
     np.testing.assert_allclose(source.outputs(x)[0], expected, rtol=1e-4, atol=1e-4)
     graph = source.export(normalisation, (SIDE, SIDE), tmp_path, tmp_path / "log")
-    found = run_graph(graph.path.read_bytes(), pixels, graph.feed)[0]
+    found = graph.outputs(pixels)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 

@@ -1,6 +1,7 @@
 """Fine-tuning with fake quantisation: it mends a model that int8 hurts, and goes on where it was stopped."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,11 +46,11 @@ def _sets(squares):  # type: ignore[no-untyped-def]
 def test_it_mends_what_int8_hurts(squares: list) -> None:  # type: ignore[type-arg]
     from converters.models import SIDE
 
-    from edgeguard_converters.graph.normalization import PRESETS, Normalisation
-    from edgeguard_converters.quantize.finetune import FakeQuantised, _observe, finetune
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
+    from edgeguard_converters.quantize.finetune import FakeQuantized, _observe, finetune
 
     source, (pixels, targets) = _hurt_source(), _sets(squares)
-    normalisation = Normalisation(*PRESETS["tf"], "t")
+    normalisation = Normalization(*PRESETS["tf"], "t")
     import torch
 
     from edgeguard_converters.load.split_boxes import exported
@@ -58,22 +59,22 @@ def test_it_mends_what_int8_hurts(squares: list) -> None:  # type: ignore[type-a
         module = exported(candidate.module, torch.zeros(1, 3, SIDE, SIDE))
         x = torch.from_numpy(normalisation.apply(pixels)).permute(0, 3, 1, 2)
         with torch.no_grad():
-            rounded = FakeQuantised(module, _observe(module, x[:40]))
+            rounded = FakeQuantized(module, _observe(module, x[:40]))
             scores = torch.cat([torch.as_tensor(rounded.run(image[None])[0]).reshape(1, -1) for image in x])
         return float(torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets)))
 
     before = loss_when_rounded(source)
-    tuned, kept = finetune(source, normalisation, pixels, targets, 3, (SIDE, SIDE))
+    tuned, kept = finetune(source, normalisation, pixels, targets=targets, epochs=3, size=(SIDE, SIDE))
     assert kept.is_file() and loss_when_rounded(tuned) < 0.8 * before
 
 
 def test_an_interrupted_run_goes_on(squares: list) -> None:  # type: ignore[type-arg]
     from converters.models import SIDE
 
-    from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.quantize.finetune import finetune
 
-    (pixels, targets), normalisation = _sets(squares[:32]), Normalisation(*PRESETS["tf"], "t")
+    (pixels, targets), normalisation = _sets(squares[:32]), Normalization(*PRESETS["tf"], "t")
     epochs: list[str] = []
 
     def stop_in_the_third(name: str) -> None:
@@ -82,22 +83,26 @@ def test_an_interrupted_run_goes_on(squares: list) -> None:  # type: ignore[type
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(_hurt_source(), normalisation, pixels, targets, 4, (SIDE, SIDE), stop_in_the_third)
-    resumed, kept = finetune(_hurt_source(), normalisation, pixels, targets, 4, (SIDE, SIDE), epochs.append)
+        finetune(
+            _hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=stop_in_the_third
+        )
+    resumed, kept = finetune(
+        _hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=epochs.append
+    )
     assert epochs[3:] == ["fine-tuning, epoch 3 of 4", "fine-tuning, epoch 4 of 4"]
     kept.unlink()
-    whole, _ = finetune(_hurt_source(), normalisation, pixels, targets, 4, (SIDE, SIDE))
+    whole, _ = finetune(_hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE))
     for a, b in zip(resumed.module.state_dict().values(), whole.module.state_dict().values(), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
 def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
-    from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.load.registry import load_source
     from edgeguard_converters.quantize import quantize
 
     pixels, _ = _sets(squares)
-    graph = load_source(trained).export(Normalisation(*PRESETS["tf"], "t"), (32, 32), tmp_path, tmp_path / "log")
+    graph = load_source(trained).export(Normalization(*PRESETS["tf"], "t"), (32, 32), tmp_path, tmp_path / "log")
     whole = quantize.calibrate(graph, pixels, tmp_path / "log")
     kept = quantize._kept_ranges(graph, pixels)
     assert not kept.exists()  # nothing is left when it has ended
@@ -128,21 +133,20 @@ def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_pa
 
 def test_a_file_that_lost_accuracy_in_fine_tuning_is_refused() -> None:
     from edgeguard.model.contract import Contract, InputSpec
-    from edgeguard_converters.verify.gates import Thresholds, judge
+    from edgeguard_converters.verify.gates import Thresholds, check_gates
 
     labels = np.arange(200) % 4
     right = np.eye(4, dtype=np.float32)[labels]
     half = right.copy()
     half[::2] = np.roll(half[::2], 1, axis=1)
-    contract = Contract(InputSpec(32, 32))
+    known: Any = {"contract": Contract(InputSpec(32, 32)), "labels": labels, "thresholds": Thresholds()}
 
     def failures(given: np.ndarray, file: np.ndarray, fine_tuned: bool) -> tuple[str, ...]:
-        return judge(
-            (file,), (file,), (file,), contract, labels, Thresholds(), (given,) if fine_tuned else None
-        ).failures
+        reference = (given,) if fine_tuned else None
+        return check_gates((file,), (file,), (file,), **known, reference=reference).failures
 
     (said,) = failures(right, half, True)
     assert said == "accuracy gate: 50.0% after fine-tuning, 100.0% as it was given"
     assert failures(half, right, True) == failures(right, right, True) == failures(right, half, False) == ()
-    report = judge((half,), (half,), (half,), contract, labels, Thresholds(), (right,))
+    report = check_gates((half,), (half,), (half,), **known, reference=(right,))
     assert (report.float_top1, report.int8_top1) == (1.0, 0.5)

@@ -37,14 +37,14 @@ def not_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_auto_mixed_keeps_the_guilty_layers_float(
     not_int8: Path, squares: list, fd: GuardProfile, tmp_path: Path
 ) -> None:  # type: ignore[type-arg]
-    from edgeguard_converters.graph import edit
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
     with pytest.raises(CheckFailed, match="layers to blame: .*--auto-mixed; nothing was written"):
         _convert(not_int8, tmp_path / "m.tflite", squares, _options(fd))
     assert not (tmp_path / "m.tflite").exists()
     done = _convert(not_int8, tmp_path / "m.tflite", squares, _options(fd, auto_mixed=True))
     kept = done.contract.gates["float_layers"]
-    everything = edit.operator_outputs((tmp_path / "m.tflite").read_bytes())
+    everything = TfliteGraph((tmp_path / "m.tflite").read_bytes()).operator_outputs()
     assert 1 <= len(kept) <= 4 < len(everything)  # the offset and its removal, not the convolutions
     assert any("MIXED PRECISION" in note for note in done.notes)
     model = load_model(tmp_path / "m.tflite")
@@ -63,7 +63,7 @@ def test_layers_named_by_the_user_stay_float(
     tmp_path: Path,
     pattern: str,  # type: ignore[type-arg]
 ) -> None:
-    from edgeguard_converters.graph import edit
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
     if pattern == "PAD":  # the first of them takes the 8-bit input
         with pytest.raises(InputError, match="takes the model's 8-bit input"):
@@ -71,7 +71,7 @@ def test_layers_named_by_the_user_stay_float(
         return
     done = _convert(trained, tmp_path / "m.tflite", squares, _options(fd, keep_float=(pattern,)))
     assert len(done.contract.gates["float_layers"]) == 1
-    assert len(edit.float_operators((tmp_path / "m.tflite").read_bytes())) == 1
+    assert len(TfliteGraph((tmp_path / "m.tflite").read_bytes()).float_operators()) == 1
     assert load_model(tmp_path / "m.tflite")(squares[60].data).index in range(4)
 
 
@@ -123,14 +123,14 @@ def test_float_graphs_with_small_weights(
     precision: str,
     most: float,  # type: ignore[type-arg]
 ) -> None:
-    from edgeguard_converters.graph import edit
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
     done = _convert(trained, tmp_path / "m.tflite", squares, _options(fd, precision=precision))
     whole = _convert(trained, tmp_path / "f.tflite", squares, _options(fd, precision="float32"))
     assert done.bytes <= most * whole.bytes
     assert done.contract.gates["precision"] == precision and done.contract.input.dtype == "float32"
     assert done.report.agreement == 1.0 and done.report.snr_db > (28 if precision == "weight-only" else 50)
-    assert not edit.has_offset_buffers((tmp_path / "m.tflite").read_bytes())
+    assert not TfliteGraph((tmp_path / "m.tflite").read_bytes()).has_offset_buffers()
     model = load_model(tmp_path / "m.tflite")
     assert sum(model(image.data).index == image.label for image in squares[60:]) >= 57
 
@@ -177,9 +177,8 @@ def test_a_patch_embedding_takes_unequal_means_exactly(tmp_path: Path) -> None:
     """A first convolution that pads nothing absorbs them: no operator is left of the normalisation."""
     import torch
 
-    from edgeguard_converters.graph import edit
-    from edgeguard_converters.graph.normalization import PRESETS, Normalisation
-    from edgeguard_converters.graph.run import run_graph
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
     from edgeguard_converters.load.source import FileFacts
     from edgeguard_converters.load.torch_source import TorchSource
 
@@ -191,15 +190,15 @@ def test_a_patch_embedding_takes_unequal_means_exactly(tmp_path: Path) -> None:
         torch.nn.Flatten(),
         torch.nn.Linear(8, 3),
     ).eval()
-    normalisation = Normalisation(*PRESETS["imagenet"], "t")
+    normalisation = Normalization(*PRESETS["imagenet"], "t")
     source = TorchSource("module", (32, 32), FileFacts(), net)
     graph = source.export(normalisation, (32, 32), tmp_path, tmp_path / "log")
     data = graph.path.read_bytes()
-    assert "DEPTHWISE_CONV_2D" not in edit.operators(data) and graph.normalised is None
-    assert "TRANSPOSE" not in edit.operators(data)
+    assert "DEPTHWISE_CONV_2D" not in TfliteGraph(data).operators() and graph.normalized is None
+    assert "TRANSPOSE" not in TfliteGraph(data).operators()
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     expected = source.outputs(normalisation.apply(pixels))[0]
-    np.testing.assert_allclose(run_graph(data, pixels, graph.feed)[0], expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(graph.outputs(pixels)[0], expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_refusal_leaves_no_log_behind(

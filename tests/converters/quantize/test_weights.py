@@ -82,11 +82,10 @@ def test_a_model_that_was_quantised_before_keeps_its_weights(tmp_path: Path) -> 
     from converters.models import SIDE, tinted_squares, train_residual
 
     from edgeguard.statistics import snr_db
-    from edgeguard_converters.graph.edit import set_int8_versions, to_integer_io
-    from edgeguard_converters.graph.normalization import PRESETS, Normalisation
-    from edgeguard_converters.graph.run import run_graph
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
     from edgeguard_converters.load.registry import load_source
-    from edgeguard_converters.quantize.quantize import calibrate, quantise_int8, raw_int8
+    from edgeguard_converters.quantize.quantize import calibrate, quantize_int8, raw_int8
 
     net = train_residual()
     with torch.no_grad():
@@ -97,14 +96,16 @@ def test_a_model_that_was_quantised_before_keeps_its_weights(tmp_path: Path) -> 
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
     log = tmp_path / "log"
     source = load_source(tmp_path / "m.pt2")
-    graph = source.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+    graph = source.export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
     pixels = tinted_squares(40, 3)[0][:, 8:40, 8:40]
     calibration = calibrate(graph, pixels[:20], log)
-    expected = run_graph(graph.path.read_bytes(), pixels[20:], graph.feed)[0]
+    expected = graph.outputs(pixels[20:])[0]
 
-    def snr(quantised: bytes) -> float:
-        return snr_db(expected, run_graph(to_integer_io(quantised, log), pixels[20:], lambda image: image)[0])
+    def snr(quantized: TfliteGraph) -> float:
+        return snr_db(expected, quantized.with_integer_borders(log).outputs(pixels[20:], lambda image: image)[0])
 
-    plain, refined = raw_int8(graph, calibration, log), quantise_int8(graph, calibration, log)
-    assert snr(refined) > snr(set_int8_versions(plain)) - 0.1
-    assert all(np.isfinite(snr(quantise_int8(graph, calibration, log, m))) for m in ("minmax", "percentile", "mse"))
+    plain, refined = raw_int8(graph, calibration, log), quantize_int8(graph, calibration, log)
+    assert snr(refined) > snr(plain.with_int8_versions()) - 0.1
+    assert all(
+        np.isfinite(snr(quantize_int8(graph, calibration, log, method=m))) for m in ("minmax", "percentile", "mse")
+    )

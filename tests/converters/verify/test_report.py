@@ -90,19 +90,18 @@ def test_layers_find_the_one_that_int8_does_not_hold(tmp_path: Path) -> None:
     import torch
     from converters.models import SIDE, NotInt8, tinted_squares, train_residual
 
-    from edgeguard_converters.graph.edit import to_integer_io
-    from edgeguard_converters.graph.normalization import PRESETS, Normalisation
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.load.registry import load_source
-    from edgeguard_converters.quantize.quantize import calibrate, quantise_int8
+    from edgeguard_converters.quantize.quantize import calibrate, quantize_int8
     from edgeguard_converters.verify.layers import layer_snr
 
     net, log = NotInt8(train_residual()), tmp_path / "log"
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
     source = load_source(tmp_path / "m.pt2")
-    graph = source.export(Normalisation(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
+    graph = source.export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
     pixels = tinted_squares(16, 3)[0][:, 8:40, 8:40]
-    quantised = to_integer_io(quantise_int8(graph, calibrate(graph, pixels, log), log), log)
-    layers = layer_snr(graph.path.read_bytes(), quantised, pixels, graph.feed, log)
+    quantised = quantize_int8(graph, calibrate(graph, pixels, log), log).with_integer_borders(log)
+    layers = layer_snr(graph, quantised, pixels, log=log)
     by_operator = {layer.operator: layer.snr_db for layer in layers}
     assert min(layer.snr_db for layer in layers if layer.operator == "CONV_2D") > 15
     assert by_operator["SUB"] < 10 if "SUB" in by_operator else layers[-1].snr_db < 10
@@ -110,11 +109,12 @@ def test_layers_find_the_one_that_int8_does_not_hold(tmp_path: Path) -> None:
 
 def test_latency_and_verdict(tmp_path: Path) -> None:
     from edgeguard.demo.assets import bundled_model
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
     from edgeguard_converters.verify.latency import Latency, measure_latency, verdict
 
-    data = bundled_model().read_bytes()
+    graph = TfliteGraph(bundled_model().read_bytes())
     image = np.zeros((128, 128, 3), np.uint8)
-    found = measure_latency(data, data, image, lambda pixels: pixels, most_threads=2)
+    found = measure_latency(graph, graph, image, feed=lambda pixels: pixels, most_threads=2)
     assert [x.threads for x in found] == [1, 2] and all(x.float_ms > 0 and x.int8_ms > 0 for x in found)
     assert verdict((Latency(1, 2.0, 1.0),)) == "int8 is 2.0x as fast as float (1 thread)"
     assert verdict((Latency(1, 1.0, 1.8),)).startswith("keep float: int8 is 1.8x slower")

@@ -1,0 +1,97 @@
+"""The steps of a conversion, on a float .tflite so small that nothing but the steps takes time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeguard.datasets.images import LabelledImage
+from edgeguard.errors import CheckFailed
+
+pytestmark = pytest.mark.convert
+pytest.importorskip("ai_edge_quantizer", reason="the convert extra is not installed")
+
+from ai_edge_litert import schema_py_generated as schema  # noqa: E402
+from evaluate.one_op import one_op_model  # noqa: E402
+
+from edgeguard_converters.graph.tflite_graph import TfliteGraph  # noqa: E402
+from edgeguard_converters.load.source import FileFacts, Source  # noqa: E402
+from edgeguard_converters.load.tflite_source import tflite_source  # noqa: E402
+from edgeguard_converters.pipeline import Options, convert  # noqa: E402
+from edgeguard_converters.verify.gates import Thresholds  # noqa: E402
+
+SIDE = 8
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A classifier of four colors: one convolution as large as the picture."""
+    weights = np.random.default_rng(1).normal(size=(4, SIDE, SIDE, 3)).astype(np.float32)
+    options = schema.Conv2DOptionsT()
+    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
+    options.padding = schema.Padding.VALID
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(
+        one_op_model("CONV_2D", options, [weights, np.ones(4, np.float32)], (1, SIDE, SIDE, 3), (1, 1, 1, 4))
+    )
+    return path
+
+
+@pytest.fixture
+def pictures() -> list[LabelledImage]:
+    frames = np.random.default_rng(2).integers(0, 256, (24, SIDE, SIDE, 3), dtype=np.uint8)
+    return [LabelledImage(f"{i}", frame) for i, frame in enumerate(frames)]
+
+
+@pytest.fixture
+def given(model: Path, pictures: list[LabelledImage], tmp_path: Path) -> dict[str, Any]:
+    return {
+        "model": model, "output": tmp_path / "out.tflite", "calibration": pictures,
+        "options": Options(preprocess="tf", crop="none", place="none"),
+    }  # fmt: skip
+
+
+def _loader(path: Path, **_: object) -> Source:
+    return tflite_source(path.read_bytes(), "TFLite", FileFacts(sha256="0" * 64))
+
+
+def test_the_steps_are_told_in_order(given: dict[str, Any], tmp_path: Path) -> None:
+    steps: list[str] = []
+    lines: list[str] = []
+    done = convert(**given, load=_loader, step=steps.append, say=lines.append, report_path=tmp_path / "report.json")
+    assert steps == [
+        "loading the model",
+        "sanitising 24 images",
+        "settling preprocessing and labels",
+        "converting to a float graph",
+        "calibrating and quantising",
+        "gates on 6 images",
+        "writing the report",
+        "checking the file in a fresh process",
+    ]
+    assert done.notes == tuple(lines) and "only 6 gate images" in lines[0]
+    assert done.contract.source_sha256 == "0" * 64
+    assert (tmp_path / "report.json").is_file()
+
+
+def test_the_result_says_what_is_in_the_file(given: dict[str, Any]) -> None:
+    done = convert(**given, load=_loader)
+    graph = TfliteGraph(done.path.read_bytes())
+    assert done.operators == graph.operators() and done.bytes == len(graph.data)
+    assert done.edgetpu.first_break is None and done.edgetpu.mapped == len(graph.operator_outputs())
+    assert done.normalization.origin == "preset"
+
+
+def test_a_source_in_memory_has_no_hash(given: dict[str, Any]) -> None:
+    given["model"] = _loader(given["model"])
+    assert convert(**given).contract.source_sha256 is None
+
+
+def test_where_a_gate_fails_there_is_a_report_and_no_file(given: dict[str, Any], tmp_path: Path) -> None:
+    given["options"] = Options(preprocess="tf", crop="none", place="none", thresholds=Thresholds(0.9, 200.0))
+    steps: list[str] = []
+    with pytest.raises(CheckFailed, match="SNR gate: .* layers to blame: .*; nothing was written"):
+        convert(**given, load=_loader, step=steps.append, report_path=tmp_path / "report.html")
+    assert steps[-1] == "writing the report" and (tmp_path / "report.html").is_file()
+    assert not given["output"].exists()
