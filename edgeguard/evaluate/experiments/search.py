@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from edgeguard.jpeg.tables import corner_table
 from edgeguard.model import load_model
 from edgeguard.model.contract import require_pixels
 from edgeguard.reporting.charts import Point, Series, chart
+from edgeguard.reporting.html import Table, page
 from edgeguard.system.files import write_bytes
 
 _PRESETS = ("fd", "fd-paper")
@@ -162,25 +162,25 @@ def _page(candidates: Sequence[Candidate], eps_8bit: int, place: str) -> str:
     ]
     xs = [s.points[0].x for s in series]
     ticks = [float(x) for x in range(int(min(xs) // 5 * 5), int(-(-max(xs) // 5) * 5) + 1, 5)] if xs else [0.0, 100.0]
-    rows = "".join(
-        f"<tr><td>{escape(c.name)}</td><td>{'yes' if c.on_frontier else ''}</td><td>{100 * c.clean:.1f}</td>"
-        f"<td>{'-' if c.robust is None else f'{100 * c.robust:.0f} [{100 * (c.robust_low or 0):.0f}, '}"
-        f"{'' if c.robust is None else f'{100 * (c.robust_high or 0):.0f}], n {c.n_robust}'}</td>"
-        f"<td>{'-' if c.certified_share is None else f'{c.certified_share:.3f}'}</td></tr>"
-        for c in candidates
+    return page(
+        "search.html",
+        title="Guard search",
+        eps=eps_8bit,
+        threat="in transit, after pass 1" if place == "frame" else "at the model's input",
+        frontier_chart=chart(series, "clean accuracy, %", f"worst case at eps {eps_8bit}, %", ticks),
+        candidates=Table(
+            [_row(c) for c in candidates],
+            ("table", "frontier", "clean, %", "worst case, %", "certified at +-1"),
+            numbers=3,
+        ),
     )
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "td,th{padding:.15rem .8rem .15rem 0;text-align:left}.small{font-size:11px}svg{width:100%;max-width:42rem}"
-    )
-    threat = "in transit, after pass 1" if place == "frame" else "at the model's input"
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Guard search</title><style>{style}</style>'
-        "</head><body><h1>Guard search</h1><p>Worst case over PGD (two backwards) and two DCT-aware attacks of eps "
-        f"{eps_8bit}, white box, {threat}. Accuracy under attack is an upper bound: a better attack can only lower it."
-        "</p>"
-        f"{chart(series, 'clean accuracy, %', f'worst case at eps {eps_8bit}, %', ticks)}"
-        "<table><tr><th>table</th><th>frontier</th><th>clean, %</th><th>worst case, %</th>"
-        "<th>certified at +-1</th></tr>"
-        f"{rows}</table></body></html>\n"
-    )
+
+
+def _row(c: Candidate) -> tuple[str, ...]:
+    worst = "-"
+    if c.robust is not None:
+        worst = (
+            f"{100 * c.robust:.0f} [{100 * (c.robust_low or 0):.0f}, {100 * (c.robust_high or 0):.0f}], n {c.n_robust}"
+        )
+    share = "-" if c.certified_share is None else f"{c.certified_share:.3f}"
+    return c.name, "yes" if c.on_frontier else "", f"{100 * c.clean:.1f}", worst, share

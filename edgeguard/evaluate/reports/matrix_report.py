@@ -1,18 +1,11 @@
 """The matrix as one self-contained HTML page, and as lines for a terminal."""
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from edgeguard.evaluate.reports.results import Cell
+from edgeguard.reporting import html
 from edgeguard.statistics import paired_proportions
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2330;background:#fff}
-h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #ccd3dd}
-table{border-collapse:collapse;font-size:.9rem}td,th{padding:.25rem .9rem .25rem 0;text-align:left;
-border-bottom:1px solid #eef1f5}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-th{font-weight:600;color:#5a6577}.dim{color:#5a6577;font-size:.8rem}.wide{overflow-x:auto}
-"""
 _KINDS = {
     "clean": "no attack",
     "fgsm": "gray box: FGSM on the model without a codec, by an attacker who does not know the defence",
@@ -73,35 +66,22 @@ def page(cells: Sequence[Cell], source: str, trained: Sequence[tuple[str, str]])
         source: what the images are.
         trained: each run's name and how it was trained, in words.
     """
-    parts = [
-        "<h1>Trained with a codec, tested with a codec</h1>",
-        f'<p class="dim">{escape(source)}. Accuracy in percent, 95 % Wilson interval, n = {cells[0].n}. Columns: the '
-        "codec at test time.</p>",
-        "<table><tr><th>model</th><th>trained</th></tr>",
-        *(f"<tr><td>{escape(name)}</td><td>{escape(how)}</td></tr>" for name, how in trained),
-        "</table>",
+    attacks = [
+        (title, html.Table([(run, *map(_text, found)) for run, found in rows], ("model", *codecs), numbers=len(codecs)))
+        for title, codecs, rows in table(cells)
     ]
-    for title, codecs, rows in table(cells):
-        head = "".join(f'<th class="n">{escape(codec)}</th>' for codec in codecs)
-        body = "".join(
-            f"<tr><td>{escape(run)}</td>" + "".join(f'<td class="n">{_text(c)}</td>' for c in found) + "</tr>"
-            for run, found in rows
-        )
-        parts.append(
-            f'<h2>{escape(title)}</h2><div class="wide"><table><tr><th>model</th>{head}</tr>{body}</table></div>'
-        )
-    for title, compared in differences(cells):
-        body = "".join(f'<tr><td>{escape(run)}</td><td class="n">{found}</td></tr>' for run, found in compared)
-        parts.append(f"<h2>{escape(title[0].upper() + title[1:])}</h2><table>{body}</table>")
-    notes = [f"{_name(c)}: {c.note}" for c in cells if c.note]
-    parts += ["<h2>What each adaptive attack took</h2><ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"]
-    parts.append(
-        "<h2>What this does not say</h2><p>Gray-box rows are no robustness: the attacker does not know the defence. "
-        "Where a white-box row stands beside them, it is the one that counts. Digital changes of whole images, not "
-        "patches; float models, before quantisation.</p>"
+    attacks += [
+        (title[0].upper() + title[1:], html.Table(compared, numbers=1)) for title, compared in differences(cells)
+    ]
+    return html.page(
+        "matrix.html",
+        title="Training matrix",
+        source=source,
+        n=cells[0].n,
+        trained=html.Table(trained, ("model", "trained")),
+        attacks=attacks,
+        notes=[f"{_name(c)}: {c.note}" for c in cells if c.note],
     )
-    head = f'<meta charset="utf-8"><title>Training matrix</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
 def _text(cell: Cell | None) -> str:

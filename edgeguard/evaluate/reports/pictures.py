@@ -1,6 +1,5 @@
 """Pictures of attacks: the image, the changed one, the change made visible, and its spectrum."""
 
-import base64
 import io
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from edgeguard.dct.dct_basis import coefficients
 from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
+from edgeguard.reporting.html import data_uri
 
 _SIDE = 224
 
@@ -44,10 +44,10 @@ def spectrum_picture(bands: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.repeat(tiles[..., None], 3, axis=2).astype(np.uint8)
 
 
-def data_uri(picture: NDArray[np.uint8]) -> str:
+def png_uri(picture: NDArray[np.uint8]) -> str:
     """A PNG that stands inside the page, at most 224 pixels a side."""
     image = Image.fromarray(picture)
     image.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(buffer.getvalue(), "image/png")

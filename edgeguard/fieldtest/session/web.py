@@ -7,39 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.record import Status
 from edgeguard.fieldtest.session.session import Session
+from edgeguard.reporting.served import HEADERS, page_files
 from edgeguard.system.http_server import BackgroundServer
-
-_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Field test</title>
-<meta name="viewport" content="width=device-width,initial-scale=1"><style>
-body{font:17px/1.4 system-ui,sans-serif;margin:0;padding:1rem;max-width:60rem;color:#1c2330}
-#advice{font-size:1.5rem;font-weight:600;padding:.6rem .8rem;background:#eef1f5;border-left:6px solid #1b6ca8}
-#advice.good{border-color:#3d8b5f}#advice.bad{border-color:#c8553d}
-img{width:100%;max-width:40rem;background:#ddd;min-height:8rem}table{border-collapse:collapse;font-size:.9rem}
-td,th{padding:.15rem .5rem;border:1px solid #dde2ea;text-align:center}td.full{background:#d9ebdf}
-button{font:inherit;padding:.4rem .8rem;margin:.2rem}button.on{background:#1b6ca8;color:#fff}
-</style></head><body><h1>Field test</h1><div id="advice">waiting for the camera</div><p id="next"></p>
-<p>Light that is on: <span id="lights"></span></p><p id="where"></p><img id="view" alt="what the camera sees">
-<h2>Passes</h2><p id="done"></p><div id="grid"></div><script>
-async function tick(){
- try{
-  const s=await (await fetch('status.json')).json();
-  const a=document.getElementById('advice');a.textContent=s.advice;a.className=s.good?'good':'bad';
-  document.getElementById('next').textContent=s.next;
-  document.getElementById('where').textContent=s.where;
-  document.getElementById('done').textContent=s.done+' of '+s.wanted+(s.lost?', '+s.lost+' damaged frames':'');
-  const l=document.getElementById('lights');
-  if(l.dataset.now!==s.light){l.dataset.now=s.light;
-   l.replaceChildren(...s.lights.map(n=>{const b=document.createElement('button');
-   b.textContent=n;b.className=n===s.light?'on':'';b.onclick=()=>fetch('light',{method:'POST',body:n});return b}))}
-  const t=document.createElement('table');
-  for(const row of s.grid){const tr=t.insertRow();for(const c of row){const td=tr.insertCell();td.textContent=c.text;
-   if(c.full)td.className='full'}}
-  document.getElementById('grid').replaceChildren(t);
-  document.getElementById('view').src='frame.jpg?'+s.frames;
- }catch(e){document.getElementById('advice').textContent='the recorder does not answer'}
- setTimeout(tick,500)}
-tick()</script></body></html>
-"""
 
 
 class GuidePage(BackgroundServer):
@@ -56,7 +25,7 @@ class GuidePage(BackgroundServer):
     """
 
     def __init__(self, session: Session, status: Status, port: int, host: str = "127.0.0.1") -> None:
-        handler = partial(_Handler, session, status)
+        handler = partial(_Handler, session, status, page_files("operator", "Field test"))
         super().__init__(lambda: ThreadingHTTPServer((host, port), handler), "the page", host, port)
 
 
@@ -107,14 +76,14 @@ def _grid(session: Session, light: str) -> list[list[dict[str, object]]]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, session: Session, status: Status, *args: object) -> None:
-        self.session, self.status = session, status
+    def __init__(self, session: Session, status: Status, files: dict[str, tuple[bytes, str]], *args: object) -> None:
+        self.session, self.status, self.files = session, status, files
         super().__init__(*args)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:  # the name that http.server calls
         path = self.path.split("?")[0]
-        if path == "/":
-            self._send(_PAGE.encode(), "text/html; charset=utf-8")
+        if path in self.files:
+            self._send(*self.files[path])
         elif path == "/status.json":
             self._send(json.dumps(status_document(self.session, self.status)).encode(), "application/json")
         elif path == "/frame.jpg":
@@ -138,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Cache-Control", "no-store")
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 

@@ -4,23 +4,15 @@ import hmac
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.reporting.served import HEADERS, page_files
 from edgeguard.sinks.web.pictures import Pictures
 from edgeguard.system.addresses import is_loopback
 
-_FILES = Path(__file__).parent
 _COOKIE = "edgeguard_token"
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 _MOST_CLIENTS = 32
 
 
@@ -88,7 +80,7 @@ def _app(status: RunStatus, stale_after_s: float, token: str | None, host: str) 
 
     async def guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         response = _refusal(request) or await answer(request)
-        response.headers.update(_HEADERS)
+        response.headers.update(HEADERS)
         return response
 
     def _refusal(request: Request) -> Response | None:
@@ -107,8 +99,7 @@ def _app(status: RunStatus, stale_after_s: float, token: str | None, host: str) 
             return None
         return PlainTextResponse("a token is wanted: /?token=...\n", 401)
 
-    def file(name: str, kind: str) -> Callable[[Request], Response]:
-        content = (_FILES / name).read_bytes()
+    def file(content: bytes, kind: str) -> Callable[[Request], Response]:
         return lambda request: Response(content, media_type=kind)
 
     def health(request: Request) -> Response:
@@ -129,9 +120,7 @@ def _app(status: RunStatus, stale_after_s: float, token: str | None, host: str) 
         return answer
 
     routes = [
-        Route("/", file("page.html", "text/html; charset=utf-8")),
-        Route("/page.js", file("page.js", "text/javascript; charset=utf-8")),
-        Route("/page.css", file("page.css", "text/css; charset=utf-8")),
+        *(Route(path, file(*found)) for path, found in page_files("run", "EdgeGuard").items()),
         Route("/state.json", lambda request: JSONResponse(status.to_dict(pictures.tell()))),
         Route("/raw.jpg", picture("raw")),
         Route("/sanitized.jpg", picture("sanitized")),

@@ -13,24 +13,26 @@ function rows(table, pairs) {
 
 function chart(history) {
   const canvas = at("chart"), context = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
+  const width = canvas.clientWidth, height = canvas.clientHeight, scale = window.devicePixelRatio || 1;
   const top = Math.max(20, ...history.map(p => Math.max(p.ms, p.age_ms || 0))) * 1.1;
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.fillStyle = context.strokeStyle = style.getPropertyValue("--line");
-  context.font = "14px system-ui";
+  canvas.width = width * scale;  // clears it as well
+  canvas.height = height * scale;
+  context.scale(scale, scale);
+  context.font = "13px system-ui";
   for (let i = 1; i < 4; i++) {
-    const y = canvas.height * (1 - i / 4);
-    context.fillRect(0, y, canvas.width, 1);
+    const y = height * (1 - i / 4);
+    context.fillStyle = style.getPropertyValue("--line");
+    context.fillRect(0, y, width, 1);
     context.fillStyle = style.getPropertyValue("--ink");
     context.fillText((top * i / 4).toFixed(0) + " ms", 4, y - 4);
-    context.fillStyle = style.getPropertyValue("--line");
   }
-  for (const [key, colour] of [["age_ms", "--bad"], ["ms", "--blue"]]) {
-    context.strokeStyle = style.getPropertyValue(colour);
+  for (const [key, color] of [["age_ms", "--bad"], ["ms", "--blue"]]) {
+    context.strokeStyle = style.getPropertyValue(color);
     context.lineWidth = 2;
     context.beginPath();
     history.forEach((p, i) => {
       if (p[key] === null) return;
-      context.lineTo(canvas.width * i / Math.max(history.length - 1, 1), canvas.height * (1 - p[key] / top));
+      context.lineTo(width * i / Math.max(history.length - 1, 1), height * (1 - p[key] / top));
     });
     context.stroke();
   }
