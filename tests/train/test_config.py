@@ -1,11 +1,12 @@
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.train.config import TrainConfig, codec_kind, read_config
+from edgeguard.settings import tables_of
+from edgeguard.train.codec_kind import codec_kind
+from edgeguard.train.config import TrainConfig, TrainFile, read_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +54,7 @@ def test_a_configuration_is_named_by_everything_but_the_place_of_its_images() ->
     base = TrainConfig(data="a")
     assert base.sha256 == TrainConfig(data="b").sha256
     assert base.sha256 != TrainConfig(data="a", seed=1).sha256
-    assert {one.metadata["table"] for one in fields(TrainConfig)} == {
+    assert set(tables_of(TrainFile)) == {
         "model", "data", "schedule", "augment", "codec", "adversarial",
     }  # fmt: skip
 
