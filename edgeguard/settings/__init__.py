@@ -7,10 +7,20 @@ lines      where each key of a TOML text stands
 describe   flags' help, the documents' tables and JSON Schema, from the same declarations
 """
 
-from edgeguard.settings.check import checked
-from edgeguard.settings.declare import Address, Key, PictureSize, Text, key, keys_of, part_of, tables_of
+from edgeguard.settings.check import checked, kept, shown
+from edgeguard.settings.declare import Address, Key, PictureSize, Text, key, keys_of, part_of, tables_of, version
 from edgeguard.settings.describe import help_text, json_schema, markdown_tables
-from edgeguard.settings.reader import Problem, check_document, load_toml, parse_toml, read_values
+from edgeguard.settings.lines import line_of
+from edgeguard.settings.reader import (
+    Problem,
+    built,
+    check_document,
+    load_toml,
+    parse_toml,
+    place,
+    read_toml,
+    read_values,
+)
 
 __all__ = [
     "Address",
@@ -18,16 +28,23 @@ __all__ = [
     "PictureSize",
     "Problem",
     "Text",
+    "built",
     "check_document",
     "checked",
     "help_text",
     "json_schema",
+    "kept",
     "key",
     "keys_of",
+    "line_of",
     "load_toml",
     "markdown_tables",
     "parse_toml",
     "part_of",
+    "place",
+    "read_toml",
     "read_values",
+    "shown",
     "tables_of",
+    "version",
 ]

@@ -7,7 +7,7 @@
 msgspec checks the values and writes their JSON Schema.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -30,6 +30,7 @@ def key(
     check: Check | None = None,
     values: str | None = None,
     rest: bool = False,
+    schema: Mapping[str, Any] | None = None,
 ) -> Meta:
     """The annotation of a key.
 
@@ -40,6 +41,7 @@ def key(
         wants: what a wrong value is told, after the key's name; by default it follows from the type.
         check: called with a value of the right type and within bounds, for what a type cannot say.
         values: which values there are, in words, where the type does not say it.
+        schema: what JSON Schema says of its values, where the type says too little.
         rest: the key is not in the file; it takes, as a dict, all the table's keys that are not declared.
     """
     extra = {"wants": wants, "check": check, "values": values, "rest": rest or None}
@@ -48,8 +50,13 @@ def key(
         ge=low,
         le=high,
         extra={name: value for name, value in extra.items() if value is not None},
-        extra_json_schema={} if unit is None else {"unit": unit},
+        extra_json_schema={**(schema or {}), **({} if unit is None else {"unit": unit})},
     )
+
+
+def version(number: int) -> Meta:
+    """The annotation of `schema`, the key that says how to read the others: `Annotated[Literal[1], version(1)]`."""
+    return key("Version of the file format.", wants=f"must be {number}: this version reads schema {number}")
 
 
 def _in_words(pattern: str, wants: str, values: str, check: Check | None = None) -> Meta:

@@ -57,6 +57,16 @@ def read_values(path: FilePath, kind: type) -> dict[str, Any]:
         InputError: it cannot be read, is no TOML, or has unknown tables or keys, values that do not fit, or keys
             missing; all of them are said, each with file and line.
     """
+    text, data = read_toml(path)
+    return check_document(data, kind, str(path), text)
+
+
+def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
+    """A file's text, and the same as plain data.
+
+    Raises:
+        InputError: it cannot be read, or is no TOML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -64,10 +74,9 @@ def read_values(path: FilePath, kind: type) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     try:
-        data = parse_toml(text)
+        return text, parse_toml(text)
     except ValueError as error:
         raise InputError(f"{path} is not TOML: {error}") from error
-    return check_document(data, kind, str(path), text)
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -96,7 +105,7 @@ def check_document(
     Args:
         data: as TOML gives it.
         kind: see `read_values`.
-        origin: names the file in errors.
+        origin: names the file in errors; empty where there is none.
         text: the file's text, for the lines; none for data that has no lines.
         sentence: a problem in words.
 
@@ -110,9 +119,14 @@ def check_document(
     version = [one for one in problems if one.path == (VERSION,) and one.key is not None]
     said = [(line_of(text, one.path), sentence(one)) for one in version or problems]
     said.sort(key=lambda one: (one[0] is None, one[0]))
-    lines = [f"{origin}{'' if line is None else f':{line}'}: {words}" for line, words in said]
+    lines = [f"{place(origin, line)}{words}" for line, words in said]
     more = [f"and {len(lines) - _MOST_SAID} more"] if len(lines) > _MOST_SAID else []
     raise InputError("; ".join(lines[:_MOST_SAID] + more))
+
+
+def place(origin: str, line: int | None) -> str:
+    """The beginning of an error: `FILE:LINE: `."""
+    return "" if not origin else f"{origin}: " if line is None else f"{origin}:{line}: "
 
 
 def built(kind: type[T], values: Mapping[str, Any]) -> T:
