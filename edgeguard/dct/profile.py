@@ -201,6 +201,8 @@ class GuardProfile:
         Raises:
             ProfileError: an unknown key or schema, a missing key, or a value out of range.
         """
+        if not isinstance(data, dict):
+            raise ProfileError(f"a profile is a table of keys, got {shown(data)}")
         return cls._of(data, "", "")
 
     @classmethod

@@ -39,8 +39,8 @@ class Board:
     control: Annotated[
         Control,
         key(
-            "What can be set: tables that are compiled in (table_source), those with a small patch (table_patch), an IJG "
-            "quality, one register that scales the encoder's own tables (qs), a few fixed levels, a bit rate, or nothing."
+            "What can be set: compiled-in tables (table_source, table_patch with a patch), an IJG quality, one "
+            "register that scales the encoder's own tables (qs), a few fixed levels, a bit rate, or nothing."
         ),
     ]
     order: Annotated[Order, key("Of the tables that it takes; fixed where it takes none.")]
@@ -61,7 +61,7 @@ class Board:
             tuple[int, int],
             key(
                 "Of the setting.",
-                wants="wants two whole numbers, the lower first",
+                wants="wants two whole numbers",
                 values="[LOW, HIGH]",
                 check=_ordered,
             ),

@@ -24,7 +24,7 @@ class CameraSettings:
         ]
         | None
     ) = None
-    size: Annotated[PictureSize, key("WIDTHxHEIGHT to ask of a local camera.")] | None = None
+    size: Annotated[PictureSize, key("Size of pictures to ask of a local camera.")] | None = None
     key_file: Annotated[Text, key("Take only what an edgeguard sensor sealed with it.", values="file")] | None = None
     camera_fps: (
         Annotated[float, key("Frames a second to ask of a local camera.", low=0.1, high=1000, unit="frames/s")] | None
@@ -65,7 +65,10 @@ class PipelineSettings:
     fps: Annotated[float, key("Results a second at most.", low=0.01, high=1000, unit="results/s")] | None = None
     region: Annotated[Text, key("Part of the frame, snapped to the grid.", values="X,Y,WIDTH,HEIGHT")] | None = None
     drop: (
-        Annotated[Literal["oldest", "newest", "wait"], key("Of a full queue; a queue instead of the latest frame.")]
+        Annotated[
+            Literal["oldest", "newest", "wait"],
+            key("A queue instead of the latest frame, and what goes when it is full."),
+        ]
         | None
     ) = None
     decode_scale: (
@@ -126,9 +129,9 @@ class AlarmSettings:
     """`[alarms]`."""
 
     alarm_disagreement: Annotated[
-        float, key("Share of compared results that disagree: alarm; 0 off.", low=0, high=1, unit="of 1")
+        float, key("Share of compared results that disagree: alarm; 0 off.", low=0, high=1)
     ] = 0.5
-    alarm_certified: Annotated[float, key("Certified share below it: alarm; 0 off.", low=0, high=1, unit="of 1")] = 0.0
+    alarm_certified: Annotated[float, key("Certified share below it: alarm; 0 off.", low=0, high=1)] = 0.0
     alarm_window: Annotated[int, key("Results that an alarm looks at.", low=1, high=10_000, unit="results")] = 10
 
 

@@ -11,17 +11,21 @@ from edgeguard.settings.declare import Key
 _SHOWN = 120
 
 
-def kept(key: Key, value: Any) -> Any:
+def kept(key: Key, value: Any, *, from_text: bool = False) -> Any:
     """The value of a key as it is kept: of the declared type, within bounds.
 
-    A text that holds a number counts as that number where one is wanted, since the environment knows texts only; 2.0 is
-    a whole number; true is none.
+    2.0 is a whole number; true is none.
+
+    Args:
+        key: the declaration.
+        value: as TOML, the environment or a flag gives it.
+        from_text: a text that holds a number counts as that number where one is wanted.
 
     Raises:
         ValueError: the value does not fit; the text follows the key's name.
     """
     if key.base in (int, float) or (key.choices and isinstance(key.choices[0], int)):
-        value = _number(key, value)
+        value = _number(key, value, from_text)
     try:
         found = msgspec.convert(value, key.hint)
     except (msgspec.ValidationError, OverflowError) as error:
@@ -32,13 +36,13 @@ def kept(key: Key, value: Any) -> Any:
 
 
 def checked(key: Key, value: Any, what: str) -> Any:
-    """As `kept`.
+    """As `kept`, from a flag or the environment, which may give numbers as texts.
 
     Raises:
         InputError: the value does not fit; the line begins with `what`.
     """
     try:
-        return kept(key, value)
+        return kept(key, value, from_text=True)
     except ValueError as error:
         raise InputError(f"{what} {error}, got {shown(value)}") from error
 
@@ -77,9 +81,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-def _number(key: Key, value: Any) -> Any:
+def _number(key: Key, value: Any, from_text: bool) -> Any:
     kind = float if key.base is float else int
-    if isinstance(value, str):
+    if from_text and isinstance(value, str):
         try:
             return kind(value)
         except ValueError:

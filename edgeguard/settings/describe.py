@@ -5,6 +5,7 @@ from typing import Any
 
 from edgeguard.settings.declare import Key, keys_of
 
+TEXT = "text"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -16,7 +17,7 @@ def help_text(kind: type, name: str) -> str:
         'Seconds without a frame: lost. [0.2 to 3600 s; default 3]'
     """
     key = keys_of(kind)[name]
-    said = [_values(key)] if key.low is not None or key.choices else []
+    said = [] if _values(key) == TEXT else [_values(key)]
     if not (key.is_required or key.default is None or key.default == ""):
         said.append(f"default {_plain(key.default)}")
     return f"{key.description} [{'; '.join(said)}]" if said else key.description
@@ -37,7 +38,7 @@ def json_schema(kind: type, title: str) -> dict[str, Any]:
 
 
 def _object(kind: type) -> dict[str, Any]:
-    keys = {name: one for name, one in keys_of(kind).items() if not one.rest}
+    keys = {name: one for name, one in _ordered(kind).items() if not one.rest}
     required = [name for name, one in keys.items() if one.is_required]
     return {
         "type": "object",
@@ -45,6 +46,11 @@ def _object(kind: type) -> dict[str, Any]:
         **({"required": required} if required else {}),
         "additionalProperties": len(keys) < len(keys_of(kind)),
     }
+
+
+def _ordered(kind: type) -> dict[str, Key]:
+    """The keys of a table, the version of the format first."""
+    return dict(sorted(keys_of(kind).items(), key=lambda one: one[0] != "schema"))
 
 
 def _property(key: Key) -> dict[str, Any]:
@@ -55,13 +61,15 @@ def _property(key: Key) -> dict[str, Any]:
     import msgspec  # its writer of schemas is loaded where one is wanted
 
     found: dict[str, Any] = {**msgspec.json.schema(key.hint), **said}
+    if key.choices:
+        found["enum"] = list(key.choices)  # in the order of the declaration
     if key.default is not MISSING and key.default is not None:
         found["default"] = list(key.default) if isinstance(key.default, tuple) else key.default
     return found
 
 
 def _markdown(kind: type, title: str) -> list[str]:
-    keys = keys_of(kind)
+    keys = _ordered(kind)
     lines = []
     plain = [one for one in keys.values() if one.table is None and not one.rest]
     if plain:
@@ -88,12 +96,12 @@ def _values(key: Key) -> str:
     if key.low is not None and key.high is not None:
         unit = f" {key.unit}" if key.unit else ""
         return f"{_plain(key.low)} to {_plain(key.high)}{unit}{'' if key.base is float else ', whole'}"
-    return "text"
+    return TEXT
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".")
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -37,17 +37,10 @@ class Problem:
         return self.text if self.key is None else f"{self.key} {self.text}, got {shown(self.value)}"
 
 
-def load_toml(path: FilePath, kind: type[T]) -> T:
-    """A file's values as an object of its declared type.
-
-    Raises:
-        InputError: as `read_values`.
-    """
-    return built(kind, read_values(path, kind))
-
-
 def read_values(path: FilePath, kind: type) -> dict[str, Any]:
-    """The checked values that stand in a file; defaults are not filled in.
+    """The checked values that stand in a configuration file; defaults are not filled in.
+
+    A text that holds a number counts as that number, as it does in the environment.
 
     Args:
         path: a TOML file.
@@ -58,7 +51,7 @@ def read_values(path: FilePath, kind: type) -> dict[str, Any]:
             missing; all of them are said, each with file and line.
     """
     text, data = read_toml(path)
-    return check_document(data, kind, str(path), text)
+    return check_document(data, kind, str(path), text, from_text=True)
 
 
 def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
@@ -99,6 +92,8 @@ def check_document(
     origin: str,
     text: str = "",
     sentence: Callable[[Problem], str] = lambda problem: problem.sentence,
+    *,
+    from_text: bool = False,
 ) -> dict[str, Any]:
     """The checked values of a document, nested as it is; defaults are not filled in.
 
@@ -108,12 +103,13 @@ def check_document(
         origin: names the file in errors; empty where there is none.
         text: the file's text, for the lines; none for data that has no lines.
         sentence: a problem in words.
+        from_text: see `check.kept`.
 
     Raises:
         InputError: see `read_values`.
     """
     problems: list[Problem] = []
-    found = _table(data, kind, (), problems)
+    found = _table(data, kind, (), problems, from_text)
     if not problems:
         return found
     version = [one for one in problems if one.path == (VERSION,) and one.key is not None]
@@ -140,7 +136,7 @@ def built(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**made)
 
 
-def _table(data: Mapping[str, Any], kind: type, path: Path, problems: list[Problem]) -> dict[str, Any]:
+def _table(data: Mapping[str, Any], kind: type, path: Path, problems: list[Problem], from_text: bool) -> dict[str, Any]:
     declared = {name: one for name, one in keys_of(kind).items() if not one.rest}
     rest = next((one for one in keys_of(kind).values() if one.rest), None)
     found: dict[str, Any] = {}
@@ -148,7 +144,7 @@ def _table(data: Mapping[str, Any], kind: type, path: Path, problems: list[Probl
     for name, value in data.items():
         here = (*path, name)
         if name in declared:
-            _value(declared[name], value, here, problems, found)
+            _value(declared[name], value, here, problems, found, from_text)
         elif rest is None:
             problems.append(Problem(here, _unknown(name, declared, path)))
         else:
@@ -161,20 +157,22 @@ def _table(data: Mapping[str, Any], kind: type, path: Path, problems: list[Probl
     return found
 
 
-def _value(key: Key, value: Any, path: Path, problems: list[Problem], found: dict[str, Any]) -> None:
+def _value(key: Key, value: Any, path: Path, problems: list[Problem], found: dict[str, Any], from_text: bool) -> None:
     if key.table is None:
         try:
-            found[key.name] = kept(key, value)
+            found[key.name] = kept(key, value, from_text=from_text)
         except ValueError as error:
             problems.append(Problem(path, str(error), key.name, value))
     elif key.is_array:
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
             table = key.table
-            found[key.name] = [_table(one, table, (*path, place), problems) for place, one in enumerate(value)]
+            found[key.name] = [
+                _table(one, table, (*path, number), problems, from_text) for number, one in enumerate(value)
+            ]
         else:
             problems.append(Problem(path, f"wants tables: at least one [[{key.name}]]", key.name, value))
     elif isinstance(value, dict):
-        found[key.name] = _table(value, key.table, path, problems)
+        found[key.name] = _table(value, key.table, path, problems, from_text)
     else:
         problems.append(Problem(path, f"is a table: [{key.name}]", key.name, value))
 

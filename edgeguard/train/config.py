@@ -59,9 +59,9 @@ class NetworkConfig:
     width: Annotated[int, key("Of the network's first layer, where it has one.", low=4, high=512, unit="filters")] = 32
     size: Annotated[int, key("Side of the square input.", low=16, high=256, unit="pixels")] = 32
     start: Annotated[Text, key("A state_dict to begin from.", values="FILE.pt")] | None = None
-    first_layer: Annotated[
-        Literal["float", "ternary", "binary"], key("The values of the first layer's weights, of each filter.")
-    ] = "float"
+    first_layer: Annotated[Literal["float", "ternary", "binary"], key("The values of the first layer's weights.")] = (
+        "float"
+    )
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ class DataConfig:
         Text,
         key("Class folders, or a .zip of them, below train/ and test/ or without.", values="FOLDER, FILE.zip"),
     ] = ""
-    holdout: Annotated[
-        float, key("Share kept for testing where the data has no test part.", low=0.01, high=0.9, unit="of 1")
-    ] = 0.1
+    holdout: Annotated[float, key("Share kept for testing where the data has no test part.", low=0.01, high=0.9)] = 0.1
     keep: Annotated[
         Literal["pixels", "jpeg"], key("What is held in memory: decoded pixels, or JPEG bytes, decoded for each batch.")
     ] = "pixels"
@@ -83,7 +81,7 @@ class DataConfig:
         key("Use at most so many of each part, classes balanced; 0 all.", low=0, high=100 * _MILLION, unit="images"),
     ] = 0
     bad_images_at_most: Annotated[
-        float, key("Share that may be broken; those are counted, listed and left out.", low=0, high=1, unit="of 1")
+        float, key("Share that may be broken; those are counted, listed and left out.", low=0, high=1)
     ] = 0.01
 
 
@@ -94,11 +92,9 @@ class ScheduleConfig:
     epochs: Annotated[int, key("How often each image is seen.", low=1, high=10_000)] = 30
     batch: Annotated[int, key("Images of a step.", low=2, high=8192, unit="images")] = 256
     learning_rate: Annotated[float, key("Highest learning rate.", low=1e-6, high=10)] = 0.2
-    warmup: Annotated[float, key("Share of the steps in which the rate rises.", low=0, high=0.9, unit="of 1")] = 0.2
+    warmup: Annotated[float, key("Share of the steps in which the rate rises.", low=0, high=0.9)] = 0.2
     weight_decay: Annotated[float, key("Of weights; biases and normalisation do not decay.", low=0, high=1)] = 5e-4
-    label_smoothing: Annotated[float, key("Share of a target given to all classes.", low=0, high=0.5, unit="of 1")] = (
-        0.0
-    )
+    label_smoothing: Annotated[float, key("Share of the target given to all classes.", low=0, high=0.5)] = 0.0
     ema: Annotated[
         float, key("Decay of the moving average of the weights, which is tested and exported.", low=0, high=0.99999)
     ] = 0.995
@@ -120,7 +116,7 @@ class AugmentConfig:
         int,
         key("A grey square of this side somewhere (DeVries and Taylor 2017).", low=0, high=128, unit="pixels"),
     ] = 0
-    light: Annotated[float, key("Contrast and brightness change by up to this.", low=0, high=1, unit="of 1")] = 0.0
+    light: Annotated[float, key("Contrast and brightness change by up to this share.", low=0, high=1)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ class CodecConfig:
 
     codec: Annotated[Text, key("What images go through.", values=_CODECS, check=_codec)] = "none"
     codec_share: Annotated[
-        float, key("Share of the images that go through it; the others stay as they are.", low=0, high=1, unit="of 1")
+        float, key("Share of the images that go through it; the others stay as they are.", low=0, high=1)
     ] = 1.0
     ensemble: Annotated[
         tuple[Text, ...],
@@ -160,14 +156,14 @@ class AdversarialConfig:
     method: Annotated[
         Literal["none", "fgsm-rs", "pgd", "trades", "free"], key("How the training images are attacked.")
     ] = "none"
-    eps_8bit: Annotated[float, key("Budget of that attack.", low=0.01, high=255, unit="8-bit levels")] = 8.0
+    eps_8bit: Annotated[float, key("Budget of that attack.", low=0.01, high=255, unit="levels")] = 8.0
     step_8bit: Annotated[
         float,
         key(
             "Its step; 0: 1.25 budgets (fgsm-rs, free), else 2.5 budgets over the steps.",
             low=0,
             high=255,
-            unit="8-bit levels",
+            unit="levels",
         ),
     ] = 0.0
     steps: Annotated[int, key("Its steps; for free: replays of each batch.", low=1, high=1000)] = 1
