@@ -8,7 +8,7 @@ describe   flags' help, the documents' tables and JSON Schema, from the same dec
 """
 
 from edgeguard.settings.check import checked, kept, shown
-from edgeguard.settings.declare import Address, Key, PictureSize, Text, key, keys_of, part_of, tables_of, version
+from edgeguard.settings.declare import Address, Key, PictureSize, Text, key, keys_of, tables_of, version
 from edgeguard.settings.describe import help_text, json_schema, markdown_tables
 from edgeguard.settings.lines import line_of
 from edgeguard.settings.reader import (
@@ -38,7 +38,6 @@ __all__ = [
     "line_of",
     "markdown_tables",
     "parse_toml",
-    "part_of",
     "place",
     "read_toml",
     "read_values",

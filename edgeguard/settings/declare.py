@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
-T = TypeVar("T")
 #: A value to the value that is kept; ValueError says what it should have been.
 Check = Callable[[Any], Any]
 
@@ -150,16 +149,6 @@ def _keys_of(kind: Any) -> dict[str, Key]:
 def tables_of(kind: type) -> dict[str, type]:
     """The dataclasses of a file's tables, by name."""
     return {name: one.table for name, one in keys_of(kind).items() if one.table is not None}
-
-
-def part_of(whole: Any, kind: type[T]) -> T:
-    """The values of one table out of an object that has them all.
-
-    Example:
-        >>> part_of(TrainConfig(epochs=3), Schedule).epochs  # doctest: +SKIP
-        3
-    """
-    return kind(**{name: getattr(whole, name) for name in keys_of(kind)})
 
 
 def _key(name: str, hint: Any, default: Any) -> Key:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from edgeguard.errors import InputError
 from edgeguard.settings import Text, checked, key, keys_of, read_values
@@ -16,6 +16,7 @@ from edgeguard.settings import Text, checked, key, keys_of, read_values
 Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
 GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
+T = TypeVar("T")
 _MILLION = 1_000_000
 _CODECS = "none, fd, fd-jpeg, jpeg:75, FILE.toml, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield"
 
@@ -201,12 +202,16 @@ class TrainFile:
 class TrainConfig(AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig):
     """Everything that decides how a training goes, the keys of all tables side by side.
 
-    `part_of(config, ScheduleConfig)` is what one table says.
+    `config.part(ScheduleConfig)` is what one table says.
 
     Example:
         >>> TrainConfig(data="photos/").codec
         'none'
     """
+
+    def part(self, table: type[T]) -> T:
+        """What one table says: `table` is its class, one of the bases of this one."""
+        return table(**{name: getattr(self, name) for name in keys_of(table)})
 
     @property
     def sha256(self) -> str:

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from edgeguard.errors import InputError
-from edgeguard.settings import part_of
 from edgeguard.train.checkpoint import NAME
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import DataConfig, TrainConfig
@@ -93,7 +92,7 @@ def _averaged(folder: Path, config: TrainConfig, classes: int) -> nn.Module:
 
 def balanced_test_part(config: TrainConfig, data: str, images: int) -> tuple[Part, tuple[str, ...], str]:
     """The test images of a dataset, classes balanced; the classes' names; and what the images are."""
-    wanted = replace(part_of(config, DataConfig), data=data, limit=images, keep="pixels")
+    wanted = replace(config.part(DataConfig), data=data, limit=images, keep="pixels")
     found = read_dataset(wanted, size=config.size, seed=config.seed)
     return (
         found.test,

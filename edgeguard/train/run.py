@@ -10,7 +10,6 @@ from torch import nn
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.settings import part_of
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.train.codec import TrainingCodec
@@ -71,7 +70,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    dataset = read_dataset(part_of(config, DataConfig), size=config.size, seed=config.seed, say=say)
+    dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed, say=say)
     source = described(dataset)
     say(source)
     if config.ensemble:
@@ -142,10 +141,10 @@ def trainer_of(
         dataset,
         folder,
         size=config.size,
-        schedule=part_of(config, ScheduleConfig),
-        augment=part_of(config, AugmentConfig),
-        codec=part_of(config, CodecConfig),
-        adversarial=part_of(config, AdversarialConfig),
+        schedule=config.part(ScheduleConfig),
+        augment=config.part(AugmentConfig),
+        codec=config.part(CodecConfig),
+        adversarial=config.part(AdversarialConfig),
         config_sha256=config.sha256,
         frozen_statistics=frozen_statistics,
     )
