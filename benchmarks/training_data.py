@@ -11,7 +11,8 @@ import time
 from dataclasses import replace
 
 from edgeguard.train.batches import Batches
-from edgeguard.train.config import TrainConfig
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.config import AugmentConfig, DataConfig
 from edgeguard.train.data import Part, read_dataset
 
 ROUNDS = 5
@@ -25,8 +26,10 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--limit", type=int, default=10_000)
     options = parser.parse_args()
-    config = TrainConfig(data=options.data, size=options.size, limit=options.limit)
-    parts = {keep: read_dataset(replace(config, keep=keep)).train for keep in ("pixels", "jpeg")}
+    wanted = DataConfig(data=options.data, limit=options.limit)
+    parts = {
+        keep: read_dataset(replace(wanted, keep=keep), size=options.size, seed=0).train for keep in ("pixels", "jpeg")
+    }
     count = len(parts["jpeg"])
     print(f"{count} images, {parts['jpeg'].coding}")
     coded, decoded = parts["jpeg"].file_bytes / count, 3 * options.size**2
@@ -35,7 +38,7 @@ def main() -> None:
         rates: dict[str, list[float]] = {keep: [] for keep in parts}
         for _ in range(ROUNDS):
             for keep, part in parts.items():
-                rates[keep].append(images_a_second(part, replace(config, keep=keep, codec=codec), options.batches))
+                rates[keep].append(images_a_second(part, options.size, codec, options.batches))
         medians = {keep: statistics.median(values) for keep, values in rates.items()}
         print(
             f"codec {codec}: images/s from decoded tensors {medians['pixels']:.0f}, "
@@ -43,9 +46,9 @@ def main() -> None:
         )
 
 
-def images_a_second(part: Part, config: TrainConfig, batches: int) -> float:
+def images_a_second(part: Part, size: int, codec: str, batches: int) -> float:
     """How fast batches are made, network left out."""
-    maker = Batches(part, config)
+    maker = Batches(part, size=size, batch=256, seed=0, augment=AugmentConfig(), codec=TrainingCodec(codec))
     began = time.perf_counter()
     seen = sum(len(maker.at(step).targets) for step in range(batches))
     return seen / (time.perf_counter() - began)

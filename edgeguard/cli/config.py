@@ -1,12 +1,28 @@
 """`edgeguard config`: checking a configuration file, and showing where each value comes from."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Check a configuration file of run, or show what would hold.")
+from edgeguard.errors import InputError
+
+
+class Kind(StrEnum):
+    """Files that have a schema."""
+
+    RUN = "run"
+    TRAIN = "train"
+    PROTOCOL = "protocol"
+    BOARD = "board"
+    PROFILE = "profile"
+
+
+app = typer.Typer(
+    no_args_is_help=True, help="Check a configuration file of run, show what would hold, or the keys of any file."
+)
 
 
 @app.command(epilog="Example: edgeguard config check edgeguard.toml")
@@ -40,3 +56,44 @@ def show(
             else:
                 print(f"{f'{name} = {json.dumps(value)}':44} # {origins[name]}")
         print()
+
+
+@app.command(epilog="Example: edgeguard config schema train > edgeguard-train.schema.json")
+def schema(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN) -> None:
+    """The file's keys as JSON Schema (draft 2020-12), for editors and checkers."""
+    from edgeguard.settings import json_schema
+
+    print(json.dumps(json_schema(_declared(kind), f"EdgeGuard {kind} file"), indent=2))
+
+
+@app.command(epilog="Example: edgeguard config table run")
+def table(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN) -> None:
+    """The file's keys as Markdown: values, units, defaults and what they do."""
+    from edgeguard.settings import markdown_tables
+
+    print(markdown_tables(_declared(kind)))
+
+
+def _declared(kind: Kind) -> type:
+    """The declaration of a kind of file."""
+    if kind is Kind.RUN:
+        from edgeguard.run.settings import RunFile
+
+        return RunFile
+    if kind is Kind.TRAIN:
+        from edgeguard.train.config import TrainFile
+
+        return TrainFile
+    if kind is Kind.BOARD:
+        from edgeguard.firmware.board import BoardFile
+
+        return BoardFile
+    if kind is Kind.PROFILE:
+        from edgeguard.dct.profile import ProfileFile
+
+        return ProfileFile
+    try:
+        from edgeguard.evaluate.protocol import ProtocolFile
+    except ImportError as error:
+        raise InputError(f"evaluate is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+    return ProtocolFile

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeguard.cli.flags import flag
 from edgeguard.errors import CheckFailed, DeviceError, InputError
+from edgeguard.run.settings import Settings, resolve
+from edgeguard.settings import help_text
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
     from edgeguard.model import Model
     from edgeguard.pipeline.result import FrameResult
     from edgeguard.run.runner import Outcome
-    from edgeguard.run.settings import Settings
 
 EXAMPLE = (
     "Example: edgeguard run model.tflite --camera 0 --output results.jsonl --web 127.0.0.1:8080   or: "
@@ -24,70 +26,56 @@ EXAMPLE = (
 
 
 def run_command(
-    model: Annotated[str | None, typer.Argument(help="A .tflite file; by default the bundled card model.")] = None,
+    model: Annotated[str | None, typer.Argument(help=help_text(Settings, "model"))] = None,
     camera: Annotated[int | None, typer.Option(help="Camera index, as in /dev/video0.")] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(help="Image, folder, video, http:// (MJPEG), rtsp://, picamera2:N, synthetic:cards?fps=15."),
-    ] = None,
+    source: Annotated[str | None, flag(Settings, "source")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file (edgeguard config show).")] = None,
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT to ask of a local camera.")] = None,
-    camera_fps: Annotated[float | None, typer.Option(help="Frames a second to ask of a local camera.")] = None,
-    key_file: Annotated[str | None, typer.Option(help="Take only what an edgeguard sensor sealed with it.")] = None,
-    lost_after: Annotated[float | None, typer.Option(help="Seconds without a frame: lost. [3]")] = None,
-    give_up_after: Annotated[float | None, typer.Option(help="Seconds lost: end. [0, never]")] = None,
-    guard: Annotated[str | None, typer.Option(help="Preset, .toml profile or none, instead of the contract's.")] = None,
-    patch_guard: Annotated[
-        str | None,
-        typer.Option(help="lgs, entropy, chunks, recompression (an alarm) or none, instead of the contract's."),
-    ] = None,
-    labels: Annotated[str | None, typer.Option(help="Labels, one a line, for a model that carries none.")] = None,
-    delegate: Annotated[str | None, typer.Option(help="auto, cpu or edgetpu. [auto]")] = None,
-    fallback: Annotated[
-        str | None, typer.Option(help="A .tflite for the CPU, used when the Edge TPU cannot be.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the model.")] = None,
-    require_model: Annotated[str | None, typer.Option(help="Refuse a model file with another SHA-256.")] = None,
-    require_guard: Annotated[str | None, typer.Option(help="Refuse a guard profile with another SHA-256.")] = None,
-    every: Annotated[int | None, typer.Option(help="Infer on every so many frames. [1]")] = None,
-    fps: Annotated[float | None, typer.Option(help="Results a second at most.")] = None,
-    region: Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT of the frame; snapped to the grid.")] = None,
+    size: Annotated[str | None, flag(Settings, "size")] = None,
+    camera_fps: Annotated[float | None, flag(Settings, "camera_fps")] = None,
+    key_file: Annotated[str | None, flag(Settings, "key_file")] = None,
+    lost_after: Annotated[float | None, flag(Settings, "lost_after")] = None,
+    give_up_after: Annotated[float | None, flag(Settings, "give_up_after")] = None,
+    guard: Annotated[str | None, flag(Settings, "guard")] = None,
+    patch_guard: Annotated[str | None, flag(Settings, "patch_guard")] = None,
+    labels: Annotated[str | None, flag(Settings, "labels")] = None,
+    delegate: Annotated[str | None, flag(Settings, "delegate")] = None,
+    fallback: Annotated[str | None, flag(Settings, "fallback")] = None,
+    threads: Annotated[int | None, flag(Settings, "threads")] = None,
+    require_model: Annotated[str | None, flag(Settings, "require_model")] = None,
+    require_guard: Annotated[str | None, flag(Settings, "require_guard")] = None,
+    every: Annotated[int | None, flag(Settings, "every")] = None,
+    fps: Annotated[float | None, flag(Settings, "fps")] = None,
+    region: Annotated[str | None, flag(Settings, "region")] = None,
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Queue a camera's frames; no latest-frame slot.")
     ] = False,
-    drop: Annotated[str | None, typer.Option(help="Of a full queue: oldest, newest, or wait. [wait]")] = None,
-    decode_scale: Annotated[
-        int | None, typer.Option(help="Decode JPEGs at 1/1, 1/2 or 1/4: 1, 2 or 4. Only for ycbcr profiles.")
-    ] = None,
+    drop: Annotated[str | None, flag(Settings, "drop")] = None,
+    decode_scale: Annotated[int | None, flag(Settings, "decode_scale")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Run the undefended path beside it.")] = False,
-    compare_every: Annotated[int | None, typer.Option(help="--compare on every so many results.")] = None,
-    frames: Annotated[int | None, typer.Option(help="End after so many results.")] = None,
-    output: Annotated[str | None, typer.Option(help="JSON lines to this file, or - for standard output.")] = None,
-    rotate_mb: Annotated[float | None, typer.Option(help="Begin a new output file after so many MB.")] = None,
-    rotate_keep: Annotated[int | None, typer.Option(help="Older output files that stay. [5]")] = None,
-    save: Annotated[str | None, typer.Option(help="Write the annotated video to this .mp4.")] = None,
-    web: Annotated[str | None, typer.Option(help="Serve the page at HOST:PORT, e.g. 127.0.0.1:8080.")] = None,
-    web_token_file: Annotated[str | None, typer.Option(help="Token of the page; wanted beyond loopback.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Serve /metrics and /healthz at HOST:PORT.")] = None,
-    stale_after: Annotated[float | None, typer.Option(help="Seconds without a result: not healthy. [10]")] = None,
-    mqtt: Annotated[str | None, typer.Option(help="mqtt://[user@]host[:port], or mqtts://.")] = None,
-    mqtt_name: Annotated[str | None, typer.Option(help="First level of the topics. [edgeguard]")] = None,
-    mqtt_password_file: Annotated[str | None, typer.Option(help="Password of the MQTT user.")] = None,
-    mqtt_ca_file: Annotated[str | None, typer.Option(help="Authority that signed the broker.")] = None,
-    alarm_disagreement: Annotated[
-        float | None, typer.Option(help="Share of compared results that disagree: alarm; 0 off. [0.5]")
-    ] = None,
-    alarm_certified: Annotated[float | None, typer.Option(help="Certified share below it: alarm. [0, off]")] = None,
-    alarm_window: Annotated[int | None, typer.Option(help="Results that an alarm looks at. [10]")] = None,
-    record: Annotated[str | None, typer.Option(help="Keep source frames around alarms in this folder.")] = None,
-    record_seconds: Annotated[float | None, typer.Option(help="Before and after an alarm. [5]")] = None,
-    record_quota_mb: Annotated[float | None, typer.Option(help="Of all events. [500]")] = None,
+    compare_every: Annotated[int | None, flag(Settings, "compare_every")] = None,
+    frames: Annotated[int | None, flag(Settings, "frames")] = None,
+    output: Annotated[str | None, flag(Settings, "output")] = None,
+    rotate_mb: Annotated[float | None, flag(Settings, "rotate_mb")] = None,
+    rotate_keep: Annotated[int | None, flag(Settings, "rotate_keep")] = None,
+    save: Annotated[str | None, flag(Settings, "save")] = None,
+    web: Annotated[str | None, flag(Settings, "web")] = None,
+    web_token_file: Annotated[str | None, flag(Settings, "web_token_file")] = None,
+    metrics: Annotated[str | None, flag(Settings, "metrics")] = None,
+    stale_after: Annotated[float | None, flag(Settings, "stale_after")] = None,
+    mqtt: Annotated[str | None, flag(Settings, "mqtt")] = None,
+    mqtt_name: Annotated[str | None, flag(Settings, "mqtt_name")] = None,
+    mqtt_password_file: Annotated[str | None, flag(Settings, "mqtt_password_file")] = None,
+    mqtt_ca_file: Annotated[str | None, flag(Settings, "mqtt_ca_file")] = None,
+    alarm_disagreement: Annotated[float | None, flag(Settings, "alarm_disagreement")] = None,
+    alarm_certified: Annotated[float | None, flag(Settings, "alarm_certified")] = None,
+    alarm_window: Annotated[int | None, flag(Settings, "alarm_window")] = None,
+    record: Annotated[str | None, flag(Settings, "record")] = None,
+    record_seconds: Annotated[float | None, flag(Settings, "record_seconds")] = None,
+    record_quota_mb: Annotated[float | None, flag(Settings, "record_quota_mb")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Capture, sanitise in the sensor path, infer, report."""
-    from edgeguard.run.settings import resolve
-
-    flags = {name: value for name, value in locals().items() if name not in ("config", "as_json", "resolve")}
+    flags = {name: value for name, value in locals().items() if name not in ("config", "as_json")}
     settings, _ = resolve(_settings_of(flags), config)
     if settings.source is None:
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
@@ -111,7 +99,7 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _run(settings: "Settings", as_json: bool) -> None:
+def _run(settings: Settings, as_json: bool) -> None:
     from edgeguard.cli.progress import FrameCounter
     from edgeguard.run.runner import run
 
@@ -149,7 +137,7 @@ def _raise_system_exit(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _opener(settings: "Settings") -> "Callable[[], Source]":
+def _opener(settings: Settings) -> "Callable[[], Source]":
     from edgeguard.camera import open_source
     from edgeguard.jpeg.seal import read_key
 
@@ -170,7 +158,7 @@ def _opener(settings: "Settings") -> "Callable[[], Source]":
     return lambda: open_source(spec, size=size, fps=settings.camera_fps, key=key)
 
 
-def _load(settings: "Settings") -> "Model":
+def _load(settings: Settings) -> "Model":
     from dataclasses import replace
 
     from edgeguard.dct.profile import resolve_profile
@@ -205,7 +193,7 @@ def _load(settings: "Settings") -> "Model":
     return loaded.with_contract(contract)
 
 
-def _load_file(settings: "Settings") -> "Model":
+def _load_file(settings: Settings) -> "Model":
     """The model's file, tried in a child process first; where asked, another on the CPU when the Edge TPU is not there.
 
     The bundled model is ours and is not tried first.
@@ -250,7 +238,7 @@ def _say_what_runs(model: "Model") -> None:
 class _Shown:
     """What the terminal shows of each result: a line where nothing else takes results, else a count."""
 
-    def __init__(self, model: "Model", settings: "Settings", counter: Any, *, quiet: bool) -> None:
+    def __init__(self, model: "Model", settings: Settings, counter: Any, *, quiet: bool) -> None:
         self._wants_two = model.contract.guard.place == "frame"
         self._taken = any((settings.output, settings.save, settings.web, settings.mqtt, settings.record))
         self._to_stdout = settings.output == "-"

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from edgeguard.cli.flags import flag
 from edgeguard.errors import InputError
+from edgeguard.train.config import TrainConfig, read_config
 
 EXAMPLE = (
     "Example: edgeguard train --data photos/ --model resnet9 --codec jpeg:20..90 --output trained/ "
@@ -16,28 +18,20 @@ EXAMPLE = (
 
 def train_command(
     config: Annotated[Path | None, typer.Argument(help="A .toml configuration; flags come before it.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, or a .pt2 to fine-tune."),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Class folders, or a .zip of them.")] = None,
+    model: Annotated[str | None, flag(TrainConfig, "network")] = None,
+    data: Annotated[Path | None, flag(TrainConfig, "data")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the model, the log and the curves; run again to go on.")] = (
         Path("trained")
     ),
-    size: Annotated[int | None, typer.Option(help="Side of the square input, pixels.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often each image is seen.")] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(help="none, fd, fd-jpeg, jpeg:75, FILE.toml, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield."),
-    ] = None,
-    codec_share: Annotated[float | None, typer.Option(help="Share of the images that go through it.")] = None,
-    adversarial: Annotated[
-        str | None, typer.Option(help="none, fgsm-rs, pgd, trades or free: attack the training images.")
-    ] = None,
-    eps: Annotated[float | None, typer.Option(help="Budget of that attack, 8-bit levels.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use at most so many images.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    size: Annotated[int | None, flag(TrainConfig, "size")] = None,
+    epochs: Annotated[int | None, flag(TrainConfig, "epochs")] = None,
+    codec: Annotated[str | None, flag(TrainConfig, "codec")] = None,
+    codec_share: Annotated[float | None, flag(TrainConfig, "codec_share")] = None,
+    adversarial: Annotated[str | None, flag(TrainConfig, "method")] = None,
+    eps: Annotated[float | None, flag(TrainConfig, "eps_8bit")] = None,
+    learning_rate: Annotated[float | None, flag(TrainConfig, "learning_rate")] = None,
+    limit: Annotated[int | None, flag(TrainConfig, "limit")] = None,
+    seed: Annotated[int | None, flag(TrainConfig, "seed")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the last epoch as JSON.")] = False,
 ) -> None:
     """Train a small classifier, through the guard if you like; write model.pt2, log.jsonl and curves.html."""
@@ -48,7 +42,6 @@ def train_command(
     from dataclasses import asdict
 
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.train.config import read_config
 
     flags = {
         "network": model, "data": None if data is None else str(data), "size": size, "epochs": epochs, "codec": codec,

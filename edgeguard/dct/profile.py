@@ -4,24 +4,75 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.color import Color
 from edgeguard.dct.design import design_tables
-from edgeguard.errors import ProfileError
+from edgeguard.errors import InputError, ProfileError
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, corner_table, ijg_scaled
+from edgeguard.settings import check_document, checked, key, keys_of, line_of, parse_toml, place, shown, version
 
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q")
 SCHEMA = 1
-_KEYS = ("schema", "name", "color", "tables", "tie", "chroma_upsampling", "edge")
+
+
+_STEP = {"type": "integer", "minimum": 1, "maximum": 255}
+_TABLE = {"type": "array", "items": _STEP, "minItems": 64, "maxItems": 64}
+_TABLES = {"anyOf": [_TABLE, {"type": "array", "items": _TABLE, "minItems": 1, "maxItems": 3}]}
+
+
+def _tables(value: list[Any]) -> tuple[Table, ...]:
+    """One flat list of steps, or lists of them, as tables."""
+    tables = value if value and isinstance(value[0], list) else [value]
+    if not all(isinstance(table, list) for table in tables):
+        raise ValueError("must be a list of 64 steps, or three such lists")
+    found = tuple(tuple(table) for table in tables)
+    for table in found:
+        _check_table(table)
+    return found
+
+
+@dataclass(frozen=True)
+class ProfileFile:
+    """The file of a profile; `GuardProfile` is what is made of it."""
+
+    schema: Annotated[Literal[1], version(SCHEMA)]
+    color: Annotated[
+        Color,
+        key(
+            "rgb and gray quantise decoded frames; the others are real JPEG, with the subsampling in their name.",
+            wants=f"must be one of {', '.join(get_args(Color))}",
+        ),
+    ]
+    tables: Annotated[
+        list[Any],
+        key(
+            "Quantisation steps in natural order: one table, or one for each component.",
+            wants="must be a list of 64 steps, or three such lists",
+            values="a list of 64 whole numbers from 1 to 255, or three",
+            check=_tables,
+            schema=_TABLES,
+        ),
+    ]
+    name: Annotated[str, key("For people; not part of the hash.", wants="must be text")] = ""
+    tie: Annotated[
+        Literal["away"], key("Rounding of coefficients that fall half-way, as libjpeg does.", wants='must be "away"')
+    ] = "away"
+    chroma_upsampling: Annotated[
+        Literal["fancy"],
+        key("How a decoder enlarges subsampled chroma: libjpeg's triangle filter.", wants='must be "fancy"'),
+    ] = "fancy"
+    edge: Annotated[
+        Literal["replicate"],
+        key("How frames are padded whose sides are no multiples of the block.", wants='must be "replicate"'),
+    ] = "replicate"
 
 
 @dataclass(frozen=True)
@@ -50,19 +101,19 @@ class GuardProfile:
     edge: Literal["replicate"] = "replicate"
 
     def __post_init__(self) -> None:
-        if self.color not in get_args(Color):
-            raise ProfileError(f"color must be one of {', '.join(get_args(Color))}, got {self.color!r}")
+        declared = keys_of(ProfileFile)
+        for name in ("color", "tie", "chroma_upsampling", "edge"):
+            try:
+                checked(declared[name], getattr(self, name), name)
+            except InputError as error:
+                raise ProfileError(str(error)) from error
         if len(self.tables) not in (1, 3) or (self.color == "gray" and len(self.tables) == 3):
             raise ProfileError(f"tables must be one list of 64 steps{'' if self.color == 'gray' else ' or three'}")
         for table in self.tables:
-            _check_table(table)
-        for key, value, only in (
-            ("tie", self.tie, "away"),
-            ("chroma_upsampling", self.chroma_upsampling, "fancy"),
-            ("edge", self.edge, "replicate"),
-        ):
-            if value != only:
-                raise ProfileError(f'{key} must be "{only}", got {value!r}')
+            try:
+                _check_table(table)
+            except ValueError as error:
+                raise ProfileError(f"tables {error}") from error
 
     @property
     def component_tables(self) -> tuple[Table, Table, Table]:
@@ -150,18 +201,22 @@ class GuardProfile:
         Raises:
             ProfileError: an unknown key or schema, a missing key, or a value out of range.
         """
-        if unknown := sorted(set(data) - set(_KEYS)):
-            raise ProfileError(f"unknown key {unknown[0]!r}")
-        if data.get("schema") != SCHEMA or isinstance(data.get("schema"), bool):
-            raise ProfileError(f"schema must be {SCHEMA}, got {data.get('schema')!r}")
-        for key in ("color", "tables"):
-            if key not in data:
-                raise ProfileError(f"key {key!r} is missing")
-        options = {key: data[key] for key in ("tie", "chroma_upsampling", "edge") if key in data}
-        name = data.get("name", "")
-        if not isinstance(name, str):
-            raise ProfileError(f"name must be text, got {name!r}")
-        return cls(name, data["color"], _parse_tables(data["tables"]), **options)
+        if not isinstance(data, dict):
+            raise ProfileError(f"a profile is a table of keys, got {shown(data)}")
+        return cls._of(data, "", "")
+
+    @classmethod
+    def _of(cls, data: dict[str, Any], origin: str, text: str) -> "GuardProfile":
+        """See `from_dict`; `origin` and `text` are those of the file, for errors."""
+        try:
+            values = check_document(data, ProfileFile, origin, text)
+        except InputError as error:
+            raise ProfileError(str(error)) from error
+        del values["schema"]
+        try:
+            return cls(**{"name": "", **values})
+        except ProfileError as error:  # what one key says of another: a gray profile has one table
+            raise ProfileError(f"{place(origin, line_of(text, ('tables',)))}{error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as TOML, whole or not at all."""
@@ -201,11 +256,10 @@ class GuardProfile:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ProfileError(f"cannot read the guard profile {path}: {reason}") from error
         try:
-            return cls.from_dict(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+            data = parse_toml(text)
+        except ValueError as error:
             raise ProfileError(f"{path}: not valid TOML: {error}") from error
-        except ProfileError as error:
-            raise ProfileError(f"{path}{_line_of(text, str(error))}: {error}") from error
+        return cls._of(data, str(path), text)
 
 
 def resolve_profile(text: str) -> GuardProfile | None:
@@ -222,27 +276,10 @@ def resolve_profile(text: str) -> GuardProfile | None:
     return GuardProfile.preset(text)
 
 
-def _parse_tables(value: Any) -> tuple[Table, ...]:
-    if not isinstance(value, list) or not value:
-        raise ProfileError("tables must be a list of 64 steps, or three such lists")
-    tables = value if isinstance(value[0], list) else [value]
-    if not all(isinstance(table, list) for table in tables):
-        raise ProfileError("tables must be a list of 64 steps, or three such lists")
-    return tuple(tuple(table) for table in tables)
-
-
 def _check_table(table: Table) -> None:
+    """Raises ValueError for what is no table; the text follows `tables`."""
     if len(table) != 64:
-        raise ProfileError(f"tables: each table has 64 steps, got {len(table)}")
+        raise ValueError(f"have 64 steps each, one has {len(table)}")
     for step in table:
         if not isinstance(step, int) or isinstance(step, bool) or not 1 <= step <= 255:
-            raise ProfileError(f"tables: a step is a whole number 1..255, got {step!r}")
-
-
-def _line_of(text: str, message: str) -> str:
-    """`:N` for the first line that defines a key named in the message, or nothing."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        key = line.split("=", 1)[0].strip().strip("\"'")
-        if "=" in line and key and re.search(rf"(^|\W){re.escape(key)}(\W|$)", message):
-            return f":{number}"
-    return ""
+            raise ValueError(f"have steps that are whole numbers 1..255, one is {shown(step)}")

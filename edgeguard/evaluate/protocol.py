@@ -1,15 +1,17 @@
 """Protocols: what is attacked how, as data."""
 
-import json
-import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_type_hints
+
+from msgspec import Meta, ValidationError, convert
 
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
-from edgeguard.evaluate.attacks import GRADIENT_FREE, attack
+from edgeguard.evaluate.attacks import GRADIENT_FREE, KINDS, attack
+from edgeguard.settings import Text, built, check_document, key, line_of, parse_toml, place, shown, version
 
 SCHEMA = 1
 BUILT_IN = (
@@ -22,10 +24,16 @@ BUILT_IN = (
 
 #: Whose gradient the attacker has: the undefended model's, or that of the model behind the defence.
 Box = Literal["gray", "white"]
+Place = Literal["input", "frame", "contract"]
 #: Where the perturbation is added: to the model's input, after pass 1 (made for the raw image and `added`, or made for
 #: what pass 1 left, `computed`), or before pass 1 of two.
 When = Literal["once", "added", "computed", "before"]
 _THREATS: dict[When, str] = {"once": "input", "added": "transit", "computed": "transit", "before": "scene"}
+
+_MILLION = 1_000_000
+# Whole numbers stay whole: they name the results that a folder already has.
+_Level = Annotated[int, Meta(ge=0, le=255)] | Annotated[float, Meta(ge=0, le=255)]
+_Percent = Annotated[int, Meta(ge=0, le=100)] | Annotated[float, Meta(ge=0, le=100)]
 
 
 @dataclass(frozen=True)
@@ -60,14 +68,14 @@ class AttackPlan:
 
 @dataclass(frozen=True)
 class DefencePlan:
-    """One defence of a protocol: a comparator's name (`contract`: the model's own guard), and when the attack comes.
+    """One defence of a protocol: a comparator's name (`contract`: the model's own guard), and when the attack comes."""
 
-    `limit` is the number of images that slow ones get.
-    """
-
-    name: str
-    when: When = "once"
-    limit: int | None = None
+    name: Annotated[Text, key("The defence: contract is the model's own guard, none is none.")]
+    when: Annotated[When, key("When the attack comes.")] = "once"
+    limit: (
+        Annotated[int, key("How many images it gets at most, for slow ones.", low=1, high=_MILLION, unit="images")]
+        | None
+    ) = None
 
     @property
     def threat(self) -> str:
@@ -86,20 +94,77 @@ class DefencePlan:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What an evaluation does.
+class AttackTable:
+    """`[[attack]]`: one attack, or one for each of its budgets."""
 
-    Attributes:
-        place: `input` (the model's size), `frame`, or `contract` (where the model's guard stands).
-        images: how many images are attacked: the first that the undefended model gets right.
-        undefended_at_most: an attack that leaves the undefended model above this accuracy counts as capped.
-        paper: published figures in percent, by attack and defence title.
-    """
+    name: Annotated[Text, key("For tables; without kind, the attack.")] | None = None
+    kind: Annotated[Text, key("The attack, where it is not the name.")] | None = None
+    eps_8bit: Annotated[
+        _Level | Annotated[list[_Level], Meta(min_length=1)] | None,
+        key(
+            "Budget; a list is one attack each.",
+            wants="wants a number from 0 to 255, or a list of them",
+            values="0 to 255 levels, or a list",
+        ),
+    ] = None
+    backwards: Annotated[
+        tuple[Backward, ...],
+        key(
+            "Derivatives of the defence that it is run with (white box); the worst counts.",
+            values=f"list of {', '.join(BACKWARDS)}",
+            wants=f"wants a list of {', '.join(BACKWARDS)}",
+        ),
+    ] = ("straight-through",)
+    transfer: Annotated[bool, key("Made on the undefended model even in a white-box protocol.")] = False
+    parameters: Annotated[dict[str, Any], key("Those of the attack's kind.", rest=True)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolFile:
+    """The file of a protocol; `Protocol` is what is made of it."""
+
+    schema: Annotated[Literal[1], version(SCHEMA)]
+    name: Annotated[Text, key("The protocol's name.")]
+    title: Annotated[Text, key("For the report.")]
+    box: Annotated[Box, key("gray: attacks are made on the undefended model; white: through the defence.")]
+    place: Annotated[
+        Place, key("Where the perturbation is added: the model's input, the frame, or where the model's guard stands.")
+    ]
+    images: Annotated[
+        int,
+        key("How many are attacked: the first that the undefended model gets right.", low=1, high=_MILLION),
+    ] = 100
+    seed: Annotated[int, key("Of everything random.", low=0, high=2**31 - 1)] = 0
+    batch: Annotated[int, key("Images that are attacked together.", low=1, high=1000, unit="images")] = 10
+    undefended_at_most: Annotated[
+        float,
+        key(
+            "An attack that leaves the undefended model above this accuracy counts as capped.",
+            low=0,
+            high=1,
+        ),
+    ] = 0.15
+    paper_source: Annotated[str, key("Where the published figures stand.")] = ""
+    paper: Annotated[
+        dict[str, dict[str, _Percent]],
+        key(
+            "Published figures to stand beside, by attack and defence title.",
+            wants="wants a table for each attack, [paper.ATTACK], of figures in percent",
+            values="[paper.ATTACK] tables, 0 to 100 %",
+        ),
+    ] = field(default_factory=dict)
+    attack: Annotated[tuple[AttackTable, ...], key("What attacks.")]
+    defence: Annotated[tuple[DefencePlan, ...], key("What defends.")]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What an evaluation does; the attributes are the keys of `ProtocolFile`, the attacks one for each budget."""
 
     name: str
     title: str
     box: Box
-    place: Literal["input", "frame", "contract"]
+    place: Place
     attacks: tuple[AttackPlan, ...]
     defences: tuple[DefencePlan, ...]
     images: int = 100
@@ -133,71 +198,41 @@ def load_protocol(name: str) -> Protocol:
 def parse_protocol(text: str, origin: str) -> Protocol:
     """See `load_protocol`; `origin` names the file in errors."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         raise InputError(f"{origin}: {error}") from error
-    if data.pop("schema", None) != SCHEMA:
-        raise InputError(f"{origin}: wanted schema = {SCHEMA}")
-    attacks = tuple(plan for entry in _entries(data, "attack", origin) for plan in _attacks(entry, origin))
-    defences = tuple(_defence(entry, origin) for entry in _entries(data, "defence", origin))
-    paper = data.pop("paper", {})
-    _known(data, set(Protocol.__dataclass_fields__) - {"attacks", "defences", "paper"}, origin, "protocol")
-    try:
-        protocol = Protocol(attacks=attacks, defences=defences, paper=paper, **data)
-    except TypeError as error:
-        raise InputError(f"{origin}: {str(error).removeprefix('Protocol.__init__() ')}") from error
-    _check(protocol, origin)
-    return protocol
+    values = check_document(data, ProtocolFile, origin, text)
+    del values["schema"]
+    tables = [built(AttackTable, entry) for entry in values.pop("attack")]
+    attacks = tuple(
+        plan
+        for number, table in enumerate(tables)
+        for plan in _attacks(table, place(origin, line_of(text, ("attack", number))))
+    )
+    defences = tuple(built(DefencePlan, entry) for entry in values.pop("defence"))
+    return Protocol(attacks=attacks, defences=defences, **values)
 
 
-def _entries(data: dict[str, Any], key: str, origin: str) -> list[dict[str, Any]]:
-    entries = data.pop(key, [])
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"{origin}: a protocol needs at least one [[{key}]]")
-    return cast(list[dict[str, Any]], entries)
-
-
-def _attacks(entry: dict[str, Any], origin: str) -> list[AttackPlan]:
-    """One plan for each budget: `eps_8bit` may be a list."""
-    values = dict(entry)
-    kind = str(values.pop("kind", values.get("name", "")))
-    name = str(values.pop("name", kind))
-    backwards = tuple(values.pop("backwards", ["straight-through"]))
-    if wrong := [b for b in backwards if b not in BACKWARDS]:
-        raise InputError(f"{origin}: the attack {name} has backward {wrong[0]!r}; known: {', '.join(BACKWARDS)}")
-    transfer = bool(values.pop("transfer", False))
-    budgets = values.pop("eps_8bit", None)
+def _attacks(table: AttackTable, where: str) -> list[AttackPlan]:
+    """One plan for each budget; `where` begins the errors."""
+    kind = table.kind or table.name or ""
     plans = []
-    for eps in budgets if isinstance(budgets, list) else [budgets]:
-        parameters = values if eps is None else {**values, "eps_8bit": eps}
+    for eps in table.eps_8bit if isinstance(table.eps_8bit, list) else [table.eps_8bit]:
+        parameters = table.parameters if eps is None else {**table.parameters, "eps_8bit": eps}
+        _check_types(kind, parameters, where)
         try:
             attack(kind, parameters)
         except InputError as error:
-            raise InputError(f"{origin}: {error}") from error
-        plans.append(AttackPlan(name, kind, parameters, cast(tuple[Backward, ...], backwards), transfer))
+            raise InputError(f"{where}{error}") from error
+        plans.append(AttackPlan(table.name or kind, kind, parameters, table.backwards, table.transfer))
     return plans
 
 
-def _defence(entry: dict[str, Any], origin: str) -> DefencePlan:
-    _known(entry, set(DefencePlan.__dataclass_fields__), origin, "defence")
-    if "name" not in entry or entry.get("when", "once") not in get_args(When):
-        raise InputError(f"{origin}: a [[defence]] wants a name, and when = {' | '.join(get_args(When))}")
-    return DefencePlan(**entry)
-
-
-def _known(data: dict[str, Any], known: set[str], origin: str, what: str) -> None:
-    if unknown := sorted(set(data) - known):
-        raise InputError(f"{origin}: unknown key {unknown[0]!r} in the {what}; known: {', '.join(sorted(known))}")
-
-
-def _check(protocol: Protocol, origin: str) -> None:
-    good = {
-        "box": protocol.box in get_args(Box),
-        "place": protocol.place in ("input", "frame", "contract"),
-        "images": isinstance(protocol.images, int) and protocol.images >= 1,
-        "batch": isinstance(protocol.batch, int) and 1 <= protocol.batch <= 1000,
-        "undefended_at_most": 0 <= protocol.undefended_at_most <= 1,
-    }
-    for key, ok in good.items():
-        if not ok:
-            raise InputError(f"{origin}: {key} = {json.dumps(getattr(protocol, key))} is out of range")
+def _check_types(kind: str, parameters: Mapping[str, Any], where: str) -> None:
+    """Parameters against the types that the attack declares; unknown kinds and names are the attack's to refuse."""
+    hints = get_type_hints(KINDS[kind]) if kind in KINDS else {}
+    for name, value in parameters.items():
+        try:
+            convert(value, hints.get(name, Any))
+        except ValidationError as error:
+            raise InputError(f"{where}the attack {kind} cannot take {name} = {shown(value)}: {error}") from error

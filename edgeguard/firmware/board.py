@@ -2,19 +2,21 @@
 
 import difflib
 import os
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from edgeguard.errors import InputError
+from edgeguard.settings import Problem, check_document, key, line_of, place, read_toml, shown, version
 
 SCHEMA = 1
 Control = Literal["table_source", "table_patch", "quality", "qs", "levels", "bitrate", "none"]
 Order = Literal["natural", "zigzag", "fixed"]
 Rounding = Literal["none", "vc8000"]
 Checked = Literal["read", "compiled", "run", "device"]
-SNIPPETS = ("openmv-stream", "openmv-vcp", "esp-register", "esp-encoder", "picamera2", "v4l2-encoder")
+Format = Literal["c", "pillow", "sensor"]
+Snippet = Literal["openmv-stream", "openmv-vcp", "esp-register", "esp-encoder", "picamera2", "v4l2-encoder"]
+SNIPPETS: tuple[Snippet, ...] = get_args(Snippet)
 #: In a wheel inside the package, in a checkout at its top.
 INSTALLED = next(
     (folder for folder in (Path(__file__).parents[level] / "firmware_configs" for level in (1, 2)) if folder.is_dir()),
@@ -22,55 +24,83 @@ INSTALLED = next(
 )
 
 
+def _ordered(ends: tuple[int, int]) -> tuple[int, int]:
+    if ends[0] >= ends[1]:
+        raise ValueError("wants the lower end first")
+    return ends
+
+
 @dataclass(frozen=True)
 class Board:
-    """What a board's JPEG encoder can be told.
+    """What a board's JPEG encoder can be told: the keys of its file."""
 
-    Attributes:
-        board, title: its name here, and for people.
-        control: `table_source` tables are compiled in, `table_patch` with a small patch, `quality` an IJG quality,
-            `qs` one register that scales the encoder's own tables, `levels` a few fixed settings, `bitrate`, `none`.
-        order: of the tables that it takes; `fixed` where it takes none.
-        neutral_quality: the IJG quality at which a table is used as it stands.
-        range: of the setting; `lower_is_better` says which end is the finer one.
-        rounding: what the hardware does to steps.
-        subsampling: of its JPEGs; `any` where it can be chosen, `unknown` where nobody has read it.
-        format: what `export` writes: a C fragment, a Pillow or a sensor snippet.
-        luma_symbol, chroma_symbol, c_type: of the C fragment; `apply` is the line that uses it.
-        registers: how a setting is made; VALUE stands for it.
-        snippets: code for the board itself, by the names in `SNIPPETS`.
-        host: how `apply` reaches it: `vc0706` or `openmv` over a serial port, `v4l2` through a device's control.
-        source_file, source_commit: where this was read.
-        checked: read, compiled (the export went through a compiled encoder), run (on a host), device.
-        note: what else one has to know.
-    """
-
-    board: str
-    title: str
-    control: Control
-    order: Order
-    subsampling: str
-    source_file: str
-    source_commit: str
-    checked: Checked
-    neutral_quality: int | None = None
-    range: tuple[int, int] | None = None
-    lower_is_better: bool = False
-    rounding: Rounding = "none"
-    format: Literal["c", "pillow", "sensor"] | None = None
-    luma_symbol: str = ""
-    chroma_symbol: str = ""
-    c_type: str = ""
-    apply: str = ""
-    registers: tuple[str, ...] = ()
-    snippets: tuple[str, ...] = ()
-    host: Literal["vc0706", "openmv", "v4l2"] | None = None
-    note: str = ""
+    board: Annotated[str, key("Its name here.")]
+    title: Annotated[str, key("Its name for people.")]
+    control: Annotated[
+        Control,
+        key(
+            "What can be set: compiled-in tables (table_source, table_patch with a patch), an IJG quality, one "
+            "register that scales the encoder's own tables (qs), a few fixed levels, a bit rate, or nothing."
+        ),
+    ]
+    order: Annotated[Order, key("Of the tables that it takes; fixed where it takes none.")]
+    subsampling: Annotated[
+        Literal["gray", "444", "422", "420", "any", "unknown"],
+        key("Of its JPEGs; any where it can be chosen, unknown where nobody has read it."),
+    ]
+    source_file: Annotated[str, key("Where this was read: the file.")]
+    source_commit: Annotated[str, key("Where this was read: the commit or the date.")]
+    checked: Annotated[
+        Checked, key("How far: read, compiled (the export went through a compiled encoder), run (on a host), device.")
+    ]
+    neutral_quality: (
+        Annotated[int, key("The IJG quality at which a table is used as it stands.", low=1, high=100)] | None
+    ) = None
+    range: (
+        Annotated[
+            tuple[int, int],
+            key(
+                "Of the setting.",
+                wants="wants two whole numbers",
+                values="[LOW, HIGH]",
+                check=_ordered,
+            ),
+        ]
+        | None
+    ) = None
+    lower_is_better: Annotated[bool, key("Whether the lower end of the range is the finer one.")] = False
+    rounding: Annotated[Rounding, key("What the hardware does to steps.")] = "none"
+    format: Annotated[Format, key("What export writes: a C fragment, a Pillow or a sensor snippet.")] | None = None
+    luma_symbol: Annotated[str, key("Of the C fragment: the luma table.", values="identifier")] = ""
+    chroma_symbol: Annotated[str, key("Of the C fragment: the chroma table.", values="identifier")] = ""
+    c_type: Annotated[str, key("Of the C fragment: the type of a step.")] = ""
+    apply: Annotated[str, key("The line that uses the C fragment.")] = ""
+    registers: Annotated[
+        tuple[str, ...], key("How a setting is made; VALUE stands for it.", values="list of texts")
+    ] = ()
+    snippets: Annotated[
+        tuple[Snippet, ...], key("Code for the board itself.", values=f"list of {', '.join(SNIPPETS)}")
+    ] = ()
+    host: (
+        Annotated[
+            Literal["vc0706", "openmv", "v4l2"],
+            key("How apply reaches it: over a serial port (vc0706, openmv), or through a device's control (v4l2)."),
+        ]
+        | None
+    ) = None
+    note: Annotated[str, key("What else one has to know.")] = ""
 
     @property
     def takes_tables(self) -> bool:
         """Whether exact tables can be set."""
         return self.control in ("table_source", "table_patch")
+
+
+@dataclass(frozen=True)
+class BoardFile(Board):
+    """A board's file."""
+
+    schema: Annotated[Literal[1], version(SCHEMA)] = field(kw_only=True)
 
 
 def user_folder() -> Path:
@@ -112,39 +142,26 @@ def read_board(path: Path) -> Board:
     Raises:
         InputError: with the file's name and what is wrong.
     """
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
-    if data.pop("schema", None) != SCHEMA:
-        raise InputError(f"{path}: this version reads schema {SCHEMA}")
-    if unknown := sorted(set(data) - {one.name for one in fields(Board)}):
-        raise InputError(f"{path}: unknown key {unknown[0]!r}")
-    lists = {key: tuple(data[key]) for key in ("range", "registers", "snippets") if isinstance(data.get(key), list)}
-    try:
-        made = Board(**{**data, **lists})
-    except TypeError as error:
-        raise InputError(f"{path}: {str(error).replace('Board.__init__() ', '')}") from error
-    _check(made, path)
+    text, data = read_toml(path)
+    values = check_document(data, BoardFile, str(path), text, _sentence)
+    del values["schema"]
+    made = Board(**values)
+    for name, good in _fits(made).items():
+        if not good:
+            raise InputError(f"{place(str(path), line_of(text, (name,)))}{name} is {shown(getattr(made, name))}")
     return made
 
 
-def _check(made: Board, path: Path) -> None:
-    checks = {
-        "control": made.control in get_args(Control),
-        "order": made.order in get_args(Order),
-        "rounding": made.rounding in get_args(Rounding),
-        "checked": made.checked in get_args(Checked),
-        "subsampling": made.subsampling in ("gray", "444", "422", "420", "any", "unknown"),
-        "format": not made.takes_tables or made.format in ("c", "pillow", "sensor"),
-        "neutral_quality": not made.takes_tables or made.neutral_quality in range(1, 101),
+def _sentence(problem: Problem) -> str:
+    if problem.key is None:
+        return problem.text
+    return f"{problem.key} is {shown(problem.value)}; it {problem.text}"
+
+
+def _fits(made: Board) -> dict[str, bool]:
+    """What one key says of another."""
+    return {
+        "format": not made.takes_tables or made.format is not None,
+        "neutral_quality": not made.takes_tables or made.neutral_quality is not None,
         "luma_symbol": made.format != "c" or all(s.isidentifier() for s in (made.luma_symbol, made.chroma_symbol)),
-        "snippets": set(made.snippets) <= set(SNIPPETS),
-        "host": made.host in (None, "vc0706", "openmv", "v4l2"),
-        "range": made.range is None or (len(made.range) == 2 and made.range[0] < made.range[1]),
     }
-    for key, good in checks.items():
-        if not good:
-            raise InputError(f"{path}: {key} is {getattr(made, key)!r}")

@@ -110,7 +110,7 @@ def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Cal
         region=None if settings.region is None else Region.parse(settings.region),
         every=settings.every,
         fps=settings.fps,
-        every_frame=settings.drop,  # type: ignore[arg-type]  # the settings checked it
+        every_frame=settings.drop,
         reopen=open_frames,
         lost_after_s=settings.lost_after,
         give_up_after_s=settings.give_up_after or None,

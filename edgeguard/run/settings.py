@@ -1,47 +1,177 @@
 """What `run` can be told: settings with bounds, from flags, the environment, a TOML file, and defaults."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from edgeguard.settings import Check, checked, number, one_of, read_settings, text
+from edgeguard.settings import Address, PictureSize, Text, checked, key, keys_of, read_values, tables_of
 
 Origin = Literal["flag", "environment", "file", "default"]
 PREFIX = "EDGEGUARD_"
-
-
-def _scale(value: Any) -> int:
-    if value not in (1, 2, 4, "1", "2", "4") or isinstance(value, bool):
-        raise ValueError("is 1, 2 or 4")
-    return int(value)
-
-
-def _size(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", value):
-        raise ValueError("wants WIDTHxHEIGHT, like 1280x720")
-    return value
-
-
-def _address(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"([\w.\-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", value):
-        raise ValueError("wants HOST:PORT, like 127.0.0.1:8080")
-    if int(value.rpartition(":")[2]) > 65535:
-        raise ValueError("has a port beyond 65535")
-    return value
-
-
-def _key(table: str, check: Check, default: Any = None) -> Any:
-    return field(default=default, metadata={"table": table, "check": check})
-
-
 _MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class CameraSettings:
+    """`[camera]`."""
+
+    source: (
+        Annotated[
+            Text,
+            key("Image, folder, video, http:// (MJPEG), rtsp://, picamera2:N, serial:..., synthetic:cards?fps=15."),
+        ]
+        | None
+    ) = None
+    size: Annotated[PictureSize, key("Size of pictures to ask of a local camera.")] | None = None
+    key_file: Annotated[Text, key("Take only what an edgeguard sensor sealed with it.", values="file")] | None = None
+    camera_fps: (
+        Annotated[float, key("Frames a second to ask of a local camera.", low=0.1, high=1000, unit="frames/s")] | None
+    ) = None
+    lost_after: Annotated[float, key("Seconds without a frame: lost.", low=0.2, high=3600, unit="s")] = 3.0
+    give_up_after: Annotated[float, key("Seconds lost: end; 0 never.", low=0, high=_MILLION, unit="s")] = 0.0
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """`[model]`."""
+
+    model: Annotated[Text, key("A .tflite file; by default the bundled card model.", values="file")] | None = None
+    guard: Annotated[Text, key("Preset, .toml profile or none, instead of the contract's.")] | None = None
+    patch_guard: (
+        Annotated[Text, key("lgs, entropy, chunks, recompression (an alarm) or none, instead of the contract's.")]
+        | None
+    ) = None
+    labels: Annotated[Text, key("Labels, one a line, for a model that carries none.", values="file")] | None = None
+    delegate: Annotated[Literal["auto", "cpu", "edgetpu"], key("What computes.")] = "auto"
+    fallback: Annotated[Text, key("A .tflite for the CPU, used when the Edge TPU cannot be.", values="file")] | None = (
+        None
+    )
+    threads: Annotated[int, key("CPU threads of the model.", low=1, high=256)] | None = None
+    require_model: (
+        Annotated[Text, key("Refuse a model file with another SHA-256.", values="64 hexadecimal digits")] | None
+    ) = None
+    require_guard: (
+        Annotated[Text, key("Refuse a guard profile with another SHA-256.", values="64 hexadecimal digits")] | None
+    ) = None
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """`[pipeline]`."""
+
+    every: Annotated[int, key("Infer on every so many frames.", low=1, high=_MILLION, unit="frames")] = 1
+    fps: Annotated[float, key("Results a second at most.", low=0.01, high=1000, unit="results/s")] | None = None
+    region: Annotated[Text, key("Part of the frame, snapped to the grid.", values="X,Y,WIDTH,HEIGHT")] | None = None
+    drop: (
+        Annotated[
+            Literal["oldest", "newest", "wait"],
+            key("A queue instead of the latest frame, and what goes when it is full."),
+        ]
+        | None
+    ) = None
+    decode_scale: (
+        Annotated[
+            Literal[1, 2, 4],
+            key("Decode JPEGs at 1/1, 1/2 or 1/4. Only for ycbcr profiles.", wants="is 1, 2 or 4"),
+        ]
+        | None
+    ) = None
+    compare_every: Annotated[
+        int, key("--compare on every so many results; 0 off.", low=0, high=_MILLION, unit="results")
+    ] = 0
+    frames: Annotated[int, key("End after so many results; 0 never.", low=0, high=10**12, unit="results")] = 0
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """`[output]`."""
+
+    output: Annotated[Text, key("JSON lines to this file, or - for standard output.", values="file, or -")] | None = (
+        None
+    )
+    rotate_mb: Annotated[
+        float, key("Begin a new output file after so many; 0 never.", low=0, high=_MILLION, unit="MB")
+    ] = 0.0
+    rotate_keep: Annotated[int, key("Older output files that stay.", low=1, high=1000, unit="files")] = 5
+    save: Annotated[Text, key("Write the annotated video to this .mp4.", values="file")] | None = None
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """`[web]`."""
+
+    web: Annotated[Address, key("Serve the page at HOST:PORT, e.g. 127.0.0.1:8080.")] | None = None
+    web_token_file: Annotated[Text, key("Token of the page; wanted beyond loopback.", values="file")] | None = None
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """`[metrics]`."""
+
+    metrics: Annotated[Address, key("Serve /metrics and /healthz at HOST:PORT.")] | None = None
+    stale_after: Annotated[float, key("Seconds without a result: not healthy.", low=0.5, high=3600, unit="s")] = 10.0
+
+
+@dataclass(frozen=True)
+class MqttSettings:
+    """`[mqtt]`."""
+
+    mqtt: Annotated[Text, key("mqtt://[user@]host[:port], or mqtts://.", values="URL")] | None = None
+    mqtt_password_file: Annotated[Text, key("Password of the MQTT user.", values="file")] | None = None
+    mqtt_ca_file: Annotated[Text, key("Authority that signed the broker.", values="file")] | None = None
+    mqtt_name: Annotated[Text, key("First level of the topics.")] = "edgeguard"
+
+
+@dataclass(frozen=True)
+class AlarmSettings:
+    """`[alarms]`."""
+
+    alarm_disagreement: Annotated[
+        float, key("Share of compared results that disagree: alarm; 0 off.", low=0, high=1)
+    ] = 0.5
+    alarm_certified: Annotated[float, key("Certified share below it: alarm; 0 off.", low=0, high=1)] = 0.0
+    alarm_window: Annotated[int, key("Results that an alarm looks at.", low=1, high=10_000, unit="results")] = 10
+
+
+@dataclass(frozen=True)
+class RecorderSettings:
+    """`[recorder]`."""
+
+    record: Annotated[Text, key("Keep source frames around alarms in this folder.", values="folder")] | None = None
+    record_seconds: Annotated[float, key("Before and after an alarm.", low=0.1, high=3600, unit="s")] = 5.0
+    record_quota_mb: Annotated[float, key("Of all events.", low=1, high=10 * _MILLION, unit="MB")] = 500.0
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A configuration file of `run`: its tables. No key stands in two of them."""
+
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
+    recorder: RecorderSettings = field(default_factory=RecorderSettings)
+
+
+# A dataclass takes over the fields of its bases from the last to the first.
+@dataclass(frozen=True)
+class Settings(
+    RecorderSettings,
+    AlarmSettings,
+    MqttSettings,
+    MetricsSettings,
+    WebSettings,
+    OutputSettings,
+    PipelineSettings,
+    ModelSettings,
+    CameraSettings,
+):
     """Everything that `run` does beyond the model's contract. Each field is a key of a table of the file, a flag, and
     an environment variable (`EDGEGUARD_` and its name).
 
@@ -50,61 +180,10 @@ class Settings:
         3.0
     """
 
-    source: str | None = _key("camera", text)
-    size: str | None = _key("camera", _size)
-    key_file: str | None = _key("camera", text)
-    camera_fps: float | None = _key("camera", number(0.1, 1000))
-    lost_after: float = _key("camera", number(0.2, 3600), 3.0)
-    give_up_after: float = _key("camera", number(0, _MILLION), 0.0)
 
-    model: str | None = _key("model", text)
-    guard: str | None = _key("model", text)
-    patch_guard: str | None = _key("model", text)
-    labels: str | None = _key("model", text)
-    delegate: str = _key("model", one_of("auto", "cpu", "edgetpu"), "auto")
-    fallback: str | None = _key("model", text)
-    threads: int | None = _key("model", number(1, 256, int))
-    require_model: str | None = _key("model", text)
-    require_guard: str | None = _key("model", text)
-
-    every: int = _key("pipeline", number(1, _MILLION, int), 1)
-    fps: float | None = _key("pipeline", number(0.01, 1000))
-    region: str | None = _key("pipeline", text)
-    drop: str | None = _key("pipeline", one_of("oldest", "newest", "wait"))
-    decode_scale: int | None = _key("pipeline", _scale)
-    compare_every: int = _key("pipeline", number(0, _MILLION, int), 0)
-    frames: int = _key("pipeline", number(0, 10**12, int), 0)
-
-    output: str | None = _key("output", text)
-    rotate_mb: float = _key("output", number(0, _MILLION), 0.0)
-    rotate_keep: int = _key("output", number(1, 1000, int), 5)
-    save: str | None = _key("output", text)
-
-    web: str | None = _key("web", _address)
-    web_token_file: str | None = _key("web", text)
-    metrics: str | None = _key("metrics", _address)
-    stale_after: float = _key("metrics", number(0.5, 3600), 10.0)
-
-    mqtt: str | None = _key("mqtt", text)
-    mqtt_password_file: str | None = _key("mqtt", text)
-    mqtt_ca_file: str | None = _key("mqtt", text)
-    mqtt_name: str = _key("mqtt", text, "edgeguard")
-
-    alarm_disagreement: float = _key("alarms", number(0, 1), 0.5)
-    alarm_certified: float = _key("alarms", number(0, 1), 0.0)
-    alarm_window: int = _key("alarms", number(1, 10_000, int), 10)
-
-    record: str | None = _key("recorder", text)
-    record_seconds: float = _key("recorder", number(0.1, 3600), 5.0)
-    record_quota_mb: float = _key("recorder", number(1, 10 * _MILLION), 500.0)
-
-
-def tables() -> dict[str, dict[str, Check]]:
-    """The file's tables, their keys, and how each value is checked."""
-    found: dict[str, dict[str, Check]] = {}
-    for one in fields(Settings):
-        found.setdefault(one.metadata["table"], {})[one.name] = one.metadata["check"]
-    return found
+def tables() -> dict[str, tuple[str, ...]]:
+    """The file's tables and the names of their keys."""
+    return {name: tuple(keys_of(table)) for name, table in tables_of(RunFile).items()}
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -113,7 +192,7 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: as `resolve`.
     """
-    return read_settings(path, tables())
+    return {name: value for table in read_values(path, RunFile).values() for name, value in table.items()}
 
 
 def resolve(
@@ -130,15 +209,16 @@ def resolve(
         InputError: a value out of bounds, an unknown key, a file that is no TOML; with file and line.
     """
     from_file = {} if file is None else read_file(file)
+    keys = keys_of(Settings)
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     for one in fields(Settings):
-        name, check = one.name, one.metadata["check"]
+        name = one.name
         variable = PREFIX + name.upper()
         if flags.get(name) is not None:
-            values[name], origins[name] = checked(check, flags[name], f"--{name.replace('_', '-')}"), "flag"
+            values[name], origins[name] = checked(keys[name], flags[name], f"--{name.replace('_', '-')}"), "flag"
         elif variable in environment:
-            values[name], origins[name] = checked(check, environment[variable], variable), "environment"
+            values[name], origins[name] = checked(keys[name], environment[variable], variable), "environment"
         elif name in from_file:
             values[name], origins[name] = from_file[name], "file"
         else:

@@ -10,28 +10,45 @@ file or a wire would carry them.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeguard.differentiable.surrogates import Backward, dct_matrix, from_blocks, to_blocks
-from edgeguard.train.config import TrainConfig
+from edgeguard.differentiable.surrogates import dct_matrix, from_blocks, to_blocks
+from edgeguard.train.config import AdversarialConfig
 
 #: float32 (n, 3, h, w) levels to logits, the codec included.
 Victim = Callable[[Tensor], Tensor]
 
 
 def adversarial_losses(
-    victim: Victim, levels: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+    victim: Victim,
+    levels: Tensor,
+    targets: Tensor,
+    config: AdversarialConfig,
+    generator: torch.Generator,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The losses to step on for one batch, each with the logits that it was made of.
 
     One for every method but `free`, which gives `config.steps` (the caller steps on each before it takes the next).
+
+    Args:
+        victim: see `Victim`.
+        levels: float32 (n, 3, h, w), 0..255.
+        targets: (n,) class indices.
+        config: the inner attack.
+        generator: of its noise.
+        label_smoothing: share of the target given to all classes, 0..0.5.
     """
+
+    def loss_of(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
     if config.method == "free":
-        yield from _free(victim, levels, targets, config, generator)
+        yield from _free(victim, levels, loss_of, config, generator)
         return
     if config.method == "trades":
         with torch.no_grad():
@@ -41,18 +58,18 @@ def adversarial_losses(
         )
         logits = victim(levels)
         divergence = F.kl_div(victim(changed).log_softmax(1), logits.softmax(1), reduction="batchmean")
-        yield _loss(logits, targets, config) + config.beta * divergence, logits
+        yield loss_of(logits) + config.beta * divergence, logits
         return
     changed = _perturbed(victim, levels, lambda out: F.cross_entropy(out, targets, reduction="sum"), config, generator)
     logits = victim(changed)
-    yield _loss(logits, targets, config), logits
+    yield loss_of(logits), logits
 
 
 def _perturbed(
     victim: Victim,
     levels: Tensor,
     loss: Callable[[Tensor], Tensor],
-    config: TrainConfig,
+    config: AdversarialConfig,
     generator: torch.Generator,
 ) -> Tensor:
     x = project(levels + _noise(levels, config.eps_8bit, generator), levels, config.eps_8bit)
@@ -64,13 +81,17 @@ def _perturbed(
 
 
 def _free(
-    victim: Victim, levels: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+    victim: Victim,
+    levels: Tensor,
+    loss_of: Callable[[Tensor], Tensor],
+    config: AdversarialConfig,
+    generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     x = project(levels + _noise(levels, config.eps_8bit, generator), levels, config.eps_8bit)
     for _ in range(config.steps):
         x = x.detach().requires_grad_(True)
         logits = victim(x)
-        yield _loss(logits, targets, config), logits
+        yield loss_of(logits), logits
         assert x.grad is not None  # the caller went backward
         moved = x.detach() + config.inner_step_8bit * _direction(x.grad, config)
         x = project(moved, levels, config.eps_8bit)
@@ -98,20 +119,10 @@ def dct_direction(gradient: Tensor, bands: int) -> Tensor:
     return from_blocks(moved)[:, :, :height, :width]
 
 
-def _direction(gradient: Tensor, config: TrainConfig) -> Tensor:
+def _direction(gradient: Tensor, config: AdversarialConfig) -> Tensor:
     return dct_direction(gradient, config.dct_bands) if config.dct_bands else gradient.sign()
 
 
 def _noise(levels: Tensor, eps_8bit: float, generator: torch.Generator) -> Tensor:
     noise = torch.rand(levels.shape, generator=generator).contiguous(memory_format=torch.channels_last)
     return eps_8bit * (2 * noise.to(levels.device) - 1)
-
-
-def _loss(logits: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    return F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-
-
-def backward_of(config: TrainConfig) -> Backward | Literal["drawn"]:
-    """The derivative of the codec that the configuration names."""
-    backward: Backward | Literal["drawn"] = config.backward  # type: ignore[assignment]  # checked when the configuration was read
-    return backward

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.train.codec import TrainingCodec
-from edgeguard.train.config import TrainConfig
+from edgeguard.train.config import AugmentConfig
 from edgeguard.train.data import Part
 
 _AHEAD = 2  # batches that are made while the network works
@@ -33,25 +33,30 @@ class Batches:
 
     Args:
         part: the training images.
-        config: batch, augmentation, codec, seed.
-        sanitise: False leaves the codec out (adversarial training puts it behind the attack).
+        size: side of the pictures, pixels.
+        batch: images of a step.
+        seed: of everything random.
+        augment: what happens to them.
+        codec: what they go through then; None for nothing (adversarial training puts it behind the attack).
     """
 
-    def __init__(self, part: Part, config: TrainConfig, sanitise: bool = True) -> None:
-        self._part, self._config = part, config
-        self._codec = TrainingCodec(config.codec, config.codec_share) if sanitise else None
-        self.per_epoch = max(len(part) // config.batch, 1)
+    def __init__(
+        self, part: Part, *, size: int, batch: int, seed: int, augment: AugmentConfig, codec: TrainingCodec | None
+    ) -> None:
+        self._part, self._size, self._batch, self._seed = part, size, batch, seed
+        self._augment, self._codec = augment, codec
+        self.per_epoch = max(len(part) // batch, 1)
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
-        config = self._config
+        augment = self._augment
         epoch, place = divmod(step, self.per_epoch)
-        order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self._part))
-        rows = order[place * config.batch : (place + 1) * config.batch]
-        rng = np.random.default_rng([config.seed, 2, step])
-        pixels = augmented(self._part.pixels(rows, config.size), config.flip, config.shift, rng, config.cutout)
-        if config.light:
-            pixels = relit(pixels, config.light, rng)
+        order = np.random.default_rng([self._seed, 1, epoch]).permutation(len(self._part))
+        rows = order[place * self._batch : (place + 1) * self._batch]
+        rng = np.random.default_rng([self._seed, 2, step])
+        pixels = augmented(self._part.pixels(rows, self._size), augment.flip, augment.shift, rng, augment.cutout)
+        if augment.light:
+            pixels = relit(pixels, augment.light, rng)
         if self._codec is not None:
             pixels = self._codec(pixels, rng)
         return Batch(to_levels(pixels), torch.from_numpy(self._part.targets[rows]))

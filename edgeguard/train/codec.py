@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.preprocess.crop_resize import sanitize
-from edgeguard.train.config import codec_kind
+from edgeguard.train.codec_kind import codec_kind
 
 SHIELD_QUALITIES = (20, 40, 60, 80)
 
@@ -16,7 +16,7 @@ class TrainingCodec:
     """Draws a codec for each image of a batch and applies it.
 
     Args:
-        name: as `TrainConfig.codec`.
+        name: as `CodecConfig.codec`.
         share: of the images that go through it.
 
     Example:

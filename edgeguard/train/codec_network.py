@@ -1,21 +1,22 @@
 """A network behind the codec that it is trained through: levels in, logits out."""
 
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
-from edgeguard.differentiable.surrogates import BACKWARDS, Backward, bpda, surrogate_codec
+from edgeguard.differentiable.surrogates import BACKWARDS, bpda, surrogate_codec
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.coefficient_net import CoefficientNet
+from edgeguard.train.config import GradientMode
 
 MEAN, STD = 127.5, 127.5
 
 
-class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
+class CodecNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
     """float32 (n, 3, h, w) levels through the codec's own bytes, normalised to [-1, 1], to logits.
 
     Backward, a fixed profile has the given derivative; a codec that is drawn for each image counts as the identity.
@@ -23,7 +24,7 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
     Args:
         network: normalised pixels to logits.
         codec: what the device does with a frame.
-        backward: see `surrogates`; `drawn` is another one of them at each call.
+        gradient: see `surrogates`; `drawn` is another one of them at each call.
         rng: of what is drawn.
         half: run the network in bfloat16 (weights stay float32).
     """
@@ -32,12 +33,12 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
         self,
         network: nn.Module,
         codec: TrainingCodec,
-        backward: Backward | Literal["drawn"] = "straight-through",
+        gradient: GradientMode = "straight-through",
         rng: np.random.Generator | None = None,
         half: bool = False,
     ) -> None:
         super().__init__()
-        self.network, self.codec, self.backward, self.half = network, codec, backward, half
+        self.network, self.codec, self.gradient, self.half = network, codec, gradient, half
         self.rng = rng or np.random.default_rng(0)
 
     def forward(self, levels: Tensor) -> Tensor:
@@ -45,8 +46,8 @@ class Through(nn.Module):  # type: ignore[misc]  # torch is not followed
         exact = to_levels(self.codec(to_frames(levels), self.rng)).to(levels.device)
         if torch.is_grad_enabled() and levels.requires_grad:
             profile = self.codec.profile
-            backward = BACKWARDS[self.rng.integers(len(BACKWARDS))] if self.backward == "drawn" else self.backward
-            surrogate = levels if profile is None else surrogate_codec(levels, profile, backward)
+            gradient = BACKWARDS[self.rng.integers(len(BACKWARDS))] if self.gradient == "drawn" else self.gradient
+            surrogate = levels if profile is None else surrogate_codec(levels, profile, gradient)
             exact = bpda(exact, surrogate)
         return logits(self.network, exact, self.half)
 

@@ -1,133 +1,217 @@
-"""What a training is told: a frozen dataclass from a TOML file or from flags, every value within bounds."""
+"""What a training is told: a dataclass for each table of the TOML file, and all of them together.
+
+Functions get the table that they need; only `run` knows the whole.
+"""
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import InputError, ProfileError
-from edgeguard.settings import Check, checked, number, one_of, read_settings, text
+from edgeguard.errors import InputError
+from edgeguard.settings import Text, checked, key, keys_of, read_values
 
 Precision = Literal["auto", "float32", "bfloat16"]
+#: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
+GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
+T = TypeVar("T")
 _MILLION = 1_000_000
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("is true or false")
-    return value
+_CODECS = "none, fd, fd-jpeg, jpeg:75, FILE.toml, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield"
 
 
 def _codec(value: Any) -> str:
-    text(value)
+    from edgeguard.train.codec_kind import codec_kind  # profiles bring numpy, and --help needs none
+
     try:
         codec_kind(value)
-    except (ProfileError, InputError) as error:
+    except InputError as error:
         raise ValueError(f"is no codec ({error})") from error
     return str(value)
 
 
-def _codecs(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)) or len(value) < 2:
+def _codecs(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) < 2:
         raise ValueError("is a list of at least two codecs")
     return tuple(_codec(name) for name in value)
 
 
 def _profile_name(value: Any) -> str:
+    from edgeguard.train.codec_kind import codec_kind
+
     name = _codec(value)
     if codec_kind(name).profile is None:
         raise ValueError("is the name of one profile")
     return name
 
 
-def _key(table: str, check: Check, default: Any = None) -> Any:
-    return field(default=default, metadata={"table": table, "check": check})
+@dataclass(frozen=True)
+class NetworkConfig:
+    """`[model]`."""
+
+    network: Annotated[
+        Text,
+        key(
+            "The network's name, or a .pt2 program to fine-tune (its batch statistics stay as they are).",
+            values="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, dct11, FILE.pt2",
+        ),
+    ] = "resnet9"
+    width: Annotated[int, key("Of the network's first layer, where it has one.", low=4, high=512, unit="filters")] = 32
+    size: Annotated[int, key("Side of the square input.", low=16, high=256, unit="pixels")] = 32
+    start: Annotated[Text, key("A state_dict to begin from.", values="FILE.pt")] | None = None
+    first_layer: Annotated[Literal["float", "ternary", "binary"], key("The values of the first layer's weights.")] = (
+        "float"
+    )
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides how a training goes; each field is a key of a table of the TOML file.
+class DataConfig:
+    """`[data]`."""
 
-    Attributes:
-        network: a name of `networks.NETWORKS`, or a .pt2 program to fine-tune (batch statistics stay as they are).
-        width: of the network's first layer, where it has one.
-        size: side of the square input, pixels.
-        start: a state_dict (.pt) to begin from.
-        first_layer: the values of its weights: `float`, `ternary` or `binary` (see `few_values`).
-        data: a folder or a .zip of class folders, with `train/` and `test/` above them or without.
-        holdout: share of the images that is kept for testing where the data has no test part.
-        keep: what is held in memory: decoded `pixels`, or the `jpeg` bytes, decoded for each batch.
-        limit: use this many images of each part at most, 0 for all; classes stay balanced.
-        bad_images_at_most: share of images that may be broken; they are counted, listed and left out.
-        flip, shift, cutout: augmentation: mirrored half of the time, shifted by up to so many pixels, a grey square of
-            so many pixels somewhere on it (DeVries and Taylor 2017).
-        light: contrast and brightness change by up to this share.
-        device: `auto` is a GPU where torch has one. The codec and the augmentation stay on the CPU.
-        ema: decay of the moving average of the weights, which is what is tested and exported.
-        codec: what images go through: `none`, a profile (`fd`, `jpeg:75`, FILE.toml), `jpeg:LOW..HIGH` (a quality
-            drawn for each image), `PROFILE*LOW..HIGH` (a step multiplier drawn for each image), or `shield`
-            (stochastic local quantisation).
-        codec_share: share of the images that go through the codec; the others stay as they are.
-        ensemble: codecs; the network is trained once behind each (instead of `codec`), and the members vote.
-        applied: the profile that the images went through before they came here, which the export then names.
-        method: of adversarial training: `none`, `fgsm-rs`, `pgd`, `trades`, `free`.
-        eps_8bit, step_8bit, steps: its budget, step (0: 1.25 budgets for fgsm-rs, else 2.5 budgets over the steps) and
-            number of steps (for `free`: replays of each batch).
-        backward: the derivative of the codec that the inner attack sees; `drawn` is another one at each of its steps.
-        dct_bands: let the inner attack move only so many DCT coefficients of a block (0: plain sign steps).
-        beta: weight of TRADES' divergence.
+    data: Annotated[
+        Text,
+        key("Class folders, or a .zip of them, below train/ and test/ or without.", values="FOLDER, FILE.zip"),
+    ] = ""
+    holdout: Annotated[float, key("Share kept for testing where the data has no test part.", low=0.01, high=0.9)] = 0.1
+    keep: Annotated[
+        Literal["pixels", "jpeg"], key("What is held in memory: decoded pixels, or JPEG bytes, decoded for each batch.")
+    ] = "pixels"
+    limit: Annotated[
+        int,
+        key("Use at most so many of each part, classes balanced; 0 all.", low=0, high=100 * _MILLION, unit="images"),
+    ] = 0
+    bad_images_at_most: Annotated[
+        float, key("Share that may be broken; those are counted, listed and left out.", low=0, high=1)
+    ] = 0.01
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """`[schedule]`."""
+
+    epochs: Annotated[int, key("How often each image is seen.", low=1, high=10_000)] = 30
+    batch: Annotated[int, key("Images of a step.", low=2, high=8192, unit="images")] = 256
+    learning_rate: Annotated[float, key("Highest learning rate.", low=1e-6, high=10)] = 0.2
+    warmup: Annotated[float, key("Share of the steps in which the rate rises.", low=0, high=0.9)] = 0.2
+    weight_decay: Annotated[float, key("Of weights; biases and normalisation do not decay.", low=0, high=1)] = 5e-4
+    label_smoothing: Annotated[float, key("Share of the target given to all classes.", low=0, high=0.5)] = 0.0
+    ema: Annotated[
+        float, key("Decay of the moving average of the weights, which is tested and exported.", low=0, high=0.99999)
+    ] = 0.995
+    seed: Annotated[int, key("Of everything random.", low=0, high=2**31 - 1)] = 0
+    precision: Annotated[Precision, key("Of the network's arithmetic; auto: bfloat16 where it is fast.")] = "auto"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        key("What trains; auto is a GPU where torch has one. Codec and augmentation stay on the CPU."),
+    ] = "auto"
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """`[augment]`."""
+
+    flip: Annotated[bool, key("Mirror half of the images.")] = True
+    shift: Annotated[int, key("Move by up to so many.", low=0, high=64, unit="pixels")] = 4
+    cutout: Annotated[
+        int,
+        key("A grey square of this side somewhere (DeVries and Taylor 2017).", low=0, high=128, unit="pixels"),
+    ] = 0
+    light: Annotated[float, key("Contrast and brightness change by up to this share.", low=0, high=1)] = 0.0
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """`[codec]`."""
+
+    codec: Annotated[Text, key("What images go through.", values=_CODECS, check=_codec)] = "none"
+    codec_share: Annotated[
+        float, key("Share of the images that go through it; the others stay as they are.", low=0, high=1)
+    ] = 1.0
+    ensemble: Annotated[
+        tuple[Text, ...],
+        key(
+            "The network is trained once behind each (instead of codec), and the members vote.",
+            wants="is a list of at least two codecs",
+            values="list of at least two codecs",
+            check=_codecs,
+        ),
+    ] = ()
+    applied: (
+        Annotated[
+            Text,
+            key(
+                "The profile that the images went through before they came here, which the export names.",
+                values="fd, fd-jpeg, jpeg:75, FILE.toml",
+                check=_profile_name,
+            ),
+        ]
+        | None
+    ) = None
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """`[adversarial]`: the inner attack."""
+
+    method: Annotated[
+        Literal["none", "fgsm-rs", "pgd", "trades", "free"], key("How the training images are attacked.")
+    ] = "none"
+    eps_8bit: Annotated[float, key("Budget of that attack.", low=0.01, high=255, unit="levels")] = 8.0
+    step_8bit: Annotated[
+        float,
+        key(
+            "Its step; 0: 1.25 budgets (fgsm-rs, free), else 2.5 budgets over the steps.",
+            low=0,
+            high=255,
+            unit="levels",
+        ),
+    ] = 0.0
+    steps: Annotated[int, key("Its steps; for free: replays of each batch.", low=1, high=1000)] = 1
+    backward: Annotated[
+        GradientMode, key("The codec's derivative that it sees; drawn: another one at each of its steps.")
+    ] = "straight-through"
+    dct_bands: Annotated[
+        int,
+        key("It moves only so many DCT coefficients of a block; 0: plain sign steps.", low=0, high=64),
+    ] = 0
+    beta: Annotated[float, key("Weight of TRADES' divergence.", low=0, high=1000)] = 6.0
+
+    @property
+    def inner_step_8bit(self) -> float:
+        """The inner attack's step in levels."""
+        if self.step_8bit:
+            return self.step_8bit
+        return 1.25 * self.eps_8bit if self.method in ("fgsm-rs", "free") else 2.5 * self.eps_8bit / self.steps
+
+
+@dataclass(frozen=True)
+class TrainFile:
+    """A configuration file of `train`: its tables. No key stands in two of them."""
+
+    model: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+
+
+# A dataclass takes over the fields of its bases from the last to the first.
+@dataclass(frozen=True)
+class TrainConfig(AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig):
+    """Everything that decides how a training goes, the keys of all tables side by side.
+
+    `config.part(ScheduleConfig)` is what one table says.
 
     Example:
         >>> TrainConfig(data="photos/").codec
         'none'
     """
 
-    network: str = _key("model", text, "resnet9")
-    width: int = _key("model", number(4, 512, int), 32)
-    size: int = _key("model", number(16, 256, int), 32)
-    start: str | None = _key("model", text)
-    first_layer: str = _key("model", one_of("float", "ternary", "binary"), "float")
-
-    data: str = _key("data", text, "")
-    holdout: float = _key("data", number(0.01, 0.9), 0.1)
-    keep: str = _key("data", one_of("pixels", "jpeg"), "pixels")
-    limit: int = _key("data", number(0, 100 * _MILLION, int), 0)
-    bad_images_at_most: float = _key("data", number(0, 1), 0.01)
-
-    epochs: int = _key("schedule", number(1, 10_000, int), 30)
-    batch: int = _key("schedule", number(2, 8192, int), 256)
-    learning_rate: float = _key("schedule", number(1e-6, 10), 0.2)
-    warmup: float = _key("schedule", number(0, 0.9), 0.2)
-    weight_decay: float = _key("schedule", number(0, 1), 5e-4)
-    label_smoothing: float = _key("schedule", number(0, 0.5), 0.0)
-    ema: float = _key("schedule", number(0, 0.99999), 0.995)
-    seed: int = _key("schedule", number(0, 2**31 - 1, int), 0)
-    precision: str = _key("schedule", one_of("auto", "float32", "bfloat16"), "auto")
-    device: str = _key("schedule", one_of("auto", "cpu", "cuda"), "auto")
-
-    flip: bool = _key("augment", _truth, True)
-    shift: int = _key("augment", number(0, 64, int), 4)
-    cutout: int = _key("augment", number(0, 128, int), 0)
-    light: float = _key("augment", number(0, 1), 0.0)
-
-    codec: str = _key("codec", _codec, "none")
-    codec_share: float = _key("codec", number(0, 1), 1.0)
-    ensemble: tuple[str, ...] = _key("codec", _codecs, ())
-    applied: str | None = _key("codec", _profile_name)
-
-    method: str = _key("adversarial", one_of("none", "fgsm-rs", "pgd", "trades", "free"), "none")
-    eps_8bit: float = _key("adversarial", number(0.01, 255), 8.0)
-    step_8bit: float = _key("adversarial", number(0, 255), 0.0)
-    steps: int = _key("adversarial", number(1, 1000, int), 1)
-    backward: str = _key(
-        "adversarial", one_of("straight-through", "identity", "differentiable-jpeg", "drawn"), "straight-through"
-    )
-    dct_bands: int = _key("adversarial", number(0, 64, int), 0)
-    beta: float = _key("adversarial", number(0, 1000), 6.0)
+    def part(self, table: type[T]) -> T:
+        """What one table says: `table` is its class, one of the bases of this one."""
+        return table(**{name: getattr(self, name) for name in keys_of(table)})
 
     @property
     def sha256(self) -> str:
@@ -140,13 +224,6 @@ class TrainConfig:
         values = {name: value for name, value in asdict(self).items() if name not in places and value != default[name]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def inner_step_8bit(self) -> float:
-        """The inner attack's step in levels."""
-        if self.step_8bit:
-            return self.step_8bit
-        return 1.25 * self.eps_8bit if self.method in ("fgsm-rs", "free") else 2.5 * self.eps_8bit / self.steps
-
 
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     """A configuration from a file (or none), with values from flags in front of it (None is not given).
@@ -156,64 +233,12 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     Raises:
         InputError: unknown tables or keys, values out of bounds (with file and line), or no data.
     """
-    tables: dict[str, dict[str, Check]] = {}
-    for one in fields(TrainConfig):
-        tables.setdefault(one.metadata["table"], {})[one.name] = one.metadata["check"]
-    values = {} if path is None else read_settings(path, tables)
-    for one in fields(TrainConfig):
-        if flags.get(one.name) is not None:
-            flag = f"--{one.name.replace('_', '-')}"
-            values[one.name] = checked(one.metadata["check"], flags[one.name], flag)
+    tables = {} if path is None else read_values(path, TrainFile)
+    values = {name: value for table in tables.values() for name, value in table.items()}
+    for name, one in keys_of(TrainConfig).items():
+        if flags.get(name) is not None:
+            values[name] = checked(one, flags[name], f"--{name.replace('_', '-')}")
     config = TrainConfig(**values)
     if not config.data:
         raise InputError("training needs data: --data FOLDER, or [data] data in the configuration")
     return config
-
-
-@dataclass(frozen=True)
-class CodecKind:
-    """A codec's text, taken apart: what is drawn for each image.
-
-    Attributes:
-        kind: `none`, `profile`, `qualities`, `multipliers`, `shield`.
-        profile: of `profile` and `multipliers`.
-        low, high: bounds of what is drawn, both included.
-    """
-
-    kind: Literal["none", "profile", "qualities", "multipliers", "shield"]
-    profile: GuardProfile | None = None
-    low: float = 0
-    high: float = 0
-
-
-def codec_kind(name: str) -> CodecKind:
-    """See `TrainConfig.codec`.
-
-    Raises:
-        InputError: bounds that are out of range.
-        ProfileError: no such profile.
-
-    Example:
-        >>> codec_kind("jpeg:20..90").kind
-        'qualities'
-    """
-    if name in ("none", "shield"):
-        return CodecKind("none" if name == "none" else "shield")
-    if match := re.fullmatch(r"jpeg:(\d{1,3})\.\.(\d{1,3})", name):
-        low, high = int(match[1]), int(match[2])
-        if not 1 <= low <= high <= 100:
-            raise InputError("qualities go from 1 to 100, the lower one first")
-        return CodecKind("qualities", None, low, high)
-    if match := re.fullmatch(r"(.+)\*([\d.]{1,6})\.\.([\d.]{1,6})", name):
-        try:
-            low_m, high_m = float(match[2]), float(match[3])
-        except ValueError:
-            raise InputError("step multipliers are numbers, like fd*0.5..2") from None
-        if not 0.1 <= low_m <= high_m <= 8:
-            raise InputError("step multipliers go from 0.1 to 8, the lower one first")
-        return CodecKind("multipliers", _profile(match[1]), low_m, high_m)
-    return CodecKind("profile", _profile(name))
-
-
-def _profile(name: str) -> GuardProfile:
-    return GuardProfile.load(name) if name.endswith(".toml") else GuardProfile.preset(name)

@@ -16,7 +16,7 @@ from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.train.config import TrainConfig
+from edgeguard.train.config import DataConfig
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _TEST_PARTS = ("test", "val", "valid", "validation")
@@ -83,11 +83,15 @@ class _File:
     read: Callable[[], bytes]
 
 
-def read_dataset(config: TrainConfig, say: Callable[[str], None] = lambda line: None) -> Dataset:
+def read_dataset(
+    config: DataConfig, *, size: int, seed: int, say: Callable[[str], None] = lambda line: None
+) -> Dataset:
     """Read `config.data`.
 
     Args:
         config: the data's place, and how much of it is wanted.
+        size: side of the pictures, pixels.
+        seed: which images are kept for testing where the data has no test part.
         say: told about broken images and classes of very different sizes.
 
     Raises:
@@ -98,12 +102,12 @@ def read_dataset(config: TrainConfig, say: Callable[[str], None] = lambda line: 
     labels = tuple(sorted({file.label for file in files}, key=str.encode))
     if len(labels) < 2:
         raise InputError(f"{path} holds no classes: wanted a folder (or .zip) with a folder of images for each class")
-    train, test = _split(files, config)
+    train, test = _split(files, config.holdout, seed)
     missing = sorted(set(labels) - {file.label for file in train} | set(labels) - {file.label for file in test})
     if missing:
         raise InputError(f"{path}: the class {missing[0]} has no images for training or for testing")
     broken: list[str] = []
-    parts = [_read(_limited(chosen, config.limit), labels, config, broken) for chosen in (train, test)]
+    parts = [_read(_limited(chosen, config.limit), labels, size, config.keep, broken) for chosen in (train, test)]
     total = len(parts[0]) + len(parts[1]) + len(broken)
     if len(broken) > config.bad_images_at_most * total:
         raise InputError(
@@ -169,17 +173,17 @@ def _placed(name: PurePosixPath, read: Callable[[], bytes]) -> _File | None:
     return _File(str(name), name.parts[-2], part, read)
 
 
-def _split(files: Sequence[_File], config: TrainConfig) -> tuple[list[_File], list[_File]]:
+def _split(files: Sequence[_File], holdout: float, seed: int) -> tuple[list[_File], list[_File]]:
     train, test = ([f for f in files if f.part == part] for part in ("train", "test"))
     if train and test:
         return train, test
-    order = np.random.default_rng(config.seed).permutation(len(files))
+    order = np.random.default_rng(seed).permutation(len(files))
     chosen: dict[str, list[_File]] = {}
     for row in order:
         chosen.setdefault(files[row].label, []).append(files[row])
     train, test = [], []
     for of_class in chosen.values():
-        count = max(round(config.holdout * len(of_class)), 1) if len(of_class) > 1 else 0
+        count = max(round(holdout * len(of_class)), 1) if len(of_class) > 1 else 0
         test += of_class[:count]
         train += of_class[count:]
     return train, test
@@ -196,7 +200,7 @@ def _limited(files: list[_File], limit: int) -> list[_File]:
     return [file for of_class in classes.values() for file in of_class[:most]]
 
 
-def _read(files: list[_File], labels: tuple[str, ...], config: TrainConfig, broken: list[str]) -> Part:
+def _read(files: list[_File], labels: tuple[str, ...], size: int, keep: str, broken: list[str]) -> Part:
     place = {label: index for index, label in enumerate(labels)}
     images: list[NDArray[np.uint8]] = []
     data: list[bytes] = []
@@ -205,19 +209,18 @@ def _read(files: list[_File], labels: tuple[str, ...], config: TrainConfig, brok
     for file in files:
         try:
             content = file.read()
-            pixels = decoded(content, config.size)
+            pixels = decoded(content, size)
         except (JpegError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
             broken.append(f"{file.name} ({error})")
             continue
         if content[:2] == b"\xff\xd8":
             quality = _quality(read_jpeg_info(content).tables[0])
             qualities[quality] = qualities.get(quality, 0) + 1
-        if config.keep == "jpeg":
+        if keep == "jpeg":
             data.append(content)
         else:
             images.append(pixels)
         targets.append(place[file.label])
         total += len(content)
-    size = config.size
-    kept = tuple(data) if config.keep == "jpeg" else np.stack(images) if images else np.zeros((0, size, size, 3), "u1")
+    kept = tuple(data) if keep == "jpeg" else np.stack(images) if images else np.zeros((0, size, size, 3), "u1")
     return Part(kept, np.array(targets, np.int64), total, qualities)

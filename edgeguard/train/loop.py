@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.errors import CheckFailed, DeviceError
 from edgeguard.statistics import wilson
-from edgeguard.train.adversarial import adversarial_losses, backward_of
+from edgeguard.train.adversarial import adversarial_losses
 from edgeguard.train.batches import Batches
 from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeguard.train.codec import TrainingCodec
-from edgeguard.train.codec_network import Through, logits, runs_half
+from edgeguard.train.codec_network import CodecNetwork, logits, runs_half
 from edgeguard.train.coefficient_net import CoefficientNet
-from edgeguard.train.config import TrainConfig
+from edgeguard.train.config import AdversarialConfig, AugmentConfig, CodecConfig, ScheduleConfig
 from edgeguard.train.data import Dataset, Part
 
 LOG = "log.jsonl"
@@ -58,8 +58,10 @@ class Trainer:
     Args:
         network: what is trained, in place.
         dataset: its images.
-        config: everything else.
         folder: of the checkpoint and the log; what is in it is gone on with.
+        size: side of the pictures, pixels.
+        schedule, augment, codec, adversarial: the configuration's tables.
+        config_sha256: names the whole configuration.
         frozen_statistics: keep batch normalisation as it is (fine-tuned programs know no other mode).
 
     Raises:
@@ -67,19 +69,38 @@ class Trainer:
     """
 
     def __init__(
-        self, network: nn.Module, dataset: Dataset, config: TrainConfig, folder: Path, frozen_statistics: bool = False
+        self,
+        network: nn.Module,
+        dataset: Dataset,
+        folder: Path,
+        *,
+        size: int,
+        schedule: ScheduleConfig,
+        augment: AugmentConfig,
+        codec: CodecConfig,
+        adversarial: AdversarialConfig,
+        config_sha256: str,
+        frozen_statistics: bool = False,
     ) -> None:
-        self._device = device_of(config.device)
+        self._device = device_of(schedule.device)
         self.network = network.to(self._device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
-        self.dataset, self.config, self.folder = dataset, config, folder
+        self.dataset, self.folder = dataset, folder
+        self._size, self._schedule, self._adversarial, self._sha256 = size, schedule, adversarial, config_sha256
         self._frozen = frozen_statistics
-        self._half = runs_half(config.precision, self._device)
+        self._half = runs_half(schedule.precision, self._device)
         # A network that reads coefficients is its own codec: its input is quantised.
-        codec = replace(config, codec="none") if isinstance(network, CoefficientNet) else config
-        self._codec = TrainingCodec(codec.codec, codec.codec_share)
-        self._batches = Batches(dataset.train, codec, sanitise=config.method == "none")
-        self._optimizer = torch.optim.SGD(_groups(self.network, config.weight_decay), momentum=0.9, nesterov=True)
+        name = "none" if isinstance(network, CoefficientNet) else codec.codec
+        self._codec = TrainingCodec(name, codec.codec_share)
+        self._batches = Batches(
+            dataset.train,
+            size=size,
+            batch=schedule.batch,
+            seed=schedule.seed,
+            augment=augment,
+            codec=self._codec if adversarial.method == "none" else None,
+        )
+        self._optimizer = torch.optim.SGD(_groups(self.network, schedule.weight_decay), momentum=0.9, nesterov=True)
         self._data_sha256 = _digest(dataset.train)
         self.step, self._loss_sum, self._hits, self._seen, self._spent_s = 0, 0.0, 0, 0, 0.0
         self._resume()
@@ -87,7 +108,7 @@ class Trainer:
     @property
     def steps(self) -> int:
         """Of the whole training."""
-        return self.config.epochs * self._batches.per_epoch
+        return self._schedule.epochs * self._batches.per_epoch
 
     def run(self, progress: Progress = lambda what, done, total: None) -> list[Epoch]:
         """Train to the end (or for what is left of it).
@@ -121,7 +142,7 @@ class Trainer:
         """Write a checkpoint of the last whole step."""
         log = self.folder / LOG
         state = Checkpoint(
-            self.config.sha256,
+            self._sha256,
             self._data_sha256,
             self.step,
             log.stat().st_size if log.is_file() else 0,
@@ -136,7 +157,7 @@ class Trainer:
         save_checkpoint(self.folder, state)
 
     def _resume(self) -> None:
-        found = load_checkpoint(self.folder, self.config.sha256, self._data_sha256)
+        found = load_checkpoint(self.folder, self._sha256, self._data_sha256)
         log = self.folder / LOG
         if found is None:
             log.unlink(missing_ok=True)
@@ -151,22 +172,23 @@ class Trainer:
                 stream.truncate(found.log_bytes)
 
     def _one_step(self, levels: Tensor, targets: Tensor) -> None:
-        config = self.config
-        rate = learning_rate(self.step, self.steps, config)
+        schedule, attack = self._schedule, self._adversarial
+        rate = learning_rate(self.step, self.steps, schedule)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         if not self._frozen:
             self.network.train()
-        if config.method == "none":
+        if attack.method == "none":
             out = logits(self.network, levels, self._half)
-            self._descend(F.cross_entropy(out, targets, label_smoothing=config.label_smoothing), out, targets)
+            self._descend(F.cross_entropy(out, targets, label_smoothing=schedule.label_smoothing), out, targets)
         else:
-            rng = np.random.default_rng([config.seed, 3, self.step])
+            rng = np.random.default_rng([schedule.seed, 3, self.step])
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-            victim = Through(self.network, self._codec, backward_of(config), rng, self._half)
-            for loss, out in adversarial_losses(victim, levels, targets, config, generator):
+            victim = CodecNetwork(self.network, self._codec, attack.backward, rng, self._half)
+            smoothing = schedule.label_smoothing
+            for loss, out in adversarial_losses(victim, levels, targets, attack, generator, label_smoothing=smoothing):
                 self._descend(loss, out, targets)
-        _move_towards(self.average, self.network, min(config.ema, (1 + self.step) / (10 + self.step)))
+        _move_towards(self.average, self.network, min(schedule.ema, (1 + self.step) / (10 + self.step)))
 
     def _descend(self, loss: Tensor, out: Tensor, targets: Tensor) -> None:
         value = float(loss.detach())
@@ -183,7 +205,14 @@ class Trainer:
         self._seen += len(targets)
 
     def _end_epoch(self) -> None:
-        hits, n = accuracy(self.average, self.dataset.test, self.config, self._codec, self._half)
+        hits, n = accuracy(
+            self.average,
+            self.dataset.test,
+            self._codec,
+            size=self._size,
+            seed=self._schedule.seed,
+            half=self._half,
+        )
         low, high = wilson(hits, n)
         line = Epoch(
             self.step // self._batches.per_epoch,
@@ -194,7 +223,7 @@ class Trainer:
             round(low, 5),
             round(high, 5),
             n,
-            round(learning_rate(self.step - 1, self.steps, self.config), 6),
+            round(learning_rate(self.step - 1, self.steps, self._schedule), 6),
             round(self._spent_s, 1),
         )
         try:
@@ -233,7 +262,7 @@ def read_log(folder: Path) -> list[Epoch]:
     return [Epoch(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
 
 
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
+def learning_rate(step: int, steps: int, config: ScheduleConfig) -> float:
     """A straight rise over `warmup` of the steps, then half a cosine to zero."""
     rise = config.warmup * steps
     if step < rise:
@@ -242,23 +271,23 @@ def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
 
 
 def accuracy(
-    network: nn.Module, part: Part, config: TrainConfig, codec: TrainingCodec, half: bool = False
+    network: nn.Module, part: Part, codec: TrainingCodec, *, size: int, seed: int, half: bool = False
 ) -> tuple[int, int]:
     """Right answers on the images of a part behind a codec (drawn with a fixed seed), and how many there are."""
-    rng = np.random.default_rng([config.seed, 4])
+    rng = np.random.default_rng([seed, 4])
     network.eval()
     device = next(network.parameters()).device
     hits = 0
     with torch.inference_mode():
         for start in range(0, len(part), _TEST_BATCH):
             rows = np.arange(start, min(start + _TEST_BATCH, len(part)))
-            levels = to_levels(codec(part.pixels(rows, config.size), rng)).to(device)
+            levels = to_levels(codec(part.pixels(rows, size), rng)).to(device)
             hits += int((logits(network, levels, half).argmax(1).cpu().numpy() == part.targets[rows]).sum())
     return hits, len(part)
 
 
 def device_of(name: str) -> torch.device:
-    """The device that `TrainConfig.device` names.
+    """The device that `ScheduleConfig.device` names.
 
     Raises:
         DeviceError: torch has no GPU here.

@@ -11,7 +11,7 @@ from torch import nn
 from edgeguard.errors import InputError
 from edgeguard.train.checkpoint import NAME
 from edgeguard.train.codec import TrainingCodec
-from edgeguard.train.config import TrainConfig
+from edgeguard.train.config import DataConfig, TrainConfig
 from edgeguard.train.data import Part, read_dataset
 from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
@@ -92,7 +92,8 @@ def _averaged(folder: Path, config: TrainConfig, classes: int) -> nn.Module:
 
 def balanced_test_part(config: TrainConfig, data: str, images: int) -> tuple[Part, tuple[str, ...], str]:
     """The test images of a dataset, classes balanced; the classes' names; and what the images are."""
-    found = read_dataset(replace(config, data=data, limit=images, keep="pixels"))
+    wanted = replace(config.part(DataConfig), data=data, limit=images, keep="pixels")
+    found = read_dataset(wanted, size=config.size, seed=config.seed)
     return (
         found.test,
         found.labels,

@@ -13,7 +13,15 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.train.codec import TrainingCodec
-from edgeguard.train.config import TrainConfig, codec_kind
+from edgeguard.train.codec_kind import codec_kind
+from edgeguard.train.config import (
+    AdversarialConfig,
+    AugmentConfig,
+    CodecConfig,
+    DataConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from edgeguard.train.curves import curves_page
 from edgeguard.train.data import Dataset, read_dataset
 from edgeguard.train.ensemble import MEMBER, Vote, member_configs
@@ -62,7 +70,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    dataset = read_dataset(config, say)
+    dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed, say=say)
     source = described(dataset)
     say(source)
     if config.ensemble:
@@ -101,7 +109,8 @@ def _ensemble(
         _single(mine, place, dataset, source, progress, say)
         members.append(_trained(mine, place, dataset, progress, lambda line: None).average)
     vote = Vote(members)
-    hits, n = accuracy(vote, dataset.test, config, TrainingCodec(config.codec, config.codec_share))
+    codec = TrainingCodec(config.codec, config.codec_share)
+    hits, n = accuracy(vote, dataset.test, codec, size=config.size, seed=config.seed)
     low, high = wilson(hits, n)
     last = read_log(folder / MEMBER.format(len(members) - 1))[-1]
     epoch = replace(last, test_accuracy=round(hits / n, 5), test_low=round(low, 5), test_high=round(high, 5))
@@ -115,12 +124,30 @@ def _trained(
 ) -> Trainer:
     torch.manual_seed(config.seed)
     module, frozen = _network(config, dataset.labels)
-    trainer = Trainer(module, dataset, config, folder, frozen)
+    trainer = trainer_of(config, module, dataset, folder, frozen_statistics=frozen)
     if trainer.step:
         say(f"going on at step {trainer.step} of {trainer.steps}")
     write_bytes(folder / CONFIG, _json(config))
     trainer.run(progress)
     return trainer
+
+
+def trainer_of(
+    config: TrainConfig, module: nn.Module, dataset: Dataset, folder: Path, *, frozen_statistics: bool = False
+) -> Trainer:
+    """What trains a network as a configuration says; see `Trainer`."""
+    return Trainer(
+        module,
+        dataset,
+        folder,
+        size=config.size,
+        schedule=config.part(ScheduleConfig),
+        augment=config.part(AugmentConfig),
+        codec=config.part(CodecConfig),
+        adversarial=config.part(AdversarialConfig),
+        config_sha256=config.sha256,
+        frozen_statistics=frozen_statistics,
+    )
 
 
 def _json(config: TrainConfig) -> bytes:

@@ -17,7 +17,7 @@ from edgeguard.differentiable.surrogates import bpda
 from edgeguard.errors import InputError
 
 
-class FewValues(nn.Module):  # type: ignore[misc]  # torch is not followed
+class WeightQuantizer(nn.Module):  # type: ignore[misc]  # torch is not followed
     """Weights (filters, ...) to values; see the module.
 
     Args:
@@ -56,7 +56,7 @@ def restrict_first_layer(network: nn.Module, kind: str) -> None:
     if kind == "float":
         return
     for module, name in _first_weights(network):
-        parametrize.register_parametrization(module, name, FewValues(0.7 if kind == "ternary" else 0.0))
+        parametrize.register_parametrization(module, name, WeightQuantizer(0.7 if kind == "ternary" else 0.0))
 
 
 def with_plain_weights(network: nn.Module) -> nn.Module:

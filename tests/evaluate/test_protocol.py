@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.protocol import BUILT_IN, load_protocol, parse_protocol
+from edgeguard.evaluate import protocol as protocol_module
+from edgeguard.evaluate.protocol import (
+    BUILT_IN,
+    AttackTable,
+    DefencePlan,
+    ProtocolFile,
+    load_protocol,
+    parse_protocol,
+)
+from edgeguard.settings import keys_of
 
 GOOD = """
 schema = 1
@@ -65,6 +74,84 @@ def test_mistakes_are_named(old: str, new: str, said: str) -> None:
     assert old in GOOD
     with pytest.raises(InputError, match=said):
         parse_protocol(GOOD.replace(old, new), "t.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('title = "a test"', "title = 3", "t.toml:4: title wants a text, got 3"),
+        ("schema = 1", "schema = 1\nimages = true", "t.toml:3: images wants a whole number from 1 to 1e+06, got True"),
+        ("schema = 1", "schema = 1\nbatch = 1001", "t.toml:3: batch is 1 to 1000, got 1001"),
+        ("schema = 1", "schema = 1\nundefended_at_most = 'x'", "t.toml:3: undefended_at_most wants a number"),
+        ("schema = 1", "schema = 1\nundefended_at_most = nan", "t.toml:3: undefended_at_most is 0 to 1, got nan"),
+        ("schema = 1", "schema = 1\nseed = -1", "t.toml:3: seed is 0 to"),
+        ("schema = 1", "schema = 1\npaper = 3", "t.toml:3: paper wants a table for each attack"),
+        ("schema = 1", "schema = 1\n[paper.pgd]\nnone = 'x'", "t.toml:3: paper wants a table for each attack"),
+        ("schema = 1", "schema = true", "t.toml:2: schema must be 1"),
+        ("[[defence]]", "[[defence]]\nname = 'fd'\n[[defence]]\nlimit = 0", "t.toml:14: limit is 1 to"),
+        ("[[defence]]", "[[defence]]\nname = 'fd'\n[[defence]]\nodd = 0", "t.toml:14: [[defence]] has no key 'odd'"),
+        ('[[defence]]\nname = "none"', "[[defence]]", "t.toml:11: [[defence]] missing 1 required key 'name'"),
+        ('[[defence]]\nname = "none"', "defence = [1]", "defence"),
+        ("eps_8bit = [1, 2]", "eps_8bit = [1, 300]", "t.toml:9: eps_8bit wants a number from 0 to 255, or a list"),
+        ("eps_8bit = [1, 2]", "eps_8bit = []", "t.toml:9: eps_8bit wants a number"),
+        ("eps_8bit = [1, 2]", "eps_8bit = nan", "t.toml:9: eps_8bit wants a number"),
+        ("eps_8bit = [1, 2]", "eps_8bit = true", "t.toml:9: eps_8bit wants a number"),
+        ("eps_8bit = [1, 2]", "transfer = 1", "t.toml:9: transfer is true or false, got 1"),
+        ("eps_8bit = [1, 2]", "backwards = 'identity'", "t.toml:9: backwards wants a list of straight-through"),
+        ("steps = 3", "steps = 'three'", "t.toml:7: the attack pgd cannot take steps = 'three'"),
+        ("steps = 3", "steps = [[3]]", "t.toml:7: the attack pgd cannot take steps"),
+        ('name = "pgd"', 'name = "pdg"', "t.toml:7: there is no attack 'pdg'"),
+        ('name = "pgd"\n', "", "t.toml:7: there is no attack ''"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(InputError) as caught:
+        parse_protocol(GOOD.replace(old, new, 1), "t.toml")
+    assert said in str(caught.value)
+
+
+def test_numbers_stay_as_they_are_written() -> None:
+    """Whole budgets and figures name the results that a folder already has."""
+    protocol = parse_protocol(GOOD + "[paper.pgd]\nnone = 3\n", "t.toml")
+    assert [type(plan.parameters["eps_8bit"]) for plan in protocol.attacks] == [int, int]
+    assert protocol.paper == {"pgd": {"none": 3}} and isinstance(protocol.paper["pgd"]["none"], int)
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.integers(), st.floats(), st.booleans(), st.none(),
+        st.sampled_from(["pgd", "art", "autoattack", "square", "white", "input", "fd", "once", "identity", "", "x\n"]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=2),
+    max_leaves=6,
+)  # fmt: skip
+ATTACK_KEYS = [*keys_of(AttackTable), "steps", "attack", "parts", "parameters", "queries", "targeted_next", "odd"]
+
+
+def _entries(keys: list[str]) -> st.SearchStrategy[list[dict[str, object]]]:
+    return st.lists(st.dictionaries(st.sampled_from(keys), VALUES, max_size=5), min_size=1, max_size=2)
+
+
+@given(
+    top=st.dictionaries(
+        st.sampled_from([name for name in keys_of(ProtocolFile) if name != "schema"]), VALUES, max_size=4
+    ),
+    attacks=_entries(ATTACK_KEYS),
+    defences=_entries(list(keys_of(DefencePlan))),
+    kind=st.sampled_from(["pgd", "art", "autoattack", "square", "cw-l0", "hop-skip-jump"]),
+)
+def test_any_values_of_known_keys_are_a_protocol_or_an_input_error(
+    top: dict[str, object], attacks: list[dict[str, object]], defences: list[dict[str, object]], kind: str
+) -> None:
+    good = {"schema": 1, "name": "t", "title": "t", "box": "white", "place": "input"}
+    tables = {"attack": [{"kind": kind, **entry} for entry in attacks], "defence": defences}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol_module, "parse_toml", lambda text: {**good, **tables, **top})
+        try:
+            parse_protocol("", "fuzz.toml")
+        except InputError as error:
+            assert "fuzz.toml" in str(error)
 
 
 @given(st.text(max_size=200))

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks  # noqa: E402
 from edgeguard.train.adversarial import adversarial_losses, dct_direction  # noqa: E402
 from edgeguard.train.codec import TrainingCodec  # noqa: E402
-from edgeguard.train.codec_network import Through  # noqa: E402
+from edgeguard.train.codec_network import CodecNetwork  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
 
@@ -34,7 +34,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def _victim(codec: str = "none") -> _Watched:
     torch.manual_seed(0)
-    return _Watched(Through(network("resnet9", 3, 8, 32).eval(), TrainingCodec(codec)))
+    return _Watched(CodecNetwork(network("resnet9", 3, 8, 32).eval(), TrainingCodec(codec)))
 
 
 @pytest.mark.parametrize("method", ["fgsm-rs", "pgd", "trades", "free"])
@@ -110,7 +110,7 @@ def test_the_codec_is_exact_forward_and_has_a_derivative(batch: tuple[torch.Tens
     levels, _ = batch
     torch.manual_seed(0)
     net = network("resnet9", 3, 8, 32).eval()
-    through = Through(net, TrainingCodec("fd"))
+    through = CodecNetwork(net, TrainingCodec("fd"))
     sanitizer = Sanitizer(GuardProfile.preset("fd"))
     exact = to_levels(np.stack([sanitizer(frame) for frame in to_frames(levels)]))
     with torch.no_grad():
@@ -125,14 +125,14 @@ def test_drawn_derivatives_are_those_that_there_are(batch: tuple[torch.Tensor, t
     torch.manual_seed(0)
     net = network("resnet9", 3, 8, 32).eval()
 
-    def gradient(through: Through) -> torch.Tensor:
+    def gradient(through: CodecNetwork) -> torch.Tensor:
         x = levels.clone().requires_grad_(True)
         return torch.autograd.grad(through(x).square().sum(), x)[0]
 
-    each = [gradient(Through(net, TrainingCodec("fd"), backward)) for backward in BACKWARDS]
+    each = [gradient(CodecNetwork(net, TrainingCodec("fd"), backward)) for backward in BACKWARDS]
 
     def drawn(seed: int) -> list[int]:
-        through = Through(net, TrainingCodec("fd"), "drawn", np.random.default_rng(seed))
+        through = CodecNetwork(net, TrainingCodec("fd"), "drawn", np.random.default_rng(seed))
         found = [gradient(through) for _ in range(12)]
         distances = [[float((g - known).norm() / known.norm()) for known in each] for g in found]
         assert all(min(row) < 1e-4 for row in distances)

@@ -13,25 +13,34 @@ torch = pytest.importorskip("torch")
 
 from edgeguard.differentiable.guard_layer import to_frames  # noqa: E402
 from edgeguard.train.batches import Batches, augmented  # noqa: E402
-from edgeguard.train.data import read_dataset  # noqa: E402
+from edgeguard.train.data import Part, read_dataset  # noqa: E402
+
+
+def _part(config: TrainConfig) -> Part:
+    return read_dataset(config, size=config.size, seed=config.seed).train
+
+
+def _batches(part: Part, config: TrainConfig) -> Batches:
+    codec = TrainingCodec(config.codec, config.codec_share)
+    return Batches(part, size=config.size, batch=config.batch, seed=config.seed, augment=config, codec=codec)
 
 
 def test_a_step_is_the_same_whenever_it_is_asked(stripes: Path) -> None:
     config = TrainConfig(data=str(stripes), batch=16, codec="jpeg:20..90")
-    part = read_dataset(config).train
-    batches = Batches(part, config)
+    part = _part(config)
+    batches = _batches(part, config)
     assert batches.per_epoch == 4
     ahead = list(batches.steps(3, 9))
     for step, batch in zip(range(3, 9), ahead, strict=True):
-        again = Batches(part, config).at(step)
+        again = _batches(part, config).at(step)
         assert torch.equal(batch.levels, again.levels) and torch.equal(batch.targets, again.targets)
     assert not torch.equal(batches.at(0).levels, batches.at(4).levels)
 
 
 def test_an_epoch_sees_each_image_once(stripes: Path) -> None:
     config = TrainConfig(data=str(stripes), batch=24, flip=False, shift=0)
-    part = read_dataset(config).train
-    seen = np.concatenate([to_frames(b.levels) for b in Batches(part, config).steps(0, 3)])
+    part = _part(config)
+    seen = np.concatenate([to_frames(b.levels) for b in _batches(part, config).steps(0, 3)])
     assert len(np.unique(seen.reshape(72, -1), axis=0)) == 72
     assert np.array_equal(np.sort(seen.sum((1, 2, 3))), np.sort(part.images.sum((1, 2, 3))))  # type: ignore[union-attr]
 

@@ -1,11 +1,13 @@
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.train.config import TrainConfig, codec_kind, read_config
+from edgeguard.settings import keys_of, tables_of
+from edgeguard.train.codec_kind import codec_kind
+from edgeguard.train.config import AdversarialConfig, DataConfig, ScheduleConfig, TrainConfig, TrainFile, read_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,9 +55,44 @@ def test_a_configuration_is_named_by_everything_but_the_place_of_its_images() ->
     base = TrainConfig(data="a")
     assert base.sha256 == TrainConfig(data="b").sha256
     assert base.sha256 != TrainConfig(data="a", seed=1).sha256
-    assert {one.metadata["table"] for one in fields(TrainConfig)} == {
+    assert set(tables_of(TrainFile)) == {
         "model", "data", "schedule", "augment", "codec", "adversarial",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "sha256"),
+    [
+        (TrainConfig(data="x", device="cpu"), "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+        (
+            TrainConfig(
+                data="x", network="resnet8", width=16, epochs=2, batch=16, codec="fd", method="pgd", steps=2,
+                eps_8bit=8.0, first_layer="binary", flip=False, seed=7,
+            ),
+            "a1c570c8f147c0140751e59050d9814b819edc6b425c210dec7884c46041dbc2",
+        ),
+        (
+            TrainConfig(
+                data="x", ensemble=("jpeg:30", "fd"), applied="fd", start="w.pt", light=0.1, ema=0.5, holdout=0.2,
+                keep="jpeg",
+            ),
+            "0d72755a6d9425d7a0384a70918f56085a9dca05134bf587b6eda15e4c938536",
+        ),
+    ],
+)  # fmt: skip
+def test_the_names_of_configurations_stay_what_they_were(config: TrainConfig, sha256: str) -> None:
+    """Checkpoints of earlier versions are bound to them."""
+    assert config.sha256 == sha256
+
+
+def test_a_part_is_what_one_table_says() -> None:
+    config = TrainConfig(data="x", epochs=3, method="pgd", eps_8bit=4, steps=5)
+    assert config.part(ScheduleConfig) == ScheduleConfig(epochs=3)
+    assert config.part(AdversarialConfig).inner_step_8bit == config.inner_step_8bit == 2
+    assert not isinstance(config.part(DataConfig), TrainConfig)
+    order = list(asdict(config))  # as config.json and the curves list them
+    assert order[:2] == ["network", "width"] and order[-1] == "beta"
+    assert order == [name for table in tables_of(TrainFile).values() for name in keys_of(table)]
 
 
 def test_codec_kinds() -> None:

@@ -1,4 +1,5 @@
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -7,15 +8,19 @@ import pytest
 
 from edgeguard.errors import InputError
 from edgeguard.train.config import TrainConfig
-from edgeguard.train.data import read_dataset
+from edgeguard.train.data import Dataset, read_dataset
 
 
 def _config(data: Path, **settings: object) -> TrainConfig:
     return TrainConfig(data=str(data), **settings)  # type: ignore[arg-type]
 
 
+def _read(config: TrainConfig, say: Callable[[str], None] = lambda line: None) -> Dataset:
+    return read_dataset(config, size=config.size, seed=config.seed, say=say)
+
+
 def test_parts_and_classes(stripes: Path) -> None:
-    found = read_dataset(_config(stripes))
+    found = _read(_config(stripes))
     assert found.labels == ("across", "along", "round")
     assert len(found.train) == len(found.test) == 72
     assert found.train.images.shape == (72, 32, 32, 3)  # type: ignore[union-attr]
@@ -29,22 +34,22 @@ def test_a_zip_is_the_same(stripes: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for file in stripes.rglob("*.png"):
             archive.write(file, f"top/{file.relative_to(stripes)}")
-    a, b = read_dataset(_config(stripes)), read_dataset(_config(path))
+    a, b = _read(_config(stripes)), _read(_config(path))
     assert a.labels == b.labels
     assert np.array_equal(a.train.images, b.train.images)  # type: ignore[arg-type]
     assert np.array_equal(a.test.targets, b.test.targets)
 
 
 def test_without_parts_a_share_of_each_class_is_held_out(stripes: Path) -> None:
-    found = read_dataset(_config(stripes / "train", holdout=0.25))
+    found = _read(_config(stripes / "train", holdout=0.25))
     assert len(found.test) == 18 and len(found.train) == 54
     assert np.bincount(found.test.targets).tolist() == [6, 6, 6]
-    again = read_dataset(_config(stripes / "train", holdout=0.25))
+    again = _read(_config(stripes / "train", holdout=0.25))
     assert np.array_equal(found.test.images, again.test.images)  # type: ignore[arg-type]
 
 
 def test_limits_keep_classes_balanced(stripes: Path) -> None:
-    assert np.bincount(read_dataset(_config(stripes, limit=9)).train.targets).tolist() == [3, 3, 3]
+    assert np.bincount(_read(_config(stripes, limit=9)).train.targets).tolist() == [3, 3, 3]
 
 
 def test_jpeg_bytes_are_kept_and_their_quality_is_said(tmp_path: Path) -> None:
@@ -53,11 +58,11 @@ def test_jpeg_bytes_are_kept_and_their_quality_is_said(tmp_path: Path) -> None:
             (tmp_path / part / label).mkdir(parents=True)
             image = np.full((32, 32, 3), 90 if label == "a" else 200, np.uint8)
             cv2.imwrite(str(tmp_path / part / label / "0.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 75])
-    found = read_dataset(_config(tmp_path, keep="jpeg"))
+    found = _read(_config(tmp_path, keep="jpeg"))
     assert isinstance(found.train.images, tuple) and found.train.images[0][:2] == b"\xff\xd8"
     assert found.train.qualities == {75: 2}
     assert found.train.file_bytes == sum(len(data) for data in found.train.images)
-    assert np.array_equal(found.train.pixels(np.array([0, 1]), 32), read_dataset(_config(tmp_path)).train.images)  # type: ignore[arg-type]
+    assert np.array_equal(found.train.pixels(np.array([0, 1]), 32), _read(_config(tmp_path)).train.images)  # type: ignore[arg-type]
 
 
 def test_other_sizes_are_cropped_to_the_square_and_resized(tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ def test_other_sizes_are_cropped_to_the_square_and_resized(tmp_path: Path) -> No
         (tmp_path / label).mkdir()
         for number in range(3):
             cv2.imwrite(str(tmp_path / label / f"{number}.png"), np.full((60, 100, 3), 7 + number, np.uint8))
-    found = read_dataset(_config(tmp_path, size=32))
+    found = _read(_config(tmp_path, size=32))
     assert found.train.images.shape[1:] == (32, 32, 3)  # type: ignore[union-attr]
 
 
@@ -77,11 +82,11 @@ def test_broken_images_are_counted_and_listed_up_to_a_limit(stripes: Path, tmp_p
     (folder / "train" / "round" / "000.png").write_bytes(b"not a picture")
     (folder / "train" / "round" / "001.png").write_bytes(b"")
     said: list[str] = []
-    found = read_dataset(_config(folder, bad_images_at_most=0.05), said.append)
+    found = _read(_config(folder, bad_images_at_most=0.05), said.append)
     assert len(found.train) == 70 and len(found.broken) == 2 and "train/round/000.png" in found.broken[0]
     assert "2 of 144 images are broken" in said[0]
     with pytest.raises(InputError, match="2 of 144 images are broken"):
-        read_dataset(_config(folder))
+        _read(_config(folder))
 
 
 def test_unbalanced_classes_are_said(stripes: Path, tmp_path: Path) -> None:
@@ -92,20 +97,20 @@ def test_unbalanced_classes_are_said(stripes: Path, tmp_path: Path) -> None:
     for file in sorted((folder / "train" / "along").iterdir())[2:]:
         file.unlink()
     said: list[str] = []
-    read_dataset(_config(folder), said.append)
+    _read(_config(folder), said.append)
     assert said == ["the classes are unbalanced: 2 images of along, 24 of across"]
 
 
 def test_what_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither a folder nor a"):
-        read_dataset(_config(tmp_path / "nothing"))
+        _read(_config(tmp_path / "nothing"))
     with pytest.raises(InputError, match="holds no classes"):
-        read_dataset(_config(tmp_path))
+        _read(_config(tmp_path))
     (tmp_path / "x.zip").write_bytes(b"PK no")
     with pytest.raises(InputError, match="cannot be read as a"):
-        read_dataset(_config(tmp_path / "x.zip"))
+        _read(_config(tmp_path / "x.zip"))
     for part, label in (("train", "a"), ("train", "b"), ("test", "a")):
         (tmp_path / part / label).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / part / label / "0.png"), np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(InputError, match="class b has no images"):
-        read_dataset(_config(tmp_path))
+        _read(_config(tmp_path))

@@ -14,6 +14,7 @@ from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.data import read_dataset  # noqa: E402
 from edgeguard.train.loop import LOG, Trainer, learning_rate, read_log  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
+from edgeguard.train.run import trainer_of  # noqa: E402
 
 
 def _config(data: Path, **settings: object) -> TrainConfig:
@@ -27,7 +28,8 @@ def _config(data: Path, **settings: object) -> TrainConfig:
 def _trainer(config: TrainConfig, folder: Path) -> Trainer:
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    return Trainer(network(config.network, 3, config.width, config.size), read_dataset(config), config, folder)
+    dataset = read_dataset(config, size=config.size, seed=config.seed)
+    return trainer_of(config, network(config.network, 3, config.width, config.size), dataset, folder)
 
 
 def _curve(folder: Path) -> list[tuple[object, ...]]:

@@ -15,13 +15,13 @@ from edgeguard.train.export import load_program  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
 from edgeguard.train.restore import restored  # noqa: E402
 from edgeguard.train.run import train  # noqa: E402
-from edgeguard.train.weight_quantization import FewValues, restrict_first_layer, with_plain_weights  # noqa: E402
+from edgeguard.train.weight_quantization import WeightQuantizer, restrict_first_layer, with_plain_weights  # noqa: E402
 
 
 def test_binary_is_the_nearest_of_its_kind() -> None:
     """Sign times mean |w| has the least square error of all s * {-1, 1} (Rastegari et al. 2016, equation 6)."""
     weight = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3, 3, 3)))
-    found = FewValues(0.0)(weight)
+    found = WeightQuantizer(0.0)(weight)
     for filter_, values in zip(weight.flatten(1), found.flatten(1), strict=True):
         assert torch.equal(values.sign(), filter_.sign())
         scales = torch.linspace(0.01, 3, 3000, dtype=torch.float64)
@@ -31,10 +31,10 @@ def test_binary_is_the_nearest_of_its_kind() -> None:
 
 def test_ternary_by_hand_and_near_the_optimum() -> None:
     weight = torch.tensor([[1.0, -0.9, 0.1, -0.05], [0.0, 0.0, 0.0, 0.0]])
-    assert torch.equal(FewValues(0.7)(weight)[0], torch.tensor([0.95, -0.95, 0.0, 0.0]))
-    assert torch.equal(FewValues(0.7)(weight)[1], torch.zeros(4))
+    assert torch.equal(WeightQuantizer(0.7)(weight)[0], torch.tensor([0.95, -0.95, 0.0, 0.0]))
+    assert torch.equal(WeightQuantizer(0.7)(weight)[1], torch.zeros(4))
     normal = torch.from_numpy(np.random.default_rng(1).normal(size=(1, 2000)))
-    found = FewValues(0.7)(normal)
+    found = WeightQuantizer(0.7)(normal)
     sizes, _ = normal.abs()[0].sort(descending=True)
     # the best threshold keeps the k largest that maximise (sum of the kept)^2 / k (Li and Liu 2016, equation 4)
     best = float((sizes.cumsum(0) ** 2 / torch.arange(1, 2001)).max())
@@ -45,7 +45,7 @@ def test_ternary_by_hand_and_near_the_optimum() -> None:
 def test_the_derivative_goes_straight_through() -> None:
     weight = torch.randn(4, 3, 3, 3, requires_grad=True)
     wanted = torch.randn(4, 3, 3, 3)
-    (FewValues(0.7)(weight) * wanted).sum().backward()
+    (WeightQuantizer(0.7)(weight) * wanted).sum().backward()
     assert torch.equal(weight.grad, wanted)
 
 

@@ -34,7 +34,7 @@ from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.system.files import write_bytes
 from edgeguard.system.workers import worker_pool
 from edgeguard.train.codec import TrainingCodec
-from edgeguard.train.codec_network import Through
+from edgeguard.train.codec_network import CodecNetwork
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.restore import Restored, balanced_test_part
 
@@ -244,8 +244,8 @@ def _cell(task: _Task, parts: Sequence["_Part"], n: int, images: str) -> Cell:
     )
 
 
-def _victim(run: Restored, codec: str, backward: Backward = "straight-through") -> Through:
-    return Through(run.network, TrainingCodec(codec), backward)
+def _victim(run: Restored, codec: str, backward: Backward = "straight-through") -> CodecNetwork:
+    return CodecNetwork(run.network, TrainingCodec(codec), backward)
 
 
 def _gray(maker: Restored, task: _Task, levels: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,192 @@
+"""The one reader of TOML: a file against a declared type, every mistake with file, line and key."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from edgeguard.errors import InputError
+from edgeguard.settings.check import kept, shown
+from edgeguard.settings.declare import Key, keys_of
+from edgeguard.settings.lines import Path, line_of
+
+T = TypeVar("T")
+VERSION = "schema"  # the key that says how to read the others
+_MOST_SAID = 10
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A mistake in a file.
+
+    Attributes:
+        path: of the key or the table.
+        text: what is wrong, without the key; or the whole sentence where `key` is None.
+        key: the key's name, where its value is wrong.
+        value: what stands there.
+    """
+
+    path: Path
+    text: str
+    key: str | None = None
+    value: Any = None
+
+    @property
+    def sentence(self) -> str:
+        """All but the place."""
+        return self.text if self.key is None else f"{self.key} {self.text}, got {shown(self.value)}"
+
+
+def read_values(path: FilePath, kind: type) -> dict[str, Any]:
+    """The checked values that stand in a configuration file; defaults are not filled in.
+
+    A text that holds a number counts as that number, as it does in the environment.
+
+    Args:
+        path: a TOML file.
+        kind: a dataclass whose fields are the file's keys and tables; see `declare`.
+
+    Raises:
+        InputError: it cannot be read, is no TOML, or has unknown tables or keys, values that do not fit, or keys
+            missing; all of them are said, each with file and line.
+    """
+    text, data = read_toml(path)
+    return check_document(data, kind, str(path), text, from_text=True)
+
+
+def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
+    """A file's text, and the same as plain data.
+
+    Raises:
+        InputError: it cannot be read, or is no TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    try:
+        return text, parse_toml(text)
+    except ValueError as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """TOML as plain data.
+
+    Raises:
+        ValueError: it is no TOML, with line and column.
+    """
+    import tomllib  # compiles its expressions when it is imported, and --help reads no file
+
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("its values are nested too deeply") from error
+
+
+def check_document(
+    data: Mapping[str, Any],
+    kind: type,
+    origin: str,
+    text: str = "",
+    sentence: Callable[[Problem], str] = lambda problem: problem.sentence,
+    *,
+    from_text: bool = False,
+) -> dict[str, Any]:
+    """The checked values of a document, nested as it is; defaults are not filled in.
+
+    Args:
+        data: as TOML gives it.
+        kind: see `read_values`.
+        origin: names the file in errors; empty where there is none.
+        text: the file's text, for the lines; none for data that has no lines.
+        sentence: a problem in words.
+        from_text: see `check.kept`.
+
+    Raises:
+        InputError: see `read_values`.
+    """
+    problems: list[Problem] = []
+    found = _table(data, kind, (), problems, from_text)
+    if not problems:
+        return found
+    version = [one for one in problems if one.path == (VERSION,) and one.key is not None]
+    said = [(line_of(text, one.path), sentence(one)) for one in version or problems]
+    said.sort(key=lambda one: (one[0] is None, one[0]))
+    lines = [f"{place(origin, line)}{words}" for line, words in said]
+    more = [f"and {len(lines) - _MOST_SAID} more"] if len(lines) > _MOST_SAID else []
+    raise InputError("; ".join(lines[:_MOST_SAID] + more))
+
+
+def place(origin: str, line: int | None) -> str:
+    """The beginning of an error: `FILE:LINE: `."""
+    return "" if not origin else f"{origin}: " if line is None else f"{origin}:{line}: "
+
+
+def built(kind: type[T], values: Mapping[str, Any]) -> T:
+    """An object of a declared type from checked values."""
+    made = dict(values)
+    for name, one in keys_of(kind).items():
+        if one.table is not None and name in made:
+            made[name] = (
+                tuple(built(one.table, v) for v in made[name]) if one.is_array else built(one.table, made[name])
+            )
+    return kind(**made)
+
+
+def _table(data: Mapping[str, Any], kind: type, path: Path, problems: list[Problem], from_text: bool) -> dict[str, Any]:
+    declared = {name: one for name, one in keys_of(kind).items() if not one.rest}
+    rest = next((one for one in keys_of(kind).values() if one.rest), None)
+    found: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in data.items():
+        here = (*path, name)
+        if name in declared:
+            _value(declared[name], value, here, problems, found, from_text)
+        elif rest is None:
+            problems.append(Problem(here, _unknown(name, declared, path)))
+        else:
+            others[name] = value
+    if missing := [repr(name) for name, one in declared.items() if one.is_required and name not in data]:
+        keys = f"required key{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        problems.append(Problem(path, f"{_title(path)}missing {len(missing)} {keys}"))
+    if rest is not None:
+        found[rest.name] = others
+    return found
+
+
+def _value(key: Key, value: Any, path: Path, problems: list[Problem], found: dict[str, Any], from_text: bool) -> None:
+    if key.table is None:
+        try:
+            found[key.name] = kept(key, value, from_text=from_text)
+        except ValueError as error:
+            problems.append(Problem(path, str(error), key.name, value))
+    elif key.is_array:
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            table = key.table
+            found[key.name] = [
+                _table(one, table, (*path, number), problems, from_text) for number, one in enumerate(value)
+            ]
+        else:
+            problems.append(Problem(path, f"wants tables: at least one [[{key.name}]]", key.name, value))
+    elif isinstance(value, dict):
+        found[key.name] = _table(value, key.table, path, problems, from_text)
+    else:
+        problems.append(Problem(path, f"is a table: [{key.name}]", key.name, value))
+
+
+def _unknown(name: str, declared: Mapping[str, Key], path: Path) -> str:
+    known = ", ".join(declared)
+    if path:
+        return f"{_title(path)}has no key {name!r}; known: {known}"
+    if all(one.table is not None and not one.is_array for one in declared.values()):
+        return f"there is no table [{name}]; known: {known}"
+    return f"unknown key {name!r}; known: {known}"
+
+
+def _title(path: Path) -> str:
+    """The table of a path: `[camera] `, `[[attack]] `, nothing for the file."""
+    name = ".".join(str(part) for part in path if isinstance(part, str))
+    return "" if not path else f"[[{name}]] " if isinstance(path[-1], int) else f"[{name}] "
