@@ -1,5 +1,6 @@
 """`edgeguard config`: checking a configuration file, and showing where each value comes from."""
 
+import importlib
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeguard.errors import InputError
+from edgeguard.settings.declare import Key
 
 
 class Kind(StrEnum):
@@ -18,6 +20,16 @@ class Kind(StrEnum):
     PROTOCOL = "protocol"
     BOARD = "board"
     PROFILE = "profile"
+
+
+#: The modules that declare them, each with a function `file_keys`.
+_MODULES = {
+    Kind.RUN: "edgeguard.run.settings",
+    Kind.TRAIN: "edgeguard.train.config",
+    Kind.PROTOCOL: "edgeguard.evaluate.protocol",
+    Kind.BOARD: "edgeguard.firmware.board",
+    Kind.PROFILE: "edgeguard.dct.profile",
+}
 
 
 app = typer.Typer(
@@ -61,7 +73,7 @@ def show(
 @app.command(epilog="Example: edgeguard config schema train > edgeguard-train.schema.json")
 def schema(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN) -> None:
     """The file's keys as JSON Schema (draft 2020-12), for editors and checkers."""
-    from edgeguard.settings import json_schema
+    from edgeguard.settings.describe import json_schema
 
     print(json.dumps(json_schema(_declared(kind), f"EdgeGuard {kind} file"), indent=2))
 
@@ -69,31 +81,16 @@ def schema(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN)
 @app.command(epilog="Example: edgeguard config table run")
 def table(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN) -> None:
     """The file's keys as Markdown: values, units, defaults and what they do."""
-    from edgeguard.settings import markdown_tables
+    from edgeguard.settings.describe import markdown_tables
 
     print(markdown_tables(_declared(kind)))
 
 
-def _declared(kind: Kind) -> type:
-    """The declaration of a kind of file."""
-    if kind is Kind.RUN:
-        from edgeguard.run.settings import RunFile
-
-        return RunFile
-    if kind is Kind.TRAIN:
-        from edgeguard.train.config import TrainFile
-
-        return TrainFile
-    if kind is Kind.BOARD:
-        from edgeguard.firmware.board import BoardFile
-
-        return BoardFile
-    if kind is Kind.PROFILE:
-        from edgeguard.dct.profile import ProfileFile
-
-        return ProfileFile
+def _declared(kind: Kind) -> dict[str, Key]:
+    """The keys of a kind of file."""
     try:
-        from edgeguard.evaluate.protocol import ProtocolFile
+        module = importlib.import_module(_MODULES[kind])
     except ImportError as error:
-        raise InputError(f"evaluate is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
-    return ProtocolFile
+        raise InputError(f"{kind} is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+    keys: dict[str, Key] = module.file_keys()
+    return keys

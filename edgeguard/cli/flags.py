@@ -4,9 +4,9 @@ from typing import Any
 
 import typer
 
-from edgeguard.settings import help_text
+from edgeguard.settings.declare import keys_of
 
 
 def flag(kind: type, name: str) -> Any:
     """The option of a key: description, values, unit and default. The value is checked with the file's, not here."""
-    return typer.Option(help=help_text(kind, name))
+    return typer.Option(help=keys_of(kind)[name].help)

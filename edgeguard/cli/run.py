@@ -11,7 +11,7 @@ import typer
 from edgeguard.cli.flags import flag
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.run.settings import Settings, resolve
-from edgeguard.settings import help_text
+from edgeguard.settings.declare import keys_of
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
@@ -26,7 +26,7 @@ EXAMPLE = (
 
 
 def run_command(
-    model: Annotated[str | None, typer.Argument(help=help_text(Settings, "model"))] = None,
+    model: Annotated[str | None, typer.Argument(help=keys_of(Settings)["model"].help)] = None,
     camera: Annotated[int | None, typer.Option(help="Camera index, as in /dev/video0.")] = None,
     source: Annotated[str | None, flag(Settings, "source")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file (edgeguard config show).")] = None,

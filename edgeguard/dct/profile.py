@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from edgeguard.dct.color import Color
 from edgeguard.dct.design import design_tables
 from edgeguard.errors import InputError, ProfileError
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, corner_table, ijg_scaled
-from edgeguard.settings import check_document, checked, key, keys_of, line_of, parse_toml, place, shown, version
+from edgeguard.settings.check import checked, shown
+from edgeguard.settings.declare import Key, key, keys_of, version
+from edgeguard.settings.lines import line_of
+from edgeguard.settings.reader import check_document, parse_toml, place
 
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q")
 SCHEMA = 1
@@ -25,7 +28,7 @@ SCHEMA = 1
 
 _STEP = {"type": "integer", "minimum": 1, "maximum": 255}
 _TABLE = {"type": "array", "items": _STEP, "minItems": 64, "maxItems": 64}
-_TABLES = {"anyOf": [_TABLE, {"type": "array", "items": _TABLE, "minItems": 1, "maxItems": 3}]}
+_TABLES = {"type": "array", "anyOf": [_TABLE, {"type": "array", "items": _TABLE, "minItems": 1, "maxItems": 3}]}
 
 
 def _tables(value: list[Any]) -> tuple[Table, ...]:
@@ -43,36 +46,33 @@ def _tables(value: list[Any]) -> tuple[Table, ...]:
 class ProfileFile:
     """The file of a profile; `GuardProfile` is what is made of it."""
 
-    schema: Annotated[Literal[1], version(SCHEMA)]
-    color: Annotated[
-        Color,
-        key(
-            "rgb and gray quantise decoded frames; the others are real JPEG, with the subsampling in their name.",
-            wants=f"must be one of {', '.join(get_args(Color))}",
-        ),
-    ]
-    tables: Annotated[
-        list[Any],
-        key(
-            "Quantisation steps in natural order: one table, or one for each component.",
-            wants="must be a list of 64 steps, or three such lists",
-            values="a list of 64 whole numbers from 1 to 255, or three",
-            check=_tables,
-            schema=_TABLES,
-        ),
-    ]
-    name: Annotated[str, key("For people; not part of the hash.", wants="must be text")] = ""
-    tie: Annotated[
-        Literal["away"], key("Rounding of coefficients that fall half-way, as libjpeg does.", wants='must be "away"')
-    ] = "away"
-    chroma_upsampling: Annotated[
-        Literal["fancy"],
-        key("How a decoder enlarges subsampled chroma: libjpeg's triangle filter.", wants='must be "fancy"'),
-    ] = "fancy"
-    edge: Annotated[
-        Literal["replicate"],
-        key("How frames are padded whose sides are no multiples of the block.", wants='must be "replicate"'),
-    ] = "replicate"
+    schema: Literal[1] = version(SCHEMA)
+    color: Color = key(
+        "rgb and gray quantise decoded frames; the others are real JPEG, with the subsampling in their name.",
+        wants=f"must be one of {', '.join(get_args(Color))}",
+    )
+    tables: list[Any] = key(
+        "Quantisation steps in natural order: one table, or one for each component.",
+        wants="must be a list of 64 steps, or three such lists",
+        values="a list of 64 whole numbers from 1 to 255, or three",
+        check=_tables,
+        schema=_TABLES,
+    )
+    name: str = key("For people; not part of the hash.", "", wants="must be text")
+    tie: Literal["away"] = key(
+        "Rounding of coefficients that fall half-way, as libjpeg does.", "away", wants='must be "away"'
+    )
+    chroma_upsampling: Literal["fancy"] = key(
+        "How a decoder enlarges subsampled chroma: libjpeg's triangle filter.", "fancy", wants='must be "fancy"'
+    )
+    edge: Literal["replicate"] = key(
+        "How frames are padded whose sides are no multiples of the block.", "replicate", wants='must be "replicate"'
+    )
+
+
+def file_keys() -> dict[str, Key]:
+    """The keys of a profile's file."""
+    return keys_of(ProfileFile)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class GuardProfile:
     edge: Literal["replicate"] = "replicate"
 
     def __post_init__(self) -> None:
-        declared = keys_of(ProfileFile)
+        declared = file_keys()
         for name in ("color", "tie", "chroma_upsampling", "edge"):
             try:
                 checked(declared[name], getattr(self, name), name)
@@ -209,7 +209,7 @@ class GuardProfile:
     def _of(cls, data: dict[str, Any], origin: str, text: str) -> "GuardProfile":
         """See `from_dict`; `origin` and `text` are those of the file, for errors."""
         try:
-            values = check_document(data, ProfileFile, origin, text)
+            values = check_document(data, file_keys(), origin, text)
         except InputError as error:
             raise ProfileError(str(error)) from error
         del values["schema"]

@@ -11,7 +11,10 @@ from msgspec import Meta, ValidationError, convert
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import GRADIENT_FREE, KINDS, attack
-from edgeguard.settings import Text, built, check_document, key, line_of, parse_toml, place, shown, version
+from edgeguard.settings.check import shown
+from edgeguard.settings.declare import TEXT, Key, key, keys_of, version
+from edgeguard.settings.lines import line_of
+from edgeguard.settings.reader import check_document, parse_toml, place
 
 SCHEMA = 1
 BUILT_IN = (
@@ -70,12 +73,11 @@ class AttackPlan:
 class DefencePlan:
     """One defence of a protocol: a comparator's name (`contract`: the model's own guard), and when the attack comes."""
 
-    name: Annotated[Text, key("The defence: contract is the model's own guard, none is none.")]
-    when: Annotated[When, key("When the attack comes.")] = "once"
-    limit: (
-        Annotated[int, key("How many images it gets at most, for slow ones.", low=1, high=_MILLION, unit="images")]
-        | None
-    ) = None
+    name: str = key("The defence: contract is the model's own guard, none is none.", words=TEXT)
+    when: When = key("When the attack comes.", "once")
+    limit: int | None = key(
+        "How many images it gets at most, for slow ones.", None, low=1, high=_MILLION, unit="images"
+    )
 
     @property
     def threat(self) -> str:
@@ -97,64 +99,52 @@ class DefencePlan:
 class AttackTable:
     """`[[attack]]`: one attack, or one for each of its budgets."""
 
-    name: Annotated[Text, key("For tables; without kind, the attack.")] | None = None
-    kind: Annotated[Text, key("The attack, where it is not the name.")] | None = None
-    eps_8bit: Annotated[
-        _Level | Annotated[list[_Level], Meta(min_length=1)] | None,
-        key(
-            "Budget; a list is one attack each.",
-            wants="wants a number from 0 to 255, or a list of them",
-            values="0 to 255 levels, or a list",
-        ),
-    ] = None
-    backwards: Annotated[
-        tuple[Backward, ...],
-        key(
-            "Derivatives of the defence that it is run with (white box); the worst counts.",
-            values=f"list of {', '.join(BACKWARDS)}",
-            wants=f"wants a list of {', '.join(BACKWARDS)}",
-        ),
-    ] = ("straight-through",)
-    transfer: Annotated[bool, key("Made on the undefended model even in a white-box protocol.")] = False
-    parameters: Annotated[dict[str, Any], key("Those of the attack's kind.", rest=True)] = field(default_factory=dict)
+    name: str | None = key("For tables; without kind, the attack.", None, words=TEXT)
+    kind: str | None = key("The attack, where it is not the name.", None, words=TEXT)
+    eps_8bit: _Level | Annotated[list[_Level], Meta(min_length=1)] | None = key(
+        "Budget; a list is one attack each.",
+        None,
+        wants="wants a number from 0 to 255, or a list of them",
+        values="0 to 255 levels, or a list",
+    )
+    backwards: tuple[Backward, ...] = key(
+        "Derivatives of the defence that it is run with (white box); the worst counts.",
+        ("straight-through",),
+        values=f"list of {', '.join(BACKWARDS)}",
+        wants=f"wants a list of {', '.join(BACKWARDS)}",
+    )
+    transfer: bool = key("Made on the undefended model even in a white-box protocol.", False)
+    parameters: dict[str, Any] = key("Those of the attack's kind.", factory=dict, rest=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolFile:
     """The file of a protocol; `Protocol` is what is made of it."""
 
-    schema: Annotated[Literal[1], version(SCHEMA)]
-    name: Annotated[Text, key("The protocol's name.")]
-    title: Annotated[Text, key("For the report.")]
-    box: Annotated[Box, key("gray: attacks are made on the undefended model; white: through the defence.")]
-    place: Annotated[
-        Place, key("Where the perturbation is added: the model's input, the frame, or where the model's guard stands.")
-    ]
-    images: Annotated[
-        int,
-        key("How many are attacked: the first that the undefended model gets right.", low=1, high=_MILLION),
-    ] = 100
-    seed: Annotated[int, key("Of everything random.", low=0, high=2**31 - 1)] = 0
-    batch: Annotated[int, key("Images that are attacked together.", low=1, high=1000, unit="images")] = 10
-    undefended_at_most: Annotated[
-        float,
-        key(
-            "An attack that leaves the undefended model above this accuracy counts as capped.",
-            low=0,
-            high=1,
-        ),
-    ] = 0.15
-    paper_source: Annotated[str, key("Where the published figures stand.")] = ""
-    paper: Annotated[
-        dict[str, dict[str, _Percent]],
-        key(
-            "Published figures to stand beside, by attack and defence title.",
-            wants="wants a table for each attack, [paper.ATTACK], of figures in percent",
-            values="[paper.ATTACK] tables, 0 to 100 %",
-        ),
-    ] = field(default_factory=dict)
-    attack: Annotated[tuple[AttackTable, ...], key("What attacks.")]
-    defence: Annotated[tuple[DefencePlan, ...], key("What defends.")]
+    schema: Literal[1] = version(SCHEMA)
+    name: str = key("The protocol's name.", words=TEXT)
+    title: str = key("For the report.", words=TEXT)
+    box: Box = key("gray: attacks are made on the undefended model; white: through the defence.")
+    place: Place = key(
+        "Where the perturbation is added: the model's input, the frame, or where the model's guard stands."
+    )
+    images: int = key(
+        "How many are attacked: the first that the undefended model gets right.", 100, low=1, high=_MILLION
+    )
+    seed: int = key("Of everything random.", 0, low=0, high=2**31 - 1)
+    batch: int = key("Images that are attacked together.", 10, low=1, high=1000, unit="images")
+    undefended_at_most: float = key(
+        "An attack that leaves the undefended model above this accuracy counts as capped.", 0.15, low=0, high=1
+    )
+    paper_source: str = key("Where the published figures stand.", "")
+    paper: dict[str, dict[str, _Percent]] = key(
+        "Published figures to stand beside, by attack and defence title.",
+        factory=dict,
+        wants="wants a table for each attack, [paper.ATTACK], of figures in percent",
+        values="[paper.ATTACK] tables, 0 to 100 %",
+    )
+    attack: tuple[AttackTable, ...] = key("What attacks.")
+    defence: tuple[DefencePlan, ...] = key("What defends.")
 
 
 @dataclass(frozen=True)
@@ -173,6 +163,11 @@ class Protocol:
     undefended_at_most: float = 0.15
     paper_source: str = ""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def file_keys() -> dict[str, Key]:
+    """The keys of a protocol's file, with those of its arrays of tables."""
+    return keys_of(ProtocolFile)
 
 
 def load_protocol(name: str) -> Protocol:
@@ -201,15 +196,15 @@ def parse_protocol(text: str, origin: str) -> Protocol:
         data = parse_toml(text)
     except ValueError as error:
         raise InputError(f"{origin}: {error}") from error
-    values = check_document(data, ProtocolFile, origin, text)
+    values = check_document(data, file_keys(), origin, text)
     del values["schema"]
-    tables = [built(AttackTable, entry) for entry in values.pop("attack")]
+    tables = [AttackTable(**entry) for entry in values.pop("attack")]
     attacks = tuple(
         plan
         for number, table in enumerate(tables)
         for plan in _attacks(table, place(origin, line_of(text, ("attack", number))))
     )
-    defences = tuple(built(DefencePlan, entry) for entry in values.pop("defence"))
+    defences = tuple(DefencePlan(**entry) for entry in values.pop("defence"))
     return Protocol(attacks=attacks, defences=defences, **values)
 
 

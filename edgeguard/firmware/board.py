@@ -2,12 +2,15 @@
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 from edgeguard.errors import InputError
-from edgeguard.settings import Problem, check_document, key, line_of, place, read_toml, shown, version
+from edgeguard.settings.check import shown
+from edgeguard.settings.declare import Key, key, keys_of, version
+from edgeguard.settings.lines import line_of
+from edgeguard.settings.reader import Problem, check_document, place, read_toml
 
 SCHEMA = 1
 Control = Literal["table_source", "table_patch", "quality", "qs", "levels", "bitrate", "none"]
@@ -34,61 +37,38 @@ def _ordered(ends: tuple[int, int]) -> tuple[int, int]:
 class Board:
     """What a board's JPEG encoder can be told: the keys of its file."""
 
-    board: Annotated[str, key("Its name here.")]
-    title: Annotated[str, key("Its name for people.")]
-    control: Annotated[
-        Control,
-        key(
-            "What can be set: compiled-in tables (table_source, table_patch with a patch), an IJG quality, one "
-            "register that scales the encoder's own tables (qs), a few fixed levels, a bit rate, or nothing."
-        ),
-    ]
-    order: Annotated[Order, key("Of the tables that it takes; fixed where it takes none.")]
-    subsampling: Annotated[
-        Literal["gray", "444", "422", "420", "any", "unknown"],
-        key("Of its JPEGs; any where it can be chosen, unknown where nobody has read it."),
-    ]
-    source_file: Annotated[str, key("Where this was read: the file.")]
-    source_commit: Annotated[str, key("Where this was read: the commit or the date.")]
-    checked: Annotated[
-        Checked, key("How far: read, compiled (the export went through a compiled encoder), run (on a host), device.")
-    ]
-    neutral_quality: (
-        Annotated[int, key("The IJG quality at which a table is used as it stands.", low=1, high=100)] | None
-    ) = None
-    range: (
-        Annotated[
-            tuple[int, int],
-            key(
-                "Of the setting.",
-                wants="wants two whole numbers",
-                values="[LOW, HIGH]",
-                check=_ordered,
-            ),
-        ]
-        | None
-    ) = None
-    lower_is_better: Annotated[bool, key("Whether the lower end of the range is the finer one.")] = False
-    rounding: Annotated[Rounding, key("What the hardware does to steps.")] = "none"
-    format: Annotated[Format, key("What export writes: a C fragment, a Pillow or a sensor snippet.")] | None = None
-    luma_symbol: Annotated[str, key("Of the C fragment: the luma table.", values="identifier")] = ""
-    chroma_symbol: Annotated[str, key("Of the C fragment: the chroma table.", values="identifier")] = ""
-    c_type: Annotated[str, key("Of the C fragment: the type of a step.")] = ""
-    apply: Annotated[str, key("The line that uses the C fragment.")] = ""
-    registers: Annotated[
-        tuple[str, ...], key("How a setting is made; VALUE stands for it.", values="list of texts")
-    ] = ()
-    snippets: Annotated[
-        tuple[Snippet, ...], key("Code for the board itself.", values=f"list of {', '.join(SNIPPETS)}")
-    ] = ()
-    host: (
-        Annotated[
-            Literal["vc0706", "openmv", "v4l2"],
-            key("How apply reaches it: over a serial port (vc0706, openmv), or through a device's control (v4l2)."),
-        ]
-        | None
-    ) = None
-    note: Annotated[str, key("What else one has to know.")] = ""
+    board: str = key("Its name here.")
+    title: str = key("Its name for people.")
+    control: Control = key(
+        "What can be set: compiled-in tables (table_source, table_patch with a patch), an IJG quality, one register "
+        "that scales the encoder's own tables (qs), a few fixed levels, a bit rate, or nothing."
+    )
+    order: Order = key("Of the tables that it takes; fixed where it takes none.")
+    subsampling: Literal["gray", "444", "422", "420", "any", "unknown"] = key(
+        "Of its JPEGs; any where it can be chosen, unknown where nobody has read it."
+    )
+    source_file: str = key("Where this was read: the file.")
+    source_commit: str = key("Where this was read: the commit or the date.")
+    checked: Checked = key(
+        "How far: read, compiled (the export went through a compiled encoder), run (on a host), device."
+    )
+    neutral_quality: int | None = key("The IJG quality at which a table is used as it stands.", None, low=1, high=100)
+    range: tuple[int, int] | None = key(
+        "Of the setting.", None, wants="wants two whole numbers", values="[LOW, HIGH]", check=_ordered
+    )
+    lower_is_better: bool = key("Whether the lower end of the range is the finer one.", False)
+    rounding: Rounding = key("What the hardware does to steps.", "none")
+    format: Format | None = key("What export writes: a C fragment, a Pillow or a sensor snippet.", None)
+    luma_symbol: str = key("Of the C fragment: the luma table.", "", values="identifier")
+    chroma_symbol: str = key("Of the C fragment: the chroma table.", "", values="identifier")
+    c_type: str = key("Of the C fragment: the type of a step.", "")
+    apply: str = key("The line that uses the C fragment.", "")
+    registers: tuple[str, ...] = key("How a setting is made; VALUE stands for it.", (), values="list of texts")
+    snippets: tuple[Snippet, ...] = key("Code for the board itself.", (), values=f"list of {', '.join(SNIPPETS)}")
+    host: Literal["vc0706", "openmv", "v4l2"] | None = key(
+        "How apply reaches it: over a serial port (vc0706, openmv), or through a device's control (v4l2).", None
+    )
+    note: str = key("What else one has to know.", "")
 
     @property
     def takes_tables(self) -> bool:
@@ -96,11 +76,16 @@ class Board:
         return self.control in ("table_source", "table_patch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoardFile(Board):
     """A board's file."""
 
-    schema: Annotated[Literal[1], version(SCHEMA)] = field(kw_only=True)
+    schema: Literal[1] = version(SCHEMA)
+
+
+def file_keys() -> dict[str, Key]:
+    """The keys of a board's file."""
+    return keys_of(BoardFile)
 
 
 def user_folder() -> Path:
@@ -143,7 +128,7 @@ def read_board(path: Path) -> Board:
         InputError: with the file's name and what is wrong.
     """
     text, data = read_toml(path)
-    values = check_document(data, BoardFile, str(path), text, _sentence)
+    values = check_document(data, file_keys(), str(path), text, _sentence)
     del values["schema"]
     made = Board(**values)
     for name, good in _fits(made).items():

@@ -2,176 +2,27 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from edgeguard.settings import Address, PictureSize, Text, checked, key, keys_of, read_values, tables_of
+from edgeguard.settings.check import checked
+from edgeguard.settings.declare import ADDRESS, PICTURE_SIZE, TEXT, Key, file_of, key, keys_of
+from edgeguard.settings.reader import read_values
 
 Origin = Literal["flag", "environment", "file", "default"]
 PREFIX = "EDGEGUARD_"
 _MILLION = 1_000_000
 
 
-@dataclass(frozen=True)
-class CameraSettings:
-    """`[camera]`."""
-
-    source: (
-        Annotated[
-            Text,
-            key("Image, folder, video, http:// (MJPEG), rtsp://, picamera2:N, serial:..., synthetic:cards?fps=15."),
-        ]
-        | None
-    ) = None
-    size: Annotated[PictureSize, key("Size of pictures to ask of a local camera.")] | None = None
-    key_file: Annotated[Text, key("Take only what an edgeguard sensor sealed with it.", values="file")] | None = None
-    camera_fps: (
-        Annotated[float, key("Frames a second to ask of a local camera.", low=0.1, high=1000, unit="frames/s")] | None
-    ) = None
-    lost_after: Annotated[float, key("Seconds without a frame: lost.", low=0.2, high=3600, unit="s")] = 3.0
-    give_up_after: Annotated[float, key("Seconds lost: end; 0 never.", low=0, high=_MILLION, unit="s")] = 0.0
+_camera, _model, _pipeline = partial(key, table="camera"), partial(key, table="model"), partial(key, table="pipeline")
+_output, _web, _metrics = partial(key, table="output"), partial(key, table="web"), partial(key, table="metrics")
+_mqtt, _alarms, _recorder = partial(key, table="mqtt"), partial(key, table="alarms"), partial(key, table="recorder")
 
 
 @dataclass(frozen=True)
-class ModelSettings:
-    """`[model]`."""
-
-    model: Annotated[Text, key("A .tflite file; by default the bundled card model.", values="file")] | None = None
-    guard: Annotated[Text, key("Preset, .toml profile or none, instead of the contract's.")] | None = None
-    patch_guard: (
-        Annotated[Text, key("lgs, entropy, chunks, recompression (an alarm) or none, instead of the contract's.")]
-        | None
-    ) = None
-    labels: Annotated[Text, key("Labels, one a line, for a model that carries none.", values="file")] | None = None
-    delegate: Annotated[Literal["auto", "cpu", "edgetpu"], key("What computes.")] = "auto"
-    fallback: Annotated[Text, key("A .tflite for the CPU, used when the Edge TPU cannot be.", values="file")] | None = (
-        None
-    )
-    threads: Annotated[int, key("CPU threads of the model.", low=1, high=256)] | None = None
-    require_model: (
-        Annotated[Text, key("Refuse a model file with another SHA-256.", values="64 hexadecimal digits")] | None
-    ) = None
-    require_guard: (
-        Annotated[Text, key("Refuse a guard profile with another SHA-256.", values="64 hexadecimal digits")] | None
-    ) = None
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """`[pipeline]`."""
-
-    every: Annotated[int, key("Infer on every so many frames.", low=1, high=_MILLION, unit="frames")] = 1
-    fps: Annotated[float, key("Results a second at most.", low=0.01, high=1000, unit="results/s")] | None = None
-    region: Annotated[Text, key("Part of the frame, snapped to the grid.", values="X,Y,WIDTH,HEIGHT")] | None = None
-    drop: (
-        Annotated[
-            Literal["oldest", "newest", "wait"],
-            key("A queue instead of the latest frame, and what goes when it is full."),
-        ]
-        | None
-    ) = None
-    decode_scale: (
-        Annotated[
-            Literal[1, 2, 4],
-            key("Decode JPEGs at 1/1, 1/2 or 1/4. Only for ycbcr profiles.", wants="is 1, 2 or 4"),
-        ]
-        | None
-    ) = None
-    compare_every: Annotated[
-        int, key("--compare on every so many results; 0 off.", low=0, high=_MILLION, unit="results")
-    ] = 0
-    frames: Annotated[int, key("End after so many results; 0 never.", low=0, high=10**12, unit="results")] = 0
-
-
-@dataclass(frozen=True)
-class OutputSettings:
-    """`[output]`."""
-
-    output: Annotated[Text, key("JSON lines to this file, or - for standard output.", values="file, or -")] | None = (
-        None
-    )
-    rotate_mb: Annotated[
-        float, key("Begin a new output file after so many; 0 never.", low=0, high=_MILLION, unit="MB")
-    ] = 0.0
-    rotate_keep: Annotated[int, key("Older output files that stay.", low=1, high=1000, unit="files")] = 5
-    save: Annotated[Text, key("Write the annotated video to this .mp4.", values="file")] | None = None
-
-
-@dataclass(frozen=True)
-class WebSettings:
-    """`[web]`."""
-
-    web: Annotated[Address, key("Serve the page at HOST:PORT, e.g. 127.0.0.1:8080.")] | None = None
-    web_token_file: Annotated[Text, key("Token of the page; wanted beyond loopback.", values="file")] | None = None
-
-
-@dataclass(frozen=True)
-class MetricsSettings:
-    """`[metrics]`."""
-
-    metrics: Annotated[Address, key("Serve /metrics and /healthz at HOST:PORT.")] | None = None
-    stale_after: Annotated[float, key("Seconds without a result: not healthy.", low=0.5, high=3600, unit="s")] = 10.0
-
-
-@dataclass(frozen=True)
-class MqttSettings:
-    """`[mqtt]`."""
-
-    mqtt: Annotated[Text, key("mqtt://[user@]host[:port], or mqtts://.", values="URL")] | None = None
-    mqtt_password_file: Annotated[Text, key("Password of the MQTT user.", values="file")] | None = None
-    mqtt_ca_file: Annotated[Text, key("Authority that signed the broker.", values="file")] | None = None
-    mqtt_name: Annotated[Text, key("First level of the topics.")] = "edgeguard"
-
-
-@dataclass(frozen=True)
-class AlarmSettings:
-    """`[alarms]`."""
-
-    alarm_disagreement: Annotated[
-        float, key("Share of compared results that disagree: alarm; 0 off.", low=0, high=1)
-    ] = 0.5
-    alarm_certified: Annotated[float, key("Certified share below it: alarm; 0 off.", low=0, high=1)] = 0.0
-    alarm_window: Annotated[int, key("Results that an alarm looks at.", low=1, high=10_000, unit="results")] = 10
-
-
-@dataclass(frozen=True)
-class RecorderSettings:
-    """`[recorder]`."""
-
-    record: Annotated[Text, key("Keep source frames around alarms in this folder.", values="folder")] | None = None
-    record_seconds: Annotated[float, key("Before and after an alarm.", low=0.1, high=3600, unit="s")] = 5.0
-    record_quota_mb: Annotated[float, key("Of all events.", low=1, high=10 * _MILLION, unit="MB")] = 500.0
-
-
-@dataclass(frozen=True)
-class RunFile:
-    """A configuration file of `run`: its tables. No key stands in two of them."""
-
-    camera: CameraSettings = field(default_factory=CameraSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
-    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
-    output: OutputSettings = field(default_factory=OutputSettings)
-    web: WebSettings = field(default_factory=WebSettings)
-    metrics: MetricsSettings = field(default_factory=MetricsSettings)
-    mqtt: MqttSettings = field(default_factory=MqttSettings)
-    alarms: AlarmSettings = field(default_factory=AlarmSettings)
-    recorder: RecorderSettings = field(default_factory=RecorderSettings)
-
-
-# A dataclass takes over the fields of its bases from the last to the first.
-@dataclass(frozen=True)
-class Settings(
-    RecorderSettings,
-    AlarmSettings,
-    MqttSettings,
-    MetricsSettings,
-    WebSettings,
-    OutputSettings,
-    PipelineSettings,
-    ModelSettings,
-    CameraSettings,
-):
+class Settings:
     """Everything that `run` does beyond the model's contract. Each field is a key of a table of the file, a flag, and
     an environment variable (`EDGEGUARD_` and its name).
 
@@ -180,10 +31,92 @@ class Settings(
         3.0
     """
 
+    source: str | None = _camera(
+        "Image, folder, video, http:// (MJPEG), rtsp://, picamera2:N, serial:..., synthetic:cards?fps=15.",
+        None,
+        words=TEXT,
+    )
+    size: str | None = _camera("Size of pictures to ask of a local camera.", None, words=PICTURE_SIZE)
+    key_file: str | None = _camera(
+        "Take only what an edgeguard sensor sealed with it.", None, values="file", words=TEXT
+    )
+    camera_fps: float | None = _camera(
+        "Frames a second to ask of a local camera.", None, low=0.1, high=1000, unit="frames/s"
+    )
+    lost_after: float = _camera("Seconds without a frame: lost.", 3.0, low=0.2, high=3600, unit="s")
+    give_up_after: float = _camera("Seconds lost: end; 0 never.", 0.0, low=0, high=_MILLION, unit="s")
+
+    model: str | None = _model("A .tflite file; by default the bundled card model.", None, values="file", words=TEXT)
+    guard: str | None = _model("Preset, .toml profile or none, instead of the contract's.", None, words=TEXT)
+    patch_guard: str | None = _model(
+        "lgs, entropy, chunks, recompression (an alarm) or none, instead of the contract's.", None, words=TEXT
+    )
+    labels: str | None = _model("Labels, one a line, for a model that carries none.", None, values="file", words=TEXT)
+    delegate: Literal["auto", "cpu", "edgetpu"] = _model("What computes.", "auto")
+    fallback: str | None = _model(
+        "A .tflite for the CPU, used when the Edge TPU cannot be.", None, values="file", words=TEXT
+    )
+    threads: int | None = _model("CPU threads of the model.", None, low=1, high=256)
+    require_model: str | None = _model(
+        "Refuse a model file with another SHA-256.", None, values="64 hexadecimal digits", words=TEXT
+    )
+    require_guard: str | None = _model(
+        "Refuse a guard profile with another SHA-256.", None, values="64 hexadecimal digits", words=TEXT
+    )
+
+    every: int = _pipeline("Infer on every so many frames.", 1, low=1, high=_MILLION, unit="frames")
+    fps: float | None = _pipeline("Results a second at most.", None, low=0.01, high=1000, unit="results/s")
+    region: str | None = _pipeline(
+        "Part of the frame, snapped to the grid.", None, values="X,Y,WIDTH,HEIGHT", words=TEXT
+    )
+    drop: Literal["oldest", "newest", "wait"] | None = _pipeline(
+        "A queue instead of the latest frame, and what goes when it is full.", None
+    )
+    decode_scale: Literal[1, 2, 4] | None = _pipeline(
+        "Decode JPEGs at 1/1, 1/2 or 1/4. Only for ycbcr profiles.", None, wants="is 1, 2 or 4"
+    )
+    compare_every: int = _pipeline(
+        "--compare on every so many results; 0 off.", 0, low=0, high=_MILLION, unit="results"
+    )
+    frames: int = _pipeline("End after so many results; 0 never.", 0, low=0, high=10**12, unit="results")
+
+    output: str | None = _output(
+        "JSON lines to this file, or - for standard output.", None, values="file, or -", words=TEXT
+    )
+    rotate_mb: float = _output("Begin a new output file after so many; 0 never.", 0.0, low=0, high=_MILLION, unit="MB")
+    rotate_keep: int = _output("Older output files that stay.", 5, low=1, high=1000, unit="files")
+    save: str | None = _output("Write the annotated video to this .mp4.", None, values="file", words=TEXT)
+
+    web: str | None = _web("Serve the page at HOST:PORT, e.g. 127.0.0.1:8080.", None, words=ADDRESS)
+    web_token_file: str | None = _web("Token of the page; wanted beyond loopback.", None, values="file", words=TEXT)
+
+    metrics: str | None = _metrics("Serve /metrics and /healthz at HOST:PORT.", None, words=ADDRESS)
+    stale_after: float = _metrics("Seconds without a result: not healthy.", 10.0, low=0.5, high=3600, unit="s")
+
+    mqtt: str | None = _mqtt("mqtt://[user@]host[:port], or mqtts://.", None, values="URL", words=TEXT)
+    mqtt_password_file: str | None = _mqtt("Password of the MQTT user.", None, values="file", words=TEXT)
+    mqtt_ca_file: str | None = _mqtt("Authority that signed the broker.", None, values="file", words=TEXT)
+    mqtt_name: str = _mqtt("First level of the topics.", "edgeguard", words=TEXT)
+
+    alarm_disagreement: float = _alarms("Share of compared results that disagree: alarm; 0 off.", 0.5, low=0, high=1)
+    alarm_certified: float = _alarms("Certified share below it: alarm; 0 off.", 0.0, low=0, high=1)
+    alarm_window: int = _alarms("Results that an alarm looks at.", 10, low=1, high=10000, unit="results")
+
+    record: str | None = _recorder(
+        "Keep source frames around alarms in this folder.", None, values="folder", words=TEXT
+    )
+    record_seconds: float = _recorder("Before and after an alarm.", 5.0, low=0.1, high=3600, unit="s")
+    record_quota_mb: float = _recorder("Of all events.", 500.0, low=1, high=10 * _MILLION, unit="MB")
+
+
+def file_keys() -> dict[str, Key]:
+    """The tables of a configuration file, with their keys. No key stands in two of them."""
+    return file_of(Settings)
+
 
 def tables() -> dict[str, tuple[str, ...]]:
     """The file's tables and the names of their keys."""
-    return {name: tuple(keys_of(table)) for name, table in tables_of(RunFile).items()}
+    return {name: tuple(one.table or ()) for name, one in file_keys().items()}
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -192,7 +125,7 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: as `resolve`.
     """
-    return {name: value for table in read_values(path, RunFile).values() for name, value in table.items()}
+    return {name: value for table in read_values(path, file_keys()).values() for name, value in table.items()}
 
 
 def resolve(
@@ -209,16 +142,14 @@ def resolve(
         InputError: a value out of bounds, an unknown key, a file that is no TOML; with file and line.
     """
     from_file = {} if file is None else read_file(file)
-    keys = keys_of(Settings)
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
-    for one in fields(Settings):
-        name = one.name
+    for name, one in keys_of(Settings).items():
         variable = PREFIX + name.upper()
         if flags.get(name) is not None:
-            values[name], origins[name] = checked(keys[name], flags[name], f"--{name.replace('_', '-')}"), "flag"
+            values[name], origins[name] = checked(one, flags[name], f"--{name.replace('_', '-')}"), "flag"
         elif variable in environment:
-            values[name], origins[name] = checked(keys[name], environment[variable], variable), "environment"
+            values[name], origins[name] = checked(one, environment[variable], variable), "environment"
         elif name in from_file:
             values[name], origins[name] = from_file[name], "file"
         else:

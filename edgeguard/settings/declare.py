@@ -1,66 +1,38 @@
-"""What is known of each key: a frozen dataclass for each table, its fields annotated with `key(...)`.
+"""A key of a settings file is a field of a frozen dataclass, made by `key`.
 
     @dataclass(frozen=True)
-    class Camera:
-        camera_fps: Annotated[float, key("Frames a second to ask of a local camera.", low=0.1, high=1000)] | None = None
+    class Settings:
+        lost_after: float = key("Seconds without a frame: lost.", 3.0, low=0.2, high=3600, unit="s", table="camera")
 
-msgspec checks the values and writes their JSON Schema.
+Command lines declare their flags with it: nothing heavy is imported here.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
-
-from msgspec import Meta
+from typing import Any, Literal, Union, get_args, get_origin
 
 #: A value to the value that is kept; ValueError says what it should have been.
 Check = Callable[[Any], Any]
+_META = "edgeguard"
 
 
-def key(
-    description: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    unit: str | None = None,
-    wants: str | None = None,
-    check: Check | None = None,
-    values: str | None = None,
-    rest: bool = False,
-    schema: Mapping[str, Any] | None = None,
-) -> Meta:
-    """The annotation of a key.
+@dataclass(frozen=True)
+class Words:
+    """A kind of text.
 
-    Args:
-        description: one line, for people.
-        low, high: bounds of a number, both included.
-        unit: of a number.
-        wants: what a wrong value is told, after the key's name; by default it follows from the type.
-        check: called with a value of the right type and within bounds, for what a type cannot say.
-        values: which values there are, in words, where the type does not say it.
-        schema: what JSON Schema says of its values, where the type says too little.
-        rest: the key is not in the file; it takes, as a dict, all the table's keys that are not declared.
+    Attributes:
+        pattern: what matches it, from `^` to `$`.
+        wants: what another text is told, after the key's name.
+        values: its name for people.
+        check: for what a pattern cannot say.
     """
-    extra = {"wants": wants, "check": check, "values": values, "rest": rest or None}
-    return Meta(
-        description=description,
-        ge=low,
-        le=high,
-        extra={name: value for name, value in extra.items() if value is not None},
-        extra_json_schema={**(schema or {}), **({} if unit is None else {"unit": unit})},
-    )
 
-
-def version(number: int) -> Meta:
-    """The annotation of `schema`, the key that says how to read the others: `Annotated[Literal[1], version(1)]`."""
-    return key("Version of the file format.", wants=f"must be {number}: this version reads schema {number}")
-
-
-def _in_words(pattern: str, wants: str, values: str, check: Check | None = None) -> Meta:
-    extra: dict[str, Any] = {"wants": wants, "values": values}
-    return Meta(pattern=pattern, extra=extra if check is None else {**extra, "check": check})
+    pattern: str
+    wants: str
+    values: str
+    check: Check | None = None
 
 
 def _port_checked(address: str) -> str:
@@ -70,55 +42,88 @@ def _port_checked(address: str) -> str:
 
 
 #: A text that is not empty and has no control characters.
-Text = Annotated[str, _in_words(r"^[^\x00-\x1f]+$", "wants a text", "text")]
+TEXT = Words(r"^[^\x00-\x1f]+$", "wants a text", "text")
 #: The size of a picture, like `1280x720`.
-PictureSize = Annotated[
-    str, _in_words(r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$", "wants WIDTHxHEIGHT, like 1280x720", "WIDTHxHEIGHT")
-]
+PICTURE_SIZE = Words(r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$", "wants WIDTHxHEIGHT, like 1280x720", "WIDTHxHEIGHT")
 #: Where to listen, like `127.0.0.1:8080`.
-Address = Annotated[
-    str,
-    _in_words(
-        r"^([\w.\-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$",
-        "wants HOST:PORT, like 127.0.0.1:8080",
-        "HOST:PORT",
-        _port_checked,
-    ),
-]
+ADDRESS = Words(
+    r"^([\w.\-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$", "wants HOST:PORT, like 127.0.0.1:8080", "HOST:PORT", _port_checked
+)
+
+
+def key(
+    description: str,
+    default: Any = MISSING,
+    *,
+    factory: Any = MISSING,
+    table: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str | None = None,
+    words: Words | None = None,
+    wants: str | None = None,
+    values: str | None = None,
+    check: Check | None = None,
+    rest: bool = False,
+    schema: Mapping[str, Any] | None = None,
+) -> Any:
+    """A field of a dataclass that is a key of a file.
+
+    Args:
+        description: one line, for people.
+        default: without one the key has to be given. None stands for "not given" and is no value in a file.
+        factory: makes the default, where it can be changed.
+        table: of the file that it stands in; None for the file itself, or where the dataclass is a table.
+        low, high: bounds of a number, both included.
+        unit: of a number.
+        words: which texts it takes; by default any.
+        wants: what a wrong value is told, after the key's name; by default it follows from the type.
+        values: which values there are, in words, where the type does not say it.
+        check: called with a value of the right type and within bounds, for what a type cannot say.
+        rest: the key is not in the file; it takes, as a dict, all the table's keys that are not declared.
+        schema: what JSON Schema says of its values, where the type says too little.
+    """
+    said = {
+        "description": description, "group": table, "low": low, "high": high, "unit": unit, "words": words,
+        "wants": wants, "values": values, "check": check, "rest": rest, "schema": schema,
+    }  # fmt: skip
+    return field(default=default, default_factory=factory, metadata={_META: said})
+
+
+def version(number: int) -> Any:
+    """The key `schema`, which says how to read the others; its type is `Literal[number]`."""
+    return key("Version of the file format.", wants=f"must be {number}: this version reads schema {number}")
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key as it is declared.
+    """A key as it is declared; see `key`.
 
     Attributes:
         name: in the file.
-        hint: its annotated type, without None.
-        base: the same without annotations.
-        optional: None is its default, and stands for "not given".
+        type: of its values, without None.
         default: `dataclasses.MISSING` where the key has to be given.
-        table: of a table, or of each table of an array: its dataclass; else None.
+        table: the keys of the table, or of each table of an array, that it is; else None.
         is_array: it is an array of tables.
-        low, high, unit, pattern, description: as declared.
-        wants, check, values, rest: see `key`.
+        group: the table of the file that it stands in.
     """
 
     name: str
-    hint: Any
-    base: Any
-    optional: bool
+    type: Any
     default: Any
-    table: type | None = None
+    description: str = ""
+    table: "Mapping[str, Key] | None" = None
     is_array: bool = False
+    group: str | None = None
     low: float | None = None
     high: float | None = None
     unit: str | None = None
-    pattern: str | None = None
-    description: str = ""
+    words: Words | None = None
     wants: str | None = None
-    check: Check | None = None
     values: str | None = None
+    check: Check | None = None
     rest: bool = False
+    schema: Mapping[str, Any] | None = None
 
     @property
     def is_required(self) -> bool:
@@ -128,57 +133,71 @@ class Key:
     @property
     def choices(self) -> tuple[Any, ...]:
         """The values that there are, where they are few."""
-        return get_args(self.base) if get_origin(self.base) is Literal else ()
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
+
+    @property
+    def range(self) -> str | None:
+        """Which values it takes, in words; None for any text."""
+        if self.values is not None:
+            return self.values
+        if self.choices:
+            return ", ".join(map(str, self.choices))
+        if self.type is bool:
+            return "true, false"
+        if self.low is not None and self.high is not None:
+            unit = f" {self.unit}" if self.unit else ""
+            return f"{plain(self.low)} to {plain(self.high)}{unit}{'' if self.type is float else ', whole'}"
+        return None if self.words is None or self.words is TEXT else self.words.values
+
+    @property
+    def help(self) -> str:
+        """For a flag: description, values, unit, default.
+
+        Example:
+            >>> keys_of(Settings)["lost_after"].help  # doctest: +SKIP
+            'Seconds without a frame: lost. [0.2 to 3600 s; default 3]'
+        """
+        said = [] if self.range is None else [self.range]
+        if self.default is not MISSING and self.default is not None and self.default != "":
+            said.append(f"default {plain(self.default)}")
+        return f"{self.description} [{'; '.join(said)}]" if said else self.description
 
 
 def keys_of(kind: type) -> dict[str, Key]:
-    """The keys of a table's dataclass, in the order of its fields."""
+    """The keys that a dataclass declares, in the order of its fields."""
     return _keys_of(kind)
 
 
 @cache
 def _keys_of(kind: Any) -> dict[str, Key]:
-    hints = get_type_hints(kind, include_extras=True)
-    found = {}
-    for one in fields(kind):
-        default = one.default if one.default_factory is MISSING else one.default_factory()
-        found[one.name] = _key(one.name, hints[one.name], default)
-    return found
+    return {one.name: _key(one) for one in fields(kind) if _META in one.metadata}
 
 
-def tables_of(kind: type) -> dict[str, type]:
-    """The dataclasses of a file's tables, by name."""
-    return {name: one.table for name, one in keys_of(kind).items() if one.table is not None}
+def file_of(kind: type) -> dict[str, Key]:
+    """The keys of a file whose tables' keys one dataclass holds side by side: a key for each table."""
+    tables: dict[str, dict[str, Key]] = {}
+    for name, one in keys_of(kind).items():
+        assert one.group is not None, f"{name} stands in no table"
+        tables.setdefault(one.group, {})[name] = one
+    return {name: Key(name, dict, None, table=keys) for name, keys in tables.items()}
 
 
-def _key(name: str, hint: Any, default: Any) -> Key:
-    annotations: list[Any] = []
-    hint, optional = _without_none(hint, annotations)
-    base = hint
-    if get_origin(hint) is Annotated:
-        base, *mine = get_args(hint)
-        annotations = mine + annotations
-    arguments = get_args(base)
-    is_array = len(arguments) > 0 and is_dataclass(arguments[0])
-    table: type | None = arguments[0] if is_array else base if isinstance(base, type) and is_dataclass(base) else None
-    said: dict[str, Any] = {}
-    for meta in annotations:
-        if isinstance(meta, Meta):
-            plain = {"low": meta.ge, "high": meta.le, "pattern": meta.pattern, "description": meta.description}
-            unit = (meta.extra_json_schema or {}).get("unit")
-            said |= {key: value for key, value in {**plain, "unit": unit}.items() if value is not None}
-            said |= meta.extra or {}
-    return Key(name, hint, base, optional, default, table, is_array, **said)
+def plain(value: Any) -> str:
+    """A value for people: numbers without exponents, lists without brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".")
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def _without_none(hint: Any, annotations: list[Any]) -> tuple[Any, bool]:
-    """A type without its None; what annotates the union as a whole is put into `annotations`."""
-    inner = hint
-    if get_origin(hint) is Annotated and get_origin(get_args(hint)[0]) in (Union, UnionType):
-        inner, *mine = get_args(hint)
-        annotations.extend(mine)
-    if get_origin(inner) not in (Union, UnionType):
-        return hint, False
-    others = [one for one in get_args(inner) if one is not NoneType]
-    optional = len(others) < len(get_args(inner))
-    return (others[0] if len(others) == 1 else inner), optional
+def _key(one: Any) -> Key:
+    default = one.default if one.default_factory is MISSING else one.default_factory()
+    kind = one.type
+    if get_origin(kind) in (Union, UnionType):
+        others = tuple(part for part in get_args(kind) if part is not NoneType)
+        kind = Union[others]  # noqa: UP007  # the types are not known before
+    arguments = get_args(kind)
+    element = arguments[0] if arguments and hasattr(arguments[0], "__dataclass_fields__") else None
+    table = None if element is None else keys_of(element)
+    return Key(one.name, kind, default, table=table, is_array=table is not None, **one.metadata[_META])

@@ -1,16 +1,15 @@
-"""The one reader of TOML: a file against a declared type, every mistake with file, line and key."""
+"""The one reader of TOML: a file against its keys, every mistake with file, line and key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, TypeVar
+from typing import Any
 
 from edgeguard.errors import InputError
 from edgeguard.settings.check import kept, shown
-from edgeguard.settings.declare import Key, keys_of
+from edgeguard.settings.declare import Key
 from edgeguard.settings.lines import Path, line_of
 
-T = TypeVar("T")
 VERSION = "schema"  # the key that says how to read the others
 _MOST_SAID = 10
 
@@ -37,21 +36,21 @@ class Problem:
         return self.text if self.key is None else f"{self.key} {self.text}, got {shown(self.value)}"
 
 
-def read_values(path: FilePath, kind: type) -> dict[str, Any]:
+def read_values(path: FilePath, keys: Mapping[str, Key]) -> dict[str, Any]:
     """The checked values that stand in a configuration file; defaults are not filled in.
 
     A text that holds a number counts as that number, as it does in the environment.
 
     Args:
         path: a TOML file.
-        kind: a dataclass whose fields are the file's keys and tables; see `declare`.
+        keys: of the file; see `declare.keys_of` and `declare.file_of`.
 
     Raises:
         InputError: it cannot be read, is no TOML, or has unknown tables or keys, values that do not fit, or keys
             missing; all of them are said, each with file and line.
     """
     text, data = read_toml(path)
-    return check_document(data, kind, str(path), text, from_text=True)
+    return check_document(data, keys, str(path), text, from_text=True)
 
 
 def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
@@ -88,7 +87,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 def check_document(
     data: Mapping[str, Any],
-    kind: type,
+    keys: Mapping[str, Key],
     origin: str,
     text: str = "",
     sentence: Callable[[Problem], str] = lambda problem: problem.sentence,
@@ -99,7 +98,7 @@ def check_document(
 
     Args:
         data: as TOML gives it.
-        kind: see `read_values`.
+        keys: see `read_values`.
         origin: names the file in errors; empty where there is none.
         text: the file's text, for the lines; none for data that has no lines.
         sentence: a problem in words.
@@ -109,7 +108,7 @@ def check_document(
         InputError: see `read_values`.
     """
     problems: list[Problem] = []
-    found = _table(data, kind, (), problems, from_text)
+    found = _table(data, keys, (), problems, from_text)
     if not problems:
         return found
     version = [one for one in problems if one.path == (VERSION,) and one.key is not None]
@@ -125,20 +124,11 @@ def place(origin: str, line: int | None) -> str:
     return "" if not origin else f"{origin}: " if line is None else f"{origin}:{line}: "
 
 
-def built(kind: type[T], values: Mapping[str, Any]) -> T:
-    """An object of a declared type from checked values."""
-    made = dict(values)
-    for name, one in keys_of(kind).items():
-        if one.table is not None and name in made:
-            made[name] = (
-                tuple(built(one.table, v) for v in made[name]) if one.is_array else built(one.table, made[name])
-            )
-    return kind(**made)
-
-
-def _table(data: Mapping[str, Any], kind: type, path: Path, problems: list[Problem], from_text: bool) -> dict[str, Any]:
-    declared = {name: one for name, one in keys_of(kind).items() if not one.rest}
-    rest = next((one for one in keys_of(kind).values() if one.rest), None)
+def _table(
+    data: Mapping[str, Any], keys: Mapping[str, Key], path: Path, problems: list[Problem], from_text: bool
+) -> dict[str, Any]:
+    declared = {name: one for name, one in keys.items() if not one.rest}
+    rest = next((one for one in keys.values() if one.rest), None)
     found: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in data.items():
@@ -150,8 +140,8 @@ def _table(data: Mapping[str, Any], kind: type, path: Path, problems: list[Probl
         else:
             others[name] = value
     if missing := [repr(name) for name, one in declared.items() if one.is_required and name not in data]:
-        keys = f"required key{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-        problems.append(Problem(path, f"{_title(path)}missing {len(missing)} {keys}"))
+        which = f"required key{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        problems.append(Problem(path, f"{_title(path)}missing {len(missing)} {which}"))
     if rest is not None:
         found[rest.name] = others
     return found

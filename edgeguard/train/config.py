@@ -6,12 +6,15 @@ Functions get the table that they need; only `run` knows the whole.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from edgeguard.errors import InputError
-from edgeguard.settings import Text, checked, key, keys_of, read_values
+from edgeguard.settings.check import checked
+from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
+from edgeguard.settings.reader import read_values
 
 Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
@@ -46,136 +49,128 @@ def _profile_name(value: Any) -> str:
     return name
 
 
+_model, _data, _schedule = partial(key, table="model"), partial(key, table="data"), partial(key, table="schedule")
+_augment, _codec_key = partial(key, table="augment"), partial(key, table="codec")
+_adversarial = partial(key, table="adversarial")
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """`[model]`."""
 
-    network: Annotated[
-        Text,
-        key(
-            "The network's name, or a .pt2 program to fine-tune (its batch statistics stay as they are).",
-            values="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, dct11, FILE.pt2",
-        ),
-    ] = "resnet9"
-    width: Annotated[int, key("Of the network's first layer, where it has one.", low=4, high=512, unit="filters")] = 32
-    size: Annotated[int, key("Side of the square input.", low=16, high=256, unit="pixels")] = 32
-    start: Annotated[Text, key("A state_dict to begin from.", values="FILE.pt")] | None = None
-    first_layer: Annotated[Literal["float", "ternary", "binary"], key("The values of the first layer's weights.")] = (
-        "float"
+    network: str = _model(
+        "The network's name, or a .pt2 program to fine-tune (its batch statistics stay as they are).",
+        "resnet9",
+        values="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, dct11, FILE.pt2",
+        words=TEXT,
     )
+    width: int = _model("Of the network's first layer, where it has one.", 32, low=4, high=512, unit="filters")
+    size: int = _model("Side of the square input.", 32, low=16, high=256, unit="pixels")
+    start: str | None = _model("A state_dict to begin from.", None, values="FILE.pt", words=TEXT)
+    first_layer: Literal["float", "ternary", "binary"] = _model("The values of the first layer's weights.", "float")
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """`[data]`."""
 
-    data: Annotated[
-        Text,
-        key("Class folders, or a .zip of them, below train/ and test/ or without.", values="FOLDER, FILE.zip"),
-    ] = ""
-    holdout: Annotated[float, key("Share kept for testing where the data has no test part.", low=0.01, high=0.9)] = 0.1
-    keep: Annotated[
-        Literal["pixels", "jpeg"], key("What is held in memory: decoded pixels, or JPEG bytes, decoded for each batch.")
-    ] = "pixels"
-    limit: Annotated[
-        int,
-        key("Use at most so many of each part, classes balanced; 0 all.", low=0, high=100 * _MILLION, unit="images"),
-    ] = 0
-    bad_images_at_most: Annotated[
-        float, key("Share that may be broken; those are counted, listed and left out.", low=0, high=1)
-    ] = 0.01
+    data: str = _data(
+        "Class folders, or a .zip of them, below train/ and test/ or without.",
+        "",
+        values="FOLDER, FILE.zip",
+        words=TEXT,
+    )
+    holdout: float = _data("Share kept for testing where the data has no test part.", 0.1, low=0.01, high=0.9)
+    keep: Literal["pixels", "jpeg"] = _data(
+        "What is held in memory: decoded pixels, or JPEG bytes, decoded for each batch.", "pixels"
+    )
+    limit: int = _data(
+        "Use at most so many of each part, classes balanced; 0 all.", 0, low=0, high=100 * _MILLION, unit="images"
+    )
+    bad_images_at_most: float = _data(
+        "Share that may be broken; those are counted, listed and left out.", 0.01, low=0, high=1
+    )
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
     """`[schedule]`."""
 
-    epochs: Annotated[int, key("How often each image is seen.", low=1, high=10_000)] = 30
-    batch: Annotated[int, key("Images of a step.", low=2, high=8192, unit="images")] = 256
-    learning_rate: Annotated[float, key("Highest learning rate.", low=1e-6, high=10)] = 0.2
-    warmup: Annotated[float, key("Share of the steps in which the rate rises.", low=0, high=0.9)] = 0.2
-    weight_decay: Annotated[float, key("Of weights; biases and normalisation do not decay.", low=0, high=1)] = 5e-4
-    label_smoothing: Annotated[float, key("Share of the target given to all classes.", low=0, high=0.5)] = 0.0
-    ema: Annotated[
-        float, key("Decay of the moving average of the weights, which is tested and exported.", low=0, high=0.99999)
-    ] = 0.995
-    seed: Annotated[int, key("Of everything random.", low=0, high=2**31 - 1)] = 0
-    precision: Annotated[Precision, key("Of the network's arithmetic; auto: bfloat16 where it is fast.")] = "auto"
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        key("What trains; auto is a GPU where torch has one. Codec and augmentation stay on the CPU."),
-    ] = "auto"
+    epochs: int = _schedule("How often each image is seen.", 30, low=1, high=10000)
+    batch: int = _schedule("Images of a step.", 256, low=2, high=8192, unit="images")
+    learning_rate: float = _schedule("Highest learning rate.", 0.2, low=1e-06, high=10)
+    warmup: float = _schedule("Share of the steps in which the rate rises.", 0.2, low=0, high=0.9)
+    weight_decay: float = _schedule("Of weights; biases and normalisation do not decay.", 0.0005, low=0, high=1)
+    label_smoothing: float = _schedule("Share of the target given to all classes.", 0.0, low=0, high=0.5)
+    ema: float = _schedule(
+        "Decay of the moving average of the weights, which is tested and exported.", 0.995, low=0, high=0.99999
+    )
+    seed: int = _schedule("Of everything random.", 0, low=0, high=2**31 - 1)
+    precision: Precision = _schedule("Of the network's arithmetic; auto: bfloat16 where it is fast.", "auto")
+    device: Literal["auto", "cpu", "cuda"] = _schedule(
+        "What trains; auto is a GPU where torch has one. Codec and augmentation stay on the CPU.", "auto"
+    )
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """`[augment]`."""
 
-    flip: Annotated[bool, key("Mirror half of the images.")] = True
-    shift: Annotated[int, key("Move by up to so many.", low=0, high=64, unit="pixels")] = 4
-    cutout: Annotated[
-        int,
-        key("A grey square of this side somewhere (DeVries and Taylor 2017).", low=0, high=128, unit="pixels"),
-    ] = 0
-    light: Annotated[float, key("Contrast and brightness change by up to this share.", low=0, high=1)] = 0.0
+    flip: bool = _augment("Mirror half of the images.", True)
+    shift: int = _augment("Move by up to so many.", 4, low=0, high=64, unit="pixels")
+    cutout: int = _augment(
+        "A grey square of this side somewhere (DeVries and Taylor 2017).", 0, low=0, high=128, unit="pixels"
+    )
+    light: float = _augment("Contrast and brightness change by up to this share.", 0.0, low=0, high=1)
 
 
 @dataclass(frozen=True)
 class CodecConfig:
     """`[codec]`."""
 
-    codec: Annotated[Text, key("What images go through.", values=_CODECS, check=_codec)] = "none"
-    codec_share: Annotated[
-        float, key("Share of the images that go through it; the others stay as they are.", low=0, high=1)
-    ] = 1.0
-    ensemble: Annotated[
-        tuple[Text, ...],
-        key(
-            "The network is trained once behind each (instead of codec), and the members vote.",
-            wants="is a list of at least two codecs",
-            values="list of at least two codecs",
-            check=_codecs,
-        ),
-    ] = ()
-    applied: (
-        Annotated[
-            Text,
-            key(
-                "The profile that the images went through before they came here, which the export names.",
-                values="fd, fd-jpeg, jpeg:75, FILE.toml",
-                check=_profile_name,
-            ),
-        ]
-        | None
-    ) = None
+    codec: str = _codec_key("What images go through.", "none", values=_CODECS, check=_codec, words=TEXT)
+    codec_share: float = _codec_key(
+        "Share of the images that go through it; the others stay as they are.", 1.0, low=0, high=1
+    )
+    ensemble: tuple[str, ...] = _codec_key(
+        "The network is trained once behind each (instead of codec), and the members vote.",
+        (),
+        wants="is a list of at least two codecs",
+        values="list of at least two codecs",
+        check=_codecs,
+    )
+    applied: str | None = _codec_key(
+        "The profile that the images went through before they came here, which the export names.",
+        None,
+        values="fd, fd-jpeg, jpeg:75, FILE.toml",
+        check=_profile_name,
+        words=TEXT,
+    )
 
 
 @dataclass(frozen=True)
 class AdversarialConfig:
     """`[adversarial]`: the inner attack."""
 
-    method: Annotated[
-        Literal["none", "fgsm-rs", "pgd", "trades", "free"], key("How the training images are attacked.")
-    ] = "none"
-    eps_8bit: Annotated[float, key("Budget of that attack.", low=0.01, high=255, unit="levels")] = 8.0
-    step_8bit: Annotated[
-        float,
-        key(
-            "Its step; 0: 1.25 budgets (fgsm-rs, free), else 2.5 budgets over the steps.",
-            low=0,
-            high=255,
-            unit="levels",
-        ),
-    ] = 0.0
-    steps: Annotated[int, key("Its steps; for free: replays of each batch.", low=1, high=1000)] = 1
-    backward: Annotated[
-        GradientMode, key("The codec's derivative that it sees; drawn: another one at each of its steps.")
-    ] = "straight-through"
-    dct_bands: Annotated[
-        int,
-        key("It moves only so many DCT coefficients of a block; 0: plain sign steps.", low=0, high=64),
-    ] = 0
-    beta: Annotated[float, key("Weight of TRADES' divergence.", low=0, high=1000)] = 6.0
+    method: Literal["none", "fgsm-rs", "pgd", "trades", "free"] = _adversarial(
+        "How the training images are attacked.", "none"
+    )
+    eps_8bit: float = _adversarial("Budget of that attack.", 8.0, low=0.01, high=255, unit="levels")
+    step_8bit: float = _adversarial(
+        "Its step; 0: 1.25 budgets (fgsm-rs, free), else 2.5 budgets over the steps.",
+        0.0,
+        low=0,
+        high=255,
+        unit="levels",
+    )
+    steps: int = _adversarial("Its steps; for free: replays of each batch.", 1, low=1, high=1000)
+    backward: GradientMode = _adversarial(
+        "The codec's derivative that it sees; drawn: another one at each of its steps.", "straight-through"
+    )
+    dct_bands: int = _adversarial(
+        "It moves only so many DCT coefficients of a block; 0: plain sign steps.", 0, low=0, high=64
+    )
+    beta: float = _adversarial("Weight of TRADES' divergence.", 6.0, low=0, high=1000)
 
     @property
     def inner_step_8bit(self) -> float:
@@ -183,18 +178,6 @@ class AdversarialConfig:
         if self.step_8bit:
             return self.step_8bit
         return 1.25 * self.eps_8bit if self.method in ("fgsm-rs", "free") else 2.5 * self.eps_8bit / self.steps
-
-
-@dataclass(frozen=True)
-class TrainFile:
-    """A configuration file of `train`: its tables. No key stands in two of them."""
-
-    model: NetworkConfig = field(default_factory=NetworkConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    codec: CodecConfig = field(default_factory=CodecConfig)
-    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
 
 # A dataclass takes over the fields of its bases from the last to the first.
@@ -225,6 +208,11 @@ class TrainConfig(AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig,
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def file_keys() -> dict[str, Key]:
+    """The tables of a configuration file, with their keys. No key stands in two of them."""
+    return file_of(TrainConfig)
+
+
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     """A configuration from a file (or none), with values from flags in front of it (None is not given).
 
@@ -233,7 +221,7 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     Raises:
         InputError: unknown tables or keys, values out of bounds (with file and line), or no data.
     """
-    tables = {} if path is None else read_values(path, TrainFile)
+    tables = {} if path is None else read_values(path, file_keys())
     values = {name: value for table in tables.values() for name, value in table.items()}
     for name, one in keys_of(TrainConfig).items():
         if flags.get(name) is not None:

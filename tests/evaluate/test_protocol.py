@@ -14,7 +14,7 @@ from edgeguard.evaluate.protocol import (
     load_protocol,
     parse_protocol,
 )
-from edgeguard.settings import keys_of
+from edgeguard.settings.declare import keys_of
 
 GOOD = """
 schema = 1

@@ -13,15 +13,19 @@ from typer.main import get_command
 
 from edgeguard.cli import run as run_cli
 from edgeguard.cli import train as train_cli
-from edgeguard.dct.profile import GuardProfile, ProfileFile
+from edgeguard.dct import profile
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.firmware.board import BoardFile
-from edgeguard.run.settings import RunFile, Settings
-from edgeguard.settings import check_document, help_text, json_schema, keys_of, markdown_tables, tables_of
-from edgeguard.train.config import TrainConfig, TrainFile
+from edgeguard.firmware import board
+from edgeguard.run import settings as run_settings
+from edgeguard.run.settings import Settings
+from edgeguard.settings.declare import Key, keys_of
+from edgeguard.settings.describe import json_schema, markdown_tables
+from edgeguard.settings.reader import check_document
+from edgeguard.train import config as train_config
+from edgeguard.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
-KINDS: dict[str, type] = {"run": RunFile, "train": TrainFile, "board": BoardFile, "profile": ProfileFile}
 DOCUMENTS = {"run": "run", "train": "training", "board": "sensors", "profile": "guard", "protocol": "evaluate"}
 FILES = [
     *(("train", path) for path in sorted((ROOT / "examples").glob("train-*.toml"))),
@@ -32,18 +36,19 @@ FILES = [
 ]
 
 
-def _kind(name: str) -> type:
+def _keys(name: str) -> dict[str, Key]:
     if name == "protocol":
         pytest.importorskip("torch", reason="protocols need torch, of the extras convert and attack")
-        from edgeguard.evaluate.protocol import ProtocolFile
+        from edgeguard.evaluate import protocol
 
-        return ProtocolFile
-    return KINDS[name]
+        return protocol.file_keys()
+    files = {"run": run_settings, "train": train_config, "board": board, "profile": profile}
+    return files[name].file_keys()
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_schema_is_one_and_describes_every_key(name: str) -> None:
-    schema = json_schema(_kind(name), name)
+    schema = json_schema(_keys(name), name)
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert json.loads(json.dumps(schema)) == schema
@@ -64,14 +69,14 @@ def _leaves(schema: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(("name", "path"), FILES, ids=[path.name for _, path in FILES])
 def test_our_files_fit_their_schema(name: str, path: Path) -> None:
     data = tomllib.loads(path.read_text("utf-8"))
-    assert list(Draft202012Validator(json_schema(_kind(name), name)).iter_errors(data)) == []
+    assert list(Draft202012Validator(json_schema(_keys(name), name)).iter_errors(data)) == []
 
 
 @pytest.mark.parametrize("name", ["run", "train"])
 def test_reader_and_schema_agree_on_every_bound(name: str) -> None:
-    validator = Draft202012Validator(json_schema(KINDS[name], name))
-    for table, declared in tables_of(KINDS[name]).items():
-        for key in keys_of(declared).values():
+    validator = Draft202012Validator(json_schema(_keys(name), name))
+    for table, one in _keys(name).items():
+        for key in (one.table or {}).values():
             values = [True, 3, 0.5, "", "a\nb", [], {}, "1280x720", "127.0.0.1:80", *key.choices]
             if key.low is not None and key.high is not None:
                 values += [key.low, key.high, key.low - 1, key.high + 1]
@@ -79,7 +84,7 @@ def test_reader_and_schema_agree_on_every_bound(name: str) -> None:
                 data = {table: {key.name: value}}
                 fits = validator.is_valid(data)
                 try:
-                    check_document(data, KINDS[name], "f")
+                    check_document(data, _keys(name), "f")
                     taken = True
                 except InputError:
                     taken = False
@@ -88,7 +93,7 @@ def test_reader_and_schema_agree_on_every_bound(name: str) -> None:
 
 
 def test_the_profile_that_is_written_fits_its_schema() -> None:
-    validator = Draft202012Validator(json_schema(ProfileFile, "profile"))
+    validator = Draft202012Validator(json_schema(_keys("profile"), "profile"))
     for preset in ("fd", "fd-paper", "fd-jpeg", "jpeg:75"):
         assert validator.is_valid(GuardProfile.preset(preset).to_dict())
     flat = {"schema": 1, "color": "rgb", "tables": [8] * 64}
@@ -102,15 +107,19 @@ def test_the_documents_list_the_keys_that_there_are(name: str) -> None:
     text = (ROOT / "docs" / f"{DOCUMENTS[name]}.md").read_text("utf-8")
     found = re.search(rf"<!-- keys of {name} -->\n(.*?)\n<!-- end of keys -->", text, re.DOTALL)
     assert found is not None
-    assert found[1] == markdown_tables(_kind(name)), f"run: edgeguard config table {name}"
+    assert found[1] == markdown_tables(_keys(name)), f"run: edgeguard config table {name}"
+
+
+def _help(kind: type, name: str) -> str:
+    return keys_of(kind)[name].help
 
 
 def test_help_says_range_unit_and_default() -> None:
-    assert help_text(Settings, "lost_after") == "Seconds without a frame: lost. [0.2 to 3600 s; default 3]"
-    assert help_text(Settings, "threads") == "CPU threads of the model. [1 to 256, whole]"
-    assert help_text(Settings, "delegate") == "What computes. [auto, cpu, edgetpu; default auto]"
-    assert help_text(Settings, "guard") == "Preset, .toml profile or none, instead of the contract's."
-    assert help_text(TrainConfig, "learning_rate") == "Highest learning rate. [0.000001 to 10; default 0.2]"
+    assert _help(Settings, "lost_after") == "Seconds without a frame: lost. [0.2 to 3600 s; default 3]"
+    assert _help(Settings, "threads") == "CPU threads of the model. [1 to 256, whole]"
+    assert _help(Settings, "delegate") == "What computes. [auto, cpu, edgetpu; default auto]"
+    assert _help(Settings, "guard") == "Preset, .toml profile or none, instead of the contract's."
+    assert _help(TrainConfig, "learning_rate") == "Highest learning rate. [0.000001 to 10; default 0.2]"
 
 
 @pytest.mark.parametrize(
@@ -126,5 +135,5 @@ def test_flags_say_what_is_declared(command: Any, kind: type, names: dict[str, s
     keys = keys_of(kind)
     said = {names.get(str(one.name), str(one.name)): getattr(one, "help", None) for one in get_command(app).params}
     flags = {name: text for name, text in said.items() if name in keys}
-    assert flags == {name: help_text(kind, name) for name in flags}
+    assert flags == {name: _help(kind, name) for name in flags}
     assert kind is TrainConfig or set(flags) == set(keys)

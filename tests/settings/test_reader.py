@@ -9,31 +9,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeguard.dct.profile import GuardProfile, ProfileFile
+from edgeguard.dct import profile
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.firmware.board import BoardFile, read_board
-from edgeguard.run.settings import RunFile, read_file, resolve
-from edgeguard.settings import Key, keys_of, read_values, tables_of
-from edgeguard.train.config import TrainFile, read_config
+from edgeguard.firmware import board
+from edgeguard.firmware.board import read_board
+from edgeguard.run import settings as run_settings
+from edgeguard.run.settings import read_file, resolve
+from edgeguard.settings.declare import Key
+from edgeguard.settings.reader import read_values
+from edgeguard.train import config as train_config
+from edgeguard.train.config import read_config
 
+FILES = {
+    "run": run_settings.file_keys(),
+    "train": train_config.file_keys(),
+    "board": board.file_keys(),
+    "profile": profile.file_keys(),
+}
 #: Files of tables: each key of each table.
 KEYS = [
     (kind, table, key)
-    for kind in (RunFile, TrainFile)
-    for table, declared in tables_of(kind).items()
-    for key in keys_of(declared).values()
+    for kind in ("run", "train")
+    for table, one in FILES[kind].items()
+    for key in (one.table or {}).values()
 ]
 #: Files without tables.
-FLAT = [(BoardFile, key) for key in keys_of(BoardFile).values()]
-FLAT += [(ProfileFile, key) for key in keys_of(ProfileFile).values()]
-NAMES = [f"{kind.__name__}-{key.name}" for kind, _, key in KEYS]
-NUMBERS = [row for row in KEYS if row[2].base in (int, float)]
+FLAT = [(kind, key) for kind in ("board", "profile") for key in FILES[kind].values()]
+NAMES = [f"{kind}-{key.name}" for kind, _, key in KEYS]
+NUMBERS = [row for row in KEYS if row[2].type in (int, float)]
 
 
-def _refused(path: Path, kind: type, text: str) -> str:
+def _refused(path: Path, kind: str, text: str) -> str:
     path.write_text(text)
     with pytest.raises(InputError) as caught:
-        read_values(path, kind)
+        read_values(path, FILES[kind])
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -49,8 +59,8 @@ def _wrong_types(key: Key) -> list[str]:
         dict: "{ a = 1 }",
         None: "1979-05-27",
     }
-    kinds: set[Any] = {float: {int, float}, int: {int}, bool: {bool}}.get(key.base, {str})
-    if str(key.base).startswith(("tuple", "list")):
+    kinds: set[Any] = {float: {int, float}, int: {int}, bool: {bool}}.get(key.type, {str})
+    if str(key.type).startswith(("tuple", "list")):
         kinds = {tuple}
     if key.choices and isinstance(key.choices[0], int):
         kinds = {int}
@@ -59,30 +69,28 @@ def _wrong_types(key: Key) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "table", "key"), KEYS, ids=NAMES)
-def test_a_wrong_type_is_refused_with_its_line(tmp_path: Path, kind: type, table: str, key: Key) -> None:
+def test_a_wrong_type_is_refused_with_its_line(tmp_path: Path, kind: str, table: str, key: Key) -> None:
     for value in _wrong_types(key):
         said = _refused(tmp_path / "f.toml", kind, f"# a comment\n[{table}]\n\n{key.name} = {value}\n")
         assert said.startswith(f"{tmp_path}/f.toml:4: {key.name} "), said
         assert ", got " in said
 
 
-@pytest.mark.parametrize(("kind", "key"), FLAT, ids=[f"{kind.__name__}-{key.name}" for kind, key in FLAT])
-def test_a_wrong_type_without_a_table(tmp_path: Path, kind: type, key: Key) -> None:
+@pytest.mark.parametrize(("kind", "key"), FLAT, ids=[f"{kind}-{key.name}" for kind, key in FLAT])
+def test_a_wrong_type_without_a_table(tmp_path: Path, kind: str, key: Key) -> None:
     for value in _wrong_types(key):
         said = _refused(tmp_path / "f.toml", kind, f"\n\n{key.name} = {value}\n")
         assert f"{tmp_path}/f.toml:3: {key.name} " in said, said
 
 
-@pytest.mark.parametrize(
-    ("kind", "table", "key"), NUMBERS, ids=[f"{kind.__name__}-{key.name}" for kind, _, key in NUMBERS]
-)
+@pytest.mark.parametrize(("kind", "table", "key"), NUMBERS, ids=[f"{kind}-{key.name}" for kind, _, key in NUMBERS])
 def test_numbers_out_of_bounds_are_refused_and_bounds_are_taken(
-    tmp_path: Path, kind: type, table: str, key: Key
+    tmp_path: Path, kind: str, table: str, key: Key
 ) -> None:
     assert key.low is not None and key.high is not None
     file = tmp_path / "f.toml"
-    step = 1 if key.base is int else 1e-9
-    for value in (key.low - step, key.high + (1 if key.base is int else key.high * 1e-9), "inf", "-inf", "nan"):
+    step = 1 if key.type is int else 1e-9
+    for value in (key.low - step, key.high + (1 if key.type is int else key.high * 1e-9), "inf", "-inf", "nan"):
         said = _refused(file, kind, f"[{table}]\n{key.name} = {value}\n")
         assert said.startswith(f"{file}:2: {key.name} "), said
     for digits in (400, 5000):
@@ -90,16 +98,16 @@ def test_numbers_out_of_bounds_are_refused_and_bounds_are_taken(
             assert str(file) in _refused(file, kind, f"[{table}]\n{key.name} = {number}\n")
     for bound in (key.low, key.high):
         file.write_text(f"[{table}]\n{key.name} = {bound}\n")
-        found = read_values(file, kind)[table][key.name]
-        assert found == bound and type(found) is key.base
+        found = read_values(file, FILES[kind])[table][key.name]
+        assert found == bound and type(found) is key.type
 
 
 def test_a_hexadecimal_number_of_thousands_of_digits(tmp_path: Path) -> None:
-    said = _refused(tmp_path / "f.toml", RunFile, f"[pipeline]\nevery = 0x{'f' * 9000}\n")
+    said = _refused(tmp_path / "f.toml", "run", f"[pipeline]\nevery = 0x{'f' * 9000}\n")
     assert said.endswith("f.toml:2: every is 1 to 1e+06, got a number of thousands of digits")
 
 
-@pytest.mark.parametrize("kind", [RunFile, TrainFile, BoardFile, ProfileFile], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(FILES))
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
@@ -110,19 +118,19 @@ def test_a_hexadecimal_number_of_thousands_of_digits(tmp_path: Path) -> None:
     ],
 )
 def test_unknown_tables_and_keys_are_named_with_the_known_ones(
-    tmp_path: Path, kind: type, text: str, line: int, said: str
+    tmp_path: Path, kind: str, text: str, line: int, said: str
 ) -> None:
     message = _refused(tmp_path / "f.toml", kind, text)
     assert f"{tmp_path}/f.toml:{line}: " in message and repr(said)[1:-1] in message
-    assert f"known: {', '.join(keys_of(kind))}" in message
+    assert f"known: {', '.join(FILES[kind])}" in message
 
 
-@pytest.mark.parametrize(("kind", "table"), [(k, t) for k in (RunFile, TrainFile) for t in tables_of(k)])
-def test_tables_of_a_wrong_shape(tmp_path: Path, kind: type, table: str) -> None:
+@pytest.mark.parametrize(("kind", "table"), [(k, t) for k in ("run", "train") for t in FILES[k]])
+def test_tables_of_a_wrong_shape(tmp_path: Path, kind: str, table: str) -> None:
     file = tmp_path / "f.toml"
     for text in (f"{table} = 3\n", f'{table} = "x"\n', f"{table} = [1]\n", f"[[{table}]]\n"):
         assert _refused(file, kind, text).startswith(f"{file}:1: {table} is a table: [{table}], got ")
-    known = ", ".join(keys_of(tables_of(kind)[table]))
+    known = ", ".join(FILES[kind][table].table or ())
     assert _refused(file, kind, f"[{table}]\n[{table}.inner]\n") == (
         f"{file}:2: [{table}] has no key 'inner'; known: {known}"
     )
@@ -130,7 +138,7 @@ def test_tables_of_a_wrong_shape(tmp_path: Path, kind: type, table: str) -> None
 
 @pytest.mark.parametrize("text", ["", "\\n", "a\\n", "a\\nb", "\\u0000", "a\\tb"])
 def test_texts_are_not_empty_and_have_no_control_characters(tmp_path: Path, text: str) -> None:
-    said = _refused(tmp_path / "f.toml", RunFile, f'[camera]\nsource = "{text}"\n')
+    said = _refused(tmp_path / "f.toml", "run", f'[camera]\nsource = "{text}"\n')
     assert said.startswith(f"{tmp_path}/f.toml:2: source wants a text, got ")
 
 
@@ -138,13 +146,13 @@ def test_all_mistakes_are_said_at_once_in_the_order_of_the_lines(tmp_path: Path)
     text = "[schedule]\nepochs = 0\n[augment]\nflip = 1\n[odd]\n[model]\nsize = 'big'\n"
     file = tmp_path / "c.toml"
     known = "model, data, schedule, augment, codec, adversarial"
-    assert _refused(file, TrainFile, text) == (
+    assert _refused(file, "train", text) == (
         f"{file}:2: epochs is 1 to 10000, got 0; {file}:4: flip is true or false, got 1; "
         f"{file}:5: there is no table [odd]; known: {known}; "
         f"{file}:7: size wants a whole number from 16 to 256, got 'big'"
     )
     many = "[odd]\n" + "".join(f"[odd{number}]\n" for number in range(20))
-    assert _refused(file, TrainFile, many).endswith("; and 11 more")
+    assert _refused(file, "train", many).endswith("; and 11 more")
 
 
 @pytest.mark.parametrize(
@@ -277,15 +285,14 @@ def _toml(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _documents(kind: type) -> st.SearchStrategy[str]:
+def _documents(kind: str) -> st.SearchStrategy[str]:
     """Texts with the file's own keys and values of any kind."""
-    tables = tables_of(kind)
+    tables = {name: one.table for name, one in FILES[kind].items() if one.table is not None}
     if not tables:
-        flat = st.dictionaries(st.sampled_from(sorted(keys_of(kind))), VALUES, max_size=12)
+        flat = st.dictionaries(st.sampled_from(sorted(FILES[kind])), VALUES, max_size=12)
         return flat.map(lambda found: "".join(f"{name} = {_toml(value)}\n" for name, value in found.items()))
     bodies = {
-        name: st.dictionaries(st.sampled_from([*keys_of(table), "odd"]), VALUES, max_size=4)
-        for name, table in tables.items()
+        name: st.dictionaries(st.sampled_from([*table, "odd"]), VALUES, max_size=4) for name, table in tables.items()
     }
 
     def joined(found: dict[str, dict[str, Any]]) -> str:
@@ -297,15 +304,15 @@ def _documents(kind: type) -> st.SearchStrategy[str]:
     return st.fixed_dictionaries({}, optional=bodies).map(joined)
 
 
-@pytest.mark.parametrize("kind", [RunFile, TrainFile, BoardFile, ProfileFile], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(FILES))
 @given(data=st.data())
 def test_any_values_of_known_keys_are_taken_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, kind: type, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
 ) -> None:
     text = data.draw(_documents(kind))
     file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_text(text)
-    readers = {RunFile: read_file, TrainFile: lambda path: read_config(path, {}), BoardFile: read_board}
+    readers = {"run": read_file, "train": lambda path: read_config(path, {}), "board": read_board}
     try:
         readers.get(kind, GuardProfile.load)(file)  # type: ignore[arg-type]
     except InputError as error:
@@ -313,6 +320,6 @@ def test_any_values_of_known_keys_are_taken_or_refused(
 
 
 def test_required_keys_are_told_together(tmp_path: Path) -> None:
-    required = [name for name, key in keys_of(ProfileFile).items() if key.default is MISSING]
-    said = _refused(tmp_path / "p.toml", ProfileFile, "")
+    required = [name for name, key in FILES["profile"].items() if key.default is MISSING]
+    said = _refused(tmp_path / "p.toml", "profile", "")
     assert said == f"{tmp_path}/p.toml: missing 3 required keys {', '.join(map(repr, required))}"

@@ -5,9 +5,9 @@ import pytest
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.settings import keys_of, tables_of
+from edgeguard.settings.declare import keys_of
 from edgeguard.train.codec_kind import codec_kind
-from edgeguard.train.config import AdversarialConfig, DataConfig, ScheduleConfig, TrainConfig, TrainFile, read_config
+from edgeguard.train.config import AdversarialConfig, DataConfig, ScheduleConfig, TrainConfig, file_keys, read_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def test_a_configuration_is_named_by_everything_but_the_place_of_its_images() ->
     base = TrainConfig(data="a")
     assert base.sha256 == TrainConfig(data="b").sha256
     assert base.sha256 != TrainConfig(data="a", seed=1).sha256
-    assert set(tables_of(TrainFile)) == {
+    assert set(file_keys()) == {
         "model", "data", "schedule", "augment", "codec", "adversarial",
     }  # fmt: skip
 
@@ -92,7 +92,8 @@ def test_a_part_is_what_one_table_says() -> None:
     assert not isinstance(config.part(DataConfig), TrainConfig)
     order = list(asdict(config))  # as config.json and the curves list them
     assert order[:2] == ["network", "width"] and order[-1] == "beta"
-    assert order == [name for table in tables_of(TrainFile).values() for name in keys_of(table)]
+    assert order == [name for table in file_keys().values() for name in table.table or ()]
+    assert order == list(keys_of(TrainConfig))
 
 
 def test_codec_kinds() -> None:
