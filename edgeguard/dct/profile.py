@@ -18,6 +18,7 @@ from edgeguard.dct.color import Color
 from edgeguard.dct.design import design_tables
 from edgeguard.errors import ProfileError
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, corner_table, ijg_scaled
+from edgeguard.system.files import write_bytes
 
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q")
 SCHEMA = 1
@@ -165,13 +166,7 @@ class GuardProfile:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as TOML, whole or not at all."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
-        try:
-            partial.write_text(self.to_toml(), encoding="utf-8")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_bytes(Path(path), self.to_toml().encode())
 
     def to_toml(self) -> str:
         """The profile as TOML text: the tables as 8x8 grids."""

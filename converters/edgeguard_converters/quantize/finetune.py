@@ -20,6 +20,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional
 
 from edgeguard.errors import InputError
+from edgeguard.system.files import replaced
 from edgeguard_converters.graph.normalization import Normalisation
 from edgeguard_converters.load.split_boxes import exported
 from edgeguard_converters.load.torch_source import TorchSource
@@ -98,7 +99,10 @@ def finetune(
             loss.backward()
             optimiser.step()
         if kept.parent.is_dir():
-            torch.save({"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimiser.state_dict()}, kept)
+            with replaced(kept) as partial:
+                torch.save(
+                    {"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimiser.state_dict()}, partial
+                )
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return replace(source, kind="torch.export", module=module), kept
