@@ -77,7 +77,12 @@ def run(
         _log.info("%s: %s", source.name, source.applied)
     status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
     _tell_states(pipeline, status)
-    alarms = Alarms(settings.alarm_disagreement, settings.alarm_certified, settings.alarm_window, _log_alarm)
+    alarms = Alarms(
+        disagreement=settings.alarm_disagreement,
+        certified=settings.alarm_certified,
+        window=settings.alarm_window,
+        changed=_log_alarm,
+    )
     failure: DeviceError | None = None
     terminated = False
     with ExitStack() as stack:
@@ -184,7 +189,7 @@ def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tu
         from edgeguard.sinks.mqtt import Mqtt
 
         url, password, authority = settings.mqtt, _path(settings.mqtt_password_file), _path(settings.mqtt_ca_file)
-        yield "mqtt", lambda: Mqtt(url, settings.mqtt_name, status, password, authority)
+        yield "mqtt", lambda: Mqtt(url, settings.mqtt_name, status, password_file=password, ca_file=authority)
 
 
 def _open_servers(settings: Settings, status: RunStatus, stack: ExitStack) -> None:
@@ -193,13 +198,15 @@ def _open_servers(settings: Settings, status: RunStatus, stack: ExitStack) -> No
 
         host, _, port = settings.web.rpartition(":")
         token = None if settings.web_token_file is None else read_token(Path(settings.web_token_file))
-        page = stack.enter_context(WebPage(host, int(port), status, settings.stale_after, token))
+        page = stack.enter_context(
+            WebPage(host, int(port), status=status, stale_after_s=settings.stale_after, token=token)
+        )
         _log.info("the page: %s", page.url)
     if settings.metrics is not None:
         from edgeguard.sinks.metrics import MetricsServer
 
         host, _, port = settings.metrics.rpartition(":")
-        server = stack.enter_context(MetricsServer(host, int(port), status, settings.stale_after))
+        server = stack.enter_context(MetricsServer(host, int(port), status=status, stale_after_s=settings.stale_after))
         _log.info("metrics: %smetrics", server.url)
 
 

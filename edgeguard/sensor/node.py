@@ -91,7 +91,9 @@ class SensorNode:
         self.reader = FrameReader(source, lambda captured: code(captured, profile), reopen=reopen, on_state=_log_state)
         handler = partial(_Handler, self)
         try:
-            self._server = BackgroundServer(lambda: ThreadingHTTPServer((host, port), handler), "frames", host, port)
+            self._server = BackgroundServer(
+                lambda: ThreadingHTTPServer((host, port), handler), "frames", host=host, port=port
+            )
         except DeviceError:
             source.close()
             raise
