@@ -1,20 +1,23 @@
-# make demo   sets up and runs the main job
-# make test   sets up and passes the tests
+# make demo   sets up what the demo needs and runs the main job
+# make test   sets up what the tests need and passes them
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# The set-up has two parts; the second holds the first.
+FOR_DEMO := $(VENV)/.installed-demo
+FOR_TEST := $(VENV)/.installed-test
 
+.NOTPARALLEL:  # two parts at once would write into one environment
 .PHONY: demo test test-full test-native fuzz fuzz-python test-aarch64 lint bench clean
 
-demo: $(STAMP)
+demo: $(FOR_DEMO)
 	$(BIN)/edgeguard demo
 
 # One thread for each worker: they share the cores.
-test: $(STAMP)
+test: $(FOR_TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-test-full: $(STAMP)
+test-full: $(FOR_TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "full or not full"
 
 # The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++), and
@@ -27,7 +30,7 @@ test-native:
 
 # The compressed domain under libFuzzer (clang++), for FUZZ_SECONDS; findings go to build/fuzz-findings.
 FUZZ_SECONDS ?= 120
-fuzz: $(STAMP)
+fuzz: $(FOR_TEST)
 	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=clang++ >/dev/null
 	cmake --build build/native --target fuzz_jpeg --parallel
 	$(BIN)/python tests/native/make_seeds.py build/fuzz-seeds
@@ -36,21 +39,21 @@ fuzz: $(STAMP)
 	  -verbosity=0 -artifact_prefix=build/fuzz-findings/ build/fuzz-corpus build/fuzz-seeds
 
 # The parsers in Python (JPEG headers, seals, serial and HTTP streams) under Atheris, for FUZZ_SECONDS.
-fuzz-python: $(STAMP)
+fuzz-python: $(FOR_TEST)
 	mkdir -p build/fuzz-python build/fuzz-findings
 	$(BIN)/python tests/fuzz/fuzz_parsers.py build/fuzz-python -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 	  -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz-findings/
 
 # The package on aarch64 under emulation: the same bytes as here.
-test-aarch64: $(STAMP)
+test-aarch64: $(FOR_TEST)
 	tests/aarch64/run.sh $(BIN)/python
 
-lint: $(STAMP)
+lint: $(FOR_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)
+bench: $(FOR_TEST)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
 
@@ -58,11 +61,41 @@ NATIVE := $(wildcard edgeguard/dct/native/*.*) CMakeLists.txt
 # Where a compiler is, a kernel that does not build is an error and not a fallback.
 export EDGEGUARD_REQUIRE_NATIVE := $(if $(and $(shell command -v c++),$(shell command -v cmake)),1,0)
 
-$(STAMP): pyproject.toml constraints.txt $(NATIVE)
-	@$(PYTHON) -c 'import sys; sys.exit("EdgeGuard needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,onnx,keras,attack,web,mqtt,metrics,cluster,dev]'
-	touch $@
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+PIP_INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+  $(BIN)/python -m pip install -qq --prefer-binary --constraint constraints.txt
+
+# The environment. Where PYTHON itself has torch's CPU build in the version that is tested, the environment sees it.
+define ENVIRONMENT
+@$(PYTHON) -c 'import sys; sys.exit("EdgeGuard needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+@test -x $(BIN)/python || { \
+  echo "set-up: a Python environment in $(VENV)"; \
+  $(PYTHON) -m venv $(VENV) $$($(PYTHON) -c 'import sys, torch; sys.exit(sys.prefix != sys.base_prefix or torch.version.cuda is not None or torch.__version__.partition("+")[0] != "$(TORCH)")' 2>/dev/null && echo --system-site-packages); }
+endef
+
+# PyTorch: what the environment has is taken; then a CPU build, from wherever pip looks; then what the index offers.
+define PYTORCH
+@if $(BIN)/python -c 'import importlib.metadata as m, sys; sys.exit(m.version("torch").partition("+")[0] != "$(TORCH)")' 2>/dev/null; then \
+  echo "set-up: PyTorch $(TORCH) is there"; \
+else \
+  echo "set-up: PyTorch $(TORCH), its CPU build where pip finds one (the README says how)"; \
+  $(PIP_INSTALL) 'torch==$(TORCH)+cpu' 2>/dev/null || $(PIP_INSTALL) 'torch==$(TORCH)'; \
+fi
+endef
+
+$(FOR_DEMO): pyproject.toml constraints.txt $(NATIVE)
+	$(ENVIRONMENT)
+	$(PYTORCH)
+	@echo "set-up: EdgeGuard with its converter"
+	@$(PIP_INSTALL) --editable '.[convert]'
+	@touch $@
+
+$(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
+	$(ENVIRONMENT)
+	$(PYTORCH)
+	@echo "set-up: EdgeGuard with every extra, TensorFlow, Ray and the tests' tools among them"
+	@$(PIP_INSTALL) --editable '.[convert,onnx,keras,attack,web,mqtt,metrics,cluster,dev]'
+	@touch $(FOR_DEMO) $@
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis edgeguard-demo

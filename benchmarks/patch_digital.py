@@ -35,7 +35,7 @@ def ours(
     module: torch.nn.Module, scenes: PhotographScenes, target: int, steps: int, batch: int, side: int
 ) -> NDArray[np.uint8]:
     """Our patch."""
-    recipe = Recipe(target, steps, batch, resolution=side, smoothness=0, printability=0)
+    recipe = Recipe(target, steps=steps, batch=batch, resolution=side, smoothness=0, printability=0)
     with tempfile.TemporaryDirectory() as folder:
         return make_patch(module, scenes, recipe, Path(folder) / "state.pt", "{}")
 

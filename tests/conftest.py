@@ -1,5 +1,6 @@
-"""Shared fixtures. Tests that need the workstation's extra are marked `convert`; with CI=true nothing may skip for
-a missing program or extra."""
+"""Fixtures for all tests. Tests that need the workstation's extra are marked `convert`; with CI=true nothing may skip
+for a missing program or extra. Tests that need the developers' photographs and models use the fixture `shared`, which
+marks them `shared`: without that folder they are skipped."""
 
 import gc
 import importlib.util
@@ -19,7 +20,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 settings.register_profile("project", deadline=None)  # machines are shared: a slow example is no failure
 settings.load_profile("project")
 
+#: The developers' photographs and models, beside the checkout.
 SHARED = Path(__file__).parents[2] / "shared"
+WITHOUT_SHARED = "needs the developers' shared photographs and models, which are not part of the project"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -27,6 +30,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         importlib.util.find_spec("litert_torch") is not None and importlib.util.find_spec("torch") is not None
     )
     for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+            if not SHARED.is_dir():
+                item.add_marker(pytest.mark.skip(reason=WITHOUT_SHARED))
         if "convert" in item.keywords and not has_converter and not os.environ.get("CI"):
             item.add_marker(pytest.mark.skip(reason="the convert extra is not installed"))
         if "full" in item.keywords and "full" not in (config.getoption("-m") or ""):
@@ -37,11 +44,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared() -> Path:
-    """The developers' photographs and models; absent for users."""
-    if not SHARED.is_dir():
-        pytest.skip("needs the developers' shared photographs and models, which are not part of the project")
+    """The folder of the developers' photographs and models; whatever uses it is marked `shared`."""
     return SHARED
 
 

@@ -19,11 +19,8 @@ LAUNCH = [sys.executable, "-c", "from edgeguard.cli.main import main; main()"]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> tuple[Path, Path, Path]:
     """100 photographs to calibrate, the other 400 to evaluate, and the folder of all."""
-    shared = Path(__file__).parents[2] / "shared"
-    if not shared.is_dir():
-        pytest.skip("needs the developers' shared photographs and models, which are not part of the project")
     photos = shared / "data/imagenet500"
     rows = list(csv.reader((photos / "labels.csv").read_text().splitlines()))[1:]
     root = tmp_path_factory.mktemp("photographs")
@@ -40,7 +37,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
 
 
 def _convert(folders: tuple[Path, Path, Path], output: Path, guard: str, place: str) -> dict:  # type: ignore[type-arg]
-    model = Path(__file__).parents[2] / "shared/models/mobilenet_v2_imagenet.pt2"
+    model = folders[2].parents[1] / "models/mobilenet_v2_imagenet.pt2"
     command = [
         *LAUNCH, "convert", str(model), "--preprocess", "tf", "--calibrate", str(folders[0]), "--eval", str(folders[1]),
         "--guard", guard, "--place", place, "--output", str(output), "--json",

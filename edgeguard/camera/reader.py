@@ -4,6 +4,7 @@ OpenCV and drivers can hang in `read` whatever timeouts they were given, so each
 reader declares a silent one lost on time, closes it, opens the next, and leaves it to end when its call returns.
 """
 
+import logging
 import random
 import threading
 import time
@@ -23,8 +24,7 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 1.5
 _MOST_PENDING = 2  # attempts that are open at a time: one may hang while the camera is back already
 _MOST_STUCK = 8  # threads that hang in a driver; more would never end
 _PATIENCE_S = 3.0  # the least time that an attempt gets before a newer one may replace it
-
-
+_log = logging.getLogger(__name__)
 _CLEAN_END = DeviceError("the stream ended")
 
 
@@ -152,7 +152,7 @@ class FrameReader(Generic[T]):
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
-            self._say(State.STOPPED, "")
+            self._change_state(State.STOPPED, "")
 
     def _keep_going(self) -> BaseException | None:
         """Connections, one after the other; returns the error that ends the reader, None at a clean end."""
@@ -167,7 +167,7 @@ class FrameReader(Generic[T]):
             self.losses += 1
             with self._changed:
                 self._current = None
-            self._say(State.LOST, str(why))
+            self._change_state(State.LOST, str(why))
             found = self._find_again(why)
             if not isinstance(found, _Connection):
                 return found
@@ -199,7 +199,7 @@ class FrameReader(Generic[T]):
         while not self._stopping:
             if self._give_up_after_s is not None and time.monotonic() - lost_at > self._give_up_after_s:
                 return why
-            self._say(State.BACKING_OFF, str(why))
+            self._change_state(State.BACKING_OFF, str(why))
             found = self._first_with_frame(delay * random.uniform(0.5, 1.0))
             if found is not None:
                 for other in pending:
@@ -215,7 +215,7 @@ class FrameReader(Generic[T]):
             if len(pending) >= _MOST_PENDING and time.monotonic() - pending[0].began > _PATIENCE_S:
                 pending.pop(0).close()
             if len(pending) < _MOST_PENDING:
-                self._say(State.STARTING, "")
+                self._change_state(State.STARTING, "")
                 pending.append(self._connect(self._reopen))
         return None
 
@@ -250,7 +250,7 @@ class FrameReader(Generic[T]):
             else:
                 self._keep(connection, prepared)
         if self._state is not State.RUNNING:
-            self._say(State.RUNNING, "")
+            self._change_state(State.RUNNING, "")
         return True
 
     def _count(self, connection: "_Connection") -> None:
@@ -282,9 +282,10 @@ class FrameReader(Generic[T]):
         with self._changed:
             self._changed.notify_all()
 
-    def _say(self, state: State, why: str) -> None:
+    def _change_state(self, state: State, why: str) -> None:
         if state is not self._state or state is State.LOST:
             self._state = state
+            _log.debug("camera %s %s", state, why)
             self.on_state(state, why)
 
 

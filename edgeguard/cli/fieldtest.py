@@ -120,7 +120,7 @@ def record(
         with contextlib.ExitStack() as stack:
             stack.callback(opened.close)
             if port is not None:
-                page = stack.enter_context(GuidePage(session, status, port, host))
+                page = stack.enter_context(GuidePage(session, status, port=port, host=host))
                 counter.say(f"the operator's page: {page.url}")
             judge = {} if model is None else {"judge": live_judge(Pipeline(opened, load_model(model)))}
             (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **judge)
@@ -209,7 +209,7 @@ def _source(spec: str, session: "Session", status: "Status", sheets: list[Path],
         if absent := [sheet.number for sheet in session.plan.sheets if sheet.number not in pictures]:
             raise InputError(f"synthetic:session wants --sheets for each sheet of the plan; missing: {absent}")
         _mark_virtual(session.folder)
-        return VirtualOperator(session, pictures, lambda light: setattr(status, "light", light), seed)
+        return VirtualOperator(session, pictures, lambda light: setattr(status, "light", light), seed=seed)
     if spec.startswith("synthetic:field"):
         from edgeguard.fieldtest.virtual.field import open_virtual_field
 

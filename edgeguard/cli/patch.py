@@ -62,10 +62,10 @@ def make(
     width, height = size_within("--frame", frame, 64, 4096)
     with UnitCounter() as counter:
         order = PatchOrder(
-            _deployed(model, output, counter.say), target, None if images else card, images, (side / 120.0) ** 2,
-            (x, y), through_guard, angle, (width, height),
+            model=_deployed(model, output, counter.say), target=target, card=None if images else card, images=images,
+            area=(side / 120.0) ** 2, center=(x, y), through=through_guard, angle_deg=angle, size=(width, height),
         )  # fmt: skip
-        recipe = Recipe(None, steps, batch, shape=shape, smoothness=smoothness, seed=seed)
+        recipe = Recipe(None, steps=steps, batch=batch, shape=shape, smoothness=smoothness, seed=seed)
         made = make_patch(
             order, recipe, output,
             lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),

@@ -2,13 +2,18 @@
 
 import sys
 import time
+from contextlib import ExitStack
 from typing import Self
+
+from edgeguard.cli.messages import messages_to, on_stderr
 
 _WIDTH = 24
 
 
 class StepDisplay:
     """One line on stderr that shows which of a known number of steps is running; only where stderr is a terminal.
+
+    While it is open, what the library logs is shown above it.
 
     Example:
         >>> with StepDisplay(2) as display:
@@ -20,12 +25,15 @@ class StepDisplay:
         self._steps, self._done = steps, 0
         self._shown = sys.stderr.isatty()
         self._name = ""
+        self._open = ExitStack()
 
-    def __enter__(self) -> "StepDisplay":
+    def __enter__(self) -> Self:
+        self._open.enter_context(messages_to(self.say))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._clear()
+        self._open.close()
 
     def step(self, name: str) -> None:
         """The next step begins."""
@@ -36,7 +44,7 @@ class StepDisplay:
     def say(self, line: str) -> None:
         """A line that stays, above the progress."""
         self._clear()
-        print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+        on_stderr(line)
         if self._name:
             self._draw()
 
@@ -52,21 +60,27 @@ class StepDisplay:
 
 
 class _Line:
-    """One line on stderr that is written again and again, where that is a terminal, and lines that stay."""
+    """One line on stderr that is written again and again, where that is a terminal, and lines that stay.
+
+    While it is open, what the library logs stays above it.
+    """
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
+        self._open.enter_context(messages_to(self.say))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._write("")
+        self._open.close()
 
     def say(self, line: str) -> None:
         """A line that stays; from any thread."""
         self._write("")
-        print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+        on_stderr(line)
 
     def _write(self, text: str) -> None:
         if self._shown:

@@ -115,7 +115,7 @@ def _run(settings: Settings, as_json: bool) -> None:
             counter.total = len(source) if isinstance(source, Sized) else None
             return source
 
-        outcome = run(settings, loaded, open_counted, counter.say, shown.show, (SystemExit,))
+        outcome = run(settings, loaded, open_counted, shown=shown.show, ends=(SystemExit,))
     _report(outcome, as_json)
     _raise_what_went_wrong(outcome)
 

@@ -24,10 +24,8 @@ def sensor_command(
     camera_fps: Annotated[float | None, typer.Option(help="Frames a second to ask of a local camera.")] = None,
 ) -> None:
     """Capture, code each frame with the profile's tables, and send it sealed over HTTP."""
-    import sys
-
     from edgeguard.camera import Source, open_source
-    from edgeguard.camera.reader import State
+    from edgeguard.cli.messages import messages_to, on_stderr
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.jpeg.seal import read_key
     from edgeguard.run.settings import resolve
@@ -51,10 +49,6 @@ def sensor_command(
     wanted = None if size is None else parse.size(size)
     spec = str(camera) if camera is not None else str(source)
 
-    def say(state: State, why: str) -> None:
-        if state in (State.LOST, State.RUNNING):
-            print(f"edgeguard: camera {state} {why}".rstrip(), file=sys.stderr, flush=True)
-
     def opening() -> Source:
         return open_source(spec, size=wanted, fps=camera_fps)
 
@@ -65,9 +59,9 @@ def sensor_command(
     if not opened.live:
         raise InputError(f"{spec} is not a camera: a sensor sends live frames")
     signal.signal(signal.SIGTERM, end)
-    with SensorNode(opened, opening, profile, host, int(port), key=key, token=token, on_state=say) as node:
+    node = SensorNode(opened, opening, profile, host=host, port=int(port), key=key, token=token)
+    with messages_to(on_stderr), node:
         proof = "with a MAC" if key else "without a proof (--key-file)"
-        said = f"edgeguard: {node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}"
-        print(said, file=sys.stderr, flush=True)
+        on_stderr(f"{node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}")
         while True:
             time.sleep(3600)

@@ -21,6 +21,7 @@ from edgeguard.settings.check import checked, shown
 from edgeguard.settings.declare import Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
 from edgeguard.settings.reader import check_document, parse_toml, place
+from edgeguard.system.files import write_bytes
 
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q")
 SCHEMA = 1
@@ -220,13 +221,7 @@ class GuardProfile:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as TOML, whole or not at all."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
-        try:
-            partial.write_text(self.to_toml(), encoding="utf-8")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_bytes(Path(path), self.to_toml().encode())
 
     def to_toml(self) -> str:
         """The profile as TOML text: the tables as 8x8 grids."""

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.system.files import replaced
+
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -59,7 +61,8 @@ def save_altered(frames: list[AlteredFrame], raw: list[NDArray[np.uint8]], passe
         arrays[f"undefended{number}"] = _delta(frame.undefended, before)
         arrays[f"two_pass{number}"] = _delta(frame.two_pass, after)
         arrays[f"adaptive{number}"] = _delta(frame.adaptive, after)
-    np.savez_compressed(ASSETS / "transit.npz", **arrays)  # type: ignore[arg-type]  # numpy's stub wants no dict here
+    with replaced(ASSETS / "transit.npz") as partial:
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
 
 
 def load_altered(clip: list[NDArray[np.uint8]]) -> list[AlteredFrame]:

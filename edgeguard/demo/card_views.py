@@ -31,6 +31,7 @@ from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.scene.cards import CARDS, LABELS
 from edgeguard.scene.views import random_view, render
+from edgeguard.system.files import write_bytes
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 from edgeguard.train.card_net import SIDE
 from edgeguard.train.export import load_program
@@ -121,8 +122,7 @@ def write_views(folder: Path, train_views: int, test_views: int) -> None:
 def _write(part: Path, number: int, pixels: NDArray[np.uint8], index: int) -> None:
     target = part / LABELS[index] / f"{number:06}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(target), np.ascontiguousarray(pixels[:, :, ::-1])):
-        raise OSError(f"cannot write {target}")
+    write_bytes(target, cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))[1].tobytes(), durable=False)
 
 
 def report_bins(program: Path, count: int) -> bool:

@@ -22,7 +22,7 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.scene.cards import LABELS
 from edgeguard.scene.views import clip_views
 from edgeguard.sinks.video import AnnotatedVideo
-from edgeguard.system.files import replaced, write_bytes
+from edgeguard.system.files import write_bytes
 
 Picture = NDArray[np.uint8]
 Say = Callable[[str], None]
@@ -70,8 +70,7 @@ def run_demo(output: Path, say: Say) -> list[Row]:
     assert good
     write_bytes(output / "contact-sheet.png", png.tobytes())
     document = _document(model, results, rows, trials, altered, truth, with_torch)
-    with replaced(output / "results.json") as partial:
-        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    write_bytes(output / "results.json", json.dumps(document, indent=1).encode())
     return rows
 
 

@@ -12,15 +12,17 @@ from edgeguard.demo.attack import alter
 from edgeguard.model import load_model
 from edgeguard.scene.cards import LABELS
 from edgeguard.scene.views import clip_views, render
+from edgeguard.system.files import replaced
 
 
 def make_clip() -> None:
     """Render the clip and store it losslessly (FFV1), then check that it is."""
     frames = [render(view, 320, 240) for view in clip_views()]
-    writer = cv2.VideoWriter(str(bundled_clip()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 12, (320, 240))
-    for frame in frames:
-        writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
-    writer.release()
+    with replaced(bundled_clip()) as partial:
+        writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 12, (320, 240))
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+        writer.release()
     stored = demo.clip_frames()
     if len(stored) != len(frames) or any((a != b).any() for a, b in zip(stored, frames, strict=True)):
         raise RuntimeError("the clip is not lossless with this OpenCV")

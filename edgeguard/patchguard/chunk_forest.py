@@ -13,7 +13,7 @@ from edgeguard.patchguard.entropy import filled
 _EULER = 0.5772156649
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChunkForest:
     """An isolation forest over an image's own chunks; the odd ones among the busy ones are filled.
 

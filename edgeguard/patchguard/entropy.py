@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgeguard.patchguard.base import Guarded, Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EntropyInpainting:
     """Windows of high entropy are cut out and filled from their surroundings.
 

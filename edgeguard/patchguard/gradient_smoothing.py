@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgeguard.patchguard.base import Guarded, Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalGradientSmoothing:
     """Damp windows whose mean gradient is high: x * (1 - clip(smoothing * g, 0, 1)), the paper's equation 5.
 

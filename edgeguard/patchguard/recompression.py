@@ -8,7 +8,7 @@ import numpy as np
 from edgeguard.patchguard.base import Guarded, Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecompressionAlarm:
     """Alarm where a region loses far more in a JPEG round trip than the image does on average.
 

@@ -63,6 +63,7 @@ class Alarms:
 
     def __init__(
         self,
+        *,
         disagreement: float,
         certified: float,
         window: int,

@@ -118,7 +118,7 @@ class Pipeline:
 
     def _results(self, take: Callable[[], Arrived | None]) -> Iterator[FrameResult]:
         depth = 1 if self._just_in_time else _AHEAD
-        with Ahead(take, self._make_ready, depth, self.timing.infer_begins) as ahead:
+        with Ahead(take, self._make_ready, depth=depth, handed_over=self.timing.infer_begins) as ahead:
             try:
                 for ready in ahead:
                     if isinstance(ready, Lost):

@@ -29,6 +29,7 @@ class Ahead(Generic[A, B]):
         self,
         take: Callable[[], A | None],
         work: Callable[[A], B],
+        *,
         depth: int = 1,
         handed_over: Callable[[], None] = lambda: None,
     ) -> None:

@@ -1,5 +1,6 @@
 """A run from settings to its end: model, camera, pipeline, alarms, sinks, housekeeping."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ _TICK_S = 1.0
 _PICTURES_THAT_WAIT = {"video": 8, "recorder": 32}  # of the outputs that want pictures
 _STUCK_S = 20.0  # frames arrive and no result comes: systemd should restart the service
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +48,18 @@ def run(
     settings: Settings,
     model: Model,
     open_frames: Callable[[], Source],
-    say: Say,
+    *,
     shown: Callable[[FrameResult], None] = lambda result: None,
     ends: tuple[type[BaseException], ...] = (),
 ) -> Outcome:
     """Run until the source ends, `settings.frames` results were given, or a signal's exception ends it.
 
+    What a user has to know (losses, alarms, addresses) is logged.
+
     Args:
         settings: see `Settings`.
         model: with the contract that is to be used.
         open_frames: opens the source; called again after a loss.
-        say: called with one line for each thing that a user has to know.
         shown: called with each result.
         ends: exceptions that are a clean end (a signal's).
 
@@ -72,17 +74,22 @@ def run(
         source.close()
         raise
     if str(source.applied):
-        say(f"{source.name}: {source.applied}")
+        _log.info("%s: %s", source.name, source.applied)
     status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
-    _tell_states(pipeline, status, say)
-    alarms = Alarms(settings.alarm_disagreement, settings.alarm_certified, settings.alarm_window, _alarm_teller(say))
+    _tell_states(pipeline, status)
+    alarms = Alarms(
+        disagreement=settings.alarm_disagreement,
+        certified=settings.alarm_certified,
+        window=settings.alarm_window,
+        changed=_log_alarm,
+    )
     failure: DeviceError | None = None
     terminated = False
     with ExitStack() as stack:
         stack.enter_context(pipeline)
-        sinks = _open_sinks(settings, source, status, say, stack)
-        _open_servers(settings, status, say, stack)
-        stack.enter_context(_housekeeping(pipeline, status, settings, say))
+        sinks = _open_sinks(settings, source, status, stack)
+        _open_servers(settings, status, stack)
+        stack.enter_context(_housekeeping(pipeline, status, settings))
         try:
             for found in pipeline:
                 result = replace(found, alarms=alarms.see(found))
@@ -117,7 +124,7 @@ def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Cal
     )
 
 
-def _tell_states(pipeline: Pipeline, status: RunStatus, say: Say) -> None:
+def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:
     """The camera's states go to the status, losses and returns to the user."""
 
     def changed(state: State, why: str) -> None:
@@ -125,10 +132,10 @@ def _tell_states(pipeline: Pipeline, status: RunStatus, say: Say) -> None:
         status.state = state
         if state is State.LOST:
             status.reason = why
-            say(f"camera lost: {why}; trying again")
+            _log.warning("camera lost: %s; trying again", why)
         elif state is State.RUNNING:
             if was_away:
-                say("camera is back")
+                _log.info("camera is back")
             status.reason = ""
         notify(f"STATUS=camera {state} {status.reason}".strip())
 
@@ -138,18 +145,21 @@ def _tell_states(pipeline: Pipeline, status: RunStatus, say: Say) -> None:
         status.state = State.RUNNING
 
 
-def _alarm_teller(say: Say) -> Callable[[Alarm], None]:
-    return lambda alarm: say(f"ALARM {alarm.name}" if alarm.ringing else f"alarm {alarm.name} is over")
+def _log_alarm(alarm: Alarm) -> None:
+    if alarm.ringing:
+        _log.warning("ALARM %s", alarm.name)
+    else:
+        _log.info("alarm %s is over", alarm.name)
 
 
-def _open_sinks(settings: Settings, source: Source, status: RunStatus, say: Say, stack: ExitStack) -> list[Any]:
+def _open_sinks(settings: Settings, source: Source, status: RunStatus, stack: ExitStack) -> list[Any]:
     """Sinks of a live source stand behind queues; those of files are written in step, and nothing is dropped."""
     sinks: list[Any] = []
     for name, opening in _sinks(settings, source, status):
         if source.live:
             pictures = name in _PICTURES_THAT_WAIT
             capacity = _PICTURES_THAT_WAIT.get(name, 256)
-            queued = stack.enter_context(QueuedSink(name, opening, say, capacity=capacity, pictures=pictures))
+            queued = stack.enter_context(QueuedSink(name, opening, capacity=capacity, pictures=pictures))
             status.sinks.append(queued)
             sinks.append(queued)
         else:
@@ -179,23 +189,25 @@ def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tu
         from edgeguard.sinks.mqtt import Mqtt
 
         url, password, authority = settings.mqtt, _path(settings.mqtt_password_file), _path(settings.mqtt_ca_file)
-        yield "mqtt", lambda: Mqtt(url, settings.mqtt_name, status, password, authority)
+        yield "mqtt", lambda: Mqtt(url, settings.mqtt_name, status, password_file=password, ca_file=authority)
 
 
-def _open_servers(settings: Settings, status: RunStatus, say: Say, stack: ExitStack) -> None:
+def _open_servers(settings: Settings, status: RunStatus, stack: ExitStack) -> None:
     if settings.web is not None:
         from edgeguard.sinks.web import WebPage
 
         host, _, port = settings.web.rpartition(":")
         token = None if settings.web_token_file is None else read_token(Path(settings.web_token_file))
-        page = stack.enter_context(WebPage(host, int(port), status, settings.stale_after, token))
-        say(f"the page: {page.url}")
+        page = stack.enter_context(
+            WebPage(host, int(port), status=status, stale_after_s=settings.stale_after, token=token)
+        )
+        _log.info("the page: %s", page.url)
     if settings.metrics is not None:
         from edgeguard.sinks.metrics import MetricsServer
 
         host, _, port = settings.metrics.rpartition(":")
-        server = stack.enter_context(MetricsServer(host, int(port), status, settings.stale_after))
-        say(f"metrics: {server.url}metrics")
+        server = stack.enter_context(MetricsServer(host, int(port), status=status, stale_after_s=settings.stale_after))
+        _log.info("metrics: %smetrics", server.url)
 
 
 def _path(text: str | None) -> Path | None:
@@ -203,7 +215,7 @@ def _path(text: str | None) -> Path | None:
 
 
 @contextmanager
-def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, say: Say) -> Iterator[None]:
+def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> Iterator[None]:
     """Once a second: temperature and throttling, the rate that follows from them, systemd's watchdog."""
     over, governor = threading.Event(), Governor()
 
@@ -213,7 +225,7 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, say
             frames = pipeline.counters.frames
             rate, before = 0.8 * rate + 0.2 * (frames - before) / _TICK_S, frames
             status.power = read_power()
-            _look_at_coding(status, say)
+            _look_at_coding(status)
             _slow_down(governor.update(status.power, rate, time.monotonic()))
             if not _stuck(pipeline, status):
                 notify("WATCHDOG=1")
@@ -225,7 +237,10 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, say
         pipeline.timing.fps = wanted
         limits = ", ".join(status.power.now or ())
         status.slowed = "" if limit_fps is None else f"{limit_fps:.1f} results/s ({limits})"
-        say(f"slowed down on purpose to {status.slowed}" if status.slowed else "back to full speed")
+        if status.slowed:
+            _log.warning("slowed down on purpose to %s", status.slowed)
+        else:
+            _log.info("back to full speed")
 
     thread = threading.Thread(target=keep, name="edgeguard-housekeeping", daemon=True)
     notify("READY=1")
@@ -238,7 +253,7 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, say
         thread.join(timeout=5)
 
 
-def _look_at_coding(status: RunStatus, say: Say) -> None:
+def _look_at_coding(status: RunStatus) -> None:
     """Which JPEG tables the camera uses; a change is said, because pass 1 is judged by them."""
     last = status.last
     if last is None or last.received is None or last.received.jpeg is None or last.pass1 == "run":
@@ -251,11 +266,13 @@ def _look_at_coding(status: RunStatus, say: Say) -> None:
     coding = f"{info.coding} {info.sampling}, tables {info.tables_sha256}"
     if coding == status.coding:
         return
-    say(f"the camera's JPEGs: {coding}")
+    _log.info("the camera's JPEGs: %s", coding)
     status.coding = coding
     if seal is not None and last.time_source == "received" and abs(seal.captured_at - last.captured_at) > 1:
         off_s = seal.captured_at - last.captured_at
-        say(f"the sensor's clock differs by {off_s:.0f} s, or nothing proves it (--key-file): ages count from arrival")
+        _log.warning(
+            "the sensor's clock differs by %.0f s, or nothing proves it (--key-file): ages count from arrival", off_s
+        )
 
 
 def _stuck(pipeline: Pipeline, status: RunStatus) -> bool:

@@ -1,6 +1,7 @@
 """The sensor node: a camera, pass 1 at its side, and sealed JPEGs over HTTP for those who do pass 2."""
 
 import hmac
+import logging
 import re
 import threading
 import time
@@ -23,6 +24,7 @@ from edgeguard.system.http_server import BackgroundServer
 _BOUNDARY = b"edgeguard"
 _MOST_CLIENTS = 8
 _SEND_TIMEOUT_S = 10.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,8 @@ def code(captured: Captured, profile: GuardProfile) -> CodedFrame | Lost:
 
 
 class SensorNode:
-    """Serves /stream (Motion JPEG) and /healthz. Use as a context manager; the camera is kept going.
+    """Serves /stream (Motion JPEG) and /healthz. Use as a context manager; the camera is kept going, and its
+    losses and returns are logged.
 
     Args:
         source: opened.
@@ -60,7 +63,6 @@ class SensorNode:
         host, port: where; port 0 takes a free one.
         key: of the MAC; None seals without a proof.
         token: wanted from each receiver (`?token=...` or a Bearer header), None for none.
-        on_state: called with the camera's states.
 
     Raises:
         InputError: an rgb or gray profile.
@@ -72,12 +74,11 @@ class SensorNode:
         source: Source,
         reopen: Callable[[], Source],
         profile: GuardProfile,
+        *,
         host: str,
         port: int,
-        *,
         key: bytes | None = None,
         token: str | None = None,
-        on_state: Callable[[State, str], None] = lambda state, why: None,
     ) -> None:
         if profile.is_pixel_domain:
             raise InputError(f"a sensor sends JPEG: {profile.name or 'this'} is a {profile.color} profile, use fd-jpeg")
@@ -87,10 +88,12 @@ class SensorNode:
         self.changed = threading.Condition()
         self.closing = False
         self.clients = threading.BoundedSemaphore(_MOST_CLIENTS)
-        self.reader = FrameReader(source, lambda captured: code(captured, profile), reopen=reopen, on_state=on_state)
+        self.reader = FrameReader(source, lambda captured: code(captured, profile), reopen=reopen, on_state=_log_state)
         handler = partial(_Handler, self)
         try:
-            self._server = BackgroundServer(lambda: ThreadingHTTPServer((host, port), handler), "frames", host, port)
+            self._server = BackgroundServer(
+                lambda: ThreadingHTTPServer((host, port), handler), "frames", host=host, port=port
+            )
         except DeviceError:
             source.close()
             raise
@@ -129,6 +132,13 @@ class SensorNode:
             with self.changed:
                 self.latest = frame
                 self.changed.notify_all()
+
+
+def _log_state(state: State, why: str) -> None:
+    if state is State.LOST:
+        _log.warning("camera lost %s", why)
+    elif state is State.RUNNING:
+        _log.info("camera running")
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -24,7 +24,7 @@ class MetricsServer(BackgroundServer):
         DeviceError: the address is taken.
     """
 
-    def __init__(self, host: str, port: int, status: RunStatus, stale_after_s: float) -> None:
+    def __init__(self, host: str, port: int, *, status: RunStatus, stale_after_s: float) -> None:
         try:
             from prometheus_client import CollectorRegistry, make_wsgi_app
         except ImportError as error:
@@ -43,7 +43,7 @@ class MetricsServer(BackgroundServer):
             start(code, [("Content-Type", "text/plain; charset=utf-8")])
             return [f"{why or 'ok'}\n".encode()]
 
-        super().__init__(lambda: make_server(host, port, app, _Server, _Quiet), "metrics", host, port)
+        super().__init__(lambda: make_server(host, port, app, _Server, _Quiet), "metrics", host=host, port=port)
 
 
 class _Collector:

@@ -40,6 +40,7 @@ class Mqtt:
         url: str,
         name: str,
         status: RunStatus,
+        *,
         password_file: Path | None = None,
         ca_file: Path | None = None,
     ) -> None:

@@ -1,5 +1,6 @@
 """The queue that keeps a slow or dead sink from delaying frames."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -11,17 +12,17 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.base import Sink
 
 _RETRY_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 class QueuedSink:
     """A sink in a thread of its own behind a bounded queue; the oldest results go when it is full.
 
-    A sink that fails is said once, opened again every five seconds, and harms nobody else.
+    A sink that fails is logged once (and when it works again), opened again every five seconds, and harms nobody else.
 
     Args:
         name: for people.
         open_sink: opens the sink, now and again after a failure.
-        say: called with one line for a failure, and one when it works again.
         capacity: results that may wait.
         pictures: it wants frames, too; then few should wait, because they are large.
 
@@ -38,14 +39,13 @@ class QueuedSink:
         self,
         name: str,
         open_sink: Callable[[], Sink],
-        say: Callable[[str], None],
         *,
         capacity: int = 256,
         pictures: bool = False,
     ) -> None:
         self.name, self.written, self.dropped = name, 0, 0
         self.failure: str | None = None
-        self._open_sink, self._say, self._pictures = open_sink, say, pictures
+        self._open_sink, self._pictures = open_sink, pictures
         self._capacity = capacity
         self._reader_left = False
         self._queue: deque[FrameResult] = deque()
@@ -115,11 +115,11 @@ class QueuedSink:
             return
         if self.failure is not None:
             self.failure = None
-            self._say(f"{self.name} works again; {self.dropped} results were dropped")
+            _log.info("%s works again; %d results were dropped", self.name, self.dropped)
 
     def _fail(self, why: str) -> None:
         if self.failure is None:
-            self._say(f"{self.name}: {why}; its results are dropped and counted until it works again")
+            _log.warning("%s: %s; its results are dropped and counted until it works again", self.name, why)
         self.failure = why
         self._retry_at = time.monotonic() + _RETRY_S
         self._close()
@@ -132,5 +132,5 @@ class QueuedSink:
             sink.__exit__(None, None, None)
         except (EdgeGuardError, OSError) as error:
             if self.failure is None:
-                self._say(f"{self.name}: {error}")
+                _log.warning("%s: %s", self.name, error)
                 self.failure = str(error)

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.system.files import write_bytes
 
 _RAW_QUALITY = 95
 _LONGEST_EVENT_S = 60.0
@@ -69,9 +70,10 @@ class EventRecorder:
             self._store(result)
             if now > min(self._until, self._began + _LONGEST_EVENT_S):
                 self._event = None
-        except OSError as error:
+        except (OSError, DeviceError) as error:
             self._event = None
-            raise DeviceError(f"cannot record in {self._folder}: {error.strerror}") from error
+            why = error.__cause__ if isinstance(error, DeviceError) else error
+            raise DeviceError(f"cannot record in {self._folder}: {getattr(why, 'strerror', why)}") from error
 
     def _begin(self, result: FrameResult, now: float) -> None:
         stamp = datetime.fromtimestamp(result.captured_at, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
@@ -99,7 +101,7 @@ class EventRecorder:
             bgr = np.ascontiguousarray(result.received.rgb[:, :, ::-1])
             jpeg, kept = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY])[1].tobytes(), "encoded"
         name = f"{result.frame:09d}.jpg"
-        (self._event / name).write_bytes(jpeg)
+        write_bytes(self._event / name, jpeg, durable=False)
         line = {**result.to_dict(), "file": name, "recorded": kept}
         with open(self._event / "results.jsonl", "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")

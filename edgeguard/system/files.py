@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +11,16 @@ from edgeguard.errors import DeviceError
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is fsynced and renamed over `path`.
 
-    The temporary name keeps the suffix of `path`, because some writers choose a format by it.
+    The temporary name keeps the suffix of `path`, because some writers choose a format by it. The file has the
+    permissions of any new file (0666 less the umask).
+
+    Args:
+        path: the file that is to be there, whole.
+        durable: False leaves the fsync out, for many small files: a crash of the program still leaves no half of
+            one, a power cut may leave it empty.
 
     Raises:
         DeviceError: when the folder cannot be written or the disk is full; `path` is then untouched.
@@ -25,13 +31,11 @@ def replaced(path: Path) -> Iterator[Path]:
     """
     partial: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        partial = Path(name)
+        partial = _new_file_beside(path)
         yield partial
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
-        partial.chmod(0o666 & ~_umask())
+        if durable:
+            with open(partial, "rb") as written:
+                os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
         raise DeviceError(f"cannot write {path}: {error.strerror or error}") from error
@@ -40,9 +44,9 @@ def replaced(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`: all of it or nothing."""
-    with replaced(path) as partial:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `data` to `path`: all of it or nothing. `durable` and errors as in `replaced`."""
+    with replaced(path, durable=durable) as partial:
         partial.write_bytes(data)
 
 
@@ -65,7 +69,13 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _new_file_beside(path: Path) -> Path:
+    """An empty file of a new name. The kernel takes the umask off its permissions; nobody need ask for it, which would
+    mean to change it for all threads."""
+    while True:
+        name = path.parent / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        except FileExistsError:
+            continue
+        return name

@@ -20,7 +20,7 @@ class BackgroundServer:
         DeviceError: the address is taken or not ours.
     """
 
-    def __init__(self, open_server: Callable[[], TCPServer], what: str, host: str, port: int) -> None:
+    def __init__(self, open_server: Callable[[], TCPServer], what: str, *, host: str, port: int) -> None:
         try:
             self._server = open_server()
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from pathlib import Path
 
 import jpeglib
 import numpy as np
@@ -269,18 +270,15 @@ def test_without_the_native_library_jpeglib_serves(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.full
 @pytest.mark.convert
-def test_labels_agree_with_full_scale(shared: object) -> None:
+def test_labels_agree_with_full_scale(shared: Path) -> None:
     """On the 500 photographs, enlarged to a short side of 720 and saved as JPEG quality 90: at least 98 %."""
-    from pathlib import Path
-
     import cv2
     from ai_edge_litert.interpreter import Interpreter
 
-    root = Path(str(shared))
-    model = Interpreter(str(root / "models/mobilenet_v2_1.0_224_quant.tflite"))
+    model = Interpreter(str(shared / "models/mobilenet_v2_1.0_224_quant.tflite"))
     model.allocate_tensors()
     source, target = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
-    preprocess, agreed, files = Preprocess(), 0, sorted((root / "data/imagenet500").glob("*.JPEG"))
+    preprocess, agreed, files = Preprocess(), 0, sorted((shared / "data/imagenet500").glob("*.JPEG"))
     for path in files:
         bgr = cv2.imread(str(path))
         scale = 720 / min(bgr.shape[:2])

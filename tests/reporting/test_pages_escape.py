@@ -128,7 +128,7 @@ def _strings(data: object) -> list[str]:
 
 @pytest.mark.parametrize("place", OPERATOR_PLACES)
 def test_names_reach_the_operator_as_data(place: str, tmp_path: Path) -> None:
-    with GuidePage(*operator(_named, tmp_path), 0) as page:
+    with GuidePage(*operator(_named, tmp_path), port=0) as page:
         found, data = _served(page.url, "status.json")
     _is_harmless(found, scripts=1)
     assert any(_named(place) in text for text in _strings(data))
@@ -146,7 +146,7 @@ def test_names_reach_the_page_of_a_run_as_data(place: str) -> None:
 
 
 def test_a_browser_shows_the_operator_every_name_as_text(tmp_path: Path) -> None:
-    with GuidePage(*operator(_named, tmp_path), 0) as page:
+    with GuidePage(*operator(_named, tmp_path), port=0) as page:
         found = _rendered(page.url, tmp_path)
     _is_harmless(found, scripts=1)
     for place in OPERATOR_PLACES:

@@ -74,7 +74,7 @@ def test_pass_one_of_raw_coded_and_other_jpeg_frames(scene: NDArray[np.uint8]) -
 
 
 def test_frames_arrive_sealed_in_order_with_the_sensors_time(live: Live) -> None:
-    with SensorNode(live, lambda: live, FD_JPEG, "127.0.0.1", 0, key=KEY) as node:
+    with SensorNode(live, lambda: live, FD_JPEG, host="127.0.0.1", port=0, key=KEY) as node:
         items = _take(node.url, 5, KEY)
         frames = [item for item in items if isinstance(item, Captured)]
         assert len(frames) == 5 and all(frame.time_source == "source" for frame in frames)
@@ -88,15 +88,15 @@ def test_frames_arrive_sealed_in_order_with_the_sensors_time(live: Live) -> None
 
 
 def test_who_has_another_key_or_listens_to_another_stream_gets_nothing(live: Live) -> None:
-    with SensorNode(live, lambda: live, FD_JPEG, "127.0.0.1", 0, key=KEY) as node:
+    with SensorNode(live, lambda: live, FD_JPEG, host="127.0.0.1", port=0, key=KEY) as node:
         assert all(isinstance(i, Lost) and "MAC is not the key's" in i.reason for i in _take(node.url, 3, b"x" * 32))
-    with SensorNode(Live(live.rgb), lambda: live, FD_JPEG, "127.0.0.1", 0) as node:
+    with SensorNode(Live(live.rgb), lambda: live, FD_JPEG, host="127.0.0.1", port=0) as node:
         assert all(isinstance(item, Lost) and "forged" in item.reason for item in _take(node.url, 3, KEY))
 
 
 def test_a_man_in_the_middle_who_records_and_replays(live: Live) -> None:
     """He answers with a stream that the sensor made for another connection: whole, sealed, and refused."""
-    with SensorNode(live, lambda: live, FD_JPEG, "127.0.0.1", 0, key=KEY) as node:
+    with SensorNode(live, lambda: live, FD_JPEG, host="127.0.0.1", port=0, key=KEY) as node:
         with urllib.request.urlopen(f"{node.url}?nonce={'ab' * 16}", timeout=5) as answer:
             recorded = answer.read(60_000)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=edgeguard\r\n\r\n"
@@ -123,7 +123,7 @@ def test_a_man_in_the_middle_who_records_and_replays(live: Live) -> None:
 
 def test_tokens_nonces_and_too_many(live: Live) -> None:
     token = "0123456789abcdef"
-    with SensorNode(live, lambda: live, FD_JPEG, "127.0.0.1", 0, token=token) as node:
+    with SensorNode(live, lambda: live, FD_JPEG, host="127.0.0.1", port=0, token=token) as node:
         for url, expected in (
             (node.url, 401),
             (f"{node.url}?token=wrong", 401),
@@ -143,7 +143,7 @@ def test_tokens_nonces_and_too_many(live: Live) -> None:
         with urllib.request.urlopen(node.url.replace("/stream", "/healthz"), timeout=5) as answer:
             assert answer.status == 200
     with pytest.raises(InputError, match="sends JPEG: fd is a rgb profile"):
-        SensorNode(live, lambda: live, GuardProfile.preset("fd"), "127.0.0.1", 0)
+        SensorNode(live, lambda: live, GuardProfile.preset("fd"), host="127.0.0.1", port=0)
 
 
 def test_run_counts_two_passes_behind_a_sensor_and_refuses_forgeries(tmp_path: Path) -> None:

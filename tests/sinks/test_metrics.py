@@ -29,7 +29,7 @@ def test_what_prometheus_reads(status: RunStatus) -> None:
     sink = mock.create_autospec(QueuedSink, instance=True)
     sink.name, sink.dropped = "mqtt", 3
     status.sinks.append(sink)
-    with MetricsServer("127.0.0.1", 0, status, 10.0) as server:
+    with MetricsServer("127.0.0.1", 0, status=status, stale_after_s=10.0) as server:
         code, text = _get(f"{server.url}metrics")
         assert _get(f"{server.url}nothing")[0] == 404
     samples = {
@@ -46,7 +46,7 @@ def test_what_prometheus_reads(status: RunStatus) -> None:
 
 
 def test_health(status: RunStatus) -> None:
-    with MetricsServer("127.0.0.1", 0, status, 5.0) as server:
+    with MetricsServer("127.0.0.1", 0, status=status, stale_after_s=5.0) as server:
         assert _get(f"{server.url}healthz") == (200, "ok\n")
         assert status.result_at is not None
         status.result_at -= 60
@@ -56,7 +56,7 @@ def test_health(status: RunStatus) -> None:
 
 
 def test_a_port_that_is_taken(status: RunStatus) -> None:
-    with MetricsServer("127.0.0.1", 0, status, 5.0) as server:
+    with MetricsServer("127.0.0.1", 0, status=status, stale_after_s=5.0) as server:
         port = int(server.url.rstrip("/").rpartition(":")[2])
         with pytest.raises(DeviceError, match="cannot serve metrics"):
-            MetricsServer("127.0.0.1", port, status, 5.0)
+            MetricsServer("127.0.0.1", port, status=status, stale_after_s=5.0)

@@ -129,7 +129,7 @@ def test_a_password_from_a_file(status: RunStatus, tmp_path: Path) -> None:
     passwords.chmod(0o644)
     secret.write_text("correct horse\n")
     with broker(tmp_path, port, "allow_anonymous false", f"password_file {passwords}"):
-        with Mqtt(f"mqtt://edge@127.0.0.1:{port}", "porch", status, secret) as mqtt:
+        with Mqtt(f"mqtt://edge@127.0.0.1:{port}", "porch", status, password_file=secret) as mqtt:
             _wait(lambda: mqtt.connected, "let in")
         with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
             time.sleep(0.5)
@@ -169,6 +169,6 @@ def test_bad_addresses(status: RunStatus, url: str, name: str, said: str) -> Non
 
 def test_files_that_cannot_be_read(status: RunStatus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the password file"):
-        Mqtt("mqtt://edge@host", "x", status, tmp_path / "none")
+        Mqtt("mqtt://edge@host", "x", status, password_file=tmp_path / "none")
     with pytest.raises(InputError, match="cannot use the authority"):
         Mqtt("mqtts://host", "x", status, ca_file=tmp_path / "none")

@@ -1,5 +1,6 @@
 """A slow or dead sink delays nobody and harms nobody; what it did not get is counted."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -41,12 +42,12 @@ class Recording:
 
 def test_results_arrive_in_order_without_their_pictures(make: Make) -> None:
     sink = Recording()
-    with QueuedSink("x", lambda: sink, print) as queued:
+    with QueuedSink("x", lambda: sink) as queued:
         for frame in range(50):
             queued.write(make(frame))
     assert [result.frame for result in sink.seen] == list(range(50)) and queued.written == 50
     assert all(result.received is None for result in sink.seen) and sink.closed == 1
-    with QueuedSink("x", lambda: sink, print, pictures=True) as queued:
+    with QueuedSink("x", lambda: sink, pictures=True) as queued:
         queued.write(make(1))
     assert sink.seen[-1].received is not None
 
@@ -54,7 +55,7 @@ def test_results_arrive_in_order_without_their_pictures(make: Make) -> None:
 def test_a_slow_one_loses_the_oldest_and_delays_nobody(make: Make) -> None:
     sink = Recording()
     sink.gate.clear()
-    with QueuedSink("x", lambda: sink, print, capacity=8) as queued:
+    with QueuedSink("x", lambda: sink, capacity=8) as queued:
         began = time.monotonic()
         for frame in range(100):
             queued.write(make(frame))
@@ -63,43 +64,45 @@ def test_a_slow_one_loses_the_oldest_and_delays_nobody(make: Make) -> None:
     assert queued.dropped + queued.written == 100 and queued.written <= 10 and sink.seen[-1].frame == 99
 
 
-def test_a_dead_one_is_said_once_tried_again_and_works_again(make: Make) -> None:
-    sink, said, opened = Recording(), list[str](), list[int]()
+def test_a_dead_one_is_said_once_tried_again_and_works_again(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    sink, opened = Recording(), list[int]()
+    caplog.set_level(logging.INFO, logger="edgeguard")
 
     def opening() -> Recording:
         opened.append(1)
         return sink
 
-    with mock.patch("edgeguard.sinks.queued._RETRY_S", 0.1), QueuedSink("x", opening, said.append) as queued:
+    with mock.patch("edgeguard.sinks.queued._RETRY_S", 0.1), QueuedSink("x", opening) as queued:
         sink.failing = True
         for frame in range(20):
             queued.write(make(frame))
             time.sleep(0.02)
-        assert queued.failure == "gone" and len(said) == 1 and "x: gone; its results are dropped" in said[0]
+        assert queued.failure == "gone"
+        (line,) = caplog.messages
+        assert "x: gone; its results are dropped" in line
         assert 1 < len(opened) < 10
         sink.failing = False
         time.sleep(0.15)
         queued.write(make(20))
     assert queued.failure is None and queued.written == 1 and queued.dropped == 20
-    assert said[1] == "x works again; 20 results were dropped"
+    assert caplog.messages[1:] == ["x works again; 20 results were dropped"]
 
 
-def test_a_full_disk_harms_the_other_sinks_not(make: Make, tmp_path: Path) -> None:
-    said: list[str] = []
+def test_a_full_disk_harms_the_other_sinks_not(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with (
-        QueuedSink("output", lambda: JsonLines("/dev/full"), said.append) as full,
-        QueuedSink("other", lambda: JsonLines(str(tmp_path / "r.jsonl")), said.append) as good,
+        QueuedSink("output", lambda: JsonLines("/dev/full")) as full,
+        QueuedSink("other", lambda: JsonLines(str(tmp_path / "r.jsonl"))) as good,
     ):
         for frame in range(5):
             full.write(make(frame))
             good.write(make(frame))
-    assert full.dropped == 5 and "No space left" in (full.failure or "") and len(said) == 1
+    assert full.dropped == 5 and "No space left" in (full.failure or "") and len(caplog.messages) == 1
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 5 and good.failure is None
 
 
 def test_one_that_cannot_be_opened_at_the_start() -> None:
     with pytest.raises(DeviceError, match="cannot write"):
-        QueuedSink("output", lambda: JsonLines("no/such/folder/r.jsonl"), print)
+        QueuedSink("output", lambda: JsonLines("no/such/folder/r.jsonl"))
 
 
 def test_a_reader_that_leaves_ends_the_run(make: Make) -> None:
@@ -107,7 +110,7 @@ def test_a_reader_that_leaves_ends_the_run(make: Make) -> None:
         def write(self, result: FrameResult) -> None:
             raise BrokenPipeError
 
-    with QueuedSink("output", Left, print) as queued:
+    with QueuedSink("output", Left) as queued:
         queued.write(make(0))
         time.sleep(0.1)
         with pytest.raises(BrokenPipeError):

@@ -43,7 +43,7 @@ def _get(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
 
 
 def test_what_it_serves(status: RunStatus) -> None:
-    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
         code, html, headers = _get(page.url)
         assert code == 200 and b"<script src" in html and "default-src 'none'" in headers["content-security-policy"]
         assert not re.search(rb"https?://", html + _get(f"{page.url}page.js")[1] + _get(f"{page.url}page.css")[1])
@@ -60,7 +60,7 @@ def test_what_it_serves(status: RunStatus) -> None:
 
 
 def test_pictures_are_those_of_the_result_that_was_told(status: RunStatus, make: Make) -> None:
-    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
         state = json.loads(_get(f"{page.url}state.json")[1])
         frame, told = state["last"]["frame"], status.last
         other = Received(None, np.zeros((240, 320, 3), np.uint8), "run")
@@ -76,15 +76,15 @@ def test_pictures_are_those_of_the_result_that_was_told(status: RunStatus, make:
 
 
 def test_a_name_that_was_made_to_point_here_reads_nothing(status: RunStatus) -> None:
-    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
         assert _get(f"{page.url}state.json", Host="evil.example:80")[0] == 421
         assert _get(f"{page.url}state.json", Host="localhost:80")[0] == 200
 
 
 def test_a_token_beyond_loopback(status: RunStatus) -> None:
     with pytest.raises(InputError, match="can be reached from outside: give --web-token-file"):
-        WebPage("0.0.0.0", 0, status, 10.0, None)
-    with WebPage("0.0.0.0", 0, status, 10.0, TOKEN) as page:
+        WebPage("0.0.0.0", 0, status=status, stale_after_s=10.0, token=None)
+    with WebPage("0.0.0.0", 0, status=status, stale_after_s=10.0, token=TOKEN) as page:
         url = page.url.replace("0.0.0.0", "127.0.0.1")
         assert _get(url)[0] == _get(f"{url}state.json")[0] == _get(f"{url}?token=wrong")[0] == 401
         assert _get(f"{url}healthz")[0] == 200
@@ -101,10 +101,10 @@ def test_tokens_and_ports(status: RunStatus, tmp_path: Path) -> None:
         read_token(tmp_path / "short")
     with pytest.raises(InputError, match="cannot read the token file"):
         read_token(tmp_path / "none")
-    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
         port = int(page.url.rstrip("/").rpartition(":")[2])
         with pytest.raises(DeviceError, match="cannot serve the page"):
-            WebPage("127.0.0.1", port, status, 10.0, None)
+            WebPage("127.0.0.1", port, status=status, stale_after_s=10.0, token=None)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def _rendered(browser: str, url: str) -> str:
 
 
 def test_a_browser_shows_it(browser: str, status: RunStatus) -> None:
-    with WebPage("127.0.0.1", 0, status, 10.0, None) as page:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
         html = _rendered(browser, page.url)
         assert "stop  0.90" in html and "camera running" in html and "after pass 2: fd" in html
         assert re.search(r'<img id="raw"[^>]*src="raw.jpg\?frame=7"', html) and "MJPG, 320x240" in html

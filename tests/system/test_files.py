@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,21 @@ def test_all_or_nothing(tmp_path: Path) -> None:
 def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"cannot write .*y\.bin: No such file"):
         write_bytes(tmp_path / "no" / "y.bin", b"")
+
+
+def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0o027)
+    monkeypatch.setattr(os, "umask", None)  # whoever looks at it changes it for every thread
+    try:
+        write_bytes(tmp_path / "x", b"")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_name_without_a_file_is_refused_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DeviceError, match=r"cannot write \."):
+        write_bytes(Path(), b"")
+    assert list(tmp_path.iterdir()) == []

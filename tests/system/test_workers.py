@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+
+import pytest
 
 from edgeguard.system.workers import worker_pool
 
@@ -29,6 +32,24 @@ def pid_of(seconds: float) -> int:
 def test_a_pool_works() -> None:
     with worker_pool(2) as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
+
+
+def test_workers_end_in_the_middle_of_a_job_when_told_to() -> None:
+    pool = worker_pool(2)
+    workers = [future.result() for future in [pool.submit(pid_of, 0.3) for _ in range(2)]]
+    running = [pool.submit(pid_of, 60) for _ in range(5)]
+    began = time.monotonic()
+    pool.end_now()
+    assert time.monotonic() - began < 10
+    assert not any(_runs(pid) for pid in workers)
+    assert all(future.cancelled() or isinstance(future.exception(), BrokenProcessPool) for future in running)
+
+
+def test_workers_end_that_had_no_job_yet() -> None:
+    pool = worker_pool(2)
+    pool.end_now()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(abs, 1)
 
 
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from edgeguard.datasets.images import LabelledImage, prepare
 from edgeguard.errors import InputError
+from edgeguard.system.files import replaced
 from edgeguard_converters.contract.image_sets import behind_the_guard
 from edgeguard_converters.contract.infer import InferredContract
 from edgeguard_converters.graph.normalization import Normalization
@@ -128,7 +129,10 @@ def finetune(
         step(f"fine-tuning, epoch {epoch + 1} of {epochs}")
         _one_epoch(quantized, optimizer, x, torch.from_numpy(targets), teacher=teacher, seed=epoch)
         if kept.parent.is_dir():
-            torch.save({"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimizer.state_dict()}, kept)
+            with replaced(kept) as partial:
+                torch.save(
+                    {"epoch": epoch + 1, "weights": module.state_dict(), "optimiser": optimizer.state_dict()}, partial
+                )
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return replace(source, kind="torch.export", module=module), kept

@@ -50,13 +50,7 @@ class LocalProcesses:
 
     def close(self) -> None:
         """End the processes, in the middle of a job too: what is finished is kept, the rest is made again."""
-        processes = list((self._pool._processes or {}).values())  # the pool itself can only wait for running jobs
-        manager: Any = self._pool._executor_manager_thread  # a thread, whatever the stubs say
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        if manager is not None:
-            manager.join(10)  # else it closes its pipe while the interpreter's exit still writes to it
+        self._pool.end_now()
 
 
 def _prepare_worker() -> None:

@@ -5,6 +5,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from edgeguard.system.files import write_bytes
+
 _COPIES = "EDGEGUARD_EVALUATE_FILES"
 
 
@@ -23,9 +25,7 @@ def keep_copy(path: str, data: bytes) -> None:
     target = folder / _copy_name(path)
     if Path(path).exists() or (target.exists() and target.read_bytes() == data):
         return
-    partial = target.with_name(f"{target.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(target)
+    write_bytes(target, data)
 
 
 def _copy_name(path: str) -> str:

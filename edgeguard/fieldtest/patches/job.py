@@ -29,7 +29,7 @@ from edgeguard.system.files import write_bytes
 _SHOWN = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PatchOrder:
     """What `patch make` is asked for.
 

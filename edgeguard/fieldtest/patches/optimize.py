@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ class Recipe:
     """
 
     target: int | None
+    _: KW_ONLY
     steps: int = 600
     batch: int = 8
     learning_rate: float = 10.0

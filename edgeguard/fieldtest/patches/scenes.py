@@ -42,6 +42,7 @@ class FieldScenes:
         card: str,
         overlay: Overlay,
         label: int,
+        *,
         object_mm: float = 120.0,
         distances_mm: tuple[float, float] = (330.0, 1200.0),
         angles_deg: tuple[float, float] = (0.0, 40.0),
@@ -89,7 +90,7 @@ class PhotographScenes:
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], contract: Contract, area: float, turn_deg: float = 22.5
+        self, images: Sequence[LabelledImage], contract: Contract, area: float, *, turn_deg: float = 22.5
     ) -> None:
         self.images, self.contract, self.area, self.turn_deg = images, contract, area, turn_deg
 

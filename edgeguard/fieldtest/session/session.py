@@ -179,10 +179,7 @@ def _stored(folder: Path, index: int, captured: Captured, pose: dict[str, Any]) 
         assert captured.rgb is not None
         data, suffix = cv2.imencode(".png", np.ascontiguousarray(captured.rgb[:, :, ::-1]))[1].tobytes(), ".png"
     path = folder / f"{index:03d}{suffix}"
-    with open(path, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_bytes(path, data)
     relative = str(path.relative_to(folder.parent.parent))
     return FrameRecord(
         relative, hashlib.sha256(data).hexdigest(), captured.captured_at, jpeg_tables=_tables(captured.jpeg),

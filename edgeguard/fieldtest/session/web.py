@@ -24,9 +24,9 @@ class GuidePage(BackgroundServer):
         DeviceError: the port is taken.
     """
 
-    def __init__(self, session: Session, status: Status, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, session: Session, status: Status, *, port: int, host: str = "127.0.0.1") -> None:
         handler = partial(_Handler, session, status, page_files("operator", "Field test"))
-        super().__init__(lambda: ThreadingHTTPServer((host, port), handler), "the page", host, port)
+        super().__init__(lambda: ThreadingHTTPServer((host, port), handler), "the page", host=host, port=port)
 
 
 def status_document(session: Session, status: Status) -> dict[str, object]:

@@ -177,6 +177,7 @@ class VirtualField:
         self,
         painter: SheetPainter,
         stands: list[Stand],
+        *,
         shots: int = 1,
         size: tuple[int, int] = (640, 480),
         quality: int = 92,

@@ -37,6 +37,7 @@ class VirtualOperator:
         session: Session,
         pictures: dict[int, Picture],
         set_light: Callable[[str], None],
+        *,
         seed: int = 0,
         size: tuple[int, int] = (640, 480),
         quality: int = 92,

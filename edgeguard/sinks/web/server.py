@@ -30,7 +30,7 @@ class WebPage:
         DeviceError: the address is taken.
     """
 
-    def __init__(self, host: str, port: int, status: RunStatus, stale_after_s: float, token: str | None) -> None:
+    def __init__(self, host: str, port: int, *, status: RunStatus, stale_after_s: float, token: str | None) -> None:
         try:
             import uvicorn
         except ImportError as error:

@@ -36,7 +36,7 @@ def _get(url: str) -> bytes:
 
 def test_the_page_and_its_light(begun: tuple[Session, Status]) -> None:
     session, status = begun
-    with GuidePage(session, status, 0) as page:
+    with GuidePage(session, status, port=0) as page:
         said = json.loads(_get(page.url + "status.json"))
         assert said["done"] == 1 and said["wanted"] == 12 and said["advice"].startswith("recorded: take the sheet away")
         assert said["grid"][1][1] == {"text": "1/2", "full": False} and "light bright" in said["next"]
@@ -47,7 +47,7 @@ def test_the_page_and_its_light(begun: tuple[Session, Status]) -> None:
             with pytest.raises(urllib.error.HTTPError):
                 urllib.request.urlopen(urllib.request.Request(page.url + path, data), timeout=5)
         with pytest.raises(DeviceError, match="cannot serve"):
-            GuidePage(session, status, int(page.url.rstrip("/").rsplit(":", 1)[1]))
+            GuidePage(session, status, port=int(page.url.rstrip("/").rsplit(":", 1)[1]))
 
 
 def test_a_complete_plan_says_so(recorded: Session) -> None:
@@ -58,7 +58,7 @@ def test_a_browser_shows_it(begun: tuple[Session, Status], tmp_path: Path) -> No
     chromium = needed("chromium", "google-chrome", "chromium-browser")
     session, status = begun
     common = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    with GuidePage(session, status, 0) as page:
+    with GuidePage(session, status, port=0) as page:
         wait = "--virtual-time-budget=3000"
         shown = subprocess.run([*common, wait, "--dump-dom", page.url], capture_output=True, text=True, timeout=120)
         picture = tmp_path / "page.png"
