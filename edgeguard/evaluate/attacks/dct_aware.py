@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from edgeguard.differentiable.dct_step import dct_direction
 from edgeguard.evaluate.attacks.gradient import Pgd
-from edgeguard.train.adversarial import dct_direction
 
 
 @dataclass(frozen=True)
