@@ -36,14 +36,14 @@ class AttackPlan:
         name: for tables.
         kind: of `attacks.KINDS`.
         parameters: its own; budgets in 8-bit levels.
-        backwards: derivatives of the defence that it is run with (white box); the worst counts.
+        gradients: derivatives of the defense that it is run with (white box); the worst counts.
         transfer: made on the undefended model even in a white-box protocol.
     """
 
     name: str
     kind: str
     parameters: dict[str, Any] = field(default_factory=dict)
-    backwards: tuple[Backward, ...] = ("straight-through",)
+    gradients: tuple[Backward, ...] = ("straight-through",)
     transfer: bool = False
 
     @property
@@ -59,8 +59,8 @@ class AttackPlan:
 
 
 @dataclass(frozen=True)
-class DefencePlan:
-    """One defence of a protocol: a comparator's name (`contract`: the model's own guard), and when the attack comes.
+class DefensePlan:
+    """One defense of a protocol: its name (`contract`: the model's own guard), and when the attack comes.
 
     `limit` is the number of images that slow ones get.
     """
@@ -101,7 +101,7 @@ class Protocol:
     box: Box
     place: Literal["input", "frame", "contract"]
     attacks: tuple[AttackPlan, ...]
-    defences: tuple[DefencePlan, ...]
+    defenses: tuple[DefensePlan, ...]
     images: int = 100
     seed: int = 0
     batch: int = 10
@@ -139,11 +139,11 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     if data.pop("schema", None) != SCHEMA:
         raise InputError(f"{origin}: wanted schema = {SCHEMA}")
     attacks = tuple(plan for entry in _entries(data, "attack", origin) for plan in _attacks(entry, origin))
-    defences = tuple(_defence(entry, origin) for entry in _entries(data, "defence", origin))
+    defenses = tuple(_defense(entry, origin) for entry in _entries(data, "defence", origin))
     paper = data.pop("paper", {})
-    _known(data, set(Protocol.__dataclass_fields__) - {"attacks", "defences", "paper"}, origin, "protocol")
+    _known(data, set(Protocol.__dataclass_fields__) - {"attacks", "defenses", "paper"}, origin, "protocol")
     try:
-        protocol = Protocol(attacks=attacks, defences=defences, paper=paper, **data)
+        protocol = Protocol(attacks=attacks, defenses=defenses, paper=paper, **data)
     except TypeError as error:
         raise InputError(f"{origin}: {str(error).removeprefix('Protocol.__init__() ')}") from error
     _check(protocol, origin)
@@ -162,8 +162,8 @@ def _attacks(entry: dict[str, Any], origin: str) -> list[AttackPlan]:
     values = dict(entry)
     kind = str(values.pop("kind", values.get("name", "")))
     name = str(values.pop("name", kind))
-    backwards = tuple(values.pop("backwards", ["straight-through"]))
-    if wrong := [b for b in backwards if b not in BACKWARDS]:
+    gradients = tuple(values.pop("backwards", ["straight-through"]))
+    if wrong := [b for b in gradients if b not in BACKWARDS]:
         raise InputError(f"{origin}: the attack {name} has backward {wrong[0]!r}; known: {', '.join(BACKWARDS)}")
     transfer = bool(values.pop("transfer", False))
     budgets = values.pop("eps_8bit", None)
@@ -174,15 +174,15 @@ def _attacks(entry: dict[str, Any], origin: str) -> list[AttackPlan]:
             attack(kind, parameters)
         except InputError as error:
             raise InputError(f"{origin}: {error}") from error
-        plans.append(AttackPlan(name, kind, parameters, cast(tuple[Backward, ...], backwards), transfer))
+        plans.append(AttackPlan(name, kind, parameters, cast(tuple[Backward, ...], gradients), transfer))
     return plans
 
 
-def _defence(entry: dict[str, Any], origin: str) -> DefencePlan:
-    _known(entry, set(DefencePlan.__dataclass_fields__), origin, "defence")
+def _defense(entry: dict[str, Any], origin: str) -> DefensePlan:
+    _known(entry, set(DefensePlan.__dataclass_fields__), origin, "defence")
     if "name" not in entry or entry.get("when", "once") not in get_args(When):
         raise InputError(f"{origin}: a [[defence]] wants a name, and when = {' | '.join(get_args(When))}")
-    return DefencePlan(**entry)
+    return DefensePlan(**entry)
 
 
 def _known(data: dict[str, Any], known: set[str], origin: str, what: str) -> None:

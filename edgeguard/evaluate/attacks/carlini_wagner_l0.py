@@ -61,7 +61,7 @@ class CarliniWagnerL0:
         """The first images that reach the margin by allowed pixels, which those are, and each pixel's help there."""
         original, begun = (torch.atanh((x / 127.5 - 1) * EDGE) for x in (images, start))
         w = torch.where(allowed, begun, original).requires_grad_(True)
-        optimiser = torch.optim.Adam([w], lr=self.learning_rate)
+        optimizer = torch.optim.Adam([w], lr=self.learning_rate)
         found, reached = images.clone(), torch.zeros(len(images), dtype=torch.bool)
         helped = torch.zeros_like(images[:, :1])
         for _ in range(self.steps):
@@ -78,7 +78,7 @@ class CarliniWagnerL0:
                 reached |= now
             if reached.all():
                 break
-            optimiser.step()
+            optimizer.step()
         return found, reached, helped
 
 

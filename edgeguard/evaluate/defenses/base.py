@@ -1,4 +1,4 @@
-"""What a comparator is: a defence that changes images before the model sees them."""
+"""What a defense is: a defence that changes images before the model sees them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]  #: HxWx3, RGB
 
 
-class Comparator(Protocol):
+class Defense(Protocol):
     """A defence by transformation of the input; the same seed gives the same picture."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def randomised(self) -> bool: ...
+    def randomized(self) -> bool: ...
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
         """uint8 HxWx3 in and out."""
@@ -30,8 +30,8 @@ class Fixed:
 
     name: str
     transform: Callable[[Image], Image]
-    randomised: bool = False
+    randomized: bool = False
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         return self.transform(image)

@@ -30,11 +30,11 @@ class Quilting:
     neighbours: int = 10
     count: int = 100_000
     name: str = "quilting"
-    randomised: bool = True
+    randomized: bool = True
     _patches: list[Patches] = field(default_factory=list, repr=False)
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         patches = self._drawn()
         rng = np.random.default_rng(seed)
         step, size = self.size - self.overlap, self.size

@@ -16,7 +16,7 @@ from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
 from edgeguard.evaluate.defenses.magnet import trained_reformer
-from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Comparator, Guard, comparator, guard_of
+from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Defense, Guard, defense_by_name, guard_of
 from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.rebuild.graph import read_graph
 from edgeguard.evaluate.rebuild.network import Network
@@ -30,7 +30,7 @@ Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Subject:
+class Target:
     """A deployed classifier at the place that is attacked; `library` are clean pictures for defences that need some."""
 
     model: str
@@ -45,16 +45,16 @@ class Subject:
         contract = _model(self.model).contract
         return crop_and_resize(frame, contract.input, contract.preprocess)
 
-    def defence(self, name: str) -> Comparator:
-        """A comparator by name; `contract` is the model's own guard (nothing where it is inside the graph)."""
+    def defense(self, name: str) -> Defense:
+        """A defense by name; `contract` is the model's own guard (nothing where it is inside the graph)."""
         guard = _model(self.model).contract.guard
         if name == "contract":
             if guard.profile is None or guard.place == "in-graph":
-                return comparator("none")
+                return defense_by_name("none")
             return Guard(guard.profile, "contract")
         if name in DETECTORS:
-            return comparator("none")
-        return comparator(name, _library(self.library) if name in NEED_LIBRARY else ())
+            return defense_by_name("none")
+        return defense_by_name(name, _library(self.library) if name in NEED_LIBRARY else ())
 
     def refuses(self, name: str, frame: Frame) -> bool:
         """True where the defence is a detector and takes the frame for an attack."""
@@ -82,9 +82,9 @@ class Subject:
         pixels = crop_and_resize(frame, contract.input, contract.preprocess) if self.place == "frame" else frame
         return model.infer(quantise_input(pixels, contract.input, contract.preprocess))
 
-    def victim(self, defence: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
+    def victim(self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
         """The model behind a defence: to differentiate, or (`gradient_free`) only to ask, as it is deployed."""
-        return Victim(self, self.defence(defence), backward, gradient_free, seed)
+        return Victim(self, self.defense(defense), backward, gradient_free, seed)
 
 
 class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
@@ -94,27 +94,25 @@ class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     everything else (BPDA).
     """
 
-    def __init__(
-        self, subject: Subject, defence: Comparator, backward: Backward, gradient_free: bool, seed: int
-    ) -> None:
+    def __init__(self, target: Target, defense: Defense, backward: Backward, gradient_free: bool, seed: int) -> None:
         super().__init__()
-        self.subject, self.defence, self.backward, self.seed = subject, defence, backward, seed
+        self.target, self.defense, self.backward, self.seed = target, defense, backward, seed
         self.gradient_free = gradient_free
         self.draws = 0
         if not gradient_free:
-            self.network = _network(subject.model)
-            self.resize = CropResize(self.network.contract) if subject.place == "frame" else None
+            self.network = _network(target.model)
+            self.resize = CropResize(self.network.contract) if target.place == "frame" else None
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) to (n, classes)."""
         if self.gradient_free:
             frames = [self._defended(frame) for frame in to_frames(levels)]
-            outputs = np.stack([self.subject.outputs(frame) for frame in frames])
+            outputs = np.stack([self.target.outputs(frame) for frame in frames])
             return torch.from_numpy(np.log(outputs + 1e-9) if self._gives_probabilities() else outputs)
         x = levels
-        if self.defence.name != "none":
+        if self.defense.name != "none":
             exact = to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
-            guard = guard_of(self.defence)
+            guard = guard_of(self.defense)
             x = exact if not levels.requires_grad else bpda(
                 exact, levels if guard is None else surrogate_codec(levels, guard.profile, self.backward)
             )  # fmt: skip
@@ -123,13 +121,13 @@ class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     def _defended(self, frame: Frame) -> Frame:
         """A randomised defence draws anew for each query."""
         self.draws += 1
-        return self.defence(frame, self.seed + (self.draws if self.defence.randomised else 0))
+        return self.defense(frame, self.seed + (self.draws if self.defense.randomized else 0))
 
     def _gives_probabilities(self) -> bool:
-        return _model(self.subject.model).contract.outputs == "probabilities"
+        return _model(self.target.model).contract.outputs == "probabilities"
 
 
-class Expected(torch.nn.Module):  # type: ignore[misc]
+class ExpectationOverTransformation(torch.nn.Module):  # type: ignore[misc]
     """Expectation over a victim's randomness (EOT, Athalye et al. 2018): the mean logits of `draws` queries."""
 
     def __init__(self, victim: torch.nn.Module, draws: int) -> None:
@@ -152,16 +150,16 @@ def _network(path: str) -> Network:
 
 
 @lru_cache(maxsize=2)
-def _detector(subject: Subject, name: str) -> tuple[Detector, float]:
+def _detector(target: Target, name: str) -> tuple[Detector, float]:
     """A detector with the threshold that one in twenty of the library's clean pictures exceeds."""
-    if not subject.library:
+    if not target.library:
         raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
-    clean = [subject.read(path) for path in subject.library]
+    clean = [target.read(path) for path in target.library]
     detector: Detector = FeatureSqueezing()
     if name == "magnet-detector":
-        made = MagnetDetector(trained_reformer(_library(subject.library)))
-        detector = scaled(made, subject.probabilities, clean)
-    return detector, threshold(detector, subject.probabilities, clean)
+        made = MagnetDetector(trained_reformer(_library(target.library)))
+        detector = scaled(made, target.probabilities, clean)
+    return detector, threshold(detector, target.probabilities, clean)
 
 
 @lru_cache(maxsize=2)

@@ -284,12 +284,12 @@ def _chain(task: _Task, plan: MatrixPlan) -> list[tuple[str, Attack, Backward]]:
     same), then the rest of AutoAttack with the straight-through one."""
     eps = task.eps_8bit
     assert eps is not None
-    backwards: tuple[Backward, ...] = ("straight-through",) if task.codec == "none" else BACKWARDS
+    gradients: tuple[Backward, ...] = ("straight-through",) if task.codec == "none" else BACKWARDS
     pgd = Pgd(eps_8bit=eps, steps=plan.steps, early_stop=True)
-    found: list[tuple[str, Attack, Backward]] = [(f"pgd {b}", pgd, b) for b in backwards]
+    found: list[tuple[str, Attack, Backward]] = [(f"pgd {b}", pgd, b) for b in gradients]
     if task.codec != "none":
         found.append(("dct-pgd", DctPgd(eps_8bit=eps, steps=plan.steps, early_stop=True), "straight-through"))
-    found += [(f"apgd-ce {b}", AutoAttack(eps, ("apgd-ce",)), b) for b in backwards]
+    found += [(f"apgd-ce {b}", AutoAttack(eps, ("apgd-ce",)), b) for b in gradients]
     rest = [(part, AutoAttack(eps, (part,), queries=plan.queries)) for part in ("apgd-t", "fab-t", "square")]
     return found + [(name, attack, "straight-through") for name, attack in rest]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeguard.datasets.images import read_labelled_folder
 from edgeguard.errors import InputError
-from edgeguard.evaluate.engine.targets import Subject
+from edgeguard.evaluate.engine.targets import Target
 from edgeguard.model import load_model
 from edgeguard.model.contract import require_pixels
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
@@ -103,16 +103,16 @@ def _alone() -> None:
 
 
 @lru_cache(maxsize=1)
-def _subject(model: str) -> Subject:
-    return Subject(model, "input")
+def _target(model: str) -> Target:
+    return Target(model, "input")
 
 
 def _one(model: str, masks: MaskSet, work: tuple[str, int]) -> tuple[bool, bool, bool, int, float]:
-    subject = _subject(model)
-    image, label = subject.read(work[0]), work[1]
-    defence = DoubleMasking(lambda masked: subject.labels([masked])[0], masks)
-    right = subject.labels([image])[0] == label
+    target = _target(model)
+    image, label = target.read(work[0]), work[1]
+    defense = DoubleMasking(lambda masked: target.labels([masked])[0], masks)
+    right = target.labels([image])[0] == label
     began = time.perf_counter()
-    verdict = defence(image)
+    verdict = defense(image)
     ms = (time.perf_counter() - began) * 1e3
-    return right, verdict.label == label, defence.is_certified(image, label), verdict.queries, ms
+    return right, verdict.label == label, defense.is_certified(image, label), verdict.queries, ms
