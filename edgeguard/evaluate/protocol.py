@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
-from edgeguard.evaluate.attacks import GRADIENT_FREE, attack
+from edgeguard.evaluate.attacks import attack
 
 SCHEMA = 1
 BUILT_IN = (
@@ -54,8 +54,8 @@ class AttackPlan:
 
     @property
     def gradient_free(self) -> bool:
-        """True when it only asks the deployed file."""
-        return self.kind in GRADIENT_FREE
+        """True when it only asks the deployed file, whatever the protocol calls it."""
+        return attack(self.kind, self.parameters).gradient_free
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,9 @@ def test_images_are_chosen_by_the_seed(card_model: Path, card_images: Path, tmp_
 
     def order(seed: int) -> list[str]:
         plan = replace(_plan(GRAY), seed=seed)
-        return [s.path for s in Evaluation(card_model, images, plan, Store(tmp_path), InProcess()).samples]
+        return [
+            s.path for s in Evaluation(card_model, images, plan, store=Store(tmp_path), executor=InProcess()).samples
+        ]
 
     assert order(1) == order(1) != order(2)
 

@@ -17,7 +17,14 @@ class Attack(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """For tables."""
+        ...
+
+    @property
+    def gradient_free(self) -> bool:
+        """True where it only asks the victim for outputs: it then runs on the deployed file itself."""
+        ...
 
     def __call__(self, victim: Victim, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         """Attack a batch.

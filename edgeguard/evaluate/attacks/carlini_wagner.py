@@ -1,6 +1,7 @@
 """Carlini and Wagner's attacks (2017, section VI) in L2 and Linf, a batch at once, on levels that a file can hold."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 EDGE = 0.999999  #: keeps atanh finite at black and white
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagner:
     """Adam in tanh space on distance + c * margin, with a search for c.
 
@@ -25,6 +26,8 @@ class CarliniWagner:
         initial_const: the first c.
         targeted_next: aim at the class after the right one; else away from the right one.
     """
+
+    gradient_free: ClassVar[bool] = False
 
     confidence: float = 5.0
     steps: int = 50
@@ -83,7 +86,7 @@ def margin_of(logits: Tensor, labels: Tensor, targeted_next: bool) -> Tensor:
     return rival - wanted if targeted_next else wanted - rival
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL2(CarliniWagner):
     """The L2 attack."""
 
@@ -99,7 +102,7 @@ class CarliniWagnerL2(CarliniWagner):
         return delta.flatten(1).square().sum(1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagnerLinf(CarliniWagner):
     """The Linf attack: what sticks out of a threshold is penalised; each success lowers the threshold."""
 

@@ -1,6 +1,7 @@
 """Carlini and Wagner's attack (2017, section VI.B) on the number of changed pixels, a batch at once."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 from edgeguard.evaluate.attacks.carlini_wagner import EDGE, margin_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL0:
     """Solve with all pixels; forbid those that helped least; solve again from there, until it cannot be done.
 
@@ -25,6 +26,8 @@ class CarliniWagnerL0:
         const: weight of the margin against squared L2.
         targeted_next: aim at the class after the right one; else away from the right one.
     """
+
+    gradient_free: ClassVar[bool] = False
 
     confidence: float = 5.0
     rounds: int = 20

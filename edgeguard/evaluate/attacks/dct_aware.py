@@ -8,7 +8,7 @@ from edgeguard.differentiable.dct_step import dct_direction
 from edgeguard.evaluate.attacks.gradient import Pgd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DctPgd(Pgd):
     """PGD whose step puts all of a block's budget into the `bands` largest coefficients of its gradient.
 

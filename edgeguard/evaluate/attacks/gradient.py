@@ -1,6 +1,7 @@
 """Linf attacks along the gradient's sign: FGSM, BIM, PGD, each a few overridable steps."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,7 @@ from torch import Tensor
 from edgeguard.evaluate.attacks.attack import Victim, is_wrong, whole_levels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pgd:
     """Projected gradient descent (Madry et al. 2018), Linf.
 
@@ -25,6 +26,8 @@ class Pgd:
         >>> Pgd(eps_8bit=4, steps=40).name
         'pgd-40 eps 4'
     """
+
+    gradient_free: ClassVar[bool] = False
 
     eps_8bit: float
     step_8bit: float | None = None
@@ -97,7 +100,7 @@ def _rows(x: Tensor, rows: Tensor) -> Tensor:
     return x if len(rows) == len(x) else x[rows].contiguous(memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bim(Pgd):
     """Basic iterative method (Kurakin et al. 2017): from the image itself, with a step of its own."""
 
@@ -111,7 +114,7 @@ class Bim(Pgd):
         return f"bim-{self.steps} eps {self.eps_8bit:g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fgsm(Pgd):
     """Fast gradient sign method (Goodfellow et al. 2015): one whole step."""
 

@@ -1,6 +1,6 @@
 """Image quilting (Guo et al. 2018, section 4.4; Efros and Freeman 2001): the picture sewn from clean patches."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +25,7 @@ class Quilting:
     """
 
     library: tuple[Image, ...]
+    _: KW_ONLY
     size: int = 5
     overlap: int = 2
     neighbours: int = 10

@@ -53,7 +53,7 @@ class ResizePad:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PixelDeflection:
     """Pixel deflection (Prakash et al. 2018): random pixels take a neighbour's value, wavelet soft thresholding
     (BayesShrink) smooths the result.

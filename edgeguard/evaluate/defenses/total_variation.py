@@ -8,7 +8,7 @@ import torch
 from edgeguard.evaluate.defenses.base import Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TotalVariation:
     """Drop each pixel with probability `drop`, then find the image with little total variation that fits the others.
 

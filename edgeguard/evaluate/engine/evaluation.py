@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name, guard_of
 from edgeguard.evaluate.engine.executors import Executor
 from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_attack, run_score
+from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.store import AdversarialImages, Store
 from edgeguard.evaluate.engine.targets import Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
+from edgeguard.evaluate.reports.masking import WORST_CASE
 from edgeguard.evaluate.reports.pictures import Example
 from edgeguard.evaluate.reports.results import Cell
 from edgeguard.evaluate.twin import TwinPlace
@@ -33,22 +36,44 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attack on one defence: what the attacker starts from and differentiates through."""
+    """One attack on one defense.
+
+    Attributes:
+        plan: the attack.
+        first_pass: the defense whose output the attacker starts from, or `none`.
+        through: the defense that is differentiated through, or `none`.
+        backward: the derivative of that defense.
+    """
 
     plan: AttackPlan
+    _: KW_ONLY
     first_pass: str
     through: str
     backward: Backward
 
 
 class Evaluation:
-    """A protocol on a model and those of the images that are files with a label; see `run`."""
+    """A protocol on a model and those of the images that are files with a label; see `run`.
+
+    Args:
+        model: the deployed .tflite.
+        images: labeled images; the protocol's seed puts them in order.
+        protocol: what is attacked how.
+        store: keeps adversarial images.
+        executor: runs the jobs.
+        progress: called with what is being done, units done and units in all.
+        surrogate: another .tflite of the same classes, which transfer attacks are made on.
+
+    Raises:
+        InputError: the model is no classifier of pixels, or a file cannot be read.
+    """
 
     def __init__(
         self,
         model: Path,
         images: Sequence[LabelledImage],
         protocol: Protocol,
+        *,
         store: Store,
         executor: Executor,
         progress: Progress = lambda what, done, total: None,
@@ -132,23 +157,24 @@ class Evaluation:
     def _clean_cell(self, defense: DefensePlan, images: Sequence[Sample]) -> Cell:
         images = images[: defense.limit]
         scores = self._scores(f"clean, {defense.title}", images, defense.name, defense.when, None)
-        cell = self._cell("clean", None, defense, images, scores)
+        cell = self._counted("clean", None, defense, images, _right(images, scores, attacked=False))
         blocks = sum(score.blocks for score in scores)
         return replace(cell, certified_share=sum(score.safe_blocks for score in scores) / blocks) if blocks else cell
 
     def _gray(self, seeds: Sequence[Sample], defenses: Sequence[DefensePlan]) -> Iterator[Cell]:
         for plan in self.protocol.attacks:
-            on_raw = self._adversarial(seeds, Attempt(plan, "none", "none", "identity"))
+            on_raw = self._adversarial(seeds, Attempt(plan, first_pass="none", through="none", backward="identity"))
             capped = False
             for defense in defenses:
                 images = seeds[: defense.limit]
                 made = on_raw
                 if defense.when == "computed":
-                    made = self._adversarial(images, Attempt(plan, defense.name, "none", "identity"))
+                    made = self._adversarial(
+                        images, Attempt(plan, first_pass=defense.name, through="none", backward="identity")
+                    )
                 scores = self._scores(f"{plan.name}, {defense.title}", images, defense.name, defense.when, made)
-                cell = self._cell(
-                    plan.name, plan.eps_8bit, defense, images, scores, self._mean_l2(images, made, defense)
-                )
+                cell = self._counted(plan, plan.eps_8bit, defense, images, _right(images, scores))
+                cell = replace(cell, mean_l2=self._mean_l2(images, made, defense))
                 if defense.name == "none" and cell.accuracy > self.protocol.undefended_at_most:
                     capped = True
                 yield replace(cell, note="capped") if capped else cell
@@ -168,21 +194,21 @@ class Evaluation:
                         safe += sum(score.safe_blocks for score in scores)
                         blocks += sum(score.blocks for score in scores)
                         violations += sum(score.violations for score in scores)
-                cell = self._counted(plan.name, plan.eps_8bit, defense, images, survivors)
+                cell = self._counted(plan, plan.eps_8bit, defense, images, survivors)
                 if blocks:
                     cell = replace(cell, certified_share=safe / blocks, violations=violations)
                 yield cell
                 worst[plan.eps_8bit] = worst.get(plan.eps_8bit, np.ones(len(images), bool)) & survivors
             for eps, survivors in worst.items():
-                yield self._counted("worst case", eps, defense, images, survivors)
+                yield self._counted(WORST_CASE, eps, defense, images, survivors)
 
     def _attempts(self, plan: AttackPlan, defense: DefensePlan) -> list[Attempt]:
         """The ways in which one attack is tried on one defence; the worst counts."""
         first_pass = defense.name if defense.when == "computed" else "none"
         if plan.transfer or defense.name == "none":
-            return [Attempt(plan, first_pass, "none", "identity")]
+            return [Attempt(plan, first_pass=first_pass, through="none", backward="identity")]
         gradients = plan.gradients if self._is_guard(defense) and not plan.gradient_free else plan.gradients[:1]
-        return [Attempt(plan, first_pass, defense.name, backward) for backward in gradients]
+        return [Attempt(plan, first_pass=first_pass, through=defense.name, backward=each) for each in gradients]
 
     def _is_guard(self, defense: DefensePlan) -> bool:
         return guard_of(self.target.defense(defense.name)) is not None
@@ -190,17 +216,12 @@ class Evaluation:
     def _adversarial(self, images: Sequence[Sample], attempt: Attempt) -> list[AdversarialImages]:
         """Adversarial images of each batch, from the store where they are there."""
         jobs = [self._job(batch, attempt) for batch in _batches(images, self.protocol.batch)]
-        found = {index: kept for index, job in enumerate(jobs) if (kept := self.store.load(job.key)) is not None}
-        missing = [index for index in range(len(jobs)) if index not in found]
         what = f"{attempt.plan.name}{'' if attempt.through == 'none' else f' through {attempt.through}'}"
-        self.progress(what, len(found), len(jobs))
-        for place, (frames, seconds) in self.executor.map(run_attack, [jobs[index] for index in missing]):
-            index = missing[place]
-            self.store.save(jobs[index].key, frames, seconds)
-            found[index] = AdversarialImages(tuple(frames), seconds)
-            self.progress(what, len(found), len(jobs))
+        found = finished(
+            jobs, run_attack, kept=self.store, executor=self.executor, progress=partial(self.progress, what)
+        )
         self._keep_example(attempt, images[0], found[0].images[0])
-        return [found[index] for index in range(len(jobs))]
+        return found
 
     def _keep_example(self, attempt: Attempt, sample: Sample, after: Frame) -> None:
         name, free = attempt.plan.name, len(self._examples) < _EXAMPLES and attempt.first_pass == "none"
@@ -215,8 +236,9 @@ class Evaluation:
         if attempt.plan.transfer and self.surrogate is not None:
             target, sha256 = replace(target, model=self.surrogate[0]), self.surrogate[1]
         return AttackJob(
-            target, attempt.plan, tuple(batch), attempt.first_pass, attempt.through, attempt.backward,
-            self.protocol.seed, sha256, hashlib.sha256("".join(profiles).encode()).hexdigest(),
+            target=target, plan=attempt.plan, samples=tuple(batch), first_pass=attempt.first_pass,
+            defense=attempt.through, backward=attempt.backward, seed=self.protocol.seed, model_sha256=sha256,
+            guard_sha256=hashlib.sha256("".join(profiles).encode()).hexdigest(),
         )  # fmt: skip
 
     def _profile_hash(self, name: str) -> str:
@@ -241,8 +263,9 @@ class Evaluation:
         size = 1 if len(images) <= _FEW else self.protocol.batch  # slow defences get few images: one for each core
         jobs = [
             ScoreJob(
-                self.target, tuple(images[start : start + size]), defense, when, self.protocol.seed + start,
-                None if changed is None else tuple(changed[start : start + size]), when == "computed",
+                target=self.target, samples=tuple(images[start : start + size]), defense=defense, when=when,
+                seed=self.protocol.seed + start, count_blocks=when == "computed",
+                adversarial=None if changed is None else tuple(changed[start : start + size]),
             )
             for start in range(0, len(images), size)
         ]  # fmt: skip
@@ -265,32 +288,23 @@ class Evaluation:
         ]
         return float(np.mean(deltas))
 
-    def _cell(
-        self,
-        attack: str,
-        eps: float | None,
-        defense: DefensePlan,
-        images: Sequence[Sample],
-        scores: Sequence[Score],
-        mean_l2: float | None = None,
-    ) -> Cell:
-        right = _right(images, scores, attacked=attack != "clean")
-        return replace(self._counted(attack, eps, defense, images, right), mean_l2=mean_l2)
-
     def _counted(
         self,
-        attack: str,
+        plan: AttackPlan | str,
         eps: float | None,
         defense: DefensePlan,
         images: Sequence[Sample],
         right: np.ndarray[Any, Any],
     ) -> Cell:
+        """A cell of one attack, or of what has no plan of its own: `clean`, `worst case`."""
+        attack, gradient_free = (plan, False) if isinstance(plan, str) else (plan.name, plan.gradient_free)
         paper = self.protocol.paper.get(attack, {}).get(defense.title)
         kept = tuple(int(index) for index in np.flatnonzero(right)) if attack != "clean" else ()
         shown = hashlib.sha256("".join(sample.sha256 for sample in images).encode()).hexdigest()[:16]
         return Cell(
             self.protocol.name, self.protocol.box, defense.threat, self.place, attack, eps, defense.title,
             defense.passes, len(images), int(right.sum()), shown, paper, correct_images=kept,
+            gradient_free=gradient_free,
         )  # fmt: skip
 
 

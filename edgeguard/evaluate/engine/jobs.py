@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.evaluate.attacks import Attack, attack
 from edgeguard.evaluate.defenses.registry import guard_of
+from edgeguard.evaluate.engine.store import AdversarialImages
 from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, When
 from edgeguard.guard import certificate
@@ -31,14 +32,19 @@ class Sample:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttackJob:
     """Make adversarial images of one batch.
 
     Attributes:
-        first_pass: the defence that touched the images before the attacker did (pass 1), or `none`.
-        defence: what the attacker differentiates through, or `none` for the undefended model.
-        key: names the result: everything it depends on, paths left out.
+        target: the model that the attacker has.
+        plan: the attack.
+        samples: the images of the batch.
+        first_pass: the defense that touched the images before the attacker did (pass 1), or `none`.
+        defense: what the attacker differentiates through, or `none` for the undefended model.
+        backward: the derivative of that defense.
+        seed: of everything random.
+        model_sha256, guard_sha256: of the target's file, and of the profiles of `first_pass` and `defense`.
     """
 
     target: Target
@@ -52,8 +58,13 @@ class AttackJob:
     guard_sha256: str
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads."""
+        return _files(self.target, self.samples)
+
+    @property
     def key(self) -> str:
-        """SHA-256 of the job's canonical description."""
+        """Names the result: the SHA-256 of everything that it depends on, paths left out."""
         described = {
             "version": 1,
             "model": self.model_sha256,
@@ -67,13 +78,17 @@ class AttackJob:
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """The deployed file's labels of adversarial images behind a defence.
+    """The deployed file's labels of adversarial images behind a defense.
 
     Attributes:
-        when: how the perturbation meets the defence; see `protocol.When`.
-        adversarial: the images' arrays, or None for the clean images.
+        target: the deployed file.
+        samples: the images as they were before the attack.
+        defense: its name.
+        when: how the perturbation meets the defense; see `protocol.When`.
+        seed: of a randomized defense, for the first image; the next ones count on.
+        adversarial: the changed images, uint8 (height, width, 3) each, or None for the clean images.
         count_blocks: count blocks that the certificate calls safe and that changed all the same.
     """
 
@@ -85,6 +100,11 @@ class ScoreJob:
     adversarial: tuple[Frame, ...] | None = None
     count_blocks: bool = False
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads."""
+        return _files(self.target, self.samples)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -93,13 +113,18 @@ class Score:
     """
 
     labels: tuple[int, ...]
+    _: KW_ONLY
     safe_blocks: int = 0
     blocks: int = 0
     violations: int = 0
 
 
-def run_attack(job: AttackJob) -> tuple[list[Frame], float]:
-    """The adversarial images and the seconds they took."""
+def run_attack(job: AttackJob) -> AdversarialImages:
+    """Make a batch's adversarial images.
+
+    Raises:
+        InputError: the attack needs a package that is not there, or does not take its parameters.
+    """
     began = time.perf_counter()
     target, plan = job.target, job.plan
     first_pass = target.defense(job.first_pass)
@@ -114,7 +139,11 @@ def run_attack(job: AttackJob) -> tuple[list[Frame], float]:
         found_here = _attacked(made, victim, [frames[i] for i in group], labels[group], job.seed)
         for index, frame in zip(group, found_here, strict=True):
             found[index] = frame
-    return found, time.perf_counter() - began
+    return AdversarialImages(tuple(found), time.perf_counter() - began)
+
+
+def _files(target: Target, samples: Sequence[Sample]) -> tuple[str, ...]:
+    return (target.model, *target.library, *(sample.path for sample in samples))
 
 
 def _attacked(
@@ -149,7 +178,7 @@ def run_score(job: ScoreJob) -> Score:
         if job.count_blocks:
             counted = _violations(target, job.defense, first, shown, defense(first, seed))
             safe, blocks, violations = safe + counted[0], blocks + counted[1], violations + counted[2]
-    return Score(tuple(labels), safe, blocks, violations)
+    return Score(tuple(labels), safe_blocks=safe, blocks=blocks, violations=violations)
 
 
 def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:

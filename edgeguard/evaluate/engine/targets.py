@@ -84,7 +84,8 @@ class Target:
 
     def victim(self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
         """The model behind a defence: to differentiate, or (`gradient_free`) only to ask, as it is deployed."""
-        return Victim(self, self.defense(defense), backward, gradient_free, seed)
+        made = self.defense(defense)
+        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed)
 
 
 class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
@@ -94,7 +95,7 @@ class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     everything else (BPDA).
     """
 
-    def __init__(self, target: Target, defense: Defense, backward: Backward, gradient_free: bool, seed: int) -> None:
+    def __init__(self, target: Target, defense: Defense, *, backward: Backward, gradient_free: bool, seed: int) -> None:
         super().__init__()
         self.target, self.defense, self.backward, self.seed = target, defense, backward, seed
         self.gradient_free = gradient_free

@@ -289,8 +289,10 @@ def _chain(task: _Task, plan: MatrixPlan) -> list[tuple[str, Attack, Backward]]:
     found: list[tuple[str, Attack, Backward]] = [(f"pgd {b}", pgd, b) for b in gradients]
     if task.codec != "none":
         found.append(("dct-pgd", DctPgd(eps_8bit=eps, steps=plan.steps, early_stop=True), "straight-through"))
-    found += [(f"apgd-ce {b}", AutoAttack(eps, ("apgd-ce",)), b) for b in gradients]
-    rest = [(part, AutoAttack(eps, (part,), queries=plan.queries)) for part in ("apgd-t", "fab-t", "square")]
+    found += [(f"apgd-ce {b}", AutoAttack(eps_8bit=eps, parts=("apgd-ce",)), b) for b in gradients]
+    rest = [
+        (part, AutoAttack(eps_8bit=eps, parts=(part,), queries=plan.queries)) for part in ("apgd-t", "fab-t", "square")
+    ]
     return found + [(name, attack, "straight-through") for name, attack in rest]
 
 
