@@ -65,6 +65,8 @@ def evaluate(
     model, output = Path(model), Path(output)
     plan = load_protocol(protocol) if isinstance(protocol, str) else protocol
     plan = replace(plan, images=limit or plan.images, seed=plan.seed if seed is None else seed)
+    if surrogate is not None and not any(attack.transfer for attack in plan.attacks):
+        raise InputError(f"--surrogate is for attacks with transfer = true; the protocol {plan.name} has none")
     if model.suffix != ".tflite":
         raise InputError(
             f"{model}: evaluate attacks the .tflite that is deployed; edgeguard convert makes one "
