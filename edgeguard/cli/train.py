@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from edgeguard.cli.ignored import refuse_train_flags
 from edgeguard.errors import InputError
 
 EXAMPLE = (
@@ -56,6 +57,7 @@ def train_command(
         "limit": limit, "seed": seed,
     }  # fmt: skip
     settings = read_config(config, flags)
+    refuse_train_flags(flags, settings)
     with UnitCounter() as counter:
         trained = train(settings, output, progress=counter.show, say=counter.say)
     last = trained.epochs[-1]

@@ -82,6 +82,8 @@ def settle(
     """
     probe = source.outputs(_PROBE.apply(calibration_pixels[:1]))
     task, classes = _task(probe)
+    if task == "classify" and options.boxes is not None:
+        raise InputError("--boxes is for detectors; this model is a classifier")
     labels, background = _labels(source, options, classes, say)
     targets = _targets(evaluation, classes, background, say) if task == "classify" else None
     pixels = calibration_pixels if targets is None else evaluation_pixels

@@ -1,7 +1,6 @@
 """Carlini and Wagner's attacks (2017, section VI) in L2 and Linf, a batch at once, on levels that a file can hold."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ class CarliniWagner:
         targeted_next: aim at the class after the right one; else away from the right one.
     """
 
-    gradient_free: ClassVar[bool] = False
+    gradient_free = False
 
     confidence: float = 5.0
     steps: int = 50

@@ -1,7 +1,6 @@
 """Carlini and Wagner's attack (2017, section VI.B) on the number of changed pixels, a batch at once."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ class CarliniWagnerL0:
         targeted_next: aim at the class after the right one; else away from the right one.
     """
 
-    gradient_free: ClassVar[bool] = False
+    gradient_free = False
 
     confidence: float = 5.0
     rounds: int = 20

@@ -1,7 +1,6 @@
 """DeepFool: to the nearest decision boundary, and a little beyond."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ class DeepFool:
             about .75 (pixels 0..1), far more than the nearest boundary needs.
     """
 
-    gradient_free: ClassVar[bool] = False
+    gradient_free = False
 
     steps: int = 20
     candidates: int = 5

@@ -1,7 +1,6 @@
 """Linf attacks along the gradient's sign: FGSM, BIM, PGD, each a few overridable steps."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +26,7 @@ class Pgd:
         'pgd-40 eps 4'
     """
 
-    gradient_free: ClassVar[bool] = False
+    gradient_free = False
 
     eps_8bit: float
     step_8bit: float | None = None

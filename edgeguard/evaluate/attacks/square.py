@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +25,7 @@ class Square:
         first_share: area of the first squares, as a share of the picture.
     """
 
-    gradient_free: ClassVar[bool] = True
+    gradient_free = True
 
     eps_8bit: float
     queries: int = 1000
