@@ -165,7 +165,7 @@ def _refuse_ignored(context: typer.Context) -> None:
     if values["bake_guard"]:
         if values["place"] != "in-graph":
             refuse_ignored(context, ["place"], "is not for --bake-guard, which puts the guard into the graph")
-    elif values["guard"] == "none":
+    elif values["guard"] == "none" and values["place"] != "frame":  # frame is what a script with both flags says
         refuse_ignored(context, ["place"], "says where the guard runs, and --guard none leaves none")
 
 

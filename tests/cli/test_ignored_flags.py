@@ -30,7 +30,7 @@ SENSOR = "--guard fd-jpeg --source synthetic:cards"
 TABLE: dict[str, dict[str, str | Lines]] = {
     "convert": {
         "--output": ALWAYS, "--calibrate": ALWAYS, "--eval": ALWAYS, "--guard": ALWAYS,
-        "--place": [f"{PROGRAM} --guard none --place frame", f"{PROGRAM} --bake-guard --place input"],
+        "--place": [f"{PROGRAM} --guard none --place input", f"{PROGRAM} --bake-guard --place input"],
         "--patch-guard": ALWAYS,
         "--bake-guard": [(f"{PROGRAM} --bake-guard --guard none", "--guard none leaves nothing to bake")],
         "--preprocess": [f"{PROGRAM} --preprocess imagenet --mean 127 --std 127"],

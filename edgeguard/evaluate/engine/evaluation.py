@@ -102,7 +102,8 @@ class Evaluation:
         """All cells of the protocol: clean accuracies, each attack, the worst case of each budget.
 
         Raises:
-            InputError: no image is classified correctly without a defence.
+            InputError: no image is classified correctly without a defense.
+            DeviceError: a worker was killed, or a result cannot be kept; what is finished stays.
         """
         seeds, rest = self._seeds()
         self._attacked = seeds
@@ -121,7 +122,10 @@ class Evaluation:
         return tuple(self._examples.values())
 
     def certified_shares(self) -> tuple[float, ...]:
-        """Of each attacked image the share of blocks that +-1 level in transit cannot change; empty without a proof."""
+        """Of each attacked image the share of blocks (0..1) that +-1 level in transit cannot change.
+
+        Empty where the protocol has no attack in transit, or the guard no certificate.
+        """
         named = next((d.name for d in self.protocol.defenses if d.when == "computed" and self._exists(d)), None)
         guard = None if named is None else guard_of(self.target.defense(named))
         if guard is None or not guard.profile.is_pixel_domain:

@@ -31,14 +31,27 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Target:
-    """A deployed classifier at the place that is attacked; `library` are clean pictures for defences that need some."""
+    """A deployed classifier at the place that is attacked.
+
+    Attributes:
+        model: path of the .tflite.
+        place: `frame` (whole received frames) or `input` (the model's own size).
+        library: paths of clean pictures, for defenses that learn from some.
+    """
 
     model: str
     place: TwinPlace
     library: tuple[str, ...] = ()
 
     def read(self, path: str) -> Frame:
-        """An image file as the attacker finds it: the decoded frame, or the model's input made of it."""
+        """An image file as the attacker finds it: the decoded frame, or the model's input made of it.
+
+        Returns:
+            uint8 (height, width, 3), RGB.
+
+        Raises:
+            JpegError: the bytes do not decode.
+        """
         frame = decode_rgb(located(path).read_bytes())
         if self.place == "frame":
             return frame
@@ -46,7 +59,11 @@ class Target:
         return crop_and_resize(frame, contract.input, contract.preprocess)
 
     def defense(self, name: str) -> Defense:
-        """A defense by name; `contract` is the model's own guard (nothing where it is inside the graph)."""
+        """A defense by name; `contract` is the model's own guard (nothing where it is inside the graph).
+
+        Raises:
+            InputError: no such defense, or it learns from clean pictures and there are none.
+        """
         guard = _model(self.model).contract.guard
         if name == "contract":
             if guard.profile is None or guard.place == "in-graph":
@@ -57,14 +74,14 @@ class Target:
         return defense_by_name(name, _library(self.library) if name in NEED_LIBRARY else ())
 
     def refuses(self, name: str, frame: Frame) -> bool:
-        """True where the defence is a detector and takes the frame for an attack."""
+        """True where the defense is a detector and takes the frame, uint8 (height, width, 3), for an attack."""
         if name not in DETECTORS:
             return False
         detector, limit = _detector(self, name)
         return detector.distance(self.probabilities, frame) > limit
 
     def probabilities(self, frame: Frame) -> NDArray[np.float32]:
-        """The deployed file's probabilities for one frame."""
+        """The deployed file's probabilities for one frame: uint8 (height, width, 3) to float32 (classes,), 0..1."""
         outputs = self.outputs(frame)
         if _model(self.model).contract.outputs == "logits":
             exponents = np.exp(outputs - outputs.max())
@@ -76,22 +93,32 @@ class Target:
         return [int(self.outputs(frame).argmax()) for frame in frames]
 
     def outputs(self, frame: Frame) -> NDArray[np.float32]:
-        """The deployed file's outputs for one frame."""
+        """The deployed file's outputs for one frame: uint8 (height, width, 3) to dequantized float32 (classes,)."""
         model = _model(self.model)
         contract = model.contract
         pixels = crop_and_resize(frame, contract.input, contract.preprocess) if self.place == "frame" else frame
         return model.infer(quantise_input(pixels, contract.input, contract.preprocess))
 
     def victim(self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
-        """The model behind a defence: to differentiate, or (`gradient_free`) only to ask, as it is deployed."""
+        """The model behind a defense.
+
+        Args:
+            defense: its name.
+            backward: its derivative, where it is a guard profile.
+            gradient_free: only to ask, as it is deployed; else to differentiate.
+            seed: of a randomized defense.
+
+        Raises:
+            CannotRebuild: it is to be differentiated, and the graph has operators that the twin does not know.
+        """
         made = self.defense(defense)
         return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed)
 
 
 class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-    """Levels at the attacked place to logits, through a defence.
+    """Levels at the attacked place to logits, through a defense.
 
-    The defence's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
+    The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
     everything else (BPDA).
     """
 
@@ -120,7 +147,7 @@ class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
         return self.network(x if self.resize is None else self.resize(x))
 
     def _defended(self, frame: Frame) -> Frame:
-        """A randomised defence draws anew for each query."""
+        """A randomized defense draws anew for each query."""
         self.draws += 1
         return self.defense(frame, self.seed + (self.draws if self.defense.randomized else 0))
 
@@ -129,7 +156,12 @@ class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
 
 
 class ExpectationOverTransformation(torch.nn.Module):  # type: ignore[misc]
-    """Expectation over a victim's randomness (EOT, Athalye et al. 2018): the mean logits of `draws` queries."""
+    """Expectation over a victim's randomness (EOT, Athalye et al. 2018): the mean logits of `draws` queries.
+
+    Args:
+        victim: levels to logits, other ones each time.
+        draws: queries, 1 or more.
+    """
 
     def __init__(self, victim: torch.nn.Module, draws: int) -> None:
         super().__init__()
