@@ -162,7 +162,7 @@ def _jobs(runs: Sequence[Restored], tasks: Sequence[MatrixTask], plan: MatrixPla
     pixels = part.pixels(np.arange(len(part)), runs[0].config.size)
     images = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
     targets = {run.name: TrainedTarget(run.name, run.network, run.sha256) for run in runs}
-    costs = AttackCosts(plan.steps, plan.queries, plan.seed, plan.batch)
+    costs = AttackCosts(steps=plan.steps, queries=plan.queries, seed=plan.seed, batch=plan.batch)
     return [
         MatrixJob(
             target=targets[task.run], maker=targets[task.maker or task.run], task=task, costs=costs, start=start,

@@ -50,7 +50,7 @@ class MatrixTask:
         return self.attack if self.maker in ("", self.run) else f"{self.attack} of {self.maker}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttackCosts:
     """How hard the attacks try.
 
