@@ -46,7 +46,9 @@ def main() -> None:
 
     ours = attack("pgd", {"eps_8bit": 8, "steps": STEPS})
     parameters = {"max_iter": STEPS, "eps_step": 1 / 255, "num_random_init": 1, "batch_size": arguments.batch}
-    library = ArtAttack("art", "ProjectedGradientDescentPyTorch", {**parameters, "verbose": False}, eps_8bit=8)
+    library = ArtAttack(
+        name="art", kind="ProjectedGradientDescentPyTorch", parameters={**parameters, "verbose": False}, eps_8bit=8
+    )
     methods: dict[str, Callable[[], object]] = {
         f"{STEPS} forward and backward passes": bare,
         f"PGD-{STEPS}, ours": lambda: ours(module, images, labels),

@@ -19,23 +19,23 @@ import torch
 from edgeguard.datasets.images import read_labelled_folder
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.evaluate.attacks import attack
-from edgeguard.evaluate.engine.targets import Expected, Subject
+from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Target
 from edgeguard.model import load_model
 from edgeguard.statistics import wilson
 
 SCORED_DRAWS = 10
 
 
-def share_kept(work: tuple[Subject, str, int, str, int, int, int]) -> float:
+def share_kept(work: tuple[Target, str, int, str, int, int, int]) -> float:
     """The share of fresh draws that still give an attacked image its label."""
-    subject, defence, draws, path, label, eps_8bit, steps = work
+    target, defense, draws, path, label, eps_8bit, steps = work
     torch.set_num_threads(1)
-    frame = subject.read(path)
-    victim = Expected(subject.victim(defence, "identity", seed=1), draws)
+    frame = target.read(path)
+    victim = ExpectationOverTransformation(target.victim(defense, "identity", seed=1), draws)
     made = attack("pgd", {"eps_8bit": eps_8bit, "steps": steps})
     found = to_frames(made(victim, to_levels(frame[None]), torch.tensor([label])))[0]
-    shown = subject.defence(defence)
-    return float(np.mean([subject.labels([shown(found, 1_000_000 + k)])[0] == label for k in range(SCORED_DRAWS)]))
+    shown = target.defense(defense)
+    return float(np.mean([target.labels([shown(found, 1_000_000 + k)])[0] == label for k in range(SCORED_DRAWS)]))
 
 
 def main() -> None:
@@ -51,24 +51,24 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["EDGEGUARD_EVALUATE_WORKER"] = "1"  # one thread for the interpreter
     contract = load_model(arguments.model).contract
-    subject = Subject(arguments.model, "input")
+    target = Target(arguments.model, "input")
     chosen: list[tuple[str, int]] = []
     for image in read_labelled_folder(Path(arguments.folder), contract.labels):
         path, label = str(image.data), int(image.label or 0) + int(contract.background)
-        if len(chosen) < arguments.images and subject.labels([subject.read(path)])[0] == label:
+        if len(chosen) < arguments.images and target.labels([target.read(path)])[0] == label:
             chosen.append((path, label))
     print(f"accuracy in % over {len(chosen)} images x {SCORED_DRAWS} fresh draws; Wilson's interval is of the images")
     print("| defence | " + " | ".join(f"{n} draws" for n in arguments.draws) + " |")
     print("|---" * (len(arguments.draws) + 1) + "|")
     with multiprocessing.get_context("spawn").Pool() as pool:
-        for defence in arguments.defences:
+        for defense in arguments.defences:
             cells = []
             for draws in arguments.draws:
-                work = [(subject, defence, draws, *item, arguments.eps, arguments.steps) for item in chosen]
+                work = [(target, defense, draws, *item, arguments.eps, arguments.steps) for item in chosen]
                 mean = float(np.mean(pool.map(share_kept, work, chunksize=1)))
                 low, high = wilson(round(mean * len(chosen)), len(chosen))
                 cells.append(f"{100 * mean:.0f} [{100 * low:.0f}, {100 * high:.0f}]")
-            print(f"| {defence} | " + " | ".join(cells) + " |", flush=True)
+            print(f"| {defense} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

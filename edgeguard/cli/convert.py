@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.parse import color_triple, side_or_size
 from edgeguard.errors import InputError
 
@@ -19,6 +20,7 @@ EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval tests
 
 
 def convert_command(
+    context: typer.Context,
     model: Annotated[
         Path,
         typer.Argument(
@@ -76,6 +78,7 @@ def convert_command(
     """Turn a trained model into an int8 .tflite that carries its own defence."""
     if target not in ("cpu", "edgetpu"):
         raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
+    _refuse_ignored(context)
     crop_kind, crop_fraction = _parse_crop(crop)
     wanted_size = None if size is None else side_or_size("--size", size)
     triples = [None if text is None else color_triple(flag, text) for flag, text in (("--mean", mean), ("--std", std))]
@@ -158,6 +161,22 @@ def convert_command(
     _print_json(done) if as_json else _print_table(done)
     if target == "edgetpu":
         _compile(done.path)
+
+
+def _refuse_ignored(context: typer.Context) -> None:
+    """Flags that another one leaves without effect."""
+    values = context.params
+    if values["mean"] is not None or values["std"] is not None:
+        refuse_ignored(context, ["preprocess"], "names --mean and --std: give one or the other")
+    if values["finetune"] is None:
+        refuse_ignored(context, ["epochs"], "is for --finetune")
+    if values["precision"] != "int8":
+        refuse_ignored(context, ["ranges"], f"is for int8; --precision {values['precision']} has no ranges")
+    if values["bake_guard"]:
+        if values["place"] != "in-graph":
+            refuse_ignored(context, ["place"], "is not for --bake-guard, which puts the guard into the graph")
+    elif values["guard"] == "none" and values["place"] != "frame":  # frame is what a script with both flags says
+        refuse_ignored(context, ["place"], "says where the guard runs, and --guard none leaves none")
 
 
 def _compile(path: Path) -> None:

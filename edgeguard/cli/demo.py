@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.errors import DeviceError, InputError
 
 EXAMPLE = "Example: edgeguard demo --output edgeguard-demo"
 
 
 def demo_command(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="Folder for demo.mp4, contact-sheet.png and results.json.")] = Path(
         "edgeguard-demo"
     ),
@@ -20,6 +22,7 @@ def demo_command(
 ) -> None:
     """Convert the bundled card model, run a clip, alter frames in transit, and show where the guard holds and fails."""
     if cards is not None:
+        refuse_ignored(context, ["output", "as_json"], "is for the demo; --cards only writes the cards")
         _write_cards(cards)
         return
     from edgeguard.demo.demo import run_demo

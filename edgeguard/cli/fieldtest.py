@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.parse import numbers
 from edgeguard.errors import InputError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 @app.command(epilog="Example: edgeguard fieldtest plan session/ clean.pdf plain.pdf noise.pdf patch.pdf --passes 10")
 def plan(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Folder of the session, new or empty.")],
     sheets: Annotated[list[Path], typer.Argument(help="The sheets: .pdf or .json of patch sheet.")],
     model: Annotated[Path | None, typer.Option(help="The .tflite that is tested; its hash goes into the plan.")] = None,
@@ -48,6 +50,8 @@ def plan(
     from edgeguard.model import load_model
     from edgeguard.statistics import wilson
 
+    if passes is not None and as_json:
+        refuse_ignored(context, ["interval"], "asks for as many passes as it needs, and --passes says how many")
     if (folder / "plan.json").exists():
         raise InputError(f"{folder} holds a plan already: choose another folder")
     read = [sheet_and_picture(path)[0] for path in sheets]
@@ -82,6 +86,7 @@ def plan(
 
 @app.command(epilog="Example: edgeguard fieldtest record session/ --source 0 --port 8000")
 def record(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="The session's folder.")],
     source: Annotated[
         str, typer.Option(help="Camera index, file, URL; synthetic:field?... ; synthetic:session plays the whole plan.")
@@ -107,6 +112,12 @@ def record(
     from edgeguard.model import load_model
     from edgeguard.pipeline import Pipeline
 
+    if source == "synthetic:session":
+        refuse_ignored(context, ["light"], "is not for synthetic:session, which plays all lights of the plan")
+    else:
+        refuse_ignored(context, ["sheets", "seed"], "is for --source synthetic:session")
+    if port is None:
+        refuse_ignored(context, ["host"], "is for the operator's page: give --port")
     session = Session(folder)
     if light is not None and light not in session.plan.lights:
         raise InputError(f"the plan has no light {light!r}: {', '.join(session.plan.lights)}")

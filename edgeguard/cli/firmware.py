@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def export(
 
 @app.command(epilog="Example: edgeguard firmware apply vc0706 --to /dev/ttyUSB0 --value 110")
 def apply(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="As firmware list names it.", metavar="BOARD")],
     to: Annotated[str, typer.Option(help="Serial port, or video device.")],
     guard: Annotated[str | None, typer.Option(help="A ycbcr preset or .toml profile: the nearest setting.")] = None,
@@ -77,8 +79,15 @@ def apply(
     from edgeguard.firmware.apply import apply as apply_to
     from edgeguard.firmware.board import board
 
+    found = board(name)
+    if found.host not in (None, "openmv"):
+        refuse_ignored(context, ["script"], f"is for OpenMV; {found.title} runs none")
+        if value is not None:
+            refuse_ignored(context, ["guard"], "looks for the nearest setting, and --value is the setting itself")
+    if script is not None:
+        refuse_ignored(context, ["guard", "value"], "is for a script of ours; --script is run as it is")
     profile = None if guard is None else _profile(guard)
-    for line in apply_to(board(name), to, profile, value, script):
+    for line in apply_to(found, to, profile, value, script):
         print(line)
 
 

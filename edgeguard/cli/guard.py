@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ def search(
 
 @app.command(epilog="Example: edgeguard guard certify received.png --guard fd --output map.png")
 def certify(
+    context: typer.Context,
     image: Annotated[Path, typer.Argument(help="The frame that pass 2 receives (a lossless file).")],
     guard: Annotated[str, typer.Option(help="fd, fd-paper, or an rgb or gray .toml profile.")] = "fd",
     first_pass: Annotated[
@@ -192,6 +194,8 @@ def certify(
     from edgeguard.guard.sanitizer import Sanitizer
 
     profile = _profile(guard)
+    if not profile.is_pixel_domain:
+        refuse_ignored(context, ["first_pass", "output"], f"has no use: a {profile.color} profile has no certificate")
     frame = _read(image)
     if first_pass:
         frame = Sanitizer(profile)(frame)

@@ -39,7 +39,7 @@ app = typer.Typer(
 )
 app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
 app.command("run", epilog=run.EXAMPLE)(run.run_command)
-app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
+app.add_typer(evaluate.app, name="evaluate")
 app.command("train", epilog=train.EXAMPLE)(train.train_command)
 app.add_typer(patch.app, name="patch")
 app.add_typer(fieldtest.app, name="fieldtest")

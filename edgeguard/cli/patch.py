@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.parse import pair, size_within
 from edgeguard.errors import CheckFailed, InputError
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 
 @app.command(epilog="Example: edgeguard patch make model.tflite --card stop --target yield --size 10% --output patch/")
 def make(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="The .tflite that is deployed, or a trained model (converted first).")],
     output: Annotated[Path, typer.Option(help="Folder for patch.png, patch.json, contact sheet; run again to go on.")],
     target: Annotated[str | None, typer.Option(help="The label that the model shall say.")] = None,
@@ -49,6 +51,8 @@ def make(
     """Optimise a patch over distance, angle, light, blur, print, noise and the camera's JPEG."""
     if (target is None) != untargeted:
         raise InputError("say --target LABEL, or --untargeted")
+    if images is not None:
+        refuse_ignored(context, ["card", "angle", "frame"], "is for a card that a camera sees, not for --images")
     try:
         from edgeguard.fieldtest.patches.job import PatchOrder
         from edgeguard.fieldtest.patches.job import make as make_patch
@@ -79,6 +83,7 @@ def make(
 
 @app.command(epilog="Example: edgeguard patch sheet --card stop --arm patch --patch patch/ --output stop-patch.pdf")
 def sheet(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="The .pdf; its manifest (.json) and picture (.png) go beside it.")],
     card: Annotated[str, typer.Option(help="A bundled card, or blank.")] = "stop",
     arm: Annotated[str, typer.Option(help="clean, plain, noise or patch.")] = "clean",
@@ -101,6 +106,12 @@ def sheet(
         raise InputError(f"--output wants a .pdf file, got {output}")
     if page not in PAGES_MM:
         raise InputError(f"--page wants {' or '.join(PAGES_MM)}, got {page}")
+    if arm == "clean":
+        refuse_ignored(context, ["patch", "size"], "is for the other arms: nothing lies on a clean sheet")
+    if arm != "noise":
+        refuse_ignored(context, ["seed"], "is for --arm noise")
+    if arm != "patch" and size is not None:
+        refuse_ignored(context, ["patch"], "gives a control its size and place, and --size is given too")
     overlay = None if size is None else _overlay(size, card_mm)
     made, picture = made_sheet(
         card, arm, patch=patch, object_mm=card_mm, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed

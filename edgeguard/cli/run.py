@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli.flags import flag
+from edgeguard.cli.ignored import refuse_run_flags
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.run.settings import Settings, resolve
 from edgeguard.settings.declare import keys_of
@@ -81,6 +82,7 @@ def run_command(
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
     if as_json and settings.output == "-":
         raise InputError("--json and --output - both want standard output: write the results to a file")
+    refuse_run_flags(flags, settings)
     _run(settings, as_json)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeguard.cli.flags import flag
+from edgeguard.cli.ignored import refuse_train_flags
 from edgeguard.errors import InputError
 from edgeguard.train.config import TrainConfig, read_config
 
@@ -49,6 +50,7 @@ def train_command(
         "limit": limit, "seed": seed,
     }  # fmt: skip
     settings = read_config(config, flags)
+    refuse_train_flags(flags, settings)
     with UnitCounter() as counter:
         trained = train(settings, output, progress=counter.show, say=counter.say)
     last = trained.epochs[-1]

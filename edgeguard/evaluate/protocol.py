@@ -10,7 +10,7 @@ from msgspec import Meta, ValidationError, convert
 
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
-from edgeguard.evaluate.attacks import GRADIENT_FREE, KINDS, attack
+from edgeguard.evaluate.attacks import KINDS, attack
 from edgeguard.settings.check import shown
 from edgeguard.settings.declare import TEXT, Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
@@ -47,14 +47,14 @@ class AttackPlan:
         name: for tables.
         kind: of `attacks.KINDS`.
         parameters: its own; budgets in 8-bit levels.
-        backwards: derivatives of the defence that it is run with (white box); the worst counts.
+        gradients: derivatives of the defense that it is run with (white box); the worst counts.
         transfer: made on the undefended model even in a white-box protocol.
     """
 
     name: str
     kind: str
     parameters: dict[str, Any] = field(default_factory=dict)
-    backwards: tuple[Backward, ...] = ("straight-through",)
+    gradients: tuple[Backward, ...] = ("straight-through",)
     transfer: bool = False
 
     @property
@@ -65,13 +65,13 @@ class AttackPlan:
 
     @property
     def gradient_free(self) -> bool:
-        """True when it only asks the deployed file."""
-        return self.kind in GRADIENT_FREE
+        """True when it only asks the deployed file, whatever the protocol calls it."""
+        return attack(self.kind, self.parameters).gradient_free
 
 
 @dataclass(frozen=True)
-class DefencePlan:
-    """One defence of a protocol: a comparator's name (`contract`: the model's own guard), and when the attack comes."""
+class DefensePlan:
+    """One defense of a protocol: its name (`contract`: the model's own guard), and when the attack comes."""
 
     name: str = key("The defence: contract is the model's own guard, none is none.", words=TEXT)
     when: When = key("When the attack comes.", "once")
@@ -144,7 +144,7 @@ class ProtocolFile:
         values="[paper.ATTACK] tables, 0 to 100 %",
     )
     attack: tuple[AttackTable, ...] = key("What attacks.")
-    defence: tuple[DefencePlan, ...] = key("What defends.")
+    defence: tuple[DefensePlan, ...] = key("What defends.")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Protocol:
     box: Box
     place: Place
     attacks: tuple[AttackPlan, ...]
-    defences: tuple[DefencePlan, ...]
+    defenses: tuple[DefensePlan, ...]
     images: int = 100
     seed: int = 0
     batch: int = 10
@@ -204,8 +204,8 @@ def parse_protocol(text: str, origin: str) -> Protocol:
         for number, table in enumerate(tables)
         for plan in _attacks(table, place(origin, line_of(text, ("attack", number))))
     )
-    defences = tuple(DefencePlan(**entry) for entry in values.pop("defence"))
-    return Protocol(attacks=attacks, defences=defences, **values)
+    defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
+    return Protocol(attacks=attacks, defenses=defenses, **values)
 
 
 def _attacks(table: AttackTable, where: str) -> list[AttackPlan]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edgeguard.datasets.images import LabelledImage, read_labelled_folder
 from edgeguard.errors import InputError
-from edgeguard.evaluate.attacks import GRADIENT_FREE
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
 from edgeguard.evaluate.engine.store import Store
@@ -66,6 +65,8 @@ def evaluate(
     model, output = Path(model), Path(output)
     plan = load_protocol(protocol) if isinstance(protocol, str) else protocol
     plan = replace(plan, images=limit or plan.images, seed=plan.seed if seed is None else seed)
+    if surrogate is not None and not any(attack.transfer for attack in plan.attacks):
+        raise InputError(f"--surrogate is for attacks with transfer = true; the protocol {plan.name} has none")
     if model.suffix != ".tflite":
         raise InputError(
             f"{model}: evaluate attacks the .tflite that is deployed; edgeguard convert makes one "
@@ -84,14 +85,15 @@ def evaluate(
     try:
         plan, followed = _possible(plan, model, labelled, say)
         evaluation = Evaluation(
-            model, labelled, plan, store, executor, progress, None if surrogate is None else Path(surrogate)
-        )
+            model, labelled, plan, store=store, executor=executor, progress=progress,
+            surrogate=None if surrogate is None else Path(surrogate),
+        )  # fmt: skip
         for cell in evaluation.run():
             cells.append(cell)
             write_results(output / "results.jsonl", cells)
     finally:
         executor.close()
-    warnings = masking_warnings(cells, GRADIENT_FREE)
+    warnings = masking_warnings(cells)
     for line in warnings:
         say(f"POSSIBLE GRADIENT MASKING: {line}")
     findings = Findings(

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeguard.differentiable.surrogates import dct_matrix, from_blocks, to_blocks
+from edgeguard.differentiable.dct_step import dct_direction
 from edgeguard.train.config import AdversarialConfig
 
 #: float32 (n, 3, h, w) levels to logits, the codec included.
@@ -100,23 +100,6 @@ def _free(
 def project(x: Tensor, levels: Tensor, eps_8bit: float) -> Tensor:
     """Into the budget around the images, and into 0..255."""
     return torch.minimum(torch.maximum(x, levels - eps_8bit), levels + eps_8bit).clamp(0, 255)
-
-
-def dct_direction(gradient: Tensor, bands: int) -> Tensor:
-    """A step of largest size 1 that puts all of a block's budget into its `bands` largest coefficients.
-
-    A sign step spreads over all 64 coefficients and stays below half a quantisation step in each, so that the guard
-    rounds it away; concentrated on few coefficients the same budget crosses the threshold.
-    """
-    height, width = gradient.shape[2:]
-    dct = dct_matrix(gradient.device)
-    blocks = to_blocks(F.pad(gradient, (0, -width % 8, 0, -height % 8)))
-    coefficients = (dct @ blocks @ dct.T).flatten(-2)
-    largest = coefficients.abs().topk(bands, dim=-1).indices
-    kept = torch.zeros_like(coefficients).scatter(-1, largest, 1.0) * coefficients.sign()
-    moved = dct.T @ kept.unflatten(-1, (8, 8)) @ dct
-    moved = moved / moved.abs().amax((-2, -1), keepdim=True).clamp_min(1e-9)
-    return from_blocks(moved)[:, :, :height, :width]
 
 
 def _direction(gradient: Tensor, config: AdversarialConfig) -> Tensor:

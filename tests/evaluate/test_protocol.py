@@ -34,15 +34,15 @@ name = "none"
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_protocols_load(name: str) -> None:
     protocol = load_protocol(name)
-    assert protocol.name == name and protocol.attacks and protocol.defences
-    titles = {defence.title for defence in protocol.defences}
+    assert protocol.name == name and protocol.attacks and protocol.defenses
+    titles = {defence.title for defence in protocol.defenses}
     for figures in protocol.paper.values():
         assert set(figures) <= titles
 
 
 def test_the_example_loads() -> None:
     protocol = load_protocol(str(Path(__file__).parents[2] / "examples" / "frame-budgets.toml"))
-    assert protocol.place == "frame" and "examples/dc40.toml" in {defence.name for defence in protocol.defences}
+    assert protocol.place == "frame" and "examples/dc40.toml" in {defence.name for defence in protocol.defenses}
 
 
 def test_a_list_of_budgets_is_one_attack_each() -> None:

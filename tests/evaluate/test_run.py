@@ -158,6 +158,41 @@ def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, 
     assert "Worst case of each image against the budget" in page and "0 violations" in page
 
 
+@pytest.mark.parametrize("kind", ['"square"\nqueries = 60', '"autoattack"\nparts = ["square"]\nqueries = 60'])
+def test_masking_is_noticed_whatever_the_attacks_are_called(
+    kind: str, card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    """A gradient attack that hardly moves beside one without gradients that does."""
+    if "autoattack" in kind:
+        pytest.importorskip("pyautoattack", reason="needs the attack extra")
+    text = (
+        WHITE.split("[[attack]]")[0]
+        + f"""
+[[attack]]
+name = "square"
+kind = "pgd"
+eps_8bit = 64
+steps = 1
+step_8bit = 0.01
+random_start = false
+[[attack]]
+name = "mine"
+kind = {kind}
+eps_8bit = 64
+[[defence]]
+name = "none"
+"""
+    )
+    said: list[str] = []
+    cells = evaluate(card_model, card_images, _plan(text), tmp_path, say=said.append)
+    assert {cell.attack: cell.gradient_free for cell in cells} == {
+        "clean": False, "square": False, "mine": True, "worst case": False,
+    }  # fmt: skip
+    assert any("MASKING: none: mine, which sees no gradient, leaves" in line for line in said), said
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line.get("gradient_free") for line in lines] == [None, None, True, None]
+
+
 @pytest.mark.full
 def test_randomised_defences_and_detectors(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
@@ -213,7 +248,9 @@ def test_images_are_chosen_by_the_seed(card_model: Path, card_images: Path, tmp_
 
     def order(seed: int) -> list[str]:
         plan = replace(_plan(GRAY), seed=seed)
-        return [s.path for s in Evaluation(card_model, images, plan, Store(tmp_path), InProcess()).samples]
+        return [
+            s.path for s in Evaluation(card_model, images, plan, store=Store(tmp_path), executor=InProcess()).samples
+        ]
 
     assert order(1) == order(1) != order(2)
 

@@ -139,7 +139,7 @@ def test_names_reach_the_page_of_a_run_as_data(place: str) -> None:
     pytest.importorskip("uvicorn", reason="the extra web is not installed")
     from edgeguard.sinks.web import WebPage
 
-    with WebPage("127.0.0.1", 0, run_status(_named), 10.0, None) as page:
+    with WebPage("127.0.0.1", 0, status=run_status(_named), stale_after_s=10.0, token=None) as page:
         found, data = _served(page.url, "state.json")
     _is_harmless(found, scripts=1)
     assert any(_named(place) in text for text in _strings(data))
@@ -157,7 +157,7 @@ def test_a_browser_shows_every_name_of_a_run_as_text(tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the extra web is not installed")
     from edgeguard.sinks.web import WebPage
 
-    with WebPage("127.0.0.1", 0, run_status(_named), 10.0, None) as page:
+    with WebPage("127.0.0.1", 0, status=run_status(_named), stale_after_s=10.0, token=None) as page:
         found = _rendered(page.url, tmp_path)
     _is_harmless(found, scripts=1)
     for place in RUN_PLACES:

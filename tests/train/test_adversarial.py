@@ -5,8 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgeguard.differentiable.dct_step import dct_direction  # noqa: E402
 from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks  # noqa: E402
-from edgeguard.train.adversarial import adversarial_losses, dct_direction  # noqa: E402
+from edgeguard.train.adversarial import adversarial_losses  # noqa: E402
 from edgeguard.train.codec import TrainingCodec  # noqa: E402
 from edgeguard.train.codec_network import CodecNetwork  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402

@@ -85,6 +85,8 @@ def infer_contract(
     """
     probe = source.outputs(_PROBE.apply(images.calibration[:1]))
     task, classes = _task(probe)
+    if task == "classify" and options.boxes is not None:
+        raise InputError("--boxes is for detectors; this model is a classifier")
     labels, background = _labels(source, options, classes, say)
     targets = _targets(images.labels, classes, background, say) if task == "classify" else None
     normalization = _normalization(source, options, task, images, targets, say)

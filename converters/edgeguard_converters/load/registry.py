@@ -47,6 +47,10 @@ def load_source(
         InputError: missing, empty, another kind of file, damaged, or dangerous to load.
     """
     kind = _kind(path)
+    if arch is not None and kind != "weights":
+        raise InputError(f"--arch is for a state_dict; {path} holds its own architecture")
+    if onnx2tf and kind != "onnx":
+        raise InputError(f"--onnx2tf is for .onnx files, not for {path}")
     try:
         source: Source
         with muted():  # torch warns of its own internals

@@ -14,21 +14,29 @@ from edgeguard.evaluate.attacks.external import ArtAttack, AutoAttack
 from edgeguard.evaluate.attacks.gradient import Bim, Fgsm, Pgd
 from edgeguard.evaluate.attacks.square import Square
 
-__all__ = ["GRADIENT_FREE", "KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]
+__all__ = ["KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]
 
 
 def _hop_skip_jump(steps: int = 10, queries: int = 1000) -> ArtAttack:
     parameters = {"max_iter": steps, "max_eval": queries, "init_eval": 10, "norm": 2, "verbose": False}
-    return ArtAttack("hop-skip-jump", "HopSkipJump", parameters, gradient_free=True)
+    return ArtAttack(name="hop-skip-jump", kind="HopSkipJump", parameters=parameters, gradient_free=True)
 
 
 def _art(
-    attack: str, parameters: dict[str, Any] | None = None, targeted_next: bool = False, eps_8bit: float | None = None
+    attack: str,
+    parameters: dict[str, Any] | None = None,
+    targeted_next: bool = False,
+    gradient_free: bool = False,
+    eps_8bit: float | None = None,
 ) -> ArtAttack:
     given = {**(parameters or {}), "targeted": True} if targeted_next else parameters or {}
-    return ArtAttack(attack, attack, given, targeted_next, eps_8bit=eps_8bit)
+    return ArtAttack(
+        name=attack, kind=attack, parameters=given, targeted_next=targeted_next, gradient_free=gradient_free,
+        eps_8bit=eps_8bit,
+    )  # fmt: skip
 
 
+#: What an attack is made from, by the name that a protocol file gives as `kind`.
 KINDS: dict[str, Callable[..., Attack]] = {
     "fgsm": Fgsm,
     "bim": Bim,
@@ -43,8 +51,6 @@ KINDS: dict[str, Callable[..., Attack]] = {
     "square": Square,
     "hop-skip-jump": _hop_skip_jump,
 }
-#: Attacks that only ask the victim: they run on the .tflite itself.
-GRADIENT_FREE = ("square", "hop-skip-jump")
 
 
 def attack(kind: str, parameters: dict[str, Any]) -> Attack:

@@ -17,7 +17,14 @@ class Attack(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """For tables."""
+        ...
+
+    @property
+    def gradient_free(self) -> bool:
+        """True where it only asks the victim for outputs: it then runs on the deployed file itself."""
+        ...
 
     def __call__(self, victim: Victim, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         """Attack a batch.
@@ -35,7 +42,16 @@ class Attack(Protocol):
 
 
 def whole_levels(images: Tensor, changed: Tensor, eps_8bit: float | None = None) -> Tensor:
-    """Round a changed image to levels, without leaving a budget that holds whole levels only."""
+    """Round a changed image to levels, without leaving a budget that holds whole levels only.
+
+    Args:
+        images: float32 (n, 3, h, w), whole levels 0..255.
+        changed: the same shape, any values.
+        eps_8bit: largest change of a value, in levels (a share of a level is no budget); None: no bound.
+
+    Returns:
+        The same shape, whole levels 0..255.
+    """
     delta = (changed - images).round()
     if eps_8bit is not None:
         delta = delta.clamp(-int(eps_8bit + 1e-6), int(eps_8bit + 1e-6))
@@ -43,6 +59,12 @@ def whole_levels(images: Tensor, changed: Tensor, eps_8bit: float | None = None)
 
 
 def is_wrong(victim: Victim, images: Tensor, labels: Tensor) -> Tensor:
-    """bool (n,): the victim's label differs from the right one."""
+    """bool (n,): the victim's label differs from the right one.
+
+    Args:
+        victim: levels to logits.
+        images: float32 (n, 3, h, w), levels 0..255.
+        labels: int64 (n,), the right classes.
+    """
     with torch.no_grad():
         return victim(images).argmax(1) != labels

@@ -11,7 +11,7 @@ from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 EDGE = 0.999999  #: keeps atanh finite at black and white
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagner:
     """Adam in tanh space on distance + c * margin, with a search for c.
 
@@ -25,6 +25,8 @@ class CarliniWagner:
         initial_const: the first c.
         targeted_next: aim at the class after the right one; else away from the right one.
     """
+
+    gradient_free = False
 
     confidence: float = 5.0
     steps: int = 50
@@ -40,7 +42,7 @@ class CarliniWagner:
         high = torch.full((count,), torch.inf)
         best, best_distance = images.clone(), torch.full((count,), torch.inf)
         for _ in range(self.searches):
-            found, distance = self._minimise(victim, images, labels, const)
+            found, distance = self._minimize(victim, images, labels, const)
             closer = distance < best_distance
             best[closer], best_distance[closer] = found[closer], distance[closer]
             succeeded = distance < torch.inf
@@ -48,11 +50,11 @@ class CarliniWagner:
             const = torch.where(high < torch.inf, (low + high) / 2, const * 10)
         return whole_levels(images, best)
 
-    def _minimise(self, victim: Victim, images: Tensor, labels: Tensor, const: Tensor) -> tuple[Tensor, Tensor]:
+    def _minimize(self, victim: Victim, images: Tensor, labels: Tensor, const: Tensor) -> tuple[Tensor, Tensor]:
         """Images that reach the margin and their distance from the originals, infinite where none was found."""
         start = torch.atanh((images / 127.5 - 1) * EDGE)
         w = start.clone().requires_grad_(True)
-        optimiser = torch.optim.Adam([w], lr=self.learning_rate)
+        optimizer = torch.optim.Adam([w], lr=self.learning_rate)
         best, best_distance = images.clone(), torch.full((len(images),), torch.inf)
         for _ in range(self.steps):
             levels = (torch.tanh(w) / EDGE + 1) * 127.5
@@ -63,9 +65,9 @@ class CarliniWagner:
                 closer = (margin < -self.confidence) & (distance < best_distance)
                 best[closer], best_distance[closer] = rounded[closer], distance[closer]
             loss = self._penalty((levels - images) / 255, best_distance) + const * margin.clamp_min(-self.confidence)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.sum().backward()
-            optimiser.step()
+            optimizer.step()
         return best, best_distance
 
     def _measured(self, delta: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ def margin_of(logits: Tensor, labels: Tensor, targeted_next: bool) -> Tensor:
     return rival - wanted if targeted_next else wanted - rival
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL2(CarliniWagner):
     """The L2 attack."""
 
@@ -99,7 +101,7 @@ class CarliniWagnerL2(CarliniWagner):
         return delta.flatten(1).square().sum(1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagnerLinf(CarliniWagner):
     """The Linf attack: what sticks out of a threshold is penalised; each success lowers the threshold."""
 

@@ -10,7 +10,7 @@ from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 from edgeguard.evaluate.attacks.carlini_wagner import EDGE, margin_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL0:
     """Solve with all pixels; forbid those that helped least; solve again from there, until it cannot be done.
 
@@ -25,6 +25,8 @@ class CarliniWagnerL0:
         const: weight of the margin against squared L2.
         targeted_next: aim at the class after the right one; else away from the right one.
     """
+
+    gradient_free = False
 
     confidence: float = 5.0
     rounds: int = 20
@@ -61,7 +63,7 @@ class CarliniWagnerL0:
         """The first images that reach the margin by allowed pixels, which those are, and each pixel's help there."""
         original, begun = (torch.atanh((x / 127.5 - 1) * EDGE) for x in (images, start))
         w = torch.where(allowed, begun, original).requires_grad_(True)
-        optimiser = torch.optim.Adam([w], lr=self.learning_rate)
+        optimizer = torch.optim.Adam([w], lr=self.learning_rate)
         found, reached = images.clone(), torch.zeros(len(images), dtype=torch.bool)
         helped = torch.zeros_like(images[:, :1])
         for _ in range(self.steps):
@@ -78,7 +80,7 @@ class CarliniWagnerL0:
                 reached |= now
             if reached.all():
                 break
-            optimiser.step()
+            optimizer.step()
         return found, reached, helped
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from edgeguard.differentiable.dct_step import dct_direction
 from edgeguard.evaluate.attacks.gradient import Pgd
-from edgeguard.train.adversarial import dct_direction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DctPgd(Pgd):
     """PGD whose step puts all of a block's budget into the `bands` largest coefficients of its gradient.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeepFool:
     """DeepFool (Moosavi-Dezfooli et al. 2016, algorithm 2), L2, for a whole batch at once.
 
@@ -18,6 +18,8 @@ class DeepFool:
         overshoot: the perturbation is multiplied by 1 + overshoot at the end. Feature Distillation's has a mean L2 of
             about .75 (pixels 0..1), far more than the nearest boundary needs.
     """
+
+    gradient_free = False
 
     steps: int = 20
     candidates: int = 5

@@ -45,7 +45,7 @@ class _UnitVictim(torch.nn.Module):  # type: ignore[misc]  # torch is not follow
         return self.victim(_PlainLayout.apply(pixels) * 255)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArtAttack:
     """An evasion attack of the Adversarial Robustness Toolbox, by its class name.
 
@@ -55,6 +55,7 @@ class ArtAttack:
         parameters: its keyword arguments, pixels in 0..1.
         targeted_next: aim at the class after the right one (the setting of Feature Distillation's CW attacks).
         gradient_free: give it only the victim's outputs.
+        eps_8bit: budget in levels, for attacks that take one as `eps`.
     """
 
     name: str
@@ -84,7 +85,7 @@ class ArtAttack:
         return whole_levels(images, torch.from_numpy(np.asarray(found, np.float32)) * 255, self.eps_8bit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AutoAttack:
     """The reference AutoAttack (Croce and Hein 2020), Linf, or some of its parts.
 
@@ -106,6 +107,11 @@ class AutoAttack:
     def name(self) -> str:
         """For tables."""
         return f"{'+'.join(self.parts)} eps {self.eps_8bit:g}"
+
+    @property
+    def gradient_free(self) -> bool:
+        """True where Square is its only part."""
+        return set(self.parts) == {"square"}
 
     def __call__(self, victim: Victim, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         """See `Attack`."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from edgeguard.evaluate.attacks.attack import Victim, is_wrong, whole_levels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pgd:
     """Projected gradient descent (Madry et al. 2018), Linf.
 
@@ -25,6 +25,8 @@ class Pgd:
         >>> Pgd(eps_8bit=4, steps=40).name
         'pgd-40 eps 4'
     """
+
+    gradient_free = False
 
     eps_8bit: float
     step_8bit: float | None = None
@@ -97,7 +99,7 @@ def _rows(x: Tensor, rows: Tensor) -> Tensor:
     return x if len(rows) == len(x) else x[rows].contiguous(memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bim(Pgd):
     """Basic iterative method (Kurakin et al. 2017): from the image itself, with a step of its own."""
 
@@ -111,7 +113,7 @@ class Bim(Pgd):
         return f"bim-{self.steps} eps {self.eps_8bit:g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fgsm(Pgd):
     """Fast gradient sign method (Goodfellow et al. 2015): one whole step."""
 

@@ -12,7 +12,7 @@ from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Square:
     """Square attack (Andriushchenko et al. 2020), Linf, on frames of any shape.
 
@@ -24,6 +24,8 @@ class Square:
         queries: how often the victim is asked about each image.
         first_share: area of the first squares, as a share of the picture.
     """
+
+    gradient_free = True
 
     eps_8bit: float
     queries: int = 1000

@@ -1,4 +1,4 @@
-"""What a comparator is: a defence that changes images before the model sees them."""
+"""What a defense is: a defense that changes images before the model sees them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,28 +10,46 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]  #: HxWx3, RGB
 
 
-class Comparator(Protocol):
-    """A defence by transformation of the input; the same seed gives the same picture."""
+class Defense(Protocol):
+    """A defense by transformation of the input; the same seed gives the same picture."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As protocols name it."""
+        ...
 
     @property
-    def randomised(self) -> bool: ...
+    def randomized(self) -> bool:
+        """True where another seed gives another picture: attacks then take the mean over many draws."""
+        ...
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """uint8 HxWx3 in and out."""
+        """A picture as the defense leaves it.
+
+        Args:
+            image: uint8 (height, width, 3), RGB; it is not changed.
+            seed: of what is drawn.
+
+        Returns:
+            uint8 (height, width, 3), the same size.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """A transformation without randomness."""
+    """A transformation without randomness.
+
+    Attributes:
+        name: as protocols name it.
+        transform: uint8 (height, width, 3) to the same.
+        randomized: False.
+    """
 
     name: str
     transform: Callable[[Image], Image]
-    randomised: bool = False
+    randomized: bool = False
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         return self.transform(image)

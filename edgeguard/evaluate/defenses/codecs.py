@@ -17,10 +17,10 @@ class Guard:
 
     profile: GuardProfile
     name: str
-    randomised: bool = False
+    randomized: bool = False
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         return sanitize(image, self.profile)
 
 

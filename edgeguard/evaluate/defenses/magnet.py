@@ -45,10 +45,10 @@ class MagnetReformer:
 
     net: Autoencoder
     name: str = "magnet"
-    randomised: bool = False
+    randomized: bool = False
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         with torch.no_grad():
             out = self.net(torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None])[0]
         return (out.permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
@@ -62,14 +62,14 @@ def trained_reformer(library: tuple[bytes, ...]) -> MagnetReformer:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         net = Autoencoder()
-        optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+        optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
         for _ in range(_STEPS):
             clean = torch.from_numpy(np.stack([_patch(images, rng) for _ in range(_BATCH)])).permute(0, 3, 1, 2)
             noisy = (clean + 0.025 * torch.randn(clean.shape)).clamp(0, 1)
             loss = F.mse_loss(net(noisy), clean)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
     return MagnetReformer(net)
 
 

@@ -1,6 +1,6 @@
 """Image quilting (Guo et al. 2018, section 4.4; Efros and Freeman 2001): the picture sewn from clean patches."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -25,16 +25,17 @@ class Quilting:
     """
 
     library: tuple[Image, ...]
+    _: KW_ONLY
     size: int = 5
     overlap: int = 2
     neighbours: int = 10
     count: int = 100_000
     name: str = "quilting"
-    randomised: bool = True
+    randomized: bool = True
     _patches: list[Patches] = field(default_factory=list, repr=False)
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         patches = self._drawn()
         rng = np.random.default_rng(seed)
         step, size = self.size - self.overlap, self.size

@@ -17,10 +17,10 @@ class Shield:
 
     qualities: tuple[int, ...] = (20, 40, 60, 80)
     name: str = "shield"
-    randomised: bool = True
+    randomized: bool = True
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         return local_quantisation(image, self.qualities, np.random.default_rng(seed))
 
 
@@ -36,10 +36,10 @@ class ResizePad:
 
     smallest: float = 0.9
     name: str = "resize-pad"
-    randomised: bool = True
+    randomized: bool = True
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         import cv2
 
         rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ class ResizePad:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PixelDeflection:
     """Pixel deflection (Prakash et al. 2018): random pixels take a neighbour's value, wavelet soft thresholding
     (BayesShrink) smooths the result.
@@ -67,10 +67,10 @@ class PixelDeflection:
     deflections: int = 200
     window: int = 10
     name: str = "pixel-deflection"
-    randomised: bool = True
+    randomized: bool = True
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         from skimage.restoration import denoise_wavelet
 
         rng = np.random.default_rng(seed)

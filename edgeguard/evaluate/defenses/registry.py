@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import InputError
-from edgeguard.evaluate.defenses.base import Comparator, Fixed, Image
+from edgeguard.evaluate.defenses.base import Defense, Fixed, Image
 from edgeguard.evaluate.defenses.codecs import Guard, bit_depth, median_blur, pillow_codec
 from edgeguard.evaluate.defenses.detectors import DETECTORS
 from edgeguard.evaluate.defenses.magnet import trained_reformer
@@ -12,9 +12,9 @@ from edgeguard.evaluate.defenses.quilting import quilting_from
 from edgeguard.evaluate.defenses.randomized import PixelDeflection, ResizePad, Shield
 from edgeguard.evaluate.defenses.total_variation import TotalVariation
 
-__all__ = ["DETECTORS", "NAMES", "NEED_LIBRARY", "Comparator", "Guard", "Image", "comparator", "guard_of"]
+__all__ = ["DETECTORS", "NAMES", "NEED_LIBRARY", "Defense", "Guard", "Image", "defense_by_name", "guard_of"]
 
-#: What `comparator` understands (Q, N and R stand for numbers), and the detectors.
+#: What `defense_by_name` understands (Q, N and R stand for numbers), and the detectors.
 NAMES = (
     "none", "bits:N", "jpeg:Q", "jpeg2000:R", "webp:Q", "median:N", "tvm", "quilting", "shield", "resize-pad",
     "pixel-deflection", "magnet", "PROFILE", "PROFILE xN", *DETECTORS,
@@ -23,7 +23,7 @@ NAMES = (
 NEED_LIBRARY = ("quilting", "magnet", *DETECTORS)
 
 
-def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
+def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
     """A defence by name: `bits:5`, `jpeg:75`, `jpeg2000:20` (compression ratio), `webp:80`, `median:3`, `tvm`,
     `quilting`, `magnet`, `shield`, `resize-pad`, `pixel-deflection`, `none`, a guard profile, or one with its steps
     multiplied (`fd-paper x2`).
@@ -36,7 +36,7 @@ def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
         InputError: no such defence, or it needs a library and there is none.
     """
     kind, _, number = name.partition(":")
-    simple: dict[str, Comparator] = {
+    simple: dict[str, Defense] = {
         "none": Fixed("none", lambda image: image),
         "tvm": TotalVariation(),
         "shield": Shield(),
@@ -64,9 +64,9 @@ def comparator(name: str, library: Sequence[bytes] = ()) -> Comparator:
     return Guard(profile.multiplied(_number(name, factor)) if factor else profile, name)
 
 
-def guard_of(defence: Comparator) -> Guard | None:
+def guard_of(defense: Defense) -> Guard | None:
     """The defence where it is our sanitiser."""
-    return defence if isinstance(defence, Guard) else None
+    return defense if isinstance(defense, Guard) else None
 
 
 def _number(name: str, text: str) -> int:

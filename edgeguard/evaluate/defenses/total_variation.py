@@ -8,7 +8,7 @@ import torch
 from edgeguard.evaluate.defenses.base import Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TotalVariation:
     """Drop each pixel with probability `drop`, then find the image with little total variation that fits the others.
 
@@ -22,21 +22,21 @@ class TotalVariation:
     weight: float = 0.03
     steps: int = 200
     name: str = "tvm"
-    randomised: bool = True
+    randomized: bool = True
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Comparator`."""
+        """See `Defense`."""
         x = torch.from_numpy(image.astype(np.float32) / 255)
         generator = torch.Generator().manual_seed(seed)
         mask = (torch.rand(x.shape[:2], generator=generator) >= self.drop)[..., None].float()
         z = (x * mask).clone().requires_grad_(True)
-        optimiser = torch.optim.Adam([z], lr=0.05)
+        optimizer = torch.optim.Adam([z], lr=0.05)
         with torch.enable_grad():
             for _ in range(self.steps):
                 variation = z.diff(dim=0).square().sum(1).add(1e-8).sqrt().sum()
                 variation = variation + z.diff(dim=1).square().sum(0).add(1e-8).sqrt().sum()
                 loss = (mask * (z - x)).square().sum() + self.weight * variation
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
         return (z.detach().clamp(0, 1) * 255).round().to(torch.uint8).numpy()

@@ -65,8 +65,7 @@ class RayCluster:
         self._ray.shutdown()
 
     def _submit(self, function: Callable[[Any], Any], job: Any) -> Any:
-        paths = [job.subject.model, *job.subject.library, *(sample.path for sample in job.samples)]
-        return self._run.remote(function, job, paths, *(self._put(path) for path in paths))
+        return self._run.remote(function, job, job.files, *(self._put(path) for path in job.files))
 
     def _put(self, path: str) -> Any:
         if path not in self._files:

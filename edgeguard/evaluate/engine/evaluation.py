@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 from edgeguard.datasets.images import LabelledImage
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
-from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, comparator, guard_of
+from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name, guard_of
 from edgeguard.evaluate.engine.executors import Executor
 from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_attack, run_score
+from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.store import AdversarialImages, Store
-from edgeguard.evaluate.engine.targets import Frame, Subject
-from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
+from edgeguard.evaluate.engine.targets import Frame, Target
+from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
+from edgeguard.evaluate.reports.masking import WORST_CASE
 from edgeguard.evaluate.reports.pictures import Example
 from edgeguard.evaluate.reports.results import Cell
 from edgeguard.evaluate.twin import TwinPlace
@@ -33,22 +36,44 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attack on one defence: what the attacker starts from and differentiates through."""
+    """One attack on one defense.
+
+    Attributes:
+        plan: the attack.
+        first_pass: the defense whose output the attacker starts from, or `none`.
+        through: the defense that is differentiated through, or `none`.
+        backward: the derivative of that defense.
+    """
 
     plan: AttackPlan
+    _: KW_ONLY
     first_pass: str
     through: str
     backward: Backward
 
 
 class Evaluation:
-    """A protocol on a model and those of the images that are files with a label; see `run`."""
+    """A protocol on a model and those of the images that are files with a label; see `run`.
+
+    Args:
+        model: the deployed .tflite.
+        images: labeled images; the protocol's seed puts them in order.
+        protocol: what is attacked how.
+        store: keeps adversarial images.
+        executor: runs the jobs.
+        progress: called with what is being done, units done and units in all.
+        surrogate: another .tflite of the same classes, which transfer attacks are made on.
+
+    Raises:
+        InputError: the model is no classifier of pixels, or a file cannot be read.
+    """
 
     def __init__(
         self,
         model: Path,
         images: Sequence[LabelledImage],
         protocol: Protocol,
+        *,
         store: Store,
         executor: Executor,
         progress: Progress = lambda what, done, total: None,
@@ -68,7 +93,7 @@ class Evaluation:
         self.samples = [Sample(str(i.data), int(i.label or 0) + offset, i.sha256) for i in known]
         chosen = np.random.default_rng(protocol.seed).permutation(len(self.samples))
         self.samples = [self.samples[i] for i in chosen]
-        self.subject = Subject(str(model), self.place)
+        self.target = Target(str(model), self.place)
         self.surrogate = None if surrogate is None else (str(surrogate), load_model(surrogate).sha256)
         self._attacked: list[Sample] = []
         self._examples: dict[str, Example] = {}
@@ -77,36 +102,40 @@ class Evaluation:
         """All cells of the protocol: clean accuracies, each attack, the worst case of each budget.
 
         Raises:
-            InputError: no image is classified correctly without a defence.
+            InputError: no image is classified correctly without a defense.
+            DeviceError: a worker was killed, or a result cannot be kept; what is finished stays.
         """
         seeds, rest = self._seeds()
         self._attacked = seeds
         library = tuple(sample.path for sample in rest[:_LIBRARY_IMAGES])
-        self.subject = replace(self.subject, library=library)
-        defences = [d for d in self.protocol.defences if self._exists(d)]
-        for defence in defences:
-            yield self._clean_cell(defence, self.samples)
+        self.target = replace(self.target, library=library)
+        defenses = [d for d in self.protocol.defenses if self._exists(d)]
+        for defense in defenses:
+            yield self._clean_cell(defense, self.samples)
         if self.protocol.box == "gray":
-            yield from self._gray(seeds, defences)
+            yield from self._gray(seeds, defenses)
         else:
-            yield from self._white(seeds, defences)
+            yield from self._white(seeds, defenses)
 
     def examples(self) -> tuple[Example, ...]:
         """One image of each of the first attacks, as the attacker found it and as it left it."""
         return tuple(self._examples.values())
 
     def certified_shares(self) -> tuple[float, ...]:
-        """Of each attacked image the share of blocks that +-1 level in transit cannot change; empty without a proof."""
-        named = next((d.name for d in self.protocol.defences if d.when == "computed" and self._exists(d)), None)
-        guard = None if named is None else guard_of(self.subject.defence(named))
+        """Of each attacked image the share of blocks (0..1) that +-1 level in transit cannot change.
+
+        Empty where the protocol has no attack in transit, or the guard no certificate.
+        """
+        named = next((d.name for d in self.protocol.defenses if d.when == "computed" and self._exists(d)), None)
+        guard = None if named is None else guard_of(self.target.defense(named))
         if guard is None or not guard.profile.is_pixel_domain:
             return ()
-        received = (guard(self.subject.read(sample.path)) for sample in self._attacked)
+        received = (guard(self.target.read(sample.path)) for sample in self._attacked)
         return tuple(proof.share_1 for frame in received if (proof := certificate(frame, guard.profile)) is not None)
 
-    def _exists(self, defence: DefencePlan) -> bool:
+    def _exists(self, defense: DefensePlan) -> bool:
         """False for the model's own guard where it has none, and for two passes where only one can be."""
-        return defence.name != "contract" or (self.profile is not None and (defence.when == "once" or self._two_passes))
+        return defense.name != "contract" or (self.profile is not None and (defense.when == "once" or self._two_passes))
 
     @property
     def _two_passes(self) -> bool:
@@ -129,94 +158,91 @@ class Evaluation:
         taken = set(right)
         return right, [sample for sample in self.samples if sample not in taken]
 
-    def _clean_cell(self, defence: DefencePlan, images: Sequence[Sample]) -> Cell:
-        images = images[: defence.limit]
-        scores = self._scores(f"clean, {defence.title}", images, defence.name, defence.when, None)
-        cell = self._cell("clean", None, defence, images, scores)
+    def _clean_cell(self, defense: DefensePlan, images: Sequence[Sample]) -> Cell:
+        images = images[: defense.limit]
+        scores = self._scores(f"clean, {defense.title}", images, defense.name, defense.when, None)
+        cell = self._counted("clean", None, defense, images, _right(images, scores, attacked=False))
         blocks = sum(score.blocks for score in scores)
         return replace(cell, certified_share=sum(score.safe_blocks for score in scores) / blocks) if blocks else cell
 
-    def _gray(self, seeds: Sequence[Sample], defences: Sequence[DefencePlan]) -> Iterator[Cell]:
+    def _gray(self, seeds: Sequence[Sample], defenses: Sequence[DefensePlan]) -> Iterator[Cell]:
         for plan in self.protocol.attacks:
-            on_raw = self._adversarial(seeds, Attempt(plan, "none", "none", "identity"))
+            on_raw = self._adversarial(seeds, Attempt(plan, first_pass="none", through="none", backward="identity"))
             capped = False
-            for defence in defences:
-                images = seeds[: defence.limit]
+            for defense in defenses:
+                images = seeds[: defense.limit]
                 made = on_raw
-                if defence.when == "computed":
-                    made = self._adversarial(images, Attempt(plan, defence.name, "none", "identity"))
-                scores = self._scores(f"{plan.name}, {defence.title}", images, defence.name, defence.when, made)
-                cell = self._cell(
-                    plan.name, plan.eps_8bit, defence, images, scores, self._mean_l2(images, made, defence)
-                )
-                if defence.name == "none" and cell.accuracy > self.protocol.undefended_at_most:
+                if defense.when == "computed":
+                    made = self._adversarial(
+                        images, Attempt(plan, first_pass=defense.name, through="none", backward="identity")
+                    )
+                scores = self._scores(f"{plan.name}, {defense.title}", images, defense.name, defense.when, made)
+                cell = self._counted(plan, plan.eps_8bit, defense, images, _right(images, scores))
+                cell = replace(cell, mean_l2=self._mean_l2(images, made, defense))
+                if defense.name == "none" and cell.accuracy > self.protocol.undefended_at_most:
                     capped = True
                 yield replace(cell, note="capped") if capped else cell
 
-    def _white(self, seeds: Sequence[Sample], defences: Sequence[DefencePlan]) -> Iterator[Cell]:
-        for defence in defences:
-            images = seeds[: defence.limit]
+    def _white(self, seeds: Sequence[Sample], defenses: Sequence[DefensePlan]) -> Iterator[Cell]:
+        for defense in defenses:
+            images = seeds[: defense.limit]
             worst: dict[float | None, np.ndarray[Any, Any]] = {}
             for plan in self.protocol.attacks:
                 survivors = np.ones(len(images), bool)
                 safe, blocks, violations = 0, 0, 0
-                for attempt in self._attempts(plan, defence):
+                for attempt in self._attempts(plan, defense):
                     made = self._adversarial(images, attempt)
-                    scores = self._scores(f"{plan.name}, {defence.title}", images, defence.name, defence.when, made)
+                    scores = self._scores(f"{plan.name}, {defense.title}", images, defense.name, defense.when, made)
                     survivors &= _right(images, scores)
-                    if plan.eps_8bit is not None and plan.eps_8bit < 2 and defence.when == "computed":
+                    if plan.eps_8bit is not None and plan.eps_8bit < 2 and defense.when == "computed":
                         safe += sum(score.safe_blocks for score in scores)
                         blocks += sum(score.blocks for score in scores)
                         violations += sum(score.violations for score in scores)
-                cell = self._counted(plan.name, plan.eps_8bit, defence, images, survivors)
+                cell = self._counted(plan, plan.eps_8bit, defense, images, survivors)
                 if blocks:
                     cell = replace(cell, certified_share=safe / blocks, violations=violations)
                 yield cell
                 worst[plan.eps_8bit] = worst.get(plan.eps_8bit, np.ones(len(images), bool)) & survivors
             for eps, survivors in worst.items():
-                yield self._counted("worst case", eps, defence, images, survivors)
+                yield self._counted(WORST_CASE, eps, defense, images, survivors)
 
-    def _attempts(self, plan: AttackPlan, defence: DefencePlan) -> list[Attempt]:
+    def _attempts(self, plan: AttackPlan, defense: DefensePlan) -> list[Attempt]:
         """The ways in which one attack is tried on one defence; the worst counts."""
-        first_pass = defence.name if defence.when == "computed" else "none"
-        if plan.transfer or defence.name == "none":
-            return [Attempt(plan, first_pass, "none", "identity")]
-        backwards = plan.backwards if self._is_guard(defence) and not plan.gradient_free else plan.backwards[:1]
-        return [Attempt(plan, first_pass, defence.name, backward) for backward in backwards]
+        first_pass = defense.name if defense.when == "computed" else "none"
+        if plan.transfer or defense.name == "none":
+            return [Attempt(plan, first_pass=first_pass, through="none", backward="identity")]
+        gradients = plan.gradients if self._is_guard(defense) and not plan.gradient_free else plan.gradients[:1]
+        return [Attempt(plan, first_pass=first_pass, through=defense.name, backward=each) for each in gradients]
 
-    def _is_guard(self, defence: DefencePlan) -> bool:
-        return guard_of(self.subject.defence(defence.name)) is not None
+    def _is_guard(self, defense: DefensePlan) -> bool:
+        return guard_of(self.target.defense(defense.name)) is not None
 
     def _adversarial(self, images: Sequence[Sample], attempt: Attempt) -> list[AdversarialImages]:
         """Adversarial images of each batch, from the store where they are there."""
         jobs = [self._job(batch, attempt) for batch in _batches(images, self.protocol.batch)]
-        found = {index: kept for index, job in enumerate(jobs) if (kept := self.store.load(job.key)) is not None}
-        missing = [index for index in range(len(jobs)) if index not in found]
         what = f"{attempt.plan.name}{'' if attempt.through == 'none' else f' through {attempt.through}'}"
-        self.progress(what, len(found), len(jobs))
-        for place, (frames, seconds) in self.executor.map(run_attack, [jobs[index] for index in missing]):
-            index = missing[place]
-            self.store.save(jobs[index].key, frames, seconds)
-            found[index] = AdversarialImages(tuple(frames), seconds)
-            self.progress(what, len(found), len(jobs))
+        found = finished(
+            jobs, run_attack, kept=self.store, executor=self.executor, progress=partial(self.progress, what)
+        )
         self._keep_example(attempt, images[0], found[0].images[0])
-        return [found[index] for index in range(len(jobs))]
+        return found
 
     def _keep_example(self, attempt: Attempt, sample: Sample, after: Frame) -> None:
         name, free = attempt.plan.name, len(self._examples) < _EXAMPLES and attempt.first_pass == "none"
         if free and name not in self._examples:
-            example = Example(name, self.subject.read(sample.path), after)
+            example = Example(name, self.target.read(sample.path), after)
             if not np.array_equal(example.before, example.after):
                 self._examples[name] = example
 
     def _job(self, batch: Sequence[Sample], attempt: Attempt) -> AttackJob:
         profiles = [self._profile_hash(name) for name in (attempt.first_pass, attempt.through)]
-        subject, sha256 = self.subject, self.model_sha256
+        target, sha256 = self.target, self.model_sha256
         if attempt.plan.transfer and self.surrogate is not None:
-            subject, sha256 = replace(subject, model=self.surrogate[0]), self.surrogate[1]
+            target, sha256 = replace(target, model=self.surrogate[0]), self.surrogate[1]
         return AttackJob(
-            subject, attempt.plan, tuple(batch), attempt.first_pass, attempt.through, attempt.backward,
-            self.protocol.seed, sha256, hashlib.sha256("".join(profiles).encode()).hexdigest(),
+            target=target, plan=attempt.plan, samples=tuple(batch), first_pass=attempt.first_pass,
+            defense=attempt.through, backward=attempt.backward, seed=self.protocol.seed, model_sha256=sha256,
+            guard_sha256=hashlib.sha256("".join(profiles).encode()).hexdigest(),
         )  # fmt: skip
 
     def _profile_hash(self, name: str) -> str:
@@ -225,15 +251,15 @@ class Evaluation:
         if name == "none":
             return name
         if name in NEED_LIBRARY:
-            return name + "".join(self.subject.library)
-        guard = getattr(comparator(name), "profile", None)
+            return name + "".join(self.target.library)
+        guard = getattr(defense_by_name(name), "profile", None)
         return name if guard is None else str(guard.sha256)
 
     def _scores(
         self,
         what: str,
         images: Sequence[Sample],
-        defence: str,
+        defense: str,
         when: Any,
         made: Sequence[AdversarialImages] | None,
     ) -> list[Score]:
@@ -241,8 +267,9 @@ class Evaluation:
         size = 1 if len(images) <= _FEW else self.protocol.batch  # slow defences get few images: one for each core
         jobs = [
             ScoreJob(
-                self.subject, tuple(images[start : start + size]), defence, when, self.protocol.seed + start,
-                None if changed is None else tuple(changed[start : start + size]), when == "computed",
+                target=self.target, samples=tuple(images[start : start + size]), defense=defense, when=when,
+                seed=self.protocol.seed + start, count_blocks=when == "computed",
+                adversarial=None if changed is None else tuple(changed[start : start + size]),
             )
             for start in range(0, len(images), size)
         ]  # fmt: skip
@@ -253,44 +280,35 @@ class Evaluation:
         return [scores[index] for index in range(len(jobs))]
 
     def _mean_l2(
-        self, images: Sequence[Sample], made: Sequence[AdversarialImages], defence: DefencePlan
+        self, images: Sequence[Sample], made: Sequence[AdversarialImages], defense: DefensePlan
     ) -> float | None:
         """Mean L2 of the perturbation, pixels 0..1, of attacks on the images as they are."""
-        if defence.when == "computed":
+        if defense.when == "computed":
             return None
         changed = [frame for batch in made for frame in batch.images][: len(images)]
         deltas = [
-            np.linalg.norm((frame.astype(np.float32) - self.subject.read(sample.path)).ravel()) / 255
+            np.linalg.norm((frame.astype(np.float32) - self.target.read(sample.path)).ravel()) / 255
             for frame, sample in zip(changed, images, strict=True)
         ]
         return float(np.mean(deltas))
 
-    def _cell(
-        self,
-        attack: str,
-        eps: float | None,
-        defence: DefencePlan,
-        images: Sequence[Sample],
-        scores: Sequence[Score],
-        mean_l2: float | None = None,
-    ) -> Cell:
-        right = _right(images, scores, attacked=attack != "clean")
-        return replace(self._counted(attack, eps, defence, images, right), mean_l2=mean_l2)
-
     def _counted(
         self,
-        attack: str,
+        plan: AttackPlan | str,
         eps: float | None,
-        defence: DefencePlan,
+        defense: DefensePlan,
         images: Sequence[Sample],
         right: np.ndarray[Any, Any],
     ) -> Cell:
-        paper = self.protocol.paper.get(attack, {}).get(defence.title)
+        """A cell of one attack, or of what has no plan of its own: `clean`, `worst case`."""
+        attack, gradient_free = (plan, False) if isinstance(plan, str) else (plan.name, plan.gradient_free)
+        paper = self.protocol.paper.get(attack, {}).get(defense.title)
         kept = tuple(int(index) for index in np.flatnonzero(right)) if attack != "clean" else ()
         shown = hashlib.sha256("".join(sample.sha256 for sample in images).encode()).hexdigest()[:16]
         return Cell(
-            self.protocol.name, self.protocol.box, defence.threat, self.place, attack, eps, defence.title,
-            defence.passes, len(images), int(right.sum()), shown, paper, correct_images=kept,
+            self.protocol.name, self.protocol.box, defense.threat, self.place, attack, eps, defense.title,
+            defense.passes, len(images), int(right.sum()), shown, paper, correct_images=kept,
+            gradient_free=gradient_free,
         )  # fmt: skip
 
 

@@ -25,8 +25,24 @@ class Executor(Protocol):
         ...
 
 
+class ThisProcess:
+    """Jobs one after the other, here: where one worker is wanted, a process of its own is not worth its start."""
+
+    def map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+        """See `Executor`."""
+        for index, job in enumerate(jobs):
+            yield index, function(job)
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
 class LocalProcesses:
-    """One process for each core, each with one thread: twice as fast on small nets as all cores on one batch."""
+    """One process for each core, each with one thread: twice as fast on small nets as all cores on one batch.
+
+    Args:
+        workers: processes, 1 or more; as many as this process may use cores by default.
+    """
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or len(os.sched_getaffinity(0))
@@ -51,6 +67,11 @@ class LocalProcesses:
     def close(self) -> None:
         """End the processes, in the middle of a job too: what is finished is kept, the rest is made again."""
         self._pool.end_now()
+
+
+def local_executor(workers: int | None = None) -> Executor:
+    """Processes on this machine, one for each core by default; for a single worker this process."""
+    return ThisProcess() if workers == 1 else LocalProcesses(workers)
 
 
 def _prepare_worker() -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.evaluate.attacks import Attack, attack
 from edgeguard.evaluate.defenses.registry import guard_of
-from edgeguard.evaluate.engine.targets import Expected, Frame, Subject
+from edgeguard.evaluate.engine.store import AdversarialImages
+from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, When
 from edgeguard.guard import certificate
 
@@ -31,59 +32,78 @@ class Sample:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttackJob:
     """Make adversarial images of one batch.
 
     Attributes:
-        first_pass: the defence that touched the images before the attacker did (pass 1), or `none`.
-        defence: what the attacker differentiates through, or `none` for the undefended model.
-        key: names the result: everything it depends on, paths left out.
+        target: the model that the attacker has.
+        plan: the attack.
+        samples: the images of the batch.
+        first_pass: the defense that touched the images before the attacker did (pass 1), or `none`.
+        defense: what the attacker differentiates through, or `none` for the undefended model.
+        backward: the derivative of that defense.
+        seed: of everything random.
+        model_sha256, guard_sha256: of the target's file, and of the profiles of `first_pass` and `defense`.
     """
 
-    subject: Subject
+    target: Target
     plan: AttackPlan
     samples: tuple[Sample, ...]
     first_pass: str
-    defence: str
+    defense: str
     backward: Backward
     seed: int
     model_sha256: str
     guard_sha256: str
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads."""
+        return _files(self.target, self.samples)
+
+    @property
     def key(self) -> str:
-        """SHA-256 of the job's canonical description."""
+        """Names the result: the SHA-256 of everything that it depends on, paths left out."""
         described = {
             "version": 1,
             "model": self.model_sha256,
             "guard": self.guard_sha256,
-            "place": self.subject.place,
+            "place": self.target.place,
             "attack": [self.plan.kind, self.plan.parameters],
             "samples": [[sample.sha256, sample.label] for sample in self.samples],
-            "through": [self.first_pass, self.defence, self.backward],
+            "through": [self.first_pass, self.defense, self.backward],
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """The deployed file's labels of adversarial images behind a defence.
+    """The deployed file's labels of adversarial images behind a defense.
 
     Attributes:
-        when: how the perturbation meets the defence; see `protocol.When`.
-        adversarial: the images' arrays, or None for the clean images.
+        target: the deployed file.
+        samples: the images as they were before the attack.
+        defense: its name.
+        when: how the perturbation meets the defense; see `protocol.When`.
+        seed: of a randomized defense, for the first image; the next ones count on.
+        adversarial: the changed images, uint8 (height, width, 3) each, or None for the clean images.
         count_blocks: count blocks that the certificate calls safe and that changed all the same.
     """
 
-    subject: Subject
+    target: Target
     samples: tuple[Sample, ...]
-    defence: str
+    defense: str
     when: When
     seed: int
     adversarial: tuple[Frame, ...] | None = None
     count_blocks: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads."""
+        return _files(self.target, self.samples)
 
 
 @dataclass(frozen=True)
@@ -93,20 +113,25 @@ class Score:
     """
 
     labels: tuple[int, ...]
+    _: KW_ONLY
     safe_blocks: int = 0
     blocks: int = 0
     violations: int = 0
 
 
-def run_attack(job: AttackJob) -> tuple[list[Frame], float]:
-    """The adversarial images and the seconds they took."""
+def run_attack(job: AttackJob) -> AdversarialImages:
+    """Make a batch's adversarial images.
+
+    Raises:
+        InputError: the attack needs a package that is not there, or does not take its parameters.
+    """
     began = time.perf_counter()
-    subject, plan = job.subject, job.plan
-    first_pass = subject.defence(job.first_pass)
-    frames = [first_pass(subject.read(sample.path), job.seed) for sample in job.samples]
-    victim: torch.nn.Module = subject.victim(job.defence, job.backward, gradient_free=plan.gradient_free, seed=job.seed)
-    if subject.defence(job.defence).randomised and not plan.gradient_free:
-        victim = Expected(victim, _EOT_DRAWS)
+    target, plan = job.target, job.plan
+    first_pass = target.defense(job.first_pass)
+    frames = [first_pass(target.read(sample.path), job.seed) for sample in job.samples]
+    victim: torch.nn.Module = target.victim(job.defense, job.backward, gradient_free=plan.gradient_free, seed=job.seed)
+    if target.defense(job.defense).randomized and not plan.gradient_free:
+        victim = ExpectationOverTransformation(victim, _EOT_DRAWS)
     made = attack(plan.kind, plan.parameters)
     labels = torch.tensor([sample.label for sample in job.samples])
     found: list[Frame] = list(frames)
@@ -114,7 +139,11 @@ def run_attack(job: AttackJob) -> tuple[list[Frame], float]:
         found_here = _attacked(made, victim, [frames[i] for i in group], labels[group], job.seed)
         for index, frame in zip(group, found_here, strict=True):
             found[index] = frame
-    return found, time.perf_counter() - began
+    return AdversarialImages(tuple(found), time.perf_counter() - began)
+
+
+def _files(target: Target, samples: Sequence[Sample]) -> tuple[str, ...]:
+    return (target.model, *target.library, *(sample.path for sample in samples))
 
 
 def _attacked(
@@ -133,23 +162,23 @@ def _same_sizes(frames: Sequence[Frame]) -> list[list[int]]:
 
 def run_score(job: ScoreJob) -> Score:
     """What the deployed file says behind the defence."""
-    subject, defence = job.subject, job.subject.defence(job.defence)
+    target, defense = job.target, job.target.defense(job.defense)
     labels, safe, blocks, violations = [], 0, 0, 0
     for index, sample in enumerate(job.samples):
-        raw = subject.read(sample.path)
+        raw = target.read(sample.path)
         seed = job.seed + index
-        first = raw if job.when == "once" else defence(raw, seed)
+        first = raw if job.when == "once" else defense(raw, seed)
         if job.adversarial is None:
             received = first
         else:
             changed = job.adversarial[index]
-            received = _received(raw, first, changed, job.when) if job.when != "before" else defence(changed, seed)
-        shown = defence(received, seed)
-        labels.append(REFUSED if subject.refuses(job.defence, shown) else subject.labels([shown])[0])
+            received = _received(raw, first, changed, job.when) if job.when != "before" else defense(changed, seed)
+        shown = defense(received, seed)
+        labels.append(REFUSED if target.refuses(job.defense, shown) else target.labels([shown])[0])
         if job.count_blocks:
-            counted = _violations(subject, job.defence, first, shown, defence(first, seed))
+            counted = _violations(target, job.defense, first, shown, defense(first, seed))
             safe, blocks, violations = safe + counted[0], blocks + counted[1], violations + counted[2]
-    return Score(tuple(labels), safe, blocks, violations)
+    return Score(tuple(labels), safe_blocks=safe, blocks=blocks, violations=violations)
 
 
 def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
@@ -160,9 +189,9 @@ def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
     return (first.astype(np.int16) + delta).clip(0, 255).astype(np.uint8)
 
 
-def _violations(subject: Subject, name: str, received: Frame, shown: Frame, unattacked: Frame) -> tuple[int, int, int]:
+def _violations(target: Target, name: str, received: Frame, shown: Frame, unattacked: Frame) -> tuple[int, int, int]:
     """(safe blocks, all blocks, safe blocks that changed) at +-1 level."""
-    guard = guard_of(subject.defence(name))
+    guard = guard_of(target.defense(name))
     proof = None if guard is None else certificate(received, guard.profile)
     if proof is None:
         return 0, 0, 0

@@ -11,7 +11,7 @@ _COPIES = "EDGEGUARD_EVALUATE_FILES"
 
 
 def located(path: str) -> Path:
-    """The file itself, else its copy on this machine."""
+    """The file itself, else its copy on this machine; either may be missing, which reading it says."""
     here = Path(path)
     if here.exists() or _COPIES not in os.environ:
         return here

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ _DIGEST = 32
 
 @dataclass(frozen=True)
 class AdversarialImages:
-    """Changed images of one batch, and the seconds that the attack took."""
+    """Changed images of one batch, uint8 (height, width, 3) each, and the seconds that the attack took."""
 
     images: tuple[NDArray[np.uint8], ...]
     seconds: float
@@ -25,7 +24,14 @@ class AdversarialImages:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of attack results; a file that is cut short or changed counts as missing."""
+    """A folder of attack results; a file that is cut short or changed counts as missing.
+
+    Attributes:
+        folder: is made where it is not there; a result is its file `KEY[:2]/KEY.adv`.
+
+    Raises:
+        DeviceError: the folder cannot be made.
+    """
 
     folder: Path
 
@@ -48,11 +54,15 @@ class Store:
             count = int(arrays["count"])
             return AdversarialImages(tuple(arrays[f"image_{i}"] for i in range(count)), float(arrays["seconds"]))
 
-    def save(self, key: str, images: Sequence[NDArray[np.uint8]], seconds: float) -> None:
-        """Keep a result: written beside, renamed."""
+    def save(self, key: str, result: AdversarialImages) -> None:
+        """Keep a result: written beside, renamed.
+
+        Raises:
+            DeviceError: it cannot be written.
+        """
         buffer = io.BytesIO()
-        named = {f"image_{i}": image for i, image in enumerate(images)}
-        np.savez(buffer, allow_pickle=False, count=len(images), seconds=seconds, **named)
+        named = {f"image_{i}": image for i, image in enumerate(result.images)}
+        np.savez(buffer, allow_pickle=False, count=len(result.images), seconds=result.seconds, **named)
         payload = buffer.getvalue()
         path = self._path(key)
         path.parent.mkdir(exist_ok=True)

@@ -16,7 +16,7 @@ from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
 from edgeguard.evaluate.defenses.magnet import trained_reformer
-from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Comparator, Guard, comparator, guard_of
+from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Defense, Guard, defense_by_name, guard_of
 from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.rebuild.graph import read_graph
 from edgeguard.evaluate.rebuild.network import Network
@@ -30,41 +30,58 @@ Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A deployed classifier at the place that is attacked; `library` are clean pictures for defences that need some."""
+class Target:
+    """A deployed classifier at the place that is attacked.
+
+    Attributes:
+        model: path of the .tflite.
+        place: `frame` (whole received frames) or `input` (the model's own size).
+        library: paths of clean pictures, for defenses that learn from some.
+    """
 
     model: str
     place: TwinPlace
     library: tuple[str, ...] = ()
 
     def read(self, path: str) -> Frame:
-        """An image file as the attacker finds it: the decoded frame, or the model's input made of it."""
+        """An image file as the attacker finds it: the decoded frame, or the model's input made of it.
+
+        Returns:
+            uint8 (height, width, 3), RGB.
+
+        Raises:
+            JpegError: the bytes do not decode.
+        """
         frame = decode_rgb(located(path).read_bytes())
         if self.place == "frame":
             return frame
         contract = _model(self.model).contract
         return crop_and_resize(frame, contract.input, contract.preprocess)
 
-    def defence(self, name: str) -> Comparator:
-        """A comparator by name; `contract` is the model's own guard (nothing where it is inside the graph)."""
+    def defense(self, name: str) -> Defense:
+        """A defense by name; `contract` is the model's own guard (nothing where it is inside the graph).
+
+        Raises:
+            InputError: no such defense, or it learns from clean pictures and there are none.
+        """
         guard = _model(self.model).contract.guard
         if name == "contract":
             if guard.profile is None or guard.place == "in-graph":
-                return comparator("none")
+                return defense_by_name("none")
             return Guard(guard.profile, "contract")
         if name in DETECTORS:
-            return comparator("none")
-        return comparator(name, _library(self.library) if name in NEED_LIBRARY else ())
+            return defense_by_name("none")
+        return defense_by_name(name, _library(self.library) if name in NEED_LIBRARY else ())
 
     def refuses(self, name: str, frame: Frame) -> bool:
-        """True where the defence is a detector and takes the frame for an attack."""
+        """True where the defense is a detector and takes the frame, uint8 (height, width, 3), for an attack."""
         if name not in DETECTORS:
             return False
         detector, limit = _detector(self, name)
         return detector.distance(self.probabilities, frame) > limit
 
     def probabilities(self, frame: Frame) -> NDArray[np.float32]:
-        """The deployed file's probabilities for one frame."""
+        """The deployed file's probabilities for one frame: uint8 (height, width, 3) to float32 (classes,), 0..1."""
         outputs = self.outputs(frame)
         if _model(self.model).contract.outputs == "logits":
             exponents = np.exp(outputs - outputs.max())
@@ -76,61 +93,75 @@ class Subject:
         return [int(self.outputs(frame).argmax()) for frame in frames]
 
     def outputs(self, frame: Frame) -> NDArray[np.float32]:
-        """The deployed file's outputs for one frame."""
+        """The deployed file's outputs for one frame: uint8 (height, width, 3) to dequantized float32 (classes,)."""
         model = _model(self.model)
         contract = model.contract
         pixels = crop_and_resize(frame, contract.input, contract.preprocess) if self.place == "frame" else frame
         return model.infer(quantise_input(pixels, contract.input, contract.preprocess))
 
-    def victim(self, defence: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
-        """The model behind a defence: to differentiate, or (`gradient_free`) only to ask, as it is deployed."""
-        return Victim(self, self.defence(defence), backward, gradient_free, seed)
+    def victim(self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
+        """The model behind a defense.
+
+        Args:
+            defense: its name.
+            backward: its derivative, where it is a guard profile.
+            gradient_free: only to ask, as it is deployed; else to differentiate.
+            seed: of a randomized defense.
+
+        Raises:
+            CannotRebuild: it is to be differentiated, and the graph has operators that the twin does not know.
+        """
+        made = self.defense(defense)
+        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed)
 
 
 class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-    """Levels at the attacked place to logits, through a defence.
+    """Levels at the attacked place to logits, through a defense.
 
-    The defence's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
+    The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
     everything else (BPDA).
     """
 
-    def __init__(
-        self, subject: Subject, defence: Comparator, backward: Backward, gradient_free: bool, seed: int
-    ) -> None:
+    def __init__(self, target: Target, defense: Defense, *, backward: Backward, gradient_free: bool, seed: int) -> None:
         super().__init__()
-        self.subject, self.defence, self.backward, self.seed = subject, defence, backward, seed
+        self.target, self.defense, self.backward, self.seed = target, defense, backward, seed
         self.gradient_free = gradient_free
         self.draws = 0
         if not gradient_free:
-            self.network = _network(subject.model)
-            self.resize = CropResize(self.network.contract) if subject.place == "frame" else None
+            self.network = _network(target.model)
+            self.resize = CropResize(self.network.contract) if target.place == "frame" else None
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) to (n, classes)."""
         if self.gradient_free:
             frames = [self._defended(frame) for frame in to_frames(levels)]
-            outputs = np.stack([self.subject.outputs(frame) for frame in frames])
+            outputs = np.stack([self.target.outputs(frame) for frame in frames])
             return torch.from_numpy(np.log(outputs + 1e-9) if self._gives_probabilities() else outputs)
         x = levels
-        if self.defence.name != "none":
+        if self.defense.name != "none":
             exact = to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
-            guard = guard_of(self.defence)
+            guard = guard_of(self.defense)
             x = exact if not levels.requires_grad else bpda(
                 exact, levels if guard is None else surrogate_codec(levels, guard.profile, self.backward)
             )  # fmt: skip
         return self.network(x if self.resize is None else self.resize(x))
 
     def _defended(self, frame: Frame) -> Frame:
-        """A randomised defence draws anew for each query."""
+        """A randomized defense draws anew for each query."""
         self.draws += 1
-        return self.defence(frame, self.seed + (self.draws if self.defence.randomised else 0))
+        return self.defense(frame, self.seed + (self.draws if self.defense.randomized else 0))
 
     def _gives_probabilities(self) -> bool:
-        return _model(self.subject.model).contract.outputs == "probabilities"
+        return _model(self.target.model).contract.outputs == "probabilities"
 
 
-class Expected(torch.nn.Module):  # type: ignore[misc]
-    """Expectation over a victim's randomness (EOT, Athalye et al. 2018): the mean logits of `draws` queries."""
+class ExpectationOverTransformation(torch.nn.Module):  # type: ignore[misc]
+    """Expectation over a victim's randomness (EOT, Athalye et al. 2018): the mean logits of `draws` queries.
+
+    Args:
+        victim: levels to logits, other ones each time.
+        draws: queries, 1 or more.
+    """
 
     def __init__(self, victim: torch.nn.Module, draws: int) -> None:
         super().__init__()
@@ -152,16 +183,16 @@ def _network(path: str) -> Network:
 
 
 @lru_cache(maxsize=2)
-def _detector(subject: Subject, name: str) -> tuple[Detector, float]:
+def _detector(target: Target, name: str) -> tuple[Detector, float]:
     """A detector with the threshold that one in twenty of the library's clean pictures exceeds."""
-    if not subject.library:
+    if not target.library:
         raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
-    clean = [subject.read(path) for path in subject.library]
+    clean = [target.read(path) for path in target.library]
     detector: Detector = FeatureSqueezing()
     if name == "magnet-detector":
-        made = MagnetDetector(trained_reformer(_library(subject.library)))
-        detector = scaled(made, subject.probabilities, clean)
-    return detector, threshold(detector, subject.probabilities, clean)
+        made = MagnetDetector(trained_reformer(_library(target.library)))
+        detector = scaled(made, target.probabilities, clean)
+    return detector, threshold(detector, target.probabilities, clean)
 
 
 @lru_cache(maxsize=2)

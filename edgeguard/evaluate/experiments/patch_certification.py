@@ -1,22 +1,20 @@
 """Certified accuracy under one patch anywhere: PatchCleanser's double masking around a deployed classifier."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from edgeguard.datasets.images import read_labelled_folder
 from edgeguard.errors import InputError
-from edgeguard.evaluate.engine.targets import Subject
+from edgeguard.evaluate.engine.executors import LocalProcesses
+from edgeguard.evaluate.engine.targets import Target
 from edgeguard.model import load_model
 from edgeguard.model.contract import require_pixels
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.statistics import wilson
-from edgeguard.system.workers import worker_pool
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,23 @@ class CertifiedAccuracy:
         ]
 
 
+@dataclass(frozen=True)
+class CertifyJob:
+    """Double masking of one photograph.
+
+    Attributes:
+        target: the deployed file, at its input.
+        masks: their geometry.
+        path: of the photograph.
+        label: its right output index.
+    """
+
+    target: Target
+    masks: MaskSet
+    path: str
+    label: int
+
+
 def certified_accuracy(
     model: Path,
     images: Path,
@@ -71,11 +86,15 @@ def certified_accuracy(
     Args:
         model: a .tflite classifier with a square input; its own guard is not applied.
         images: labelled photographs.
-        patch_share: area of the patch, share of the input.
+        patch_share: area of the patch, share of the input, 0..1.
         per_axis: masks along each axis.
+        limit: photographs at most.
+        workers: processes; one for each core by default.
+        progress: called with what is being done, photographs done and photographs in all.
 
     Raises:
         InputError: no such model or images, or an input that is not square.
+        DeviceError: a worker was killed.
     """
     deployed = load_model(model)
     contract = deployed.contract
@@ -85,34 +104,32 @@ def certified_accuracy(
     masks = MaskSet(contract.input.width, max(round(patch_share**0.5 * contract.input.width), 1), per_axis)
     known = [image for image in read_labelled_folder(images, contract.labels) if image.label is not None]
     order = np.random.default_rng(0).permutation(len(known))[:limit]
-    work = [(str(known[k].data), int(known[k].label or 0) + int(contract.background)) for k in order]
-    found = []
-    with worker_pool(workers, _alone) as pool:
-        for done, one in enumerate(pool.map(partial(_one, str(model), masks), work), start=1):
+    target = Target(str(model), "input")
+    jobs = [
+        CertifyJob(target, masks, str(known[k].data), int(known[k].label or 0) + int(contract.background))
+        for k in order
+    ]  # fmt: skip
+    found, executor = [], LocalProcesses(workers)
+    try:
+        for _, one in executor.map(run_certify, jobs):
             found.append(one)
-            progress("certifying", done, len(work))
+            progress("certifying", len(found), len(jobs))
+    finally:
+        executor.close()
     table = np.array(found)
     return CertifiedAccuracy(
-        len(work), int(table[:, 0].sum()), int(table[:, 1].sum()), int(table[:, 2].sum()),
+        len(jobs), int(table[:, 0].sum()), int(table[:, 1].sum()), int(table[:, 2].sum()),
         float(np.median(table[:, 3])), float(np.median(table[:, 4])), masks.patch, masks.side, len(masks.places),
     )  # fmt: skip
 
 
-def _alone() -> None:
-    os.environ["EDGEGUARD_EVALUATE_WORKER"] = "1"
-
-
-@lru_cache(maxsize=1)
-def _subject(model: str) -> Subject:
-    return Subject(model, "input")
-
-
-def _one(model: str, masks: MaskSet, work: tuple[str, int]) -> tuple[bool, bool, bool, int, float]:
-    subject = _subject(model)
-    image, label = subject.read(work[0]), work[1]
-    defence = DoubleMasking(lambda masked: subject.labels([masked])[0], masks)
-    right = subject.labels([image])[0] == label
+def run_certify(job: CertifyJob) -> tuple[bool, bool, bool, int, float]:
+    """Right without the defense, right with it, certified; inferences and milliseconds of the defended answer."""
+    target, label = job.target, job.label
+    image = target.read(job.path)
+    defense = DoubleMasking(lambda masked: target.labels([masked])[0], job.masks)
+    right = target.labels([image])[0] == label
     began = time.perf_counter()
-    verdict = defence(image)
+    verdict = defense(image)
     ms = (time.perf_counter() - began) * 1e3
-    return right, verdict.label == label, defence.is_certified(image, label), verdict.queries, ms
+    return right, verdict.label == label, defense.is_certified(image, label), verdict.queries, ms

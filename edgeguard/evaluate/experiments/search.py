@@ -9,7 +9,7 @@ from typing import Literal
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.evaluation import Progress
-from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
+from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
 from edgeguard.evaluate.reports.masking import WORST_CASE
 from edgeguard.evaluate.reports.results import Cell
 from edgeguard.evaluate.run import evaluate
@@ -100,8 +100,8 @@ def search(
         write_bytes(Path(paths[name]), profile.to_toml().encode())
 
     def run(names: Sequence[str], attacks: tuple[AttackPlan, ...], part: str) -> list[Cell]:
-        defences = tuple(DefencePlan(paths[name], when) for name in names)
-        plan = Protocol("guard-search", f"Guard search, {part}", "white", "contract", attacks, defences, limit, seed, 5)
+        defenses = tuple(DefensePlan(paths[name], when) for name in names)
+        plan = Protocol("guard-search", f"Guard search, {part}", "white", "contract", attacks, defenses, limit, seed, 5)
         return evaluate(model, images, plan, output / part, workers=workers, progress=progress, say=say)
 
     clean = {_name(cell): cell for cell in run(list(profiles), (), "clean")}

@@ -29,11 +29,11 @@ class TensorSpec:
     axis: int
 
     @property
-    def is_quantised(self) -> bool:
+    def is_quantized(self) -> bool:
         """True for integers that stand for real values."""
         return len(self.scale) > 0 and self.dtype in ("uint8", "int8", "int16", "int32")
 
-    def centred(self) -> NDArray[np.float32]:
+    def centered(self) -> NDArray[np.float32]:
         """A constant's integers less their zero point."""
         assert self.data is not None
         return np.asarray(self.data.astype(np.float64) - self._along_axis(self.zero_point), np.float32)
@@ -41,9 +41,9 @@ class TensorSpec:
     def values(self) -> NDArray[np.generic]:
         """A constant's real values in float32; integers without a quantisation (axes, shapes) as they are."""
         assert self.data is not None
-        if not self.is_quantised:
+        if not self.is_quantized:
             return self.data.astype(np.float32) if self.data.dtype == np.float16 else self.data
-        return np.asarray(self.centred() * self._along_axis(self.scale), np.float32)
+        return np.asarray(self.centered() * self._along_axis(self.scale), np.float32)
 
     def _along_axis(self, values: tuple[float, ...]) -> NDArray[np.float64]:
         assert self.data is not None

@@ -97,7 +97,7 @@ class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     def _keep_integers(self, number: int, step: Operator) -> None:
         source, weights, out = (self.graph.tensors[n] for n in (*step.inputs[:2], step.outputs[0]))
         scale = np.array(weights.scale, np.float64) * source.scale[0] / out.scale[0]
-        self.register_buffer(f"weights_{number}", torch.from_numpy(weights.centred()))
+        self.register_buffer(f"weights_{number}", torch.from_numpy(weights.centered()))
         self.register_buffer(f"scale_{number}", torch.from_numpy(scale.astype(np.float32)))
         bias = self.graph.tensors[step.inputs[2]].data if len(step.inputs) > 2 and step.inputs[2] >= 0 else None
         kept = None if bias is None else torch.from_numpy(bias.astype(np.float32))
@@ -136,17 +136,17 @@ class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
         x = levels.permute(0, 2, 3, 1)
         spec = self.graph.tensors[self.graph.inputs[0]]
         if spec.dtype == "float32":
-            mean, std = (torch.tensor(v, dtype=torch.float32) for v in self._normalisation())
+            mean, std = (torch.tensor(v, dtype=torch.float32) for v in self._normalization())
             return (x - mean) / std
         offset = spec.zero_point[0] + (128 if spec.dtype == "int8" else 0)
         return (x - offset) * spec.scale[0]
 
-    def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.contract.preprocess.mean, self.contract.preprocess.std
 
 
 def _has_grid(spec: TensorSpec) -> bool:
-    return spec.is_quantised and spec.dtype in _RANGES
+    return spec.is_quantized and spec.dtype in _RANGES
 
 
 def _activation(step: Operator) -> int:

@@ -99,6 +99,7 @@ def average_pool_2d(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) 
 
 
 def max_pool_2d(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The largest pixel of each window: NHWC in and out; padding never wins."""
     options = operator.options
     kernel = options.filterHeight, options.filterWidth
     padded = _padded(_nchw(inputs[0]), options, kernel, -torch.inf)
@@ -135,27 +136,33 @@ def mirror_pad(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Te
 
 
 def mean(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The mean over the axes of the second input, which stay as 1 where `keepDims` says so."""
     return inputs[0].mean(_axes(inputs), keepdim=bool(operator.options.keepDims))
 
 
 def total(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The sum over the axes of the second input, which stay as 1 where `keepDims` says so."""
     return inputs[0].sum(_axes(inputs), keepdim=bool(operator.options.keepDims))
 
 
 def reduce_max(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The largest value over the axes of the second input, which stay as 1 where `keepDims` says so."""
     return inputs[0].amax(_axes(inputs), keepdim=bool(operator.options.keepDims))
 
 
 def softmax(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Over the last axis, of the input times `beta`."""
     return torch.softmax(inputs[0] * operator.options.beta, dim=-1)
 
 
 def concatenation(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Along `axis`; constants, whose batch is 1, are repeated for each image."""
     count = max(len(x) for x in inputs)
     return torch.cat([x.expand(count, *x.shape[1:]) if len(x) == 1 else x for x in inputs], operator.options.axis)
 
 
 def pack(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Tensors of one shape along a new axis, `axis`."""
     return torch.stack(list(inputs), operator.options.axis)
 
 
@@ -170,10 +177,12 @@ def split_v(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> tuple
 
 
 def unpack(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """The tensors along `axis`, each without it."""
     return torch.unbind(inputs[0], operator.options.axis)
 
 
 def transpose(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Axes in the order of the second input."""
     return inputs[0].permute([int(axis) for axis in inputs[1].tolist()])
 
 
@@ -206,6 +215,7 @@ def strided_slice(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) ->
 
 
 def gather(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Slices of `axis` at the places of the second input, in its shape."""
     axis = operator.options.axis
     index = inputs[1].long()
     return inputs[0].index_select(axis, index.reshape(-1)).unflatten(axis, index.shape or (1,))
@@ -232,6 +242,7 @@ def depth_to_space(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -
 
 
 def space_to_depth(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """(n, h, w, c) to (n, h / b, w / b, b * b * c): channels are (row, column, rest)."""
     n, h, w, c = inputs[0].shape
     b = operator.options.blockSize
     x = inputs[0].reshape(n, h // b, b, w // b, b, c)
@@ -239,20 +250,24 @@ def space_to_depth(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -
 
 
 def batch_matmul(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The product of the last two axes, each side transposed first where `adjX` or `adjY` says so."""
     left = inputs[0].transpose(-1, -2) if operator.options.adjX else inputs[0]
     right = inputs[1].transpose(-1, -2) if operator.options.adjY else inputs[1]
     return left @ right
 
 
 def l2_normalization(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The last axis divided by its Euclidean length, or by 1e-6 where that is larger."""
     return F.normalize(inputs[0], dim=-1, eps=1e-6)
 
 
 def gelu(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """x times the normal distribution's share below x, or its tanh approximation."""
     return F.gelu(inputs[0], approximate="tanh" if operator.options.approximate else "none")
 
 
 def squeeze(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The shape that the file states, axes of 1 left out."""
     return reshape(operator, inputs, shape)
 
 

@@ -28,7 +28,7 @@ class Difference:
 
 
 def compare(a: Sequence[Cell], b: Sequence[Cell]) -> list[Difference]:
-    """All cells that both evaluations have.
+    """All cells that both evaluations have, in the order of the first.
 
     Raises:
         InputError: they have none in common.

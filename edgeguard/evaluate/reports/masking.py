@@ -9,16 +9,19 @@ WORST_CASE = "worst case"
 _NO_LIMIT = 255
 
 
-def masking_warnings(cells: Sequence[Cell], gradient_free: Sequence[str]) -> list[str]:
+def masking_warnings(cells: Sequence[Cell]) -> list[str]:
     """One line for each sign of gradient masking.
 
     Looked for in white-box cells: accuracy that rises with the budget, a gradient-free attack that does better than all
     gradient attacks of its budget, and an attack without limit that does not reach 0.
+
+    Args:
+        cells: of one evaluation. `Cell.gradient_free` tells the two kinds of attacks apart, not their names.
     """
     warnings = []
     for defence in dict.fromkeys(cell.defence for cell in cells):
         mine = [cell for cell in cells if cell.defence == defence and cell.eps_8bit is not None]
-        warnings += _rises(defence, mine) + _beaten(defence, mine, gradient_free) + _unlimited(defence, mine)
+        warnings += _rises(defence, mine) + _beaten(defence, mine) + _unlimited(defence, mine)
     return warnings
 
 
@@ -35,12 +38,13 @@ def _rises(defence: str, cells: Sequence[Cell]) -> list[str]:
     return found
 
 
-def _beaten(defence: str, cells: Sequence[Cell], gradient_free: Sequence[str]) -> list[str]:
+def _beaten(defence: str, cells: Sequence[Cell]) -> list[str]:
     found = []
     for cell in cells:
-        if cell.attack not in gradient_free:
+        if not cell.gradient_free:
             continue
-        gradient = [c for c in cells if c.eps_8bit == cell.eps_8bit and c.attack not in (*gradient_free, WORST_CASE)]
+        same_budget = [other for other in cells if other.eps_8bit == cell.eps_8bit]
+        gradient = [other for other in same_budget if not other.gradient_free and other.attack != WORST_CASE]
         if gradient and cell.correct < min(other.correct for other in gradient):
             best = min(gradient, key=lambda other: other.correct)
             found.append(

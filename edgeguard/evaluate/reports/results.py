@@ -26,6 +26,8 @@ class Cell:
         note: `capped` and other things that a reader must know.
         certified_share, violations: share of blocks that +-1 cannot change, and how many of them changed.
         correct_images: which images stayed right, by their place in the run.
+        gradient_free: the attack only asks the deployed file for outputs. A line of results.jsonl has this key only
+            where it is true.
     """
 
     protocol: str
@@ -45,6 +47,7 @@ class Cell:
     certified_share: float | None = None
     violations: int | None = None
     correct_images: tuple[int, ...] = ()
+    gradient_free: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -59,7 +62,10 @@ class Cell:
     def to_dict(self) -> dict[str, Any]:
         """One line of results.jsonl."""
         low, high = self.interval
-        return {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
+        told = {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
+        if not self.gradient_free:
+            del told["gradient_free"]
+        return told
 
 
 def write_results(path: Path, cells: Iterable[Cell]) -> None:

@@ -66,7 +66,7 @@ class MadePatch:
     views: int
 
 
-class Behind(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class GuardedClassifier(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     """A classifier behind a guard: frames (or inputs) to logits."""
 
     def __init__(self, undefended: Twin, through: str | None, own: ContractGuard) -> None:
@@ -106,7 +106,7 @@ def make(
     place: TwinPlace = "frame" if order.images is None else "input"
     if order.through == "contract" and contract.guard == ContractGuard():
         raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
-    classifier = Behind(twin(order.model, place).undefended(), order.through, contract.guard)
+    classifier = GuardedClassifier(twin(order.model, place).undefended(), order.through, contract.guard)
     recipe = Recipe(**{**asdict(recipe), "target": target})
     scenes = _scenes(order, contract, recipe.shape)
     facts = {
@@ -177,7 +177,7 @@ def _through_name(through: str | None, own: ContractGuard) -> str | None:
 
 
 def _contact_sheet(
-    output: Path, classifier: Behind, scenes: Scenes, recipe: Recipe, picture: Picture, contract: Contract
+    output: Path, classifier: GuardedClassifier, scenes: Scenes, recipe: Recipe, picture: Picture, contract: Contract
 ) -> tuple[int, int]:
     """Twelve fresh views with what the model says; and how many of them went as the patch wants."""
     patch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()

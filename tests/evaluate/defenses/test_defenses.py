@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.defenses.registry import comparator
+from edgeguard.evaluate.defenses.registry import defense_by_name
 from edgeguard.guard import GuardProfile, Sanitizer
 
 pytest.importorskip("skimage", reason="needs the attack extra")
@@ -22,13 +22,13 @@ def test_a_defence_keeps_the_picture_and_repeats_itself(
     name: str, size: tuple[int, int], scene: NDArray[np.uint8]
 ) -> None:
     image = np.ascontiguousarray(scene[80 : 80 + size[0], 100 : 100 + size[1]])
-    before, defence = image.copy(), comparator(name)
+    before, defence = image.copy(), defense_by_name(name)
     out = defence(image, 3)
     assert out.shape == image.shape and out.dtype == np.uint8 and np.array_equal(image, before)
     assert np.array_equal(out, defence(image, 3))
     if name != "resize-pad":  # that one shifts the picture
         assert np.abs(out.astype(int) - image).mean() < 20
-    if defence.randomised and name != "pixel-deflection":
+    if defence.randomized and name != "pixel-deflection":
         assert not np.array_equal(out, defence(image, 4))
 
 
@@ -36,7 +36,7 @@ def test_a_defence_keeps_the_picture_and_repeats_itself(
 def test_quilting_sews_clean_patches(scenes: list[NDArray[np.uint8]]) -> None:
     library = [cv2.imencode(".png", scene[:, :, ::-1])[1].tobytes() for scene in scenes[1:5]]
     image = np.ascontiguousarray(scenes[0][60:110, 100:160])
-    out = comparator("quilting", library)(image, 1)
+    out = defense_by_name("quilting", library)(image, 1)
     assert out.shape == image.shape and 0 < np.abs(out.astype(int) - image).mean() < 40
 
 
@@ -49,14 +49,14 @@ def test_quilting_of_its_own_library_is_nearly_the_picture(scene: NDArray[np.uin
 
 
 def test_bit_depth_leaves_that_many_levels(scene: NDArray[np.uint8]) -> None:
-    assert len(np.unique(comparator("bits:3")(scene))) <= 8
+    assert len(np.unique(defense_by_name("bits:3")(scene))) <= 8
 
 
 def test_median_is_scipys(scene: NDArray[np.uint8]) -> None:
     from scipy.ndimage import median_filter
 
     expected = median_filter(scene, (3, 3, 1), mode="nearest")
-    assert np.array_equal(comparator("median:3")(scene), expected)
+    assert np.array_equal(defense_by_name("median:3")(scene), expected)
 
 
 def test_total_variation_falls(scene: NDArray[np.uint8]) -> None:
@@ -65,18 +65,18 @@ def test_total_variation_falls(scene: NDArray[np.uint8]) -> None:
     def variation(x: NDArray[np.uint8]) -> float:
         return float(np.abs(np.diff(x.astype(float), axis=0)).sum() + np.abs(np.diff(x.astype(float), axis=1)).sum())
 
-    assert variation(comparator("tvm")(image)) < variation(image)
+    assert variation(defense_by_name("tvm")(image)) < variation(image)
 
 
 def test_multiplied_steps(scene: NDArray[np.uint8]) -> None:
     doubled = GuardProfile("d", "rgb", (tuple(min(2 * s, 255) for s in GuardProfile.preset("fd-paper").tables[0]),))
-    assert np.array_equal(comparator("fd-paper x2")(scene), Sanitizer(doubled)(scene))
+    assert np.array_equal(defense_by_name("fd-paper x2")(scene), Sanitizer(doubled)(scene))
 
 
 @pytest.mark.parametrize("name", ["nope", "bits:x", "webp:0", "fd x0", "quilting"])
 def test_what_is_no_defence_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises((InputError, ValueError)):
-        comparator(name)
+        defense_by_name(name)
 
 
 def _library(scenes: list[NDArray[np.uint8]]) -> list[bytes]:
@@ -89,7 +89,7 @@ def test_magnet_gives_clean_pictures_back(scenes: list[NDArray[np.uint8]], monke
 
     monkeypatch.setattr(magnet, "_STEPS", 60)
     image = np.ascontiguousarray(scenes[0][:64, :64])
-    out = comparator("magnet", _library(scenes[2:6]))(image)
+    out = defense_by_name("magnet", _library(scenes[2:6]))(image)
     assert out.shape == image.shape and np.abs(out.astype(int) - image).mean() < 40
 
 

@@ -1,0 +1,89 @@
+"""Flags that would have no effect on what was asked for: refused, instead of taken and ignored."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgeguard.errors import InputError
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """True where the flag of this parameter stands on the command line, with whatever value."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_ignored(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse flags that have no effect together with what else was given.
+
+    Args:
+        context: of the command.
+        names: parameters of the command's function.
+        why: goes after the flag's name, for example `is for --arm noise`.
+
+    Raises:
+        InputError: one of them was given; the message begins with its flag.
+    """
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name in names:
+        if given(context, name):
+            raise InputError(f"{flags[name]} {why}")
+
+
+def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
+    """Refuse flags of `run` that have no effect with the settings that hold, wherever those came from.
+
+    Args:
+        flags: of the command line by parameter; None or False is not given.
+        settings: the resolved ones.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    writes_file = settings.output not in (None, "-")
+    rings = settings.alarm_certified > 0 or (settings.compare_every > 0 and settings.alarm_disagreement > 0)
+    is_file = settings.source is not None and Path(settings.source).exists()
+    compares = settings.compare_every > 0
+    for names, ignored, why in (
+        (("rotate_mb", "rotate_keep"), not writes_file, "is for --output FILE"),
+        (("rotate_keep",), settings.rotate_mb == 0, "is for --rotate-mb: there are no older files"),
+        (("web_token_file",), settings.web is None, "is for --web"),
+        (("stale_after",), settings.web is None and settings.metrics is None, "is for --web and --metrics"),
+        (("mqtt_name", "mqtt_password_file", "mqtt_ca_file"), settings.mqtt is None, "is for --mqtt"),
+        (("record_seconds", "record_quota_mb"), settings.record is None, "is for --record"),
+        (("compare",), not compares, "does nothing with --compare-every 0"),
+        (("alarm_disagreement",), not compares, "is for --compare: nothing is compared"),
+        (("alarm_window",), not rings, "is for --compare or --alarm-certified: no other alarm looks at a window"),
+        (("fallback",), settings.delegate == "cpu", "is for the Edge TPU; with --delegate cpu it is never used"),
+        (
+            ("lost_after", "give_up_after", "every_frame", "drop"),
+            is_file,
+            f"is for cameras and streams, not for the file or folder {settings.source}",
+        ),
+    ):
+        _refuse_given(flags, names if ignored else (), why)
+
+
+def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
+    """Refuse flags of `train` that have no effect with the configuration that holds.
+
+    Args:
+        flags: of the command line by field of `TrainConfig`; None is not given.
+        settings: the configuration.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    if settings.method == "none":
+        _refuse_given({"eps": flags.get("eps_8bit")}, ("eps",), "is for --adversarial: nothing attacks the images")
+    if settings.codec == "none" and not settings.ensemble:
+        _refuse_given(flags, ("codec_share",), "is for --codec: no image goes through one")
+
+
+def _refuse_given(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    for name in names:
+        value = flags.get(name)
+        if value is not None and value is not False:  # 0 is a value
+            raise InputError(f"--{name.replace('_', '-')} {why}")

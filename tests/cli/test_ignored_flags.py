@@ -1,0 +1,236 @@
+"""Every flag of every command: when it would have no effect, and that it is then refused by name.
+
+The table below has a line for each flag. A flag that always has an effect says `ALWAYS`; the others give command lines
+in which it would be ignored, alone where the refusal begins with the flag, else beside what the refusal says.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from cli.test_cli import refused, run
+from commands import here
+
+from edgeguard.cli.main import app
+from edgeguard.demo.assets import bundled_clip, bundled_model, bundled_program
+
+#: It changes what is done, printed or written, whatever else is given.
+ALWAYS = "always has an effect"
+PERMISSION = "a permission: says that code may run, not that it must"
+
+Lines = list[str | tuple[str, str]]
+MODEL, PROGRAM, CLIP = str(bundled_model()), str(bundled_program()), str(bundled_clip())
+EVALUATE = f"{MODEL} --images . --output out"
+SHEET = "--output s.pdf"
+RUN = f"--source {CLIP}"
+SENSOR = "--guard fd-jpeg --source synthetic:cards"
+
+TABLE: dict[str, dict[str, str | Lines]] = {
+    "convert": {
+        "--output": ALWAYS, "--calibrate": ALWAYS, "--eval": ALWAYS, "--guard": ALWAYS,
+        "--place": [f"{PROGRAM} --guard none --place input", f"{PROGRAM} --bake-guard --place input"],
+        "--patch-guard": ALWAYS,
+        "--bake-guard": [(f"{PROGRAM} --bake-guard --guard none", "--guard none leaves nothing to bake")],
+        "--preprocess": [f"{PROGRAM} --preprocess imagenet --mean 127 --std 127"],
+        "--mean": [(f"{PROGRAM} --mean 127", "--mean and --std go together")],
+        "--std": [(f"{PROGRAM} --std 127", "--mean and --std go together")],
+        "--size": ALWAYS, "--crop": ALWAYS, "--labels": ALWAYS,
+        "--arch": [f"{PROGRAM} --arch a:b"],
+        "--trust-pickle": PERMISSION,
+        "--onnx2tf": [f"{PROGRAM} --onnx2tf"],
+        "--boxes": [f"{PROGRAM} --boxes yxyx"],
+        "--precision": ALWAYS,
+        "--io": [(f"{PROGRAM} --precision float16 --io int8", "its --io is float32")],
+        "--keep-float": [f"{PROGRAM} --precision float16 --keep-float x"],
+        "--auto-mixed": [(f"{PROGRAM} --precision float16 --auto-mixed", "--auto-mixed are for int8")],
+        "--range": [f"{PROGRAM} --range minmax --precision float16"],
+        "--finetune": ALWAYS,
+        "--epochs": [f"{PROGRAM} --epochs 2"],
+        "--target": ALWAYS, "--runtime": ALWAYS, "--min-agreement": ALWAYS, "--min-snr": ALWAYS, "--report": ALWAYS,
+        "--manifest": ALWAYS, "--json": ALWAYS,
+    },
+    "run": {
+        "--camera": [(f"{RUN} --camera 0", "--camera N or --source X (one of them)")],
+        "--source": [(f"{RUN} --camera 0", "--camera N or --source X (one of them)")],
+        "--config": ALWAYS,
+        "--size": [(f"{RUN} --size 640x480", "asked of local cameras only")],
+        "--camera-fps": [(f"{RUN} --camera-fps 5", "asked of local cameras only")],
+        "--key-file": [(f"{RUN} --key-file key", "a key is for the stream of an edgeguard sensor")],
+        "--lost-after": [f"{RUN} --lost-after 1"],
+        "--give-up-after": [f"{RUN} --give-up-after 0"],
+        "--guard": ALWAYS, "--patch-guard": ALWAYS, "--labels": ALWAYS, "--delegate": ALWAYS,
+        "--fallback": [f"{RUN} --delegate cpu --fallback {MODEL}"],
+        "--threads": ALWAYS, "--require-model": ALWAYS, "--require-guard": ALWAYS, "--every": ALWAYS, "--fps": ALWAYS,
+        "--region": ALWAYS,
+        "--every-frame": [f"{RUN} --every-frame"],
+        "--drop": [f"{RUN} --drop oldest"],
+        "--decode-scale": ALWAYS,
+        "--compare": [f"{RUN} --compare --compare-every 0"],
+        "--compare-every": ALWAYS, "--frames": ALWAYS, "--output": ALWAYS,
+        "--rotate-mb": [f"{RUN} --rotate-mb 1", f"{RUN} --rotate-mb 1 --output -"],
+        "--rotate-keep": [f"{RUN} --rotate-keep 1", f"{RUN} --rotate-keep 1 --output r.jsonl"],
+        "--save": ALWAYS, "--web": ALWAYS,
+        "--web-token-file": [f"{RUN} --web-token-file t"],
+        "--metrics": ALWAYS,
+        "--stale-after": [f"{RUN} --stale-after 5"],
+        "--mqtt": ALWAYS,
+        "--mqtt-name": [f"{RUN} --mqtt-name x"],
+        "--mqtt-password-file": [f"{RUN} --mqtt-password-file x"],
+        "--mqtt-ca-file": [f"{RUN} --mqtt-ca-file x"],
+        "--alarm-disagreement": [f"{RUN} --alarm-disagreement 0.1"],
+        "--alarm-certified": ALWAYS,
+        "--alarm-window": [f"{RUN} --alarm-window 5"],
+        "--record": ALWAYS,
+        "--record-seconds": [f"{RUN} --record-seconds 2"],
+        "--record-quota-mb": [f"{RUN} --record-quota-mb 2"],
+        "--json": [f"{RUN} --json --output -"],
+    },
+    "evaluate run": {
+        "--images": ALWAYS, "--output": ALWAYS, "--protocol": ALWAYS, "--limit": ALWAYS, "--seed": ALWAYS,
+        "--workers": [f"{EVALUATE} --workers 2 --ray auto"],
+        "--ray": ALWAYS,
+        "--surrogate": [f"{EVALUATE} --surrogate s.tflite --protocol feature-distillation-table1"],
+        "--json": ALWAYS,
+    },
+    "evaluate compare": {"--json": ALWAYS},
+    "evaluate certify": {
+        "--images": ALWAYS, "--patch": ALWAYS, "--masks": ALWAYS, "--limit": ALWAYS, "--workers": ALWAYS,
+        "--json": ALWAYS,
+    },
+    "evaluate matrix": {
+        "--images": ALWAYS, "--output": ALWAYS, "--limit": ALWAYS, "--eps": ALWAYS, "--adaptive-only": ALWAYS,
+        "--codec": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS,
+    },
+    "train": {
+        "--model": ALWAYS, "--data": ALWAYS, "--output": ALWAYS, "--size": ALWAYS, "--epochs": ALWAYS,
+        "--codec": ALWAYS,
+        "--codec-share": ["--data . --codec-share 0.5"],
+        "--adversarial": ALWAYS,
+        "--eps": ["--data . --eps 4"],
+        "--learning-rate": ALWAYS, "--limit": ALWAYS, "--seed": ALWAYS, "--json": ALWAYS,
+    },
+    "sensor": {
+        "--guard": ALWAYS,
+        "--camera": [(f"{SENSOR} --camera 0", "--camera N or --source X (one of them)")],
+        "--source": [(f"{SENSOR} --camera 0", "--camera N or --source X (one of them)")],
+        "--listen": ALWAYS, "--key-file": ALWAYS, "--token-file": ALWAYS,
+        "--size": [(f"{SENSOR} --size 640x480", "asked of local cameras only")],
+        "--camera-fps": [(f"{SENSOR} --camera-fps 5", "asked of local cameras only")],
+    },
+    "bench": {"--guard": ALWAYS, "--image": ALWAYS, "--seconds": ALWAYS, "--threads": ALWAYS, "--json": ALWAYS},
+    "demo": {"--output": ["--cards c.pdf --output d"], "--cards": ALWAYS, "--json": ["--cards c.pdf --json"]},
+    "doctor": {"--json": ALWAYS},
+    "patch make": {
+        "--output": ALWAYS,
+        "--target": [(f"{MODEL} --output p --target stop --untargeted", "say --target LABEL, or --untargeted")],
+        "--untargeted": [(f"{MODEL} --output p --target stop --untargeted", "say --target LABEL, or --untargeted")],
+        "--card": [f"{MODEL} --output p --untargeted --images . --card stop"],
+        "--images": ALWAYS, "--size": ALWAYS,
+        "--at": ALWAYS,  # with --images it still goes into patch.json, where patch sheet finds it
+        "--shape": ALWAYS, "--through-guard": ALWAYS, "--steps": ALWAYS, "--batch": ALWAYS, "--smoothness": ALWAYS,
+        "--angle": [f"{MODEL} --output p --untargeted --images . --angle 20"],
+        "--frame": [f"{MODEL} --output p --untargeted --images . --frame 320x240"],
+        "--seed": ALWAYS, "--json": ALWAYS,
+    },
+    "patch sheet": {
+        "--output": ALWAYS, "--card": ALWAYS, "--arm": ALWAYS,
+        "--patch": [f"{SHEET} --patch p", f"{SHEET} --arm plain --patch p --size 10%"],
+        "--size": [f"{SHEET} --size 10%"],
+        "--card-mm": ALWAYS, "--tag-mm": ALWAYS, "--page": ALWAYS, "--number": ALWAYS,
+        "--seed": [f"{SHEET} --seed 1", f"{SHEET} --arm plain --seed 1"],
+    },
+    "patch check": {"--sheet": ALWAYS, "--bar-mm": ALWAYS, "--json": ALWAYS},
+    "fieldtest plan": {
+        "--model": ALWAYS, "--distances": ALWAYS, "--angles": ALWAYS, "--lights": ALWAYS, "--passes": ALWAYS,
+        "--interval": ["s s.pdf --passes 2 --interval 10 --json"],  # without --json the plan's text tells what it needs
+        "--frames": ALWAYS, "--field-of-view": ALWAYS, "--print-scale": ALWAYS, "--json": ALWAYS,
+    },
+    "fieldtest record": {
+        "--source": ALWAYS,
+        "--light": ["s --source synthetic:session --light dim"],
+        "--drive-by": ALWAYS, "--port": ALWAYS,
+        "--host": ["s --host 0.0.0.0"],
+        "--sheets": ["s --sheets a.pdf"],
+        "--seed": ["s --seed 1"],
+        "--model": ALWAYS,
+    },
+    "fieldtest score": {"--model": ALWAYS, "--guard": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS},
+    "fieldtest report": {"--output": ALWAYS},
+    "firmware list": {"--json": ALWAYS},
+    "firmware show": {},
+    "firmware export": {"--guard": ALWAYS, "--output": ALWAYS},
+    "firmware apply": {
+        "--to": ALWAYS,
+        "--guard": ["vc0706 --to x --guard fd-jpeg --value 100", "openmv-n6 --to x --guard fd-jpeg --script s.py"],
+        "--value": ["openmv-n6 --to x --value 50 --script s.py"],
+        "--script": ["vc0706 --to x --script s.py"],
+    },
+    "firmware probe": {"--guard": ALWAYS, "--json": ALWAYS},
+    "firmware verify": {"--guard": ALWAYS, "--frames": ALWAYS},
+    "firmware ports": {"--json": ALWAYS},
+    "guard design": {
+        "--output": ALWAYS, "--as-bands": ALWAYS, "--as-step": ALWAYS, "--md-step": ALWAYS, "--color": ALWAYS,
+        "--by": ALWAYS, "--json": ALWAYS,
+    },
+    "guard show": {"--output": ALWAYS, "--json": ALWAYS},
+    "guard apply": {"--output": ALWAYS, "--guard": ALWAYS, "--json": ALWAYS},
+    "guard bake": {"--output": ALWAYS, "--size": ALWAYS, "--guard": ALWAYS},
+    "guard search": {
+        "--images": ALWAYS, "--output": ALWAYS, "--eps": ALWAYS, "--limit": ALWAYS, "--workers": ALWAYS,
+        "--json": ALWAYS,
+    },
+    "guard certify": {
+        "--guard": ALWAYS,
+        "--first-pass": ["i.png --guard fd-jpeg --first-pass --json"],
+        "--output": ["i.png --guard fd-jpeg --output m.png --json"],
+        "--json": ALWAYS,
+    },
+    "model show": {"--json": ALWAYS},
+    "model verify": {"--manifest": ALWAYS},
+    "config check": {},
+    "config show": {"--json": ALWAYS},
+    "service install": {"--config": ALWAYS, "--unit": ALWAYS, "--no-start": ALWAYS},
+}  # fmt: skip
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str]]]:
+    """Each command with its flags, from the parser itself."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        options = {parameter.opts[0] for parameter in command.params if parameter.param_type_name == "option"}
+        yield " ".join(path), options
+
+
+def test_the_table_has_every_flag_of_every_command() -> None:
+    found = dict(_commands(typer.main.get_command(app)))
+    assert {command: set(flags) for command, flags in TABLE.items()} == found
+
+
+IGNORED = [
+    pytest.param(command, *((line, f"edgeguard: {flag} ") if isinstance(line, str) else line), id=f"{command} {flag}")
+    for command, flags in TABLE.items()
+    for flag, lines in flags.items()
+    if isinstance(lines, list)
+    for line in lines
+]
+
+
+@pytest.mark.parametrize(("command", "line", "said"), IGNORED)
+def test_a_flag_without_effect_is_refused(
+    command: str, line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o600)
+    if command in ("convert", "evaluate run", "train"):
+        pytest.importorskip("torch", reason="needs torch, from the attack or the convert extra")
+    if command == "convert":  # goes on in a child
+        done = run(command, *line.split(), "--output", tmp_path / "made.tflite")
+    else:
+        done = here(*command.split(), *line.split())
+    refused(done, 2, said)
+    assert list(tmp_path.iterdir()) == [key], "nothing was written"
