@@ -9,7 +9,7 @@ from edgeguard.evaluate import protocol as protocol_module
 from edgeguard.evaluate.protocol import (
     BUILT_IN,
     AttackTable,
-    DefencePlan,
+    DefensePlan,
     ProtocolFile,
     load_protocol,
     parse_protocol,
@@ -138,7 +138,7 @@ def _entries(keys: list[str]) -> st.SearchStrategy[list[dict[str, object]]]:
         st.sampled_from([name for name in keys_of(ProtocolFile) if name != "schema"]), VALUES, max_size=4
     ),
     attacks=_entries(ATTACK_KEYS),
-    defences=_entries(list(keys_of(DefencePlan))),
+    defences=_entries(list(keys_of(DefensePlan))),
     kind=st.sampled_from(["pgd", "art", "autoattack", "square", "cw-l0", "hop-skip-jump"]),
 )
 def test_any_values_of_known_keys_are_a_protocol_or_an_input_error(

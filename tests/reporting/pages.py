@@ -72,7 +72,7 @@ def conversion(name: Name, folder: Path) -> str:
 
 def _evaluated(name: Name, box: str) -> str:
     pytest.importorskip("torch", reason="needs the attack extra")
-    from edgeguard.evaluate.protocol import AttackPlan, DefencePlan, Protocol
+    from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
     from edgeguard.evaluate.reports.pictures import Example
     from edgeguard.evaluate.reports.report import Findings, html_report
     from edgeguard.evaluate.reports.results import Cell
@@ -82,7 +82,7 @@ def _evaluated(name: Name, box: str) -> str:
         ("none", "contract", name("defense"), "contract, two passes (x)"),
     )
     protocol = Protocol(
-        "p", name("title"), box, "contract", (AttackPlan("a", "pgd"),), (DefencePlan("none"),),  # type: ignore[arg-type]
+        "p", name("title"), box, "contract", (AttackPlan("a", "pgd"),), (DefensePlan("none"),),  # type: ignore[arg-type]
         paper_source=name("paper"), paper={"a": {"none": 1.0}},
     )  # fmt: skip
 
