@@ -29,7 +29,10 @@ SCHEMA = 1
 
 _STEP = {"type": "integer", "minimum": 1, "maximum": 255}
 _TABLE = {"type": "array", "items": _STEP, "minItems": 64, "maxItems": 64}
-_TABLES = {"type": "array", "anyOf": [_TABLE, {"type": "array", "items": _TABLE, "minItems": 1, "maxItems": 3}]}
+_TABLES = {
+    "type": "array",
+    "anyOf": [_TABLE, *({"type": "array", "items": _TABLE, "minItems": count, "maxItems": count} for count in (1, 3))],
+}
 
 
 def _tables(value: list[Any]) -> tuple[Table, ...]:

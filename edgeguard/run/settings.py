@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from edgeguard.settings.check import checked
 from edgeguard.settings.declare import ADDRESS, PICTURE_SIZE, TEXT, Key, file_of, key, keys_of
-from edgeguard.settings.reader import read_values
 
 Origin = Literal["flag", "environment", "file", "default"]
 PREFIX = "EDGEGUARD_"
@@ -125,6 +124,8 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: as `resolve`.
     """
+    from edgeguard.settings.reader import read_values  # --help reads no file
+
     return {name: value for table in read_values(path, file_keys()).values() for name, value in table.items()}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 
 #: Names and, in arrays of tables, places: `("attack", 1, "steps")`.
 Path = tuple[str | int, ...]
@@ -24,7 +25,11 @@ def line_of(text: str, path: Path) -> int | None:
         >>> line_of("[a]\\nb = 1", ("a", "b"))
         2
     """
-    known = key_lines(text)
+    return line_in(key_lines(text), path)
+
+
+def line_in(known: Mapping[Path, int], path: Path) -> int | None:
+    """As `line_of`, from the lines of all keys."""
     while path and path not in known:
         path = path[:-1]
     return known.get(path)
@@ -35,9 +40,10 @@ def key_lines(text: str) -> dict[Path, int]:
     found: dict[Path, int] = {}
     places: dict[Path, int] = {}  # the last element of each array of tables
     table: Path = ()
-    at = _end_of(_BETWEEN, text, 0)
+    at, counted, line = _end_of(_BETWEEN, text, 0), 0, 1
     while at < len(text):
-        line = text.count("\n", 0, at) + 1
+        line += text.count("\n", counted, at)
+        counted = at
         opened = len(text[at : at + 2]) - len(text[at : at + 2].lstrip("["))
         match = _DOTTED.match(text, _end_of(_BETWEEN, text, at + opened))
         if match is None:

@@ -8,7 +8,7 @@ from typing import Any
 from edgeguard.errors import InputError
 from edgeguard.settings.check import kept, shown
 from edgeguard.settings.declare import Key
-from edgeguard.settings.lines import Path, line_of
+from edgeguard.settings.lines import Path, key_lines, line_in
 
 VERSION = "schema"  # the key that says how to read the others
 _MOST_SAID = 10
@@ -112,7 +112,8 @@ def check_document(
     if not problems:
         return found
     version = [one for one in problems if one.path == (VERSION,) and one.key is not None]
-    said = [(line_of(text, one.path), sentence(one)) for one in version or problems]
+    known = key_lines(text)
+    said = [(line_in(known, one.path), sentence(one)) for one in version or problems]
     said.sort(key=lambda one: (one[0] is None, one[0]))
     lines = [f"{place(origin, line)}{words}" for line, words in said]
     more = [f"and {len(lines) - _MOST_SAID} more"] if len(lines) > _MOST_SAID else []

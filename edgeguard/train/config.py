@@ -3,7 +3,6 @@
 Functions get the table that they need; only `run` knows the whole.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +13,6 @@ from typing import Any, Literal, TypeVar
 from edgeguard.errors import InputError
 from edgeguard.settings.check import checked
 from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
-from edgeguard.settings.reader import read_values
 
 Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
@@ -202,6 +200,8 @@ class TrainConfig(AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig,
 
         Defaults are left out, so that what later versions add does not change the name.
         """
+        import hashlib  # loads OpenSSL, and --help names nothing
+
         default = asdict(TrainConfig())
         places = ("data", "device")
         values = {name: value for name, value in asdict(self).items() if name not in places and value != default[name]}
@@ -221,6 +221,8 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     Raises:
         InputError: unknown tables or keys, values out of bounds (with file and line), or no data.
     """
+    from edgeguard.settings.reader import read_values  # --help reads no file
+
     tables = {} if path is None else read_values(path, file_keys())
     values = {name: value for table in tables.values() for name, value in table.items()}
     for name, one in keys_of(TrainConfig).items():

@@ -57,6 +57,8 @@ class TestHelp:
             *([["firmware", c] for c in ("list", "show", "export", "probe", "verify", "ports")]),
             ["config", "show"],
             ["config", "check"],
+            ["config", "schema"],
+            ["config", "table"],
             ["service", "install"],
             ["bench"],
             ["guard"],

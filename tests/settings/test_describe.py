@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import pytest
 import typer
 from jsonschema import Draft202012Validator
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from edgeguard.cli import run as run_cli
 from edgeguard.cli import train as train_cli
+from edgeguard.cli.main import app
 from edgeguard.dct import profile
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
@@ -98,7 +102,7 @@ def test_the_profile_that_is_written_fits_its_schema() -> None:
         assert validator.is_valid(GuardProfile.preset(preset).to_dict())
     flat = {"schema": 1, "color": "rgb", "tables": [8] * 64}
     assert validator.is_valid(flat) and GuardProfile.from_dict(flat).tables == ((8,) * 64,)
-    for wrong in ([8] * 63, [0] * 64, [[8] * 64] * 4, [8.5] * 64, []):
+    for wrong in ([8] * 63, [0] * 64, [[8] * 64] * 2, [[8] * 64] * 4, [8.5] * 64, []):
         assert not validator.is_valid({**flat, "tables": wrong})
 
 
@@ -130,10 +134,32 @@ def test_help_says_range_unit_and_default() -> None:
     ],
 )
 def test_flags_say_what_is_declared(command: Any, kind: type, names: dict[str, str]) -> None:
-    app = typer.Typer()
-    app.command()(command)
+    alone = typer.Typer()
+    alone.command()(command)
     keys = keys_of(kind)
-    said = {names.get(str(one.name), str(one.name)): getattr(one, "help", None) for one in get_command(app).params}
+    said = {names.get(str(one.name), str(one.name)): getattr(one, "help", None) for one in get_command(alone).params}
     flags = {name: text for name, text in said.items() if name in keys}
     assert flags == {name: _help(kind, name) for name in flags}
     assert kind is TrainConfig or set(flags) == set(keys)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_command_prints_the_schema_and_the_table(name: str) -> None:
+    keys = _keys(name)
+    schema = CliRunner().invoke(app, ["config", "schema", name])
+    assert schema.exit_code == 0 and json.loads(schema.stdout) == json_schema(keys, f"EdgeGuard {name} file")
+    table = CliRunner().invoke(app, ["config", "table", name])
+    assert table.exit_code == 0 and table.stdout == markdown_tables(keys) + "\n"
+
+
+def test_help_loads_no_library_of_settings() -> None:
+    code = (
+        "import sys; sys.argv = ['edgeguard', 'run', '--help']\n"
+        "from edgeguard.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', sorted({'numpy', 'cv2', 'torch', 'msgspec', 'tomllib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    assert "[0.2 to 3600 s; default 3]" in " ".join(done.stdout.split())
