@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pictures import read_bgr
 
 from edgeguard.demo import demo as story
 from edgeguard.demo.assets import ASSETS, bundled_model, load_altered
@@ -68,7 +69,7 @@ def test_without_torch_the_bundled_files_serve(tmp_path: Path, monkeypatch: pyte
     assert [row.correct for row in rows] == [24, 24, 0, 3, 0]
     assert any("not installed" in line for line in said) and any("bundled altered frames" in line for line in said)
     assert {"demo.mp4", "contact-sheet.png", "results.json"} <= {p.name for p in tmp_path.iterdir()}
-    assert cv2.imread(str(tmp_path / "contact-sheet.png")) is not None
+    assert read_bgr(tmp_path / "contact-sheet.png").size
 
 
 @pytest.mark.convert
@@ -77,14 +78,14 @@ def test_the_attackers_path_is_the_models(scene: np.ndarray) -> None:
 
     from edgeguard.demo.assets import bundled_program
     from edgeguard.demo.transit import FramePath, area_matrix
-    from edgeguard_converters.load.registry import load_source
+    from edgeguard_converters.load.exported import load_exported
 
     small = cv2.resize(scene[:210, :210].astype(np.float32), (128, 128), interpolation=cv2.INTER_AREA)
     matrix = area_matrix(210, 128)
     ours = torch.einsum("ai,ijc,bj->abc", matrix, torch.from_numpy(scene[:210, :210].astype(np.float32)), matrix)
     assert np.abs(ours.numpy() - small).max() < 0.01
     model = load_model(bundled_model())
-    path = FramePath(load_source(bundled_program()).module, model.contract, 240, 320)
+    path = FramePath(load_exported(bundled_program()).module, model.contract, 240, 320)
     for frame in story.clip_frames()[::6]:
         deployed = story.answer_undefended(model, frame)
         assert int(path(torch.from_numpy(frame.astype(np.float32))).argmax()) == deployed.index

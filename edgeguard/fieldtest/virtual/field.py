@@ -155,7 +155,7 @@ def _seen(scene: NDArray[np.float32], stand: Stand, shot: int) -> Picture:
     """Light, lens and sensor."""
     height, width = scene.shape[:2]
     lit = (scene * 0.92 + 6) * light_of(stand, width, height)  # paper is not white, ink not black
-    lit = cv2.GaussianBlur(lit, (0, 0), max(stand.blur * width / 640, 0.2))
+    lit = np.asarray(cv2.GaussianBlur(lit, (0, 0), max(stand.blur * width / 640, 0.2)), np.float32)
     lit += np.random.default_rng([stand.seed, 2, shot]).normal(0, stand.noise, lit.shape).astype(np.float32)
     return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
 
