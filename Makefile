@@ -8,7 +8,7 @@ FOR_DEMO := $(VENV)/.installed-demo
 FOR_TEST := $(VENV)/.installed-test
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo test test-full test-native fuzz fuzz-python test-aarch64 lint bench clean
+.PHONY: demo test test-full test-native fuzz fuzz-python test-aarch64 lint types bench clean
 
 demo: $(FOR_DEMO)
 	$(BIN)/edgeguard demo
@@ -51,6 +51,9 @@ test-aarch64: $(FOR_TEST)
 lint: $(FOR_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+types: $(FOR_TEST)
 	$(BIN)/mypy
 
 bench: $(FOR_TEST)

@@ -17,6 +17,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,6 +116,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     if kind == "bare":
         return bare(arguments)
     from edgeguard.camera import open_source
+    from edgeguard.camera.reader import Drop
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard, load_model
     from edgeguard.pipeline import Pipeline
@@ -125,14 +127,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     model = model.with_contract(replace(model.contract, guard=chosen))
     if kind == "slow":
         slow_down(model, 0.050)
-    every_frame = "wait" if kind == "run" else None
-    clock, inferences, ages_ms = Clock(arguments.seconds), [], []
+    every_frame: Drop | None = "wait" if kind == "run" else None
+    clock, inferences, ages_ms = Clock(arguments.seconds), list[float](), list[float]()
     with Pipeline(open_source(arguments.url), model, keep_frames=False, every_frame=every_frame) as pipeline:
         for result in pipeline:
             if not clock.tick():
                 break
             if clock.counting:
                 inferences.append(result.infer_ms)
+                assert result.age_ms is not None  # of a live source
                 ages_ms.append(result.age_ms)
     p50, p95 = np.percentile(ages_ms, [50, 95])
     return {**clock.to_dict(), "infer_ms": float(np.median(inferences)), "age_p50": p50, "age_p95": p95}
@@ -156,7 +159,7 @@ def bare(arguments: argparse.Namespace) -> dict[str, float]:
     return clock.to_dict()
 
 
-def slow_down(model: object, seconds: float) -> None:
+def slow_down(model: Any, seconds: float) -> None:
     """Make each inference take so long, by running the model again and again as a larger one would compute."""
     run = model.run
 

@@ -44,7 +44,9 @@ def round_trip(rgb: Frame) -> Frame:
     """The peer."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 75])
-    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    coded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert coded is not None
+    return np.asarray(cv2.cvtColor(coded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def resized(rgb: Frame) -> Frame:
@@ -69,7 +71,7 @@ def fused(rgb: Frame, name: str) -> Frame:
 
 def frame_methods() -> dict[str, Method]:
     """Frame to frame."""
-    colors = {c: GuardProfile(c, c, FD.tables) for c in ("ycbcr420", "ycbcr422", "ycbcr444", "gray")}  # type: ignore[arg-type]
+    colors = {c: GuardProfile(c, c, FD.tables) for c in ("ycbcr420", "ycbcr422", "ycbcr444", "gray")}
     methods: dict[str, Method] = {"OpenCV round trip": round_trip, **peers()}
     for name in reversed(instruction_sets()):
         methods[f"rgb (fd), {name}"] = partial(sanitize_native, profile=FD, instruction_set=name)
@@ -143,6 +145,7 @@ def jpeg_methods() -> dict[str, Callable[[bytes], object]]:
 
     def decoded(data: bytes, mode: int = cv2.IMREAD_COLOR) -> Frame:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+        assert bgr is not None
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
     half = cv2.IMREAD_REDUCED_COLOR_2

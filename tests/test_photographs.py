@@ -36,14 +36,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> tuple[Pat
     return root / "calibrate", root / "evaluate", photos
 
 
-def _convert(folders: tuple[Path, Path, Path], output: Path, guard: str, place: str) -> dict:  # type: ignore[type-arg]
+def _convert(folders: tuple[Path, Path, Path], output: Path, guard: str, place: str) -> dict:
     model = folders[2].parents[1] / "models/mobilenet_v2_imagenet.pt2"
     command = [
         *LAUNCH, "convert", str(model), "--preprocess", "tf", "--calibrate", str(folders[0]), "--eval", str(folders[1]),
         "--guard", guard, "--place", place, "--output", str(output), "--json",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Two small detectors and the drawn scenes they learn from: circles, squares and triangles on noise."""
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ def draw_scene(
     return np.clip(noisy, 0, 255).astype(np.uint8), boxes
 
 
-class YoloStyle(nn.Module):  # type: ignore[misc]
+class YoloStyle(nn.Module):
     """An anchor-free single-stage detector.
 
     Output (n, 4 + classes, cells): cx, cy, w, h in pixels, class scores 0..1.
@@ -56,7 +57,9 @@ class YoloStyle(nn.Module):  # type: ignore[misc]
         self.deep = nn.Sequential(block(64, 96, 2), block(96, 96, 1))
         self.heads = nn.ModuleList(nn.Sequential(block(c, 64, 1), nn.Conv2d(64, 4 + classes, 1)) for c in (64, 96))
         for head in self.heads:
-            nn.init.constant_(head[1].bias[4:], -4.0)
+            last = head.get_submodule("1")
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            nn.init.constant_(last.bias[4:], -4.0)
         for name, stride in (("near", 8), ("far", 16)):
             cells = side // stride
             ys, xs = torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="ij")
@@ -95,10 +98,13 @@ class YoloStyle(nn.Module):  # type: ignore[misc]
         )
 
 
-class SsdOutputs(nn.Module):  # type: ignore[misc]
+class SsdOutputs(nn.Module):
     """torchvision's SSDLite as a graph: (boxes (n, anchors, 4) as y1, x1, y2, x2 in 0..1, scores with background)."""
 
-    def __init__(self, detector: nn.Module, side: int) -> None:
+    centre: torch.Tensor
+    extent: torch.Tensor
+
+    def __init__(self, detector: Any, side: int) -> None:
         super().__init__()
         from torchvision.models.detection.image_list import ImageList
 

@@ -155,7 +155,7 @@ def main() -> None:
     torch.manual_seed(0)
     if any(name in CLASSIFIERS for name in names):
         files, labels, classes = cifar(archive, "test", 50)
-        write_images(out / "cifar-cal", *(values[::5] for values in (files, labels)))  # type: ignore[arg-type]
+        write_images(out / "cifar-cal", files[::5], labels[::5])
         keep = [i for i in range(len(files)) if i % 5]
         write_images(out / "cifar-eval", [files[i] for i in keep], [labels[i] for i in keep])
     for name in names:

@@ -61,6 +61,12 @@ def open_source(
         return SyntheticCards(text)
     if text.startswith("synthetic:"):
         raise InputError(f"{text} is not known: synthetic:cards, or synthetic:field?... (see edgeguard fieldtest)")
+    if text.startswith("serial:"):
+        return _open_serial(text)
+    return _open_file(Path(text))
+
+
+def _open_serial(text: str) -> Source:
     if text.startswith("serial:vc0706:"):
         from edgeguard.camera.vc0706.source import Vc0706
 
@@ -73,9 +79,7 @@ def open_source(
         from edgeguard.camera.openmv.source import OpenMvVcp
 
         return OpenMvVcp(text)
-    if text.startswith("serial:"):
-        raise InputError(f"{text} is not known: serial:vc0706:PORT, serial:openmv:PORT or serial:openmv-vcp:PORT")
-    return _open_file(Path(text))
+    raise InputError(f"{text} is not known: serial:vc0706:PORT, serial:openmv:PORT or serial:openmv-vcp:PORT")
 
 
 def _index(text: str) -> int:

@@ -51,7 +51,7 @@ class OpenCvCapture:
             if self._closed:
                 return None
             good, frame = self._capture.read()
-        return frame if good and frame is not None else None
+        return np.asarray(frame, np.uint8) if good and frame is not None else None
 
     def close(self) -> None:
         """Release it, now or by the next call of `read` or `close` where one is under way in another thread."""

@@ -70,11 +70,19 @@ class Source(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """For people, without credentials."""
+        ...
+
     @property
-    def live(self) -> bool: ...
+    def live(self) -> bool:
+        """Whether frames that nobody takes in time are stale."""
+        ...
+
     @property
-    def applied(self) -> Applied: ...
+    def applied(self) -> Applied:
+        """What was set up, as the camera granted it."""
+        ...
 
     def frames(self) -> Iterator[Captured | Lost]:
         """Frames until the source ends.

@@ -62,8 +62,9 @@ def plan(
     deployed = None if model is None else load_model(model)
     profile = None if deployed is None else deployed.contract.guard.profile
     made = make_plan(
-        read, *grid, each, frames, None if deployed is None else deployed.sha256,
-        None if profile is None else profile.sha256, field_of_view, print_scale,
+        read, *grid, each, frames=frames, model_sha256=None if deployed is None else deployed.sha256,
+        profile_sha256=None if profile is None else profile.sha256, field_of_view_deg=field_of_view,
+        print_scale=print_scale,
     )  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ Sections refer to ITU-T T.81.
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgeguard.errors import JpegError
@@ -75,16 +76,8 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
     tables: dict[int, Table] = {}
     apps: list[tuple[int, bytes]] = []
     frame: _Frame | None = None
-    restart, position, scans = 0, 2, 0
-    while True:
-        marker, position = _next_marker(data, position)
-        if marker is None or marker == _EOI:
-            break
-        if marker in _RESTARTS or marker in (_SOI, _TEM):
-            continue
-        payload, position = _segment(data, position, scans)
-        if payload is None:
-            break
+    restart, scans, complete = 0, 0, False
+    for marker, payload in _segments(data):
         if marker == _DQT:
             tables.update(_parse_tables(payload))
         elif marker == _DRI and len(payload) == 2:
@@ -95,21 +88,45 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
             if frame is not None:
                 raise JpegError("unsupported JPEG: it has more than one frame header")
             frame = _parse_frame(marker, payload)
-        elif marker == _SOS:
-            scans += 1
-            found = _MARKER_IN_SCAN.search(data, position)
-            position = found.start() if found else len(data)
+        scans += marker == _SOS
+        complete = marker == _EOI
     if frame is None:
         raise JpegError("broken JPEG: it has no frame header")
     if scans == 0:
         raise JpegError("broken JPEG: it ends before the image data")
+    component_tables = _tables_of(frame, tables)
+    return JpegInfo(
+        frame.width, frame.height, frame.coding, frame.sampling, component_tables, restart, tuple(apps), complete
+    )
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, payload) of each segment that is whole, then (EOI, nothing) where the file has an end."""
+    position, scans = 2, 0
+    while True:
+        marker, position = _next_marker(data, position)
+        if marker is None:
+            return
+        if marker in _RESTARTS or marker in (_SOI, _TEM):
+            continue
+        if marker == _EOI:
+            yield marker, b""
+            return
+        payload, position = _segment(data, position, scans)
+        if payload is None:
+            return
+        yield marker, payload
+        if marker == _SOS:
+            scans += 1
+            found = _MARKER_IN_SCAN.search(data, position)
+            position = found.start() if found else len(data)
+
+
+def _tables_of(frame: "_Frame", tables: dict[int, Table]) -> tuple[Table, ...]:
     missing = [number for number in frame.table_numbers if number not in tables]
     if missing:
         raise JpegError(f"broken JPEG: quantisation table {missing[0]} is missing")
-    component_tables = tuple(tables[number] for number in frame.table_numbers)
-    return JpegInfo(
-        frame.width, frame.height, frame.coding, frame.sampling, component_tables, restart, tuple(apps), marker == _EOI
-    )
+    return tuple(tables[number] for number in frame.table_numbers)
 
 
 def read_whole_jpeg(data: bytes) -> JpegInfo:

@@ -28,7 +28,9 @@ class PatchGuard(Protocol):
     """A filter of the model's input, after crop and resize and before quantisation."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its word on the command line (`--patch-guard`)."""
+        ...
 
     def __call__(self, image: Image) -> Guarded:
         """uint8 (h, w, 3) RGB of the model's size."""

@@ -77,16 +77,15 @@ def _bits_of_counts(most: int) -> NDArray[np.float32]:
 def filled(image: Image, hole: NDArray[np.bool_]) -> Image:
     """Fill a hole with averages of the known pixels around it, coarse ones where the hole is wide (push-pull)."""
     known = (~hole).astype(np.float32)
-    levels = [(image.astype(np.float32) * known[:, :, None], known)]
+    levels: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = [
+        (image.astype(np.float32) * known[:, :, None], known)
+    ]
     while min(levels[-1][1].shape) > 2:
         colors, weight = levels[-1]
         size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
-        levels.append(
-            (
-                cv2.resize(colors, size, interpolation=cv2.INTER_AREA),
-                cv2.resize(weight, size, interpolation=cv2.INTER_AREA),
-            )
-        )
+        smaller = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (colors, weight))
+        colors, weight = (np.asarray(plane, np.float32) for plane in smaller)
+        levels.append((colors, weight))
     colors, weight = levels[-1]
     below = (colors.sum((0, 1)) / max(float(weight.sum()), 1e-6)).reshape(1, 1, 3)  # the mean of what is known
     for colors, weight in reversed(levels):

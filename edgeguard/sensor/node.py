@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from edgeguard.camera import Captured, Lost, Source
@@ -144,9 +145,9 @@ def _log_state(state: State, why: str) -> None:
 class _Handler(BaseHTTPRequestHandler):
     timeout = _SEND_TIMEOUT_S
 
-    def __init__(self, node: SensorNode, *args: object) -> None:
+    def __init__(self, node: SensorNode, *args: Any) -> None:
         self.node = node
-        super().__init__(*args)  # type: ignore[arg-type]
+        super().__init__(*args)
 
     def do_GET(self) -> None:  # the name that http.server calls
         parts = urlsplit(self.path)

@@ -19,10 +19,10 @@ _TOKEN = re.compile(
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """The line, from 1, of a key or a table; of what holds it where it has no line of its own; None for neither.
+    r"""The line, from 1, of a key or a table; of what holds it where it has no line of its own; None for neither.
 
     Example:
-        >>> line_of("[a]\\nb = 1", ("a", "b"))
+        >>> line_of("[a]\nb = 1", ("a", "b"))
         2
     """
     return line_in(key_lines(text), path)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from edgeguard.dct.color import Color
 from edgeguard.dct.libjpeg import libjpeg_path
 from edgeguard.dct.native_kernel import INSTRUCTION_SETS, instruction_sets, sanitize_native
 from edgeguard.demo.assets import bundled_model
@@ -26,7 +27,7 @@ from edgeguard.model import load_model
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.requantize import requantise_jpeg, requantised_tensor
 
-COLORS = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")
+COLORS: tuple[Color, ...] = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")
 
 
 def digest(array: np.ndarray[Any, Any] | bytes) -> str:
@@ -51,7 +52,7 @@ def kernel() -> Iterator[tuple[str, str]]:
         for _ in range(120):
             frame = random_frame(rng)
             tables = rng.integers(1, 1 << int(rng.integers(2, 9)), (1 if color == "gray" else 3, 64)).clip(1, 255)
-            profile = GuardProfile("x", color, tuple(tuple(t) for t in tables.tolist()))  # type: ignore[arg-type]
+            profile = GuardProfile("x", color, tuple(tuple(t) for t in tables.tolist()))
             total.update(sanitize_native(frame, profile).tobytes())
             model = SimpleNamespace(width=int(rng.integers(1, 50)), height=int(rng.integers(1, 50)))
             crop = SimpleNamespace(crop="center", crop_fraction=0.9)
@@ -64,9 +65,12 @@ def compressed() -> Iterator[tuple[str, str]]:
     """JPEGs of each sampling, requantised to frames, tensors and files."""
     picture = np.random.default_rng(3).integers(0, 256, (30, 40, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     model, crop = SimpleNamespace(width=96, height=96), SimpleNamespace(crop="center", crop_fraction=0.875)
-    for name, options in {"444": {"subsampling": 0}, "422": {"subsampling": 1}, "420": {"progressive": True}}.items():
+    kinds: dict[str, dict[str, Any]] = {
+        "444": {"subsampling": 0}, "422": {"subsampling": 1}, "420": {"progressive": True},
+    }  # fmt: skip
+    for name, options in kinds.items():
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "JPEG", quality=85, **options)  # type: ignore[arg-type]
+        Image.fromarray(picture).save(buffer, "JPEG", quality=85, **options)
         for guard in ("fd-jpeg", "jpeg:60"):
             profile = GuardProfile.preset(guard)
             for scale in (1, 2):

@@ -8,6 +8,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable
+from typing import Self
 
 
 class PtyDouble:
@@ -29,7 +30,7 @@ class PtyDouble:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> "PtyDouble":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

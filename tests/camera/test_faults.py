@@ -4,6 +4,8 @@ import gc
 import random
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,10 @@ def _go_through(camera: FaultyCamera, faults: list[str]) -> FrameReader[int]:
         _wait(lambda: reader.captured > 3, 5, "start")
         for count, fault in enumerate(faults, start=1):
             camera.mode = fault
-            _wait(lambda count=count: reader.losses == count, LOST_AFTER_S + 0.5, f"{fault}: lost on time")
+            _wait(partial(_has_lost, reader, count), LOST_AFTER_S + 0.5, f"{fault}: lost on time")
             time.sleep(random.uniform(0, 0.6))
             captured, camera.mode = reader.captured, "good"
-            _wait(lambda n=captured: reader.captured > n + 2, 2.0, f"{fault}: back on time")
+            _wait(partial(_has_captured, reader, captured + 3), 2.0, f"{fault}: back on time")
             assert reader.state is State.RUNNING
         assert reader.losses == reader.reconnects == len(faults)
     drain.join(5)
@@ -40,9 +42,17 @@ def _go_through(camera: FaultyCamera, faults: list[str]) -> FrameReader[int]:
     return reader
 
 
-def _wait(condition: object, seconds: float, what: str) -> None:
+def _has_lost(reader: FrameReader[int], count: int) -> bool:
+    return reader.losses == count
+
+
+def _has_captured(reader: FrameReader[int], count: int) -> bool:
+    return reader.captured >= count
+
+
+def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.005)
 

@@ -1,6 +1,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def jpegs(scenes: list[NDArray[np.uint8]]) -> list[bytes]:
     return [encode_jpeg(scene, GuardProfile.preset("jpeg:80")) for scene in scenes]
 
 
-def _frames(url: str, **options: float) -> Iterator[Captured | Lost]:
+def _frames(url: str, **options: Any) -> Iterator[Captured | Lost]:
     source = HttpMjpeg(url, **options)
     try:
         yield from source.frames()
@@ -116,7 +117,7 @@ def test_a_stall_ends(jpegs: list[bytes]) -> None:
 def test_a_slow_drip_ends(jpegs: list[bytes]) -> None:
     def drip(connection: socket.socket, _: bytes) -> None:
         connection.sendall(HEAD + b"--frame\r\nContent-Length: 9000\r\n\r\n")
-        for _ in range(40):
+        for _number in range(40):
             connection.sendall(b"x")
             time.sleep(0.05)
 

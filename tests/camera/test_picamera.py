@@ -66,21 +66,21 @@ class FakePicamera2:
 
 @pytest.fixture
 def picamera2(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("picamera2")
-    module.Picamera2 = FakePicamera2  # type: ignore[attr-defined]
+    module: Any = ModuleType("picamera2")
+    module.Picamera2 = FakePicamera2
     monkeypatch.setitem(sys.modules, "picamera2", module)
 
 
 def test_frames_with_the_sensors_time_then_loss(picamera2: None) -> None:
     source = open_source("picamera2:0", size=(100, 48), fps=10)
     assert str(source.applied) == "RGB, 96x48, 10 frames/s"
-    frames = []
+    frames: list[Any] = []
     with pytest.raises(DeviceError, match="lost after 2 frames: camera frontend"):
         for item in source.frames():
             frames.append(item)
     source.close()
     assert all(isinstance(f, Captured) and f.time_source == "source" for f in frames)
-    assert 0.015 < time.time() - frames[-1].captured_at < 1  # type: ignore[union-attr]
+    assert 0.015 < time.time() - frames[-1].captured_at < 1
     camera = FakePicamera2.made[-1]
     assert camera.calls == ["start", "stop", "close"] and all(request.released for request in camera.requests)
 

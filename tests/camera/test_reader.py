@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from edgeguard.camera.reader import FrameReader, State
+from edgeguard.camera.reader import Drop, FrameReader, State
 from edgeguard.camera.source import Applied, Captured, Lost, Source
 from edgeguard.errors import DeviceError
 
@@ -75,8 +75,9 @@ def test_leaving_early_stops_the_thread() -> None:
 
 
 def test_policies_of_a_full_queue() -> None:
-    for drop, expected in (("oldest", [17, 18, 19]), ("newest", [0, 1, 2])):
-        reader = FrameReader(Scripted(20), lambda frame: frame.index, capacity=3, drop=drop)  # type: ignore[arg-type]
+    policies: tuple[tuple[Drop, list[int]], ...] = (("oldest", [17, 18, 19]), ("newest", [0, 1, 2]))
+    for drop, expected in policies:
+        reader = FrameReader(Scripted(20), lambda frame: frame.index, capacity=3, drop=drop)
         with reader:
             time.sleep(0.2)
             assert list(reader) == expected and reader.dropped == 17

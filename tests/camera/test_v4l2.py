@@ -1,6 +1,7 @@
 """The V4L2 source against a fake with the documented behaviour of cv2.VideoCapture; it was not run on a device."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,15 +52,15 @@ def test_frames_then_loss(scene: NDArray[np.uint8], mjpg: bool, monkeypatch: pyt
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: fake)
     monkeypatch.setattr(Path, "exists", lambda self: True)
     camera = Camera(0)
-    frames = []
+    frames: list[Any] = []
     with pytest.raises(DeviceError, match="lost after 2 frames"):
         for item in camera.frames():
             frames.append(item)
     assert len(frames) == 2 and all(isinstance(f, Captured) and f.time_source == "received" for f in frames)
     if mjpg:
-        assert frames[0].jpeg == encode_jpeg(scene, GuardProfile.preset("fd-jpeg"))  # type: ignore[union-attr]
+        assert frames[0].jpeg == encode_jpeg(scene, GuardProfile.preset("fd-jpeg"))
     else:
-        assert (frames[0].rgb == scene).all()  # type: ignore[union-attr]
+        assert (frames[0].rgb == scene).all()
 
 
 def test_a_camera_in_use(scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:

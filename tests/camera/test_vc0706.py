@@ -53,7 +53,7 @@ def test_a_camera_that_kept_another_rate_is_found(jpegs: list[bytes]) -> None:
         first = open_source(f"serial:vc0706:{double.port}?baud=115200")
         first.close()
         second = open_source(f"serial:vc0706:{double.port}?baud=57600")
-        assert double.baud == 57600 and len(_take(second, 2)) == 2  # type: ignore[arg-type]
+        assert isinstance(second, Vc0706) and double.baud == 57600 and len(_take(second, 2)) == 2
         second.close()
 
 

@@ -191,6 +191,8 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     "model verify": {"--manifest": ALWAYS},
     "config check": {},
     "config show": {"--json": ALWAYS},
+    "config schema": {},
+    "config table": {},
     "service install": {"--config": ALWAYS, "--unit": ALWAYS, "--no-start": ALWAYS},
 }  # fmt: skip
 

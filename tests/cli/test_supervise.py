@@ -40,7 +40,7 @@ def _child(process: subprocess.Popen[str], folder: Path) -> int:
     end = time.monotonic() + 240
     while time.monotonic() < end:
         found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        if found and list((folder / "temporary").glob(f"edgeguard-{found[0]}-*")):
+        if found and any((folder / "temporary").glob(f"edgeguard-{found[0]}-*")):
             return int(found[0])
         time.sleep(0.05)
     raise AssertionError("no child at work")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgeguard.dct import integer_dct as integer
-from edgeguard.dct import reference
+from edgeguard.dct.dct_basis import DCT, coefficients, quantise
 from edgeguard.jpeg.tables import as_array, corner_table
 
 
@@ -16,7 +16,7 @@ def _extreme_blocks() -> np.ndarray:
     patterns = []
     for u in range(8):
         for v in range(8):
-            basis = np.outer(reference.DCT[u], reference.DCT[v])
+            basis = np.outer(DCT[u], DCT[v])
             patterns += [np.where(basis > 0, 255, 0), np.where(basis > 0, 0, 255)]
     rng = np.random.default_rng(0)
     patterns += list(rng.choice([0, 255], (2000, 8, 8)))
@@ -27,7 +27,7 @@ def _extreme_blocks() -> np.ndarray:
 
 def test_error_bound_holds_at_the_extremes() -> None:
     blocks = _extreme_blocks()
-    error = np.abs(integer.forward_dct(blocks) / integer.COEFFICIENT_SCALE - reference.coefficients(blocks))
+    error = np.abs(integer.forward_dct(blocks) / integer.COEFFICIENT_SCALE - coefficients(blocks))
     bound = integer.coefficient_error_bound()
     assert (error.max(axis=-1) <= bound).all()
     assert bound[0, 0] == 0 or bound[0, 0] < 0.07
@@ -37,7 +37,7 @@ def test_error_bound_holds_at_the_extremes() -> None:
 def test_error_bound_is_not_idle() -> None:
     """The bound is a worst case, but not a multiple of what really happens."""
     blocks = _extreme_blocks()
-    error = np.abs(integer.forward_dct(blocks) / integer.COEFFICIENT_SCALE - reference.coefficients(blocks))
+    error = np.abs(integer.forward_dct(blocks) / integer.COEFFICIENT_SCALE - coefficients(blocks))
     assert error.max() > 0.2 * integer.coefficient_error_bound().max()
 
 
@@ -91,9 +91,9 @@ def test_quantiser_rounds_half_away_exactly(coefficients: np.ndarray, step: int)
 )
 def test_indices_differ_from_the_oracle_only_near_ties(blocks: np.ndarray, table: list[int]) -> None:
     steps = np.array(table, np.int32).reshape(8, 8, 1)
-    exact = reference.coefficients(blocks)
+    exact = coefficients(blocks)
     ours = integer.quantise(integer.forward_dct(blocks), steps)
-    theirs = reference.quantise(exact, steps)
+    theirs = quantise(exact, steps)
     from_tie = np.abs(np.abs(exact / steps - np.floor(exact / steps)) - 0.5) * steps
     near = from_tie <= integer.coefficient_error_bound()[:, :, None] + 1e-6
     assert not ((ours != theirs) & ~near).any()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeguard.dct.boxes import Box
+from edgeguard.dct.color import Color
 from edgeguard.dct.dct_basis import DCT
 from edgeguard.dct.native_kernel import INSTRUCTION_SETS, instruction_sets, load_library, sanitize_native, tensor_native
 from edgeguard.dct.numpy_kernel import sanitize_frame
@@ -16,15 +17,15 @@ from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.preprocess.area_resize import area_resize
 
 SETS = instruction_sets() or (pytest.param("none", marks=pytest.mark.skip(reason="the native kernel was not built")),)
-COLORS = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")
+COLORS: tuple[Color, ...] = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")
 FD = GuardProfile.preset("fd")
 
 
-def random_profile(rng: np.random.Generator, color: str) -> GuardProfile:
+def random_profile(rng: np.random.Generator, color: Color) -> GuardProfile:
     """Tables of any steps; some coarse, so that most coefficients vanish."""
     low, high = ((1, 256), (1, 30), (100, 256))[rng.integers(3)]
     tables = rng.integers(low, high, (1 if color == "gray" else 3, 64))
-    return GuardProfile("x", color, tuple(tuple(table) for table in tables.tolist()))  # type: ignore[arg-type]
+    return GuardProfile("x", color, tuple(tuple(table) for table in tables.tolist()))
 
 
 def random_frame(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
@@ -55,7 +56,7 @@ def test_built_where_it_must_be() -> None:
 @pytest.mark.parametrize("color", COLORS)
 @settings(max_examples=60)
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(0, 2**32))
-def test_same_bytes_as_the_definition(name: str, color: str, height: int, width: int, seed: int) -> None:
+def test_same_bytes_as_the_definition(name: str, color: Color, height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     frame, profile = random_frame(rng, height, width), random_profile(rng, color)
     assert (sanitize_native(frame, profile, name) == sanitize_frame(frame, profile)).all()
@@ -65,7 +66,7 @@ def test_same_bytes_as_the_definition(name: str, color: str, height: int, width:
 @settings(max_examples=150)
 @given(st.sampled_from((None, *COLORS)), st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32), st.booleans())
 def test_the_fused_path_is_the_definition_cropped_and_resized(
-    name: str, color: str | None, height: int, width: int, seed: int, signed: bool
+    name: str, color: Color | None, height: int, width: int, seed: int, signed: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     frame = random_frame(rng, height, width)

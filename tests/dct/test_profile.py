@@ -1,6 +1,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,9 +72,9 @@ def test_errors_name_file_and_line(tmp_path: Path, change: str, line: int, messa
 
 
 @pytest.mark.parametrize("step", [0, 256, -3, 2.5, True])
-def test_steps_out_of_range(step: object) -> None:
+def test_steps_out_of_range(step: Any) -> None:
     with pytest.raises(ProfileError, match="whole number"):
-        GuardProfile("x", "rgb", ((step,) * 64,))  # type: ignore[arg-type]
+        GuardProfile("x", "rgb", ((step,) * 64,))
 
 
 def test_broken_files(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def _through_a_compiled_encoder(made: Export, one: Board, folder: Path) -> tuple
         "-Wall",
         "-Werror",
         *(f"-D{key}={value}" for key, value in defines.items()),
-        source,
+        str(source),
         "-o",
-        program,
+        str(program),
     ]
     subprocess.run(command, check=True)
     data = subprocess.run([program], check=True, capture_output=True).stdout

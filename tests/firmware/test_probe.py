@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from programs import needed
 
 from edgeguard.errors import JpegError
@@ -23,6 +24,12 @@ def _pillow(rgb: NDArray[np.uint8], quality: int, subsampling: int = 2) -> bytes
     return stream.getvalue()
 
 
+def _tables_by_pillow(data: bytes) -> dict[int, list[int]]:
+    image = Image.open(io.BytesIO(data))
+    assert isinstance(image, JpegImageFile)
+    return image.quantization
+
+
 def test_quality_of_cjpeg_and_simplejpeg_from_1_to_100(scene: NDArray[np.uint8], tmp_path: Path) -> None:
     import simplejpeg
 
@@ -34,7 +41,7 @@ def test_quality_of_cjpeg_and_simplejpeg_from_1_to_100(scene: NDArray[np.uint8],
             [cjpeg, "-quality", str(quality), tmp_path / "small.ppm"], capture_output=True, check=True
         ).stdout
         found = probe(made)
-        reference = Image.open(io.BytesIO(made)).quantization  # type: ignore[attr-defined]
+        reference = _tables_by_pillow(made)
         assert found.quality == (quality,) * 3, "cjpeg"
         assert found.info.tables[:2] == tuple(tuple(reference[i]) for i in (0, 1))
         for subsampling in ("420", "444"):
@@ -47,7 +54,7 @@ def test_quality_of_pillow_and_opencv(scene: NDArray[np.uint8], quality: int) ->
     small = np.ascontiguousarray(scene[:48, :64])
     found = probe(_pillow(small, quality))
     assert found.quality == (quality,) * 3 and found.info.sampling == "420" and found.profile == f"jpeg:{quality}"
-    reference = Image.open(io.BytesIO(_pillow(small, quality))).quantization  # type: ignore[attr-defined]
+    reference = _tables_by_pillow(_pillow(small, quality))
     assert found.info.tables[0] == tuple(reference[0]) and found.info.tables[1] == tuple(reference[1])
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     assert probe(data).quality == (quality,) * 3

@@ -9,6 +9,7 @@ import threading
 import tty
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_esp_fragments_compile_and_set_what_they_say(name: str, tmp_path: Path) 
     call = "(void)edgeguard_set_compression()" if "set_quality" in text else "(void)edgeguard_encode(0, 0, 0)"
     command = [
         compiler, "-Wall", "-Werror", f"-I{tmp_path}", f'-DSNIPPET="{file_name}"', f"-DCALL={call}",
-        tmp_path / "main.c", "-o", tmp_path / "main",
+        str(tmp_path / "main.c"), "-o", str(tmp_path / "main"),
     ]  # fmt: skip
     subprocess.run(command, check=True)
     found = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
@@ -82,13 +83,14 @@ class _Picture:
 
 
 def _modules(rgb: NDArray[np.uint8], log: list[object], fd: int | None) -> dict[str, types.ModuleType]:
-    sensor, image, pyb = (types.ModuleType(name) for name in ("sensor", "image", "pyb"))
-    sensor.RGB565, sensor.JPEG, sensor.QVGA = "RGB565", "JPEG", "QVGA"  # type: ignore[attr-defined]
+    made: list[Any] = [types.ModuleType(name) for name in ("sensor", "image", "pyb")]
+    sensor, image, pyb = made
+    sensor.RGB565, sensor.JPEG, sensor.QVGA = "RGB565", "JPEG", "QVGA"
     for name in ("reset", "set_pixformat", "set_framesize", "set_quality"):
         setattr(sensor, name, lambda *a, name=name: log.append((name, *a)))
-    sensor.skip_frames = lambda time: None  # type: ignore[attr-defined]
-    sensor.snapshot = lambda: _Picture(rgb, log)  # type: ignore[attr-defined]
-    image.JPEG_SUBSAMPLING_420 = 420  # type: ignore[attr-defined]
+    sensor.skip_frames = lambda time: None
+    sensor.snapshot = lambda: _Picture(rgb, log)
+    image.JPEG_SUBSAMPLING_420 = 420
 
     class Usb:
         def setinterrupt(self, value: int) -> None:
@@ -107,7 +109,7 @@ def _modules(rgb: NDArray[np.uint8], log: list[object], fd: int | None) -> dict[
             while view:
                 view = view[os.write(fd, view[:2000]) :]
 
-    pyb.USB_VCP = Usb  # type: ignore[attr-defined]
+    pyb.USB_VCP = Usb
     return {"sensor": sensor, "image": image, "pyb": pyb}
 
 
@@ -164,25 +166,25 @@ def test_the_stream_script_runs(name: str, scene: NDArray[np.uint8], monkeypatch
 
 def test_the_v4l2_snippet_sets_this_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     text = dict(export(board("pi4-jpeg"), GuardProfile.preset("jpeg:73")).others)["edgeguard_v4l2.py"]
-    held: dict[int, int] = {}
+    held: dict[tuple[int, int], int] = {}
 
     def ioctl(fd: int, request: int, data: bytes) -> bytes:
         control, value = struct.unpack("=Ii", data)
         if request == 0xC008561C:
-            held[fd, control] = value  # type: ignore[index]
-        return struct.pack("=Ii", control, held[fd, control])  # type: ignore[index]
+            held[fd, control] = value
+        return struct.pack("=Ii", control, held[fd, control])
 
-    space: dict[str, object] = {}
+    space: dict[str, Any] = {}
     exec(compile(text, "v4l2", "exec"), space)
     monkeypatch.setattr("fcntl.ioctl", ioctl)
-    assert space["set_quality"](7) == 73  # type: ignore[operator]
+    assert space["set_quality"](7) == 73
     assert held == {(7, 0x009D0903): 73}
 
 
 def test_the_picamera2_snippet_codes_with_the_profile(
     scene: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = types.ModuleType("picamera2")
+    module: Any = types.ModuleType("picamera2")
 
     class Picamera2:
         def create_video_configuration(self, **settings: object) -> object:
@@ -193,7 +195,7 @@ def test_the_picamera2_snippet_codes_with_the_profile(
         def capture_array(self, name: str) -> NDArray[np.uint8]:
             return scene
 
-    module.Picamera2 = Picamera2  # type: ignore[attr-defined]
+    module.Picamera2 = Picamera2
     monkeypatch.setitem(sys.modules, "picamera2", module)
     monkeypatch.chdir(tmp_path)
     text = dict(export(board("pi5"), FD_JPEG).others)["edgeguard_picamera2.py"]

@@ -11,6 +11,7 @@ import struct
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import atheris
 import numpy as np
@@ -97,6 +98,7 @@ class Board:
 
     def write(self, data: bytes) -> int:
         (request,) = PacketReader().feed(data)
+        assert isinstance(request, Packet)
         if len(self.data) < 3:
             raise OSError("unplugged")
         flags, length = Flag(self.data[0] & 63), int.from_bytes(self.data[1:3], "little") & 0xFFF
@@ -129,8 +131,11 @@ def mjpeg(data: bytes) -> None:
     source = HttpMjpeg.__new__(HttpMjpeg)
     source.name, source._boundary, source._buffer, source._checker = "fuzz", b"--frame", b"", None
     source._timeout_s, source._frame_timeout_s = 3.0, 6.0
-    source._connection = SimpleNamespace(sock=None)
-    source._response = SimpleNamespace(read1=lambda count: port.read(min(count, 700)))
+    parts: dict[str, Any] = {
+        "_connection": SimpleNamespace(sock=None),
+        "_response": SimpleNamespace(read1=lambda count: port.read(min(count, 700))),
+    }
+    vars(source).update(parts)
     try:
         for number, _ in enumerate(source.frames()):
             if number > _MOST_FRAMES:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeguard.dct.color import Color
 from edgeguard.dct.dct_basis import coefficients
 from edgeguard.dct.integer_dct import coefficient_error_bound, forward_dct, quantise
 from edgeguard.dct.numpy_kernel import sanitize_frame
@@ -42,10 +43,10 @@ def _frame(rng: np.random.Generator, height: int, width: int, kind: str) -> NDAr
     st.integers(0, 99),
 )
 def test_differs_from_the_oracle_by_more_than_one_level_only_in_blocks_near_a_tie(
-    size: tuple[int, int], table: tuple[int, ...], kind: str, color: str, seed: int
+    size: tuple[int, int], table: tuple[int, ...], kind: str, color: Color, seed: int
 ) -> None:
     frame = _frame(np.random.default_rng(seed), *size, kind)
-    profile = GuardProfile("x", color, (table,))  # type: ignore[arg-type]
+    profile = GuardProfile("x", color, (table,))
     ours, theirs = Sanitizer(profile)(frame), reference_sanitize(frame, profile)
     padded = pad_to_blocks(components(frame, profile))
     exact, steps = coefficients(split_blocks(padded)), component_steps(profile)
@@ -168,9 +169,9 @@ def test_against_the_oracle_on_photographs(shared: Path) -> None:
 
 @pytest.mark.parametrize("color", ["ycbcr444", "ycbcr422", "ycbcr420"])
 @pytest.mark.parametrize("dc_step", [16, 24, 9])
-def test_jpeg_colours_do_what_libjpeg_does(color: str, dc_step: int, scene: NDArray[np.uint8]) -> None:
+def test_jpeg_colours_do_what_libjpeg_does(color: Color, dc_step: int, scene: NDArray[np.uint8]) -> None:
     """Against Pillow's coder and decoder; the level shift shows where the DC step does not divide 1024."""
-    profile = GuardProfile("t", color, (corner_table(dc_step, 32),))  # type: ignore[arg-type]
+    profile = GuardProfile("t", color, (corner_table(dc_step, 32),))
     sampling = {"ycbcr444": 0, "ycbcr422": 1, "ycbcr420": 2}[color]
     flat = np.full_like(scene[:32, :32], 0)
     for level in ((200, 50, 20), (3, 250, 99), (128, 128, 128), (255, 255, 255), (0, 0, 0)):

@@ -3,15 +3,16 @@
 import io
 from pathlib import Path
 
-import cv2
 import jpeglib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pictures import decode_bgr
 from PIL import Image
 
+from edgeguard.dct.color import Color
 from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, read_jpeg_info, sanitize_jpeg
 from edgeguard.guard.passes import receive_jpeg, receive_raw
@@ -36,9 +37,9 @@ def coefficients(data: bytes, folder: Path) -> list[NDArray[np.int16]]:
 
 
 @pytest.mark.parametrize("color", ["ycbcr444", "ycbcr422", "ycbcr420"])
-def test_encoder_writes_tables_verbatim_and_the_sampling_asked_for(scene: NDArray[np.uint8], color: str) -> None:
+def test_encoder_writes_tables_verbatim_and_the_sampling_asked_for(scene: NDArray[np.uint8], color: Color) -> None:
     tables = tuple(tuple((7 * i + 3 * k) % 200 + 5 for i in range(64)) for k in range(3))
-    profile = GuardProfile("x", color, tables)  # type: ignore[arg-type]
+    profile = GuardProfile("x", color, tables)
     info = read_jpeg_info(encode_jpeg(scene, profile))
     assert info.tables == tables and info.sampling == color.removeprefix("ycbcr") and info.complete
     assert coded_with(info, profile)
@@ -206,4 +207,4 @@ def test_damaged_scans_never_kill_the_process(scene: NDArray[np.uint8]) -> None:
 
 def test_the_one_decoder_is_opencv(scene: NDArray[np.uint8]) -> None:
     data = camera_jpeg(scene)
-    assert (decode_rgb(data) == cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]).all()
+    assert (decode_rgb(data) == decode_bgr(data)[:, :, ::-1]).all()

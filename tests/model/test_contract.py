@@ -2,6 +2,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -110,10 +111,10 @@ def test_labels() -> None:
     assert read_labels(ModelFile(b"xxxxTFL3")) == ()
 
 
-def _coefficients(**fields: object) -> Contract:
+def _coefficients(**fields: Any) -> Contract:
     profile = GuardProfile.preset("jpeg:75")
-    values: dict[str, object] = {"guard": ContractGuard(profile, "frame"), **fields}
-    return Contract(InputSpec(64, 48, "int8", color="DCT"), **values)  # type: ignore[arg-type]
+    values: dict[str, Any] = {"guard": ContractGuard(profile, "frame"), **fields}
+    return Contract(InputSpec(64, 48, "int8", color="DCT"), **values)
 
 
 def test_a_contract_of_coefficients_goes_through_json() -> None:

@@ -1,20 +1,28 @@
 """Boxes from raw outputs, worked out by hand."""
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 
 from edgeguard.dct.boxes import Box
 from edgeguard.errors import InputError
-from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess
+from edgeguard.model.contract import BoxForm, Contract, Detection, InputSpec, Preprocess
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.preprocess.geometry import Placement, place
 
 LABELS = ("cat", "dog")
+Units = Literal["relative", "pixels"]
 
 
-def _contract(form: str = "xyxy", units: str = "relative", **changes) -> Contract:  # type: ignore[no-untyped-def]
-    fields = {"outputs": "probabilities", "labels": LABELS, "preprocess": Preprocess(crop="none"), **changes}
-    return Contract(InputSpec(100, 50), task="detect", detection=Detection(form, units), **fields)  # type: ignore[arg-type]
+def _contract(form: BoxForm = "xyxy", units: Units = "relative", **changes: Any) -> Contract:
+    fields: dict[str, Any] = {
+        "outputs": "probabilities",
+        "labels": LABELS,
+        "preprocess": Preprocess(crop="none"),
+        **changes,
+    }
+    return Contract(InputSpec(100, 50), task="detect", detection=Detection(form, units), **{**fields, **changes})
 
 
 def _whole(contract: Contract) -> Placement:
@@ -33,7 +41,7 @@ def _whole(contract: Contract) -> Placement:
     ],
 )
 @pytest.mark.parametrize("transposed", [False, True])
-def test_every_form_gives_the_same_box(form: str, units: str, box: tuple[float, ...], transposed: bool) -> None:
+def test_every_form_gives_the_same_box(form: BoxForm, units: Units, box: tuple[float, ...], transposed: bool) -> None:
     boxes = np.array([box, (0.0,) * 4, (0.0,) * 4], np.float32)
     scores = np.array([[0.1, 0.9], [0.0, 0.0], [0.0, 0.0]], np.float32)
     outputs = [boxes.T, scores.T] if transposed else [boxes, scores]

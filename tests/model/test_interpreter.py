@@ -28,7 +28,8 @@ def test_same_answer_as_the_interpreter_called_by_hand(scenes: list[NDArray[np.u
     bare = Interpreter(model_path=str(bundled_model()))
     bare.allocate_tensors()
     source, target = bare.get_input_details()[0], bare.get_output_details()[0]
-    sanitizer = Sanitizer(model.contract.guard.profile)  # type: ignore[arg-type]
+    assert model.contract.guard.profile is not None
+    sanitizer = Sanitizer(model.contract.guard.profile)
     for scene in scenes:
         pixels = crop_and_resize(sanitizer(scene), model.contract.input, model.contract.preprocess)
         bare.set_tensor(source["index"], pixels[None])

@@ -3,6 +3,7 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     smooth = np.add.outer(np.arange(40) * 3, np.arange(56) * 2)[:, :, None] + np.array([0, 40, 80])
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "444": {"subsampling": 0},
         "422": {"subsampling": 1},
         "420": {"subsampling": 2},

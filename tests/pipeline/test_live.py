@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from unittest import mock
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgeguard.camera import Applied, Captured, Lost, open_source
 from edgeguard.demo.assets import bundled_model
@@ -59,12 +61,11 @@ def test_results_are_fresh_when_the_model_is_slow() -> None:
     model = load_model(bundled_model())
     run = model.run
 
-    def slow(tensor: object) -> object:
+    def slow(tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
         time.sleep(0.12)
-        return run(tensor)  # type: ignore[arg-type]
+        return run(tensor)
 
-    model.run = slow  # type: ignore[method-assign, assignment]
-    with Pipeline(Paced(60, 25), model) as pipeline:
+    with mock.patch.object(model, "run", slow), Pipeline(Paced(60, 25), model) as pipeline:
         ages = [result.age_ms or 0 for result in pipeline][3:]
     assert len(ages) > 10 and np.median(ages) < 120 + 40 + 25 and min(ages) >= 120
 

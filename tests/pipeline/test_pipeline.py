@@ -15,6 +15,7 @@ from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg, sanitize_jpeg
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.seal import Seal, seal_jpeg
 from edgeguard.model import ContractGuard, Model, load_model
+from edgeguard.model.contract import Place
 from edgeguard.patchguard import patch_guard
 from edgeguard.pipeline import Pipeline
 from edgeguard.pipeline.result import FrameResult
@@ -31,11 +32,11 @@ def folder(tmp_path: Path, scenes: list[NDArray[np.uint8]]) -> Path:
     return tmp_path
 
 
-def _model(guard: str | None = None, place: str = "frame") -> Model:
+def _model(guard: str | None = None, place: Place = "frame") -> Model:
     model = load_model(bundled_model())
     if guard is None:
         return model
-    chosen = ContractGuard() if guard == "none" else ContractGuard(GuardProfile.preset(guard), place)  # type: ignore[arg-type]
+    chosen = ContractGuard() if guard == "none" else ContractGuard(GuardProfile.preset(guard), place)
     return model.with_contract(replace(model.contract, guard=chosen))
 
 

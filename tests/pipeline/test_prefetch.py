@@ -31,7 +31,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 
 
 def test_it_takes_no_more_than_there_is_room_for_and_ends_early() -> None:
-    taken = []
+    taken: list[int] = []
 
     def take() -> int:
         taken.append(len(taken))

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import jpeglib
 import numpy as np
@@ -29,6 +30,7 @@ from edgeguard.preprocess.dct_input import (
     tensor_shape,
 )
 
+DType = Literal["uint8", "int8", "float32"]
 Q75 = GuardProfile.preset("jpeg:75")
 SAMPLING = {"444": 0, "422": 1, "420": 2}
 
@@ -49,10 +51,12 @@ def jpeg_of(rgb: NDArray[np.uint8], sampling: str = "420", quality: int = 90, **
     return buffer.getvalue()
 
 
-def contract_of(width: int, height: int, dtype: str = "int8", **fields: object) -> Contract:
-    spec = InputSpec(width, height, dtype, color="DCT")  # type: ignore[arg-type]
+def contract_of(
+    width: int, height: int, dtype: Literal["uint8", "int8", "float32"] = "int8", **fields: Any
+) -> Contract:
+    spec = InputSpec(width, height, dtype, color="DCT")
     preprocess = Preprocess(crop_fraction=1.0, mean=(128.0,) * 3, std=(1.0,) * 3)
-    return Contract(spec, preprocess, ContractGuard(Q75, "frame"), **fields)  # type: ignore[arg-type]
+    return Contract(spec, preprocess, ContractGuard(Q75, "frame"), **fields)
 
 
 @settings(max_examples=60, deadline=None)
@@ -153,7 +157,7 @@ def test_frames_and_their_jpegs_are_nearly_the_same() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "offset"), [("int8", 0), ("uint8", 128), ("float32", 0)])
-def test_the_model_s_tensor(dtype: str, offset: int) -> None:
+def test_the_model_s_tensor(dtype: DType, offset: int) -> None:
     """JPEGs of the model's size keep their own blocks; every other frame is cropped, resized and transformed."""
     contract = contract_of(64, 48, dtype)
     data = encode_jpeg(scene_of(6, 48, 64), Q75)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
+from edgeguard.model.contract import Crop, Place
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.geometry import LETTERBOX_LEVEL, quantise_input
 
@@ -36,11 +37,11 @@ def test_none_stretches(scene: NDArray[np.uint8]) -> None:
     st.integers(1, 300), st.integers(1, 300), st.integers(8, 64), st.integers(8, 64),
     st.sampled_from(["center", "letterbox", "none"]), st.floats(0.01, 1),
 )  # fmt: skip
-def test_any_frame_gives_the_models_size(h: int, w: int, out_h: int, out_w: int, crop: str, fraction: float) -> None:
+def test_any_frame_gives_the_models_size(h: int, w: int, out_h: int, out_w: int, crop: Crop, fraction: float) -> None:
     out = crop_and_resize(
         np.zeros((h, w, 3), np.uint8),
         InputSpec(out_w, out_h),
-        Preprocess(crop=crop, crop_fraction=fraction),  # type: ignore[arg-type]
+        Preprocess(crop=crop, crop_fraction=fraction),
     )
     assert out.shape == (out_h, out_w, 3)
 
@@ -56,9 +57,9 @@ def test_quantise_input() -> None:
 
 
 @pytest.mark.parametrize("place", ["frame", "input"])
-def test_tensor_follows_the_contracts_order(scene: NDArray[np.uint8], place: str) -> None:
+def test_tensor_follows_the_contracts_order(scene: NDArray[np.uint8], place: Place) -> None:
     profile = GuardProfile.preset("fd")
-    contract = Contract(InputSpec(64, 64), guard=ContractGuard(profile, place))  # type: ignore[arg-type]
+    contract = Contract(InputSpec(64, 64), guard=ContractGuard(profile, place))
     sanitizer = Sanitizer(profile)
     resize = lambda frame: crop_and_resize(frame, contract.input, contract.preprocess)  # noqa: E731
     expected = resize(sanitizer(scene)) if place == "frame" else sanitizer(resize(scene))

@@ -2,7 +2,9 @@
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jpeglib
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pictures import read_bgr
 from PIL import Image, ImageOps
 
 from edgeguard.dct import libjpeg
+from edgeguard.dct.boxes import Box
 from edgeguard.dct.native_kernel import instruction_sets
 from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, read_jpeg_info, sanitize_jpeg
 from edgeguard.jpeg.exif import exif_orientation, turned
@@ -31,13 +35,13 @@ FD_JPEG = GuardProfile.preset("fd-jpeg")
 needs_native = pytest.mark.skipif(libjpeg.libjpeg_path() is None, reason="the native library or libjpeg is missing")
 
 
-def camera_jpeg(rgb: NDArray[np.uint8], mode: str = "RGB", **options: object) -> bytes:
+def camera_jpeg(rgb: NDArray[np.uint8], mode: str = "RGB", **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).convert(mode).save(buffer, "JPEG", **{"quality": 90, **options})
     return buffer.getvalue()
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "4:4:4": {"subsampling": 0},
     "4:2:2": {"subsampling": 1},
     "4:2:0": {"subsampling": 2},
@@ -53,7 +57,7 @@ KINDS = {
 @pytest.mark.parametrize("size", [(240, 320), (201, 299), (17, 9), (1, 1)])
 def test_equals_jpeglib_and_opencv(scene: NDArray[np.uint8], kind: str, size: tuple[int, int]) -> None:
     """The slow way round, through other libraries, gives the same pixels at every scale."""
-    data = camera_jpeg(scene[: size[0], : size[1]], **KINDS[kind])  # type: ignore[arg-type]
+    data = camera_jpeg(scene[: size[0], : size[1]], **KINDS[kind])
     info = read_jpeg_info(data)
     for profile in (FD_JPEG, GuardProfile.preset("jpeg:60"), GuardProfile("ones", "ycbcr420", ((1,) * 64,))):
         slow = _requantise_with_jpeglib(data, info, profile)
@@ -66,9 +70,9 @@ def test_equals_jpeglib_and_opencv(scene: NDArray[np.uint8], kind: str, size: tu
 @pytest.mark.parametrize("name", instruction_sets())
 @pytest.mark.parametrize("kind", ["4:2:0", "progressive", "gray"])
 def test_the_tensor_is_the_frame_cropped_and_resized(scene: NDArray[np.uint8], name: str, kind: str) -> None:
-    data = camera_jpeg(scene[:201, :299], **KINDS[kind])  # type: ignore[arg-type]
+    data = camera_jpeg(scene[:201, :299], **KINDS[kind])
     for crop in ("center", "letterbox", "none"):
-        preprocess = Preprocess(crop=crop)  # type: ignore[arg-type]
+        preprocess = Preprocess(crop=crop)
         for signed in (False, True):
             ours = requantised_tensor(data, FD_JPEG, InputSpec(64, 64), preprocess, 1, signed)
             frame = requantised_frame(data, FD_JPEG)
@@ -79,7 +83,7 @@ def test_the_tensor_is_the_frame_cropped_and_resized(scene: NDArray[np.uint8], n
             slow = [requantised_tensor(data, FD_JPEG, InputSpec(64, 48), preprocess, scale) for scale in (1, 2, 4)]
         assert all((a == b).all() for a, b in zip(fast, slow, strict=True))
     info, out = read_jpeg_info(data), np.empty((50, 40, 3), np.uint8)
-    box = libjpeg.Box(10, 20, 100, 120)
+    box = Box(10, 20, 100, 120)
     libjpeg.tensor_native(data, info, FD_JPEG, 1, box, out, instruction_set=name)
     assert (out == area_resize(requantised_frame(data, FD_JPEG)[20:140, 10:110], 40, 50)).all()
     same = np.empty((120, 100, 3), np.uint8)
@@ -138,12 +142,11 @@ def test_frames_without_huffman_tables(scene: NDArray[np.uint8]) -> None:
 
 
 def test_the_scale_keeps_half_as_much_again_as_the_model_wants() -> None:
-    from types import SimpleNamespace
-
+    data = read_jpeg_info(camera_jpeg(_NOISE))
     model = InputSpec(224, 224)
     sizes = {(640, 480): 1, (1280, 720): 2, (1920, 1080): 2, (3840, 2160): 4, (100, 100): 1, (672, 5000): 2}
     for (width, height), scale in sizes.items():
-        assert decode_scale(SimpleNamespace(width=width, height=height), model) == scale  # type: ignore[arg-type]
+        assert decode_scale(replace(data, width=width, height=height), model) == scale
 
 
 def test_scale_through_sanitize_jpeg(scene: NDArray[np.uint8]) -> None:
@@ -178,7 +181,7 @@ def test_any_exif_is_survived(payload: bytes) -> None:
 @needs_native
 def test_a_file_that_ends_early_is_refused_whatever_its_last_bytes_say(scene: NDArray[np.uint8]) -> None:
     for options in ({}, {"progressive": True}, {"restart_marker_blocks": 4}):
-        data = camera_jpeg(scene[:64, :64], **options)  # type: ignore[arg-type]
+        data = camera_jpeg(scene[:64, :64], **options)
         with pytest.raises(JpegError):
             sanitize_jpeg(data[: len(data) // 2] + b"\xff\xd9", FD_JPEG)
 
@@ -195,7 +198,7 @@ def test_a_size_that_the_caller_did_not_read_is_refused_before_room_is_made(scen
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for call in (libjpeg.frame_native, libjpeg.file_native):
         with pytest.raises(JpegError, match="not the one in its header"):
-            call(bytes(data), info, FD_JPEG, *([1] if call is libjpeg.frame_native else []))  # type: ignore[operator]
+            call(bytes(data), info, FD_JPEG, *([1] if call is libjpeg.frame_native else []))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB; it claims 12 GB of coefficients
 
 
@@ -239,7 +242,7 @@ def test_damage_is_decoded_or_refused(kind: str, seed: int) -> None:
 
 
 _NOISE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-_SAMPLES = {kind: camera_jpeg(_NOISE, **options) for kind, options in KINDS.items()}  # type: ignore[arg-type]
+_SAMPLES = {kind: camera_jpeg(_NOISE, **options) for kind, options in KINDS.items()}
 
 
 @needs_native
@@ -280,7 +283,7 @@ def test_labels_agree_with_full_scale(shared: Path) -> None:
     source, target = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
     preprocess, agreed, files = Preprocess(), 0, sorted((shared / "data/imagenet500").glob("*.JPEG"))
     for path in files:
-        bgr = cv2.imread(str(path))
+        bgr = read_bgr(path)
         scale = 720 / min(bgr.shape[:2])
         large = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         data = cv2.imencode(".jpg", large, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

@@ -4,13 +4,15 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from edgeguard.camera import Applied, Captured, Lost, open_source
+from edgeguard.camera import Applied, Captured, Lost, Source, open_source
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
@@ -21,6 +23,10 @@ from edgeguard.run.settings import Settings
 from edgeguard.system.power import Power
 
 Said = Callable[[], list[str]]
+
+
+def _same(source: Source) -> Source:
+    return source
 
 
 class Live:
@@ -148,12 +154,12 @@ def test_a_model_that_hangs_stops_the_watchdog() -> None:
     model, heard = load_model(bundled_model()), list[str]()
     run_model = model.run
 
-    def hang(tensor: object) -> object:
+    def hang(tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
         time.sleep(1.5)
-        return run_model(tensor)  # type: ignore[arg-type]
+        return run_model(tensor)
 
-    model.run = hang  # type: ignore[method-assign, assignment]
     with (
+        mock.patch.object(model, "run", hang),
         mock.patch("edgeguard.run.runner.notify", heard.append),
         mock.patch.multiple("edgeguard.run.runner", _TICK_S=0.05, _STUCK_S=0.5),
     ):
@@ -177,5 +183,5 @@ def test_what_cannot_be_is_said_before_anything_runs(tmp_path: Path) -> None:
     ):
         source = Live(10)
         with pytest.raises(error, match=said):
-            run(settings, model, lambda source=source: source)
+            run(settings, model, partial(_same, source))
         assert source.closed

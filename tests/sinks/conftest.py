@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,14 +24,14 @@ def make(scene: NDArray[np.uint8]) -> Make:
     """A live result with the camera's JPEG; keywords replace its fields."""
     received = receive_jpeg(encode_jpeg(scene, GuardProfile.preset("jpeg:90")), GuardProfile.preset("fd"))
 
-    def made(frame: int = 0, label: str = "stop", **changes: object) -> FrameResult:
+    def made(frame: int = 0, label: str = "stop", **changes: Any) -> FrameResult:
         result = FrameResult(
             frame=frame, source="camera:0", captured_at=1000.0 + frame / 10, time_source="received", age_ms=12.0,
             prediction=Prediction((Score(label, 1, 0.9), Score("yield", 3, 0.1))), decode_ms=1.0, sanitize_ms=2.0,
             infer_ms=3.0, pass1="none", passes=1, certified_share=None, profile="p" * 64, model="m" * 64,
             undefended=None, rgb=None, received=received,
         )  # fmt: skip
-        return replace(result, **changes)  # type: ignore[arg-type]
+        return replace(result, **changes)
 
     return made
 

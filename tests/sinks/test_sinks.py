@@ -68,6 +68,7 @@ def test_a_disk_that_fills_up_leaves_whole_lines(
                 return getattr(real, name)
 
             def write(self, data: bytes) -> int:
+                assert real is not None
                 return real.write(data[: len(data) // 2])
 
         monkeypatch.setattr(sink, "_stream", Short())

@@ -8,9 +8,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from pictures import decode_bgr
 from programs import needed
 
 from edgeguard.camera.reader import State
@@ -51,7 +51,7 @@ def test_what_it_serves(status: RunStatus) -> None:
         assert state["last"]["label"] == "stop" and state["state"] == "running" and len(state["history"]) == 1
         assert status.last is not None and status.last.received is not None
         assert _get(f"{page.url}raw.jpg")[1] == status.last.received.jpeg
-        sanitized = cv2.imdecode(np.frombuffer(_get(f"{page.url}sanitized.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
+        sanitized = decode_bgr(_get(f"{page.url}sanitized.jpg")[1])
         assert sanitized.shape == (240, 320, 3)
         assert _get(f"{page.url}healthz")[:2] == (200, b"ok\n")
         assert _get(f"{page.url}../../etc/passwd")[0] == 404 and _get(f"{page.url}nothing")[0] == 404
@@ -67,7 +67,7 @@ def test_pictures_are_those_of_the_result_that_was_told(status: RunStatus, make:
         status.see(make(8, received=other))
         assert told is not None and told.received is not None
         assert _get(f"{page.url}raw.jpg?frame={frame}")[1] == told.received.jpeg
-        black = cv2.imdecode(np.frombuffer(_get(f"{page.url}raw.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
+        black = decode_bgr(_get(f"{page.url}raw.jpg")[1])
         assert black.max() < 3
         for n in range(9, 15):
             status.see(make(n))

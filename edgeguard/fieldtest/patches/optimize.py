@@ -9,6 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.errors import InputError
@@ -114,16 +116,16 @@ def succeeded(logits: Tensor, labels: Tensor, target: int | None) -> Tensor:
     return found == target if target is not None else found != labels
 
 
-def _keep(path: Path, identity: str, step: int, patch: Tensor, optimiser: object, schedule: object) -> None:
+def _keep(path: Path, identity: str, step: int, patch: Tensor, optimiser: Optimizer, schedule: LRScheduler) -> None:
     state = {
         "identity": identity, "step": step, "patch": patch.detach(),
-        "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),  # type: ignore[attr-defined]
+        "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
     }  # fmt: skip
     with replaced(path) as partial:
         torch.save(state, partial)
 
 
-def _resume(path: Path, identity: str, patch: Tensor, optimiser: object, schedule: object) -> int:
+def _resume(path: Path, identity: str, patch: Tensor, optimiser: Optimizer, schedule: LRScheduler) -> int:
     """The steps already done; the state is loaded into the arguments."""
     if not path.exists():
         return 0
@@ -137,6 +139,6 @@ def _resume(path: Path, identity: str, patch: Tensor, optimiser: object, schedul
         raise InputError(f"{path.parent} holds a patch made with other settings ({changed}): choose another folder")
     with torch.no_grad():
         patch.copy_(state["patch"])
-    optimiser.load_state_dict(state["optimiser"])  # type: ignore[attr-defined]
-    schedule.load_state_dict(state["schedule"])  # type: ignore[attr-defined]
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
     return int(state["step"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeguard.datasets.images import LabelledImage, read_labelled_folder
 from edgeguard.fieldtest.patches.printing import View
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, object_picture
-from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, light_of, placed_at, project
+from edgeguard.fieldtest.virtual.field import LIGHTS, SheetPainter, Stand, light_of, placed_at, project
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.contract import Contract
 from edgeguard.preprocess.crop_resize import crop_and_resize
@@ -73,8 +73,8 @@ class FieldScenes:
     def _stand(self, rng: np.random.Generator) -> Stand:
         near, far = self.distances_mm
         distance = float(np.sqrt(rng.uniform(near**2, far**2)))
-        light = ("bright", "dim", "warm")[int(rng.integers(3))]
-        stand = placed_at(rng, distance, float(rng.uniform(*self.angles_deg)), light)  # type: ignore[arg-type]
+        light = LIGHTS[int(rng.integers(3))]
+        stand = placed_at(rng, distance, float(rng.uniform(*self.angles_deg)), light)
         tilt = float(rng.uniform(0, 360)) if rng.random() < 0.5 else stand.tilt_deg + 180.0 * int(rng.integers(2))
         return replace(stand, tilt_deg=tilt, exposure=float(rng.uniform(0.85, 1.1)))
 

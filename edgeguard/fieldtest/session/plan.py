@@ -86,6 +86,7 @@ def make_plan(
     angles_deg: Sequence[float],
     lights: Sequence[str],
     passes: int,
+    *,
     frames: int = 5,
     model_sha256: str | None = None,
     profile_sha256: str | None = None,

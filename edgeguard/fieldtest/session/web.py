@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.record import Status
@@ -64,8 +65,8 @@ def _grid(session: Session, light: str) -> list[list[dict[str, object]]]:
     """A row for each sheet, a column for each position under the light that is on: passes done of wanted."""
     plan = session.plan
     cells = [cell for cell in plan.cells() if cell.light == light]
-    head = [{"text": ""}, *({"text": f"{cell.distance_mm:g} mm {cell.angle_deg:g}°"} for cell in cells)]
-    rows: list[list[dict[str, object]]] = [list(head)]  # type: ignore[arg-type]
+    names = ["", *(f"{cell.distance_mm:g} mm {cell.angle_deg:g}°" for cell in cells)]
+    rows: list[list[dict[str, object]]] = [[{"text": name} for name in names]]
     for sheet in plan.sheets:
         row: list[dict[str, object]] = [{"text": f"{sheet.number} {sheet.object} {sheet.arm}"}]
         for cell in cells:
@@ -76,9 +77,9 @@ def _grid(session: Session, light: str) -> list[list[dict[str, object]]]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, session: Session, status: Status, files: dict[str, tuple[bytes, str]], *args: object) -> None:
+    def __init__(self, session: Session, status: Status, files: dict[str, tuple[bytes, str]], *args: Any) -> None:
         self.session, self.status, self.files = session, status, files
-        super().__init__(*args)  # type: ignore[arg-type]
+        super().__init__(*args)
 
     def do_GET(self) -> None:  # the name that http.server calls
         path = self.path.split("?")[0]

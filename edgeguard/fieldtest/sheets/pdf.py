@@ -2,12 +2,16 @@
 
 import io
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, PAGES_MM, SCALE_BAR_MM, TAG_MODULES, PageName, Rect
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import tag_modules
+
+if TYPE_CHECKING:
+    from reportlab.pdfgen.canvas import Canvas
 
 _MARGIN = 4.0  # what printers do not reach
 _OVERLAP = 10.0  # of neighbouring pages of a large sheet
@@ -64,8 +68,8 @@ def sheets_pdf(sheets: list[tuple[Sheet, Picture]], page: PageName = "A4") -> by
 class _Drawing:
     """Rectangles, pictures and text in millimetres from the upper left corner of a sheet that stands somewhere."""
 
-    def __init__(self, canvas: object, mm: float) -> None:
-        self.canvas: Canvas = canvas  # type: ignore[name-defined]  # noqa: F821
+    def __init__(self, canvas: "Canvas", mm: float) -> None:
+        self.canvas = canvas
         self.mm = mm
         self.left = self.top = self.page_height = 0.0
 

@@ -62,11 +62,11 @@ def check_print(rgb: NDArray[np.uint8], sheet: Sheet | None = None) -> PrintChec
     x0, y0 = layout.object.center
     flat = layout.tag_corners()[list(seen.corners)].reshape(-1, 3)[:, :2] + np.array([x0, y0], np.float32)
     pixels = np.concatenate([*seen.corners.values()])
-    to_pixels, _ = cv2.findHomography(flat, pixels)
+    to_pixels = np.asarray(cv2.findHomography(flat, pixels)[0], np.float64)
     back = cv2.perspectiveTransform(flat[None], to_pixels)[0]
     fit = float(np.sqrt(((back - pixels) ** 2).sum(1).mean()))
     errors = _color_errors(rgb, layout, to_pixels)
-    scale, page = _scale(rgb, np.linalg.inv(to_pixels), layout, pixels)
+    scale, page = _scale(rgb, np.asarray(np.linalg.inv(to_pixels), np.float64), layout, pixels)
     return PrintCheck(seen.number, len(seen.corners), scale, page, float(np.mean(errors)), float(np.max(errors)), fit)
 
 
@@ -121,15 +121,15 @@ def _scale(
 
 def _paper(rgb: NDArray[np.uint8], tags: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Corners of the bright quadrilateral around the tags, or None."""
-    gray = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (0, 0), 1.5)
+    gray = np.asarray(cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (0, 0), 1.5), np.uint8)
     hull = np.rint(cv2.convexHull(tags)).astype(np.int32)
     inside = np.zeros(gray.shape, np.uint8)
     cv2.fillConvexPoly(inside, hull, 1)
     paper_level = float(np.percentile(gray[inside > 0], 90))
     for share in (0.75, 0.65, 0.85):
         bright = ((gray > share * paper_level) | (inside > 0)).astype(np.uint8)
-        bright = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-        contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        opened = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+        contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         around = [
             c for c in contours if all(cv2.pointPolygonTest(c, (float(x), float(y)), False) >= 0 for x, y in tags)
         ]

@@ -112,10 +112,11 @@ def _solve(points: NDArray[np.float32], seen: NDArray[np.float32], camera: NDArr
         return None
     best: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
     for turn, move in list(zip(turns, moves, strict=True))[:count]:
-        turn, move = cv2.solvePnPRefineLM(points, seen, camera, np.zeros(4), turn, move)
+        refined = cv2.solvePnPRefineLM(points, seen, camera, np.zeros(4), turn, move)
+        turn, move = (np.asarray(vector, np.float64) for vector in refined)
         error = float(np.sqrt(((_projected(points, turn, move, camera) - seen) ** 2).sum(1).mean()))
         if best is None or error < best[0]:
-            best = error, np.asarray(turn), np.asarray(move)
+            best = error, turn, move
     if best is None or float(best[2][2, 0]) <= 0:
         return None
     error, turn, move = best
@@ -125,7 +126,7 @@ def _solve(points: NDArray[np.float32], seen: NDArray[np.float32], camera: NDArr
 def _projected(
     points: NDArray[np.float32], turn: NDArray[np.float64], move: NDArray[np.float64], camera: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    return np.asarray(cv2.projectPoints(points, turn, move, camera, np.zeros(4))[0]).reshape(-1, 2)
+    return np.asarray(cv2.projectPoints(points, turn, move, camera, np.zeros(4))[0], np.float64).reshape(-1, 2)
 
 
 def _angle(turn: NDArray[np.float64], move: NDArray[np.float64]) -> float:
@@ -147,6 +148,6 @@ def _angle_error(
             points, noisy, camera, np.zeros(4), turn.copy(), move.copy(), True, cv2.SOLVEPNP_ITERATIVE
         )
         if good:
-            angles.append(_angle(t, m))
+            angles.append(_angle(np.asarray(t, np.float64), np.asarray(m, np.float64)))
     spread = np.array(angles) - _angle(turn, move)
     return float(np.sqrt((spread**2).mean())) if len(angles) else 90.0

@@ -27,6 +27,8 @@ Route = Literal["stand", "drive-by"]
 Light = Literal["bright", "dim", "warm"]
 #: gain, warmth of each light.
 _LIGHTS: dict[Light, tuple[float, float]] = {"bright": (1.0, 1.0), "dim": (0.6, 1.0), "warm": (0.85, 1.12)}
+#: Their names.
+LIGHTS = tuple(_LIGHTS)
 _RASTER_PIXELS_PER_MM = 4.0
 
 
@@ -57,6 +59,11 @@ class Stand:
     noise: float = 2.0
     blur: float = 0.6
     exposure: float = 1.0
+
+
+def light_named(name: str) -> Light | None:
+    """One of the lights that can be rendered, by its name; None for any other."""
+    return next((light for light in _LIGHTS if light == name), None)
 
 
 def placed_at(rng: np.random.Generator, distance_mm: float, angle_deg: float, light: Light) -> Stand:
@@ -155,7 +162,7 @@ def _seen(scene: NDArray[np.float32], stand: Stand, shot: int) -> Picture:
     """Light, lens and sensor."""
     height, width = scene.shape[:2]
     lit = (scene * 0.92 + 6) * light_of(stand, width, height)  # paper is not white, ink not black
-    lit = cv2.GaussianBlur(lit, (0, 0), max(stand.blur * width / 640, 0.2))
+    lit = np.asarray(cv2.GaussianBlur(lit, (0, 0), max(stand.blur * width / 640, 0.2)), np.float32)
     lit += np.random.default_rng([stand.seed, 2, shot]).normal(0, stand.noise, lit.shape).astype(np.float32)
     return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
 
@@ -247,8 +254,8 @@ def open_virtual_field(spec: str) -> VirtualField:
     }
     if unknown := sorted(set(values) - known):
         raise InputError(f"{spec}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    light, path = values.get("light", "bright"), values.get("path", "stand")
-    if light not in get_args(Light) or path not in get_args(Route):
+    light, path = light_named(values.get("light", "bright")), values.get("path", "stand")
+    if light is None or path not in get_args(Route):
         raise InputError(f"{spec}: light is {' | '.join(get_args(Light))}, path is {' | '.join(get_args(Route))}")
     try:
         numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure"}}
@@ -263,11 +270,11 @@ def open_virtual_field(spec: str) -> VirtualField:
         sheet, picture = made_sheet(values.get("card", "stop"), arm, patch=patch)
     seed, frames = counts.get("seed", 0), counts.get("frames", 30)
     if path == "drive-by":
-        stands = drive_by(seed, frames, light=light)  # type: ignore[arg-type]
+        stands = drive_by(seed, frames, light=light)
     else:
         rng = np.random.default_rng(seed)
         distance, angle = numbers.get("distance", 600.0), numbers.get("angle", 0.0)
-        stands = [placed_at(rng, distance, angle, light) for _ in range(frames)]  # type: ignore[arg-type]
+        stands = [placed_at(rng, distance, angle, light) for _ in range(frames)]
     stands = [replace(stand, exposure=numbers.get("exposure", 1.0)) for stand in stands]
     return VirtualField(
         SheetPainter(sheet, picture), stands, size=(counts.get("width", 640), counts.get("height", 480))

@@ -10,7 +10,7 @@ from edgeguard.camera.source import Applied, Captured
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Picture
-from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, placed_at
+from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, light_named, placed_at
 
 _EMPTY_FRAMES = 2
 _SPARE_FRAMES = 2
@@ -68,8 +68,8 @@ class VirtualOperator:
         """Where a placement stands: a function of cell and repeat alone."""
         key = [self.seed, round(cell.distance_mm), round(cell.angle_deg), self.session.plan.lights.index(cell.light)]
         rng = np.random.default_rng([*key, repeat])
-        light = cell.light if cell.light in ("bright", "dim", "warm") else "bright"
-        return placed_at(rng, cell.distance_mm, cell.angle_deg, light)  # type: ignore[arg-type]
+        light = light_named(cell.light) or "bright"
+        return placed_at(rng, cell.distance_mm, cell.angle_deg, light)
 
     def close(self) -> None:
         """Nothing stays open."""

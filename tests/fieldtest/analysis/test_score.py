@@ -104,7 +104,8 @@ def _made_up(folder: Path, *, patch_hits: float, guarded_hits: float, repeats: i
     plan = make_plan(sheets, (500, 800), (0, 30), ("bright", "dim"), passes=repeats, frames=2)
     write_plan(folder, plan)
     rng = np.random.default_rng(0)
-    passes, outcomes = [], []
+    passes: list[Pass] = []
+    outcomes: list[Outcome] = []
     for sheet in sheets:
         for cell in plan.cells():
             for repeat in range(repeats):

@@ -1,11 +1,13 @@
 """Making patches: the physics against OpenCV, the guards' derivatives, and a patch that learns something."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pictures import read_bgr
 
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
@@ -13,6 +15,9 @@ from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.patch_file import read_patch
 from edgeguard.model import load_model
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 torch = pytest.importorskip("torch", reason="needs the attack extra")
 
@@ -37,7 +42,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _patch(side: int = 24, seed: int = 0) -> "torch.Tensor":
+def _patch(side: int = 24, seed: int = 0) -> "Tensor":
     return torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (3, side, side)).astype(np.float32))
 
 
@@ -125,8 +130,8 @@ def test_photographs_hold_the_whole_patch(scenes: list[NDArray[np.uint8]]) -> No
         assert view.corners.min() >= -0.51 and view.corners.max() <= 127.51
 
 
-def _order(**change: object) -> PatchOrder:
-    return PatchOrder(**{"model": bundled_model(), "target": "yield", "size": (320, 240), **change})  # type: ignore[arg-type]
+def _order(**change: Any) -> PatchOrder:
+    return PatchOrder(**{"model": bundled_model(), "target": "yield", "size": (320, 240), **change})
 
 
 def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
         "checkpoint.pt", "contact-sheet.png", "control-noise.png", "control-plain.png", "patch.json", "patch.png",
     ]  # fmt: skip
-    assert cv2.imread(str(tmp_path / "a/contact-sheet.png")).std() > 20
+    assert read_bgr(tmp_path / "a/contact-sheet.png").std() > 20
     again = make(_order(through="fd"), recipe, tmp_path / "a")
     assert np.array_equal(again.picture, made.picture)
     with pytest.raises(InputError, match=r"other settings \(seed\)"):

@@ -3,12 +3,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from fieldtest.conftest import play
+from pictures import decode_bgr
 
+from edgeguard.camera import Applied
 from edgeguard.camera.source import Captured, Lost
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session.guide import Guide, Observation, Situation, observe
@@ -45,14 +47,14 @@ class TestPlan:
             ({"distances": ()}, "distance"), ({"lights": ("a", "a")}, "light"), ({"print_scale": 2.0}, "print scale"),
         ],
     )  # fmt: skip
-    def test_what_cannot_be_planned(self, change: dict[str, object], said: str, sheets: Sheets) -> None:
-        chosen = [sheet for sheet, _ in sheets if sheet.arm in change.get("arms", ("clean", "plain", "noise"))]  # type: ignore[operator]
+    def test_what_cannot_be_planned(self, change: dict[str, Any], said: str, sheets: Sheets) -> None:
+        chosen = [sheet for sheet, _ in sheets if sheet.arm in change.get("arms", ("clean", "plain", "noise"))]
         numbers = change.get("numbers", (10, 11, 12))
-        chosen = [replace(s, number=n) for s, n in zip(chosen, numbers, strict=False)]  # type: ignore[call-overload]
+        chosen = [replace(s, number=n) for s, n in zip(chosen, numbers, strict=False)]
         with pytest.raises(InputError, match=said):
             make_plan(
-                chosen, change.get("distances", (500,)), (0,), change.get("lights", ("a",)), 2,  # type: ignore[arg-type]
-                print_scale=change.get("print_scale", 1.0),  # type: ignore[arg-type]
+                chosen, change.get("distances", (500,)), (0,), change.get("lights", ("a",)), 2,
+                print_scale=change.get("print_scale", 1.0),
             )  # fmt: skip
 
     def test_a_patch_for_another_model(self, sheets: Sheets) -> None:
@@ -147,7 +149,7 @@ def test_a_session_is_recorded_and_frames_are_the_cameras_bytes(session: Session
 class _Unplugged:
     """A camera that goes away after some frames."""
 
-    name, live = "unplugged", False
+    name, live, applied = "unplugged", False, Applied()
 
     def __init__(self, painter: SheetPainter, after: int) -> None:
         self.field, self.after = VirtualField(painter, [Stand(450), Stand(800)], shots=10), after
@@ -251,6 +253,6 @@ def test_a_field_by_its_address() -> None:
     field = open_virtual_field(
         "synthetic:field?card=yield&arm=noise&path=drive-by&frames=4&width=320&height=240&light=dim"
     )
-    frames = [cv2.imdecode(np.frombuffer(frame.jpeg or b"", np.uint8), cv2.IMREAD_COLOR) for frame in field.frames()]
+    frames = [decode_bgr(frame.jpeg or b"") for frame in field.frames()]
     assert len(frames) == len(field) == 4 and frames[0].shape == (240, 320, 3)
     assert field.truth(0).distance_mm > field.truth(3).distance_mm and field.truth(0).light == "dim"

@@ -6,8 +6,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import cv2
 import pytest
+from pictures import read_bgr
 from programs import needed
 
 from edgeguard.errors import DeviceError
@@ -68,4 +68,4 @@ def test_a_browser_shows_it(begun: tuple[Session, Status], tmp_path: Path) -> No
         )  # fmt: skip
     assert "recorded: take the sheet away" in shown.stdout and "1 of 12" in shown.stdout
     assert '<button class="on">bright</button>' in shown.stdout and "<td>1/2</td>" in shown.stdout
-    assert cv2.imread(str(picture)).std() > 20
+    assert read_bgr(picture).std() > 20

@@ -6,14 +6,16 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pictures import read_bgr
 from programs import needed
 
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture, write_sheet
+from edgeguard.fieldtest.sheets.layout import PageName
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch, write_patch
 from edgeguard.fieldtest.sheets.pdf import sheet_pdf
 from edgeguard.fieldtest.sheets.print_check import check_print
-from edgeguard.fieldtest.sheets.sheet import Overlay, mask_of, picture_hash, sheet_raster
+from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, mask_of, picture_hash, sheet_raster
 from edgeguard.fieldtest.sheets.tags import find_sheets
 
 DPI = 300
@@ -25,13 +27,13 @@ def _pages(pdf: bytes, folder: Path) -> list[NDArray[np.uint8]]:
     program = needed("pdftoppm")
     (folder / "s.pdf").write_bytes(pdf)
     subprocess.run([program, "-r", str(DPI), "-png", str(folder / "s.pdf"), str(folder / "p")], check=True)
-    return [cv2.imread(str(path))[:, :, ::-1].copy() for path in sorted(folder.glob("p-*.png"))]
+    return [read_bgr(path)[:, :, ::-1].copy() for path in sorted(folder.glob("p-*.png"))]
 
 
 @pytest.mark.parametrize("page", ["A4", "Letter"])
-def test_tags_are_printed_at_the_right_millimetres(page: str, tmp_path: Path) -> None:
+def test_tags_are_printed_at_the_right_millimetres(page: PageName, tmp_path: Path) -> None:
     sheet, picture = made_sheet("stop", "noise", number=100, object_mm=110, tag_mm=36)
-    (drawn,) = _pages(sheet_pdf(sheet, picture, page), tmp_path)  # type: ignore[arg-type]
+    (drawn,) = _pages(sheet_pdf(sheet, picture, page), tmp_path)
     width, height = PAGE_MM[page]
     assert drawn.shape[1] == pytest.approx(width / 25.4 * DPI, abs=1)
     assert drawn.shape[0] == pytest.approx(height / 25.4 * DPI, abs=1)
@@ -59,7 +61,9 @@ def test_a_large_sheet_is_tiled_and_nothing_is_lost(tmp_path: Path) -> None:
         inner = drawn[round(6 / 25.4 * DPI) : -round(6 / 25.4 * DPI), round(6 / 25.4 * DPI) : -round(6 / 25.4 * DPI)]
         top, left = round(index // 2 * step_y), round(index % 2 * step_x)
         whole[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
-    (found,) = find_sheets(cv2.resize(whole, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA))
+    (found,) = find_sheets(
+        np.asarray(cv2.resize(whole, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.uint8)
+    )
     assert found.number == 3 and len(found.corners) == 4
 
 
@@ -124,7 +128,7 @@ def test_a_patch_and_its_manifest(tmp_path: Path) -> None:
         read_patch(tmp_path)
 
 
-def _photo(scale: float, cast: tuple[float, float, float] = (1, 1, 1)) -> tuple[NDArray[np.uint8], object]:
+def _photo(scale: float, cast: tuple[float, float, float] = (1, 1, 1)) -> tuple[NDArray[np.uint8], Sheet]:
     """A print of some scale on a dark table, seen from above at an angle."""
     sheet, picture = made_sheet("stop", "clean", number=20)
     raster = sheet_raster(sheet, picture, 5.0)
@@ -143,7 +147,7 @@ def _photo(scale: float, cast: tuple[float, float, float] = (1, 1, 1)) -> tuple[
 @pytest.mark.parametrize("scale", [1.0, 0.97, 0.94])
 def test_the_true_scale_of_a_print(scale: float) -> None:
     photo, sheet = _photo(scale)
-    found = check_print(photo, sheet)  # type: ignore[arg-type]
+    found = check_print(photo, sheet)
     assert found.number == 20 and found.tags == 4 and found.page == "A4" and found.fit_px < 1
     assert found.scale == pytest.approx(scale, abs=0.006)
 
@@ -165,4 +169,4 @@ def test_photographs_that_show_no_print() -> None:
         second = sheet_raster(other, np.zeros((9, 9, 3), np.uint8), 3.0)
         check_print(np.concatenate([photo, np.pad(second, ((0, 1800 - second.shape[0]), (20, 20), (0, 0)))], 1))
     with pytest.raises(CheckFailed, match="not sheet 21"):
-        check_print(photo, replace(sheet, number=21))  # type: ignore[type-var]
+        check_print(photo, replace(sheet, number=21))
