@@ -72,7 +72,7 @@ class PiCamera:
 
 def _open(index: int) -> Any:
     try:
-        from picamera2 import Picamera2  # type: ignore[import-not-found]
+        from picamera2 import Picamera2
     except ImportError as error:
         raise DeviceError(
             "picamera2 is not installed: sudo apt install python3-picamera2, and make the environment with "

@@ -13,7 +13,7 @@ from edgeguard.patchguard import PatchGuard
 from edgeguard.patchguard.gradient_smoothing import LocalGradientSmoothing
 
 
-class PatchGuardLayer(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class PatchGuardLayer(torch.nn.Module):
     """A patch guard's own result forward; backward its derivative where it has one (LGS), else the identity (BPDA)."""
 
     def __init__(self, guard: PatchGuard) -> None:

@@ -66,7 +66,7 @@ class MadePatch:
     views: int
 
 
-class GuardedClassifier(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class GuardedClassifier(torch.nn.Module):
     """A classifier behind a guard: frames (or inputs) to logits."""
 
     def __init__(self, undefended: Twin, through: str | None, own: ContractGuard) -> None:
