@@ -22,7 +22,7 @@ _BUDGETS_8BIT = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24)
 _STEPS, _BANDS = 30, 6
 
 
-class NormalizedNetwork(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class NormalizedNetwork(torch.nn.Module):
     """The trained network behind the contract's mean and std: levels (n, 3, h, w) to logits (n, classes).
 
     An attacker of the demo has the float program, which is three times faster to differentiate than the .tflite's twin.

@@ -13,7 +13,7 @@ from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.geometry import LETTERBOX_LEVEL, place
 
 
-class CropResize(torch.nn.Module):  # type: ignore[misc]
+class CropResize(torch.nn.Module):
     """The contract's crop and area resize: the device's bytes forward, the linear area weights backward."""
 
     def __init__(self, contract: Contract) -> None:

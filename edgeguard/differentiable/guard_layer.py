@@ -21,7 +21,7 @@ def to_levels(frames: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float()
 
 
-class GuardLayer(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class GuardLayer(torch.nn.Module):
     """The sanitiser as a layer: the device's bytes forward; backward as `surrogates` has it."""
 
     def __init__(self, profile: GuardProfile, backward: Backward = "straight-through") -> None:

@@ -19,7 +19,7 @@ Backward = Literal["straight-through", "identity", "differentiable-jpeg"]
 BACKWARDS: tuple[Backward, ...] = ("straight-through", "identity", "differentiable-jpeg")
 
 
-class _Replace(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
+class _Replace(torch.autograd.Function):
     """The first argument forward, the second one's gradient backward."""
 
     @staticmethod

@@ -25,7 +25,7 @@ from edgeguard.preprocess.crop_resize import sanitize
 TwinPlace = Literal["frame", "input"]
 
 
-class Twin(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class Twin(torch.nn.Module):
     """Levels of frames (`place = "frame"`, any size) or of the model's input (`"input"`) to logits.
 
     On frames the contract's guard, crop and resize stand in front; at the input only a guard whose place is `input`

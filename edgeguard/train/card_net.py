@@ -14,7 +14,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
     )
 
 
-class _Separable(nn.Module):  # type: ignore[misc]  # torch is not followed
+class _Separable(nn.Module):
     """Depthwise 3x3, then pointwise; with a shortcut where the shapes allow it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -28,7 +28,7 @@ class _Separable(nn.Module):  # type: ignore[misc]  # torch is not followed
         return x + y if self.shortcut else y
 
 
-class CardNet(nn.Module):  # type: ignore[misc]  # torch is not followed
+class CardNet(nn.Module):
     """(n, 3, 128, 128) in [-1, 1] to (n, classes) logits.
 
     The maximum over places, not the mean, feeds the classifier: a card ten widths away covers 2 % of the picture.

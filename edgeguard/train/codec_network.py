@@ -16,7 +16,7 @@ from edgeguard.train.config import GradientMode
 MEAN, STD = 127.5, 127.5
 
 
-class CodecNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
+class CodecNetwork(nn.Module):
     """float32 (n, 3, h, w) levels through the codec's own bytes, normalised to [-1, 1], to logits.
 
     Backward, a fixed profile has the given derivative; a codec that is drawn for each image counts as the identity.

@@ -26,7 +26,7 @@ _PIXEL_SCALE = 64.0  # samples of about one, as networks like them
 _LUMA, _CHROMA = (6, 2), (3, 1)
 
 
-class CoefficientNet(nn.Module):  # type: ignore[misc]  # torch is not followed
+class CoefficientNet(nn.Module):
     """Indices to logits.
 
     Args:
@@ -75,7 +75,7 @@ class CoefficientNet(nn.Module):  # type: ignore[misc]  # torch is not followed
         return plain
 
 
-class _Filters(nn.Module):  # type: ignore[misc]
+class _Filters(nn.Module):
     """Normalised responses of learned filters on the plane that blocks of indices stand for.
 
     Args:
@@ -106,7 +106,7 @@ class _Filters(nn.Module):  # type: ignore[misc]
         padded = nn.functional.pad(self.basis, [before] * 4)
         return nn.functional.conv2d(padded, self.filters, stride=self.stride)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def folded(self) -> nn.ConvTranspose2d:
         """The same as one layer, in evaluation mode."""
         norm, weight = self.normalise, self.weight()

@@ -11,7 +11,7 @@ from edgeguard.train.config import TrainConfig
 MEMBER = "member-{}"
 
 
-class Vote(nn.Module):  # type: ignore[misc]  # torch is not followed
+class Vote(nn.Module):
     """The mean of the members' logits.
 
     The class with the highest mean is the one with the highest mean log-probability, since a member's logits differ

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 
-class Residual(nn.Module):  # type: ignore[misc]  # torch is not followed
+class Residual(nn.Module):
     """Two 3x3 convolutions and a shortcut."""
 
     def __init__(self, channels: int) -> None:

@@ -306,7 +306,7 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     ]
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
+@torch.no_grad()
 def _move_towards(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Weights and statistics of the average move by 1 - decay; counters are copied."""
     ours, theirs = average.state_dict(), network.state_dict()

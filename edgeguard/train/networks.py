@@ -12,7 +12,7 @@ from edgeguard.train.coefficient_net import coefficient_net
 from edgeguard.train.layers import Residual, convolution, pooled
 
 
-class ShallowResNet(nn.Module):  # type: ignore[misc]  # torch is not followed
+class ShallowResNet(nn.Module):
     """A shallow residual network, wide where the picture is small: 612,000 weights at width 32 with 9 layers, 907,000
     with 11 (another residual block at a quarter of the size).
 
@@ -41,7 +41,7 @@ class ShallowResNet(nn.Module):  # type: ignore[misc]  # torch is not followed
         return self.classify(nn.functional.max_pool2d(features, features.shape[2:]).flatten(1))
 
 
-class ResNet(nn.Module):  # type: ignore[misc]
+class ResNet(nn.Module):
     """The residual networks of He et al. 2016, section 4.2, of 6n + 2 layers: ResNet-8 (n = 1), ResNet-20 (n = 3)."""
 
     def __init__(self, classes: int, width: int = 16, depth: int = 20) -> None:
@@ -61,7 +61,7 @@ class ResNet(nn.Module):  # type: ignore[misc]
         return self.classify(self.features(x).mean((2, 3)))
 
 
-class MobileNetV2(nn.Module):  # type: ignore[misc]
+class MobileNetV2(nn.Module):
     """Inverted residuals (Sandler et al. 2018) with the strides that pictures of 32 to 96 pixels allow.
 
     `width` is that of the first layer (32 in the paper).
@@ -87,7 +87,7 @@ class MobileNetV2(nn.Module):  # type: ignore[misc]
         return self.classify(self.features(x).mean((2, 3)))
 
 
-class _Basic(nn.Module):  # type: ignore[misc]
+class _Basic(nn.Module):
     """Two convolutions and a shortcut: plain, or a 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -107,7 +107,7 @@ class _Basic(nn.Module):  # type: ignore[misc]
         return nn.functional.relu(self.inner(x) + self.shortcut(x))
 
 
-class _Inverted(nn.Module):  # type: ignore[misc]
+class _Inverted(nn.Module):
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
         hidden = inputs * expansion

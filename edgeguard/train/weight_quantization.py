@@ -17,7 +17,7 @@ from edgeguard.differentiable.surrogates import bpda
 from edgeguard.errors import InputError
 
 
-class WeightQuantizer(nn.Module):  # type: ignore[misc]  # torch is not followed
+class WeightQuantizer(nn.Module):
     """Weights (filters, ...) to values; see the module.
 
     Args:

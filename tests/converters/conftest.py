@@ -20,7 +20,7 @@ def _the_exporter_is_no_garbage() -> None:
 
 
 @pytest.fixture(scope="session")
-def squares() -> list:  # type: ignore[type-arg]
+def squares() -> list:
     """120 labelled pictures of four classes."""
     from converters.models import tinted_squares
 

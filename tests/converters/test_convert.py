@@ -369,7 +369,7 @@ class TestTraps:
                 str(graph.path), num_threads=1, qsv_update_func=qsv_utils.min_max_update
             )
             samples = make([{argument: graph.feed(picture[None])} for picture in pictures])
-            calibration.calibrate({signature: samples}, _recipe())  # type: ignore[dict-item]
+            calibration.calibrate({signature: samples}, _recipe())
             found.append(len(calibration.get_model_qsvs()))
         assert found[0] > 5 and found[1] == 0
 

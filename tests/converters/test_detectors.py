@@ -24,11 +24,11 @@ def _pictures(count: int) -> NDArray[np.uint8]:
     return pictures
 
 
-def _detector(joined: bool):  # type: ignore[no-untyped-def]
+def _detector(joined: bool):
     """Cells of 8 pixels; boxes cx, cy, w, h in pixels; scores of three classes from the brightness of each channel."""
     import torch
 
-    class Detector(torch.nn.Module):  # type: ignore[misc]
+    class Detector(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             cells = SIDE // 8
@@ -43,7 +43,7 @@ def _detector(joined: bool):  # type: ignore[no-untyped-def]
             ys, xs = torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="ij")
             self.register_buffer("centres", torch.stack([xs, ys]).float()[None] * 8 + 4)
 
-        def forward(self, x):  # type: ignore[no-untyped-def]
+        def forward(self, x):
             scores = self.look(x).sigmoid()
             size = self.size(x).sigmoid() * 24
             centres = self.centres + size * 0.01
@@ -116,8 +116,8 @@ def test_features_are_not_taken_for_boxes(tmp_path: Path) -> None:
 
     from edgeguard_converters import convert
 
-    class Tokens(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x):  # type: ignore[no-untyped-def]
+    class Tokens(torch.nn.Module):
+        def forward(self, x):
             return torch.nn.functional.unfold(x, 4, stride=8)  # (n, 48, 64): patches, not boxes
 
     with pytest.raises(InputError, match="looks like a YOLO head, but its scores are not in"):
@@ -132,8 +132,8 @@ def test_outputs_that_are_neither(tmp_path: Path) -> None:
 
     from edgeguard_converters import convert
 
-    class Three(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x):  # type: ignore[no-untyped-def]
+    class Three(torch.nn.Module):
+        def forward(self, x):
             return x.mean((2, 3)), x.amax((2, 3)), x.amin((2, 3))
 
     with pytest.raises(InputError, match="neither one vector of class scores nor boxes"):

@@ -20,7 +20,7 @@ np.savez(sys.argv[5], np.random.default_rng(0).integers(0, 256, (len(inputs), 4)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_another_runtime_has_to_agree(trained: Path, squares: list, tmp_path: Path, wrong: bool) -> None:  # type: ignore[type-arg]
+def test_another_runtime_has_to_agree(trained: Path, squares: list, tmp_path: Path, wrong: bool) -> None:
     from edgeguard_converters import convert
 
     python = tmp_path / "python"
@@ -36,8 +36,8 @@ def test_another_runtime_has_to_agree(trained: Path, squares: list, tmp_path: Pa
     }  # fmt: skip
     if wrong:
         with pytest.raises(CheckFailed, match="answers otherwise"):
-            convert(trained, **fields)  # type: ignore[arg-type]
+            convert(trained, **fields)
         assert not (tmp_path / "m.tflite").exists()
     else:
-        convert(trained, **fields)  # type: ignore[arg-type]
+        convert(trained, **fields)
         assert any("the file answers within inf dB on 8 images" in note for note in notes)

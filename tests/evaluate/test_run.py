@@ -100,7 +100,7 @@ class InProcess:
     def __init__(self, workers: int | None = None) -> None:
         self.attacks = 0
 
-    def map(self, function, given):  # type: ignore[no-untyped-def]
+    def map(self, function, given):
         for index, job in enumerate(given):
             self.attacks += function is jobs.run_attack
             yield index, function(job)

@@ -174,7 +174,7 @@ def test_what_is_no_toml(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     for read in (read_file, lambda path: read_config(path, {"data": "x"}), read_board, GuardProfile.load):
         with pytest.raises(InputError, match=r"f\.toml") as caught:
-            read(file)  # type: ignore[operator]
+            read(file)
         assert "TOML" in str(caught.value) or "UTF-8" in str(caught.value)
 
 
@@ -314,7 +314,7 @@ def test_any_values_of_known_keys_are_taken_or_refused(
     file.write_text(text)
     readers = {"run": read_file, "train": lambda path: read_config(path, {}), "board": read_board}
     try:
-        readers.get(kind, GuardProfile.load)(file)  # type: ignore[arg-type]
+        readers.get(kind, GuardProfile.load)(file)
     except InputError as error:
         assert "\n" not in str(error)
 

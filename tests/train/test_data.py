@@ -36,7 +36,7 @@ def test_a_zip_is_the_same(stripes: Path, tmp_path: Path) -> None:
             archive.write(file, f"top/{file.relative_to(stripes)}")
     a, b = _read(_config(stripes)), _read(_config(path))
     assert a.labels == b.labels
-    assert np.array_equal(a.train.images, b.train.images)  # type: ignore[arg-type]
+    assert np.array_equal(a.train.images, b.train.images)
     assert np.array_equal(a.test.targets, b.test.targets)
 
 
@@ -45,7 +45,7 @@ def test_without_parts_a_share_of_each_class_is_held_out(stripes: Path) -> None:
     assert len(found.test) == 18 and len(found.train) == 54
     assert np.bincount(found.test.targets).tolist() == [6, 6, 6]
     again = _read(_config(stripes / "train", holdout=0.25))
-    assert np.array_equal(found.test.images, again.test.images)  # type: ignore[arg-type]
+    assert np.array_equal(found.test.images, again.test.images)
 
 
 def test_limits_keep_classes_balanced(stripes: Path) -> None:
@@ -62,7 +62,7 @@ def test_jpeg_bytes_are_kept_and_their_quality_is_said(tmp_path: Path) -> None:
     assert isinstance(found.train.images, tuple) and found.train.images[0][:2] == b"\xff\xd8"
     assert found.train.qualities == {75: 2}
     assert found.train.file_bytes == sum(len(data) for data in found.train.images)
-    assert np.array_equal(found.train.pixels(np.array([0, 1]), 32), _read(_config(tmp_path)).train.images)  # type: ignore[arg-type]
+    assert np.array_equal(found.train.pixels(np.array([0, 1]), 32), _read(_config(tmp_path)).train.images)
 
 
 def test_other_sizes_are_cropped_to_the_square_and_resized(tmp_path: Path) -> None:

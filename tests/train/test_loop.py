@@ -49,7 +49,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     for stop_at in (2, 5):  # in mid-epoch, twice
         part = _trainer(config, tmp_path / "parts")
 
-        def descend(*values: object, part: Trainer = part, real=part._descend, at: int = stop_at) -> None:  # type: ignore[no-untyped-def]
+        def descend(*values: object, part: Trainer = part, real=part._descend, at: int = stop_at) -> None:
             if part.step == at - 1:
                 part._descend = real  # type: ignore[method-assign]
                 signal.raise_signal(signal.SIGINT)  # in mid-step: it is finished first

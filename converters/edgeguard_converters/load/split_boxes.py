@@ -49,7 +49,7 @@ def joined_axis(outputs: Any) -> int | None:
     return 1 if tensors[0].shape[1] < tensors[0].shape[2] else 2
 
 
-class _Called(torch.nn.Module):  # type: ignore[misc]
+class _Called(torch.nn.Module):
     """A graph module that is called with the image alone."""
 
     def __init__(self, graph_module: GraphModule) -> None:

@@ -23,7 +23,7 @@ from edgeguard_converters.support.log import chatter_to
 _BATCH = 2  # small: activations are most of the memory
 
 
-class ImageModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class ImageModel(torch.nn.Module):
     """The trained module behind an NHWC input of normalized values, or of pixels 0..255 (`normalises`).
 
     The normalization is a depthwise 1x1 convolution: one operator that every accelerator knows, whose int8 form holds

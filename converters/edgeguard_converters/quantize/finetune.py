@@ -168,7 +168,7 @@ def checkpoint(source: TorchSource, pixels: NDArray[np.uint8], targets: NDArray[
     return cache_file(f"finetune-{total.hexdigest()[:24]}.pt")
 
 
-class FakeQuantized(Interpreter):  # type: ignore[misc]
+class FakeQuantized(Interpreter):
     """Runs an exported module with weights and activations rounded as int8 rounds them."""
 
     def __init__(self, module: GraphModule, ranges: Ranges) -> None:
@@ -188,7 +188,7 @@ class FakeQuantized(Interpreter):  # type: ignore[misc]
         return _rounded(value, *self._ranges[n.name]) if n.name in self._ranges else value
 
 
-class _Observer(Interpreter):  # type: ignore[misc]
+class _Observer(Interpreter):
     """Notes the smallest and largest value of every operator's output."""
 
     def __init__(self, module: GraphModule) -> None:

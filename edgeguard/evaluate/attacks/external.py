@@ -17,7 +17,7 @@ from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 from edgeguard.evaluate.attacks.toolbox import toolbox
 
 
-class _PlainLayout(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
+class _PlainLayout(torch.autograd.Function):
     """Channels-last memory forward, where convolutions are faster; plain memory backward, which libraries expect."""
 
     @staticmethod
@@ -29,7 +29,7 @@ class _PlainLayout(torch.autograd.Function):  # type: ignore[misc]  # torch is n
         return gradient.contiguous()
 
 
-class _UnitVictim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class _UnitVictim(torch.nn.Module):
     """The victim on pixels 0..1, always in the mode that it is in (exported programs know no other)."""
 
     def __init__(self, victim: Victim) -> None:

@@ -14,7 +14,7 @@ from edgeguard.jpeg.decode import decode_rgb
 _PATCH, _BATCH, _STEPS = 32, 32, 300
 
 
-class Autoencoder(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class Autoencoder(torch.nn.Module):
     """The paper's net for colour pictures: three 3x3 convolutions of 32, 32 and 3 channels, sigmoids between."""
 
     def __init__(self) -> None:

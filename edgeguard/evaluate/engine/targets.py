@@ -115,7 +115,7 @@ class Target:
         return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed)
 
 
-class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class Victim(torch.nn.Module):
     """Levels at the attacked place to logits, through a defense.
 
     The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
@@ -155,7 +155,7 @@ class Victim(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
         return _model(self.target.model).contract.outputs == "probabilities"
 
 
-class ExpectationOverTransformation(torch.nn.Module):  # type: ignore[misc]
+class ExpectationOverTransformation(torch.nn.Module):
     """Expectation over a victim's randomness (EOT, Athalye et al. 2018): the mean logits of `draws` queries.
 
     Args:

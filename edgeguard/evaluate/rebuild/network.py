@@ -22,7 +22,7 @@ class CannotRebuild(InputError):
     """The graph has something that the twin does not know; gradient-free attacks still work."""
 
 
-class Network(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
+class Network(torch.nn.Module):
     """Levels of the model's input size to outputs.
 
     Takes float32 (n, 3, h, w), RGB levels 0..255; returns (n, classes): logits where the graph ends in SOFTMAX, else

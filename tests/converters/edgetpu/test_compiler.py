@@ -52,7 +52,7 @@ def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None
 
 
 @pytest.fixture(scope="module")
-def int8(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[type-arg]
+def int8(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgeguard_converters import convert
 
     path = tmp_path_factory.mktemp("int8") / "m.tflite"

@@ -140,7 +140,7 @@ def test_convert_with_a_baked_guard(tmp_path: Path) -> None:
     agreed = [model(picture).index == on_host(picture).index for picture in pictures]
     assert np.mean(agreed) >= 0.95
     size = SimpleNamespace(width=SIDE, height=SIDE)
-    pixels = crop_and_resize(pictures[0], size, model.contract.preprocess)  # type: ignore[arg-type]
+    pixels = crop_and_resize(pictures[0], size, model.contract.preprocess)
     assert (model.sanitizer.tensor(pictures[0], model.contract)[0] == pixels).all()  # type: ignore[union-attr]
 
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.convert
 SIDE = 32
 
 
-def _exported(net, tmp_path: Path, preset: str = "tf"):  # type: ignore[no-untyped-def]
+def _exported(net, tmp_path: Path, preset: str = "tf"):
     """(data, float outputs of the graph, outputs of the module) on four pictures."""
     from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.load.source import FileFacts
@@ -32,8 +32,8 @@ def test_no_transpose_before_the_average(head: str, tmp_path: Path) -> None:
 
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
-    class Mean(nn.Module):  # type: ignore[misc]
-        def forward(self, x):  # type: ignore[no-untyped-def]
+    class Mean(nn.Module):
+        def forward(self, x):
             return x.mean((2, 3), keepdim=head == "keepdim").flatten(1)
 
     torch.manual_seed(0)
@@ -65,7 +65,7 @@ def test_max_pool_pads_with_zeros_where_nothing_is_below(activation: str, replac
 
 
 @pytest.mark.full
-def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path) -> None:
     """The float file of one conversion goes in again and comes out as int8, whatever its normalisation."""
     from edgeguard.guard import GuardProfile
     from edgeguard_converters import convert
@@ -101,13 +101,13 @@ def test_a_relu_goes_into_the_transposed_convolution_before_it(read_twice: bool,
 
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
-    class Net(nn.Module):  # type: ignore[misc]
+    class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.up = nn.ConvTranspose2d(3, 8, 4, 2, 1)
             self.head = nn.Conv2d(8, 5, SIDE * 2)
 
-        def forward(self, x):  # type: ignore[no-untyped-def]
+        def forward(self, x):
             y = self.up(x)
             z = torch.relu(y)
             return self.head(z + y if read_twice else z).flatten(1)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.convert
 SIDE = 32
 
 
-def _convert(model, tmp_path: Path, pictures=None, **options):  # type: ignore[no-untyped-def]
+def _convert(model, tmp_path: Path, pictures=None, **options):
     from edgeguard_converters import convert
 
     rng = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def _convert(model, tmp_path: Path, pictures=None, **options):  # type: ignore[n
     return done, notes
 
 
-def _net(*layers):  # type: ignore[no-untyped-def]
+def _net(*layers):
     from torch import nn
 
     return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
@@ -51,8 +51,8 @@ def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
 def test_an_operator_that_cannot_be_lowered_is_named(tmp_path: Path) -> None:
     import torch
 
-    class Odd(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x):  # type: ignore[no-untyped-def]
+    class Odd(torch.nn.Module):
+        def forward(self, x):
             return torch.special.bessel_j0(x)
 
     with pytest.raises(InputError, match="bessel_j0"):
@@ -62,8 +62,8 @@ def test_an_operator_that_cannot_be_lowered_is_named(tmp_path: Path) -> None:
 def test_a_graph_that_depends_on_its_values(tmp_path: Path) -> None:
     import torch
 
-    class Branch(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x):  # type: ignore[no-untyped-def]
+    class Branch(torch.nn.Module):
+        def forward(self, x):
             return x if x.sum() > 0 else -x
 
     with pytest.raises(InputError, match="cannot (export|convert)"):
@@ -73,8 +73,8 @@ def test_a_graph_that_depends_on_its_values(tmp_path: Path) -> None:
 def test_several_inputs(tmp_path: Path) -> None:
     import torch
 
-    class Two(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, x, y):  # type: ignore[no-untyped-def]
+    class Two(torch.nn.Module):
+        def forward(self, x, y):
             return (x + y).mean((2, 3))
 
     torch.export.save(torch.export.export(Two(), (torch.zeros(1, 3, 8, 8),) * 2), tmp_path / "two.pt2")

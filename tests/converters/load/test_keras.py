@@ -41,7 +41,7 @@ def test_the_same_answers_as_keras(models: Path, name: str, tmp_path: Path) -> N
     x, expected = np.load(models / "x.npy"), np.load(models / "y.npy")
     np.testing.assert_allclose(source.outputs(x)[0], expected, atol=1e-5)
     graph = source.export(Normalization(*PRESETS["tf"], "t"), (32, 32), tmp_path, tmp_path / "log")
-    found = graph.tflite.outputs(x, lambda image: image)[0]  # type: ignore[arg-type]
+    found = graph.tflite.outputs(x, lambda image: image)[0]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

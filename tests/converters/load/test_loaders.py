@@ -55,7 +55,7 @@ def _rewritten(source: Path, target: Path, change: Callable[[str, bytes], bytes]
     return target
 
 
-def _graph(change: Callable[[dict], None]) -> Callable[[str, bytes], bytes]:  # type: ignore[type-arg]
+def _graph(change: Callable[[dict], None]) -> Callable[[str, bytes], bytes]:
     def apply(name: str, data: bytes) -> bytes:
         if not name.endswith("models/model.json"):
             return data
@@ -121,13 +121,13 @@ def test_a_weight_declared_as_pickled_is_refused(program: Path, tmp_path: Path, 
 
 
 def test_code_in_the_graph_is_refused(program: Path, tmp_path: Path, flag: Path) -> None:
-    def call(document: dict) -> None:  # type: ignore[type-arg]
+    def call(document: dict) -> None:
         document["graph_module"]["graph"]["nodes"][0]["target"] = "torch.os.system"
 
-    def file(document: dict) -> None:  # type: ignore[type-arg]
+    def file(document: dict) -> None:
         document["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.from_file.default"
 
-    def expression(document: dict) -> None:  # type: ignore[type-arg]
+    def expression(document: dict) -> None:
         tensors = document["graph_module"]["graph"]["tensor_values"]
         next(iter(tensors.values()))["sizes"][0] = {"as_expr": {"expr_str": f"open('{flag}', 'w')", "hint": None}}
 
@@ -138,7 +138,7 @@ def test_code_in_the_graph_is_refused(program: Path, tmp_path: Path, flag: Path)
 
 
 def test_guard_code_is_never_executed(program: Path, tmp_path: Path, flag: Path) -> None:
-    def guards(document: dict) -> None:  # type: ignore[type-arg]
+    def guards(document: dict) -> None:
         document["guards_code"] = [f"open('{flag}', 'w') is not None"]
 
     evil = _rewritten(program, tmp_path / "evil.pt2", _graph(guards))
@@ -181,7 +181,7 @@ def test_trust_pickle_trusts_pickles_only(program: Path, tmp_path: Path, flag: P
     assert flag.exists()  # this is what the flag means
     flag.unlink()
 
-    def guards(document: dict) -> None:  # type: ignore[type-arg]
+    def guards(document: dict) -> None:
         document["guards_code"] = [f"open('{flag}', 'w') is not None"]
 
     source = load_source(_rewritten(program, tmp_path / "evil.pt2", _graph(guards)), trust_pickle=True)

@@ -14,7 +14,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def _hurt_source():  # type: ignore[no-untyped-def]
+def _hurt_source():
     """A trained net one channel of which is 60 times as large as the others: one range cannot hold them all."""
     import torch
     from converters.models import SIDE, train_residual
@@ -32,7 +32,7 @@ def _hurt_source():  # type: ignore[no-untyped-def]
     return TorchSource("module", (SIDE, SIDE), FileFacts(), net.eval())
 
 
-def _sets(squares):  # type: ignore[no-untyped-def]
+def _sets(squares):
     from edgeguard.datasets.images import prepare
     from edgeguard.guard import GuardProfile
     from edgeguard.model.contract import Contract, ContractGuard, InputSpec, Preprocess
@@ -43,7 +43,7 @@ def _sets(squares):  # type: ignore[no-untyped-def]
     return prepare(squares, contract), np.array([image.label for image in squares])
 
 
-def test_it_mends_what_int8_hurts(squares: list) -> None:  # type: ignore[type-arg]
+def test_it_mends_what_int8_hurts(squares: list) -> None:
     from converters.models import SIDE
 
     from edgeguard_converters.graph.normalization import PRESETS, Normalization
@@ -55,7 +55,7 @@ def test_it_mends_what_int8_hurts(squares: list) -> None:  # type: ignore[type-a
 
     from edgeguard_converters.load.split_boxes import exported
 
-    def loss_when_rounded(candidate) -> float:  # type: ignore[no-untyped-def]
+    def loss_when_rounded(candidate) -> float:
         module = exported(candidate.module, torch.zeros(1, 3, SIDE, SIDE))
         x = torch.from_numpy(normalisation.apply(pixels)).permute(0, 3, 1, 2)
         with torch.no_grad():
@@ -68,7 +68,7 @@ def test_it_mends_what_int8_hurts(squares: list) -> None:  # type: ignore[type-a
     assert kept.is_file() and loss_when_rounded(tuned) < 0.8 * before
 
 
-def test_an_interrupted_run_goes_on(squares: list) -> None:  # type: ignore[type-arg]
+def test_an_interrupted_run_goes_on(squares: list) -> None:
     from converters.models import SIDE
 
     from edgeguard_converters.graph.normalization import PRESETS, Normalization
@@ -96,7 +96,7 @@ def test_an_interrupted_run_goes_on(squares: list) -> None:  # type: ignore[type
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
-def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_path: Path) -> None:
     from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.load.registry import load_source
     from edgeguard_converters.quantize import quantize
@@ -108,7 +108,7 @@ def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_pa
     assert not kept.exists()  # nothing is left when it has ended
     original, calls = quantize._keep, []
 
-    def stop_after_two(calibration, path, done) -> None:  # type: ignore[no-untyped-def]
+    def stop_after_two(calibration, path, done) -> None:
         original(calibration, path, done)
         calls.append(done)
         if len(calls) == 2:

@@ -12,13 +12,13 @@ from edgeguard.model import load_model
 pytestmark = pytest.mark.convert
 
 
-def _options(fd: GuardProfile, **changes):  # type: ignore[no-untyped-def]
+def _options(fd: GuardProfile, **changes):
     from edgeguard_converters.pipeline import Options
 
     return Options(guard=fd, preprocess="tf", crop="none", **changes)
 
 
-def _convert(model, target, squares, options):  # type: ignore[no-untyped-def]
+def _convert(model, target, squares, options):
     from edgeguard_converters.pipeline import convert
 
     return convert(model, target, squares[:60], squares[60:], options)
@@ -36,7 +36,7 @@ def not_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_auto_mixed_keeps_the_guilty_layers_float(
     not_int8: Path, squares: list, fd: GuardProfile, tmp_path: Path
-) -> None:  # type: ignore[type-arg]
+) -> None:
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
     with pytest.raises(CheckFailed, match="layers to blame: .*--auto-mixed; nothing was written"):
@@ -61,7 +61,7 @@ def test_layers_named_by_the_user_stay_float(
     squares: list,
     fd: GuardProfile,
     tmp_path: Path,
-    pattern: str,  # type: ignore[type-arg]
+    pattern: str,
 ) -> None:
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
@@ -84,7 +84,7 @@ def test_a_layer_that_is_not_there(
     fd: GuardProfile,
     tmp_path: Path,
     pattern: str,
-    message: str,  # type: ignore[type-arg]
+    message: str,
 ) -> None:
     with pytest.raises(InputError, match=message):
         _convert(trained, tmp_path / "m.tflite", squares, _options(fd, keep_float=(pattern,)))
@@ -98,7 +98,7 @@ def test_every_input_type_gives_the_same_answers(
     squares: list,
     fd: GuardProfile,
     tmp_path: Path,
-    io: str,  # type: ignore[type-arg]
+    io: str,
 ) -> None:
     done = _convert(trained, tmp_path / "m.tflite", squares, _options(fd, io=io))
     model = load_model(tmp_path / "m.tflite")
@@ -121,7 +121,7 @@ def test_float_graphs_with_small_weights(
     fd: GuardProfile,
     tmp_path: Path,
     precision: str,
-    most: float,  # type: ignore[type-arg]
+    most: float,
 ) -> None:
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
@@ -147,7 +147,7 @@ def test_float_graphs_with_small_weights(
         ({"epochs": 0}, "--epochs"),
     ],
 )
-def test_what_does_not_go_together(fd: GuardProfile, changes: dict, message: str) -> None:  # type: ignore[type-arg]
+def test_what_does_not_go_together(fd: GuardProfile, changes: dict, message: str) -> None:
     from edgeguard_converters.options import check_options
 
     with pytest.raises(InputError, match=message):
@@ -158,7 +158,7 @@ def test_unequal_means_become_one_depthwise_convolution(
     trained: Path,
     squares: list,
     fd: GuardProfile,
-    tmp_path: Path,  # type: ignore[type-arg]
+    tmp_path: Path,
 ) -> None:
     """Not SUB and MUL, which round twice; the input's scale stays 1."""
     from ai_edge_litert.interpreter import Interpreter
@@ -203,7 +203,7 @@ def test_a_patch_embedding_takes_unequal_means_exactly(tmp_path: Path) -> None:
 
 def test_a_refusal_leaves_no_log_behind(
     not_int8: Path,
-    squares: list,  # type: ignore[type-arg]
+    squares: list,
     fd: GuardProfile,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

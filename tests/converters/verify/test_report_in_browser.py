@@ -12,7 +12,7 @@ pytestmark = pytest.mark.convert
 
 
 @pytest.fixture(scope="module")
-def report(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[type-arg]
+def report(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgeguard.guard import GuardProfile
     from edgeguard_converters import convert
 
