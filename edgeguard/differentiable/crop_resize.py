@@ -8,8 +8,8 @@ from torch import Tensor
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import bpda
 from edgeguard.model.contract import Contract
+from edgeguard.model.input_path import InputPath
 from edgeguard.preprocess.area_resize import area_weights
-from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.geometry import LETTERBOX_LEVEL, place
 
 
@@ -19,11 +19,11 @@ class CropResize(torch.nn.Module):
     def __init__(self, contract: Contract) -> None:
         super().__init__()
         self.contract = contract
+        self._path = InputPath(contract, profile=None, patch_guard=None)
 
     def forward(self, levels: Tensor) -> Tensor:
         """(n, 3, H, W) levels of frames to (n, 3, h, w) levels of the model's input."""
-        spec, preprocess = self.contract.input, self.contract.preprocess
-        exact = to_levels(np.stack([crop_and_resize(frame, spec, preprocess) for frame in to_frames(levels)]))
+        exact = to_levels(np.stack([self._path.levels(self._path.arrive(frame))[0] for frame in to_frames(levels)]))
         if not (torch.is_grad_enabled() and levels.requires_grad):
             return exact
         return bpda(exact, self._linear(levels))

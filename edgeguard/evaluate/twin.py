@@ -17,10 +17,9 @@ from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.rebuild.graph import read_graph
 from edgeguard.evaluate.rebuild.network import Network
-from edgeguard.guard.passes import model_tensor
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import Contract, ContractGuard, require_pixels
-from edgeguard.preprocess.crop_resize import sanitize
+from edgeguard.model.input_path import InputPath
 
 TwinPlace = Literal["frame", "input"]
 
@@ -120,11 +119,10 @@ class TwinAgreement:
 def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> TwinAgreement:
     """Compare the twin with the runtime on frames (HxWx3), both from the frame on, guard included."""
     agreeing, tied, largest, contract = 0, 0, 0.0, model.contract
+    path = InputPath(contract, patch_guard=None)
     on_frames = Twin(twin_.network, contract, "frame")
     for frame in frames:
-        profile = contract.guard.profile
-        pass_two = sanitize(frame, profile) if profile and contract.guard.place == "frame" else frame
-        expected = model.infer(model_tensor(pass_two, contract, profile))
+        expected = model.infer(path(path.arrive(frame)).tensor)
         with torch.inference_mode():
             outputs = on_frames.network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
         equal = bool(outputs.argmax() == expected.argmax())

@@ -19,7 +19,7 @@ from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.input_path import InputPath
 from edgeguard.model.labels import read_labels
 from edgeguard.model.prediction import Prediction, rank, softmax
-from edgeguard.model.runtime import dequantise, make_interpreter, runtime
+from edgeguard.model.runtime import GraphRunner, load_runner, runtime
 from edgeguard.preprocess.dct_input import FREQUENCIES
 from edgeguard.preprocess.geometry import place
 
@@ -44,16 +44,16 @@ class Model:
         'stop'
     """
 
-    def __init__(self, data: bytes, interpreter: Any, contract: Contract | None, threads: int) -> None:
+    def __init__(self, data: bytes, runner: GraphRunner, contract: Contract | None, threads: int) -> None:
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.threads = threads
         self.has_contract = contract is not None
-        self._interpreter = interpreter
-        self._input, self._outputs = _image_input(interpreter), interpreter.get_output_details()
+        self._runner = runner
+        self._input, self._outputs = _image_input(runner), runner.outputs
         self._take(contract if contract is not None else self._derive_contract(ModelFile(data)))
 
     def with_contract(self, contract: Contract) -> "Model":
-        """The same model under another contract (another guard, other labels): a copy that shares the interpreter.
+        """The same model under another contract (another guard, other labels): a copy that shares the loaded graph.
 
         Raises:
             InputError: the graph does not take what it says, or it changes the profile whose indices the model reads.
@@ -95,9 +95,7 @@ class Model:
 
     def run(self, tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
         """Run the graph on a tensor (1, *contract.input.shape); its dequantised outputs without the batch axis."""
-        self._interpreter.set_tensor(self._input["index"], tensor)
-        self._interpreter.invoke()
-        return tuple(dequantise(self._interpreter.get_tensor(d["index"]), d)[0] for d in self._outputs)
+        return self._runner.run(tensor)
 
     def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
         """`run` for a classifier: float32 of shape (classes,)."""
@@ -168,14 +166,15 @@ def load_model(
         wants_tpu = delegate == "edgetpu" or (delegate == "auto" and model_file.is_edgetpu)
         if try_first:
             probe(data, "edgetpu" if wants_tpu else "cpu")
-        interpreter = make_interpreter(data, [edgetpu_delegate(runtime()[3])] if wants_tpu else [], threads)
-        return Model(data, interpreter, contract, threads)
+        delegates = [edgetpu_delegate(runtime()[3])] if wants_tpu else []
+        runner = load_runner(data, threads=threads, delegates=delegates)
+        return Model(data, runner, contract, threads)
     except (InputError, DeviceError) as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _image_input(interpreter: Any) -> dict[str, Any]:
-    details = interpreter.get_input_details()
+def _image_input(runner: GraphRunner) -> dict[str, Any]:
+    details = runner.inputs
     if len(details) != 1:
         raise InputError(f"the model has {len(details)} inputs; an image model has one")
     detail: dict[str, Any] = details[0]

@@ -137,11 +137,6 @@ def load_runner(data: bytes, *, threads: int = 1, delegates: Sequence[Any] = ())
         raise InputError(f"the runtime refuses the model: {reason}") from error
 
 
-def make_interpreter(data: bytes, delegates: list[Any], threads: int) -> Any:
-    """The runtime's own interpreter with its tensors allocated; see `load_runner`."""
-    return load_runner(data, threads=threads, delegates=delegates).interpreter
-
-
 def dequantize(values: NDArray[np.generic], detail: dict[str, Any]) -> NDArray[np.float32]:
     """`(q - zero_point) * scale` for integer tensors of any shape; float tensors as they are, in float32.
 
@@ -153,9 +148,6 @@ def dequantize(values: NDArray[np.generic], detail: dict[str, Any]) -> NDArray[n
     if np.issubdtype(values.dtype, np.floating) or scale == 0:
         return values.astype(np.float32)
     return ((values.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
-
-
-dequantise = dequantize
 
 
 def runtime() -> tuple[str, str, Callable[..., Any], Callable[..., Any]]:

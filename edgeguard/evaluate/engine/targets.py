@@ -23,8 +23,7 @@ from edgeguard.evaluate.rebuild.network import Network
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
-from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.preprocess.geometry import quantise_input
+from edgeguard.model.input_path import InputPath
 
 Frame = NDArray[np.uint8]
 
@@ -55,8 +54,8 @@ class Target:
         frame = decode_rgb(located(path).read_bytes())
         if self.place == "frame":
             return frame
-        contract = _model(self.model).contract
-        return crop_and_resize(frame, contract.input, contract.preprocess)
+        way = _undefended(self.model)
+        return way.levels(way.arrive(frame))[0]
 
     def defense(self, name: str) -> Defense:
         """A defense by name; `contract` is the model's own guard (nothing where it is inside the graph).
@@ -94,10 +93,9 @@ class Target:
 
     def outputs(self, frame: Frame) -> NDArray[np.float32]:
         """The deployed file's outputs for one frame: uint8 (height, width, 3) to dequantized float32 (classes,)."""
-        model = _model(self.model)
-        contract = model.contract
-        pixels = crop_and_resize(frame, contract.input, contract.preprocess) if self.place == "frame" else frame
-        return model.infer(quantise_input(pixels, contract.input, contract.preprocess))
+        path = _undefended(self.model)
+        tensor = path(path.arrive(frame)).tensor if self.place == "frame" else path.quantize(frame)
+        return _model(self.model).infer(tensor)
 
     def victim(self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
         """The model behind a defense.
@@ -175,6 +173,12 @@ class ExpectationOverTransformation(torch.nn.Module):
 @lru_cache(maxsize=2)
 def _model(path: str) -> Model:
     return load_model(located(path), threads=1 if os.environ.get("EDGEGUARD_EVALUATE_WORKER") else None)
+
+
+@lru_cache(maxsize=2)
+def _undefended(path: str) -> InputPath:
+    """The way into a model without any guard: defenses are applied by whoever asks."""
+    return InputPath(_model(path).contract, profile=None, patch_guard=None)
 
 
 @lru_cache(maxsize=2)
