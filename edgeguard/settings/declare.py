@@ -18,7 +18,7 @@ Check = Callable[[Any], Any]
 _META = "edgeguard"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Words:
     """A kind of text.
 
@@ -95,7 +95,7 @@ def version(number: int) -> Any:
     return key("Version of the file format.", wants=f"must be {number}: this version reads schema {number}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Key:
     """A key as it is declared; see `key`.
 

@@ -1,6 +1,7 @@
 """What a training is told: a dataclass for each table of the TOML file, and all of them together.
 
-Functions get the table that they need; only `run` knows the whole.
+Functions get the table that they need; only `run` knows the whole. The tables' own dataclasses are handed on, and
+neither compared nor shown: what does that would have to be made at each start, for `--help` too.
 """
 
 import json
@@ -52,7 +53,7 @@ _augment, _codec_key = partial(key, table="augment"), partial(key, table="codec"
 _adversarial = partial(key, table="adversarial")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NetworkConfig:
     """`[model]`."""
 
@@ -68,7 +69,7 @@ class NetworkConfig:
     first_layer: Literal["float", "ternary", "binary"] = _model("The values of the first layer's weights.", "float")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataConfig:
     """`[data]`."""
 
@@ -90,7 +91,7 @@ class DataConfig:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ScheduleConfig:
     """`[schedule]`."""
 
@@ -110,7 +111,7 @@ class ScheduleConfig:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AugmentConfig:
     """`[augment]`."""
 
@@ -122,7 +123,7 @@ class AugmentConfig:
     light: float = _augment("Contrast and brightness change by up to this share.", 0.0, low=0, high=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CodecConfig:
     """`[codec]`."""
 
@@ -146,7 +147,7 @@ class CodecConfig:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdversarialConfig:
     """`[adversarial]`: the inner attack."""
 
