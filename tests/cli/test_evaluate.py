@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli.test_cli import refused
+from cli.launch import refused
 from commands import here
 
 from edgeguard.evaluate.reports.results import Cell, write_results

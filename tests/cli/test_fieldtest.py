@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cli.test_cli import refused
+from cli.launch import refused
 from commands import here as run
 
 from edgeguard.demo.assets import bundled_model

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from camera.streams import http_server, stream
-from cli.test_cli import refused
+from cli.launch import refused
 from commands import here as run
 from numpy.typing import NDArray
 

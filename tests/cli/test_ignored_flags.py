@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
-from cli.test_cli import refused, run
+from cli.launch import refused, run
 from commands import here
 
 from edgeguard.cli.main import app
