@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.test_cli import LAUNCH, refused, run
+from cli.launch import LAUNCH, refused, run
 from commands import here
 from numpy.typing import NDArray
 
