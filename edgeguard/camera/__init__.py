@@ -6,7 +6,22 @@ from pathlib import Path
 from edgeguard.camera.source import Applied, Captured, Lost, Source
 from edgeguard.errors import InputError
 
-__all__ = ["Applied", "Captured", "Lost", "Source", "open_source"]
+__all__ = ["Applied", "Captured", "Lost", "Source", "names_a_file", "open_source"]
+
+
+#: Beginnings of names that are no files: cameras, streams, rendered scenes.
+_SCHEMES = ("picamera2:", "http://", "https://", "rtsp://", "rtsps://", "serial:", "synthetic:")
+
+
+def names_a_file(spec: int | str | os.PathLike[str]) -> bool:
+    """True where `open_source` takes a name for a file or a folder, whether it is there or not.
+
+    Example:
+        >>> names_a_file("clip.avi"), names_a_file("0"), names_a_file("./0"), names_a_file("rtsp://camera/")
+        (True, False, True, False)
+    """
+    text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
+    return not text.isdecimal() and not text.startswith(_SCHEMES)
 
 
 def open_source(

@@ -43,8 +43,10 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         InputError: one line that begins with the flag.
     """
     writes_file = settings.output not in (None, "-")
+    from edgeguard.camera import names_a_file
+
     rings = settings.alarm_certified > 0 or (settings.compare_every > 0 and settings.alarm_disagreement > 0)
-    is_file = settings.source is not None and Path(settings.source).exists()
+    is_file = settings.source is not None and names_a_file(settings.source) and Path(settings.source).exists()
     compares = settings.compare_every > 0
     for names, ignored, why in (
         (("rotate_mb", "rotate_keep"), not writes_file, "is for --output FILE"),
@@ -57,13 +59,36 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         (("alarm_disagreement",), not compares, "is for --compare: nothing is compared"),
         (("alarm_window",), not rings, "is for --compare or --alarm-certified: no other alarm looks at a window"),
         (("fallback",), settings.delegate == "cpu", "is for the Edge TPU; with --delegate cpu it is never used"),
+        (("fps",), settings.drop is not None, "is for the latest frame: with --every-frame each one is inferred on"),
         (
-            ("lost_after", "give_up_after", "every_frame", "drop"),
+            ("fps", "lost_after", "give_up_after", "every_frame", "drop"),
             is_file,
             f"is for cameras and streams, not for the file or folder {settings.source}",
         ),
     ):
         _refuse_given(flags, names if ignored else (), why)
+
+
+def refuse_guard_flags(flags: Mapping[str, Any], guard: Any) -> None:
+    """Refuse flags of `run` that have no effect with the guard that the loaded model gets.
+
+    Args:
+        flags: of the command line by parameter; None or False is not given.
+        guard: the contract's `ContractGuard`.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    profile, on_frame = guard.profile, guard.place == "frame"
+    coefficients = profile is not None and on_frame and not profile.is_pixel_domain
+    certifies = profile is not None and on_frame and profile.is_pixel_domain
+    name = "no guard" if profile is None else f"the guard {profile.name or profile.sha256[:12]} ({profile.color})"
+    where = "" if on_frame or profile is None else ", whose place is not the frame"
+    for names, ignored, why in (
+        (("decode_scale",), not coefficients, "is for ycbcr guards on the frame"),
+        (("alarm_certified",), not certifies, "is for rgb and gray guards on the frame: nothing else is certified"),
+    ):
+        _refuse_given(flags, names if ignored else (), f"{why}; here is {name}{where}")
 
 
 def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:

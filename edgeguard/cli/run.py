@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli.flags import flag
-from edgeguard.cli.ignored import refuse_run_flags
+from edgeguard.cli.ignored import refuse_guard_flags, refuse_run_flags
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.run.settings import Settings, resolve
 from edgeguard.settings.declare import keys_of
@@ -83,7 +83,7 @@ def run_command(
     if as_json and settings.output == "-":
         raise InputError("--json and --output - both want standard output: write the results to a file")
     refuse_run_flags(flags, settings)
-    _run(settings, as_json)
+    _run(settings, flags, as_json)
 
 
 def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,11 +101,12 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _run(settings: Settings, as_json: bool) -> None:
+def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
     from edgeguard.cli.progress import FrameCounter
     from edgeguard.run.runner import run
 
     loaded = _load(settings)
+    refuse_guard_flags(flags, loaded.contract.guard)
     opening = _opener(settings)
     _say_what_runs(loaded)
     signal.signal(signal.SIGTERM, _raise_system_exit)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from edgeguard.camera.reader import Drop, FrameReader
 from edgeguard.camera.source import Captured, Lost, Source
@@ -117,8 +118,12 @@ class Pipeline:
         return self.stages.infer(ready, live=False, compare=False)
 
     def _results(self, take: Callable[[], Arrived | None]) -> Iterator[FrameResult]:
+        """Results in order; a file is closed last, since FFmpeg aborts where one thread closes what another reads."""
         depth = 1 if self._just_in_time else _AHEAD
-        with Ahead(take, self._make_ready, depth=depth, handed_over=self.timing.infer_begins) as ahead:
+        with (
+            closing(self.source),
+            Ahead(take, self._make_ready, depth=depth, handed_over=self.timing.infer_begins) as ahead,
+        ):
             try:
                 for ready in ahead:
                     if isinstance(ready, Lost):
@@ -133,8 +138,8 @@ class Pipeline:
                     yield result
             finally:
                 self.timing.stop()
-                self.source.close()
-                if self.reader is not None:
+                if self.reader is not None:  # closing is what ends a live source's wait for its next frame
+                    self.source.close()
                     self.reader.stop()
 
     def _make_ready(self, arrived: Arrived) -> Ready | Lost:

@@ -62,11 +62,12 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--give-up-after": [f"{RUN} --give-up-after 0"],
         "--guard": ALWAYS, "--patch-guard": ALWAYS, "--labels": ALWAYS, "--delegate": ALWAYS,
         "--fallback": [f"{RUN} --delegate cpu --fallback {MODEL}"],
-        "--threads": ALWAYS, "--require-model": ALWAYS, "--require-guard": ALWAYS, "--every": ALWAYS, "--fps": ALWAYS,
+        "--threads": ALWAYS, "--require-model": ALWAYS, "--require-guard": ALWAYS, "--every": ALWAYS,
+        "--fps": [f"{RUN} --fps 5", "--source 0 --every-frame --fps 5"],
         "--region": ALWAYS,
         "--every-frame": [f"{RUN} --every-frame"],
         "--drop": [f"{RUN} --drop oldest"],
-        "--decode-scale": ALWAYS,
+        "--decode-scale": [f"{RUN} --decode-scale 2", f"{RUN} --decode-scale 2 --guard none"],
         "--compare": [f"{RUN} --compare --compare-every 0"],
         "--compare-every": ALWAYS, "--frames": ALWAYS, "--output": ALWAYS,
         "--rotate-mb": [f"{RUN} --rotate-mb 1", f"{RUN} --rotate-mb 1 --output -"],
@@ -80,7 +81,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--mqtt-password-file": [f"{RUN} --mqtt-password-file x"],
         "--mqtt-ca-file": [f"{RUN} --mqtt-ca-file x"],
         "--alarm-disagreement": [f"{RUN} --alarm-disagreement 0.1"],
-        "--alarm-certified": ALWAYS,
+        "--alarm-certified": [f"{RUN} --alarm-certified 0.5 --guard fd-jpeg"],
         "--alarm-window": [f"{RUN} --alarm-window 5"],
         "--record": ALWAYS,
         "--record-seconds": [f"{RUN} --record-seconds 2"],
@@ -204,6 +205,13 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, s
     if not hasattr(command, "commands"):
         options = {parameter.opts[0] for parameter in command.params if parameter.param_type_name == "option"}
         yield " ".join(path), options
+
+
+def test_a_folder_that_is_called_like_a_camera_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "0").mkdir()
+    monkeypatch.chdir(tmp_path)
+    done = here("run", "--source", "0", "--lost-after", "5")
+    assert "--lost-after" not in done.stderr and done.returncode == 3
 
 
 def test_the_table_has_every_flag_of_every_command() -> None:
