@@ -16,6 +16,7 @@ from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
+AdversarialMethod = Literal["none", "fgsm-rs", "pgd", "trades", "free"]
 GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
 T = TypeVar("T")
 _MILLION = 1_000_000
@@ -150,7 +151,7 @@ class CodecConfig:
 class AdversarialConfig:
     """`[adversarial]`: the inner attack."""
 
-    method: Literal["none", "fgsm-rs", "pgd", "trades", "free"] = _adversarial(
+    method: AdversarialMethod = _adversarial(
         "How the training images are attacked.", "none"
     )
     eps_8bit: float = _adversarial("Budget of that attack.", 8.0, low=0.01, high=255, unit="levels")

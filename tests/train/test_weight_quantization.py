@@ -60,6 +60,7 @@ def test_only_the_first_layer(kind: str, count: int) -> None:
 
 def test_filters_of_coefficients() -> None:
     net = network("dct11", 4, 16, 32, GuardProfile.preset("jpeg:75"))
+    assert isinstance(net, CoefficientNet)
     restrict_first_layer(net, "ternary")
     x = torch.randint(-9, 9, (2, 64, 6, 4)).float()
     before = net.eval()(x)

@@ -131,9 +131,13 @@ def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, m
     first = matrix([run], str(stripes), plan, tmp_path, workers=1)
     damaged = sorted((tmp_path / "cells").iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:40])
-    asked = []
-    real = matrix_module.run_matrix_job
-    monkeypatch.setattr(matrix_module, "run_matrix_job", lambda job: asked.append(job) or real(job))
+    asked: list[MatrixJob] = []
+
+    def counted(job: MatrixJob) -> Part:
+        asked.append(job)
+        return run_matrix_job(job)
+
+    monkeypatch.setattr(matrix_module, "run_matrix_job", counted)
     again = matrix([run], str(stripes), plan, tmp_path, workers=1)
     assert again.cells == first.cells and len(asked) == 1
 
