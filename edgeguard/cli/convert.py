@@ -125,9 +125,7 @@ def _geometry(values: dict[str, Any]) -> dict[str, Any]:
     """What the flags of the input's size, crop and numbers say, as keywords of `Options`."""
     crop, crop_fraction = _parse_crop(values["crop"])
     size = None if values["size"] is None else side_or_size("--size", values["size"])
-    mean, std = (
-        None if values[name] is None else color_triple(f"--{name}", values[name]) for name in ("mean", "std")
-    )
+    mean, std = (None if values[name] is None else color_triple(f"--{name}", values[name]) for name in ("mean", "std"))
     return {"mean": mean, "std": std, "size": size, "crop": crop, "crop_fraction": crop_fraction}
 
 

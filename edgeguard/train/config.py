@@ -151,9 +151,7 @@ class CodecConfig:
 class AdversarialConfig:
     """`[adversarial]`: the inner attack."""
 
-    method: AdversarialMethod = _adversarial(
-        "How the training images are attacked.", "none"
-    )
+    method: AdversarialMethod = _adversarial("How the training images are attacked.", "none")
     eps_8bit: float = _adversarial("Budget of that attack.", 8.0, low=0.01, high=255, unit="levels")
     step_8bit: float = _adversarial(
         "Its step; 0: 1.25 budgets (fgsm-rs, free), else 2.5 budgets over the steps.",

@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edgeguard.dct.profile import Color
+from edgeguard.dct.color import Color
 from edgeguard.demo.assets import bundled_model, bundled_program
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels

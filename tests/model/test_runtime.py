@@ -1,10 +1,12 @@
 """The wrapper around the interpreter: the same values as the interpreter itself gives."""
 
+import importlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError, InputError

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from edgeguard.fieldtest.session.guide import Advice, Observation, Situation
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
 from edgeguard.fieldtest.session.record import Status
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
-from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet
+from edgeguard.fieldtest.sheets.sheet import ARMS, Overlay, Sheet
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.guard.passes import receive_jpeg
 from edgeguard.model import Prediction, Score

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 else:
     torch = pytest.importorskip("torch")
 
-from edgeguard.differentiable.dct_step import dct_direction  # noqa: E402
-from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks  # noqa: E402
-from edgeguard.train.adversarial import adversarial_losses  # noqa: E402
-from edgeguard.train.codec import TrainingCodec  # noqa: E402
-from edgeguard.train.codec_network import CodecNetwork  # noqa: E402
-from edgeguard.train.config import AdversarialMethod, TrainConfig  # noqa: E402
-from edgeguard.train.networks import network  # noqa: E402
+from edgeguard.differentiable.dct_step import dct_direction
+from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks
+from edgeguard.train.adversarial import adversarial_losses
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.codec_network import CodecNetwork
+from edgeguard.train.config import AdversarialMethod, TrainConfig
+from edgeguard.train.networks import network
 
 
 class _Watched(torch.nn.Module):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 else:
     torch = pytest.importorskip("torch")
 
-from edgeguard.train.coefficient_net import CoefficientNet, _Filters, exact_indices, smooth_indices  # noqa: E402
-from edgeguard.train.networks import network  # noqa: E402
+from edgeguard.train.coefficient_net import CoefficientNet, _Filters, exact_indices, smooth_indices
+from edgeguard.train.networks import network
 
 Q75 = GuardProfile.preset("jpeg:75")
 
@@ -75,6 +75,7 @@ def test_gradients_reach_the_pixels(net: CoefficientNet) -> None:
     assert levels.grad is not None and levels.grad.abs().max() > 0
     again = levels.detach().clone().requires_grad_()
     (2 * exact_indices(again, Q75).detach() * smooth_indices(again, Q75)).sum().backward()
+    assert again.grad is not None
     assert torch.allclose(levels.grad, again.grad, atol=1e-4)
     assert (smooth_indices(levels, Q75) - exact_indices(levels, Q75)).abs().max() < 0.6
 

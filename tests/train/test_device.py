@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 else:
     torch = pytest.importorskip("torch")
 
-from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_codec  # noqa: E402
-from edgeguard.guard import GuardProfile  # noqa: E402
-from edgeguard.train.adversarial import adversarial_losses  # noqa: E402
-from edgeguard.train.codec_network import logits  # noqa: E402
-from edgeguard.train.coefficient_net import CoefficientNet, smooth_indices  # noqa: E402
-from edgeguard.train.config import AdversarialMethod, TrainConfig  # noqa: E402
-from edgeguard.train.loop import device_of  # noqa: E402
-from edgeguard.train.networks import NETWORKS, network  # noqa: E402
-from edgeguard.train.run import train  # noqa: E402
-from edgeguard.train.weight_quantization import restrict_first_layer  # noqa: E402
+from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_codec
+from edgeguard.guard import GuardProfile
+from edgeguard.train.adversarial import adversarial_losses
+from edgeguard.train.codec_network import logits
+from edgeguard.train.coefficient_net import CoefficientNet, smooth_indices
+from edgeguard.train.config import AdversarialMethod, TrainConfig
+from edgeguard.train.loop import device_of
+from edgeguard.train.networks import NETWORKS, network
+from edgeguard.train.run import train
+from edgeguard.train.weight_quantization import restrict_first_layer
 
 META = torch.device("meta")
 JPEG = GuardProfile.preset("jpeg:75")

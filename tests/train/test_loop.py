@@ -51,7 +51,9 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     for stop_at in (2, 5):  # in mid-epoch, twice
         part = _trainer(config, tmp_path / "parts")
 
-        def descend(*values: object, part: Trainer = part, real: Callable[..., None] = part._descend, at: int = stop_at) -> None:
+        def descend(
+            *values: Any, part: Trainer = part, real: Callable[..., None] = part._descend, at: int = stop_at
+        ) -> None:
             if part.step == at - 1:
                 monkeypatch.setattr(part, "_descend", real)
                 signal.raise_signal(signal.SIGINT)  # in mid-step: it is finished first
@@ -95,7 +97,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
     def poison(what: str, done: int, total: int) -> None:
         if done == 4:
             with torch.no_grad():
-                trainer.network.classify.weight[0, 0] = float("nan")
+                trainer.network.get_parameter("classify.weight")[0, 0] = float("nan")
 
     with pytest.raises(CheckFailed, match="the loss is nan at step 5"):
         trainer.run(poison)

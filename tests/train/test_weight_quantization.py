@@ -10,6 +10,7 @@ from edgeguard.errors import InputError
 torch = pytest.importorskip("torch")
 
 from edgeguard.guard import GuardProfile  # noqa: E402
+from edgeguard.train.coefficient_net import CoefficientNet  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.export import load_program  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402

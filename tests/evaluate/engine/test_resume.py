@@ -74,9 +74,7 @@ def test_what_was_made_before_an_interruption_is_kept() -> None:
         asked.append(job.number)
         return _run(job)
 
-    again = finished(
-        jobs, counted, kept=kept, executor=ThisProcess(), progress=lambda done, of: None
-    )
+    again = finished(jobs, counted, kept=kept, executor=ThisProcess(), progress=lambda done, of: None)
     assert again == [0, 2, 4, 6] and asked == [2, 3]
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("pyautoattack")
 from edgeguard.errors import ProfileError  # noqa: E402
 from edgeguard.evaluate.experiments import matrix as matrix_module  # noqa: E402
 from edgeguard.evaluate.experiments.matrix import WHITE, MatrixPlan, matrix  # noqa: E402
+from edgeguard.evaluate.experiments.matrix_jobs import MatrixJob, Part, run_matrix_job  # noqa: E402
 from edgeguard.evaluate.reports.matrix_report import differences, lines, page  # noqa: E402
 from edgeguard.evaluate.reports.results import Cell, read_results  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
