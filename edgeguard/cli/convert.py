@@ -13,7 +13,7 @@ from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
     from edgeguard.datasets.images import LabelledImage
-    from edgeguard_converters.pipeline import Conversion
+    from edgeguard_converters.pipeline import Conversion, Options
 
 _NOT_INSTALLED = "the converter is not installed ({}): pip install 'edgeguard[convert]'"
 EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
@@ -79,60 +79,18 @@ def convert_command(
     if target not in ("cpu", "edgetpu"):
         raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
     _refuse_ignored(context)
-    crop_kind, crop_fraction = _parse_crop(crop)
-    wanted_size = None if size is None else side_or_size("--size", size)
-    triples = [None if text is None else color_triple(flag, text) for flag, text in (("--mean", mean), ("--std", std))]
+    geometry = _geometry(context.params)
     if not model.exists():
         raise InputError(f"{model} is not there")
     try:
         from edgeguard.datasets.images import read_folder, read_labelled_folder
         from edgeguard_converters.load.model_process import ModelProcess
-        from edgeguard_converters.pipeline import Options, convert
-        from edgeguard_converters.verify.gates import Thresholds
+        from edgeguard_converters.pipeline import convert
     except ImportError as error:
         raise InputError(_NOT_INSTALLED.format(error.name)) from error
     if find_spec("torch") is None:
         raise InputError(_NOT_INSTALLED.format("torch"))
-    from edgeguard.dct.profile import resolve_profile
-    from edgeguard.model.labels import parse_labels
-
-    profile = resolve_profile(guard)
-    known_labels = None
-    if labels is not None:
-        try:
-            known_labels = parse_labels(labels.read_bytes())
-        except OSError as error:
-            raise InputError(f"cannot read the labels {labels}: {error.strerror}") from error
-    if bake_guard:
-        if profile is None:
-            raise InputError("--bake-guard needs a guard: --guard none leaves nothing to bake")
-        place = "in-graph"
-    elif place == "in-graph":
-        raise InputError("a guard inside the graph is asked for with --bake-guard")
-    options = Options(
-        guard=profile,
-        place="none" if profile is None else place,  # type: ignore[arg-type]  # convert() checks it
-        patch_guard=patch_guard,
-        preprocess=preprocess,
-        mean=triples[0],
-        std=triples[1],
-        size=wanted_size,
-        crop=crop_kind,
-        crop_fraction=crop_fraction,
-        labels=known_labels,
-        arch=arch,
-        trust_pickle=trust_pickle,
-        onnx2tf=onnx2tf,
-        boxes=boxes,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
-        io=io,  # type: ignore[arg-type]
-        keep_float=tuple(keep_float or ()),
-        auto_mixed=auto_mixed,
-        epochs=epochs,
-        runtimes=tuple(runtime or ()),
-        ranges=ranges,  # type: ignore[arg-type]  # convert() checks it
-        thresholds=Thresholds(min_agreement, min_snr),
-    )
+    known_labels, options = _options(context.params, geometry)
     from edgeguard.cli.progress import StepDisplay
 
     evaluation = None if eval_ is None else read_labelled_folder(eval_, known_labels or ())
@@ -161,6 +119,52 @@ def convert_command(
     _print_json(done) if as_json else _print_table(done)
     if target == "edgetpu":
         _compile(done.path)
+
+
+def _geometry(values: dict[str, Any]) -> dict[str, Any]:
+    """What the flags of the input's size, crop and numbers say, as keywords of `Options`."""
+    crop, crop_fraction = _parse_crop(values["crop"])
+    size = None if values["size"] is None else side_or_size("--size", values["size"])
+    mean, std = (None if values[name] is None else color_triple(f"--{name}", values[name]) for name in ("mean", "std"))
+    return {"mean": mean, "std": std, "size": size, "crop": crop, "crop_fraction": crop_fraction}
+
+
+def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "tuple[tuple[str, ...] | None, Options]":
+    """The labels and everything else that the flags say; `convert` checks the values."""
+    from edgeguard.dct.profile import resolve_profile
+    from edgeguard_converters.pipeline import Options
+    from edgeguard_converters.verify.gates import Thresholds
+
+    profile, place = resolve_profile(values["guard"]), values["place"]
+    labels = None if values["labels"] is None else _labels(Path(values["labels"]))
+    if values["bake_guard"]:
+        if profile is None:
+            raise InputError("--bake-guard needs a guard: --guard none leaves nothing to bake")
+        place = "in-graph"
+    elif place == "in-graph":
+        raise InputError("a guard inside the graph is asked for with --bake-guard")
+    as_they_are = ("patch_guard", "preprocess", "arch", "trust_pickle", "onnx2tf", "boxes", "precision", "io",
+                   "auto_mixed", "epochs", "ranges")  # fmt: skip
+    options = Options(
+        guard=profile,
+        place="none" if profile is None else place,
+        labels=labels,
+        keep_float=tuple(values["keep_float"] or ()),
+        runtimes=tuple(values["runtime"] or ()),
+        thresholds=Thresholds(values["min_agreement"], values["min_snr"]),
+        **geometry,
+        **{name: values[name] for name in as_they_are},
+    )
+    return labels, options
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    from edgeguard.model.labels import parse_labels
+
+    try:
+        return parse_labels(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read the labels {path}: {error.strerror}") from error
 
 
 def _refuse_ignored(context: typer.Context) -> None:

@@ -12,6 +12,7 @@ from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
+    from edgeguard.cli.progress import UnitCounter
     from edgeguard.fieldtest.session.guide import Advice
     from edgeguard.fieldtest.session.record import Status
     from edgeguard.fieldtest.session.session import Pass, Session
@@ -106,7 +107,7 @@ def record(
     import contextlib
 
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.session.record import Status, live_judge, record_drive_by
+    from edgeguard.fieldtest.session.record import Status, live_evaluation, record_drive_by
     from edgeguard.fieldtest.session.record import record as record_passes
     from edgeguard.fieldtest.session.session import Session
     from edgeguard.fieldtest.session.web import GuidePage
@@ -134,8 +135,8 @@ def record(
             if port is not None:
                 page = stack.enter_context(GuidePage(session, status, port=port, host=host))
                 counter.say(f"the operator's page: {page.url}")
-            judge = {} if model is None else {"judge": live_judge(Pipeline(opened, load_model(model)))}
-            (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **judge)
+            live = {} if model is None else {"evaluate_frame": live_evaluation(Pipeline(opened, load_model(model)))}
+            (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **live)
     left = sum(session.missing().values())
     said = f", {status.lost} damaged frames left out" if status.lost else ""
     print(f"{len(session.passes)} passes stored, {left} missing{said}")
@@ -195,7 +196,7 @@ def report(
 class _Teller:
     """Says what the operator should do, once for each change, and counts passes."""
 
-    def __init__(self, counter: object, status: "Status") -> None:
+    def __init__(self, counter: "UnitCounter", status: "Status") -> None:
         self.counter, self.status = counter, status
         self._last = ""
 
@@ -205,10 +206,10 @@ class _Teller:
 
         line = advice.situation.value
         if sys.stderr.isatty() and line != self._last:
-            self.counter.say(line)  # type: ignore[attr-defined]
+            self.counter.say(line)
         self._last = line
         if stored is not None:
-            self.counter.show("passes", self.status.done + 1, self.status.wanted)  # type: ignore[attr-defined]
+            self.counter.show("passes", self.status.done + 1, self.status.wanted)
 
 
 def _source(spec: str, session: "Session", status: "Status", sheets: list[Path], seed: int) -> "Source":

@@ -43,7 +43,8 @@ def design(
     if output.suffix != ".toml":
         raise InputError(f"--output wants a .toml file, got {output}")
     images = [_read(path) for path in _images(folder)]
-    profile = GuardProfile.design(images, as_bands, as_step, md_step, color, by)  # type: ignore[arg-type]  # checked there
+    kinds: dict[str, Any] = {"color": color, "by": by}  # `design` checks the color
+    profile = GuardProfile.design(images, as_bands, as_step, md_step, **kinds)
     psnr = _mean_psnr(images, profile)
     from edgeguard.system.files import write_bytes
 

@@ -28,6 +28,9 @@ class NormalizedNetwork(torch.nn.Module):
     An attacker of the demo has the float program, which is three times faster to differentiate than the .tflite's twin.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, module: torch.nn.Module, contract: Contract) -> None:
         super().__init__()
         self.module = module

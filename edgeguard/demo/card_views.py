@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
-from edgeguard.fieldtest.virtual.field import SheetPainter, placed_at
+from edgeguard.fieldtest.virtual.field import Light, SheetPainter, placed_at
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize
@@ -39,6 +39,7 @@ from edgeguard.train.export import load_program
 PREPROCESS = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3)
 BIN_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 ANGLE_EDGES_DEG = (0.0, 15.0, 30.0, 45.0)
+LIGHTS: tuple[Light, ...] = ("bright", "dim", "warm")
 _TRAIN_SEED, _TEST_SEED = 1, 9
 _WANTED = 0.98  # of the views in each bin
 
@@ -75,9 +76,9 @@ def _sheet_frame(rng: np.random.Generator, name: str | None) -> NDArray[np.uint8
     painter = SheetPainter(
         Sheet(int(rng.integers(SHEET_NUMBERS)), name or "blank", name or "background", "clean"), picture
     )
-    light = ("bright", "dim", "warm")[int(rng.integers(3))]
+    light = LIGHTS[int(rng.integers(3))]
     distance = float(np.sqrt(rng.uniform(300.0**2, 1300.0**2)))
-    stand = placed_at(rng, distance, float(rng.uniform(0, 48)), light)  # type: ignore[arg-type]
+    stand = placed_at(rng, distance, float(rng.uniform(0, 48)), light)
     tilt, roll = float(rng.uniform(0, 360)), float(rng.uniform(-10, 10))
     return painter.frame(replace(stand, tilt_deg=tilt, roll_deg=roll, exposure=float(rng.uniform(0.8, 1.15))))
 

@@ -69,7 +69,7 @@ def run_demo(output: Path, say: Say) -> list[Row]:
     good, png = cv2.imencode(".png", contact_sheet(tiles)[:, :, ::-1])
     assert good
     write_bytes(output / "contact-sheet.png", png.tobytes())
-    document = _document(model, results, rows, trials, altered, truth, with_torch)
+    document = _document(model, results, rows, trials, altered, truth, with_torch=with_torch)
     write_bytes(output / "results.json", json.dumps(document, indent=1).encode())
     return rows
 
@@ -169,6 +169,7 @@ def _document(
     trials: list[dict[str, Prediction]],
     altered: list[AlteredFrame],
     truth: list[int],
+    *,
     with_torch: bool,
 ) -> dict[str, Any]:
     return {

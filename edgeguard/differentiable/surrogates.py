@@ -31,9 +31,12 @@ class _Replace(torch.autograd.Function):
         return None, gradient
 
 
+_replace: Callable[[Tensor, Tensor], Tensor] = _Replace.apply  # torch gives `apply` no types
+
+
 def bpda(exact: Tensor, surrogate: Tensor) -> Tensor:
     """`exact` with the derivative of `surrogate` (same shape)."""
-    return _Replace.apply(exact, surrogate)
+    return _replace(exact, surrogate)
 
 
 def round_straight_through(x: Tensor) -> Tensor:

@@ -120,11 +120,13 @@ def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> Twi
     """Compare the twin with the runtime on frames (HxWx3), both from the frame on, guard included."""
     agreeing, tied, largest, contract = 0, 0, 0.0, model.contract
     path = InputPath(contract, patch_guard=None)
-    on_frames = Twin(twin_.network, contract, "frame")
+    network = twin_.network
+    assert isinstance(network, Network)  # what `twin` rebuilds
+    on_frames = Twin(network, contract, "frame")
     for frame in frames:
         expected = model.infer(path(path.arrive(frame)).tensor)
         with torch.inference_mode():
-            outputs = on_frames.network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
+            outputs = network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
         equal = bool(outputs.argmax() == expected.argmax())
         agreeing += equal
         tied += not equal and bool(expected[outputs.argmax()] == expected.max())

@@ -19,10 +19,10 @@ def read_labels(model: ModelFile) -> tuple[str, ...]:
 
 
 def parse_labels(data: bytes) -> tuple[str, ...]:
-    """One label a line. Lines of the form `3  goldfinch` (Coral's) give the label for that index.
+    r"""One label a line. Lines of the form `3  goldfinch` (Coral's) give the label for that index.
 
     Example:
-        >>> parse_labels(b"0  background\\n1  tench\\n")
+        >>> parse_labels(b"0  background\n1  tench\n")
         ('background', 'tench')
     """
     lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]

@@ -81,7 +81,7 @@ class Alarms:
         """Names of those that ring."""
         return tuple(alarm.name for alarm in self.alarms.values() if alarm.ringing)
 
-    def see(self, result: FrameResult) -> tuple[str, ...]:
+    def update(self, result: FrameResult) -> tuple[str, ...]:
         """Take the signs of a result; returns the names of the alarms that ring."""
         if result.patch_alarm is not None:
             self._sign("patch", float(result.patch_alarm))

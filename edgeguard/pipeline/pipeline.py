@@ -11,7 +11,7 @@ from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model
 from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.pacing import Timing
-from edgeguard.pipeline.prefetch import Ahead
+from edgeguard.pipeline.prefetch import Prefetcher
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.stages import Arrived, Ready, Stages
 from edgeguard.preprocess.region import Region
@@ -105,7 +105,7 @@ class Pipeline:
             finally:
                 self._count_reader()
 
-    def judge(self, captured: Captured) -> FrameResult:
+    def evaluate_frame(self, captured: Captured) -> FrameResult:
         """The result of one frame that the caller holds; it is not counted.
 
         Raises:
@@ -120,12 +120,10 @@ class Pipeline:
     def _results(self, take: Callable[[], Arrived | None]) -> Iterator[FrameResult]:
         """Results in order; a file is closed last, since FFmpeg aborts where one thread closes what another reads."""
         depth = 1 if self._just_in_time else _AHEAD
-        with (
-            closing(self.source),
-            Ahead(take, self._make_ready, depth=depth, handed_over=self.timing.infer_begins) as ahead,
-        ):
+        prefetcher = Prefetcher(take, self._make_ready, depth=depth, handed_over=self.timing.infer_begins)
+        with closing(self.source), prefetcher:
             try:
-                for ready in ahead:
+                for ready in prefetcher:
                     if isinstance(ready, Lost):
                         self._lose(ready)
                         self.timing.infer_ends()

@@ -9,7 +9,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class Ahead(Generic[A, B]):
+class Prefetcher(Generic[A, B]):
     """Items, worked on in a thread of their own, in order.
 
     Args:
@@ -20,8 +20,8 @@ class Ahead(Generic[A, B]):
 
     Example:
         >>> items = iter([1, 2, 3])
-        >>> with Ahead(lambda: next(items, None), lambda item: 10 * item) as ahead:
-        ...     list(ahead)
+        >>> with Prefetcher(lambda: next(items, None), lambda item: 10 * item) as prefetcher:
+        ...     list(prefetcher)
         [10, 20, 30]
     """
 
@@ -40,7 +40,7 @@ class Ahead(Generic[A, B]):
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="edgeguard-prepare", daemon=True)
 
-    def __enter__(self) -> "Ahead[A, B]":
+    def __enter__(self) -> "Prefetcher[A, B]":
         self._thread.start()
         return self
 

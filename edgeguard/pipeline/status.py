@@ -57,7 +57,7 @@ class RunStatus:
     began: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def see(self, result: FrameResult) -> None:
+    def update(self, result: FrameResult) -> None:
         """Take a result."""
         point = {
             "frame": result.frame, "age_ms": result.age_ms, "label": result.prediction.label,

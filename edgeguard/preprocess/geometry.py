@@ -15,44 +15,64 @@ class InputSpec(Protocol):
     """The part of a contract's `input` that is needed here."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Of the model's input, pixels."""
+
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Of the model's input, pixels."""
+
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """Of the input tensor: `uint8`, `int8` or `float32`."""
+
     @property
-    def color(self) -> str: ...
+    def color(self) -> str:
+        """What the channels are: `RGB`, or `DCT` for quantised coefficients."""
 
 
 class PreprocessSpec(Protocol):
     """The part of a contract's `preprocess` that is needed here."""
 
     @property
-    def crop(self) -> str: ...
+    def crop(self) -> str:
+        """How a frame is fitted to the input: `center`, `letterbox` or `none`."""
+
     @property
-    def crop_fraction(self) -> float: ...
+    def crop_fraction(self) -> float:
+        """Share of the largest centred rectangle's sides that `center` keeps, above 0 and at most 1."""
+
     @property
-    def mean(self) -> tuple[float, ...]: ...
+    def mean(self) -> tuple[float, ...]:
+        """Subtracted from each channel's levels, in 0..255 units."""
+
     @property
-    def std(self) -> tuple[float, ...]: ...
+    def std(self) -> tuple[float, ...]:
+        """What the difference is divided by, for each channel, in 0..255 units."""
 
 
 class GuardSpec(Protocol):
     """The part of a contract's `guard` that is needed here."""
 
     @property
-    def place(self) -> str: ...
+    def place(self) -> str:
+        """Where pass 2 runs: `frame`, `input`, `in-graph` or `none`."""
 
 
 class ContractSpec(Protocol):
     """What `Sanitizer.tensor` reads of a contract (`edgeguard.model.Contract` is one)."""
 
     @property
-    def input(self) -> InputSpec: ...
+    def input(self) -> InputSpec:
+        """The model's input tensor."""
+
     @property
-    def preprocess(self) -> PreprocessSpec: ...
+    def preprocess(self) -> PreprocessSpec:
+        """How a frame becomes that tensor."""
+
     @property
-    def guard(self) -> GuardSpec: ...
+    def guard(self) -> GuardSpec:
+        """What filters frames in front of the model."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.run.settings import Settings
 from edgeguard.run.systemd import notify
-from edgeguard.run.throttle import Governor
+from edgeguard.run.throttle import ThrottleController
 from edgeguard.sinks.base import Sink
 from edgeguard.sinks.queued import QueuedSink
 from edgeguard.system.addresses import read_token
@@ -92,9 +92,9 @@ def run(
         stack.enter_context(_housekeeping(pipeline, status, settings))
         try:
             for found in pipeline:
-                result = replace(found, alarms=alarms.see(found))
+                result = replace(found, alarms=alarms.update(found))
                 status.ringing = result.alarms
-                status.see(result)
+                status.update(result)
                 for sink in sinks:
                     sink.write(result)
                 shown(result)
@@ -217,7 +217,7 @@ def _path(text: str | None) -> Path | None:
 @contextmanager
 def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> Iterator[None]:
     """Once a second: temperature and throttling, the rate that follows from them, systemd's watchdog."""
-    over, governor = threading.Event(), Governor()
+    over, controller = threading.Event(), ThrottleController()
 
     def keep() -> None:
         before, rate = pipeline.counters.frames, 0.0
@@ -226,7 +226,7 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> 
             rate, before = 0.8 * rate + 0.2 * (frames - before) / _TICK_S, frames
             status.power = read_power()
             _look_at_coding(status)
-            _slow_down(governor.update(status.power, rate, time.monotonic()))
+            _slow_down(controller.update(status.power, rate, time.monotonic()))
             if not _stuck(pipeline, status):
                 notify("WATCHDOG=1")
 

@@ -6,15 +6,15 @@ _HOLD_S = 30.0  # without throttling before it goes faster again
 _SLOWEST_FPS = 0.5
 
 
-class Governor:
+class ThrottleController:
     """Halves the rate of results while the processor is throttled, again every half minute, and doubles it back.
 
     Example:
-        >>> governor = Governor()
+        >>> control = ThrottleController()
         >>> hot, cool = Power(85.0, ("throttled",), ()), Power(60.0, (), ())
-        >>> governor.update(hot, 20.0, now_s=0), governor.update(hot, 10.0, now_s=10), governor.update(hot, 10.0, 31)
+        >>> control.update(hot, 20.0, now_s=0), control.update(hot, 10.0, now_s=10), control.update(hot, 10.0, 31)
         (10.0, 10.0, 5.0)
-        >>> governor.update(cool, 5.0, now_s=40), governor.update(cool, 5.0, now_s=71), governor.update(cool, 10.0, 102)
+        >>> control.update(cool, 5.0, now_s=40), control.update(cool, 5.0, now_s=71), control.update(cool, 10.0, 102)
         (5.0, 10.0, None)
     """
 

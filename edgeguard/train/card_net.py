@@ -50,6 +50,7 @@ class CardNet(nn.Module):
         self.classify = nn.Linear(160, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float32 (n, 3, 128, 128) in [-1, 1] to (n, classes) logits."""
         features = self.features(x)
         # max_pool2d, not amax: the int8 quantiser knows MAX_POOL_2D and leaves REDUCE_MAX in float.
         return self.classify(nn.functional.max_pool2d(features, SIDE // 16).flatten(1))

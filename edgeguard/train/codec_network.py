@@ -38,7 +38,8 @@ class CodecNetwork(nn.Module):
         half: bool = False,
     ) -> None:
         super().__init__()
-        self.network, self.codec, self.gradient, self.half = network, codec, gradient, half
+        self.network, self.codec, self.gradient = network, codec, gradient
+        self.in_bfloat16 = half  # nn.Module.half is a method
         self.rng = rng or np.random.default_rng(0)
 
     def forward(self, levels: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class CodecNetwork(nn.Module):
             gradient = BACKWARDS[self.rng.integers(len(BACKWARDS))] if self.gradient == "drawn" else self.gradient
             surrogate = levels if profile is None else surrogate_codec(levels, profile, gradient)
             exact = bpda(exact, surrogate)
-        return logits(self.network, exact, self.half)
+        return logits(self.network, exact, self.in_bfloat16)
 
 
 def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:

@@ -41,7 +41,7 @@ class CoefficientNet(nn.Module):
         luma, chroma = 3 * width // 2, max(width // 4, 1)
         tables = profile.component_tables
         self.luma: nn.Module = _Filters(luma, *_LUMA, tables[0])
-        self.chroma: nn.Module = nn.ModuleList(_Filters(chroma, *_CHROMA, table) for table in tables[1:])
+        self.chroma = nn.ModuleList(_Filters(chroma, *_CHROMA, table) for table in tables[1:])
         first = luma + 2 * chroma
         self.features = nn.Sequential(
             Residual(first),
@@ -70,8 +70,8 @@ class CoefficientNet(nn.Module):
     def folded(self) -> "CoefficientNet":
         """A copy for export: inverse DCT, filters and normalisation as one transposed convolution."""
         plain = copy.deepcopy(self).eval()
-        plain.luma = plain.luma.folded()
-        plain.chroma = nn.ModuleList(filters.folded() for filters in plain.chroma)
+        plain.luma = _folded(plain.luma)
+        plain.chroma = nn.ModuleList(_folded(filters) for filters in plain.chroma)
         return plain
 
 
@@ -83,6 +83,8 @@ class _Filters(nn.Module):
         side, stride: of a filter, in samples.
         table: steps of the indices.
     """
+
+    basis: Tensor
 
     def __init__(self, channels: int, side: int, stride: int, table: tuple[int, ...]) -> None:
         super().__init__()
@@ -110,11 +112,18 @@ class _Filters(nn.Module):
     def folded(self) -> nn.ConvTranspose2d:
         """The same as one layer, in evaluation mode."""
         norm, weight = self.normalise, self.weight()
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None  # kept by default
+        scale = norm.weight / (variance + norm.eps).sqrt()
         layer = nn.ConvTranspose2d(BLOCK * BLOCK, len(scale), weight.shape[2], BLOCK // self.stride, 1)
         layer.weight.copy_(weight * scale[None, :, None, None])
-        layer.bias.copy_(norm.bias - norm.running_mean * scale)
+        assert layer.bias is not None
+        layer.bias.copy_(norm.bias - mean * scale)
         return layer
+
+
+def _folded(filters: nn.Module) -> nn.Module:
+    return filters.folded() if isinstance(filters, _Filters) else filters
 
 
 def exact_indices(levels: Tensor, profile: GuardProfile) -> Tensor:

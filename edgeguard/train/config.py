@@ -17,6 +17,7 @@ from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
+AdversarialMethod = Literal["none", "fgsm-rs", "pgd", "trades", "free"]
 GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
 T = TypeVar("T")
 _MILLION = 1_000_000
@@ -151,9 +152,7 @@ class CodecConfig:
 class AdversarialConfig:
     """`[adversarial]`: the inner attack."""
 
-    method: Literal["none", "fgsm-rs", "pgd", "trades", "free"] = _adversarial(
-        "How the training images are attacked.", "none"
-    )
+    method: AdversarialMethod = _adversarial("How the training images are attacked.", "none")
     eps_8bit: float = _adversarial("Budget of that attack.", 8.0, low=0.01, high=255, unit="levels")
     step_8bit: float = _adversarial(
         "Its step; 0: 1.25 budgets (fgsm-rs, free), else 2.5 budgets over the steps.",

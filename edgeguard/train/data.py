@@ -4,7 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -159,7 +159,7 @@ def _from_zip(path: Path) -> Iterator[_File]:
     for entry in sorted(entries, key=lambda e: e.filename.encode()):
         if entry.file_size > _MAX_BYTES:
             raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes, more than {_MAX_BYTES}")
-        found = _placed(PurePosixPath(entry.filename), lambda entry=entry: archive.read(entry))  # type: ignore[misc]
+        found = _placed(PurePosixPath(entry.filename), partial(archive.read, entry))
         if found is not None:
             yield found
 

@@ -17,6 +17,7 @@ from edgeguard.preprocess.dct_input import BIAS, tensor_shape
 from edgeguard.system.files import replaced
 from edgeguard.train.codec_network import MEAN, STD
 from edgeguard.train.coefficient_net import CoefficientNet
+from edgeguard.train.layers import in_layout
 from edgeguard.train.weight_quantization import with_plain_weights
 
 
@@ -52,7 +53,7 @@ def save_program(
         **({} if trained is None else {"trained": trained}),
     }
     plain = network.folded() if isinstance(network, CoefficientNet) else copy.deepcopy(network).eval()
-    plain = with_plain_weights(plain).to("cpu", memory_format=torch.contiguous_format)
+    plain = in_layout(with_plain_weights(plain).to("cpu"), torch.contiguous_format)
     batch = torch.export.Dim("batch", min=1, max=4096)
     rows, columns, channels = tensor_shape(size, size) if coefficients else (size, size, 3)
     with _without_warnings():

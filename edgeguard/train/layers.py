@@ -1,5 +1,8 @@
 """Convolutions with their normalisation, the parts that our networks share."""
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 
@@ -31,3 +34,9 @@ def pooled(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()
     )
+
+
+def in_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """The network with its four-dimensional weights in a memory layout, in place; values and shapes stay."""
+    to: dict[str, Any] = {"memory_format": layout}  # torch's annotations of `Module.to` leave this argument out
+    return network.to(**to)

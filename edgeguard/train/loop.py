@@ -28,6 +28,7 @@ from edgeguard.train.codec_network import CodecNetwork, logits, runs_half
 from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.config import AdversarialConfig, AugmentConfig, CodecConfig, ScheduleConfig
 from edgeguard.train.data import Dataset, Part
+from edgeguard.train.layers import in_layout
 
 LOG = "log.jsonl"
 _SAVE_EVERY_S = 60.0
@@ -83,7 +84,7 @@ class Trainer:
         frozen_statistics: bool = False,
     ) -> None:
         self._device = device_of(schedule.device)
-        self.network = network.to(self._device, memory_format=torch.channels_last)
+        self.network = in_layout(network.to(self._device), torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self.dataset, self.folder = dataset, folder
         self._size, self._schedule, self._adversarial, self._sha256 = size, schedule, adversarial, config_sha256

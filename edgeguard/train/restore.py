@@ -15,6 +15,7 @@ from edgeguard.train.config import DataConfig, TrainConfig
 from edgeguard.train.data import Part, read_dataset
 from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
+from edgeguard.train.layers import in_layout
 from edgeguard.train.networks import network
 from edgeguard.train.run import CONFIG, MODEL
 from edgeguard.train.weight_quantization import restrict_first_layer
@@ -65,7 +66,7 @@ def restored(folder: Path) -> Restored:
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{folder} holds no training that can be read: {type(error).__name__} {reason}") from error
-    module = module.eval().to(memory_format=torch.channels_last)
+    module = in_layout(module.eval(), torch.channels_last)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     total = hashlib.sha256()

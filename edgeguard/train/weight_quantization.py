@@ -63,7 +63,9 @@ def with_plain_weights(network: nn.Module) -> nn.Module:
     """The network with its values as weights, in place: what is exported."""
     for module in network.modules():
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
+            restricted = module.parametrizations
+            assert isinstance(restricted, nn.ModuleDict)
+            for name in list(restricted):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return network
 

@@ -80,10 +80,10 @@ def test_the_attackers_network_is_the_models() -> None:
     from edgeguard.demo.attack import NormalizedNetwork
     from edgeguard.differentiable.guard_layer import to_levels
     from edgeguard.evaluate.twin import Twin
-    from edgeguard_converters.load.registry import load_source
+    from edgeguard_converters.load.exported import load_exported
 
     model = load_model(bundled_model())
-    network = NormalizedNetwork(load_source(bundled_program()).module, model.contract)
+    network = NormalizedNetwork(load_exported(bundled_program()).module, model.contract)
     undefended = Twin(network, model.contract, "frame").undefended()
     for frame in story.clip_frames()[::6]:
         with torch.no_grad():

@@ -3,6 +3,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from edgeguard.dct.color import Color
 from edgeguard.demo.assets import bundled_model, bundled_program
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
@@ -32,10 +33,10 @@ def test_batches_are_what_single_images_are(scenes: list[NDArray[np.uint8]]) -> 
 @pytest.mark.parametrize("backward", BACKWARDS)
 @pytest.mark.parametrize("color", ["rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420"])
 def test_the_guard_is_exact_forward_and_has_a_gradient(
-    backward: Backward, color: str, scenes: list[NDArray[np.uint8]]
+    backward: Backward, color: Color, scenes: list[NDArray[np.uint8]]
 ) -> None:
     steps = GuardProfile.preset("fd").tables
-    profile = GuardProfile("t", color, steps)  # type: ignore[arg-type]
+    profile = GuardProfile("t", color, steps)
     frames = np.stack(scenes[:2])[:, :100, :90]
     levels = to_levels(frames).requires_grad_(True)
     out = GuardLayer(profile, backward)(levels)
@@ -46,9 +47,9 @@ def test_the_guard_is_exact_forward_and_has_a_gradient(
 
 
 @pytest.mark.parametrize("color", ["rgb", "gray", "ycbcr444", "ycbcr420"])
-def test_the_surrogate_codec_is_near_the_real_one(color: str, scenes: list[NDArray[np.uint8]]) -> None:
+def test_the_surrogate_codec_is_near_the_real_one(color: Color, scenes: list[NDArray[np.uint8]]) -> None:
     steps = GuardProfile.preset("fd").tables
-    profile = GuardProfile("t", color, steps)  # type: ignore[arg-type]
+    profile = GuardProfile("t", color, steps)
     near = surrogate_codec(to_levels(scenes[0][None]), profile, "straight-through")[0].permute(1, 2, 0).numpy()
     assert np.abs(near - Sanitizer(profile)(scenes[0])).mean() < 1.0
 
@@ -72,7 +73,8 @@ def test_the_resize_is_the_devices_with_its_derivative(size: tuple[int, int], sc
 def test_the_undefended_twin_has_no_guard(scenes: list[NDArray[np.uint8]]) -> None:
     module = twin(bundled_model())
     assert module.guard is not None and module.undefended().guard is None
-    assert module.guarded(GuardProfile.preset("fd-paper")).guard.profile.name == "fd-paper"
+    other = module.guarded(GuardProfile.preset("fd-paper")).guard
+    assert other is not None and other.profile.name == "fd-paper"
 
 
 def test_what_is_no_tflite_is_refused() -> None:

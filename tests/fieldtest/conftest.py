@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edgeguard.fieldtest.session.plan import Plan, make_plan, write_plan
-from edgeguard.fieldtest.session.record import Status, live_judge, record
+from edgeguard.fieldtest.session.record import Status, live_evaluation, record
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
@@ -55,6 +55,6 @@ def play(session: Session, sheets: list[tuple[Sheet, Picture]], model: Path | No
     status = Status(session.plan.lights[0], wanted - sum(session.missing().values()), wanted)
     pictures = {sheet.number: picture for sheet, picture in sheets}
     operator = VirtualOperator(session, pictures, lambda light: setattr(status, "light", light))
-    judge = {} if model is None else {"judge": live_judge(Pipeline(operator, load_model(model)))}
-    record(session, operator, status, lambda advice, stored: None, **judge)
+    live = {} if model is None else {"evaluate_frame": live_evaluation(Pipeline(operator, load_model(model)))}
+    record(session, operator, status, lambda advice, stored: None, **live)
     return status

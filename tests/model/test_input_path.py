@@ -133,7 +133,8 @@ def test_pictures_in_memory_go_the_same_way(frame: str, guard: str) -> None:
         agreement(twin(bundled_model()), model, [rgb])
     assert [tensor.tobytes() for tensor in seen] == [defended_tensor.tobytes()] * 3
     stages = bench._stages(model, rgb)
-    assert stages["sanitise to tensor"]().tensor.tobytes() == defended_tensor.tobytes()  # type: ignore[attr-defined]
+    arranged: Any = stages["sanitise to tensor"]()
+    assert arranged.tensor.tobytes() == defended_tensor.tobytes()
     target = next(kind for kind in vars(targets).values() if getattr(kind, "__name__", "") in ("Subject", "Target"))
     with _tensors() as seen:
         answer_undefended(model, rgb)

@@ -1,10 +1,12 @@
 """The wrapper around the interpreter: the same values as the interpreter itself gives."""
 
+import importlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError, InputError
@@ -67,7 +69,8 @@ def test_tensors_between_operators(data: bytes, image: np.ndarray) -> None:
     found = runner.tensors(names)
     assert set(found) == names and len(names) == 2
     values = {detail["index"]: runner.get_if_kept(detail) for detail in found.values()}
-    assert np.array_equal(values[output["index"]], runner.get(output))
+    last = values[output["index"]]
+    assert last is not None and np.array_equal(last, runner.get(output))
     between = values[first]
     assert between is not None and between.shape == (1, 128, 128, 3) and between.dtype == np.int8
 
@@ -92,7 +95,7 @@ def test_without_a_runtime(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(runtime.importlib, "import_module", absent)  # type: ignore[attr-defined]
+    monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(DeviceError, match="pip install ai-edge-litert"):
         GraphRunner(data)
 
@@ -104,7 +107,7 @@ def test_the_installed_runtime_is_named() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32])
 def test_dequantized_by_hand(dtype: type) -> None:
-    values = np.array([[0, 1, 100]], dtype)
+    values: NDArray[np.generic] = np.array([[0, 1, 100]], dtype)
     assert dequantize(values, {"quantization": (0.25, 4)}).tolist() == [[-1.0, -0.75, 24.0]]
     assert dequantize(values, {"quantization": (0.0, 0)}).tolist() == [[0.0, 1.0, 100.0]]
 

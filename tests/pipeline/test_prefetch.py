@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from edgeguard.pipeline.prefetch import Ahead
+from edgeguard.pipeline.prefetch import Prefetcher
 
 
 def test_work_goes_on_while_the_caller_is_busy() -> None:
@@ -14,18 +14,18 @@ def test_work_goes_on_while_the_caller_is_busy() -> None:
         return item
 
     began = time.monotonic()
-    with Ahead(lambda: next(items, None), slow) as ahead:
-        for _ in ahead:
+    with Prefetcher(lambda: next(items, None), slow) as prefetcher:
+        for _ in prefetcher:
             time.sleep(0.05)
     assert time.monotonic() - began < 0.45  # one after the other it is 0.5
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
     items = iter([1, 2, 0])
-    with Ahead(lambda: next(items, None), lambda item: 6 // item) as ahead:
+    with Prefetcher(lambda: next(items, None), lambda item: 6 // item) as prefetcher:
         seen = []
         with pytest.raises(ZeroDivisionError):
-            for item in ahead:
+            for item in prefetcher:
                 seen.append(item)
     assert seen == [6, 3]
 
@@ -38,8 +38,8 @@ def test_it_takes_no_more_than_there_is_room_for_and_ends_early() -> None:
         return len(taken)
 
     before = threading.active_count()
-    with Ahead(take, lambda item: item, depth=2) as ahead:
-        assert next(iter(ahead)) == 1
+    with Prefetcher(take, lambda item: item, depth=2) as prefetcher:
+        assert next(iter(prefetcher)) == 1
         time.sleep(0.1)
         assert len(taken) == 3
     assert threading.active_count() == before

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def conversion(name: Name, folder: Path) -> str:
     return html_report(name("model"), contract, gates, findings, 1_234_567)
 
 
-def _evaluated(name: Name, box: str) -> str:
+def _evaluated(name: Name, box: Literal["gray", "white"]) -> str:
     pytest.importorskip("torch", reason="needs the attack extra")
     from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
     from edgeguard.evaluate.reports.pictures import Example
@@ -82,13 +83,13 @@ def _evaluated(name: Name, box: str) -> str:
         ("none", "contract", name("defense"), "contract, two passes (x)"),
     )
     protocol = Protocol(
-        "p", name("title"), box, "contract", (AttackPlan("a", "pgd"),), (DefensePlan("none"),),  # type: ignore[arg-type]
+        "p", name("title"), box, "contract", (AttackPlan("a", "pgd"),), (DefensePlan("none"),),
         paper_source=name("paper"), paper={"a": {"none": 1.0}},
     )  # fmt: skip
 
-    def cell(attack: str, eps: float | None, place: int, right: int, **more: object) -> Cell:
+    def cell(attack: str, eps: float | None, place: int, right: int, **more: Any) -> Cell:
         threat = "transit" if place == 3 else "input"
-        return Cell("p", box, threat, "frame", attack, eps, defenses[place], 1, 50, right, **more)  # type: ignore[arg-type]
+        return Cell("p", box, threat, "frame", attack, eps, defenses[place], 1, 50, right, **more)
 
     cells = [cell("clean", None, place, 48 - 3 * place) for place in range(4)]
     for eps in (1.0, 2.0, 8.0):
@@ -187,7 +188,9 @@ def field_test(name: Name, folder: Path) -> str:
     data = encode_jpeg(frame, GuardProfile.preset("jpeg:90"))
     (folder / "x.jpg").write_bytes(data)
     (folder / "virtual").write_text("")
-    session, outcomes, passes = Session(folder), [], []
+    session = Session(folder)
+    outcomes: list[Outcome] = []
+    passes: list[Pass] = []
     for sheet in sheets:
         for cell in plan.cells():
             for repeat in range(3):
@@ -203,9 +206,10 @@ def field_test(name: Name, folder: Path) -> str:
     scores = Scores(plan.session, name("model"), (label, name("target")), ("off", guard), tuple(outcomes))
     found = findings(session, scores)
     comparison = Comparison(name("question"), Difference(0.0, -0.2, 0.2, 0.8, 24))
+    arm: Any = name("arm")  # a file may hold any text
     found = replace(found, plan=replace(plan, session=name("session")), notes=(*found.notes, name("note")),
                     comparisons=(comparison, *found.comparisons),
-                    arms=(*found.arms, replace(found.arms[0], sheet=replace(sheets[0], arm=name("arm")))))  # fmt: skip
+                    arms=(*found.arms, replace(found.arms[0], sheet=replace(sheets[0], arm=arm))))  # fmt: skip
     return html_report(session, found)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from edgeguard.fieldtest.session.guide import Advice, Observation, Situation
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
 from edgeguard.fieldtest.session.record import Status
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
-from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet
+from edgeguard.fieldtest.sheets.sheet import ARMS, Overlay, Sheet
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.guard.passes import receive_jpeg
 from edgeguard.model import Prediction, Score
@@ -34,14 +35,14 @@ _SCENE = np.random.default_rng(5).integers(0, 256, (240, 320, 3)).astype(np.uint
 def operator(name: Name, folder: Path) -> tuple[Session, Status]:
     """Six sheets at nine positions; some passes are recorded, one more is under way."""
     thing = name("object")
-    arms = ("clean", "plain", "noise", "patch")
     sheets = [Sheet(i, thing, thing, arm, overlay=None if arm == "clean" else Overlay((0, 20), 38))
-              for i, arm in enumerate(arms)]  # fmt: skip
+              for i, arm in enumerate(ARMS)]  # fmt: skip
     lights = (name("light"), name("other light"), "dim")
     plan = make_plan(sheets, (450, 600, 900), (0, 15, 30), lights, passes=2, frames=3)
     write_plan(folder, plan)
     session = Session(folder)
-    session.plan = replace(plan, sheets=(*plan.sheets, replace(sheets[0], number=9, arm=name("arm"))))  # type: ignore[arg-type]
+    arm: Any = name("arm")  # a file may hold any text
+    session.plan = replace(plan, sheets=(*plan.sheets, replace(sheets[0], number=9, arm=arm)))
     record = FrameRecord("x.jpg", "", 0.0, 450, 0, 1.0, 4, plan.cells()[0], None, {})
     session.passes = [
         Pass(plan.session, n, 0, cell, repeat, (record,) * 3)
@@ -74,7 +75,7 @@ def run_status(name: Name) -> RunStatus:
             rgb=_SCENE, received=received,
         )  # fmt: skip
         status.counters.add(result)
-        status.see(result)
+        status.update(result)
     status.sinks = [
         SimpleNamespace(name=name("sink"), written=40, dropped=2, failure=None),
         SimpleNamespace(name="mqtt", written=3, dropped=0, failure=name("failure")),

@@ -59,7 +59,8 @@ def _wrong_types(key: Key) -> list[str]:
         dict: "{ a = 1 }",
         None: "1979-05-27",
     }
-    kinds: set[Any] = {float: {int, float}, int: {int}, bool: {bool}}.get(key.type, {str})
+    same: dict[Any, set[Any]] = {float: {int, float}, int: {int}, bool: {bool}}
+    kinds = same.get(key.type, {str})
     if str(key.type).startswith(("tuple", "list")):
         kinds = {tuple}
     if key.choices and isinstance(key.choices[0], int):
@@ -249,8 +250,9 @@ def test_a_gray_profile_has_one_table(tmp_path: Path) -> None:
     file.write_text(f'schema = 1\ncolor = "gray"\ntables = [{table}, {table}, {table}]\n')
     with pytest.raises(InputError, match=r"p\.toml:3: tables must be one list of 64 steps"):
         GuardProfile.load(file)
+    number: Any = 5  # as JSON may hold
     with pytest.raises(InputError, match="a table of keys"):
-        GuardProfile.from_dict(5)  # type: ignore[arg-type]
+        GuardProfile.from_dict(number)
 
 
 SCALARS = st.one_of(

@@ -44,5 +44,5 @@ def status(make: Make) -> RunStatus:
     found.state = State.RUNNING
     result = make(7)
     found.counters.add(result)
-    found.see(result)
+    found.update(result)
     return found

@@ -64,13 +64,13 @@ def test_pictures_are_those_of_the_result_that_was_told(status: RunStatus, make:
         state = json.loads(_get(f"{page.url}state.json")[1])
         frame, told = state["last"]["frame"], status.last
         other = Received(None, np.zeros((240, 320, 3), np.uint8), "run")
-        status.see(make(8, received=other))
+        status.update(make(8, received=other))
         assert told is not None and told.received is not None
         assert _get(f"{page.url}raw.jpg?frame={frame}")[1] == told.received.jpeg
         black = decode_bgr(_get(f"{page.url}raw.jpg")[1])
         assert black.max() < 3
         for n in range(9, 15):
-            status.see(make(n))
+            status.update(make(n))
             _get(f"{page.url}state.json")
         assert _get(f"{page.url}raw.jpg?frame={frame}")[0] == 404 and _get(f"{page.url}raw.jpg?frame=x")[0] == 200
 

@@ -1,17 +1,21 @@
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
-from edgeguard.differentiable.dct_step import dct_direction  # noqa: E402
-from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks  # noqa: E402
-from edgeguard.train.adversarial import adversarial_losses  # noqa: E402
-from edgeguard.train.codec import TrainingCodec  # noqa: E402
-from edgeguard.train.codec_network import CodecNetwork  # noqa: E402
-from edgeguard.train.config import TrainConfig  # noqa: E402
-from edgeguard.train.networks import network  # noqa: E402
+from edgeguard.differentiable.dct_step import dct_direction
+from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks
+from edgeguard.train.adversarial import adversarial_losses
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.codec_network import CodecNetwork
+from edgeguard.train.config import AdversarialMethod, TrainConfig
+from edgeguard.train.networks import network
 
 
 class _Watched(torch.nn.Module):
@@ -19,7 +23,8 @@ class _Watched(torch.nn.Module):
 
     def __init__(self, inner: torch.nn.Module) -> None:
         super().__init__()
-        self.inner, self.asked = inner, []
+        self.inner = inner
+        self.asked: list[torch.Tensor] = []
 
     def forward(self, levels: torch.Tensor) -> torch.Tensor:
         self.asked.append(levels.detach().clone())
@@ -41,7 +46,7 @@ def _victim(codec: str = "none") -> _Watched:
 @pytest.mark.parametrize("method", ["fgsm-rs", "pgd", "trades", "free"])
 @pytest.mark.parametrize("codec", ["none", "fd", "fd-jpeg", "jpeg:30..80"])
 def test_attacks_stay_in_the_budget_and_raise_the_loss(
-    batch: tuple[torch.Tensor, torch.Tensor], method: str, codec: str
+    batch: tuple[torch.Tensor, torch.Tensor], method: AdversarialMethod, codec: str
 ) -> None:
     levels, targets = batch
     config = TrainConfig(method=method, eps_8bit=8, steps=3, codec=codec)
@@ -118,7 +123,7 @@ def test_the_codec_is_exact_forward_and_has_a_derivative(batch: tuple[torch.Tens
         assert torch.equal(through(levels), logits(net, exact, half=False))
     x = levels.clone().requires_grad_(True)
     through(x).sum().backward()
-    assert float(x.grad.abs().max()) > 0
+    assert x.grad is not None and float(x.grad.abs().max()) > 0
 
 
 def test_drawn_derivatives_are_those_that_there_are(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

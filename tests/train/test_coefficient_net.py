@@ -1,5 +1,7 @@
 """The network that reads coefficients: against the pixel convolution that it stands for, and against the device."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from scipy.fft import idctn
@@ -8,10 +10,13 @@ from edgeguard.errors import InputError
 from edgeguard.guard import GuardProfile
 from edgeguard.preprocess.dct_input import frame_indices
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
-from edgeguard.train.coefficient_net import CoefficientNet, exact_indices, smooth_indices  # noqa: E402
-from edgeguard.train.networks import network  # noqa: E402
+from edgeguard.train.coefficient_net import CoefficientNet, _Filters, exact_indices, smooth_indices
+from edgeguard.train.networks import network
 
 Q75 = GuardProfile.preset("jpeg:75")
 
@@ -24,7 +29,7 @@ def net() -> CoefficientNet:
     return found
 
 
-def levels_of(count: int, height: int, width: int) -> "torch.Tensor":
+def levels_of(count: int, height: int, width: int) -> torch.Tensor:
     small = torch.rand(count, 3, height // 4, width // 4, generator=torch.Generator().manual_seed(1)) * 255
     return torch.nn.functional.interpolate(small, size=(height, width), mode="bicubic").clamp(0, 255).round()
 
@@ -35,6 +40,7 @@ def test_its_first_layer_is_a_convolution_of_the_pixels_behind_the_coefficients(
     steps = np.reshape(Q75.component_tables[0], (8, 8))
     blocks = indices.numpy().transpose(0, 2, 3, 1).reshape(2, 6, 8, 8, 8) * steps
     pixels = idctn(blocks, axes=(3, 4), norm="ortho").transpose(0, 1, 3, 2, 4).reshape(2, 1, 48, 64) / 64
+    assert isinstance(net.luma, _Filters)
     filters = net.luma.filters
     expected = torch.nn.functional.conv2d(torch.from_numpy(pixels).float(), filters, stride=2, padding=2)
     found = torch.nn.functional.conv_transpose2d(indices, net.luma.weight(), None, 4, padding=1)
@@ -49,7 +55,9 @@ def test_what_is_exported_computes_the_same(net: CoefficientNet) -> None:
     net.eval()
     with torch.no_grad():
         assert torch.allclose(net.folded()(indices), net(indices), atol=1e-4)
-    assert sum(p.numel() for p in network("dct11", 10, 32, 32, Q75).folded().parameters()) == 1_100_874
+    large = network("dct11", 10, 32, 32, Q75)
+    assert isinstance(large, CoefficientNet)
+    assert sum(p.numel() for p in large.folded().parameters()) == 1_100_874
 
 
 def test_it_sees_what_the_device_feeds(net: CoefficientNet) -> None:
@@ -67,6 +75,7 @@ def test_gradients_reach_the_pixels(net: CoefficientNet) -> None:
     assert levels.grad is not None and levels.grad.abs().max() > 0
     again = levels.detach().clone().requires_grad_()
     (2 * exact_indices(again, Q75).detach() * smooth_indices(again, Q75)).sum().backward()
+    assert again.grad is not None
     assert torch.allclose(levels.grad, again.grad, atol=1e-4)
     assert (smooth_indices(levels, Q75) - exact_indices(levels, Q75)).abs().max() < 0.6
 

@@ -1,6 +1,7 @@
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +12,8 @@ from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Dataset, read_dataset
 
 
-def _config(data: Path, **settings: object) -> TrainConfig:
-    return TrainConfig(data=str(data), **settings)  # type: ignore[arg-type]
+def _config(data: Path, **settings: Any) -> TrainConfig:
+    return TrainConfig(data=str(data), **settings)
 
 
 def _read(config: TrainConfig, say: Callable[[str], None] = lambda line: None) -> Dataset:
@@ -23,10 +24,11 @@ def test_parts_and_classes(stripes: Path) -> None:
     found = _read(_config(stripes))
     assert found.labels == ("across", "along", "round")
     assert len(found.train) == len(found.test) == 72
-    assert found.train.images.shape == (72, 32, 32, 3)  # type: ignore[union-attr]
+    assert isinstance(found.train.images, np.ndarray) and found.train.images.shape == (72, 32, 32, 3)
     assert np.bincount(found.train.targets).tolist() == [24, 24, 24]
-    first = cv2.imread(str(stripes / "train" / "across" / "000.png"))[:, :, ::-1]
-    assert np.array_equal(found.train.pixels(np.array([0]), 32)[0], first)
+    first = cv2.imread(str(stripes / "train" / "across" / "000.png"))
+    assert first is not None
+    assert np.array_equal(found.train.pixels(np.array([0]), 32)[0], first[:, :, ::-1])
 
 
 def test_a_zip_is_the_same(stripes: Path, tmp_path: Path) -> None:
@@ -71,7 +73,8 @@ def test_other_sizes_are_cropped_to_the_square_and_resized(tmp_path: Path) -> No
         for number in range(3):
             cv2.imwrite(str(tmp_path / label / f"{number}.png"), np.full((60, 100, 3), 7 + number, np.uint8))
     found = _read(_config(tmp_path, size=32))
-    assert found.train.images.shape[1:] == (32, 32, 3)  # type: ignore[union-attr]
+    images = found.train.images
+    assert isinstance(images, np.ndarray) and images.shape[1:] == (32, 32, 3)
 
 
 def test_broken_images_are_counted_and_listed_up_to_a_limit(stripes: Path, tmp_path: Path) -> None:

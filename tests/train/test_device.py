@@ -5,23 +5,27 @@ raises. What reads values (the codec, the batches) is on the CPU everywhere.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgeguard.errors import DeviceError
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
-from edgeguard.differentiable.surrogates import BACKWARDS, surrogate_codec  # noqa: E402
-from edgeguard.guard import GuardProfile  # noqa: E402
-from edgeguard.train.adversarial import adversarial_losses  # noqa: E402
-from edgeguard.train.codec_network import logits  # noqa: E402
-from edgeguard.train.coefficient_net import CoefficientNet, smooth_indices  # noqa: E402
-from edgeguard.train.config import TrainConfig  # noqa: E402
-from edgeguard.train.loop import device_of  # noqa: E402
-from edgeguard.train.networks import NETWORKS, network  # noqa: E402
-from edgeguard.train.run import train  # noqa: E402
-from edgeguard.train.weight_quantization import restrict_first_layer  # noqa: E402
+from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_codec
+from edgeguard.guard import GuardProfile
+from edgeguard.train.adversarial import adversarial_losses
+from edgeguard.train.codec_network import logits
+from edgeguard.train.coefficient_net import CoefficientNet, smooth_indices
+from edgeguard.train.config import AdversarialMethod, TrainConfig
+from edgeguard.train.loop import device_of
+from edgeguard.train.networks import NETWORKS, network
+from edgeguard.train.run import train
+from edgeguard.train.weight_quantization import restrict_first_layer
 
 META = torch.device("meta")
 JPEG = GuardProfile.preset("jpeg:75")
@@ -42,7 +46,7 @@ def test_networks(name: str) -> None:
     restrict_first_layer(net, "ternary")
     out = logits(net.to(META), _levels(), half=False)
     out.sum().backward()
-    assert out.device == META and all(p.grad.device == META for p in net.parameters())
+    assert out.device == META and all(p.grad is not None and p.grad.device == META for p in net.parameters())
 
 
 def test_coefficients() -> None:
@@ -53,7 +57,7 @@ def test_coefficients() -> None:
 
 @pytest.mark.parametrize("method", ["fgsm-rs", "pgd", "trades", "free"])
 @pytest.mark.parametrize("bands", [0, 3])
-def test_attacks(method: str, bands: int) -> None:
+def test_attacks(method: AdversarialMethod, bands: int) -> None:
     net = network("resnet9", 4, 8, 32).to(META)
     config = TrainConfig(method=method, dct_bands=bands, steps=2)
     targets = torch.zeros(2, dtype=torch.long, device=META)
@@ -64,8 +68,8 @@ def test_attacks(method: str, bands: int) -> None:
 
 @pytest.mark.parametrize("backward", BACKWARDS)
 @pytest.mark.parametrize("name", ["fd", "fd-jpeg", "jpeg:75"])
-def test_codecs(backward: str, name: str) -> None:
-    assert surrogate_codec(_levels(), GuardProfile.preset(name), backward).device == META  # type: ignore[arg-type]
+def test_codecs(backward: Backward, name: str) -> None:
+    assert surrogate_codec(_levels(), GuardProfile.preset(name), backward).device == META
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -79,9 +83,9 @@ def test_without_a_gpu(stripes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"method": "fgsm-rs", "codec": "fd"}, {"network": "dct11", "codec": "jpeg:75"}]
 )
-def test_on_a_gpu(stripes: Path, tmp_path: Path, settings: dict[str, str]) -> None:
+def test_on_a_gpu(stripes: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     """Trained on the GPU, gone on with on the CPU, exported."""
     base = {"data": str(stripes), "width": 16, "batch": 24, "epochs": 6, "learning_rate": 0.05, **settings}
-    there = train(TrainConfig(**base, device="cuda"), tmp_path / "a")  # type: ignore[arg-type]
-    here = train(TrainConfig(**base, device="cpu"), tmp_path / "a")  # type: ignore[arg-type]
+    there = train(TrainConfig(**base, device="cuda"), tmp_path / "a")
+    here = train(TrainConfig(**base, device="cpu"), tmp_path / "a")
     assert there.epochs == here.epochs and there.epochs[-1].test_accuracy > 0.5

@@ -1,6 +1,8 @@
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from edgeguard.errors import CheckFailed, DeviceError, InputError
 torch = pytest.importorskip("torch")
 
 from edgeguard.train import loop  # noqa: E402
-from edgeguard.train.checkpoint import NAME  # noqa: E402
+from edgeguard.train.checkpoint import NAME, Checkpoint, save_checkpoint  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.data import read_dataset  # noqa: E402
 from edgeguard.train.loop import LOG, Trainer, learning_rate, read_log  # noqa: E402
@@ -17,12 +19,12 @@ from edgeguard.train.networks import network  # noqa: E402
 from edgeguard.train.run import trainer_of  # noqa: E402
 
 
-def _config(data: Path, **settings: object) -> TrainConfig:
-    base: dict[str, object] = {
+def _config(data: Path, **settings: Any) -> TrainConfig:
+    base: dict[str, Any] = {
         "data": str(data), "network": "resnet9", "width": 8, "batch": 24, "epochs": 3, "learning_rate": 0.02,
         "precision": "float32", "shift": 2, "ema": 0.8, "warmup": 0.1,
     }  # fmt: skip
-    return TrainConfig(**{**base, **settings})  # type: ignore[arg-type]
+    return TrainConfig(**{**base, **settings})
 
 
 def _trainer(config: TrainConfig, folder: Path) -> Trainer:
@@ -41,7 +43,7 @@ def _curve(folder: Path) -> list[tuple[object, ...]]:
     "settings", [{"codec": "jpeg:20..90"}, {"codec": "fd", "method": "fgsm-rs"}, {"method": "free", "steps": 2}]
 )
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
-    stripes: Path, tmp_path: Path, settings: dict[str, object]
+    stripes: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = _config(stripes, **settings)
     whole = _trainer(config, tmp_path / "whole")
@@ -49,13 +51,15 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     for stop_at in (2, 5):  # in mid-epoch, twice
         part = _trainer(config, tmp_path / "parts")
 
-        def descend(*values: object, part: Trainer = part, real=part._descend, at: int = stop_at) -> None:
+        def descend(
+            *values: Any, part: Trainer = part, real: Callable[..., None] = part._descend, at: int = stop_at
+        ) -> None:
             if part.step == at - 1:
-                part._descend = real  # type: ignore[method-assign]
+                monkeypatch.setattr(part, "_descend", real)
                 signal.raise_signal(signal.SIGINT)  # in mid-step: it is finished first
             real(*values)
 
-        part._descend = descend  # type: ignore[method-assign]
+        monkeypatch.setattr(part, "_descend", descend)
         with pytest.raises(KeyboardInterrupt):
             part.run()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -93,7 +97,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
     def poison(what: str, done: int, total: int) -> None:
         if done == 4:
             with torch.no_grad():
-                trainer.network.classify.weight[0, 0] = float("nan")
+                trainer.network.get_parameter("classify.weight")[0, 0] = float("nan")
 
     with pytest.raises(CheckFailed, match="the loss is nan at step 5"):
         trainer.run(poison)
@@ -116,15 +120,15 @@ def test_checkpoints_of_something_else_are_refused(stripes: Path, tmp_path: Path
 def test_a_full_disk_keeps_the_last_checkpoint(stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = _config(stripes, epochs=2)
     trainer = _trainer(config, tmp_path / "a")
-    saves = []
+    saves: list[Checkpoint] = []
 
-    def full(folder: Path, state: object) -> None:
+    def full(folder: Path, state: Checkpoint) -> None:
         if saves:
             raise DeviceError("cannot write: No space left on device")
         saves.append(state)
-        real(folder, state)  # type: ignore[arg-type]
+        real(folder, state)
 
-    real = loop.save_checkpoint
+    real = save_checkpoint
     monkeypatch.setattr(loop, "save_checkpoint", full)
     with pytest.raises(DeviceError, match="No space left"):
         trainer.run()

@@ -10,6 +10,7 @@ from edgeguard.errors import InputError
 torch = pytest.importorskip("torch")
 
 from edgeguard.guard import GuardProfile  # noqa: E402
+from edgeguard.train.coefficient_net import CoefficientNet  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.export import load_program  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
@@ -60,6 +61,7 @@ def test_only_the_first_layer(kind: str, count: int) -> None:
 
 def test_filters_of_coefficients() -> None:
     net = network("dct11", 4, 16, 32, GuardProfile.preset("jpeg:75"))
+    assert isinstance(net, CoefficientNet)
     restrict_first_layer(net, "ternary")
     x = torch.randint(-9, 9, (2, 64, 6, 4)).float()
     before = net.eval()(x)

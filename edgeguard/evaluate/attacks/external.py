@@ -29,6 +29,9 @@ class _PlainLayout(torch.autograd.Function):
         return gradient.contiguous()
 
 
+_plain_layout: Callable[[Tensor], Tensor] = _PlainLayout.apply  # torch gives `apply` no types
+
+
 class _UnitVictim(torch.nn.Module):
     """The victim on pixels 0..1, always in the mode that it is in (exported programs know no other)."""
 
@@ -42,7 +45,7 @@ class _UnitVictim(torch.nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, 3, h, w) in 0..1 to logits."""
-        return self.victim(_PlainLayout.apply(pixels) * 255)
+        return self.victim(_plain_layout(pixels) * 255)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,7 @@ class CertifyJob:
 def certified_accuracy(
     model: Path,
     images: Path,
+    *,
     patch_share: float = 0.02,
     per_axis: int = 6,
     limit: int = 200,

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.statistics import wilson
 
 _BIN_MOSTLY_RIGHT = 0.5
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -183,10 +185,10 @@ class _Table:
         eligible = [(done, outcome, cell) for done, outcome, cell in frames if self.eligible(done, outcome)]
         truth, target = self.truth[sheet.number], self.target[sheet.number]
 
-        def counted(key: Callable[[Cell], object] | None) -> dict[object, Counted]:
-            bins: dict[object, list[bool]] = defaultdict(list)
+        def counted(key: Callable[[Cell], K]) -> dict[K, Counted]:
+            bins: dict[K, list[bool]] = defaultdict(list)
             for done, outcome, cell in eligible:
-                bins[key(cell) if key else None].append(self.hit(done, outcome))
+                bins[key(cell)].append(self.hit(done, outcome))
             return {k: Counted(sum(v), len(v)) for k, v in sorted(bins.items(), key=lambda item: str(item[0]))}
 
         shares = [s for done in self.passes(sheet) if (s := self.share(done, guard, self.hit)) is not None]
@@ -196,10 +198,10 @@ class _Table:
             untargeted=Counted(sum(not o.alarm and o.index != truth for _, o, _ in eligible), len(eligible)),
             passes=Counted(sum(s > 0.5 for s in shares), len(shares)),
             alarms=Counted(sum(o.alarm for _, o, _ in frames), len(frames)),
-            by_distance=counted(lambda cell: cell.distance_mm),  # type: ignore[arg-type]
-            by_angle=counted(lambda cell: cell.angle_deg),  # type: ignore[arg-type]
-            by_light=counted(lambda cell: cell.light),  # type: ignore[arg-type]
-            by_cell=counted(lambda cell: cell),  # type: ignore[arg-type]
+            by_distance=counted(lambda cell: cell.distance_mm),
+            by_angle=counted(lambda cell: cell.angle_deg),
+            by_light=counted(lambda cell: cell.light),
+            by_cell=counted(lambda cell: cell),
         )  # fmt: skip
 
     def cost(self, guard: str) -> GuardCost:

@@ -40,7 +40,7 @@ class Status:
     lock: Lock = field(default_factory=Lock)
 
 
-Judge = Callable[[Captured], LiveOutcome | None]
+FrameEvaluation = Callable[[Captured], LiveOutcome | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +52,15 @@ class _Held:
     live: LiveOutcome | None
 
 
-def live_judge(pipeline: Pipeline) -> Judge:
+def live_evaluation(pipeline: Pipeline) -> FrameEvaluation:
     """The live arm: what this pipeline says of each frame at the moment it is recorded."""
     guard = pipeline.model.contract.guard
     words = [] if guard.profile is None else [f"{guard.profile.name} {guard.profile.sha256[:12]}"]
     named = " + ".join([*words, *([guard.patch] if guard.patch else [])]) or "none"
 
-    def judge(captured: Captured) -> LiveOutcome | None:
+    def evaluate_frame(captured: Captured) -> LiveOutcome | None:
         try:
-            found = pipeline.judge(captured)
+            found = pipeline.evaluate_frame(captured)
         except JpegError:
             return None
         ms = found.decode_ms + found.sanitize_ms + found.infer_ms
@@ -71,10 +71,10 @@ def live_judge(pipeline: Pipeline) -> Judge:
             found.model, named, index, found.prediction.score or 0.0, bool(found.patch_alarm), found.pass1, round(ms, 3)
         )
 
-    return judge
+    return evaluate_frame
 
 
-def _no_judge(captured: Captured) -> None:
+def _no_evaluation(captured: Captured) -> None:
     return None
 
 
@@ -83,7 +83,7 @@ def record(
     source: Source,
     status: Status,
     say: Callable[[Advice, Pass | None], None],
-    judge: Judge = _no_judge,
+    evaluate_frame: FrameEvaluation = _no_evaluation,
 ) -> None:
     """Record until the plan is complete or the source ends.
 
@@ -92,7 +92,7 @@ def record(
         source: a camera, or a virtual field.
         status: its light may be changed by another thread.
         say: called with each frame's advice, and the pass when one was stored.
-        judge: what a running defence says of each frame that is kept (`live_judge`).
+        evaluate_frame: what a running defence says of each frame that is kept (`live_evaluation`).
 
     Raises:
         DeviceError: the camera or the disk is lost; what was stored stays.
@@ -105,7 +105,7 @@ def record(
         if advice.held <= 1:
             held = []
         if advice.held:
-            held.append(_Held(captured, seen, judge(captured)))
+            held.append(_Held(captured, seen, evaluate_frame(captured)))
         stored = None
         if advice.finished and advice.sheet is not None:
             poses = [_pose(one, advice.cell) for one in held]
@@ -126,7 +126,7 @@ def record_drive_by(
     source: Source,
     status: Status,
     say: Callable[[Advice, Pass | None], None],
-    judge: Judge = _no_judge,
+    evaluate_frame: FrameEvaluation = _no_evaluation,
 ) -> None:
     """Record one approach of one sheet as one pass, each frame binned where it falls; the whole source is the pass.
 
@@ -138,7 +138,7 @@ def record_drive_by(
         if seen.situation is Situation.HOLD and seen.pose is not None:
             if held and held[0].seen.sheet != seen.sheet:
                 continue
-            held.append(_Held(captured, seen, judge(captured)))
+            held.append(_Held(captured, seen, evaluate_frame(captured)))
         say(Advice(seen.situation, seen.sheet, None, len(held)), None)
     if not held:
         return

@@ -25,7 +25,7 @@ from edgeguard.preprocess.crop_resize import crop_and_resize
 if importlib.util.find_spec("art") is None:
     pytest.skip("needs the attack extra", allow_module_level=True)
 
-LINF = {
+LINF: dict[str, dict[str, Any]] = {
     "fgsm": {"eps_8bit": 4},
     "bim": {"eps_8bit": 4, "step_8bit": 1, "steps": 4},
     "pgd": {"eps_8bit": 4, "steps": 6, "restarts": 2},

@@ -68,11 +68,13 @@ def test_what_was_made_before_an_interruption_is_kept() -> None:
     with pytest.raises(KeyboardInterrupt):
         finished(jobs, interrupted, kept=kept, executor=ThisProcess(), progress=lambda done, of: None)
     assert kept.results == {"double 0": 0, "double 1": 2}
-    asked = list[int]()
-    again = finished(
-        jobs, lambda job: asked.append(job.number) or _run(job), kept=kept, executor=ThisProcess(),
-        progress=lambda done, of: None,
-    )  # fmt: skip
+    asked: list[int] = []
+
+    def counted(job: Double) -> int:
+        asked.append(job.number)
+        return _run(job)
+
+    again = finished(jobs, counted, kept=kept, executor=ThisProcess(), progress=lambda done, of: None)
     assert again == [0, 2, 4, 6] and asked == [2, 3]
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("pyautoattack")
 from edgeguard.errors import ProfileError  # noqa: E402
 from edgeguard.evaluate.experiments import matrix as matrix_module  # noqa: E402
 from edgeguard.evaluate.experiments.matrix import WHITE, MatrixPlan, matrix  # noqa: E402
+from edgeguard.evaluate.experiments.matrix_jobs import MatrixJob, Part, run_matrix_job  # noqa: E402
 from edgeguard.evaluate.reports.matrix_report import differences, lines, page  # noqa: E402
 from edgeguard.evaluate.reports.results import Cell, read_results  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
@@ -131,9 +132,13 @@ def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, m
     first = matrix([run], str(stripes), plan, tmp_path, workers=1)
     damaged = sorted((tmp_path / "cells").iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:40])
-    asked = []
-    real = matrix_module.run_matrix_job
-    monkeypatch.setattr(matrix_module, "run_matrix_job", lambda job: asked.append(job) or real(job))
+    asked: list[MatrixJob] = []
+
+    def counted(job: MatrixJob) -> Part:
+        asked.append(job)
+        return run_matrix_job(job)
+
+    monkeypatch.setattr(matrix_module, "run_matrix_job", counted)
     again = matrix([run], str(stripes), plan, tmp_path, workers=1)
     assert again.cells == first.cells and len(asked) == 1
 
