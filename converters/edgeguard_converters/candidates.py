@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,7 @@ def _mixtures(trial: _Trial, quantized: Quantized, finish: _Finish, say: Callabl
         tried = ()
     search = FloatSearch(trial.graph, quantized, pixels=trial.pixels, log=finish.log)
     for margin in _MARGINS:
-        names = search.fewest(lambda graph, margin=margin: trial.passes(graph, margin))  # type: ignore[misc]
+        names = search.fewest(partial(trial.passes, margin=margin))
         if names is None:
             say("--auto-mixed: no mixture was found with which the gates pass")
             break

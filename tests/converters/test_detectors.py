@@ -34,6 +34,7 @@ def _detector(joined: bool):
             cells = SIDE // 8
             self.look = torch.nn.Conv2d(3, 3, 8, 8)
             self.size = torch.nn.Conv2d(3, 2, 8, 8)
+            assert self.look.bias is not None
             with torch.no_grad():
                 self.look.weight.zero_()
                 for k in range(3):

@@ -1,7 +1,7 @@
 """The contract of a conversion: what the file says, what the flags say, and what the model's own outputs tell."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def outline_contract(source: Source, options: Options, say: Say) -> Contract:
     if source.size is not None and options.size not in (None, source.size) and source.kind in _FIXED:
         raise InputError(f"the file fixes the input at {source.size[0]}x{source.size[1]}; leave --size out")
     facts = source.facts
-    crop: Crop = options.crop or (facts.crop if facts.crop in get_args(Crop) else None) or "center"  # type: ignore[assignment]
+    crop: Crop = options.crop or (cast(Crop, facts.crop) if facts.crop in get_args(Crop) else "center")
     fraction = options.crop_fraction or facts.crop_fraction or 0.875
     guarded = options.guard is not None and options.place != "none"
     guard = replace(

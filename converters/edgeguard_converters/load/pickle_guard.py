@@ -148,8 +148,6 @@ def _json(data: bytes, name: str) -> dict[str, Any]:
 @contextmanager
 def doors_shut() -> Iterator[None]:
     """While open, nothing in torch's archive loader can unpickle: the second line of defence."""
-    from torch.export.pt2_archive import _package
-
     real_load = torch.load
 
     def safe_load(*args: Any, **kwargs: Any) -> Any:
@@ -161,6 +159,6 @@ def doors_shut() -> Iterator[None]:
     with (
         mock.patch.object(torch, "load", safe_load),
         mock.patch.object(torch._C, "_pickle_load_obj", refuse),
-        mock.patch.object(_package.pickle, "loads", refuse),
+        mock.patch("torch.export.pt2_archive._package.pickle.loads", refuse),
     ):
         yield

@@ -5,7 +5,8 @@ the slices that separate them are moved up through concatenations and reshapes, 
 """
 
 import operator
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch.fx import GraphModule, Node
@@ -83,25 +84,26 @@ def _take(module: GraphModule, node: Node, axis: int, low: int, high: int) -> No
         return node
     name = str(node.target)
     if name.startswith("aten.cat") or name.startswith("aten.concat"):
-        parts, at = list(node.args[0]), int(node.args[1]) if len(node.args) > 1 else 0
+        parts = cast(Sequence[Node], node.args[0])
+        at = cast(int, node.args[1]) if len(node.args) > 1 else 0
         taken = _of_parts(module, parts, at % len(shape), axis, low, high)
         return taken[0] if len(taken) == 1 else module.graph.call_function(torch.ops.aten.cat.default, (taken, at))
     if name.startswith(("aten.view", "aten.reshape", "aten.flatten", "aten._unsafe_view")):
-        before = _shape(node.args[0])
+        before = _shape(_only(node.args[0]))
         if before[: axis + 1] == shape[: axis + 1]:
-            inner = _take(module, node.args[0], axis, low, high)
+            inner = _take(module, _only(node.args[0]), axis, low, high)
             wanted = [high - low if i == axis else side for i, side in enumerate(shape)]
             return module.graph.call_function(torch.ops.aten.reshape.default, (inner, wanted))
     if name.startswith(("aten.permute", "aten.transpose")):
         order = _order(node, len(shape))
-        inner = _take(module, node.args[0], order[axis], low, high)
+        inner = _take(module, _only(node.args[0]), order[axis], low, high)
         return module.graph.call_function(torch.ops.aten.permute.default, (inner, order))
     if name.startswith(("aten.clone", "aten.contiguous")):
-        return _take(module, node.args[0], axis, low, high)
+        return _take(module, _only(node.args[0]), axis, low, high)
     return module.graph.call_function(torch.ops.aten.slice.Tensor, (node, axis, low, high))
 
 
-def _of_parts(module: GraphModule, parts: list[Node], at: int, axis: int, low: int, high: int) -> list[Node]:
+def _of_parts(module: GraphModule, parts: Sequence[Node], at: int, axis: int, low: int, high: int) -> list[Node]:
     """The slices of a concatenation's parts that make up [low, high)."""
     if at != axis:
         return [_take(module, part, axis, low, high) for part in parts]
@@ -117,8 +119,8 @@ def _of_parts(module: GraphModule, parts: list[Node], at: int, axis: int, low: i
 
 def _order(node: Node, rank: int) -> list[int]:
     if str(node.target).startswith("aten.permute"):
-        return [operator.index(axis) % rank for axis in node.args[1]]
-    first, second = (operator.index(axis) % rank for axis in node.args[1:3])
+        return [operator.index(axis) % rank for axis in cast(Sequence[int], node.args[1])]
+    first, second = (operator.index(axis) % rank for axis in cast(tuple[int, int], node.args[1:3]))
     order = list(range(rank))
     order[first], order[second] = second, first
     return order

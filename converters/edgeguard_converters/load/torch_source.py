@@ -111,6 +111,7 @@ class TorchSource(Source):
 def _depthwise(normalization: Normalization) -> torch.nn.Conv2d:
     convolution = torch.nn.Conv2d(3, 3, 1, groups=3)
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (normalization.mean, normalization.std))
+    assert convolution.bias is not None
     with torch.no_grad():
         convolution.weight.copy_((1 / std).view(3, 1, 1, 1))
         convolution.bias.copy_(-mean / std)

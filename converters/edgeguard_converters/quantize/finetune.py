@@ -181,6 +181,7 @@ class FakeQuantized(Interpreter):
         if n.op != "call_function" or not name.startswith(_ROUNDED):
             return super().run_node(n)
         if name.startswith(_WEIGHTED):
+            assert not isinstance(n.target, str)  # the operator itself: only methods and modules go by a name
             args, kwargs = self.fetch_args_kwargs_from_env(n)
             value = n.target(args[0], _rounded_filters(args[1]), *args[2:], **kwargs)
         else:

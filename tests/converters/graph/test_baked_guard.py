@@ -141,7 +141,8 @@ def test_convert_with_a_baked_guard(tmp_path: Path) -> None:
     assert np.mean(agreed) >= 0.95
     size = SimpleNamespace(width=SIDE, height=SIDE)
     pixels = crop_and_resize(pictures[0], size, model.contract.preprocess)
-    assert (model.sanitizer.tensor(pictures[0], model.contract)[0] == pixels).all()  # type: ignore[union-attr]
+    assert model.sanitizer is not None
+    assert (model.sanitizer.tensor(pictures[0], model.contract)[0] == pixels).all()
 
 
 @pytest.mark.full

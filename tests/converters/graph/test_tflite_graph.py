@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgeguard.demo.assets import bundled_model
 
@@ -31,7 +32,7 @@ def _convolution(weights: np.ndarray) -> bytes:
     options = schema.Conv2DOptionsT()
     options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
     options.padding = schema.Padding.VALID
-    constants = [weights.astype(np.float32), np.zeros(len(weights), np.float32)]
+    constants: list[NDArray[np.generic]] = [weights.astype(np.float32), np.zeros(len(weights), np.float32)]
     return one_op_model("CONV_2D", options, constants, (1, 8, 8, 3), (1, 8, 8, len(weights)))
 
 

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
-torch = (
+if not os.environ.get("CI"):
     pytest.importorskip("torch", reason="the convert extra is not installed")
-    if not os.environ.get("CI")
-    else __import__("torch")
-)
 
-from converters.models import SIDE, Residual  # noqa: E402
+import torch
+from converters.models import SIDE, Residual
 
-from edgeguard.demo.assets import bundled_program  # noqa: E402
-from edgeguard.errors import InputError  # noqa: E402
-from edgeguard_converters.load.pickle_guard import PickleRefused  # noqa: E402
-from edgeguard_converters.load.registry import load_source  # noqa: E402
+from edgeguard.demo.assets import bundled_program
+from edgeguard.errors import InputError
+from edgeguard_converters.load.pickle_guard import PickleRefused
+from edgeguard_converters.load.registry import load_source
+from edgeguard_converters.load.torch_source import TorchSource
 
 pytestmark = pytest.mark.convert
 
@@ -68,6 +67,7 @@ def _graph(change: Callable[[dict], None]) -> Callable[[str, bytes], bytes]:
 
 def test_exported_program(program: Path) -> None:
     source = load_source(program)
+    assert isinstance(source, TorchSource)
     assert source.kind == "torch.export" and source.size == (SIDE, SIDE) and not source.channels_last
     assert source.module(torch.zeros(1, 3, SIDE, SIDE)).shape == (1, 4)
 
@@ -143,6 +143,7 @@ def test_guard_code_is_never_executed(program: Path, tmp_path: Path, flag: Path)
 
     evil = _rewritten(program, tmp_path / "evil.pt2", _graph(guards))
     source = load_source(evil)
+    assert isinstance(source, TorchSource)
     source.module(torch.zeros(1, 3, SIDE, SIDE))
     assert not flag.exists()
 
@@ -168,6 +169,7 @@ def test_trust_pickle_loads_a_pickled_module(tmp_path: Path, form: str) -> None:
     net = Residual()
     torch.save(net if form == "module" else {"model": net, "epoch": 3}, tmp_path / "whole.pt")
     source = load_source(tmp_path / "whole.pt", size=(SIDE, SIDE), trust_pickle=True)
+    assert isinstance(source, TorchSource)
     assert source.kind == "pickled" and source.size == (SIDE, SIDE) and not source.module.training
     x = torch.randn(2, 3, SIDE, SIDE)
     assert torch.equal(source.module(x), net.eval()(x))
@@ -185,6 +187,7 @@ def test_trust_pickle_trusts_pickles_only(program: Path, tmp_path: Path, flag: P
         document["guards_code"] = [f"open('{flag}', 'w') is not None"]
 
     source = load_source(_rewritten(program, tmp_path / "evil.pt2", _graph(guards)), trust_pickle=True)
+    assert isinstance(source, TorchSource)
     source.module(torch.zeros(1, 3, SIDE, SIDE))
     assert not flag.exists()
 
@@ -195,6 +198,7 @@ def test_state_dict_with_an_architecture(tmp_path: Path, nested: bool) -> None:
     path = tmp_path / "w.pt"
     torch.save({"state_dict": weights, "epoch": 3} if nested else weights, path)
     source = load_source(path, arch="converters.models:make_residual", size=(SIDE, SIDE))
+    assert isinstance(source, TorchSource)
     assert source.kind == "state_dict" and not source.module.training
     with pytest.raises(InputError, match="give --arch"):
         load_source(path)
@@ -220,6 +224,7 @@ def test_torchscript(tmp_path: Path, scripted: bool) -> None:
     script = torch.jit.script(model) if scripted else torch.jit.trace(model, example)
     script.save(str(tmp_path / "s.pt"))
     source = load_source(tmp_path / "s.pt", size=(SIDE, SIDE))
+    assert isinstance(source, TorchSource)
     assert source.kind == "TorchScript"
     assert torch.allclose(source.module(example), model(example), atol=1e-5)
     with pytest.raises(InputError, match="--size"):

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard_converters.contract.preprocessing import PRESETS
-from edgeguard_converters.graph.normalization import Normalization
+from edgeguard_converters.graph.normalization import PRESETS, Normalization
 from edgeguard_converters.load.model_process import ModelProcess
 
 pytestmark = pytest.mark.convert

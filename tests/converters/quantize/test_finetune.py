@@ -23,11 +23,13 @@ def _hurt_source():
     from edgeguard_converters.load.torch_source import TorchSource
 
     net = train_residual()
+    block = net.stem[1]
+    assert isinstance(block, torch.nn.BatchNorm2d)
     with torch.no_grad():
-        block = net.stem[1]
         block.weight[0] *= 60
         block.bias[0] *= 60
         for reader in (net.a[0], net.down[0]):
+            assert isinstance(reader, torch.nn.Conv2d)
             reader.weight[:, 0] /= 60
     return TorchSource("module", (SIDE, SIDE), FileFacts(), net.eval())
 
@@ -114,12 +116,16 @@ def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_pa
         if len(calls) == 2:
             raise KeyboardInterrupt
 
+    def note(calibration, path, done) -> None:
+        calls.append(done)
+        original(calibration, path, done)
+
     quantize._keep = stop_after_two
     try:
         with pytest.raises(KeyboardInterrupt):
             quantize.calibrate(graph, pixels, tmp_path / "log")
     finally:
-        quantize._keep = lambda calibration, path, done: (calls.append(done), original(calibration, path, done))[1]
+        quantize._keep = note
     assert kept.is_file()
     try:
         again = quantize.calibrate(graph, pixels, tmp_path / "log")

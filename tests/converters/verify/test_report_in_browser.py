@@ -48,6 +48,7 @@ def test_the_picture_has_a_chart_and_no_empty_page(report: Path, tmp_path: Path)
     picture = tmp_path / "r.png"
     _run(report, f"--screenshot={picture}", "--window-size=1100,1600", "--hide-scrollbars")
     page = cv2.imread(str(picture))
+    assert page is not None
     assert page.shape[:2] == (1600, 1100)
     blue = (np.abs(page.astype(int) - np.array([0xA5, 0x6E, 0x3A])).max(axis=2) < 8).sum()  # the chart's bars, BGR
     assert blue > 5000 and page.std() > 10

@@ -37,7 +37,7 @@ marker = str(folder / "ran")
 evil = tf.keras.Sequential(
     [
         layers.Input((32, 32, 3)),
-        layers.Lambda(lambda t: (open(marker, "w").close(), t)[1]),
+        layers.Lambda(lambda t: (Path(marker).write_text(""), t)[1]),
         layers.Flatten(),
         layers.Dense(4),
     ]
