@@ -27,7 +27,8 @@ from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
 from edgeguard.fieldtest.virtual.field import Light, SheetPainter, placed_at
 from edgeguard.guard.sanitizer import Sanitizer
-from edgeguard.model.contract import InputSpec, Preprocess
+from edgeguard.model.contract import Contract, ContractGuard, InputSpec, Preprocess
+from edgeguard.model.input_path import InputPath
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.scene.cards import CARDS, LABELS
 from edgeguard.scene.views import random_view, render
@@ -90,11 +91,9 @@ def render_test_view(cell: tuple[int, int], guarded: bool, number: int) -> tuple
     index = 1 + number % len(CARDS)
     low, high = max(BIN_EDGES[cell[0]], 1.4), BIN_EDGES[cell[0] + 1]
     view = random_view(rng, CARDS[index - 1], (low, high), (ANGLE_EDGES_DEG[cell[1]], ANGLE_EDGES_DEG[cell[1] + 1]))
-    frame = render(view)
-    if guarded:
-        sanitizer = Sanitizer(GuardProfile.preset("fd"))
-        frame = sanitizer(sanitizer(frame))
-    return crop_and_resize(frame, InputSpec(SIDE, SIDE), PREPROCESS), index
+    guard = ContractGuard(GuardProfile.preset("fd"), "frame") if guarded else ContractGuard()
+    path = InputPath(Contract(InputSpec(SIDE, SIDE), PREPROCESS, guard))
+    return path.levels(path.capture(render(view)))[0], index
 
 
 def test_cells() -> Iterator[tuple[int, int]]:

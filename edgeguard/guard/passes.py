@@ -111,7 +111,7 @@ def received_tensor(
         contract: the model's.
         profile: pass 2's, or None for a frame that stays as it is.
         scale: decode JPEGs at 1/scale (1, 2 or 4) where pass 2 works on coefficients; by default
-            `requantise.decode_scale`. At 1 the result is `model_tensor` of `pass_two`.
+            `requantize.decode_scale`. At 1 the result is `model_tensor` of `pass_two`.
     """
     if contract.input.color == "DCT" and received.jpeg is not None:
         return jpeg_coefficients(received.jpeg, contract, profile)
@@ -135,7 +135,7 @@ def sanitize_jpeg(
         data: a whole JPEG, gray or YCbCr.
         profile: pass 2's profile.
         contract: when given, the result is the model's tensor instead of the frame.
-        scale: decode at 1/scale (1, 2 or 4). By default 1 for a frame, and `requantise.decode_scale` for a tensor.
+        scale: decode at 1/scale (1, 2 or 4). By default 1 for a frame, and `requantize.decode_scale` for a tensor.
 
     Returns:
         uint8 RGB of shape HxWx3, or the contract's tensor (1, h, w, 3), or (1, 3h/16, w/8, 64) of coefficients.

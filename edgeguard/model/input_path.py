@@ -6,6 +6,7 @@ the field test's scores, evaluations, the demo and the timings. What was measure
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -52,6 +53,7 @@ class Prepared:
         passes: how many passes count: 0, 1 or 2.
         decode_ms, sanitize_ms: wall time; a JPEG whose coefficients are requantised is decoded and sanitised in one go,
             which counts as decoding.
+        profile: pass 2's.
     """
 
     tensor: NDArray[np.generic]
@@ -129,10 +131,21 @@ class InputPath:
         Raises:
             JpegError: the bytes do not decode, or end early.
         """
-        profile = self.profile if self.contract.guard.place == "frame" else None
         if isinstance(contents, bytes) and contents[:2] == _JPEG_MARK:
-            return receive_jpeg(contents, profile)
-        return receive_raw(_pixels(contents), profile)
+            return self.capture_jpeg(contents)
+        return receive_raw(_pixels(contents), self._pass_one_profile)
+
+    def capture_jpeg(self, data: bytes) -> Received:
+        """A camera's JPEG after pass 1: it keeps its bytes.
+
+        Raises:
+            JpegError: the bytes are not a JPEG that we read, or they end early.
+        """
+        return receive_jpeg(data, self._pass_one_profile)
+
+    @property
+    def _pass_one_profile(self) -> GuardProfile | None:
+        return self.profile if self.contract.guard.place == "frame" else None
 
     def arrive(self, contents: Contents, pass1: Pass1 = "none") -> Received:
         """A frame as it arrived, with no pass 1 of ours. For a JPEG, its own tables say who did pass 1.
@@ -195,10 +208,14 @@ class InputPath:
             JpegError: the received bytes do not decode.
             InputError: the region lies outside of the frame.
         """
-        unsigned = replace(self.contract, input=replace(self.contract.input, dtype="uint8"))
-        path = InputPath(unsigned, patch_guard=self.patch_guard, region=self.region, decode_scale=self._decode_scale)
-        prepared = path(received)
+        prepared = self._unsigned(received)
         return np.asarray(prepared.tensor[0], np.uint8), prepared.guarded
+
+    @cached_property
+    def _unsigned(self) -> "InputPath":
+        """The same path to a uint8 input, whose tensor is the levels."""
+        contract = replace(self.contract, input=replace(self.contract.input, dtype="uint8"))
+        return InputPath(contract, patch_guard=self.patch_guard, region=self.region, decode_scale=self._decode_scale)
 
     def quantize(self, levels: Frame) -> NDArray[np.generic]:
         """Levels of the model's size, uint8 (h, w, 3), to its tensor (1, h, w, 3)."""

@@ -20,6 +20,7 @@ from edgeguard.model.input_path import InputPath
 from edgeguard.model.labels import read_labels
 from edgeguard.model.prediction import Prediction, rank, softmax
 from edgeguard.model.runtime import GraphRunner, load_runner, runtime
+from edgeguard.patchguard import PatchGuard
 from edgeguard.preprocess.dct_input import FREQUENCIES
 from edgeguard.preprocess.geometry import place
 
@@ -35,7 +36,7 @@ class Model:
         sha256: of the file's bytes, the very bytes that run.
         integer_only: True when input and output are 8-bit.
         input_path: from received frames to its tensor, as the contract says.
-        sanitizer, patch_guard: the contract's, or None.
+        sanitizer: the contract's, or None.
 
     Example:
         >>> from edgeguard.model import load_model
@@ -69,7 +70,11 @@ class Model:
         _check_outputs(self._outputs, contract)
         self.contract, self.input_path = contract, InputPath(contract)
         self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
-        self.patch_guard = self.input_path.patch_guard
+
+    @property
+    def patch_guard(self) -> PatchGuard | None:
+        """The contract's patch guard, which `input_path` applies; None without one."""
+        return self.input_path.patch_guard
 
     @property
     def integer_only(self) -> bool:

@@ -61,10 +61,11 @@ class Stages:
 
     def pass_one(self, captured: Captured) -> Arrived | Lost:
         """In the capture thread of a live source."""
-        contents = captured.jpeg if captured.jpeg is not None else captured.rgb
-        assert contents is not None
         try:
-            return Arrived(captured, self.path.capture(contents))
+            if captured.jpeg is not None:
+                return Arrived(captured, self.path.capture_jpeg(captured.jpeg))
+            assert captured.rgb is not None
+            return Arrived(captured, self.path.capture(captured.rgb))
         except JpegError as error:
             return Lost(captured.index, captured.source, str(error))
 
@@ -77,7 +78,7 @@ class Stages:
         return Ready(arrived, prepared, self._certified_share(prepared))
 
     def infer(self, ready: Ready, live: bool, compare: bool) -> FrameResult:
-        """Run the model, and the undefended path where it is asked for."""
+        """Run the model, and the undefended path where `compare` says so."""
         captured, prepared = ready.arrived.captured, ready.prepared
         start = time.perf_counter()
         prediction = _placed(self.model.read(self.model.run(prepared.tensor), *prepared.size), prepared.offset)

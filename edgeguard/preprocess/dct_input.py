@@ -58,7 +58,7 @@ def picture_size(rows: int, columns: int) -> tuple[int, int]:
 def frame_indices(rgb: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint8]:
     """The tensor of a uint8 HxWx3 frame (sides multiples of 16): what a 4:2:0 JPEG coder would quantise.
 
-    The integer transform of `guard.integer`, chroma averaged as in `guard.color`.
+    The integer transform of `dct.integer_dct`, chroma averaged as in `dct.color`.
 
     Example:
         >>> frame_indices(np.full((16, 16, 3), 128, np.uint8), GuardProfile.preset("jpeg:75"))[0, 0, :3]

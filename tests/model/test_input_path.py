@@ -113,11 +113,11 @@ def test_every_part_gives_the_model_the_same_bytes(frame: str, guard: str, tmp_p
 
 @pytest.mark.parametrize("guard", ["fd", "fd-input"])
 @pytest.mark.parametrize("frame", ODD_FRAMES)
-def test_pictures_in_memory_go_the_same_way(frame: str, guard: str) -> None:
+def test_pictures_in_memory_go_the_same_way(frame: str, guard: str, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs torch, from the attack or the convert extra")
     from edgeguard.demo.answers import answer_defended, answer_undefended
     from edgeguard.diagnostics import bench
-    from edgeguard.evaluate.engine import targets
+    from edgeguard.evaluate.engine.targets import Target
     from edgeguard.evaluate.twin import agreement, twin
 
     torch.set_num_threads(1)
@@ -135,11 +135,40 @@ def test_pictures_in_memory_go_the_same_way(frame: str, guard: str) -> None:
     stages = bench._stages(model, rgb)
     arranged: Any = stages["sanitise to tensor"]()
     assert arranged.tensor.tobytes() == defended_tensor.tobytes()
-    target = next(kind for kind in vars(targets).values() if getattr(kind, "__name__", "") in ("Subject", "Target"))
     with _tensors() as seen:
         answer_undefended(model, rgb)
-        target(str(bundled_model()), "frame").outputs(rgb)
-    assert [tensor.tobytes() for tensor in seen] == [undefended_tensor.tobytes()] * 2
+        Target(str(bundled_model()), "frame").outputs(rgb)
+        at_input = Target(str(bundled_model()), "input")
+        path_on_disk = tmp_path / "frame.png"
+        Image.fromarray(rgb).save(path_on_disk)
+        at_input.outputs(at_input.read(str(path_on_disk)))
+    assert [tensor.tobytes() for tensor in seen] == [undefended_tensor.tobytes()] * 3
+
+
+@pytest.mark.parametrize("frame", ODD_FRAMES)
+def test_named_guards_and_the_undefended_path_go_the_same_way(frame: str, tmp_path: Path) -> None:
+    """What field tests replay by name, what double masking starts from, and what `run --compare` sets beside it."""
+    data, model = ODD_FRAMES[frame], _guarded(GUARDS["fd"])
+    contract, fd = model.contract, GuardProfile.preset("fd-paper")
+    undefended = InputPath(contract, profile=None, patch_guard=None)
+    expected = {
+        "off": undefended(undefended.arrive(data)).tensor,
+        "fd-paper": InputPath(contract, profile=fd)(receive_jpeg(data, fd)).tensor,
+        "lgs": InputPath(contract, profile=None, patch_guard=patch_guard("lgs"))(undefended.arrive(data)).tensor,
+    }
+    for guard, tensor in expected.items():
+        with _tensors() as seen:
+            _score(model, data, guard)
+        assert [t.tobytes() for t in seen] == [tensor.tobytes()]
+    with _tensors() as seen:
+        _score(model, data, "double-masking")
+    assert seen[0].tobytes() == expected["off"].tobytes()
+    (tmp_path / "frame.jpg").write_bytes(data)
+    with _tensors() as seen:
+        with Pipeline(open_source(tmp_path), model, compare_every=1) as pipeline:
+            (result,) = list(pipeline)
+    defended, compared = seen
+    assert compared.tobytes() == expected["off"].tobytes() != defended.tobytes() and result.undefended is not None
 
 
 @pytest.mark.parametrize("guard", GUARDS)

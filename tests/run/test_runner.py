@@ -17,6 +17,7 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.model import load_model
+from edgeguard.model.input_path import InputPath
 from edgeguard.patchguard import Guarded
 from edgeguard.run.runner import run
 from edgeguard.run.settings import Settings
@@ -61,7 +62,7 @@ def test_alarms_ring_are_recorded_and_end(tmp_path: Path, said: Said) -> None:
     """A patch guard that rings on everything."""
     model = load_model(bundled_model())
     ring = mock.Mock(side_effect=lambda image: Guarded(image, np.ones(image.shape[:2], bool), alarm=True))
-    model.patch_guard = ring
+    model.input_path = InputPath(model.contract, patch_guard=ring)
     settings = Settings(
         source="x", frames=30, alarm_window=5, record=str(tmp_path / "events"), output=str(tmp_path / "r.jsonl")
     )

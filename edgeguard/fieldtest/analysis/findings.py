@@ -9,7 +9,8 @@ import numpy as np
 
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.analysis.paired import Difference, paired_difference
-from edgeguard.fieldtest.analysis.score import CONTRACT, LIVE, OFF, Outcome, Scores
+from edgeguard.fieldtest.analysis.score import LIVE, OFF, Outcome, Scores
+from edgeguard.fieldtest.guards import CONTRACT
 from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.session import Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Sheet

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import DeviceError, InputError, JpegError, ProfileError
+from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard, require_pixels
 from edgeguard.model.input_path import InputPath
-from edgeguard.patchguard import PATCH_GUARDS, patch_guard
+from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.system.files import write_bytes
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 
 SCHEMA = 1
-OFF, CONTRACT, DOUBLE_MASKING, LIVE = "off", "contract", "double-masking", "live"
+OFF, DOUBLE_MASKING, LIVE = "off", "double-masking", "live"
 _PATCH_SHARE = 0.02  # of the input's area, that double masking is set up for
 
 
@@ -207,9 +208,6 @@ def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> O
 
 def _path(model: Model, guard: str) -> InputPath:
     """From a stored frame to the tensor, behind a guard by its name."""
-    if guard == CONTRACT:
-        return model.input_path
-    if guard in PATCH_GUARDS:
-        return InputPath(model.contract, profile=None, patch_guard=patch_guard(guard))
-    profile = None if guard in (OFF, DOUBLE_MASKING) else resolve_profile(guard)
-    return InputPath(model.contract, profile=profile, patch_guard=None)
+    plain = guard in (OFF, DOUBLE_MASKING)
+    profile, patch = (None, None) if plain else named_guard(guard, model.contract)
+    return InputPath(model.contract, profile=profile, patch_guard=patch)

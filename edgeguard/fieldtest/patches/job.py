@@ -14,6 +14,7 @@ from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.twin import Twin, TwinPlace, twin
+from edgeguard.fieldtest.guards import named_guard
 from edgeguard.fieldtest.patches.guard_layer import PatchGuardLayer
 from edgeguard.fieldtest.patches.optimize import Recipe, make_patch, succeeded
 from edgeguard.fieldtest.patches.printing import photographed
@@ -23,7 +24,7 @@ from edgeguard.fieldtest.sheets.patch_file import PatchFile, write_patch
 from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, control_picture, mask_of, picture_hash
 from edgeguard.model import load_model
 from edgeguard.model.contract import Contract, ContractGuard
-from edgeguard.patchguard import PATCH_GUARDS, patch_guard
+from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.system.files import write_bytes
 
 _SHOWN = 12
@@ -69,14 +70,16 @@ class MadePatch:
 class GuardedClassifier(torch.nn.Module):
     """A classifier behind a guard: frames (or inputs) to logits."""
 
-    def __init__(self, undefended: Twin, through: str | None, own: ContractGuard) -> None:
+    def __init__(self, undefended: Twin, through: str | None, contract: Contract) -> None:
         super().__init__()
         self.twin, self.layer = undefended, None
-        patch = through if through in PATCH_GUARDS else own.patch if through == "contract" else None
+        if through is None:
+            return
+        profile, patch = named_guard(through, contract)
         if patch is not None:
-            self.layer = PatchGuardLayer(patch_guard(patch))
-        if through is not None and through not in PATCH_GUARDS:
-            self.twin = undefended.guarded(own.profile if through == "contract" else resolve_profile(through))
+            self.layer = PatchGuardLayer(patch)
+        if through not in PATCH_GUARDS:
+            self.twin = undefended.guarded(profile)
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) levels to (n, classes)."""
@@ -106,7 +109,7 @@ def make(
     place: TwinPlace = "frame" if order.images is None else "input"
     if order.through == "contract" and contract.guard == ContractGuard():
         raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
-    classifier = GuardedClassifier(twin(order.model, place).undefended(), order.through, contract.guard)
+    classifier = GuardedClassifier(twin(order.model, place).undefended(), order.through, contract)
     recipe = Recipe(**{**asdict(recipe), "target": target})
     scenes = _scenes(order, contract, recipe.shape)
     facts = {

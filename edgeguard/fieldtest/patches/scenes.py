@@ -13,9 +13,8 @@ from edgeguard.datasets.images import LabelledImage, read_labelled_folder
 from edgeguard.fieldtest.patches.printing import View
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, object_picture
 from edgeguard.fieldtest.virtual.field import LIGHTS, SheetPainter, Stand, light_of, placed_at, project
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.contract import Contract
-from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.model.input_path import InputPath
 
 
 class Scenes(Protocol):
@@ -93,6 +92,7 @@ class PhotographScenes:
         self, images: Sequence[LabelledImage], contract: Contract, area: float, *, turn_deg: float = 22.5
     ) -> None:
         self.images, self.contract, self.area, self.turn_deg = images, contract, area, turn_deg
+        self._path = InputPath(contract, profile=None, patch_guard=None)
 
     def draw(self, rng: np.random.Generator) -> View:
         """See `Scenes`."""
@@ -100,9 +100,7 @@ class PhotographScenes:
 
     def view(self, image: LabelledImage, rng: np.random.Generator) -> View:
         """One photograph, the patch at a place and angle drawn from `rng`."""
-        content = image.content()
-        frame = decode_rgb(content) if isinstance(content, bytes) else content
-        pixels = crop_and_resize(frame, self.contract.input, self.contract.preprocess).astype(np.float32)
+        pixels = self._path.levels(self._path.arrive(image.content()))[0].astype(np.float32)
         height, width = pixels.shape[:2]
         side = float(np.sqrt(self.area * width * height))
         turn = np.deg2rad(rng.uniform(-self.turn_deg, self.turn_deg))
