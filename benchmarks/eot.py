@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgeguard.datasets.images import read_labelled_folder
+from edgeguard.datasets.images import read_labeled_folder
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.evaluate.attacks import attack
 from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Target
@@ -53,7 +53,7 @@ def main() -> None:
     contract = load_model(arguments.model).contract
     target = Target(arguments.model, "input")
     chosen: list[tuple[str, int]] = []
-    for image in read_labelled_folder(Path(arguments.folder), contract.labels):
+    for image in read_labeled_folder(Path(arguments.folder), contract.labels):
         path, label = str(image.data), int(image.label or 0) + int(contract.background)
         if len(chosen) < arguments.images and target.labels([target.read(path)])[0] == label:
             chosen.append((path, label))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabelledImage
+from edgeguard.datasets.images import LabeledImage
 from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.attacks.external import _UnitVictim
@@ -25,7 +25,7 @@ from edgeguard.fieldtest.patches.optimize import Recipe, make_patch
 from edgeguard.fieldtest.patches.printing import pasted
 from edgeguard.fieldtest.patches.scenes import PhotographScenes, photographs_in
 from edgeguard.model import Model, load_model
-from edgeguard.preprocess.geometry import quantise_input
+from edgeguard.preprocess.geometry import quantize_input
 from edgeguard.statistics import wilson
 
 TRAINED_ON, TESTED_ON = 240, 200
@@ -73,7 +73,7 @@ def toolbox(
 
 
 def success(
-    model: Model, patch: NDArray[np.uint8], images: list[LabelledImage], area: float, target: int
+    model: Model, patch: NDArray[np.uint8], images: list[LabeledImage], area: float, target: int
 ) -> tuple[int, int]:
     """How often the file says the target with the patch on it; photographs of the target class are left out."""
     scenes = PhotographScenes(images, model.contract, area)
@@ -86,7 +86,7 @@ def success(
         levels = pasted(
             torch.from_numpy(view.scene).permute(2, 0, 1), content, torch.ones(content.shape[1:]), view.corners
         )
-        tensor = quantise_input(to_frames(levels[None])[0], model.contract.input, model.contract.preprocess)
+        tensor = quantize_input(to_frames(levels[None])[0], model.contract.input, model.contract.preprocess)
         hits += int(model.infer(tensor).argmax()) == target
         n += 1
     return hits, n

@@ -21,7 +21,7 @@ from edgeguard.model import load_model
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.patchguard import PATCH_GUARDS, patch_guard
 from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.preprocess.geometry import quantise_input
+from edgeguard.preprocess.geometry import quantize_input
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     frames = [decode_rgb(path.read_bytes()) for path in list_images(options.images)[:60]]
     inputs = [crop_and_resize(frame, spec, Preprocess()) for frame in frames]
     own = [
-        quantise_input(crop_and_resize(f, contract.input, contract.preprocess), contract.input, contract.preprocess)
+        quantize_input(crop_and_resize(f, contract.input, contract.preprocess), contract.input, contract.preprocess)
         for f in frames
     ]
     guards = {name: patch_guard(name) for name in PATCH_GUARDS}

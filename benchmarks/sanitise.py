@@ -30,7 +30,7 @@ from edgeguard.dct.numpy_kernel import sanitize_frame
 from edgeguard.guard import GuardProfile, certificate, decode_rgb
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.geometry import place
-from edgeguard.preprocess.requantize import requantised_tensor
+from edgeguard.preprocess.requantize import requantized_tensor
 from edgeguard.scene.views import render, stand_in_views
 
 Frame = NDArray[np.uint8]
@@ -156,8 +156,8 @@ def jpeg_methods() -> dict[str, Callable[[bytes], object]]:
         "undefended: decode 4/8 + our resize": lambda data: crop_and_resize(
             decoded(data, half), MODEL, CROP, signed=True
         ),
-        "requantised at 8/8": lambda data: requantised_tensor(data, FD_JPEG, MODEL, CROP, 1, True),
-        "requantised at 4/8": lambda data: requantised_tensor(data, FD_JPEG, MODEL, CROP, 2, True),
+        "requantised at 8/8": lambda data: requantized_tensor(data, FD_JPEG, MODEL, CROP, 1, True),
+        "requantised at 4/8": lambda data: requantized_tensor(data, FD_JPEG, MODEL, CROP, 2, True),
     }
 
 

@@ -71,7 +71,7 @@ def test_run_gives_the_labels_of_the_interpreter_called_by_hand(
     from ai_edge_litert.interpreter import Interpreter
 
     from edgeguard.model import InputSpec, Preprocess
-    from edgeguard.preprocess.requantize import requantise_jpeg
+    from edgeguard.preprocess.requantize import requantize_jpeg
 
     model = tmp_path / "m.tflite"
     _convert(folders, model, guard, "frame")
@@ -86,7 +86,7 @@ def test_run_gives_the_labels_of_the_interpreter_called_by_hand(
         if profile.is_pixel_domain:
             frame = Sanitizer(GuardProfile.preset(guard))(decode_rgb(data))
         else:
-            frame = decode_rgb(requantise_jpeg(data, profile))
+            frame = decode_rgb(requantize_jpeg(data, profile))
         bare.set_tensor(
             bare.get_input_details()[0]["index"], crop_and_resize(frame, InputSpec(224, 224), Preprocess())[None]
         )

@@ -73,9 +73,9 @@ class YoloStyle(nn.Module):
         decoded = []
         for raw, grid, stride in levels:
             sigmoid = raw.sigmoid()
-            centre = (sigmoid[:, :2] * 2 - 0.5 + grid) * stride
+            center = (sigmoid[:, :2] * 2 - 0.5 + grid) * stride
             size = (sigmoid[:, 2:4] * 2) ** 2 * (4 * stride)
-            decoded.append(torch.cat([centre, size, sigmoid[:, 4:]], 1).flatten(2))
+            decoded.append(torch.cat([center, size, sigmoid[:, 4:]], 1).flatten(2))
         return torch.cat(decoded, 2)
 
     def loss(self, outputs: torch.Tensor, scenes: list[list[tuple[int, float, float, float, float]]]) -> torch.Tensor:
@@ -101,7 +101,7 @@ class YoloStyle(nn.Module):
 class SsdOutputs(nn.Module):
     """torchvision's SSDLite as a graph: (boxes (n, anchors, 4) as y1, x1, y2, x2 in 0..1, scores with background)."""
 
-    centre: torch.Tensor
+    center: torch.Tensor
     extent: torch.Tensor
 
     def __init__(self, detector: Any, side: int) -> None:
@@ -123,7 +123,7 @@ class SsdOutputs(nn.Module):
         """Normalised NCHW pictures to boxes and probabilities."""
         raw = self.head(list(self.backbone(x).values()))
         offsets = raw["bbox_regression"]
-        centre = offsets[..., :2] / self.weights[0] * self.extent + self.centre
+        center = offsets[..., :2] / self.weights[0] * self.extent + self.center
         half = torch.exp((offsets[..., 2:] / self.weights[2]).clamp(max=self.limit)) * self.extent / 2
-        boxes = torch.cat([(centre - half).flip(-1), (centre + half).flip(-1)], -1)
+        boxes = torch.cat([(center - half).flip(-1), (center + half).flip(-1)], -1)
         return boxes, raw["cls_logits"].softmax(-1)

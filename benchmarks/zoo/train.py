@@ -45,7 +45,7 @@ def cifar(path: Path, part: str, each: int) -> tuple[list[bytes], list[int], lis
         return [archive.read(n) for n in chosen], [classes.index(n.split("/")[1]) for n in chosen], classes
 
 
-def normalised(pictures: np.ndarray) -> torch.Tensor:
+def normalized(pictures: np.ndarray) -> torch.Tensor:
     """(n, h, w, 3) pixels to normalised NCHW."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in IMAGENET)
     return (torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() - mean) / std
@@ -62,16 +62,16 @@ def train_classifier(name: str, archive: Path) -> torch.nn.Module:
     targets, rng = torch.tensor(labels), np.random.default_rng(0)
     steps = STEPS.get(name, 400)
     peak = 1e-3 if "vit" in name or "convnext" in name else 2e-3
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
     for step in range(steps):
         chosen = rng.integers(0, len(pixels), BATCH)
         batch = pixels[chosen][:, :, :: rng.choice([-1, 1])]
-        x = functional.interpolate(normalised(batch), size=SIDE, mode="nearest")
+        x = functional.interpolate(normalized(batch), size=SIDE, mode="nearest")
         loss = functional.cross_entropy(model.train()(x), targets[chosen])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 100 == 99:
             print(f"{name} step {step + 1} loss {loss.item():.3f}", flush=True)
@@ -92,11 +92,11 @@ def train_detector(name: str) -> tuple[torch.nn.Module, int]:
             weights=None, weights_backbone=None, num_classes=1 + len(SHAPES), image_mean=[0] * 3, image_std=[1] * 3
         )
         model = trained
-    optimiser = torch.optim.AdamW(trained.parameters(), lr=2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=2e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for step in range(steps):
         scenes = [draw_scene(rng, side) for _ in range(batch)]
-        x = normalised(np.stack([picture for picture, _ in scenes]))
+        x = normalized(np.stack([picture for picture, _ in scenes]))
         trained.train()
         if name == "yolo_style":
             loss = model.loss(model(x), [boxes for _, boxes in scenes])
@@ -107,10 +107,10 @@ def train_detector(name: str) -> tuple[torch.nn.Module, int]:
                 for _, boxes in scenes
             ]  # fmt: skip
             loss = sum(trained(list(x), targets).values())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained.parameters(), 10.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 100 == 99:
             print(f"{name} step {step + 1} loss {loss.item():.3f}", flush=True)

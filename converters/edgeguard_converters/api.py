@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabelledImage, read_folder, read_labelled_folder
+from edgeguard.datasets.images import LabeledImage, read_folder, read_labeled_folder
 from edgeguard.dct.profile import GuardProfile, resolve_profile
 from edgeguard.errors import InputError
 from edgeguard_converters import pipeline
 from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.options import Conversion, Options
 
-Images = str | Path | Sequence[LabelledImage] | Sequence[NDArray[np.uint8]]
+Images = str | Path | Sequence[LabeledImage] | Sequence[NDArray[np.uint8]]
 
 
 def convert(
@@ -68,18 +68,18 @@ def convert(
         source = _from_module(model, size or chosen.size)
     known = chosen.labels or ()
 
-    def labelled(given: Images | None) -> list[LabelledImage] | None:
-        return None if given is None else _images(given, lambda folder: read_labelled_folder(folder, known))
+    def labeled(given: Images | None) -> list[LabeledImage] | None:
+        return None if given is None else _images(given, lambda folder: read_labeled_folder(folder, known))
 
     return pipeline.convert(
         source,
         output,
         _images(calibration, read_folder),
-        labelled(evaluation),
+        labeled(evaluation),
         chosen,
         say=say,
         report_path=report,
-        training=labelled(training),
+        training=labeled(training),
     )
 
 
@@ -110,10 +110,10 @@ def _from_module(model: Any, size: tuple[int, int] | None) -> Source:
     return TorchSource("module", size or facts.size, facts, model.eval())
 
 
-def _images(given: Images, read: Callable[[Path], list[LabelledImage]]) -> list[LabelledImage]:
+def _images(given: Images, read: Callable[[Path], list[LabeledImage]]) -> list[LabeledImage]:
     if isinstance(given, (str, Path)):
         return read(Path(given))
     return [
-        image if isinstance(image, LabelledImage) else LabelledImage(f"frame-{i}", np.ascontiguousarray(image))
+        image if isinstance(image, LabeledImage) else LabeledImage(f"frame-{i}", np.ascontiguousarray(image))
         for i, image in enumerate(given)
     ]

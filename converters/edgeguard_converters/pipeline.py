@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgeguard.datasets.images import LabelledImage, digest
+from edgeguard.datasets.images import LabeledImage, digest
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.model.contract import ENTRY, Contract
 from edgeguard.system.files import check_writable, write_bytes
@@ -39,20 +39,20 @@ _DEFAULTS = Options()
 
 Say = Callable[[str], None]
 #: Images, or a function that makes stand-in pictures.
-Calibration = list[LabelledImage] | Callable[[], list[LabelledImage]]
+Calibration = list[LabeledImage] | Callable[[], list[LabeledImage]]
 
 
 def convert(
     model: str | Path | Source,
     output: str | Path,
     calibration: Calibration,
-    evaluation: list[LabelledImage] | None = None,
+    evaluation: list[LabeledImage] | None = None,
     options: Options = _DEFAULTS,
     say: Say = lambda line: None,
     *,
     step: Say = lambda name: None,
     report_path: str | Path | None = None,
-    training: list[LabelledImage] | None = None,
+    training: list[LabeledImage] | None = None,
     load: Callable[..., Source] | None = None,
 ) -> Conversion:
     """Convert a trained classifier or detector to a .tflite with its contract inside.
@@ -134,8 +134,8 @@ class Work:
     model: str | Path | Source
     output: Path
     calibration: Calibration
-    evaluation: list[LabelledImage] | None
-    training: list[LabelledImage] | None
+    evaluation: list[LabeledImage] | None
+    training: list[LabeledImage] | None
     options: Options
     report: Path | None
     load: Callable[..., Source] | None
@@ -147,7 +147,7 @@ class Work:
     folder: Path = field(init=False)
     source: Source = field(init=False)
     stand_in: bool = field(init=False)
-    chosen: tuple[list[LabelledImage], list[LabelledImage]] = field(init=False)
+    chosen: tuple[list[LabeledImage], list[LabeledImage]] = field(init=False)
     contract: Contract = field(init=False)
     images: GateImages = field(init=False)
     inferred: InferredContract = field(init=False)
@@ -282,7 +282,7 @@ def _verify(work: Work) -> None:
             break
 
 
-def _finetune(work: Work, training: list[LabelledImage]) -> None:
+def _finetune(work: Work, training: list[LabeledImage]) -> None:
     from edgeguard_converters.quantize.finetune import finetune_classifier  # with it comes torch
 
     work.notes.add(f"not good enough yet ({'; '.join(work.gates.failures)}): fine-tuning on {len(training)} images")

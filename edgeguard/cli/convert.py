@@ -12,7 +12,7 @@ from edgeguard.cli.parse import color_triple, side_or_size
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeguard.datasets.images import LabelledImage
+    from edgeguard.datasets.images import LabeledImage
     from edgeguard_converters.pipeline import Conversion, Options
 
 _NOT_INSTALLED = "the converter is not installed ({}): pip install 'edgeguard[convert]'"
@@ -83,7 +83,7 @@ def convert_command(
     if not model.exists():
         raise InputError(f"{model} is not there")
     try:
-        from edgeguard.datasets.images import read_folder, read_labelled_folder
+        from edgeguard.datasets.images import read_folder, read_labeled_folder
         from edgeguard_converters.load.model_process import ModelProcess
         from edgeguard_converters.pipeline import convert
     except ImportError as error:
@@ -93,12 +93,12 @@ def convert_command(
     known_labels, options = _options(context.params, geometry)
     from edgeguard.cli.progress import StepDisplay
 
-    evaluation = None if eval_ is None else read_labelled_folder(eval_, known_labels or ())
+    evaluation = None if eval_ is None else read_labeled_folder(eval_, known_labels or ())
     calibration = _stand_in if calibrate is None else read_folder(calibrate)
     written = output or model.with_suffix(".tflite")
     if written.resolve() == model.resolve():
         raise InputError(f"--output {written} would overwrite the model")
-    training = None if finetune is None else read_labelled_folder(finetune, known_labels or ())
+    training = None if finetune is None else read_labeled_folder(finetune, known_labels or ())
     with ModelProcess() as process, StepDisplay(8 + (report is not None)) as display:
         done = convert(
             model,
@@ -194,14 +194,14 @@ def _say(line: str) -> None:
     print(f"edgeguard: {line}", file=sys.stderr, flush=True)
 
 
-def _stand_in() -> "list[LabelledImage]":
-    from edgeguard.datasets.images import LabelledImage
+def _stand_in() -> "list[LabeledImage]":
+    from edgeguard.datasets.images import LabeledImage
     from edgeguard.demo.assets import stand_in_images
 
     _say(
         "NO --calibrate FOLDER: bundled pictures stand in for yours; int8 ranges and gates mean little for your camera"
     )
-    return [LabelledImage(f"bundled-{i}", image) for i, image in enumerate(stand_in_images())]
+    return [LabeledImage(f"bundled-{i}", image) for i, image in enumerate(stand_in_images())]
 
 
 def _print_table(done: "Conversion") -> None:

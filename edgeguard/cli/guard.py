@@ -95,7 +95,7 @@ def apply(
 
     from edgeguard.guard import encode_jpeg, sanitize_jpeg
     from edgeguard.guard.sanitizer import Sanitizer
-    from edgeguard.preprocess.requantize import requantise_jpeg
+    from edgeguard.preprocess.requantize import requantize_jpeg
 
     profile = _profile(guard)
     data = _read_bytes(image)
@@ -106,7 +106,7 @@ def apply(
             raise InputError(f"a JPEG cannot hold an {profile.color} profile's picture exactly: write a .png")
         from edgeguard.system.files import write_bytes
 
-        write_bytes(output, requantise_jpeg(data, profile) if is_jpeg else encode_jpeg(before, profile))
+        write_bytes(output, requantize_jpeg(data, profile) if is_jpeg else encode_jpeg(before, profile))
         after = _read(output)
     else:
         after = np.asarray(sanitize_jpeg(data, profile), np.uint8) if is_jpeg else Sanitizer(profile)(before)

@@ -17,7 +17,7 @@ from edgeguard.model.input_path import InputPath
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImage:
+class LabeledImage:
     """A file, its bytes, or raw pixels, with the class index where it is known.
 
     Files are read when they are needed: a thousand photographs would be 100 MB.
@@ -68,12 +68,12 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: str(p.relative_to(folder)).encode())
 
 
-def read_folder(folder: Path) -> list[LabelledImage]:
+def read_folder(folder: Path) -> list[LabeledImage]:
     """All images of a folder, without labels."""
-    return [LabelledImage(str(p.relative_to(folder)), p) for p in list_images(folder)]
+    return [LabeledImage(str(p.relative_to(folder)), p) for p in list_images(folder)]
 
 
-def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[LabelledImage]:
+def read_labeled_folder(folder: Path, labels: tuple[str, ...]) -> list[LabeledImage]:
     """Images with class indices: from `labels.csv` (columns file, class_index), else from class folders.
 
     Class folders are matched with the model's labels by name where all of them match; otherwise a folder's index is
@@ -97,11 +97,11 @@ def read_labelled_folder(folder: Path, labels: tuple[str, ...]) -> list[Labelled
     for place, class_folder in enumerate(classes):
         index = by_name[class_folder.name] if named else place
         for path in list_images(class_folder):
-            images.append(LabelledImage(str(path.relative_to(folder)), path, index))
+            images.append(LabeledImage(str(path.relative_to(folder)), path, index))
     return images
 
 
-def prepare(images: list[LabelledImage], contract: Contract) -> NDArray[np.uint8]:
+def prepare(images: list[LabeledImage], contract: Contract) -> NDArray[np.uint8]:
     """The uint8 levels that the model sees for each image, through the device's own path.
 
     Returns:
@@ -120,7 +120,7 @@ def prepare(images: list[LabelledImage], contract: Contract) -> NDArray[np.uint8
     return np.stack(found)
 
 
-def digest(images: list[LabelledImage]) -> str:
+def digest(images: list[LabeledImage]) -> str:
     """SHA-256 over the names and contents of a set of images."""
     total = hashlib.sha256()
     for image in images:
@@ -128,7 +128,7 @@ def digest(images: list[LabelledImage]) -> str:
     return total.hexdigest()
 
 
-def _from_table(folder: Path, table: Path) -> list[LabelledImage]:
+def _from_table(folder: Path, table: Path) -> list[LabeledImage]:
     images = []
     with open(table, newline="", encoding="utf-8") as stream:
         for number, row in enumerate(csv.reader(stream), start=1):
@@ -139,7 +139,7 @@ def _from_table(folder: Path, table: Path) -> list[LabelledImage]:
             path = folder / row[0]
             if not path.is_file():
                 raise InputError(f"{table}:{number}: {row[0]} is not there")
-            images.append(LabelledImage(row[0], path, int(row[1])))
+            images.append(LabeledImage(row[0], path, int(row[1])))
     if not images:
         raise InputError(f"{table} lists no images")
     return images

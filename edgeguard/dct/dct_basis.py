@@ -22,6 +22,6 @@ def coefficients(blocks: NDArray[np.uint8]) -> Float:
     return np.einsum("ui,ij...,vj->uv...", DCT, blocks.astype(np.float64), DCT, optimize=True)
 
 
-def quantise(exact: Float, steps: NDArray[np.int32]) -> Float:
+def quantize(exact: Float, steps: NDArray[np.int32]) -> Float:
     """Nearest multiple of the step as an index, ties (within 1e-9 of a step) away from zero."""
     return np.copysign(np.floor(np.abs(exact) / steps + 0.5 + TIE_TOLERANCE), exact)

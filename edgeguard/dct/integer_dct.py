@@ -37,14 +37,14 @@ def forward_dct(blocks: NDArray[np.uint8], level_shifted: bool = False) -> Int:
     Returns:
         int32, the same shape: [u, v] is the coefficient of vertical frequency u and horizontal frequency v.
     """
-    centred = (blocks.astype(np.int32) - 128) << 4
-    coefficients = np.stack(_forward_1d(np.stack(_forward_1d(centred)).swapaxes(0, 1))).swapaxes(0, 1)
+    centered = (blocks.astype(np.int32) - 128) << 4
+    coefficients = np.stack(_forward_1d(np.stack(_forward_1d(centered)).swapaxes(0, 1))).swapaxes(0, 1)
     if not level_shifted:
         coefficients[0, 0] += _DC_SHIFT * COEFFICIENT_SCALE
     return coefficients
 
 
-def quantise(coefficients: Int, steps: Int) -> Int:
+def quantize(coefficients: Int, steps: Int) -> Int:
     """Quantisation indices of `forward_dct`'s output: nearest multiple of the step, half away from zero.
 
     `steps` is 8x8 with trailing axes that broadcast against the coefficients.
@@ -66,7 +66,7 @@ def inverse_dct(indices: Int, steps: Int, level_shifted: bool = False) -> NDArra
 
 def sanitize_blocks(blocks: NDArray[np.uint8], steps: Int, level_shifted: bool = False) -> NDArray[np.uint8]:
     """Sanitise 8x8 blocks (shape (8, 8, ...)) with broadcastable steps."""
-    return inverse_dct(quantise(forward_dct(blocks, level_shifted), steps), steps, level_shifted)
+    return inverse_dct(quantize(forward_dct(blocks, level_shifted), steps), steps, level_shifted)
 
 
 def coefficient_error_bound() -> NDArray[np.float64]:

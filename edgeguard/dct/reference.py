@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.color import SAMPLING, upsample
-from edgeguard.dct.dct_basis import DCT, TIE_TOLERANCE, Float, coefficients, quantise
+from edgeguard.dct.dct_basis import DCT, TIE_TOLERANCE, Float, coefficients, quantize
 from edgeguard.dct.planes import component_steps, components
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.jpeg.blocks import check_frame, join_blocks, pad_to_blocks, split_blocks
@@ -19,9 +19,9 @@ _YCBCR: Float = np.array(
 )
 
 
-def inverse(dequantised: Float) -> NDArray[np.uint8]:
+def inverse(dequantized: Float) -> NDArray[np.uint8]:
     """Pixels: inverse DCT, rounded half up (ties within 1e-9), clamped."""
-    pixels = np.einsum("ui,uv...,vj->ij...", DCT, dequantised, DCT, optimize=True)
+    pixels = np.einsum("ui,uv...,vj->ij...", DCT, dequantized, DCT, optimize=True)
     return np.clip(np.floor(pixels + 0.5 + TIE_TOLERANCE), 0, 255).astype(np.uint8)
 
 
@@ -41,7 +41,7 @@ def reference_sanitize(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArr
 def _reference_planes(planes: NDArray[np.uint8], steps: NDArray[np.int32], level_shift: int = 0) -> NDArray[np.uint8]:
     exact = coefficients(split_blocks(pad_to_blocks(planes)))
     exact[0, 0] -= 8 * level_shift
-    kept = quantise(exact, steps) * steps
+    kept = quantize(exact, steps) * steps
     kept[0, 0] += 8 * level_shift
     return join_blocks(inverse(kept))
 

@@ -80,13 +80,13 @@ def _installed(*modules: str) -> bool:
 
 def convert_cards(output: Path, say: Say) -> Path:
     """Convert the bundled program with the guard `fd`, calibrated on rendered views; returns the .tflite's path."""
-    from edgeguard.datasets.images import LabelledImage
+    from edgeguard.datasets.images import LabeledImage
     from edgeguard.dct.profile import GuardProfile
     from edgeguard.demo.assets import stand_in_images
     from edgeguard_converters.pipeline import Options, convert
 
     say("converting the bundled card model (rendered views calibrate it)")
-    images = [LabelledImage(f"bundled-{i}", image) for i, image in enumerate(stand_in_images())]
+    images = [LabeledImage(f"bundled-{i}", image) for i, image in enumerate(stand_in_images())]
     done = convert(bundled_program(), output / "cards.tflite", images, options=Options(guard=GuardProfile.preset("fd")))
     report = done.report
     say(

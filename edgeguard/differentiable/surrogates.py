@@ -75,10 +75,10 @@ def surrogate_codec(levels: Tensor, profile: GuardProfile, backward: Backward) -
         return levels
     rounding = round_straight_through if backward == "straight-through" else round_smoothly
     if profile.color == "rgb":
-        return _quantised(levels, _tables(profile, 3), rounding).clamp(0, 255)
+        return _quantized(levels, _tables(profile, 3), rounding).clamp(0, 255)
     y, chroma = luma_of(levels), chroma_of(levels)
     if profile.color == "gray":
-        return _quantised(y, _tables(profile, 1), rounding).clamp(0, 255).expand(-1, 3, -1, -1)
+        return _quantized(y, _tables(profile, 1), rounding).clamp(0, 255).expand(-1, 3, -1, -1)
     return _ycbcr(y, chroma, profile, rounding)
 
 
@@ -88,14 +88,14 @@ def _ycbcr(y: Tensor, chroma: Tensor, profile: GuardProfile, rounding: Callable[
     height, width = y.shape[2:]
     padded = F.pad(chroma, (0, -width % columns, 0, -height % rows), mode="replicate")
     small = F.avg_pool2d(padded, (rows, columns))
-    small = _quantised(small, tables[1:], rounding)
+    small = _quantized(small, tables[1:], rounding)
     wide = F.interpolate(small, scale_factor=(rows, columns), mode="bilinear")[:, :, :height, :width]
-    y = _quantised(y - 128, tables[:1], rounding) + 128
+    y = _quantized(y - 128, tables[:1], rounding) + 128
     blue, red = wide[:, :1], wide[:, 1:]
     return torch.cat([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], 1).clamp(0, 255)
 
 
-def _quantised(planes: Tensor, tables: Tensor, rounding: Callable[[Tensor], Tensor]) -> Tensor:
+def _quantized(planes: Tensor, tables: Tensor, rounding: Callable[[Tensor], Tensor]) -> Tensor:
     height, width = planes.shape[2:]
     padded = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
     dct, steps = dct_matrix(planes.device), tables.to(planes.device).view(1, -1, 1, 1, 8, 8)

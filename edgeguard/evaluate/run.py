@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgeguard.datasets.images import LabelledImage, read_labelled_folder
+from edgeguard.datasets.images import LabeledImage, read_labeled_folder
 from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
@@ -78,14 +78,14 @@ def evaluate(
             f"the contract's patch guard {deployed.patch_guard.name} is left out here: it is for patches in the scene "
             "(edgeguard fieldtest)"
         )
-    labelled = read_labelled_folder(Path(images), deployed.contract.labels)
+    labeled = read_labeled_folder(Path(images), deployed.contract.labels)
     store = Store(output / "adversarial")
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
     try:
-        plan, followed = _possible(plan, model, labelled, say)
+        plan, followed = _possible(plan, model, labeled, say)
         evaluation = Evaluation(
-            model, labelled, plan, store=store, executor=executor, progress=progress,
+            model, labeled, plan, store=store, executor=executor, progress=progress,
             surrogate=None if surrogate is None else Path(surrogate),
         )  # fmt: skip
         for cell in evaluation.run():
@@ -108,7 +108,7 @@ def evaluate(
 
 
 def _possible(
-    plan: Protocol, model: Path, images: list[LabelledImage], say: Callable[[str], None]
+    plan: Protocol, model: Path, images: list[LabeledImage], say: Callable[[str], None]
 ) -> tuple[Protocol, str]:
     """The protocol with the attacks that this model allows, and how well its twin follows it."""
     try:

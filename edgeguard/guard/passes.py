@@ -17,8 +17,8 @@ from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import read_seal
 from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.preprocess.dct_input import jpeg_coefficients
-from edgeguard.preprocess.geometry import ContractSpec, quantise_input
-from edgeguard.preprocess.requantize import requantised_frame, requantised_tensor
+from edgeguard.preprocess.geometry import ContractSpec, quantize_input
+from edgeguard.preprocess.requantize import requantized_frame, requantized_tensor
 
 #: Who did pass 1: the received JPEG's own coder, a sensor that says so, this process, or nobody.
 Pass1 = Literal["camera", "sensor", "run", "none"]
@@ -91,7 +91,7 @@ def pass_two(received: Received, contract: ContractSpec, profile: GuardProfile |
         return received.decode()
     if works_on_coefficients(received, contract, profile):
         assert received.jpeg is not None
-        return requantised_frame(received.jpeg, profile)
+        return requantized_frame(received.jpeg, profile)
     return sanitize(received.decode(), profile)
 
 
@@ -119,8 +119,8 @@ def received_tensor(
         return frame_to_tensor(received.decode(), contract, profile)
     assert received.jpeg is not None
     signed = contract.input.dtype == "int8"
-    pixels = requantised_tensor(received.jpeg, profile, contract.input, contract.preprocess, scale, signed)
-    return pixels[None].view(np.int8) if signed else quantise_input(pixels, contract.input, contract.preprocess)
+    pixels = requantized_tensor(received.jpeg, profile, contract.input, contract.preprocess, scale, signed)
+    return pixels[None].view(np.int8) if signed else quantize_input(pixels, contract.input, contract.preprocess)
 
 
 def sanitize_jpeg(
@@ -147,4 +147,4 @@ def sanitize_jpeg(
         return received_tensor(receive_jpeg(data, profile), contract, profile, scale)
     if profile.is_pixel_domain:
         return sanitize(decode_rgb(data), profile)
-    return requantised_frame(data, profile, scale or 1)
+    return requantized_frame(data, profile, scale or 1)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
 from edgeguard.preprocess.dct_input import frame_coefficients
-from edgeguard.preprocess.geometry import ContractSpec, quantise_input
+from edgeguard.preprocess.geometry import ContractSpec, quantize_input
 
 
 class Sanitizer:
@@ -54,4 +54,4 @@ def frame_to_tensor(
     pixels = crop_and_resize(rgb, contract.input, contract.preprocess, profile=before)
     if profile and place == "input":
         pixels = sanitize(pixels, profile)
-    return quantise_input(pixels, contract.input, contract.preprocess)
+    return quantize_input(pixels, contract.input, contract.preprocess)

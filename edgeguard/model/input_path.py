@@ -30,7 +30,7 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
 from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
-from edgeguard.preprocess.geometry import quantise_input
+from edgeguard.preprocess.geometry import quantize_input
 from edgeguard.preprocess.region import Region
 
 Frame = NDArray[np.uint8]
@@ -219,7 +219,7 @@ class InputPath:
 
     def quantize(self, levels: Frame) -> NDArray[np.generic]:
         """Levels of the model's size, uint8 (h, w, 3), to its tensor (1, h, w, 3)."""
-        return quantise_input(levels, self.contract.input, self.contract.preprocess)
+        return quantize_input(levels, self.contract.input, self.contract.preprocess)
 
     def _on_coefficients(self, received: Received) -> bool:
         return self.profile is not None and works_on_coefficients(received, self.contract, self.profile)

@@ -51,9 +51,9 @@ def area_resize(
     box = box or Box(0, 0, frame.shape[1] * scale, frame.shape[0] * scale)
     first, weights = area_weights(box.top, box.height, scale, height)
     last = frame.shape[0] - 1
-    centred = (frame.astype(np.int32) - 128) << 8
+    centered = (frame.astype(np.int32) - 128) << 8
     sums = sum(
-        (mul(centred[np.minimum(first + t, last)], weights[:, t, None, None]) for t in range(weights.shape[1])),
+        (mul(centered[np.minimum(first + t, last)], weights[:, t, None, None]) for t in range(weights.shape[1])),
         start=np.zeros((height, *frame.shape[1:]), np.int32),
     )
     first, weights = area_weights(box.left, box.width, scale, width)

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from edgeguard.dct.color import rgb_to_chroma, rgb_to_gray, upsample, ycbcr_to_rgb
 from edgeguard.dct.dct_basis import DCT
-from edgeguard.dct.dct_basis import quantise as nearest
-from edgeguard.dct.integer_dct import forward_dct, inverse_dct, quantise
+from edgeguard.dct.dct_basis import quantize as nearest
+from edgeguard.dct.integer_dct import forward_dct, inverse_dct, quantize
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.blocks import BLOCK, join_blocks, split_blocks
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 from edgeguard.jpeg.tables import Table, as_array
 from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.preprocess.geometry import ContractSpec, InputSpec, PreprocessSpec, place, quantise_input
-from edgeguard.preprocess.requantize import read_coefficients, requantised_frame
+from edgeguard.preprocess.geometry import ContractSpec, InputSpec, PreprocessSpec, place, quantize_input
+from edgeguard.preprocess.requantize import read_coefficients, requantized_frame
 
 FREQUENCIES = BLOCK * BLOCK
 MCU = 2 * BLOCK  # pixels of a 4:2:0 unit
@@ -75,7 +75,7 @@ def frame_planes(
     found = []
     for plane, table in zip(planes, profile.component_tables, strict=True):
         exact = forward_dct(split_blocks(plane[:, :, None]), level_shifted=True)
-        indices = quantise(exact, as_array(table)[:, :, None, None, None])[..., 0]
+        indices = quantize(exact, as_array(table)[:, :, None, None, None])[..., 0]
         found.append(indices.reshape(FREQUENCIES, *indices.shape[2:]).transpose(1, 2, 0))
     return found[0], found[1], found[2]
 
@@ -105,7 +105,7 @@ def frame_coefficients(
         ValueError: there is no profile.
     """
     pixels = crop_and_resize(rgb, contract.input, contract.preprocess)
-    return quantise_input(frame_indices(pixels, _needed(profile)), contract.input, contract.preprocess)
+    return quantize_input(frame_indices(pixels, _needed(profile)), contract.input, contract.preprocess)
 
 
 def jpeg_coefficients(data: bytes, contract: ContractSpec, profile: GuardProfile | None) -> NDArray[np.generic]:
@@ -118,8 +118,8 @@ def jpeg_coefficients(data: bytes, contract: ContractSpec, profile: GuardProfile
     """
     info, profile = read_whole_jpeg(data), _needed(profile)
     if not is_at_model_size(info, contract.input, contract.preprocess):
-        return frame_coefficients(requantised_frame(data, profile), contract, profile)
-    return quantise_input(jpeg_indices(data, info, profile), contract.input, contract.preprocess)
+        return frame_coefficients(requantized_frame(data, profile), contract, profile)
+    return quantize_input(jpeg_indices(data, info, profile), contract.input, contract.preprocess)
 
 
 def jpeg_indices(data: bytes, info: JpegInfo, profile: GuardProfile) -> NDArray[np.uint8]:
@@ -136,12 +136,12 @@ def jpeg_indices(data: bytes, info: JpegInfo, profile: GuardProfile) -> NDArray[
         return _packed(*read_coefficients(data, info, profile.component_tables))
     planes = read_coefficients(data, info, (_ONES,) * 3)  # indices under steps of 1 are the coefficients
     tables = profile.component_tables
-    luma = _requantised(planes[0], tables[0])
+    luma = _requantized(planes[0], tables[0])
     if info.sampling == "gray":
         chroma = np.zeros((luma.shape[0] // 2, luma.shape[1] // 2, FREQUENCIES), np.int16)
         return _packed(luma, chroma, chroma)
     down, across = _REDUCED_BY[info.sampling]
-    cb, cr = (_requantised(averaged(p, down, across), t) for p, t in zip(planes[1:], tables[1:], strict=True))
+    cb, cr = (_requantized(averaged(p, down, across), t) for p, t in zip(planes[1:], tables[1:], strict=True))
     return _packed(luma, cb, cr)
 
 
@@ -178,7 +178,7 @@ def _reduction(count: int) -> NDArray[np.float64]:
     return np.asarray(np.einsum("ap,pui->aui", DCT, means))
 
 
-def _requantised(coefficients: NDArray[np.generic], table: Table) -> NDArray[np.float64]:
+def _requantized(coefficients: NDArray[np.generic], table: Table) -> NDArray[np.float64]:
     """Indices of exact coefficients (rows, columns, 64), half away from zero."""
     return nearest(coefficients.astype(np.float64), np.array(table, np.int32))
 

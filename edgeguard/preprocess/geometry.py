@@ -113,7 +113,7 @@ def canvas(input_: InputSpec, signed: bool = False) -> NDArray[np.uint8]:
     return np.full((input_.height, input_.width, 3), level, dtype=np.uint8)
 
 
-def quantise_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: PreprocessSpec) -> NDArray[np.generic]:
+def quantize_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: PreprocessSpec) -> NDArray[np.generic]:
     """Levels HxWxC to the model's tensor (1, H, W, C): levels as they are for uint8, minus 128 for int8,
     `(level - mean) / std` for float32. C is 3, or 64 for coefficients, which share one mean and one std."""
     batch = pixels[None]

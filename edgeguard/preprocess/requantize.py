@@ -31,7 +31,7 @@ SCALES = (1, 2, 4)
 _OVERSAMPLING = 1.5
 
 
-def requantise(indices: NDArray[np.int16], source: Table, target: Table) -> NDArray[np.int16]:
+def requantize(indices: NDArray[np.int16], source: Table, target: Table) -> NDArray[np.int16]:
     """Coefficient indices under the source table to indices under the target table, half away from zero, exactly.
 
     `indices` is (..., 8, 8), natural order. Values beyond what Huffman coding can carry (only a forged file has
@@ -55,7 +55,7 @@ def decode_scale(info: JpegInfo, input_: InputSpec) -> int:
     return max((scale for scale in SCALES if short / scale >= wanted), default=1)
 
 
-def requantised_frame(data: bytes, profile: GuardProfile, scale: int = 1) -> NDArray[np.uint8]:
+def requantized_frame(data: bytes, profile: GuardProfile, scale: int = 1) -> NDArray[np.uint8]:
     """Requantise a JPEG and decode it at 1/scale to RGB. EXIF orientation is applied.
 
     Raises:
@@ -63,11 +63,11 @@ def requantised_frame(data: bytes, profile: GuardProfile, scale: int = 1) -> NDA
     """
     info = read_whole_jpeg(data)
     if libjpeg.libjpeg_path() is None:
-        return decode_rgb(_requantise_with_jpeglib(data, info, profile), scale)
+        return decode_rgb(_requantize_with_jpeglib(data, info, profile), scale)
     return turned(libjpeg.frame_native(data, info, profile, scale), info.orientation)
 
 
-def requantised_tensor(
+def requantized_tensor(
     data: bytes,
     profile: GuardProfile,
     input_: InputSpec,
@@ -88,7 +88,7 @@ def requantised_tensor(
         signed: return the bytes of int8 levels minus 128.
 
     Raises:
-        JpegError: as `requantised_frame`.
+        JpegError: as `requantized_frame`.
     """
     info = read_whole_jpeg(data)
     width, height = (info.height, info.width) if info.orientation >= 5 else (info.width, info.height)
@@ -97,13 +97,13 @@ def requantised_tensor(
     while scale > 1 and not placement.shrinks_at(scale):
         scale //= 2
     if not placement.shrinks_at(scale):
-        return crop_and_resize(requantised_frame(data, profile), input_, preprocess, signed=signed)
+        return crop_and_resize(requantized_frame(data, profile), input_, preprocess, signed=signed)
     out = canvas(input_, signed)
     target = out[slices(placement.target)]
     if libjpeg.libjpeg_path() is not None and info.orientation == 1:
         libjpeg.tensor_native(data, info, profile, scale, placement.source, target, signed=signed)
         return out
-    frame = requantised_frame(data, profile, scale)
+    frame = requantized_frame(data, profile, scale)
     pixels = area_resize(frame, placement.target.width, placement.target.height, placement.source, scale)
     target[:] = pixels ^ np.uint8(SIGN) if signed else pixels
     return out
@@ -115,12 +115,12 @@ def read_coefficients(data: bytes, info: JpegInfo, tables: tuple[Table, Table, T
     Rows and columns are those of the blocks that hold pixels.
 
     Raises:
-        JpegError: as `requantised_frame`.
+        JpegError: as `requantized_frame`.
     """
     if libjpeg.libjpeg_path() is not None:
         return libjpeg.indices_native(data, info, tables)
     planes = [
-        requantise(plane, source, target)
+        requantize(plane, source, target)
         for plane, source, target in zip(_components(_read_dct(data, info), info), info.tables, tables, strict=False)
     ]
     return [plane.reshape(*plane.shape[:2], -1) for plane in planes]
@@ -135,7 +135,7 @@ def missing_native_parts(profile: GuardProfile) -> str | None:
     return None
 
 
-def requantise_jpeg(data: bytes, profile: GuardProfile) -> bytes:
+def requantize_jpeg(data: bytes, profile: GuardProfile) -> bytes:
     """A JPEG with the same picture on the profile's quantisation grid; sampling and EXIF orientation are kept.
 
     Raises:
@@ -143,15 +143,15 @@ def requantise_jpeg(data: bytes, profile: GuardProfile) -> bytes:
     """
     info = read_whole_jpeg(data)
     if libjpeg.libjpeg_path() is None:
-        return _requantise_with_jpeglib(data, info, profile)
+        return _requantize_with_jpeglib(data, info, profile)
     return libjpeg.file_native(data, info, profile)
 
 
-def _requantise_with_jpeglib(data: bytes, info: JpegInfo, profile: GuardProfile) -> bytes:
+def _requantize_with_jpeglib(data: bytes, info: JpegInfo, profile: GuardProfile) -> bytes:
     coded = _read_dct(data, info)
     planes = _components(coded, info)
     tables = profile.component_tables[: len(planes)]
-    planes = [requantise(p, s, t) for p, s, t in zip(planes, info.tables, tables, strict=True)]
+    planes = [requantize(p, s, t) for p, s, t in zip(planes, info.tables, tables, strict=True)]
     coded.Y = planes[0]
     if len(planes) == 3:
         coded.Cb, coded.Cr = planes[1], planes[2]

@@ -19,7 +19,7 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError, JpegError
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import Seal, seal_jpeg
-from edgeguard.preprocess.requantize import requantise_jpeg
+from edgeguard.preprocess.requantize import requantize_jpeg
 from edgeguard.system.http_server import BackgroundServer
 
 _BOUNDARY = b"edgeguard"
@@ -47,7 +47,7 @@ def code(captured: Captured, profile: GuardProfile) -> CodedFrame | Lost:
         elif coded_with(read_whole_jpeg(captured.jpeg), profile):
             jpeg = captured.jpeg
         else:
-            jpeg = requantise_jpeg(captured.jpeg, profile)
+            jpeg = requantize_jpeg(captured.jpeg, profile)
     except JpegError as error:
         return Lost(captured.index, captured.source, str(error))
     return CodedFrame(captured.index, captured.captured_at, jpeg)

@@ -50,7 +50,7 @@ class TrainingCodec:
     def _one(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         kind = self._kind
         if kind.kind == "shield":
-            return local_quantisation(image, SHIELD_QUALITIES, rng)
+            return local_quantization(image, SHIELD_QUALITIES, rng)
         if kind.kind == "qualities":
             return sanitize(image, _jpeg(int(rng.integers(int(kind.low), int(kind.high) + 1))))
         assert kind.profile is not None
@@ -59,7 +59,7 @@ class TrainingCodec:
         return sanitize(image, kind.profile)
 
 
-def local_quantisation(
+def local_quantization(
     image: NDArray[np.uint8], qualities: tuple[int, ...], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Stochastic local quantisation (Das et al. 2018, SHIELD): each 8x8 block from a JPEG of a drawn quality."""

@@ -90,7 +90,7 @@ class _Filters(nn.Module):
         super().__init__()
         self.filters = nn.Parameter(torch.empty(channels, 1, side, side))
         nn.init.kaiming_uniform_(self.filters, nonlinearity="relu")
-        self.normalise = nn.BatchNorm2d(channels)
+        self.normalize = nn.BatchNorm2d(channels)
         self.stride = stride
         basis = np.einsum("ui,vj->uvij", DCT, DCT) * np.reshape(table, (BLOCK, BLOCK, 1, 1)) / _PIXEL_SCALE
         self.register_buffer("basis", torch.from_numpy(basis.reshape(-1, 1, BLOCK, BLOCK).astype(np.float32)), False)
@@ -98,7 +98,7 @@ class _Filters(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, 64, rows, columns) indices to (n, channels, rows * 8 / stride, columns * 8 / stride)."""
         positions = BLOCK // self.stride
-        return self.normalise(nn.functional.conv_transpose2d(x, self.weight(), None, positions, padding=1))
+        return self.normalize(nn.functional.conv_transpose2d(x, self.weight(), None, positions, padding=1))
 
     def weight(self) -> Tensor:
         """(64, channels, k, k): each coefficient's response at its block's positions and one beyond on each side."""
@@ -111,7 +111,7 @@ class _Filters(nn.Module):
     @torch.no_grad()
     def folded(self) -> nn.ConvTranspose2d:
         """The same as one layer, in evaluation mode."""
-        norm, weight = self.normalise, self.weight()
+        norm, weight = self.normalize, self.weight()
         mean, variance = norm.running_mean, norm.running_var
         assert mean is not None and variance is not None  # kept by default
         scale = norm.weight / (variance + norm.eps).sqrt()

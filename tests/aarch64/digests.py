@@ -25,7 +25,7 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, encode_jpeg, sanitize_jpeg
 from edgeguard.model import load_model
 from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.preprocess.requantize import requantise_jpeg, requantised_tensor
+from edgeguard.preprocess.requantize import requantize_jpeg, requantized_tensor
 
 COLORS: tuple[Color, ...] = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")
 
@@ -75,9 +75,9 @@ def compressed() -> Iterator[tuple[str, str]]:
             profile = GuardProfile.preset(guard)
             for scale in (1, 2):
                 frame = sanitize_jpeg(buffer.getvalue(), profile, scale=scale)
-                tensor = requantised_tensor(buffer.getvalue(), profile, model, crop, scale)
+                tensor = requantized_tensor(buffer.getvalue(), profile, model, crop, scale)
                 yield f"jpeg {name} {guard} 1/{scale}", digest(frame) + digest(tensor)
-            yield f"file {name} {guard}", digest(requantise_jpeg(buffer.getvalue(), profile))
+            yield f"file {name} {guard}", digest(requantize_jpeg(buffer.getvalue(), profile))
     yield "pass 1", digest(encode_jpeg(picture, GuardProfile.preset("fd-jpeg")))
 
 

@@ -24,10 +24,10 @@ def squares() -> list:
     """120 labelled pictures of four classes."""
     from converters.models import tinted_squares
 
-    from edgeguard.datasets.images import LabelledImage
+    from edgeguard.datasets.images import LabeledImage
 
     pictures, labels = tinted_squares(120, 7)
-    return [LabelledImage(f"{i}.png", p, int(k)) for i, (p, k) in enumerate(zip(pictures, labels, strict=True))]
+    return [LabeledImage(f"{i}.png", p, int(k)) for i, (p, k) in enumerate(zip(pictures, labels, strict=True))]
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from converters.models import SIDE, NotInt8, tinted_squares, train_residual
 
-from edgeguard.datasets.images import LabelledImage, prepare
+from edgeguard.datasets.images import LabeledImage, prepare
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import load_model
@@ -38,7 +38,7 @@ def _save(model: torch.nn.Module, path: Path) -> Path:
     return path
 
 
-def _pixels(image: LabelledImage) -> NDArray[np.uint8]:
+def _pixels(image: LabeledImage) -> NDArray[np.uint8]:
     """The pixels of an image that was made from pixels."""
     content = image.content()
     assert isinstance(content, np.ndarray)
@@ -46,9 +46,9 @@ def _pixels(image: LabelledImage) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def images() -> list[LabelledImage]:
+def images() -> list[LabeledImage]:
     pictures, labels = tinted_squares(120, 7)
-    return [LabelledImage(f"{i}.png", p, int(k)) for i, (p, k) in enumerate(zip(pictures, labels, strict=True))]
+    return [LabeledImage(f"{i}.png", p, int(k)) for i, (p, k) in enumerate(zip(pictures, labels, strict=True))]
 
 
 @pytest.fixture(scope="session")
@@ -62,13 +62,13 @@ def options() -> Options:
 
 
 @pytest.fixture(scope="session")
-def converted(residual: Path, images: list[LabelledImage], options: Options) -> Path:
+def converted(residual: Path, images: list[LabeledImage], options: Options) -> Path:
     path = residual.with_suffix(".tflite")
     convert(residual, path, images[:60], images[60:], options)
     return path
 
 
-def test_a_residual_net_converts_and_keeps_its_accuracy(converted: Path, images: list[LabelledImage]) -> None:
+def test_a_residual_net_converts_and_keeps_its_accuracy(converted: Path, images: list[LabeledImage]) -> None:
     model = load_model(converted)
     gates = model.contract.gates
     assert model.integer_only and model.contract.guard.profile == FD and model.contract.guard.place == "frame"
@@ -93,7 +93,7 @@ def test_the_file_is_what_was_promised(converted: Path) -> None:
 
 
 def test_a_patch_guard_is_carried_and_filters_what_calibrates_and_judges(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     guarded = replace(options, patch_guard="lgs")
     done = convert(residual, tmp_path / "m.tflite", images[:60], images[60:], guarded)
@@ -110,7 +110,7 @@ def test_a_patch_guard_is_carried_and_filters_what_calibrates_and_judges(
 
 
 def test_same_inputs_same_bytes(
-    residual: Path, converted: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, converted: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     again = tmp_path / "again.tflite"
     convert(residual, again, images[:60], images[60:], options)
@@ -119,7 +119,7 @@ def test_same_inputs_same_bytes(
 
 @pytest.mark.full
 def test_the_order_of_calibration_images_does_not_matter(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     """min/max, not the quantiser's moving average: only the contract's digest may differ."""
     paths = []
@@ -139,7 +139,7 @@ def test_the_order_of_calibration_images_does_not_matter(
 
 
 def test_one_that_int8_cannot_hold_is_refused_with_no_file_left(
-    images: list[LabelledImage], options: Options, tmp_path: Path
+    images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     path = _save(NotInt8(train_residual()).eval(), tmp_path / "bad.pt2")
     with pytest.raises(CheckFailed, match=r"gate.*nothing was written"):
@@ -148,7 +148,7 @@ def test_one_that_int8_cannot_hold_is_refused_with_no_file_left(
 
 
 def test_a_failed_gate_keeps_an_older_file(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     target = tmp_path / "kept.tflite"
     target.write_bytes(b"older")
@@ -157,7 +157,7 @@ def test_a_failed_gate_keeps_an_older_file(
     assert target.read_bytes() == b"older"
 
 
-def test_unequal_normalisation_stays_in_the_graph(images: list[LabelledImage], tmp_path: Path) -> None:
+def test_unequal_normalisation_stays_in_the_graph(images: list[LabeledImage], tmp_path: Path) -> None:
     path = _save(train_residual(120.0, 60.0), tmp_path / "imagenet.pt2")
     done = convert(
         path, tmp_path / "m.tflite", images[:60], images[60:], Options(guard=FD, preprocess="imagenet", crop="none")
@@ -169,7 +169,7 @@ def test_unequal_normalisation_stays_in_the_graph(images: list[LabelledImage], t
 
 
 def test_every_fourth_image_is_held_out_without_an_evaluation_set(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     said: list[str] = []
     done = convert(residual, tmp_path / "m.tflite", images[:80], None, options, said.append)
@@ -179,7 +179,7 @@ def test_every_fourth_image_is_held_out_without_an_evaluation_set(
 
 
 def test_no_image_both_calibrates_and_judges(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     said: list[str] = []
     done = convert(residual, tmp_path / "m.tflite", images[:80], images[40:], options, said.append)
@@ -187,7 +187,7 @@ def test_no_image_both_calibrates_and_judges(
 
 
 def test_preprocessing_is_guessed_by_accuracy_and_says_so(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     said: list[str] = []
     path = _save(train_residual(0.0, 255.0), tmp_path / "unit.pt2")
@@ -199,7 +199,7 @@ def test_preprocessing_is_guessed_by_accuracy_and_says_so(
 
 
 def test_a_guess_that_cannot_be_made_is_refused(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     few = [replace(image, label=None) for image in images[:4]]
     with pytest.raises(InputError, match="--preprocess imagenet"):
@@ -208,7 +208,7 @@ def test_a_guess_that_cannot_be_made_is_refused(
 
 
 def test_stand_in_pictures_settle_no_preprocessing(
-    residual: Path, images: list[LabelledImage], options: Options, tmp_path: Path
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     """On pictures from another world the guess is confident and wrong: measured on MobileNetV2, see decisions.md."""
     with pytest.raises(InputError, match="stand-in pictures cannot tell: give --preprocess"):
@@ -218,7 +218,7 @@ def test_stand_in_pictures_settle_no_preprocessing(
         convert(residual, tmp_path / "m.tflite", lambda: images, None, strict)
 
 
-def test_facts_in_the_file_are_used(images: list[LabelledImage], tmp_path: Path) -> None:
+def test_facts_in_the_file_are_used(images: list[LabeledImage], tmp_path: Path) -> None:
     path = tmp_path / "f.pt2"
     facts = {"preprocess": {"mean": [127.5] * 3, "std": [127.5] * 3, "crop": "none"}, "labels": ["a", "b", "c", "d"]}
     program = torch.export.export(train_residual(), (torch.zeros(1, 3, SIDE, SIDE),))
@@ -243,7 +243,7 @@ def test_facts_in_the_file_are_used(images: list[LabelledImage], tmp_path: Path)
 )
 def test_bad_options(
     residual: Path,
-    images: list[LabelledImage],
+    images: list[LabeledImage],
     options: Options,
     tmp_path: Path,
     change: dict[str, Any],
@@ -253,7 +253,7 @@ def test_bad_options(
         convert(residual, tmp_path / "m.tflite", images[:8], images[8:16], replace(options, **change))
 
 
-def test_calibration_goes_through_the_devices_path(images: list[LabelledImage], options: Options) -> None:
+def test_calibration_goes_through_the_devices_path(images: list[LabeledImage], options: Options) -> None:
     from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
     from edgeguard.preprocess.crop_resize import crop_and_resize
 
@@ -267,7 +267,7 @@ def test_calibration_goes_through_the_devices_path(images: list[LabelledImage], 
 class TestTraps:
     """Each trap of the tools on this route, as it stands today, and our guard against it."""
 
-    def test_offset_buffers_truncate_the_interface_change(self, images: list[LabelledImage], tmp_path: Path) -> None:
+    def test_offset_buffers_truncate_the_interface_change(self, images: list[LabeledImage], tmp_path: Path) -> None:
         from converters.models import Residual
 
         from edgeguard_converters.graph.normalization import PRESETS, Normalization
@@ -278,11 +278,11 @@ class TestTraps:
         source = load_source(_save(Residual(width=128).eval(), tmp_path / "wide.pt2"))
         graph = source.export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
         pixels = np.stack([_pixels(image)[:SIDE, :SIDE] for image in images[:4]])
-        quantised = raw_int8(graph, calibrate(graph, pixels, log), log)
-        assert quantised.has_offset_buffers(), "the quantiser now writes inline: the guard is idle"
+        quantized = raw_int8(graph, calibrate(graph, pixels, log), log)
+        assert quantized.has_offset_buffers(), "the quantiser now writes inline: the guard is idle"
         with pytest.raises(RuntimeError, match="truncated"):
-            quantised.with_integer_borders(log)
-        inlined = quantised.with_int8_versions()
+            quantized.with_integer_borders(log)
+        inlined = quantized.with_int8_versions()
         assert not inlined.has_offset_buffers()
         assert len(inlined.with_integer_borders(log).data) > 0.8 * len(inlined.data)
 
@@ -300,7 +300,7 @@ class TestTraps:
             check_file(graph.tflite)
         check_file(TfliteGraph(converted.read_bytes()))
 
-    def test_int8_borders_are_noticed(self, residual: Path, images: list[LabelledImage], tmp_path: Path) -> None:
+    def test_int8_borders_are_noticed(self, residual: Path, images: list[LabeledImage], tmp_path: Path) -> None:
         """The interface tool reports success whatever it did: the borders are looked at."""
         from ai_edge_litert import _pywrap_modify_model_interface as interface
 
@@ -320,7 +320,7 @@ class TestTraps:
         with pytest.raises(CheckFailed, match="not uint8"):
             check_file(TfliteGraph(target.read_bytes()).with_integer_borders(log))  # says 0, does nothing
 
-    def test_dead_filters_are_mended(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    def test_dead_filters_are_mended(self, images: list[LabeledImage], options: Options, tmp_path: Path) -> None:
         model = train_residual()
         convolution, norm = model.down[0], model.down[1]
         assert isinstance(convolution, torch.nn.Conv2d) and isinstance(norm, torch.nn.BatchNorm2d)
@@ -335,7 +335,7 @@ class TestTraps:
         assert done.report.agreement >= 0.95
 
     def test_parameters_that_vanish_are_told(
-        self, images: list[LabelledImage], options: Options, tmp_path: Path
+        self, images: list[LabeledImage], options: Options, tmp_path: Path
     ) -> None:
         model = train_residual()
         norm = model.a[4]
@@ -351,7 +351,7 @@ class TestTraps:
     def test_the_tools_are_silent(
         self,
         residual: Path,
-        images: list[LabelledImage],
+        images: list[LabeledImage],
         options: Options,
         tmp_path: Path,
         capfd: pytest.CaptureFixture[str],
@@ -384,7 +384,7 @@ class TestTraps:
             found.append(len(calibration.get_model_qsvs()))
         assert found[0] > 5 and found[1] == 0
 
-    def test_a_dynamic_batch_becomes_one(self, images: list[LabelledImage], options: Options, tmp_path: Path) -> None:
+    def test_a_dynamic_batch_becomes_one(self, images: list[LabeledImage], options: Options, tmp_path: Path) -> None:
         net, batch = train_residual(), torch.export.Dim("n", min=1, max=64)
         program = torch.export.export(net, (torch.zeros(2, 3, SIDE, SIDE),), dynamic_shapes=({0: batch},))
         torch.export.save(program, tmp_path / "d.pt2")

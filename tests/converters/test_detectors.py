@@ -47,10 +47,10 @@ def _detector(joined: bool):
         def forward(self, x):
             scores = self.look(x).sigmoid()
             size = self.size(x).sigmoid() * 24
-            centres = self.centres + size * 0.01
+            centers = self.centers + size * 0.01
             if joined:
-                return torch.cat([centres, size, scores], 1).flatten(2)
-            return torch.cat([centres, size], 1).flatten(2), scores.flatten(2)
+                return torch.cat([centers, size, scores], 1).flatten(2)
+            return torch.cat([centers, size], 1).flatten(2), scores.flatten(2)
 
     torch.manual_seed(0)
     return Detector().eval()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeguard.datasets.images import LabelledImage
+from edgeguard.datasets.images import LabeledImage
 from edgeguard.errors import CheckFailed
 
 pytestmark = pytest.mark.convert
@@ -39,13 +39,13 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures() -> list[LabelledImage]:
+def pictures() -> list[LabeledImage]:
     frames = np.random.default_rng(2).integers(0, 256, (24, SIDE, SIDE, 3), dtype=np.uint8)
-    return [LabelledImage(f"{i}", frame) for i, frame in enumerate(frames)]
+    return [LabeledImage(f"{i}", frame) for i, frame in enumerate(frames)]
 
 
 @pytest.fixture
-def given(model: Path, pictures: list[LabelledImage], tmp_path: Path) -> dict[str, Any]:
+def given(model: Path, pictures: list[LabeledImage], tmp_path: Path) -> dict[str, Any]:
     return {
         "model": model, "output": tmp_path / "out.tflite", "calibration": pictures,
         "options": Options(preprocess="tf", crop="none", place="none"),

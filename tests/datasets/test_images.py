@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeguard.datasets.images import digest, read_folder, read_labelled_folder
+from edgeguard.datasets.images import digest, read_folder, read_labeled_folder
 from edgeguard.errors import InputError
 
 
@@ -20,15 +20,15 @@ def _save(path: Path, picture: NDArray[np.uint8]) -> None:
 def test_class_folders_by_label_or_by_order(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     for name in ("cat", "dog"):
         _save(tmp_path / name / "x.png", scene)
-    assert [i.label for i in read_labelled_folder(tmp_path, ())] == [0, 1]
-    assert [i.label for i in read_labelled_folder(tmp_path, ("dog", "x", "cat"))] == [2, 0]
+    assert [i.label for i in read_labeled_folder(tmp_path, ())] == [0, 1]
+    assert [i.label for i in read_labeled_folder(tmp_path, ("dog", "x", "cat"))] == [2, 0]
     assert [i.label for i in read_folder(tmp_path)] == [None, None]
 
 
 def test_table(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     _save(tmp_path / "a.png", scene)
     (tmp_path / "labels.csv").write_text("file,class_index\na.png,7\n")
-    assert [i.label for i in read_labelled_folder(tmp_path, ())] == [7]
+    assert [i.label for i in read_labeled_folder(tmp_path, ())] == [7]
     for text, message in (
         ("b.png,1\n", "labels.csv:1: b.png is not there"),
         ("a.png,1\na.png,x\n", "labels.csv:2"),
@@ -36,7 +36,7 @@ def test_table(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     ):
         (tmp_path / "labels.csv").write_text(text)
         with pytest.raises(InputError, match=message):
-            read_labelled_folder(tmp_path, ())
+            read_labeled_folder(tmp_path, ())
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(InputError):
             read_folder(folder)
         with pytest.raises(InputError):
-            read_labelled_folder(folder, ())
+            read_labeled_folder(folder, ())
 
 
 def test_digest_sees_names_and_contents(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
@@ -58,5 +58,5 @@ def test_digest_sees_names_and_contents(tmp_path: Path, scene: NDArray[np.uint8]
 def test_a_background_label_is_no_class(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     for name in ("b", "a"):
         _save(tmp_path / name / "1.png", scene[:16, :16])
-    found = read_labelled_folder(tmp_path, ("background", "b", "a"))
+    found = read_labeled_folder(tmp_path, ("background", "b", "a"))
     assert {image.name: image.label for image in found} == {"a/1.png": 1, "b/1.png": 0}

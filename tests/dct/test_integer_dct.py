@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgeguard.dct import integer_dct as integer
-from edgeguard.dct.dct_basis import DCT, coefficients, quantise
+from edgeguard.dct.dct_basis import DCT, coefficients, quantize
 from edgeguard.jpeg.tables import as_array, corner_table
 
 
@@ -68,7 +68,7 @@ def test_no_value_leaves_int16(step: int, monkeypatch: pytest.MonkeyPatch) -> No
     coefficients = integer.forward_dct(blocks)
     assert np.abs(coefficients.reshape(64, -1)[1:]).max() < 2**15 and coefficients[0, 0].min() >= 0
     assert coefficients[0, 0].max() < 2**16
-    integer.inverse_dct(integer.quantise(coefficients, steps), steps)
+    integer.inverse_dct(integer.quantize(coefficients, steps), steps)
     assert largest[0] < 2**15
 
 
@@ -77,7 +77,7 @@ def test_quantiser_rounds_half_away_exactly(coefficients: np.ndarray, step: int)
     """Oracle: exact rational arithmetic."""
     from fractions import Fraction
 
-    found = integer.quantise(coefficients, np.full((8, 8, 1), step, np.int32))
+    found = integer.quantize(coefficients, np.full((8, 8, 1), step, np.int32))
     for value, index in zip(coefficients.ravel()[:40], found.ravel()[:40], strict=True):
         exact = Fraction(int(value), 32 * step)
         magnitude = int(abs(exact) + Fraction(1, 2))
@@ -92,8 +92,8 @@ def test_quantiser_rounds_half_away_exactly(coefficients: np.ndarray, step: int)
 def test_indices_differ_from_the_oracle_only_near_ties(blocks: np.ndarray, table: list[int]) -> None:
     steps = np.array(table, np.int32).reshape(8, 8, 1)
     exact = coefficients(blocks)
-    ours = integer.quantise(integer.forward_dct(blocks), steps)
-    theirs = quantise(exact, steps)
+    ours = integer.quantize(integer.forward_dct(blocks), steps)
+    theirs = quantize(exact, steps)
     from_tie = np.abs(np.abs(exact / steps - np.floor(exact / steps)) - 0.5) * steps
     near = from_tie <= integer.coefficient_error_bound()[:, :, None] + 1e-6
     assert not ((ours != theirs) & ~near).any()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import here
 
-from edgeguard.datasets.images import read_labelled_folder
+from edgeguard.datasets.images import read_labeled_folder
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate import run
 from edgeguard.evaluate.engine import jobs
@@ -241,7 +241,7 @@ def test_no_image_is_right(card_model: Path, card_images: Path, tmp_path: Path, 
 
 
 def test_images_are_chosen_by_the_seed(card_model: Path, card_images: Path, tmp_path: Path) -> None:
-    images = read_labelled_folder(card_images, ())
+    images = read_labeled_folder(card_images, ())
     from dataclasses import replace
 
     from edgeguard.evaluate.engine.store import Store

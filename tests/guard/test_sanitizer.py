@@ -10,7 +10,7 @@ from PIL import Image
 
 from edgeguard.dct.color import Color
 from edgeguard.dct.dct_basis import coefficients
-from edgeguard.dct.integer_dct import coefficient_error_bound, forward_dct, quantise
+from edgeguard.dct.integer_dct import coefficient_error_bound, forward_dct, quantize
 from edgeguard.dct.numpy_kernel import sanitize_frame
 from edgeguard.dct.planes import component_steps, components
 from edgeguard.dct.reference import reference_sanitize
@@ -70,8 +70,8 @@ def test_a_second_pass_leaves_every_coefficient_of_unclipped_blocks_equal(
     profile = GuardProfile("x", "rgb", (table,))
     once = Sanitizer(profile)(frame)
     steps = component_steps(profile)
-    first = quantise(forward_dct(split_blocks(frame)), steps)
-    second = quantise(forward_dct(split_blocks(once)), steps)
+    first = quantize(forward_dct(split_blocks(frame)), steps)
+    second = quantize(forward_dct(split_blocks(once)), steps)
     blocks = split_blocks(once)
     unclipped = (blocks.min(axis=(0, 1)) > 0) & (blocks.max(axis=(0, 1)) < 255)
     assert (first[:, :, unclipped] == second[:, :, unclipped]).all()
@@ -155,8 +155,8 @@ def test_against_the_oracle_on_photographs(shared: Path) -> None:
         blocks, different = blocks + far.size, different + int(far.sum())
         whole = np.ascontiguousarray(frame[: frame.shape[0] // 8 * 8, : frame.shape[1] // 8 * 8])
         once = Sanitizer(FD)(whole)
-        first = quantise(forward_dct(split_blocks(whole)), steps)
-        second = quantise(forward_dct(split_blocks(once)), steps)
+        first = quantize(forward_dct(split_blocks(whole)), steps)
+        second = quantize(forward_dct(split_blocks(once)), steps)
         stored = split_blocks(once)
         unclipped = (stored.min(axis=(0, 1)) > 0) & (stored.max(axis=(0, 1)) < 255)
         assert (first[:, :, unclipped] == second[:, :, unclipped]).all(), path.name

@@ -18,7 +18,7 @@ from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, re
 from edgeguard.guard.passes import receive_jpeg, receive_raw
 from edgeguard.jpeg.seal import Seal, seal_jpeg
 from edgeguard.jpeg.tables import corner_table
-from edgeguard.preprocess.requantize import requantise, requantise_jpeg
+from edgeguard.preprocess.requantize import requantize, requantize_jpeg
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
 
@@ -57,20 +57,20 @@ def test_requantised_coefficients_follow_the_integer_rule_exactly(
 ) -> None:
     data = camera_jpeg(scene[:201, :299], subsampling=subsampling, progressive=progressive)
     source = read_jpeg_info(data)
-    out = requantise_jpeg(data, FD_JPEG)
+    out = requantize_jpeg(data, FD_JPEG)
     info = read_jpeg_info(out)
     assert info.tables == FD_JPEG.component_tables and info.sampling == source.sampling
     before, after = coefficients(data, tmp_path), coefficients(out, tmp_path)
     for plane, wanted, table in zip(before, after, source.tables, strict=True):
-        assert (requantise(plane, table, FD_JPEG.tables[0]) == wanted).all()
-    assert requantise_jpeg(out, FD_JPEG) == out  # pass 2 on pass 1's coefficients is the identity
+        assert (requantize(plane, table, FD_JPEG.tables[0]) == wanted).all()
+    assert requantize_jpeg(out, FD_JPEG) == out  # pass 2 on pass 1's coefficients is the identity
 
 
 @given(st.integers(-1000, 1000), st.integers(1, 255), st.integers(1, 255))
 def test_requantise_rounds_half_away(index: int, source: int, target: int) -> None:
     from fractions import Fraction
 
-    found = requantise(np.full((1, 8, 8), index, np.int16), (source,) * 64, (target,) * 64)[0, 0, 0]
+    found = requantize(np.full((1, 8, 8), index, np.int16), (source,) * 64, (target,) * 64)[0, 0, 0]
     exact = Fraction(index * source, target)
     magnitude = int(abs(exact) + Fraction(1, 2))
     assert found == max(-1023, min(1023, magnitude if exact >= 0 else -magnitude))
@@ -85,7 +85,7 @@ def test_gray_jpeg(scene: NDArray[np.uint8], tmp_path: Path) -> None:
 
 def test_sanitize_jpeg_decodes_what_was_requantised(scene: NDArray[np.uint8]) -> None:
     data = camera_jpeg(scene)
-    expected = np.asarray(Image.open(io.BytesIO(requantise_jpeg(data, FD_JPEG))).convert("RGB"))
+    expected = np.asarray(Image.open(io.BytesIO(requantize_jpeg(data, FD_JPEG))).convert("RGB"))
     ours = sanitize_jpeg(data, FD_JPEG)
     assert np.abs(ours.astype(int) - expected).max() <= 3  # two libjpegs, one picture
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeguard.camera import open_source
-from edgeguard.datasets.images import LabelledImage, prepare
+from edgeguard.datasets.images import LabeledImage, prepare
 from edgeguard.dct.jpeg_encode import encode_jpeg
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.demo.assets import bundled_model
@@ -100,7 +100,7 @@ def test_every_part_gives_the_model_the_same_bytes(frame: str, guard: str, tmp_p
     data, model = ODD_FRAMES[frame], _guarded(GUARDS[guard])
     contract = model.contract
     expected = model.input_path(receive_jpeg(data, contract.guard.profile)).tensor
-    calibrated = prepare([LabelledImage("frame.jpg", data)], contract)
+    calibrated = prepare([LabeledImage("frame.jpg", data)], contract)
     with _tensors() as seen:
         _run(model, tmp_path, data)
         _score(model, data, "contract")
@@ -182,7 +182,7 @@ def test_raw_frames_are_coded_once_by_run_and_by_calibration(guard: str, tmp_pat
     with _tensors() as seen:
         with Pipeline(open_source(tmp_path), model) as pipeline:
             (result,) = list(pipeline)
-    calibrated = prepare([LabelledImage("frame.png", stream.getvalue())], model.contract)
+    calibrated = prepare([LabeledImage("frame.png", stream.getvalue())], model.contract)
     assert seen[0].tobytes() == calibrated.tobytes() == expected.tobytes()
     assert result.passes == {"none": 0, "frame": 2}.get(model.contract.guard.place, 1)
 

@@ -20,7 +20,7 @@ from edgeguard.patchguard import patch_guard
 from edgeguard.pipeline import Pipeline
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.preprocess.geometry import quantise_input
+from edgeguard.preprocess.geometry import quantize_input
 
 CAMERA = GuardProfile.preset("jpeg:90")
 
@@ -152,7 +152,7 @@ def test_a_patch_guard_stands_between_resize_and_model(folder: Path, name: str) 
         for result in pipeline:
             assert result.rgb is not None
             guarded = guard(crop_and_resize(result.rgb, contract.input, contract.preprocess))
-            tensor = quantise_input(guarded.image, contract.input, contract.preprocess)
+            tensor = quantize_input(guarded.image, contract.input, contract.preprocess)
             assert result.prediction.index == int(model.infer(tensor).argmax())
             path = folder / result.source
             assert model(decode_rgb(path.read_bytes())).index == result.prediction.index

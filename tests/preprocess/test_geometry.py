@@ -11,7 +11,7 @@ from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
 from edgeguard.model.contract import Crop, Place
 from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.preprocess.geometry import LETTERBOX_LEVEL, quantise_input
+from edgeguard.preprocess.geometry import LETTERBOX_LEVEL, quantize_input
 
 
 def test_center_crop_is_the_largest_square_times_the_fraction(scene: NDArray[np.uint8]) -> None:
@@ -49,10 +49,10 @@ def test_any_frame_gives_the_models_size(h: int, w: int, out_h: int, out_w: int,
 def test_quantise_input() -> None:
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     preprocess = Preprocess(mean=(100.0, 0.0, 127.5), std=(50.0, 255.0, 127.5))
-    assert (quantise_input(pixels, InputSpec(16, 16, "uint8"), preprocess)[0] == pixels).all()
-    as_int8 = quantise_input(pixels, InputSpec(16, 16, "int8"), preprocess)
+    assert (quantize_input(pixels, InputSpec(16, 16, "uint8"), preprocess)[0] == pixels).all()
+    as_int8 = quantize_input(pixels, InputSpec(16, 16, "int8"), preprocess)
     assert as_int8.dtype == np.int8 and (as_int8[0].astype(int) == pixels.astype(int) - 128).all()
-    as_float = quantise_input(pixels, InputSpec(16, 16, "float32"), preprocess)
+    as_float = quantize_input(pixels, InputSpec(16, 16, "float32"), preprocess)
     assert np.allclose(as_float[0], (pixels - [100, 0, 127.5]) / [50, 255, 127.5], atol=1e-6)
 
 

@@ -24,11 +24,11 @@ from edgeguard.model import Contract, ContractGuard, InputSpec, Preprocess
 from edgeguard.preprocess.area_resize import area_resize
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.requantize import (
-    _requantise_with_jpeglib,
+    _requantize_with_jpeglib,
     decode_scale,
-    requantise_jpeg,
-    requantised_frame,
-    requantised_tensor,
+    requantize_jpeg,
+    requantized_frame,
+    requantized_tensor,
 )
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
@@ -60,10 +60,10 @@ def test_equals_jpeglib_and_opencv(scene: NDArray[np.uint8], kind: str, size: tu
     data = camera_jpeg(scene[: size[0], : size[1]], **KINDS[kind])
     info = read_jpeg_info(data)
     for profile in (FD_JPEG, GuardProfile.preset("jpeg:60"), GuardProfile("ones", "ycbcr420", ((1,) * 64,))):
-        slow = _requantise_with_jpeglib(data, info, profile)
-        assert (decode_rgb(requantise_jpeg(data, profile)) == decode_rgb(slow)).all()
+        slow = _requantize_with_jpeglib(data, info, profile)
+        assert (decode_rgb(requantize_jpeg(data, profile)) == decode_rgb(slow)).all()
         for scale in (1, 2, 4):
-            assert (requantised_frame(data, profile, scale) == decode_rgb(slow, scale)).all(), scale
+            assert (requantized_frame(data, profile, scale) == decode_rgb(slow, scale)).all(), scale
 
 
 @needs_native
@@ -74,21 +74,21 @@ def test_the_tensor_is_the_frame_cropped_and_resized(scene: NDArray[np.uint8], n
     for crop in ("center", "letterbox", "none"):
         preprocess = Preprocess(crop=crop)
         for signed in (False, True):
-            ours = requantised_tensor(data, FD_JPEG, InputSpec(64, 64), preprocess, 1, signed)
-            frame = requantised_frame(data, FD_JPEG)
+            ours = requantized_tensor(data, FD_JPEG, InputSpec(64, 64), preprocess, 1, signed)
+            frame = requantized_frame(data, FD_JPEG)
             assert (ours == crop_and_resize(frame, InputSpec(64, 64), preprocess, signed=signed)).all()
         with pytest.MonkeyPatch.context() as patch:
-            fast = [requantised_tensor(data, FD_JPEG, InputSpec(64, 48), preprocess, scale) for scale in (1, 2, 4)]
+            fast = [requantized_tensor(data, FD_JPEG, InputSpec(64, 48), preprocess, scale) for scale in (1, 2, 4)]
             patch.setattr(libjpeg, "libjpeg_path", lambda: None)
-            slow = [requantised_tensor(data, FD_JPEG, InputSpec(64, 48), preprocess, scale) for scale in (1, 2, 4)]
+            slow = [requantized_tensor(data, FD_JPEG, InputSpec(64, 48), preprocess, scale) for scale in (1, 2, 4)]
         assert all((a == b).all() for a, b in zip(fast, slow, strict=True))
     info, out = read_jpeg_info(data), np.empty((50, 40, 3), np.uint8)
     box = Box(10, 20, 100, 120)
     libjpeg.tensor_native(data, info, FD_JPEG, 1, box, out, instruction_set=name)
-    assert (out == area_resize(requantised_frame(data, FD_JPEG)[20:140, 10:110], 40, 50)).all()
+    assert (out == area_resize(requantized_frame(data, FD_JPEG)[20:140, 10:110], 40, 50)).all()
     same = np.empty((120, 100, 3), np.uint8)
     libjpeg.tensor_native(data, info, FD_JPEG, 1, box, same, instruction_set=name)
-    assert (same == requantised_frame(data, FD_JPEG)[20:140, 10:110]).all()
+    assert (same == requantized_frame(data, FD_JPEG)[20:140, 10:110]).all()
 
 
 def test_the_reciprocals_divide_exactly() -> None:
@@ -117,8 +117,8 @@ def test_forged_coefficients_beyond_the_small_range(scene: NDArray[np.uint8], tm
     coded.write_dct(str(folder / "b.jpg"))
     data = (folder / "b.jpg").read_bytes()
     for profile in (FD_JPEG, GuardProfile("ones", "ycbcr444", ((1,) * 64,))):
-        ours = requantise_jpeg(data, profile)
-        slow = _requantise_with_jpeglib(data, read_jpeg_info(data), profile)
+        ours = requantize_jpeg(data, profile)
+        slow = _requantize_with_jpeglib(data, read_jpeg_info(data), profile)
         (folder / "ours.jpg").write_bytes(ours)
         (folder / "slow.jpg").write_bytes(slow)
         found, wanted = (jpeglib.read_dct(str(folder / f"{name}.jpg")) for name in ("ours", "slow"))
@@ -167,9 +167,9 @@ def test_orientation(scene: NDArray[np.uint8], orientation: int) -> None:
     assert read_jpeg_info(data).orientation == orientation
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     assert (turned(np.asarray(Image.open(io.BytesIO(data))), orientation) == upright).all()
-    assert (requantised_frame(data, FD_JPEG) == decode_rgb(requantise_jpeg(data, FD_JPEG))).all()
-    tensor = requantised_tensor(data, FD_JPEG, InputSpec(64, 48), Preprocess(crop="none"), 1)
-    assert (tensor == area_resize(requantised_frame(data, FD_JPEG), 64, 48)).all()
+    assert (requantized_frame(data, FD_JPEG) == decode_rgb(requantize_jpeg(data, FD_JPEG))).all()
+    tensor = requantized_tensor(data, FD_JPEG, InputSpec(64, 48), Preprocess(crop="none"), 1)
+    assert (tensor == area_resize(requantized_frame(data, FD_JPEG), 64, 48)).all()
 
 
 @given(st.binary(max_size=60))
@@ -236,7 +236,7 @@ def test_damage_is_decoded_or_refused(kind: str, seed: int) -> None:
         del data[rng.integers(2, len(data)) :]
     try:
         assert sanitize_jpeg(bytes(data), FD_JPEG).shape[2] == 3
-        requantise_jpeg(bytes(data), FD_JPEG)
+        requantize_jpeg(bytes(data), FD_JPEG)
     except JpegError:
         pass
 
@@ -290,7 +290,7 @@ def test_labels_agree_with_full_scale(shared: Path) -> None:
         assert decode_scale(read_jpeg_info(data), InputSpec(224, 224)) == 2
         labels = []
         for at in (1, 2):
-            model.set_tensor(source, requantised_tensor(data, FD_JPEG, InputSpec(224, 224), preprocess, at)[None])
+            model.set_tensor(source, requantized_tensor(data, FD_JPEG, InputSpec(224, 224), preprocess, at)[None])
             model.invoke()
             labels.append(int(model.get_tensor(target).argmax()))
         agreed += labels[0] == labels[1]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeguard.guard import GuardProfile, Sanitizer
-from edgeguard.train.codec import SHIELD_QUALITIES, TrainingCodec, local_quantisation
+from edgeguard.train.codec import SHIELD_QUALITIES, TrainingCodec, local_quantization
 from edgeguard.train.config import TrainConfig
 
 torch = pytest.importorskip("torch")
@@ -98,7 +98,7 @@ def test_a_share_of_the_images_stays_as_it_is(scene_tiles: np.ndarray) -> None:
 
 def test_local_quantisation_takes_each_block_from_one_quality(scene_tiles: np.ndarray) -> None:
     image = scene_tiles[0]
-    out = local_quantisation(image, SHIELD_QUALITIES, np.random.default_rng(3))
+    out = local_quantization(image, SHIELD_QUALITIES, np.random.default_rng(3))
     versions = [Sanitizer(GuardProfile.preset(f"jpeg:{q}"))(image) for q in SHIELD_QUALITIES]
     taken = set()
     for y in range(0, 32, 8):

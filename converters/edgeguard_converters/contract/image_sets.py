@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabelledImage, prepare
+from edgeguard.datasets.images import LabeledImage, prepare
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract
 from edgeguard.statistics import wilson
@@ -38,8 +38,8 @@ class GateImages:
 
 
 def prepare_images(
-    calibration: list[LabelledImage],
-    evaluation: list[LabelledImage],
+    calibration: list[LabeledImage],
+    evaluation: list[LabeledImage],
     contract: Contract,
     *,
     say: Say,
@@ -78,8 +78,8 @@ def _in_pixels(contract: Contract) -> Contract:
 
 
 def split(
-    calibration: list[LabelledImage], evaluation: list[LabelledImage] | None, say: Say
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    calibration: list[LabeledImage], evaluation: list[LabeledImage] | None, say: Say
+) -> tuple[list[LabeledImage], list[LabeledImage]]:
     """Images to calibrate and images to judge; without the latter every fourth is held out.
 
     Raises:
@@ -103,15 +103,15 @@ def split(
     return calibration, evaluation
 
 
-def odd_images(images: list[LabelledImage], pixels: NDArray[np.uint8], contract: Contract) -> list[str]:
+def odd_images(images: list[LabeledImage], pixels: NDArray[np.uint8], contract: Contract) -> list[str]:
     """Lines about calibration images that are unlike what a camera gives: without colour, all alike, or tiny."""
     found = []
     if contract.input.color == "DCT":  # colour is in other rows
         spread = np.ptp(pixels[:, 2 * pixels.shape[1] // 3 :, :, 0], axis=(1, 2))
     else:
         spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))
-    if (grey := int((spread == 0).sum())) > _MANY * len(pixels):
-        found.append(f"{grey} of {len(images)} calibration images have no colour: ranges for a colour camera need some")
+    if (gray := int((spread == 0).sum())) > _MANY * len(pixels):
+        found.append(f"{gray} of {len(images)} calibration images have no colour: ranges for a colour camera need some")
     flat = int((pixels.reshape(len(pixels), -1).std(axis=1) < 1).sum())
     if flat > _FEW * len(pixels):
         found.append(f"{flat} of {len(images)} calibration images are one flat colour")
@@ -129,8 +129,8 @@ def odd_images(images: list[LabelledImage], pixels: NDArray[np.uint8], contract:
 
 
 def _without_overlap(
-    calibration: list[LabelledImage], evaluation: list[LabelledImage], say: Say
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    calibration: list[LabeledImage], evaluation: list[LabeledImage], say: Say
+) -> tuple[list[LabeledImage], list[LabeledImage]]:
     """No image both calibrates and judges: of those in both sets every fourth judges, the others calibrate."""
     calibrating = {image.sha256 for image in calibration}
     shared = [image.sha256 for image in evaluation if image.sha256 in calibrating]

@@ -24,7 +24,7 @@ _BATCH = 2  # small: activations are most of the memory
 
 
 class ImageModel(torch.nn.Module):
-    """The trained module behind an NHWC input of normalized values, or of pixels 0..255 (`normalises`).
+    """The trained module behind an NHWC input of normalized values, or of pixels 0..255 (`normalizes`).
 
     The normalization is a depthwise 1x1 convolution: one operator that every accelerator knows, whose int8 form holds
     each channel's own scale; where the first convolution pads nothing, `graph.cleanup` folds it into that one.
@@ -38,13 +38,13 @@ class ImageModel(torch.nn.Module):
         self.module = module
         self.channels_last = channels_last
         # this name becomes part of the tensors' names, and so of the file
-        self.normalises = None if normalization.is_uniform else _depthwise(normalization)
+        self.normalizes = None if normalization.is_uniform else _depthwise(normalization)
 
     def forward(self, x: torch.Tensor) -> Any:
         """(n, h, w, channels) to the module's outputs."""
         nchw = x.permute(0, 3, 1, 2)
-        if self.normalises is not None:
-            nchw = self.normalises(nchw)
+        if self.normalizes is not None:
+            nchw = self.normalizes(nchw)
         return _flat(self.module(nchw.permute(0, 2, 3, 1) if self.channels_last else nchw))
 
 

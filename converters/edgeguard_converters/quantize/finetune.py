@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional
 
-from edgeguard.datasets.images import LabelledImage, prepare
+from edgeguard.datasets.images import LabeledImage, prepare
 from edgeguard.errors import InputError
 from edgeguard.system.files import replaced
 from edgeguard_converters.contract.image_sets import behind_the_guard
@@ -49,7 +49,7 @@ Ranges = dict[str, tuple[float, float]]
 def finetune_classifier(
     source: Source,
     inferred: InferredContract,
-    training: list[LabelledImage],
+    training: list[LabeledImage],
     *,
     epochs: int,
     step: Callable[[str], None],

@@ -32,7 +32,7 @@ class Histogram:
     high: float
     counts: NDArray[np.int64]
 
-    def centres(self) -> NDArray[np.float64]:
+    def centers(self) -> NDArray[np.float64]:
         """The middle of each bin."""
         edges = np.linspace(self.low, self.high, len(self.counts) + 1)
         return (edges[1:] + edges[:-1]) / 2
@@ -81,7 +81,7 @@ def _percentile(histogram: Histogram) -> tuple[float, float]:
 
 
 def _least_error(histogram: Histogram) -> tuple[float, float]:
-    centres, counts = histogram.centres(), histogram.counts
+    centers, counts = histogram.centers(), histogram.counts
     lows = np.linspace(0.4, 1.0, 25) * histogram.low if histogram.low < 0 else np.zeros(1)
     highs = np.linspace(0.3, 1.0, 36) * histogram.high if histogram.high > 0 else np.zeros(1)
     best = (np.inf, histogram.low, histogram.high)
@@ -90,7 +90,7 @@ def _least_error(histogram: Histogram) -> tuple[float, float]:
             step = (high - low) / _LEVELS
             if step <= 0:
                 continue
-            clipped = np.where(centres < low, low - centres, np.where(centres > high, centres - high, 0.0))
+            clipped = np.where(centers < low, low - centers, np.where(centers > high, centers - high, 0.0))
             error = float((np.where(clipped > 0, clipped**2, step**2 / 12) * counts).sum())
             best = min(best, (error, float(low), float(high)))
     return min(best[1], 0.0), max(best[2], 0.0)

@@ -6,7 +6,7 @@
 #include "dct.h"
 #include "kernel.h"
 #include "pixels.h"
-#include "requantise.h"
+#include "requantize.h"
 
 namespace EG_NS {
 namespace {

@@ -13,7 +13,7 @@ Patches = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Quilting:
-    """Each patch is replaced by one of the `neighbours` nearest of a library of clean patches, chosen at random; the
+    """Each patch is replaced by one of the `neighbors` nearest of a library of clean patches, chosen at random; the
     overlaps are cut where the two differ least.
 
     Attributes:
@@ -28,7 +28,7 @@ class Quilting:
     _: KW_ONLY
     size: int = 5
     overlap: int = 2
-    neighbours: int = 10
+    neighbors: int = 10
     count: int = 100_000
     name: str = "quilting"
     randomized: bool = True
@@ -45,7 +45,7 @@ class Quilting:
         source = np.pad(image, ((0, padded_height - height), (0, padded_width - width), (0, 0)), "edge")
         windows = np.lib.stride_tricks.sliding_window_view(source, (size, size), (0, 1))[::step, ::step]
         wanted = windows.transpose(0, 1, 3, 4, 2).reshape(rows * columns, -1).astype(np.float32)
-        chosen = _nearest(wanted, patches, self.neighbours, rng)
+        chosen = _nearest(wanted, patches, self.neighbors, rng)
         out = np.zeros(source.shape, np.float32)
         for index, patch in enumerate(patches[chosen].reshape(-1, size, size, 3)):
             row, column = divmod(index, columns)
@@ -80,13 +80,13 @@ def _draw(images: tuple[Image, ...], size: int, count: int) -> Patches:
     return np.concatenate(drawn)[:count].astype(np.float32)
 
 
-def _nearest(wanted: Patches, patches: Patches, neighbours: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _nearest(wanted: Patches, patches: Patches, neighbors: int, rng: np.random.Generator) -> NDArray[np.int64]:
     squares = np.square(patches).sum(1)
     chosen = []
     for start in range(0, len(wanted), 512):
         distance = squares - 2 * wanted[start : start + 512] @ patches.T
-        closest = np.argpartition(distance, neighbours - 1, axis=1)[:, :neighbours]
-        chosen.append(closest[np.arange(len(closest)), rng.integers(0, neighbours, len(closest))])
+        closest = np.argpartition(distance, neighbors - 1, axis=1)[:, :neighbors]
+        chosen.append(closest[np.arange(len(closest)), rng.integers(0, neighbors, len(closest))])
     return np.concatenate(chosen)
 
 

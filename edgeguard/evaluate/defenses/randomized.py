@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeguard.evaluate.defenses.base import Image
-from edgeguard.train.codec import local_quantisation
+from edgeguard.train.codec import local_quantization
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Shield:
 
     def __call__(self, image: Image, seed: int = 0) -> Image:
         """See `Defense`."""
-        return local_quantisation(image, self.qualities, np.random.default_rng(seed))
+        return local_quantization(image, self.qualities, np.random.default_rng(seed))
 
 
 @dataclass(frozen=True)

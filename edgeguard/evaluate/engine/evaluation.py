@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.datasets.images import LabelledImage
+from edgeguard.datasets.images import LabeledImage
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name, guard_of
@@ -71,7 +71,7 @@ class Evaluation:
     def __init__(
         self,
         model: Path,
-        images: Sequence[LabelledImage],
+        images: Sequence[LabeledImage],
         protocol: Protocol,
         *,
         store: Store,

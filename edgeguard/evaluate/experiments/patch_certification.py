@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeguard.datasets.images import read_labelled_folder
+from edgeguard.datasets.images import read_labeled_folder
 from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.executors import LocalProcesses
 from edgeguard.evaluate.engine.targets import Target
@@ -103,7 +103,7 @@ def certified_accuracy(
         raise InputError(f"{model}: double masking wants a classifier with a square input")
     require_pixels(contract, "double masking")
     masks = MaskSet(contract.input.width, max(round(patch_share**0.5 * contract.input.width), 1), per_axis)
-    known = [image for image in read_labelled_folder(images, contract.labels) if image.label is not None]
+    known = [image for image in read_labeled_folder(images, contract.labels) if image.label is not None]
     order = np.random.default_rng(0).permutation(len(known))[:limit]
     target = Target(str(model), "input")
     jobs = [

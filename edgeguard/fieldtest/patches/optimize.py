@@ -78,9 +78,9 @@ def make_patch(
     side = recipe.resolution
     patch = torch.randint(64, 192, (3, side, side), generator=generator).float().requires_grad_(True)
     mask = torch.from_numpy(mask_of(recipe.shape, side))
-    optimiser = torch.optim.Adam([patch], lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps, recipe.learning_rate / 20)
-    first = _resume(checkpoint, identity, patch, optimiser, schedule)
+    optimizer = torch.optim.Adam([patch], lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.learning_rate / 20)
+    first = _resume(checkpoint, identity, patch, optimizer, schedule)
     for step in range(first, recipe.steps):
         views = [np.random.default_rng([recipe.seed, step, index]) for index in range(recipe.batch)]
         drawn = [(scenes.draw(rng), rng) for rng in views]
@@ -89,15 +89,15 @@ def make_patch(
         logits = classifier(frames)
         loss = attack_loss(logits, labels, recipe.target)
         loss = loss + recipe.smoothness * total_variation(patch) + recipe.printability * non_printability(patch)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         with torch.no_grad():
             patch.clamp_(0, 255)
         progress(step + 1, recipe.steps, float(succeeded(logits, labels, recipe.target).float().mean()))
         if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
-            _keep(checkpoint, identity, step + 1, patch, optimiser, schedule)
+            _keep(checkpoint, identity, step + 1, patch, optimizer, schedule)
     return to_frames(patch[None])[0]
 
 
@@ -116,16 +116,16 @@ def succeeded(logits: Tensor, labels: Tensor, target: int | None) -> Tensor:
     return found == target if target is not None else found != labels
 
 
-def _keep(path: Path, identity: str, step: int, patch: Tensor, optimiser: Optimizer, schedule: LRScheduler) -> None:
+def _keep(path: Path, identity: str, step: int, patch: Tensor, optimizer: Optimizer, schedule: LRScheduler) -> None:
     state = {
         "identity": identity, "step": step, "patch": patch.detach(),
-        "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(),
+        "optimiser": optimizer.state_dict(), "schedule": schedule.state_dict(),
     }  # fmt: skip
     with replaced(path) as partial:
         torch.save(state, partial)
 
 
-def _resume(path: Path, identity: str, patch: Tensor, optimiser: Optimizer, schedule: LRScheduler) -> int:
+def _resume(path: Path, identity: str, patch: Tensor, optimizer: Optimizer, schedule: LRScheduler) -> int:
     """The steps already done; the state is loaded into the arguments."""
     if not path.exists():
         return 0
@@ -139,6 +139,6 @@ def _resume(path: Path, identity: str, patch: Tensor, optimiser: Optimizer, sche
         raise InputError(f"{path.parent} holds a patch made with other settings ({changed}): choose another folder")
     with torch.no_grad():
         patch.copy_(state["patch"])
-    optimiser.load_state_dict(state["optimiser"])
+    optimizer.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     return int(state["step"])

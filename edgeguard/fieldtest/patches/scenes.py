@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabelledImage, read_labelled_folder
+from edgeguard.datasets.images import LabeledImage, read_labeled_folder
 from edgeguard.fieldtest.patches.printing import View
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, object_picture
 from edgeguard.fieldtest.virtual.field import LIGHTS, SheetPainter, Stand, light_of, placed_at, project
@@ -89,7 +89,7 @@ class PhotographScenes:
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], contract: Contract, area: float, *, turn_deg: float = 22.5
+        self, images: Sequence[LabeledImage], contract: Contract, area: float, *, turn_deg: float = 22.5
     ) -> None:
         self.images, self.contract, self.area, self.turn_deg = images, contract, area, turn_deg
         self._path = InputPath(contract, profile=None, patch_guard=None)
@@ -98,7 +98,7 @@ class PhotographScenes:
         """See `Scenes`."""
         return self.view(self.images[int(rng.integers(len(self.images)))], rng)
 
-    def view(self, image: LabelledImage, rng: np.random.Generator) -> View:
+    def view(self, image: LabeledImage, rng: np.random.Generator) -> View:
         """One photograph, the patch at a place and angle drawn from `rng`."""
         pixels = self._path.levels(self._path.arrive(image.content()))[0].astype(np.float32)
         height, width = pixels.shape[:2]
@@ -125,6 +125,6 @@ def mosaic(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], colum
     return sheet
 
 
-def photographs_in(folder: Path, labels: tuple[str, ...]) -> list[LabelledImage]:
-    """Labelled photographs of a folder; see `images.read_labelled_folder`."""
-    return [image for image in read_labelled_folder(folder, labels) if image.label is not None]
+def photographs_in(folder: Path, labels: tuple[str, ...]) -> list[LabeledImage]:
+    """Labelled photographs of a folder; see `images.read_labeled_folder`."""
+    return [image for image in read_labeled_folder(folder, labels) if image.label is not None]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeguard.dct.dct_basis import coefficients, quantise
+from edgeguard.dct.dct_basis import coefficients, quantize
 from edgeguard.dct.planes import component_steps
 from edgeguard.dct.reference import reference_sanitize
 from edgeguard.errors import InputError
@@ -69,7 +69,7 @@ def test_fewer_than_one_index_in_two_thousand_flips(scenes: list[NDArray[np.uint
         run(model, scene)
         found = model.get_tensor(indices)[0].reshape(30, 40, 3, 8, 8).astype(int)
         exact = coefficients(split_blocks(scene))
-        wanted = quantise(exact, steps)
+        wanted = quantize(exact, steps)
         wanted[0, 0] -= np.floor(1024 / steps[0, 0])
         tied = np.abs(np.abs(exact / steps - np.floor(exact / steps)) - 0.5) < 1e-6
         wrong = (found != wanted.transpose(2, 3, 4, 0, 1)) & ~tied.transpose(2, 3, 4, 0, 1)
@@ -116,7 +116,7 @@ def test_convert_with_a_baked_guard(tmp_path: Path) -> None:
     import torch
     from converters.models import SIDE, tinted_squares, train_residual
 
-    from edgeguard.datasets.images import LabelledImage
+    from edgeguard.datasets.images import LabeledImage
     from edgeguard.model import load_model
     from edgeguard.preprocess.crop_resize import crop_and_resize
     from edgeguard_converters.pipeline import Options, convert
@@ -125,7 +125,7 @@ def test_convert_with_a_baked_guard(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
     pictures, labels = tinted_squares(80, 5)
     images = [
-        LabelledImage(f"{i}", cv2.imencode(".png", p[:, :, ::-1])[1].tobytes(), int(label))
+        LabeledImage(f"{i}", cv2.imencode(".png", p[:, :, ::-1])[1].tobytes(), int(label))
         for i, (p, label) in enumerate(zip(pictures, labels, strict=True))
     ]
     options = Options(guard=FD, place="in-graph", preprocess="tf")

@@ -18,11 +18,11 @@ def _exported(net, tmp_path: Path, preset: str = "tf"):
     from edgeguard_converters.load.torch_source import TorchSource
 
     source = TorchSource("module", (SIDE, SIDE), FileFacts(), net.eval())
-    normalisation = Normalization(*PRESETS[preset], "t")
-    graph = source.export(normalisation, (SIDE, SIDE), tmp_path, tmp_path / "log")
+    normalization = Normalization(*PRESETS[preset], "t")
+    graph = source.export(normalization, (SIDE, SIDE), tmp_path, tmp_path / "log")
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
     data = graph.path.read_bytes()
-    return data, graph.outputs(pixels)[0], source.outputs(normalisation.apply(pixels))[0]
+    return data, graph.outputs(pixels)[0], source.outputs(normalization.apply(pixels))[0]
 
 
 @pytest.mark.parametrize("head", ["pool and flatten", "mean", "keepdim", "global max pool"])

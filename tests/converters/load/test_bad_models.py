@@ -97,8 +97,8 @@ def test_means_in_the_wrong_units(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_odd_calibration_images_are_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    grey = [np.repeat(rng.integers(0, 256, (SIDE, SIDE, 1), dtype=np.uint8), 3, axis=2) for _ in range(16)]
-    _, notes = _convert(_net(), tmp_path, grey)
+    gray = [np.repeat(rng.integers(0, 256, (SIDE, SIDE, 1), dtype=np.uint8), 3, axis=2) for _ in range(16)]
+    _, notes = _convert(_net(), tmp_path, gray)
     assert any("have no colour" in note for note in notes)
     tiny = list(rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8))
     _, notes = _convert(_net(), tmp_path, tiny)

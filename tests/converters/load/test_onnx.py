@@ -30,11 +30,11 @@ def test_the_float_graph_answers_like_the_reference(tmp_path: Path, preset: str)
     source = load_source(tmp_path / "m.onnx")
     assert (source.kind, source.size) == ("ONNX", (SIDE, SIDE))
     pixels = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
-    normalisation = Normalization(*PRESETS[preset], "t")
-    x = normalisation.apply(pixels)
+    normalization = Normalization(*PRESETS[preset], "t")
+    x = normalization.apply(pixels)
     expected = ReferenceEvaluator(model).run(None, {"x": x.transpose(0, 3, 1, 2)})[0]
     np.testing.assert_allclose(source.outputs(x)[0], expected, rtol=1e-4, atol=1e-4)
-    graph = source.export(normalisation, (SIDE, SIDE), tmp_path, tmp_path / "log")
+    graph = source.export(normalization, (SIDE, SIDE), tmp_path, tmp_path / "log")
     found = graph.outputs(pixels)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 

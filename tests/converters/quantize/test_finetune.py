@@ -52,21 +52,21 @@ def test_it_mends_what_int8_hurts(squares: list) -> None:
     from edgeguard_converters.quantize.finetune import FakeQuantized, _observe, finetune
 
     source, (pixels, targets) = _hurt_source(), _sets(squares)
-    normalisation = Normalization(*PRESETS["tf"], "t")
+    normalization = Normalization(*PRESETS["tf"], "t")
     import torch
 
     from edgeguard_converters.load.split_boxes import exported
 
     def loss_when_rounded(candidate) -> float:
         module = exported(candidate.module, torch.zeros(1, 3, SIDE, SIDE))
-        x = torch.from_numpy(normalisation.apply(pixels)).permute(0, 3, 1, 2)
+        x = torch.from_numpy(normalization.apply(pixels)).permute(0, 3, 1, 2)
         with torch.no_grad():
             rounded = FakeQuantized(module, _observe(module, x[:40]))
             scores = torch.cat([torch.as_tensor(rounded.run(image[None])[0]).reshape(1, -1) for image in x])
         return float(torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets)))
 
     before = loss_when_rounded(source)
-    tuned, kept = finetune(source, normalisation, pixels, targets=targets, epochs=3, size=(SIDE, SIDE))
+    tuned, kept = finetune(source, normalization, pixels, targets=targets, epochs=3, size=(SIDE, SIDE))
     assert kept.is_file() and loss_when_rounded(tuned) < 0.8 * before
 
 
@@ -76,7 +76,7 @@ def test_an_interrupted_run_goes_on(squares: list) -> None:
     from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.quantize.finetune import finetune
 
-    (pixels, targets), normalisation = _sets(squares[:32]), Normalization(*PRESETS["tf"], "t")
+    (pixels, targets), normalization = _sets(squares[:32]), Normalization(*PRESETS["tf"], "t")
     epochs: list[str] = []
 
     def stop_in_the_third(name: str) -> None:
@@ -86,14 +86,14 @@ def test_an_interrupted_run_goes_on(squares: list) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         finetune(
-            _hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=stop_in_the_third
+            _hurt_source(), normalization, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=stop_in_the_third
         )
     resumed, kept = finetune(
-        _hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=epochs.append
+        _hurt_source(), normalization, pixels, targets=targets, epochs=4, size=(SIDE, SIDE), step=epochs.append
     )
     assert epochs[3:] == ["fine-tuning, epoch 3 of 4", "fine-tuning, epoch 4 of 4"]
     kept.unlink()
-    whole, _ = finetune(_hurt_source(), normalisation, pixels, targets=targets, epochs=4, size=(SIDE, SIDE))
+    whole, _ = finetune(_hurt_source(), normalization, pixels, targets=targets, epochs=4, size=(SIDE, SIDE))
     for a, b in zip(resumed.module.state_dict().values(), whole.module.state_dict().values(), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 

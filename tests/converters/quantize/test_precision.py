@@ -190,14 +190,14 @@ def test_a_patch_embedding_takes_unequal_means_exactly(tmp_path: Path) -> None:
         torch.nn.Flatten(),
         torch.nn.Linear(8, 3),
     ).eval()
-    normalisation = Normalization(*PRESETS["imagenet"], "t")
+    normalization = Normalization(*PRESETS["imagenet"], "t")
     source = TorchSource("module", (32, 32), FileFacts(), net)
-    graph = source.export(normalisation, (32, 32), tmp_path, tmp_path / "log")
+    graph = source.export(normalization, (32, 32), tmp_path, tmp_path / "log")
     data = graph.path.read_bytes()
     assert "DEPTHWISE_CONV_2D" not in TfliteGraph(data).operators() and graph.normalized is None
     assert "TRANSPOSE" not in TfliteGraph(data).operators()
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    expected = source.outputs(normalisation.apply(pixels))[0]
+    expected = source.outputs(normalization.apply(pixels))[0]
     np.testing.assert_allclose(graph.outputs(pixels)[0], expected, atol=1e-4 * np.abs(expected).max())
 
 

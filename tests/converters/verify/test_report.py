@@ -32,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     import torch
     from converters.models import SIDE, tinted_squares, train_residual
 
-    from edgeguard.datasets.images import LabelledImage
+    from edgeguard.datasets.images import LabeledImage
     from edgeguard.guard import GuardProfile
     from edgeguard_converters.pipeline import Options, convert
 
@@ -41,7 +41,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(folder / "m.pt2"))
     pictures, labels = tinted_squares(60, 5)
     images = [
-        LabelledImage(f"<{i}>&", cv2.imencode(".png", p[:, :, ::-1])[1].tobytes(), int(label))
+        LabeledImage(f"<{i}>&", cv2.imencode(".png", p[:, :, ::-1])[1].tobytes(), int(label))
         for i, (p, label) in enumerate(zip(pictures, labels, strict=True))
     ]
     options = Options(guard=GuardProfile.preset("fd"), preprocess="tf", labels=("<a>", "b", "c", "d"))
@@ -65,7 +65,7 @@ def test_a_refused_model_gets_its_report_and_no_file(tmp_path: Path) -> None:
     import torch
     from converters.models import SIDE, NotInt8, tinted_squares, train_residual
 
-    from edgeguard.datasets.images import LabelledImage
+    from edgeguard.datasets.images import LabeledImage
     from edgeguard.errors import CheckFailed
     from edgeguard_converters.pipeline import Options, convert
 
@@ -73,7 +73,7 @@ def test_a_refused_model_gets_its_report_and_no_file(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
     pictures, labels = tinted_squares(40, 5)
     images = [
-        LabelledImage(str(i), cv2.imencode(".png", p[:, :, ::-1])[1].tobytes(), int(label))
+        LabeledImage(str(i), cv2.imencode(".png", p[:, :, ::-1])[1].tobytes(), int(label))
         for i, (p, label) in enumerate(zip(pictures, labels, strict=True))
     ]
     with pytest.raises(CheckFailed):
@@ -100,8 +100,8 @@ def test_layers_find_the_one_that_int8_does_not_hold(tmp_path: Path) -> None:
     source = load_source(tmp_path / "m.pt2")
     graph = source.export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, log)
     pixels = tinted_squares(16, 3)[0][:, 8:40, 8:40]
-    quantised = quantize_int8(graph, calibrate(graph, pixels, log), log).with_integer_borders(log)
-    layers = layer_snr(graph, quantised, pixels, log=log)
+    quantized = quantize_int8(graph, calibrate(graph, pixels, log), log).with_integer_borders(log)
+    layers = layer_snr(graph, quantized, pixels, log=log)
     by_operator = {layer.operator: layer.snr_db for layer in layers}
     assert min(layer.snr_db for layer in layers if layer.operator == "CONV_2D") > 15
     assert by_operator["SUB"] < 10 if "SUB" in by_operator else layers[-1].snr_db < 10

@@ -44,7 +44,7 @@ def test_quilting_of_its_own_library_is_nearly_the_picture(scene: NDArray[np.uin
     from edgeguard.evaluate.defenses.quilting import Quilting
 
     image = np.ascontiguousarray(scene[100:132, 100:148])
-    own = Quilting((image,), neighbours=1, count=4000)
+    own = Quilting((image,), neighbors=1, count=4000)
     assert np.abs(own(image).astype(int) - image).mean() < 2
 
 

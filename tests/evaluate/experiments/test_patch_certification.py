@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.datasets.images import read_labelled_folder
+from edgeguard.datasets.images import read_labeled_folder
 from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.targets import Target
 from edgeguard.evaluate.experiments.patch_certification import CertifyJob, certified_accuracy, run_certify
@@ -19,7 +19,7 @@ def test_photographs_are_certified(card_model: Path, card_images: Path) -> None:
     )
     contract = load_model(card_model).contract
     masks, target = MaskSet(contract.input.width, 13, 2), Target(str(card_model), "input")
-    images = read_labelled_folder(card_images, contract.labels)
+    images = read_labeled_folder(card_images, contract.labels)
     one_by_one = [
         run_certify(CertifyJob(target, masks, str(image.data), int(image.label or 0) + int(contract.background)))
         for image in images

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 torch = pytest.importorskip("torch", reason="needs the attack extra")
 
-from edgeguard.datasets.images import LabelledImage  # noqa: E402
+from edgeguard.datasets.images import LabeledImage  # noqa: E402
 from edgeguard.differentiable.guard_layer import to_levels  # noqa: E402
 from edgeguard.fieldtest.patches.guard_layer import PatchGuardLayer  # noqa: E402
 from edgeguard.fieldtest.patches.job import PatchOrder, label_index, make  # noqa: E402
@@ -122,7 +122,7 @@ def test_scenes_are_the_field_and_repeat() -> None:
 
 def test_photographs_hold_the_whole_patch(scenes: list[NDArray[np.uint8]]) -> None:
     contract = load_model(bundled_model()).contract
-    photographs = PhotographScenes([LabelledImage("a", scenes[0], 3)], contract, 0.1)
+    photographs = PhotographScenes([LabeledImage("a", scenes[0], 3)], contract, 0.1)
     for seed in range(20):
         view = photographs.draw(np.random.default_rng(seed))
         side = np.linalg.norm(view.corners[1] - view.corners[0])
@@ -164,7 +164,7 @@ def test_an_interrupted_patch_is_the_same_patch(tmp_path: Path) -> None:
     from edgeguard.evaluate import twin
 
     classifier = twin(bundled_model(), "input").undefended()
-    image = LabelledImage("a", np.full((200, 200, 3), 90, np.uint8), 0)
+    image = LabeledImage("a", np.full((200, 200, 3), 90, np.uint8), 0)
     scenes, recipe = PhotographScenes([image], contract, 0.2), Recipe(2, steps=40, batch=1, resolution=8)
     whole = make_patch(classifier, scenes, recipe, tmp_path / "whole.pt", "{}")
     with pytest.raises(Interrupted):
@@ -181,7 +181,7 @@ def test_a_patch_learns_its_target(tmp_path: Path) -> None:
     from edgeguard.evaluate import twin
 
     classifier = twin(bundled_model(), "input").undefended()
-    images = [LabelledImage("a", np.full((128, 128, 3), level, np.uint8), 0) for level in (60, 110, 160)]
+    images = [LabeledImage("a", np.full((128, 128, 3), level, np.uint8), 0) for level in (60, 110, 160)]
     scenes, target = PhotographScenes(images, contract, 0.33), label_index(contract, "left")
     recipe = Recipe(target, steps=40, batch=2, resolution=24, learning_rate=20)
     picture = make_patch(classifier, scenes, recipe, tmp_path / "c.pt", "{}")
