@@ -115,7 +115,7 @@ class SsdOutputs(nn.Module):
             anchors = detector.anchor_generator(ImageList(picture, [(side, side)]), features)[0] / side
         self.weights = detector.box_coder.weights
         size = anchors[:, 2:] - anchors[:, :2]
-        self.register_buffer("centre", (anchors[:, :2] + size / 2)[None])
+        self.register_buffer("center", (anchors[:, :2] + size / 2)[None])
         self.register_buffer("extent", size[None])
         self.limit = math.log(4.0)
 

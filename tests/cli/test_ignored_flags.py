@@ -219,8 +219,16 @@ def test_the_table_has_every_flag_of_every_command() -> None:
     assert {command: set(flags) for command, flags in TABLE.items()} == found
 
 
+#: Of `convert` these are tried in `make test`, the others in `make test-full`.
+QUICK_CONVERT = ("--place", "--arch")
+
 IGNORED = [
-    pytest.param(command, *((line, f"edgeguard: {flag} ") if isinstance(line, str) else line), id=f"{command} {flag}")
+    pytest.param(
+        command,
+        *((line, f"edgeguard: {flag} ") if isinstance(line, str) else line),
+        id=f"{command} {flag}",
+        marks=[pytest.mark.full] if command == "convert" and flag not in QUICK_CONVERT else [],  # a process with torch
+    )
     for command, flags in TABLE.items()
     for flag, lines in flags.items()
     if isinstance(lines, list)

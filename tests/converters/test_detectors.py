@@ -42,7 +42,7 @@ def _detector(joined: bool):
                 self.look.bias.fill_(-6.0)
                 self.size.weight.mul_(0.01)
             ys, xs = torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="ij")
-            self.register_buffer("centres", torch.stack([xs, ys]).float()[None] * 8 + 4)
+            self.register_buffer("centers", torch.stack([xs, ys]).float()[None] * 8 + 4)
 
         def forward(self, x):
             scores = self.look(x).sigmoid()
