@@ -105,7 +105,12 @@ def bench(
 
 
 def stage_count(model: Model) -> int:
-    """How many times `bench` calls its `step`."""
+    """How many times `bench` calls its `step`.
+
+    Raises:
+        InputError: the model reads coefficients.
+    """
+    require_pixels(model.contract, "bench")
     return len(SIZES) * len(_stages(model, _sized(None, (64, 64)))) + 1
 
 

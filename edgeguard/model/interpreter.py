@@ -59,6 +59,7 @@ class Model:
         Raises:
             InputError: the graph does not take what it says, or it changes the profile whose indices the model reads.
         """
+        check_coefficient_input(contract)
         if self.contract.input.color == "DCT" and contract.guard != self.contract.guard:
             raise InputError("a coefficient model reads its own guard's indices: no other guard can take its place")
         other = copy.copy(self)
