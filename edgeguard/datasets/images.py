@@ -112,9 +112,8 @@ def prepare(images: list[LabeledImage], contract: Contract) -> NDArray[np.uint8]
     """
     path, found = InputPath(contract), []
     for image in images:
-        received = image.receive(contract)
         try:
-            found.append(path.levels(received)[0])
+            found.append(path.levels(path.capture(image.content()))[0])
         except JpegError as error:
             raise InputError(f"{image.name}: {error}") from error
     return np.stack(found)

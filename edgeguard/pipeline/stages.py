@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from edgeguard.camera.source import Captured, Lost
 from edgeguard.errors import InputError, JpegError
@@ -116,9 +117,14 @@ class Stages:
         self._certified_at = time.monotonic()
         return found.share_1
 
+    @cached_property
+    def _undefended_path(self) -> InputPath:
+        """Made when it is first wanted: a coefficient model has none."""
+        return InputPath(self.model.contract, profile=None, patch_guard=None, region=self.region)
+
     def _run_undefended(self, captured: Captured) -> Score | None:
         """What the model would say without the guard, of the frame as the camera gave it."""
-        path = InputPath(self.model.contract, profile=None, patch_guard=None, region=self.region)
+        path = self._undefended_path
         contents = captured.jpeg if captured.rgb is None else captured.rgb
         assert contents is not None
         prepared = path(path.arrive(contents))
