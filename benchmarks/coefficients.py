@@ -86,7 +86,7 @@ def converted(name: str, size: int, folder: Path) -> Model:
     rng = np.random.default_rng(1)
     frames = [render(random_view(rng, "stop", (2, 6)), 320, 240) for _ in range(8)]
     convert(
-        program, output=target, calibration=frames, profile=PROFILE, say=lambda line: None,
+        program, output=target, calibration=frames, profile=PROFILE,
         ranges="minmax", thresholds=Thresholds(0.0, -1e3), io="int8",
     )  # fmt: skip
     return load_model(target, threads=1)

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,16 @@ def pytest_collection_finish() -> None:
 def shared() -> Path:
     """The folder of the developers' photographs and models; whatever uses it is marked `shared`."""
     return SHARED
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What our packages log, as the command line would show it."""
+    from edgeguard.cli.messages import messages_to
+
+    lines: list[str] = []
+    with messages_to(lines.append):
+        yield lines
 
 
 @pytest.fixture(scope="session")

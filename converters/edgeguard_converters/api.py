@@ -29,7 +29,6 @@ def convert(
     profile: GuardProfile | str | None = "fd",
     options: Options | None = None,
     report: str | Path | None = None,
-    say: Callable[[str], None] = print,
     **changes: Any,
 ) -> Conversion:
     """Convert a trained model to a .tflite that carries its defence.
@@ -44,10 +43,9 @@ def convert(
         profile: a GuardProfile, what `--guard` takes, or None.
         options: the rest of what can be said; single fields of it may be given by name (`place="input"`).
         report: write the report here (.html or .json).
-        say: called with one line for each thing to know.
 
     Returns:
-        What was written and measured.
+        What was written and measured. Its `notes` are what you have to know; they are logged as warnings too.
 
     Raises:
         InputError: something given cannot be used.
@@ -77,7 +75,6 @@ def convert(
         _images(calibration, read_folder),
         labeled(evaluation),
         chosen,
-        say=say,
         report_path=report,
         training=labeled(training),
     )

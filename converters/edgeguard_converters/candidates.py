@@ -1,6 +1,6 @@
 """The quantized graphs that a conversion may end with: one, or under --auto-mixed several until the gates pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from edgeguard_converters.graph.baked_guard import splice
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.run import Feed, integer_feed
 from edgeguard_converters.graph.tflite_graph import TfliteGraph
+from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options
 from edgeguard_converters.quantize.mixed import FloatSearch, named_layers
 from edgeguard_converters.quantize.quantize import Quantized, float_weights, quantize
@@ -53,7 +54,7 @@ def candidates(
     contract: Contract,
     options: Options,
     log: Path,
-    say: Callable[[str], None],
+    notes: Notes,
 ) -> Iterator[Candidate]:
     """Finished graphs, best hope first; the next is made only when the one before failed the gates.
 
@@ -63,7 +64,7 @@ def candidates(
         contract: of the model.
         options: precision, borders, ranges and float layers.
         log: where the tools' chatter goes.
-        say: called with a line when no mixture was found.
+        notes: gets a line when no mixture was found.
 
     Raises:
         InputError: a --keep-float that matches nothing.
@@ -81,7 +82,7 @@ def candidates(
     quantized = quantize(options.ranges, graph, calibration, log=log, keep_float=kept)
     finish = _Finish(graph, contract, options, method=quantized.method, log=log)
     if options.auto_mixed:
-        yield from _mixtures(_Trial(graph, calibration, contract, options), quantized, finish, say)
+        yield from _mixtures(_Trial(graph, calibration, contract, options), quantized, finish, notes)
         return
     if not kept and (floats := quantized.graph.float_operators()):
         kinds = ", ".join(sorted({kind for kind, _ in floats}))
@@ -141,7 +142,7 @@ class _Trial:
         return not report.failures and report.agreement >= min(self._wanted.min_agreement + margin, 1.0)
 
 
-def _mixtures(trial: _Trial, quantized: Quantized, finish: _Finish, say: Callable[[str], None]) -> Iterator[Candidate]:
+def _mixtures(trial: _Trial, quantized: Quantized, finish: _Finish, notes: Notes) -> Iterator[Candidate]:
     """The int8 graph, if it passes on the calibration images; then mixtures with more and more float layers.
 
     The search sees the calibration images only; at most three mixtures come before the gates' own images.
@@ -154,7 +155,7 @@ def _mixtures(trial: _Trial, quantized: Quantized, finish: _Finish, say: Callabl
     for margin in _MARGINS:
         names = search.fewest(partial(trial.passes, margin=margin))
         if names is None:
-            say("--auto-mixed: no mixture was found with which the gates pass")
+            notes.add("--auto-mixed: no mixture was found with which the gates pass")
             break
         if names != tried:
             tried = names

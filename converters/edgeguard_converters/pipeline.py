@@ -20,6 +20,7 @@ from edgeguard_converters.graph.baked_guard import check_bakeable
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.source import Source
+from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options, check_options
 from edgeguard_converters.result import Conversion
 from edgeguard_converters.support.folder import work_folder
@@ -37,7 +38,6 @@ _TORCH_IMAGES = 64  # torch is ten times slower than the float graph, and a wron
 _RELOADED = 8  # images that the finished file has to answer on disk as in memory
 _DEFAULTS = Options()
 
-Say = Callable[[str], None]
 #: Images, or a function that makes stand-in pictures.
 Calibration = list[LabeledImage] | Callable[[], list[LabeledImage]]
 
@@ -48,9 +48,8 @@ def convert(
     calibration: Calibration,
     evaluation: list[LabeledImage] | None = None,
     options: Options = _DEFAULTS,
-    say: Say = lambda line: None,
     *,
-    step: Say = lambda name: None,
+    step: Callable[[str], None] = lambda name: None,
     report_path: str | Path | None = None,
     training: list[LabeledImage] | None = None,
     load: Callable[..., Source] | None = None,
@@ -64,7 +63,6 @@ def convert(
             A function makes stand-in pictures, once the model has loaded; from those no preprocessing is guessed.
         evaluation: images for the gates, with class indices where they are known.
         options: see `Options`.
-        say: called with one line for each thing that a user has to know.
         step: called with the name of each step as it begins, for a progress display.
         report_path: write the report here (.html, or .json for machines), also when a gate refuses the model.
         training: labelled images to fine-tune with, for `options.epochs`, if the gates refuse the model as it is.
@@ -72,7 +70,7 @@ def convert(
             its facts becomes the contract's.
 
     Returns:
-        What was written and measured.
+        What was written and measured. Its `notes`, which are logged too, are what a user has to know.
 
     Raises:
         InputError: something given cannot be used.
@@ -88,7 +86,7 @@ def convert(
         options=options,
         report=None if report_path is None else Path(report_path),
         load=load,
-        notes=Notes(say),
+        notes=Notes(),
         step=step,
     )
     for path in (work.output, work.report):
@@ -139,8 +137,8 @@ class Work:
     options: Options
     report: Path | None
     load: Callable[..., Source] | None
-    notes: "Notes"
-    step: Say
+    notes: Notes
+    step: Callable[[str], None]
     given: Outputs | None = None
     progress: Path | None = None
     log: Path = field(init=False)
@@ -160,19 +158,6 @@ class Work:
     outputs: Outputs = field(init=False)
     gates: GateReport = field(init=False)
     conversion: Conversion = field(init=False)
-
-
-class Notes:
-    """Lines that a user has to know: said at once, and kept for the result."""
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self.lines: list[str] = []
-
-    def add(self, line: str) -> None:
-        """Say a line and keep it."""
-        self.lines.append(line)
-        self._say(line)
 
 
 def _load(work: Work) -> None:
@@ -202,11 +187,11 @@ def _load(work: Work) -> None:
 def _choose_images(work: Work) -> None:
     work.stand_in = callable(work.calibration)
     calibration = work.calibration() if callable(work.calibration) else work.calibration
-    work.chosen = split(calibration, work.evaluation, work.notes.add)
+    work.chosen = split(calibration, work.evaluation, work.notes)
 
 
 def _outline(work: Work) -> None:
-    work.contract = contract = outline_contract(work.source, work.options, work.notes.add)
+    work.contract = contract = outline_contract(work.source, work.options, work.notes)
     if contract.guard.place == "in-graph" and contract.guard.profile is not None:
         check_bakeable(contract.guard.profile, contract.input.width, contract.input.height)
 
@@ -214,12 +199,12 @@ def _outline(work: Work) -> None:
 def _prepare(work: Work) -> None:
     calibration, evaluation = work.chosen
     work.step(f"sanitising {len(calibration) + len(evaluation)} images")
-    work.images = prepare_images(calibration, evaluation, work.contract, say=work.notes.add, stand_in=work.stand_in)
+    work.images = prepare_images(calibration, evaluation, work.contract, notes=work.notes, stand_in=work.stand_in)
 
 
 def _infer(work: Work) -> None:
     work.step("settling preprocessing and labels")
-    work.inferred = infer_contract(work.source, work.options, work.contract, images=work.images, say=work.notes.add)
+    work.inferred = infer_contract(work.source, work.options, work.contract, images=work.images, notes=work.notes)
     work.contract = work.inferred.contract
 
 
@@ -251,7 +236,7 @@ def _quantize(work: Work) -> None:
         contract=work.contract,
         options=work.options,
         log=work.log,
-        say=work.notes.add,
+        notes=work.notes,
     )
 
 

@@ -106,7 +106,6 @@ def convert_command(
             calibration,
             evaluation,
             options,
-            display.say,
             step=display.step,
             report_path=report,
             training=training,

@@ -1,12 +1,12 @@
 """`edgeguard demo`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import messages_to, on_stderr
 from edgeguard.errors import DeviceError, InputError
 
 EXAMPLE = "Example: edgeguard demo --output edgeguard-demo"
@@ -31,7 +31,8 @@ def demo_command(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {output}: {error.strerror}") from error
-    rows = run_demo(output, lambda line: print(f"edgeguard: {line}", file=sys.stderr, flush=True))
+    with messages_to(on_stderr):
+        rows = run_demo(output)
     if as_json:
         import json
 

@@ -78,7 +78,6 @@ def run(
             ray_address=ray,
             surrogate=surrogate,
             progress=counter.show,
-            say=counter.say,
         )
     for cell in cells:
         typer.echo(json.dumps(cell.to_dict()) if as_json else _row(cell))

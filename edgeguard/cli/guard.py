@@ -163,9 +163,7 @@ def search(
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:
-        found = search_tables(
-            model, images, output, eps_8bit=eps, limit=limit, workers=workers, progress=counter.show, say=counter.say
-        )
+        found = search_tables(model, images, output, eps_8bit=eps, limit=limit, workers=workers, progress=counter.show)
     for candidate in found:
         if as_json:
             typer.echo(json.dumps(asdict(candidate)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stderr
 from edgeguard.cli.parse import pair, size_within
 from edgeguard.errors import CheckFailed, InputError
 
@@ -66,7 +67,7 @@ def make(
     width, height = size_within("--frame", frame, 64, 4096)
     with UnitCounter() as counter:
         order = PatchOrder(
-            model=_deployed(model, output, counter.say), target=target, card=None if images else card, images=images,
+            model=_deployed(model, output), target=target, card=None if images else card, images=images,
             area=(side / 120.0) ** 2, center=(x, y), through=through_guard, angle_deg=angle, size=(width, height),
         )  # fmt: skip
         recipe = Recipe(None, steps=steps, batch=batch, shape=shape, smoothness=smoothness, seed=seed)
@@ -158,7 +159,7 @@ def check(
         raise CheckFailed("the sheet is not flat")
 
 
-def _deployed(model: Path, output: Path, say: object) -> Path:
+def _deployed(model: Path, output: Path) -> Path:
     """A .tflite as it is; anything else converted to float32 without a guard, beside the patch."""
     if model.suffix == ".tflite":
         return model
@@ -167,8 +168,7 @@ def _deployed(model: Path, output: Path, say: object) -> Path:
     converted = output / "model-float32.tflite"
     if not converted.exists():
         output.mkdir(parents=True, exist_ok=True)
-        assert callable(say)
-        say(f"{model} is converted to float32 first; the patch is made on that")
+        on_stderr(f"{model} is converted to float32 first; the patch is made on that")
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
         done = subprocess.run(
             [*command, "--precision", "float32", "--guard", "none", "--output", str(converted)],

@@ -52,7 +52,7 @@ def train_command(
     settings = read_config(config, flags)
     refuse_train_flags(flags, settings)
     with UnitCounter() as counter:
-        trained = train(settings, output, progress=counter.show, say=counter.say)
+        trained = train(settings, output, progress=counter.show)
     last = trained.epochs[-1]
     if as_json:
         typer.echo(json.dumps({**asdict(last), "model": str(trained.model), "weights": trained.weights}))

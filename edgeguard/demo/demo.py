@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from edgeguard.scene.views import clip_views
 from edgeguard.sinks.video import AnnotatedVideo
 from edgeguard.system.files import write_bytes
 
+_log = logging.getLogger(__name__)
+
 Picture = NDArray[np.uint8]
-Say = Callable[[str], None]
 #: Of each card the frame on which the undefended path falls to the smallest budget: chosen, not sampled.
 ATTACKED_FRAMES = (7, 15, 22)
 
@@ -40,28 +41,28 @@ class Row:
     n: int
 
 
-def run_demo(output: Path, say: Say) -> list[Row]:
+def run_demo(output: Path) -> list[Row]:
     """Run the whole demo into the folder `output`; returns the table.
 
     Raises:
         DeviceError: the folder cannot be written.
     """
     with_torch = _installed("torch", "litert_torch", "ai_edge_quantizer")
-    model_path = convert_cards(output, say) if with_torch else bundled_model()
+    model_path = convert_cards(output) if with_torch else bundled_model()
     if not with_torch:
-        say("the converter is not installed: the bundled .tflite runs")
+        _log.info("the converter is not installed: the bundled .tflite runs")
     model = load_model(model_path)
     truth = [LABELS.index(view.card or "background") for view in clip_views()]
-    say("running the bundled clip through two passes, with the undefended path beside it")
+    _log.info("running the bundled clip through two passes, with the undefended path beside it")
     results = _run_clip(model, output / "demo.mp4")
     clip = clip_frames()
     if with_torch:
-        say("altering three frames in transit: an attacker of the undefended path, and one who knows the guard")
+        _log.info("altering three frames in transit: an attacker of the undefended path, and one who knows the guard")
         from edgeguard.demo.attack import alter
 
         altered = [alter(model, clip[index], index, truth[index]) for index in ATTACKED_FRAMES]
     else:
-        say("torch is not installed: the bundled altered frames are used")
+        _log.info("torch is not installed: the bundled altered frames are used")
         altered = load_altered(clip)
     trials = [classify_altered(model, clip[a.clip_index], a) for a in altered]
     rows = _table(results, trials, truth, altered)
@@ -78,20 +79,23 @@ def _installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
-def convert_cards(output: Path, say: Say) -> Path:
+def convert_cards(output: Path) -> Path:
     """Convert the bundled program with the guard `fd`, calibrated on rendered views; returns the .tflite's path."""
     from edgeguard.datasets.images import LabeledImage
     from edgeguard.dct.profile import GuardProfile
     from edgeguard.demo.assets import stand_in_images
     from edgeguard_converters.pipeline import Options, convert
 
-    say("converting the bundled card model (rendered views calibrate it)")
+    _log.info("converting the bundled card model (rendered views calibrate it)")
     images = [LabeledImage(f"bundled-{i}", image) for i, image in enumerate(stand_in_images())]
     done = convert(bundled_program(), output / "cards.tflite", images, options=Options(guard=GuardProfile.preset("fd")))
     report = done.report
-    say(
-        f"cards.tflite: {done.bytes / 1e3:.0f} kB, float and int8 agree on {report.agreement:.0%} of {report.n} "
-        f"held-out views, {report.snr_db:.1f} dB"
+    _log.info(
+        "cards.tflite: %.0f kB, float and int8 agree on %s of %d held-out views, %.1f dB",
+        done.bytes / 1e3,
+        f"{report.agreement:.0%}",
+        report.n,
+        report.snr_db,
     )
     return done.path
 

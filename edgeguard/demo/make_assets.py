@@ -31,7 +31,7 @@ def make_clip() -> None:
 def main() -> None:
     """Make everything but the trained program itself."""
     make_clip()
-    demo.convert_cards(ASSETS, print).replace(bundled_model())
+    demo.convert_cards(ASSETS).replace(bundled_model())
     model, clip = load_model(bundled_model()), demo.clip_frames()
     assert model.sanitizer is not None
     truth = [LABELS.index(view.card or "background") for view in clip_views()]

@@ -1,7 +1,7 @@
 """One evaluation from files to files: the entry point of the command line and of scripts."""
 
+import logging
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import load_model
 from edgeguard.system.files import write_bytes
 
+_log = logging.getLogger(__name__)
+
 _AGREEMENT_IMAGES = 100
 _WORST_AGREEMENT = 0.95
 
@@ -36,7 +38,6 @@ def evaluate(
     ray_address: str | None = None,
     surrogate: str | os.PathLike[str] | None = None,
     progress: Progress = lambda what, done, total: None,
-    say: Callable[[str], None] = lambda line: None,
 ) -> list[Cell]:
     """Run a protocol against a deployed classifier; resumable, each batch of adversarial images is kept.
 
@@ -50,7 +51,6 @@ def evaluate(
         ray_address: run on this Ray cluster instead.
         surrogate: another .tflite of the same classes, which transfer attacks are made on instead of the model itself.
         progress: called with what is being done, units done and units in all.
-        say: called with one line for each thing that a user has to know.
 
     Returns:
         The cells of results.jsonl.
@@ -74,16 +74,16 @@ def evaluate(
         )
     deployed = load_model(model)
     if deployed.patch_guard is not None:
-        say(
-            f"the contract's patch guard {deployed.patch_guard.name} is left out here: it is for patches in the scene "
-            "(edgeguard fieldtest)"
+        _log.warning(
+            "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
+            deployed.patch_guard.name,
         )
     labeled = read_labeled_folder(Path(images), deployed.contract.labels)
     store = Store(output / "adversarial")
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
     try:
-        plan, followed = _possible(plan, model, labeled, say)
+        plan, followed = _possible(plan, model, labeled)
         evaluation = Evaluation(
             model, labeled, plan, store=store, executor=executor, progress=progress,
             surrogate=None if surrogate is None else Path(surrogate),
@@ -95,7 +95,7 @@ def evaluate(
         executor.close()
     warnings = masking_warnings(cells)
     for line in warnings:
-        say(f"POSSIBLE GRADIENT MASKING: {line}")
+        _log.warning("POSSIBLE GRADIENT MASKING: %s", line)
     findings = Findings(
         subject=f"{model.name}, SHA-256 {deployed.sha256}",
         twin=followed,
@@ -107,9 +107,7 @@ def evaluate(
     return cells
 
 
-def _possible(
-    plan: Protocol, model: Path, images: list[LabeledImage], say: Callable[[str], None]
-) -> tuple[Protocol, str]:
+def _possible(plan: Protocol, model: Path, images: list[LabeledImage]) -> tuple[Protocol, str]:
     """The protocol with the attacks that this model allows, and how well its twin follows it."""
     try:
         rebuilt = twin(model)
@@ -117,7 +115,7 @@ def _possible(
         left = tuple(attack for attack in plan.attacks if attack.gradient_free)
         if not left:
             raise InputError(f"{model}: {error}, and the protocol {plan.name} has none") from error
-        say(f"{error}; left out: {', '.join(a.name for a in plan.attacks if not a.gradient_free)}")
+        _log.warning("%s; left out: %s", error, ", ".join(a.name for a in plan.attacks if not a.gradient_free))
         return replace(plan, attacks=left), f"No twin: {error}."
     contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
     frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
@@ -129,7 +127,7 @@ def _possible(
     )
     if found.agreeing + found.tied < _WORST_AGREEMENT * found.n:
         followed += "; ATTACKS THROUGH SUCH A TWIN ARE WEAKER THAN THEY COULD BE: read the gradient-free cells"
-    say(followed)
+    _log.info("%s", followed)
     return plan, f"{followed[0].upper()}{followed[1:]}."
 
 

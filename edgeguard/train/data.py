@@ -1,5 +1,6 @@
 """Class folders, or a .zip of them: which images there are, of which class, and their bytes."""
 
+import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,8 @@ from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.train.config import DataConfig
+
+_log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _TEST_PARTS = ("test", "val", "valid", "validation")
@@ -83,16 +86,13 @@ class _File:
     read: Callable[[], bytes]
 
 
-def read_dataset(
-    config: DataConfig, *, size: int, seed: int, say: Callable[[str], None] = lambda line: None
-) -> Dataset:
+def read_dataset(config: DataConfig, *, size: int, seed: int) -> Dataset:
     """Read `config.data`.
 
     Args:
         config: the data's place, and how much of it is wanted.
         size: side of the pictures, pixels.
         seed: which images are kept for testing where the data has no test part.
-        say: told about broken images and classes of very different sizes.
 
     Raises:
         InputError: no class folders, a class without images, one class only, or too many broken images.
@@ -115,11 +115,11 @@ def read_dataset(
             f"more than bad_images_at_most = {config.bad_images_at_most:g}"
         )
     if broken:
-        say(f"{len(broken)} of {total} images are broken and left out; the first: {broken[0]}")
+        _log.warning("%d of %d images are broken and left out; the first: %s", len(broken), total, broken[0])
     counts = np.bincount(parts[0].targets, minlength=len(labels))
     if counts.min() * 10 < counts.max():
         least, most = labels[int(counts.argmin())], labels[int(counts.argmax())]
-        say(f"the classes are unbalanced: {counts.min()} images of {least}, {counts.max()} of {most}")
+        _log.warning("the classes are unbalanced: %d images of %s, %d of %s", counts.min(), least, counts.max(), most)
     return Dataset(labels, parts[0], parts[1], tuple(broken))
 
 

@@ -1,7 +1,7 @@
 """`edgeguard train`: data in, a program for `convert`, a log and curves out."""
 
 import json
-from collections.abc import Callable
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
 from edgeguard.train.weight_quantization import restrict_first_layer
 
+_log = logging.getLogger(__name__)
+
 MODEL, CONFIG, PAGE = "model.pt2", "config.json", "curves.html"
 
 
@@ -48,7 +50,6 @@ def train(
     folder: Path,
     *,
     progress: Progress = lambda what, done, total: None,
-    say: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Train, or go on with a training that was interrupted.
 
@@ -56,7 +57,6 @@ def train(
         config: see `TrainConfig`.
         folder: gets model.pt2 (averaged weights), checkpoint.pt, log.jsonl, config.json and curves.html.
         progress: called with what, steps done, steps in all.
-        say: told what is worth knowing.
 
     Raises:
         InputError: the data or the configuration cannot be used, or the folder belongs to another training.
@@ -70,18 +70,16 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed, say=say)
+    dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
     source = described(dataset)
-    say(source)
+    _log.info("%s", source)
     if config.ensemble:
-        return _ensemble(config, folder, dataset, source, progress, say)
-    return _single(config, folder, dataset, source, progress, say)
+        return _ensemble(config, folder, dataset, source, progress)
+    return _single(config, folder, dataset, source, progress)
 
 
-def _single(
-    config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress, say: Callable[[str], None]
-) -> Trained:
-    trainer = _trained(config, folder, dataset, progress, say)
+def _single(config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress) -> Trained:
+    trainer = _trained(config, folder, dataset, progress)
     epochs = read_log(folder)
     network_ = trainer.average
     save_program(
@@ -97,17 +95,15 @@ def _single(
     return Trained(folder / MODEL, count, tuple(epochs), source)
 
 
-def _ensemble(
-    config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress, say: Callable[[str], None]
-) -> Trained:
+def _ensemble(config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress) -> Trained:
     """Every member in a folder of its own, then the vote; the last epoch told of is the vote's."""
     write_bytes(folder / CONFIG, _json(config))
     members = []
     for mine, place in member_configs(config, folder):
         place.mkdir(exist_ok=True)
-        say(f"{place.name}: {mine.codec}")
-        _single(mine, place, dataset, source, progress, say)
-        members.append(_trained(mine, place, dataset, progress, lambda line: None).average)
+        _log.info("%s: %s", place.name, mine.codec)
+        _single(mine, place, dataset, source, progress)
+        members.append(_trained(mine, place, dataset, progress).average)
     vote = Vote(members)
     codec = TrainingCodec(config.codec, config.codec_share)
     hits, n = accuracy(vote, dataset.test, codec, size=config.size, seed=config.seed)
@@ -119,14 +115,12 @@ def _ensemble(
     return Trained(folder / MODEL, sum(p.numel() for p in vote.parameters()), (epoch,), source)
 
 
-def _trained(
-    config: TrainConfig, folder: Path, dataset: Dataset, progress: Progress, say: Callable[[str], None]
-) -> Trainer:
+def _trained(config: TrainConfig, folder: Path, dataset: Dataset, progress: Progress) -> Trainer:
     torch.manual_seed(config.seed)
     module, frozen = _network(config, dataset.labels)
     trainer = trainer_of(config, module, dataset, folder, frozen_statistics=frozen)
-    if trainer.step:
-        say(f"going on at step {trainer.step} of {trainer.steps}")
+    if 0 < trainer.step < trainer.steps:
+        _log.info("going on at step %d of %d", trainer.step, trainer.steps)
     write_bytes(folder / CONFIG, _json(config))
     trainer.run(progress)
     return trainer

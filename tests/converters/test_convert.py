@@ -171,9 +171,8 @@ def test_unequal_normalisation_stays_in_the_graph(images: list[LabeledImage], tm
 def test_every_fourth_image_is_held_out_without_an_evaluation_set(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
-    said: list[str] = []
-    done = convert(residual, tmp_path / "m.tflite", images[:80], None, options, said.append)
-    assert done.report.n == 20 and any("only 20 gate images" in line for line in said)
+    done = convert(residual, tmp_path / "m.tflite", images[:80], None, options)
+    assert done.report.n == 20 and any("only 20 gate images" in line for line in done.notes)
     with pytest.raises(InputError, match="too few"):
         convert(residual, tmp_path / "m.tflite", images[:3], None, options)
 
@@ -181,21 +180,17 @@ def test_every_fourth_image_is_held_out_without_an_evaluation_set(
 def test_no_image_both_calibrates_and_judges(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
-    said: list[str] = []
-    done = convert(residual, tmp_path / "m.tflite", images[:80], images[40:], options, said.append)
-    assert done.report.n == 40 + 10 and any("40 images are in both sets" in line for line in said)
+    done = convert(residual, tmp_path / "m.tflite", images[:80], images[40:], options)
+    assert done.report.n == 40 + 10 and any("40 images are in both sets" in line for line in done.notes)
 
 
 def test_preprocessing_is_guessed_by_accuracy_and_says_so(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
-    said: list[str] = []
     path = _save(train_residual(0.0, 255.0), tmp_path / "unit.pt2")
-    done = convert(
-        path, tmp_path / "m.tflite", images[:60], images[60:], replace(options, preprocess="auto"), said.append
-    )
+    done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], replace(options, preprocess="auto"))
     assert done.contract.preprocess.std == (255.0,) * 3 and done.contract.preprocess.guessed
-    assert any("GUESSED" in line for line in said)
+    assert any("GUESSED" in line for line in done.notes)
 
 
 def test_a_guess_that_cannot_be_made_is_refused(
@@ -328,10 +323,9 @@ class TestTraps:
         with torch.no_grad():
             convolution.weight[:6] = 0
             norm.running_mean[:6], norm.bias[:6] = 0, 0.7
-        said: list[str] = []
         path = _save(model, tmp_path / "dead.pt2")
-        done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], options, said.append)
-        assert any("6 filters are all zero" in line for line in said)
+        done = convert(path, tmp_path / "m.tflite", images[:60], images[60:], options)
+        assert any("6 filters are all zero" in line for line in done.notes)
         assert done.report.agreement >= 0.95
 
     def test_parameters_that_vanish_are_told(
@@ -342,11 +336,8 @@ class TestTraps:
         assert isinstance(norm, torch.nn.BatchNorm2d)
         with torch.no_grad():
             norm.weight.zero_(), norm.bias.zero_()
-        said: list[str] = []
-        convert(
-            _save(model, tmp_path / "zero.pt2"), tmp_path / "m.tflite", images[:60], images[60:], options, said.append
-        )
-        assert any("folded away" in line for line in said) or any("all zero" in line for line in said)
+        done = convert(_save(model, tmp_path / "zero.pt2"), tmp_path / "m.tflite", images[:60], images[60:], options)
+        assert any("folded away" in line for line in done.notes) or any("all zero" in line for line in done.notes)
 
     def test_the_tools_are_silent(
         self,

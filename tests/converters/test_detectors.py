@@ -80,7 +80,7 @@ def test_boxes_and_scores_survive_int8(joined: bool, saved: str, fd: GuardProfil
     done = convert(
         model, None if saved == "pt2" else SIDE, output=tmp_path / "d.tflite", calibration=list(pictures[:40]),
         evaluation=list(pictures[40:]), profile=fd, preprocess="unit", crop="none", boxes="cxcywh",
-        labels=("red", "green", "blue"), say=lambda line: None,
+        labels=("red", "green", "blue"),
     )  # fmt: skip
     assert done.contract.task == "detect" and done.contract.detection is not None
     assert (done.contract.detection.boxes, done.contract.detection.units) == ("cxcywh", "pixels")
@@ -103,12 +103,10 @@ def test_what_a_box_is_has_to_be_said(fd: GuardProfile, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give --boxes"):
         convert(
             _detector(False), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)), preprocess="unit",
-            crop="none", say=lambda line: None,
+            crop="none",
         )  # fmt: skip
     with pytest.raises(InputError, match="a detector's outputs cannot tell"):
-        convert(
-            _detector(True), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)), say=lambda line: None
-        )
+        convert(_detector(True), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)))
     assert not (tmp_path / "d.tflite").exists()
 
 
@@ -124,7 +122,6 @@ def test_features_are_not_taken_for_boxes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="looks like a YOLO head, but its scores are not in"):
         convert(
             Tokens(), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)), preprocess="tf",
-            say=lambda line: None,
         )  # fmt: skip
 
 
@@ -138,7 +135,7 @@ def test_outputs_that_are_neither(tmp_path: Path) -> None:
             return x.mean((2, 3)), x.amax((2, 3)), x.amin((2, 3))
 
     with pytest.raises(InputError, match="neither one vector of class scores nor boxes"):
-        convert(Three(), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)), say=lambda line: None)
+        convert(Three(), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)))
 
 
 def test_agreement_of_boxes() -> None:

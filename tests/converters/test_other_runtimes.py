@@ -29,15 +29,14 @@ def test_another_runtime_has_to_agree(trained: Path, squares: list, tmp_path: Pa
     else:
         python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    notes: list[str] = []
     fields = {
         "output": tmp_path / "m.tflite", "calibration": squares, "profile": GuardProfile.preset("fd"),
-        "preprocess": "tf", "crop": "none", "runtimes": (str(python),), "say": notes.append,
+        "preprocess": "tf", "crop": "none", "runtimes": (str(python),),
     }  # fmt: skip
     if wrong:
         with pytest.raises(CheckFailed, match="answers otherwise"):
             convert(trained, **fields)
         assert not (tmp_path / "m.tflite").exists()
     else:
-        convert(trained, **fields)
-        assert any("the file answers within inf dB on 8 images" in note for note in notes)
+        done = convert(trained, **fields)
+        assert any("the file answers within inf dB on 8 images" in note for note in done.notes)

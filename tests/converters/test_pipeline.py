@@ -56,10 +56,9 @@ def _loader(path: Path, **_: object) -> Source:
     return tflite_source(path.read_bytes(), "TFLite", FileFacts(sha256="0" * 64))
 
 
-def test_the_steps_are_told_in_order(given: dict[str, Any], tmp_path: Path) -> None:
+def test_the_steps_are_told_in_order(given: dict[str, Any], tmp_path: Path, said: list[str]) -> None:
     steps: list[str] = []
-    lines: list[str] = []
-    done = convert(**given, load=_loader, step=steps.append, say=lines.append, report_path=tmp_path / "report.json")
+    done = convert(**given, load=_loader, step=steps.append, report_path=tmp_path / "report.json")
     assert steps == [
         "loading the model",
         "sanitising 24 images",
@@ -70,7 +69,7 @@ def test_the_steps_are_told_in_order(given: dict[str, Any], tmp_path: Path) -> N
         "writing the report",
         "checking the file in a fresh process",
     ]
-    assert done.notes == tuple(lines) and "only 6 gate images" in lines[0]
+    assert done.notes == tuple(said) and "only 6 gate images" in said[0]
     assert done.contract.source_sha256 == "0" * 64
     assert (tmp_path / "report.json").is_file()
 

@@ -62,10 +62,11 @@ def test_altered_frames_keep_their_budgets_and_show_what_the_readme_says() -> No
         assert answers == {"clean": True, "undefended": False, "two_pass": True, "adaptive": False}
 
 
-def test_without_torch_the_bundled_files_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_the_bundled_files_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
     monkeypatch.setattr(story, "_installed", lambda *_: False)
-    said: list[str] = []
-    rows = story.run_demo(tmp_path, said.append)
+    rows = story.run_demo(tmp_path)
     assert [row.correct for row in rows] == [24, 24, 0, 3, 0]
     assert any("not installed" in line for line in said) and any("bundled altered frames" in line for line in said)
     assert {"demo.mp4", "contact-sheet.png", "results.json"} <= {p.name for p in tmp_path.iterdir()}

@@ -120,9 +120,10 @@ def _plan(text: str) -> Protocol:
     return parse_protocol(text, "t.toml")
 
 
-def test_a_gray_box_table(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
-    said: list[str] = []
-    cells = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out", say=said.append)
+def test_a_gray_box_table(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]
+) -> None:
+    cells = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out")
     assert read_results(tmp_path / "out") == cells and "agrees" in said[0]
     by = {(c.attack, c.defence): c for c in cells}
     assert len(by) == len(cells) == 18
@@ -160,7 +161,7 @@ def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize("kind", ['"square"\nqueries = 60', '"autoattack"\nparts = ["square"]\nqueries = 60'])
 def test_masking_is_noticed_whatever_the_attacks_are_called(
-    kind: str, card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
+    kind: str, card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]
 ) -> None:
     """A gradient attack that hardly moves beside one without gradients that does."""
     if "autoattack" in kind:
@@ -183,8 +184,7 @@ eps_8bit = 64
 name = "none"
 """
     )
-    said: list[str] = []
-    cells = evaluate(card_model, card_images, _plan(text), tmp_path, say=said.append)
+    cells = evaluate(card_model, card_images, _plan(text), tmp_path)
     assert {cell.attack: cell.gradient_free for cell in cells} == {
         "clean": False, "square": False, "mine": True, "worst case": False,
     }  # fmt: skip
@@ -309,13 +309,17 @@ def test_killed_and_gone_on(card_model: Path, card_images: Path, protocol_file: 
 
 
 def test_a_model_that_the_twin_cannot_rebuild(
-    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+    card_model: Path,
+    card_images: Path,
+    tmp_path: Path,
+    in_process: InProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
 ) -> None:
     monkeypatch.setattr(
         "edgeguard.evaluate.rebuild.network.unsupported", lambda operator: f"{operator.name} of tomorrow"
     )
-    said: list[str] = []
-    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, say=said.append)
+    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path)
     assert {cell.attack for cell in cells} == {"clean", "square", "worst case"}
     assert "does not know" in said[0] and "left out: pgd" in said[0]
     assert "No twin" in (tmp_path / "report.html").read_text()

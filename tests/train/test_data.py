@@ -1,5 +1,4 @@
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ def _config(data: Path, **settings: Any) -> TrainConfig:
     return TrainConfig(data=str(data), **settings)
 
 
-def _read(config: TrainConfig, say: Callable[[str], None] = lambda line: None) -> Dataset:
-    return read_dataset(config, size=config.size, seed=config.seed, say=say)
+def _read(config: TrainConfig) -> Dataset:
+    return read_dataset(config, size=config.size, seed=config.seed)
 
 
 def test_parts_and_classes(stripes: Path) -> None:
@@ -77,30 +76,28 @@ def test_other_sizes_are_cropped_to_the_square_and_resized(tmp_path: Path) -> No
     assert isinstance(images, np.ndarray) and images.shape[1:] == (32, 32, 3)
 
 
-def test_broken_images_are_counted_and_listed_up_to_a_limit(stripes: Path, tmp_path: Path) -> None:
+def test_broken_images_are_counted_and_listed_up_to_a_limit(stripes: Path, tmp_path: Path, said: list[str]) -> None:
     import shutil
 
     folder = tmp_path / "data"
     shutil.copytree(stripes, folder)
     (folder / "train" / "round" / "000.png").write_bytes(b"not a picture")
     (folder / "train" / "round" / "001.png").write_bytes(b"")
-    said: list[str] = []
-    found = _read(_config(folder, bad_images_at_most=0.05), said.append)
+    found = _read(_config(folder, bad_images_at_most=0.05))
     assert len(found.train) == 70 and len(found.broken) == 2 and "train/round/000.png" in found.broken[0]
     assert "2 of 144 images are broken" in said[0]
     with pytest.raises(InputError, match="2 of 144 images are broken"):
         _read(_config(folder))
 
 
-def test_unbalanced_classes_are_said(stripes: Path, tmp_path: Path) -> None:
+def test_unbalanced_classes_are_said(stripes: Path, tmp_path: Path, said: list[str]) -> None:
     import shutil
 
     folder = tmp_path / "data"
     shutil.copytree(stripes, folder)
     for file in sorted((folder / "train" / "along").iterdir())[2:]:
         file.unlink()
-    said: list[str] = []
-    _read(_config(folder), said.append)
+    _read(_config(folder))
     assert said == ["the classes are unbalanced: 2 images of along, 24 of across"]
 
 

@@ -1,6 +1,5 @@
 """Which images calibrate and which judge, and what is odd about them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,12 +9,12 @@ from edgeguard.datasets.images import LabeledImage, prepare
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract
 from edgeguard.statistics import wilson
+from edgeguard_converters.notes import Notes
 from edgeguard_converters.verify.gates import FEW_IMAGES
 
 _HELD_OUT_EVERY = 4
 _TINY = 0.5  # of the model's side
 _FEW, _MANY = 0.1, 0.3  # shares of odd images that are worth a line
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,7 @@ def prepare_images(
     evaluation: list[LabeledImage],
     contract: Contract,
     *,
-    say: Say,
+    notes: Notes,
     stand_in: bool = False,
 ) -> GateImages:
     """Put both sets through the device's own path, and say what is odd about the calibration images.
@@ -51,7 +50,7 @@ def prepare_images(
         calibration: images for the ranges.
         evaluation: images for the gates.
         contract: size, crop and guard; its dtype does not matter.
-        say: called with one line for each thing that is odd.
+        notes: gets one line for each thing that is odd.
         stand_in: the images are not the user's own.
 
     Raises:
@@ -60,7 +59,7 @@ def prepare_images(
     outside, fed = behind_the_guard(contract), _in_pixels(contract)
     calibrating, judging = prepare(calibration, outside), prepare(evaluation, outside)
     for line in odd_images(calibration, calibrating, outside):
-        say(line)
+        notes.add(line)
     received = judging if outside == fed else prepare(evaluation, fed)
     return GateImages(calibrating, judging, received, [image.label for image in evaluation], stand_in)
 
@@ -78,7 +77,7 @@ def _in_pixels(contract: Contract) -> Contract:
 
 
 def split(
-    calibration: list[LabeledImage], evaluation: list[LabeledImage] | None, say: Say
+    calibration: list[LabeledImage], evaluation: list[LabeledImage] | None, notes: Notes
 ) -> tuple[list[LabeledImage], list[LabeledImage]]:
     """Images to calibrate and images to judge; without the latter every fourth is held out.
 
@@ -93,10 +92,10 @@ def split(
         evaluation = calibration[::_HELD_OUT_EVERY]
         calibration = [image for i, image in enumerate(calibration) if i % _HELD_OUT_EVERY]
     else:
-        calibration, evaluation = _without_overlap(calibration, evaluation, say)
+        calibration, evaluation = _without_overlap(calibration, evaluation, notes)
     if len(evaluation) < FEW_IMAGES:
         low, high = wilson(round(0.9 * len(evaluation)), len(evaluation))
-        say(
+        notes.add(
             f"only {len(evaluation)} gate images: a 95 % interval around an agreement of 90 % is "
             f"{high - low:.0%} wide; give more with --eval"
         )
@@ -129,14 +128,14 @@ def odd_images(images: list[LabeledImage], pixels: NDArray[np.uint8], contract: 
 
 
 def _without_overlap(
-    calibration: list[LabeledImage], evaluation: list[LabeledImage], say: Say
+    calibration: list[LabeledImage], evaluation: list[LabeledImage], notes: Notes
 ) -> tuple[list[LabeledImage], list[LabeledImage]]:
     """No image both calibrates and judges: of those in both sets every fourth judges, the others calibrate."""
     calibrating = {image.sha256 for image in calibration}
     shared = [image.sha256 for image in evaluation if image.sha256 in calibrating]
     if not shared:
         return calibration, evaluation
-    say(f"{len(shared)} images are in both sets: every fourth of them judges, the others calibrate")
+    notes.add(f"{len(shared)} images are in both sets: every fourth of them judges, the others calibrate")
     judging, giving = set(shared[::_HELD_OUT_EVERY]), set(shared) - set(shared[::_HELD_OUT_EVERY])
     return (
         [image for image in calibration if image.sha256 not in judging],

@@ -18,11 +18,12 @@ from edgeguard.model.contract import (
     check_coefficient_input,
 )
 from edgeguard.model.detection import box_and_score_outputs
-from edgeguard_converters.contract.image_sets import GateImages, Say
+from edgeguard_converters.contract.image_sets import GateImages
 from edgeguard_converters.contract.preprocessing import explicit, from_facts, guess
 from edgeguard_converters.graph.normalization import PRESETS, Normalization
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.source import FileFacts, Source
+from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options
 
 _FIXED = ("torch.export", "TFLite")  # kinds of files that hold one input size
@@ -38,7 +39,7 @@ class InferredContract:
     targets: NDArray[np.int64] | None
 
 
-def outline_contract(source: Source, options: Options, say: Say) -> Contract:
+def outline_contract(source: Source, options: Options, notes: Notes) -> Contract:
     """What can be said before the model runs: size, crop and guard.
 
     Raises:
@@ -56,7 +57,7 @@ def outline_contract(source: Source, options: Options, say: Say) -> Contract:
     guard = replace(
         ContractGuard(options.guard, options.place) if guarded else ContractGuard(), patch=options.patch_guard
     )
-    _compare_profiles(facts, guard, say)
+    _compare_profiles(facts, guard, notes)
     contract = Contract(
         input=InputSpec(width=size[0], height=size[1], dtype=options.input_type, color=facts.color),
         preprocess=Preprocess(crop=crop, crop_fraction=fraction if crop == "center" else 1.0),
@@ -68,7 +69,7 @@ def outline_contract(source: Source, options: Options, say: Say) -> Contract:
 
 
 def infer_contract(
-    source: Source, options: Options, outline: Contract, *, images: GateImages, say: Say
+    source: Source, options: Options, outline: Contract, *, images: GateImages, notes: Notes
 ) -> InferredContract:
     """Everything that needs the model's outputs: task, labels, normalization, what the outputs are.
 
@@ -77,7 +78,7 @@ def infer_contract(
         options: what was said by the user goes before everything else.
         outline: from `outline_contract`.
         images: prepared with that outline.
-        say: called with a line for each thing that was decided for the user.
+        notes: gets a line for each thing that was decided for the user.
 
     Raises:
         InputError: the outputs are neither class scores nor boxes, labels do not fit them, or something has to be said
@@ -87,9 +88,9 @@ def infer_contract(
     task, classes = _task(probe)
     if task == "classify" and options.boxes is not None:
         raise InputError("--boxes is for detectors; this model is a classifier")
-    labels, background = _labels(source, options, classes, say)
-    targets = _targets(images.labels, classes, background, say) if task == "classify" else None
-    normalization = _normalization(source, options, task, images, targets, say)
+    labels, background = _labels(source, options, classes, notes)
+    targets = _targets(images.labels, classes, background, notes) if task == "classify" else None
+    normalization = _normalization(source, options, task, images, targets, notes)
     normalized = normalization.apply(images.evaluation[:8])
     outputs = source.outputs(normalized)
     in_graph = not normalization.is_uniform and outline.input.dtype == "float32"
@@ -104,11 +105,11 @@ def infer_contract(
     if task == "classify":
         contract = replace(contract, outputs="probabilities" if _sum_to_one(outputs[0]) else "logits")
     else:
-        contract = _detector(source, options, contract, outputs, source.joins_boxes(normalized), say)
+        contract = _detector(source, options, contract, outputs, source.joins_boxes(normalized), notes)
     return InferredContract(normalization, contract, targets)
 
 
-def _compare_profiles(facts: FileFacts, guard: ContractGuard, say: Say) -> None:
+def _compare_profiles(facts: FileFacts, guard: ContractGuard, notes: Notes) -> None:
     """Say loudly when the model saw another profile in training (a name or a hash) than it will see now; refuse it
     where the model reads the profile's own indices."""
     trained_on = facts.trained_on_profile
@@ -120,7 +121,7 @@ def _compare_profiles(facts: FileFacts, guard: ContractGuard, say: Say) -> None:
                 f"a coefficient model reads the indices of the profile that it learned with ({trained_on[:24]}), the "
                 f"guard asked for is {wanted}: give --guard that profile"
             )
-        say(
+        notes.add(
             f"TRAINED ON ANOTHER PROFILE: the model learned with {trained_on[:24]}, the guard asked for is {wanted}; "
             "expect a loss of accuracy, or give the profile that it learned with"
         )
@@ -152,7 +153,7 @@ def _normalization(
     task: str,
     images: GateImages,
     targets: NDArray[np.int64] | None,
-    say: Say,
+    notes: Notes,
 ) -> Normalization:
     if options.mean is not None or options.std is not None:
         return explicit(options.mean, options.std)
@@ -168,7 +169,7 @@ def _normalization(
         )
     pixels = images.calibration if targets is None else images.evaluation
     found = guess(lambda x: source.outputs(x)[0].reshape(len(x), -1), pixels, targets)
-    say(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess")
+    notes.add(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess")
     return found
 
 
@@ -177,7 +178,7 @@ def _pixels(normalization: Normalization) -> Normalization:
 
 
 def _detector(
-    source: Source, options: Options, contract: Contract, outputs: Outputs, joined: bool, say: Say
+    source: Source, options: Options, contract: Contract, outputs: Outputs, joined: bool, notes: Notes
 ) -> Contract:
     found = box_and_score_outputs([values.shape[1:] for values in outputs])
     assert found is not None
@@ -196,7 +197,7 @@ def _detector(
     axis = 2 if scores.shape[1] == max(boxes.shape[1:]) else 1
     background = contract.background or (probabilities and np.allclose(scores.sum(axis=axis), 1, atol=1e-2))
     if background and not contract.background:
-        say("the scores of each box sum to 1: class 0 is taken as background")
+        notes.add("the scores of each box sum to 1: class 0 is taken as background")
     return replace(
         contract,
         detection=Detection(boxes=form, units=units),
@@ -205,7 +206,7 @@ def _detector(
     )
 
 
-def _labels(source: Source, options: Options, classes: int, say: Say) -> tuple[tuple[str, ...], bool]:
+def _labels(source: Source, options: Options, classes: int, notes: Notes) -> tuple[tuple[str, ...], bool]:
     labels = options.labels if options.labels is not None else source.facts.labels or ()
     if labels and len(labels) == classes - 1:
         labels = ("background", *labels)
@@ -215,18 +216,18 @@ def _labels(source: Source, options: Options, classes: int, say: Say) -> tuple[t
     if background is None:
         background = labels[0].strip().lower() == "background" if labels else classes == 1001
         if background:
-            say(f"{classes} outputs: output 0 is taken as background, class index + 1 = output index")
+            notes.add(f"{classes} outputs: output 0 is taken as background, class index + 1 = output index")
     return tuple(labels), background
 
 
-def _targets(known: list[int | None], classes: int, background: bool, say: Say) -> NDArray[np.int64] | None:
+def _targets(known: list[int | None], classes: int, background: bool, notes: Notes) -> NDArray[np.int64] | None:
     if any(label is None for label in known):
         return None
     targets = np.array(known, dtype=np.int64) + int(background)
     if targets.max() >= classes:
         raise InputError(f"class index {int(targets.max())} of the evaluation images is beyond the {classes} outputs")
     if background:
-        say("evaluation adds 1 to each class index (background)")
+        notes.add("evaluation adds 1 to each class index (background)")
     return targets
 
 

@@ -1,7 +1,7 @@
 """Searching quantisation tables for one model and its images: what clean accuracy, robustness and certificate cost."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -70,7 +70,6 @@ def search(
     seed: int = 0,
     workers: int | None = None,
     progress: Progress = lambda what, done, total: None,
-    say: Callable[[str], None] = lambda line: None,
 ) -> list[Candidate]:
     """Measure tables for a model at its guard's place and mark those that no other beats in everything.
 
@@ -102,7 +101,7 @@ def search(
     def run(names: Sequence[str], attacks: tuple[AttackPlan, ...], part: str) -> list[Cell]:
         defenses = tuple(DefensePlan(paths[name], when) for name in names)
         plan = Protocol("guard-search", f"Guard search, {part}", "white", "contract", attacks, defenses, limit, seed, 5)
-        return evaluate(model, images, plan, output / part, workers=workers, progress=progress, say=say)
+        return evaluate(model, images, plan, output / part, workers=workers, progress=progress)
 
     clean = {_name(cell): cell for cell in run(list(profiles), (), "clean")}
     chosen = _worth_attacking(clean)

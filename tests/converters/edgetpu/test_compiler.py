@@ -58,7 +58,7 @@ def int8(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactory)
     path = tmp_path_factory.mktemp("int8") / "m.tflite"
     convert(
         trained, output=path, calibration=squares, profile=GuardProfile.preset("fd"), preprocess="tf", crop="none",
-        labels=("a", "b", "c", "d"), say=lambda line: None,
+        labels=("a", "b", "c", "d"),
     )  # fmt: skip
     return path
 

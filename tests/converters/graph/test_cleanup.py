@@ -77,16 +77,15 @@ def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path
         "profile": GuardProfile.preset("fd"),
         "crop": "none",
     }
-    quiet = {"say": lambda line: None}
-    convert(trained, output=tmp_path / "f.tflite", preprocess="tf", precision="float32", **sets, **quiet)
+    convert(trained, output=tmp_path / "f.tflite", preprocess="tf", precision="float32", **sets)
     source = load_source(tmp_path / "f.tflite")
     assert (source.kind, source.size) == ("TFLite", (SIDE, SIDE)) and source.parameter_count() > 1000
-    same = convert(tmp_path / "f.tflite", output=tmp_path / "q.tflite", preprocess="tf", **sets, **quiet)
-    direct = convert(trained, output=tmp_path / "d.tflite", preprocess="tf", **sets, **quiet)
+    same = convert(tmp_path / "f.tflite", output=tmp_path / "q.tflite", preprocess="tf", **sets)
+    direct = convert(trained, output=tmp_path / "d.tflite", preprocess="tf", **sets)
     assert same.operators == direct.operators and same.report.int8_top1 == direct.report.int8_top1
     other = convert(
         tmp_path / "f.tflite", output=tmp_path / "o.tflite", mean=(127.5, 127.0, 128.0), std=(127.5, 127.0, 128.0),
-        **sets, **quiet,
+        **sets,
     )  # fmt: skip
     assert other.operators["DEPTHWISE_CONV_2D"] == 1 and other.report.agreement > 0.95
     with pytest.raises(InputError, match="quantised already"):

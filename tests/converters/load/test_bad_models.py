@@ -20,16 +20,15 @@ def _convert(model, tmp_path: Path, pictures=None, **options):
 
     rng = np.random.default_rng(0)
     pictures = list(rng.integers(0, 256, (16, SIDE, SIDE, 3), dtype=np.uint8)) if pictures is None else pictures
-    notes: list[str] = []
     fields = {"preprocess": "tf", "crop": "none", "output": tmp_path / "out" / "m.tflite", **options}
     (tmp_path / "out").mkdir(exist_ok=True)
     try:
-        done = convert(model, SIDE, calibration=pictures, say=notes.append, **fields)
+        done = convert(model, SIDE, calibration=pictures, **fields)
     except Exception as error:
         assert "\n" not in str(error), "one line"
         assert list((tmp_path / "out").iterdir()) == [], "nothing left behind"
         raise
-    return done, notes
+    return done, done.notes
 
 
 def _net(*layers):
@@ -127,12 +126,10 @@ def test_a_model_that_learned_with_another_profile_is_flagged(tmp_path: Path) ->
 
     pictures = list(np.random.default_rng(0).integers(0, 256, (16, SIDE, SIDE, 3), dtype=np.uint8))
     for profile, loud in (("fd", True), ("fd-jpeg", False)):
-        notes: list[str] = []
-        convert(
+        done = convert(
             path, output=tmp_path / "m.tflite", calibration=pictures, profile=profile, preprocess="tf", crop="none",
-            say=notes.append,
         )  # fmt: skip
-        assert any("TRAINED ON ANOTHER PROFILE" in note for note in notes) == loud
+        assert any("TRAINED ON ANOTHER PROFILE" in note for note in done.notes) == loud
 
 
 def _write_case(tmp_path: Path) -> list[str]:

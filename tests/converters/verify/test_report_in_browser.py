@@ -20,7 +20,7 @@ def report(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactor
     for suffix in ("html", "json"):
         convert(
             trained, output=folder / "m.tflite", calibration=squares[:60], evaluation=squares[60:], crop="none",
-            profile=GuardProfile.preset("fd"), preprocess="tf", report=folder / f"r.{suffix}", say=lambda line: None,
+            profile=GuardProfile.preset("fd"), preprocess="tf", report=folder / f"r.{suffix}",
         )  # fmt: skip
     return folder / "r.html"
 
