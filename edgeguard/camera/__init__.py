@@ -1,16 +1,17 @@
 """Where frames come from. `open_source` picks the source by the form of its name; each is imported only when used."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from edgeguard.camera.source import Applied, Captured, Lost, Source
 from edgeguard.errors import InputError
 
-__all__ = ["Applied", "Captured", "Lost", "Source", "names_a_file", "open_source"]
+__all__ = ["Applied", "Captured", "Lost", "Source", "names_a_file", "open_source", "source_opener"]
 
 
 #: Beginnings of names that are no files: cameras, streams, rendered scenes.
-_SCHEMES = ("picamera2:", "http://", "https://", "rtsp://", "rtsps://", "serial:", "synthetic:")
+_SCHEMES = ("v4l2:", "picamera2:", "http://", "https://", "rtsp://", "rtsps://", "serial:", "synthetic:")
 
 
 def names_a_file(spec: int | str | os.PathLike[str]) -> bool:
@@ -34,8 +35,8 @@ def open_source(
     """Open a camera index, an image, a folder of images, a video file, a URL, or rendered scenes.
 
     Args:
-        spec: `0`, `clip.mp4`, `folder/`, `http://...` (Motion JPEG), `rtsp://...`, `picamera2:0`,
-            `serial:vc0706:PORT`, `serial:openmv:PORT`,
+        spec: `0` (the first usable camera), `v4l2:/dev/video0`, `picamera2:0`, `clip.mp4`, `folder/`, `http://...`
+            (Motion JPEG), `rtsp://...`, `serial:vc0706:PORT`, `serial:openmv:PORT`,
             `serial:openmv-vcp:PORT`, `synthetic:cards`.
         size, fps: asked of local cameras; `applied` says what they granted.
         key: shared with an `edgeguard sensor`; only what it sealed is taken.
@@ -53,13 +54,13 @@ def open_source(
     if key is not None and not text.startswith(("http://", "https://")):
         raise InputError(f"a key is for the stream of an edgeguard sensor (http://), not for {text}")
     if text.isdecimal():
-        from edgeguard.camera.v4l2 import Camera
+        from edgeguard.camera.local import NumberedCamera
 
-        return Camera(int(text), size, fps)
-    if text.startswith("picamera2:"):
-        from edgeguard.camera.picamera import PiCamera
+        return NumberedCamera(int(text), size, fps).open()
+    if text.startswith(("v4l2:", "picamera2:")):
+        from edgeguard.camera.local import open_exactly
 
-        return PiCamera(_index(text), size, fps)
+        return open_exactly(text, size=size, fps=fps)
     if size is not None or fps is not None:
         raise InputError(f"a size and a frame rate can be asked of local cameras only, not of {text}")
     if text.startswith(("http://", "https://")):
@@ -81,6 +82,29 @@ def open_source(
     return _open_file(Path(text))
 
 
+def source_opener(
+    spec: int | str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    key: bytes | None = None,
+) -> Callable[[], Source]:
+    """What opens a source, and opens it again after a loss: a numbered camera stays the one that it was at first.
+
+    Args:
+        spec, size, fps, key: as for `open_source`.
+
+    Returns:
+        A function that raises as `open_source` does.
+    """
+    text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
+    if text.isdecimal() and key is None:
+        from edgeguard.camera.local import NumberedCamera
+
+        return NumberedCamera(int(text), size, fps).open
+    return lambda: open_source(spec, size=size, fps=fps, key=key)
+
+
 def _open_serial(text: str) -> Source:
     if text.startswith("serial:vc0706:"):
         from edgeguard.camera.vc0706.source import Vc0706
@@ -95,13 +119,6 @@ def _open_serial(text: str) -> Source:
 
         return OpenMvVcp(text)
     raise InputError(f"{text} is not known: serial:vc0706:PORT, serial:openmv:PORT or serial:openmv-vcp:PORT")
-
-
-def _index(text: str) -> int:
-    number = text.partition(":")[2]
-    if not number.isdecimal():
-        raise InputError(f"{text}: wanted picamera2:N")
-    return int(number)
 
 
 def _open_file(path: Path) -> Source:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeguard.camera.picamera2_import import picamera2_class
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import DeviceError
 
@@ -21,12 +22,20 @@ class PiCamera:
         index: of the camera, as `rpicam-hello --list-cameras` counts them.
         size: width and height.
         fps: frames a second.
+        name: for the results; by default `picamera2:` and the index.
     """
 
     live = True
 
-    def __init__(self, index: int, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
-        self.name = f"picamera2:{index}"
+    def __init__(
+        self,
+        index: int,
+        size: tuple[int, int] | None = None,
+        fps: float | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or f"picamera2:{index}"
         self._camera = _open(index)
         wanted = size or _DEFAULT_SIZE
         controls = {} if fps is None else {"FrameRate": fps}
@@ -71,14 +80,8 @@ class PiCamera:
 
 
 def _open(index: int) -> Any:
+    picamera2 = picamera2_class()
     try:
-        from picamera2 import Picamera2
-    except ImportError as error:
-        raise DeviceError(
-            "picamera2 is not installed: sudo apt install python3-picamera2, and make the environment with "
-            "python3 -m venv --system-site-packages"
-        ) from error
-    try:
-        return Picamera2(index)
+        return picamera2(index)
     except (RuntimeError, IndexError) as error:
         raise DeviceError(f"picamera2:{index} cannot be opened ({error}): see rpicam-hello --list-cameras") from error

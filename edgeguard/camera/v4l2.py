@@ -10,36 +10,43 @@ import numpy as np
 from edgeguard.camera.files import from_jpeg
 from edgeguard.camera.opencv_capture import OpenCvCapture
 from edgeguard.camera.source import Applied, Captured, Lost
+from edgeguard.camera.v4l2_nodes import read_node, users_of
 from edgeguard.errors import DeviceError
 
 _SELECT_TIMEOUT_S = 3  # a stalled V4L2 device blocks 10 s by default, whatever the timeout properties say
 
 
 class Camera:
-    """`/dev/videoN`. Motion JPEG is asked for first and then taken as the camera's own bytes; otherwise raw frames.
+    """A V4L2 device. Motion JPEG is asked for first and then taken as the camera's own bytes; otherwise raw frames.
 
     Args:
-        index: N.
+        device: `/dev/video0`, or a link to it such as those under /dev/v4l/by-id.
         size: width and height to ask for; the camera may grant others.
         fps: frames a second to ask for.
+        name: for the results; by default `v4l2:` and the device.
+
+    Raises:
+        DeviceError: it is not there, is no camera, is in use, or may not be opened.
     """
 
     live = True
 
-    def __init__(self, index: int, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
-        if not Path(f"/dev/video{index}").exists():
-            present = sorted(p.name for p in Path("/dev").glob("video*"))
-            hint = f"there are {', '.join(present)}" if present else "no camera is connected (see edgeguard doctor)"
-            raise DeviceError(f"camera {index} is not there: no /dev/video{index}; {hint}")
+    def __init__(
+        self,
+        device: str,
+        size: tuple[int, int] | None = None,
+        fps: float | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or f"v4l2:{device}"
+        _check(device)
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_SELECT_TIMEOUT_S))
         import cv2
 
-        self.name = f"camera:{index}"
-        self._capture = OpenCvCapture(index, cv2.CAP_V4L2)
+        self._capture = OpenCvCapture(str(Path(device).resolve()), cv2.CAP_V4L2)
         if not self._capture.opened:
-            raise DeviceError(
-                f"camera {index} cannot be opened: is another program using it, or are you not in 'video'?"
-            )
+            raise DeviceError(f"{device} cannot be opened: {_who_has_it(device)}")
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         if size is not None:
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
@@ -70,3 +77,21 @@ class Camera:
     def close(self) -> None:
         """Release the device."""
         self._capture.close()
+
+
+def _check(device: str) -> None:
+    """Refuse what is no camera before OpenCV tries it: a raw receiver would only stall."""
+    path = Path(device)
+    if not path.exists():
+        raise DeviceError(f"{device} is not there (see edgeguard doctor)")
+    node = read_node(path)
+    if node.passed_over:
+        named = f"{device} ({node.card})" if node.card else device
+        raise DeviceError(f"{named} gives no pictures: {node.passed_over}")
+
+
+def _who_has_it(device: str) -> str:
+    users = users_of(Path(device))
+    if users:
+        return f"{', '.join(users)} has it open; a camera serves one program at a time"
+    return "another program may be using it (sudo fuser -v shows which), or its driver failed (see dmesg)"

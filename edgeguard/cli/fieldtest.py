@@ -91,7 +91,8 @@ def record(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="The session's folder.")],
     source: Annotated[
-        str, typer.Option(help="Camera index, file, URL; synthetic:field?... ; synthetic:session plays the whole plan.")
+        str,
+        typer.Option(help="Camera number, file, URL; synthetic:field?... ; synthetic:session plays the whole plan."),
     ] = "0",
     light: Annotated[str | None, typer.Option(help="The light that is on. [the plan's first]")] = None,
     drive_by: Annotated[bool, typer.Option("--drive-by", help="The source is one approach: one pass.")] = False,

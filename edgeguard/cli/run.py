@@ -28,7 +28,7 @@ EXAMPLE = (
 
 def run_command(
     model: Annotated[str | None, typer.Argument(help=keys_of(Settings)["model"].help)] = None,
-    camera: Annotated[int | None, typer.Option(help="Camera index, as in /dev/video0.")] = None,
+    camera: Annotated[int | None, typer.Option(help="The N-th usable camera, from 0 (see edgeguard doctor).")] = None,
     source: Annotated[str | None, flag(Settings, "source")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file (edgeguard config show).")] = None,
     size: Annotated[str | None, flag(Settings, "size")] = None,
@@ -141,7 +141,7 @@ def _raise_system_exit(*_: object) -> None:
 
 
 def _opener(settings: Settings) -> "Callable[[], Source]":
-    from edgeguard.camera import open_source
+    from edgeguard.camera import source_opener
     from edgeguard.jpeg.seal import read_key
 
     assert settings.source is not None
@@ -158,7 +158,7 @@ def _opener(settings: Settings) -> "Callable[[], Source]":
         key = None if settings.key_file is None else read_key(Path(settings.key_file))
     except ValueError as error:
         raise InputError(str(error)) from error
-    return lambda: open_source(spec, size=size, fps=settings.camera_fps, key=key)
+    return source_opener(spec, size=size, fps=settings.camera_fps, key=key)
 
 
 def _load(settings: Settings) -> "Model":

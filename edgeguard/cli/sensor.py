@@ -15,8 +15,10 @@ EXAMPLE = "Example: edgeguard sensor --camera 0 --guard fd-jpeg --listen 127.0.0
 
 def sensor_command(
     guard: Annotated[str, typer.Option(help="A ycbcr preset or .toml profile, e.g. fd-jpeg.")],
-    camera: Annotated[int | None, typer.Option(help="Camera index, as in /dev/video0.")] = None,
-    source: Annotated[str | None, typer.Option(help="picamera2:N, http://, rtsp:// or synthetic:cards?fps=15.")] = None,
+    camera: Annotated[int | None, typer.Option(help="The N-th usable camera, from 0 (see edgeguard doctor).")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="v4l2:PATH, picamera2:N, http://, rtsp:// or synthetic:cards?fps=15.")
+    ] = None,
     listen: Annotated[str, typer.Option(help="HOST:PORT to serve /stream at.")] = "127.0.0.1:8090",
     key_file: Annotated[Path | None, typer.Option(help="Key of the MAC, shared with run --key-file.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="Token of the receivers; wanted beyond loopback.")] = None,
@@ -24,7 +26,7 @@ def sensor_command(
     camera_fps: Annotated[float | None, typer.Option(help="Frames a second to ask of a local camera.")] = None,
 ) -> None:
     """Capture, code each frame with the profile's tables, and send it sealed over HTTP."""
-    from edgeguard.camera import Source, open_source
+    from edgeguard.camera import source_opener
     from edgeguard.cli.messages import messages_to, on_stderr
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.jpeg.seal import read_key
@@ -49,8 +51,7 @@ def sensor_command(
     wanted = None if size is None else parse.size(size)
     spec = str(camera) if camera is not None else str(source)
 
-    def opening() -> Source:
-        return open_source(spec, size=wanted, fps=camera_fps)
+    opening = source_opener(spec, size=wanted, fps=camera_fps)
 
     def end(*_: object) -> None:
         raise SystemExit(0)

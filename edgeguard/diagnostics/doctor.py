@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgeguard.camera.local import LocalCamera, local_cameras, open_exactly
+from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError
 from edgeguard.model.edgetpu import LIBRARY, coral_devices, library_is_there
 from edgeguard.system.power import read_power
@@ -107,31 +109,42 @@ def _converter() -> Finding:
 
 
 def _cameras() -> Iterator[Finding]:
-    nodes = sorted(Path("/dev").glob("video*"), key=lambda p: (len(p.name), p.name))
-    if not nodes:
+    cameras = local_cameras()
+    for number, camera in enumerate(cameras.usable):
+        yield _usable_camera(number, camera)
+    for node in cameras.passed_over:
+        named = f"{node.path} ({node.card})" if node.card else str(node.path)
+        yield Finding("no camera", "problem" if node.denied else "note", f"{named}: {node.passed_over}")
+    if cameras.advice:
+        yield Finding("camera", "note", "a Pi camera may be there", cameras.advice)
+    elif not cameras.usable:
         yield Finding(
-            "camera", "note", "no /dev/video*", "connect a USB camera; Pi cameras need picamera2 (system package)"
+            "camera", "note", "no camera was found", "connect a USB camera; Pi cameras need picamera2 (system package)"
         )
-        return
-    import cv2
 
+
+def _usable_camera(number: int, camera: LocalCamera) -> Finding:
+    """A camera with what it offers, and whether it gives a frame now."""
     from edgeguard.system.redirect import muted
 
-    for node in nodes:
-        number = node.name.removeprefix("video")
-        if not number.isdecimal():
-            continue
+    offers = f": {', '.join(camera.formats)}" if camera.formats else ""
+    text = f"--camera {number} is {camera}{offers}"
+    try:
         with muted():
-            capture = cv2.VideoCapture(int(number), cv2.CAP_V4L2)
-            opened, good = capture.isOpened(), False
-            if opened:
-                good, _ = capture.read()
-            capture.release()
-        if good:
-            yield Finding("camera", "ok", f"{node} gives frames")
-        else:
-            text = f"{node} opens but gives no frame" if opened else f"{node} does not open"
-            yield Finding("camera", "note", text, "is it a metadata node, in use, or are you not in the group video?")
+            why = _no_frame(camera)
+    except DeviceError as error:
+        why = str(error)
+    return Finding("camera", "note" if why else "ok", f"{text}; {why or 'it gives frames'}")
+
+
+def _no_frame(camera: LocalCamera) -> str:
+    """Why a camera gives no frame now; empty where it does."""
+    source = open_exactly(camera.source, size=None, fps=None)
+    try:
+        found = next(iter(source.frames()), None)
+        return "" if isinstance(found, Captured) else f"its first frame is damaged: {getattr(found, 'reason', 'none')}"
+    finally:
+        source.close()
 
 
 def _edgetpu() -> Iterator[Finding]:

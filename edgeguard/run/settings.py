@@ -31,7 +31,7 @@ class Settings:
     """
 
     source: str | None = _camera(
-        "Image, folder, video, http:// (MJPEG), rtsp://, picamera2:N, serial:..., synthetic:cards?fps=15.",
+        "Image, folder, video, http:// (MJPEG), rtsp://, v4l2:PATH, picamera2:N, serial:..., synthetic:cards?fps=15.",
         None,
         words=TEXT,
     )
