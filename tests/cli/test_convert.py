@@ -23,6 +23,7 @@ class TestConvert:
         assert contract.guard.profile == GuardProfile.preset("fd") and not contract.preprocess.guessed
         assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt2", "model.tflite"]
 
+    @pytest.mark.full
     def test_refusals(self, tmp_path: Path) -> None:
         from edgeguard.demo.assets import bundled_program
 

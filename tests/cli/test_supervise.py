@@ -46,6 +46,7 @@ def _child(process: subprocess.Popen[str], folder: Path) -> int:
     raise AssertionError("no child at work")
 
 
+@pytest.mark.full
 def test_a_killed_conversion_is_said_and_cleared_up(tmp_path: Path) -> None:
     process = _convert(tmp_path)
     os.kill(_child(process, tmp_path), signal.SIGKILL)
@@ -67,6 +68,7 @@ def test_signals_go_to_the_child(tmp_path: Path, number: signal.Signals, code: i
     assert not list((tmp_path / "temporary").glob("edgeguard-*-*/")) and not (tmp_path / "out.tflite").exists()
 
 
+@pytest.mark.full
 def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     process = _convert(tmp_path)
     child = _child(process, tmp_path)

@@ -92,6 +92,7 @@ def test_the_file_is_what_was_promised(converted: Path) -> None:
     assert "TRANSPOSE" not in graph.operators()
 
 
+@pytest.mark.full
 def test_a_patch_guard_is_carried_and_filters_what_calibrates_and_judges(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_failed_gate_keeps_an_older_file(
     assert target.read_bytes() == b"older"
 
 
+@pytest.mark.full
 def test_unequal_normalisation_stays_in_the_graph(images: list[LabeledImage], tmp_path: Path) -> None:
     path = _save(train_residual(120.0, 60.0), tmp_path / "imagenet.pt2")
     done = convert(
@@ -202,6 +204,7 @@ def test_a_guess_that_cannot_be_made_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_stand_in_pictures_settle_no_preprocessing(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -213,6 +216,7 @@ def test_stand_in_pictures_settle_no_preprocessing(
         convert(residual, tmp_path / "m.tflite", lambda: images, None, strict)
 
 
+@pytest.mark.full
 def test_facts_in_the_file_are_used(images: list[LabeledImage], tmp_path: Path) -> None:
     path = tmp_path / "f.pt2"
     facts = {"preprocess": {"mean": [127.5] * 3, "std": [127.5] * 3, "crop": "none"}, "labels": ["a", "b", "c", "d"]}
@@ -262,6 +266,7 @@ def test_calibration_goes_through_the_devices_path(images: list[LabeledImage], o
 class TestTraps:
     """Each trap of the tools on this route, as it stands today, and our guard against it."""
 
+    @pytest.mark.full
     def test_offset_buffers_truncate_the_interface_change(self, images: list[LabeledImage], tmp_path: Path) -> None:
         from converters.models import Residual
 
@@ -281,6 +286,7 @@ class TestTraps:
         assert not inlined.has_offset_buffers()
         assert len(inlined.with_integer_borders(log).data) > 0.8 * len(inlined.data)
 
+    @pytest.mark.full
     def test_a_file_with_float_inside_or_int8_borders_is_refused(
         self, converted: Path, residual: Path, tmp_path: Path
     ) -> None:
@@ -295,6 +301,7 @@ class TestTraps:
             check_file(graph.tflite)
         check_file(TfliteGraph(converted.read_bytes()))
 
+    @pytest.mark.full
     def test_int8_borders_are_noticed(self, residual: Path, images: list[LabeledImage], tmp_path: Path) -> None:
         """The interface tool reports success whatever it did: the borders are looked at."""
         from ai_edge_litert import _pywrap_modify_model_interface as interface
@@ -315,6 +322,7 @@ class TestTraps:
         with pytest.raises(CheckFailed, match="not uint8"):
             check_file(TfliteGraph(target.read_bytes()).with_integer_borders(log))  # says 0, does nothing
 
+    @pytest.mark.full
     def test_dead_filters_are_mended(self, images: list[LabeledImage], options: Options, tmp_path: Path) -> None:
         model = train_residual()
         convolution, norm = model.down[0], model.down[1]
@@ -328,6 +336,7 @@ class TestTraps:
         assert any("6 filters are all zero" in line for line in done.notes)
         assert done.report.agreement >= 0.95
 
+    @pytest.mark.full
     def test_parameters_that_vanish_are_told(
         self, images: list[LabeledImage], options: Options, tmp_path: Path
     ) -> None:
@@ -339,6 +348,7 @@ class TestTraps:
         done = convert(_save(model, tmp_path / "zero.pt2"), tmp_path / "m.tflite", images[:60], images[60:], options)
         assert any("folded away" in line for line in done.notes) or any("all zero" in line for line in done.notes)
 
+    @pytest.mark.full
     def test_the_tools_are_silent(
         self,
         residual: Path,
@@ -351,6 +361,7 @@ class TestTraps:
         captured = capfd.readouterr()
         assert captured.out == "" and "START" not in captured.err and "I0000" not in captured.err
 
+    @pytest.mark.full
     def test_the_quantiser_walks_its_samples_twice(self, residual: Path, tmp_path: Path) -> None:
         """A generator is empty on the second walk and gives no ranges; a list does."""
         from ai_edge_quantizer import calibrator
@@ -375,6 +386,7 @@ class TestTraps:
             found.append(len(calibration.get_model_qsvs()))
         assert found[0] > 5 and found[1] == 0
 
+    @pytest.mark.full
     def test_a_dynamic_batch_becomes_one(self, images: list[LabeledImage], options: Options, tmp_path: Path) -> None:
         net, batch = train_residual(), torch.export.Dim("n", min=1, max=64)
         program = torch.export.export(net, (torch.zeros(2, 3, SIDE, SIDE),), dynamic_shapes=({0: batch},))
@@ -384,6 +396,7 @@ class TestTraps:
         assert tuple(detail["shape"]) == tuple(detail["shape_signature"]) == (1, SIDE, SIDE, 3)
         assert done.report.agreement > 0.95
 
+    @pytest.mark.full
     def test_torchvision_beside_a_cpu_build_of_torch(self) -> None:
         """In a process of its own: what is declared stays declared."""
         code = (

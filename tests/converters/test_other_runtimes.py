@@ -19,6 +19,7 @@ np.savez(sys.argv[5], np.random.default_rng(0).integers(0, 256, (len(inputs), 4)
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("wrong", [False, True])
 def test_another_runtime_has_to_agree(trained: Path, squares: list, tmp_path: Path, wrong: bool) -> None:
     from edgeguard_converters import convert

@@ -78,6 +78,7 @@ def _protocol(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.full
 def test_stripes_go_all_the_way(stripes: Path, tmp_path: Path) -> None:
     _chain(stripes, tmp_path, 12, 24, 0, 0.85, stripes / "test")
 
@@ -171,6 +172,7 @@ def test_bad_input_is_one_line(stripes: Path, tmp_path: Path, words: tuple[str, 
     assert last.startswith("edgeguard: ") and line in last
 
 
+@pytest.mark.full
 def test_fine_tuning_a_program(stripes: Path, tmp_path: Path) -> None:
     first = here(
         "train", "--data", stripes, "--output", tmp_path / "a", "--epochs", 4, "--limit", 36, "--json",

@@ -13,6 +13,7 @@ from edgeguard.train.restore import restored  # noqa: E402
 from edgeguard.train.run import train  # noqa: E402
 
 
+@pytest.mark.full
 def test_members_are_trained_behind_their_codecs_and_vote(stripes: Path, tmp_path: Path) -> None:
     config = TrainConfig(
         data=str(stripes), width=8, batch=24, epochs=6, learning_rate=0.05, precision="float32", shift=2, ema=0.8,

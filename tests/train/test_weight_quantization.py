@@ -76,6 +76,7 @@ def test_refusals(stripes: Path, tmp_path: Path) -> None:
         train(TrainConfig(data=str(stripes), network="model.pt2", first_layer="binary"), tmp_path / "a")
 
 
+@pytest.mark.full
 @pytest.mark.convert
 def test_int8_keeps_three_values(stripes: Path, tmp_path: Path) -> None:
     """Trained, resumed, read back, exported, converted: -127, 0 and 127 arrive in the file."""

@@ -21,6 +21,7 @@ def test_the_bundled_model_and_the_baked_guard() -> None:
     assert baked.mapped == 1 and "unproven" in baked.summary()
 
 
+@pytest.mark.full
 def test_a_float_graph_breaks_at_its_first_operator(tmp_path: Path) -> None:
     import torch
     from converters.models import SIDE, Residual

@@ -112,6 +112,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path: Path)
         _convert(_net(), tmp_path, output=tmp_path / "nowhere" / "m.tflite")
 
 
+@pytest.mark.full
 def test_a_model_that_learned_with_another_profile_is_flagged(tmp_path: Path) -> None:
     import json
 

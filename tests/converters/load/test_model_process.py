@@ -35,6 +35,7 @@ def apart() -> Iterator[ModelProcess]:
         yield process
 
 
+@pytest.mark.full
 def test_it_answers_as_the_model_here(model: Path, apart: ModelProcess, tmp_path: Path) -> None:
     from edgeguard_converters.load.registry import load_source
 
@@ -79,6 +80,7 @@ def test_released_it_is_gone_and_asked_again_says_so(model: Path, apart: ModelPr
         source.not_finite()
 
 
+@pytest.mark.full
 def test_a_busy_process_is_interrupted_and_clears_up(model: Path) -> None:
     process = ModelProcess()
     process.load(model)

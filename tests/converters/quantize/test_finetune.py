@@ -98,6 +98,7 @@ def test_an_interrupted_run_goes_on(squares: list) -> None:
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
+@pytest.mark.full
 def test_an_interrupted_calibration_goes_on(trained: Path, squares: list, tmp_path: Path) -> None:
     from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.load.registry import load_source

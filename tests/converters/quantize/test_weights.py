@@ -76,6 +76,7 @@ def test_zero_stays_inside_every_range() -> None:
             assert kept[0] <= 0 <= kept[1] and kept[0] < kept[1]
 
 
+@pytest.mark.full
 def test_a_model_that_was_quantised_before_keeps_its_weights(tmp_path: Path) -> None:
     """A net whose weights lie on a uint8 grid: with the searched scales its int8 outputs are closer to float."""
     import torch

@@ -61,6 +61,7 @@ def test_it_is_whole_and_needs_nothing_from_outside(report: str) -> None:
     assert report.count("<rect") >= 8 and report.count("<figure>") == 6
 
 
+@pytest.mark.full
 def test_a_refused_model_gets_its_report_and_no_file(tmp_path: Path) -> None:
     import torch
     from converters.models import SIDE, NotInt8, tinted_squares, train_residual
@@ -85,6 +86,7 @@ def test_a_refused_model_gets_its_report_and_no_file(tmp_path: Path) -> None:
     assert "refused" in page and "failed" in page and not (tmp_path / "m.tflite").exists()
 
 
+@pytest.mark.full
 def test_layers_find_the_one_that_int8_does_not_hold(tmp_path: Path) -> None:
     """The sum with a large offset is where the noise comes in."""
     import torch

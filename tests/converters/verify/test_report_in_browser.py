@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from programs import needed
 
-pytestmark = pytest.mark.convert
+pytestmark = [pytest.mark.convert, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

@@ -111,6 +111,7 @@ def test_dct_steps_reach_what_the_guard_keeps(cards: tuple[torch.Tensor, torch.T
     assert moved > (guarded.guard(sign) != guarded.guard(base)).float().mean()
 
 
+@pytest.mark.full
 def test_the_toolbox_is_imported_by_several_processes_at_once(tmp_path: Path) -> None:
     """And leaves nothing in the home folder, where it wants to write."""
     program = "from edgeguard.evaluate.attacks.toolbox import toolbox; toolbox('attacks.evasion')"

@@ -64,6 +64,7 @@ def test_cells_agree_with_asking_the_model(run: Restored, stripes: Path, tmp_pat
     assert "<script" not in html and "http" not in html and "through fd" in html
 
 
+@pytest.mark.full
 def test_gray_attacks_of_the_first_model_are_shown_to_the_others(run: Restored, stripes: Path, tmp_path: Path) -> None:
     other = Restored("other", run.config, run.labels, run.network, run.sha256)
     found = matrix([run, other], str(stripes), replace(PLAN, white_eps_8bit=()), tmp_path)
@@ -76,6 +77,7 @@ def test_gray_attacks_of_the_first_model_are_shown_to_the_others(run: Restored, 
     assert "made on plain, 4 levels" in text
 
 
+@pytest.mark.full
 def test_only_the_adaptive_rows(run: Restored, stripes: Path, tmp_path: Path) -> None:
     plan = replace(PLAN, white_eps_8bit=(8, 64), images=6, batch=6, adaptive_only=True)
     found = matrix([run], str(stripes), plan, tmp_path, workers=1)

@@ -45,6 +45,7 @@ def test_a_session_scored_is_what_the_device_says(recorded: Session) -> None:
     assert found.costs[0].clean.n == 24 and found.costs[0].change is None and found.costs[1].change is not None
 
 
+@pytest.mark.full
 def test_the_live_arm_is_what_ran_while_recording(
     session: Session, sheets: list[tuple[Sheet, Picture]], recorded: Session
 ) -> None:

@@ -50,6 +50,7 @@ def test_tags_are_printed_at_the_right_millimetres(page: PageName, tmp_path: Pat
     assert np.flatnonzero(row).size / DPI * 25.4 == pytest.approx(100, abs=0.2)
 
 
+@pytest.mark.full
 def test_a_large_sheet_is_tiled_and_nothing_is_lost(tmp_path: Path) -> None:
     """The pages laid over each other by their overlap are the sheet."""
     sheet, picture = made_sheet("yield", "clean", number=3, object_mm=300, tag_mm=60)
