@@ -90,14 +90,14 @@ $(FOR_DEMO): pyproject.toml constraints.txt $(NATIVE)
 	$(ENVIRONMENT)
 	$(PYTORCH)
 	@echo "set-up: EdgeGuard with its converter"
-	@$(PIP_INSTALL) --editable '.[convert]'
+	@$(PIP_INSTALL) --editable '.[convert,sheets]'
 	@touch $@
 
 $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 	$(ENVIRONMENT)
 	$(PYTORCH)
 	@echo "set-up: EdgeGuard with every extra, TensorFlow, Ray and the tests' tools among them"
-	@$(PIP_INSTALL) --editable '.[convert,onnx,keras,attack,web,mqtt,metrics,cluster,dev]'
+	@$(PIP_INSTALL) --editable '.[convert,onnx,keras,attack,sheets,web,mqtt,metrics,cluster,dev]'
 	@touch $(FOR_DEMO) $@
 
 clean:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, PAGES_MM, SCALE_BAR_MM, TAG_MODULES, PageName, Rect
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import tag_modules
@@ -29,9 +30,15 @@ def sheets_pdf(sheets: list[tuple[Sheet, Picture]], page: PageName = "A4") -> by
     Args:
         sheets: manifests with the pictures of their objects.
         page: the paper.
+
+    Raises:
+        InputError: reportlab is not installed.
     """
-    from reportlab.lib.units import mm
-    from reportlab.pdfgen.canvas import Canvas
+    try:
+        from reportlab.lib.units import mm
+        from reportlab.pdfgen.canvas import Canvas
+    except ImportError as error:
+        raise InputError(f"sheets need {error.name}: pip install 'edgeguard[sheets]'") from error
 
     width, height = PAGES_MM[page]
     buffer = io.BytesIO()

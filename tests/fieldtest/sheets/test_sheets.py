@@ -1,10 +1,12 @@
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from commands import here
 from numpy.typing import NDArray
 from pictures import read_bgr
 from programs import needed
@@ -171,3 +173,11 @@ def test_photographs_that_show_no_print() -> None:
         check_print(np.concatenate([photo, np.pad(second, ((0, 1800 - second.shape[0]), (20, 20), (0, 0)))], 1))
     with pytest.raises(CheckFailed, match="not sheet 21"):
         check_print(photo, replace(sheet, number=21))
+
+
+def test_without_reportlab_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "reportlab.lib.units", None)
+    output = tmp_path / "clean.pdf"
+    done = here("patch", "sheet", "--card", "stop", "--arm", "clean", "--output", output)
+    assert done.returncode == 2 and "pip install 'edgeguard[sheets]'" in done.stderr
+    assert not list(tmp_path.iterdir())
