@@ -69,7 +69,7 @@ def _options(
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 70 or 130."""
+    """Run the command line and exit with 0, 1, 2, 3 (`edgeguard.errors`), 70 for a bug of ours, or 130."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
     try:

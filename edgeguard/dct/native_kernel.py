@@ -112,11 +112,16 @@ def load_library() -> ctypes.CDLL | None:
     return None
 
 
+def set_number(instruction_set: str | None = None) -> int:
+    """The library's number of an instruction set; by default of the fastest that can run here."""
+    return INSTRUCTION_SETS.index(instruction_set or instruction_sets()[-1])
+
+
 def _choose(instruction_set: str | None) -> tuple[ctypes.CDLL, int]:
     library, usable = load_library(), instruction_sets()
     if library is None or not usable:
         raise RuntimeError("the native kernel is not installed")
-    return library, INSTRUCTION_SETS.index(instruction_set or usable[-1])
+    return library, set_number(instruction_set)
 
 
 def _check(status: int) -> None:

@@ -19,8 +19,8 @@ from edgeguard.pipeline import Pipeline, Region
 from edgeguard.pipeline.alarms import Alarm, Alarms
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.run.notify import notify
 from edgeguard.run.settings import Settings
-from edgeguard.run.systemd import notify
 from edgeguard.run.throttle import ThrottleController
 from edgeguard.sinks.base import Sink
 from edgeguard.sinks.queued import QueuedSink

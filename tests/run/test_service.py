@@ -10,8 +10,8 @@ import pytest
 from programs import needed
 
 from edgeguard.errors import InputError
+from edgeguard.run.notify import notify
 from edgeguard.run.service import groups, install, unit_text
-from edgeguard.run.systemd import notify
 
 CONFIG, COMMAND = Path("/etc/edgeguard.toml"), Path("/opt/edgeguard/bin/edgeguard")
 
