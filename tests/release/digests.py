@@ -1,6 +1,6 @@
 """Digests of what the package computes, as JSON lines; the same on every machine. Run natively and under emulation.
 
-    python tests/aarch64/digests.py [--expect FILE]
+    python tests/release/digests.py [--expect FILE]
 
 With --expect, every line is compared with the file as it appears, and a difference is exit code 1.
 """
