@@ -30,6 +30,7 @@ def main() -> None:
     check_programs()
     wheel = single(DIST, "edgeguard-*_aarch64.whl")
     reference = make_reference()
+    sites = {}
     for name in names:
         if name == _OLDER:
             needs = [*older_runtime.requirements(wheel), wheel]
@@ -41,6 +42,11 @@ def main() -> None:
         say(environment, _all(environment, reference))
         if name == "bookworm":
             say(environment, _libjpeg_interface(environment, name))
+        sites[environment.name] = environment.site
+    for name, site in sites.items():
+        print(f"{name}: installed, with bytecode and without pip")
+        for line in check_sizes(site):
+            print(f"    {line}", flush=True)
 
 
 def _all(environment: Environment, reference: Reference) -> Iterator[str]:
@@ -49,7 +55,6 @@ def _all(environment: Environment, reference: Reference) -> Iterator[str]:
     yield f"firmware show pi5: {board}"
     environment.edgeguard("run", "--source", environment.site / "edgeguard" / _CLIP, "--json")
     yield "run: the bundled clip"
-    yield from check_sizes(environment.site)
 
 
 def _libjpeg_interface(environment: Environment, suite: str) -> Iterator[str]:
@@ -68,7 +73,8 @@ def _libjpeg_interface(environment: Environment, suite: str) -> Iterator[str]:
     root = debian_root(suite)
     bundled = single(environment.site / "pillow.libs", "libjpeg-*.so.62*")
     for library in (root / "usr/lib/aarch64-linux-gnu/libjpeg.so.62", bundled):
-        yield f"{library.name}: {output(emulated(root, program, library)).strip()}"
+        verdict = output(emulated(root, program, library)).splitlines()[-1]
+        yield f"{library.name}: {verdict.rpartition(': ')[2]}"
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def _all(environment: Environment, reference: Reference) -> Iterator[str]:
 
 
 def _with_older_runtime(wheel: Path) -> Environment:
-    environment = bare_venv(older_runtime.VERSION, "x86-64-tflite-runtime")
+    environment = bare_venv(older_runtime.VERSION, "x86-64-tflite-runtime", "x86-64, tflite-runtime")
     install(environment.python, older_runtime.requirements(wheel), constrained=False)
     install(environment.python, ["--no-deps", wheel])
     return environment

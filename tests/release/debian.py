@@ -88,9 +88,10 @@ def emulated_environment(
     if depend:
         install_aarch64(site, version, requirements)
     else:
-        install_aarch64(site, version, requirements[:-1], constrained=False)
+        # This order: pip leaves a bin/ that is there as it is, and ours is the script that is wanted.
         install_aarch64(site, version, ["--no-deps", *requirements[-1:]])
-    label = f"aarch64, Debian {suite}, Python {version}"
+        install_aarch64(site, version, requirements[:-1], constrained=False)
+    label = f"aarch64, Debian {suite}, Python {version}{'' if depend else ', ' + name}"
     environment = Environment(label, version, python, site, site / "bin" / "edgeguard", "aarch64")
     _compile(environment)
     return environment

@@ -125,7 +125,7 @@ def main() -> int:
         print(json.dumps(found, indent=1))
         return 0
     equal = sum(expected.get(name) == value for name, value in found.items())
-    print(f"{equal} of {len(expected)} digests are the same as on the other machine")
+    print(f"{equal} of {len(expected)} digests are the expected ones")
     return 0 if found == expected else 1
 
 

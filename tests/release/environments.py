@@ -86,14 +86,14 @@ def python_or_error(version: str) -> Path:
     return python
 
 
-def bare_venv(version: str, name: str) -> Environment:
+def bare_venv(version: str, name: str, label: str = "x86-64") -> Environment:
     """A fresh venv of this machine with nothing but pip in it."""
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
     output([python_or_error(version), "-m", "venv", folder], variables=clean_variables())
     site = folder / "lib" / f"python{version}" / "site-packages"
     return Environment(
-        f"x86-64, Python {version}", version, folder / "bin/python", site, folder / "bin/edgeguard", "x86_64"
+        f"{label}, Python {version}", version, folder / "bin/python", site, folder / "bin/edgeguard", "x86_64"
     )
 
 
