@@ -53,10 +53,10 @@ fuzz-python: $(FOR_TEST)
 # What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
 wheels: $(FOR_TEST)
 	@$(RELEASE).build_wheels
-	@touch $(WHEELS)
 
 # Each wheel in clean environments: this machine's Pythons, and Debian's for aarch64 under emulation.
 release-check: release-check-x86-64
+	@$(RELEASE).check_same_bytes
 	@$(RELEASE).check_aarch64 bookworm trixie tflite-runtime
 
 release-check-x86-64: $(FOR_TEST) $(WHEELS)
@@ -120,7 +120,6 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 
 $(WHEELS): $(PACKAGED) pyproject.toml CMakeLists.txt README.md LICENSE
 	@$(RELEASE).build_wheels
-	@touch $@
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis edgeguard-demo

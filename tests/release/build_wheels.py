@@ -21,6 +21,8 @@ BUILDS = {
     "x86_64": {"CMAKE_ARGS": "-DCMAKE_CXX_COMPILER=g++"},
     "aarch64": {"CMAKE_ARGS": _CROSS, "_PYTHON_HOST_PLATFORM": "linux-aarch64"},
 }
+#: Says that what lies in dist/ is whole, and which time it has; make goes by its age.
+BUILT = DIST / ".built"
 _NEEDS = {
     "x86_64": {"g++": "g++", "cmake": "cmake"},
     "aarch64": {"aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "cmake": "cmake"},
@@ -33,7 +35,8 @@ def main() -> None:
     folder = WORK / "wheels"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    variables = _variables(_epoch())
+    epoch = _epoch()
+    variables = build_variables(epoch)
     sdist = _sdist(folder, variables)
     wheels = [build_wheel(_unpacked(sdist, folder), folder / machine, machine, variables) for machine in BUILDS]
     DIST.mkdir(exist_ok=True)
@@ -42,6 +45,7 @@ def main() -> None:
     for file in (sdist, *wheels):
         shutil.copyfile(file, DIST / file.name)
         print(f"{file.stat().st_size / 1e6:5.1f} MB  dist/{file.name}")
+    BUILT.write_text(epoch)
 
 
 def build_wheel(source: Path, folder: Path, machine: str, variables: dict[str, str]) -> Path:
@@ -85,7 +89,7 @@ def _epoch() -> str:
     return done.stdout.strip()
 
 
-def _variables(epoch: str) -> dict[str, str]:
+def build_variables(epoch: str) -> dict[str, str]:
     """The kernel is required, and the build's own packages have the versions that are tested."""
     constraints = str(ROOT / "constraints.txt")
     return clean_variables(SOURCE_DATE_EPOCH=epoch, EDGEGUARD_REQUIRE_NATIVE="1", PIP_CONSTRAINT=constraints)

@@ -1,6 +1,7 @@
 """What has to hold in every environment with the wheel inside, on every machine."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from release.environments import Environment
 from release.steps import ROOT, WORK, ReleaseError, output
 
+from edgeguard.demo.assets import bundled_model
+
 _SCRIPTS = ROOT / "tests" / "release"
 _KERNELS = {"x86_64": ("sse4.1", "avx2", "avx512"), "aarch64": ("neon",)}
 #: What differs between two runs that say the same.
@@ -21,9 +24,14 @@ _FRAMES = 20
 
 @dataclass(frozen=True)
 class Reference:
-    """What the checkout computes on this machine: the digests, and the results of `edgeguard run` on the frames."""
+    """What the checkout computes on this machine: the digests, and the results of `edgeguard run` on the frames.
+
+    The model is a file of its own, the bundled one's bytes: a model from outside is tried in a child process first, and
+    so it is shown that child processes start in an environment.
+    """
 
     frames: Path
+    model: Path
     digests: Path
     results: dict[str | None, list[dict[str, object]]]
 
@@ -36,14 +44,15 @@ class Reference:
 def make_reference() -> Reference:
     """Compute it with the Python that runs this."""
     WORK.mkdir(parents=True, exist_ok=True)
-    frames, digests = WORK / "frames", WORK / "digests.json"
+    frames, digests, model = WORK / "frames", WORK / "digests.json", WORK / "model.tflite"
+    shutil.copyfile(bundled_model(), model)
     output([sys.executable, _SCRIPTS / "frames.py", frames])
     digests.write_text(output([sys.executable, _SCRIPTS / "digests.py"]))
     results = {}
     for guard in (None, "fd-jpeg"):
         main = ["-c", "from edgeguard.cli.main import main; main()"]
-        results[guard] = _results(output([sys.executable, *main, *_run(frames, guard)]))
-    return Reference(frames, digests, results)
+        results[guard] = _results(output([sys.executable, *main, *_run(frames, model, guard)]))
+    return Reference(frames, model, digests, results)
 
 
 def check(environment: Environment, reference: Reference) -> Iterator[str]:
@@ -132,7 +141,7 @@ def results(
     environment: Environment, reference: Reference, guard: str | None, **changes: str
 ) -> list[dict[str, object]]:
     """What `run` says of the frames, without the times."""
-    return _results(environment.edgeguard(*_run(reference.frames, guard), **changes).stdout)
+    return _results(environment.edgeguard(*_run(reference.frames, reference.model, guard), **changes).stdout)
 
 
 def jpeg_library(environment: Environment, **changes: str) -> str:
@@ -173,8 +182,8 @@ def must_fail(done: "subprocess.CompletedProcess[str]", expected: str, what: str
     return lines[0]
 
 
-def _run(frames: Path, guard: str | None) -> list[str | Path]:
-    return ["run", "--source", frames, "--output", "-", *(["--guard", guard] if guard else [])]
+def _run(frames: Path, model: Path, guard: str | None) -> list[str | Path]:
+    return ["run", model, "--source", frames, "--output", "-", *(["--guard", guard] if guard else [])]
 
 
 def _results(text: str) -> list[dict[str, object]]:
