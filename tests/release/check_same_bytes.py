@@ -1,4 +1,4 @@
-"""The wheel for x86-64, built once more from the tree instead of the sdist and in another folder, has the same bytes."""
+"""The wheel for x86-64, built again from the tree instead of the sdist, has the same bytes."""
 
 import sys
 
