@@ -109,7 +109,8 @@ def install(python: Path, requirements: Sequence[str | Path], constrained: bool 
     Raises:
         ReleaseError: pip refuses.
     """
-    _from_wheelhouse(python, ["install"], _wanted(requirements, constrained))
+    # The bytecode of what is used is written when it is used; that of all the rest takes longer than the checks.
+    _from_wheelhouse(python, ["install", "--no-compile"], _wanted(requirements, constrained))
 
 
 def install_aarch64(site: Path, version: str, requirements: Sequence[str | Path], constrained: bool = True) -> None:
