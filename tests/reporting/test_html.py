@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
+from edgeguard.errors import InputError
+from edgeguard.reporting import html
 from edgeguard.reporting.charts import Bar, Point, Series, Svg, bars, chart, histogram
 from edgeguard.reporting.html import TEMPLATES, Entry, Figure, Table, data_uri, page
 from edgeguard.reporting.served import HEADERS, page_files
@@ -127,3 +129,12 @@ def test_jinja_is_imported_when_the_first_page_is_made() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False True"
+
+
+def test_without_jinja2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    html._environment.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(InputError, match=r"pip install 'edgeguard\[web\]'"):
+        page("search.html")
+    monkeypatch.undo()
+    html._environment.cache_clear()
