@@ -1,5 +1,6 @@
 """The VC0706 client against a double on a pty; it was not run on a device."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
