@@ -97,7 +97,8 @@ def record(
     light: Annotated[str | None, typer.Option(help="The light that is on. [the plan's first]")] = None,
     drive_by: Annotated[bool, typer.Option("--drive-by", help="The source is one approach: one pass.")] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Serve the operator's page here.")] = None,
-    host: Annotated[str, typer.Option(help="Address of the page; it has no password.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address of the page; beyond loopback give --token-file.")] = "127.0.0.1",
+    token_file: Annotated[Path | None, typer.Option(help="Token of the page (open it with /?token=...).")] = None,
     sheets: Annotated[list[Path] | None, typer.Option(help="For synthetic:session: the sheets that are shown.")] = None,
     seed: Annotated[int, typer.Option(help="For synthetic:session.")] = 0,
     model: Annotated[
@@ -114,13 +115,15 @@ def record(
     from edgeguard.fieldtest.session.web import GuidePage
     from edgeguard.model import load_model
     from edgeguard.pipeline import Pipeline
+    from edgeguard.system.addresses import is_loopback, read_token
 
     if source == "synthetic:session":
         refuse_ignored(context, ["light"], "is not for synthetic:session, which plays all lights of the plan")
     else:
         refuse_ignored(context, ["sheets", "seed"], "is for --source synthetic:session")
     if port is None:
-        refuse_ignored(context, ["host"], "is for the operator's page: give --port")
+        refuse_ignored(context, ["host", "token_file"], "is for the operator's page: give --port")
+    token = None if token_file is None else read_token(token_file)
     session = Session(folder)
     if light is not None and light not in session.plan.lights:
         raise InputError(f"the plan has no light {light!r}: {', '.join(session.plan.lights)}")
@@ -134,8 +137,10 @@ def record(
         with contextlib.ExitStack() as stack:
             stack.callback(opened.close)
             if port is not None:
-                page = stack.enter_context(GuidePage(session, status, port=port, host=host))
+                page = stack.enter_context(GuidePage(session, status, port=port, host=host, token=token))
                 counter.say(f"the operator's page: {page.url}")
+                if token is None and not is_loopback(host):
+                    counter.say("ANYBODY WHO REACHES THE PAGE SEES THE CAMERA AND SETS THE LIGHT: give --token-file")
             live = {} if model is None else {"evaluate_frame": live_evaluation(Pipeline(opened, load_model(model)))}
             (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **live)
     left = sum(session.missing().values())

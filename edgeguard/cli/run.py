@@ -62,6 +62,7 @@ def run_command(
     web: Annotated[str | None, flag(Settings, "web")] = None,
     web_token_file: Annotated[str | None, flag(Settings, "web_token_file")] = None,
     metrics: Annotated[str | None, flag(Settings, "metrics")] = None,
+    metrics_token_file: Annotated[str | None, flag(Settings, "metrics_token_file")] = None,
     stale_after: Annotated[float | None, flag(Settings, "stale_after")] = None,
     mqtt: Annotated[str | None, flag(Settings, "mqtt")] = None,
     mqtt_name: Annotated[str | None, flag(Settings, "mqtt_name")] = None,

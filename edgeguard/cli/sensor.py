@@ -1,7 +1,6 @@
 """`edgeguard sensor`: pass 1 at the camera, on a machine of its own."""
 
 import signal
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -64,5 +63,4 @@ def sensor_command(
     with messages_to(on_stderr), node:
         proof = "with a MAC" if key else "without a proof (--key-file)"
         on_stderr(f"{node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}")
-        while True:
-            time.sleep(3600)
+        node.wait()

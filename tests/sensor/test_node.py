@@ -129,7 +129,8 @@ def test_tokens_nonces_and_too_many(live: Live) -> None:
             (node.url, 401),
             (f"{node.url}?token=wrong", 401),
             (f"{node.url}?token={token}&nonce=zz", 400),
-            (node.url.replace("/stream", "/x"), 404),
+            (node.url.replace("/stream", "/x"), 401),
+            (node.url.replace("/stream", f"/x?token={token}"), 404),
         ):
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(url, timeout=5)
