@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stdout
 from edgeguard.cli.parse import numbers
 from edgeguard.errors import InputError
 
@@ -73,17 +74,21 @@ def plan(
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
     write_plan(folder, made)
     if as_json:
-        print((folder / "plan.json").read_text(), end="")
+        on_stdout(*(folder / "plan.json").read_text().splitlines())
         return
     total = cells * each
     low, high = wilson(total // 2, total)
-    print(f"session {made.session}: {len(read)} sheets x {cells} cells x {each} passes = {len(read) * total} passes")
-    print(f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points")
-    print(
+    on_stdout(
+        f"session {made.session}: {len(read)} sheets x {cells} cells x {each} passes = {len(read) * total} passes"
+    )
+    on_stdout(
+        f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points"
+    )
+    on_stdout(
         f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {each} passes only describe"
     )
     if not {sheet.arm for sheet in read} >= {"plain", "noise"}:
-        print("no plain or noise control: an effect cannot be told from that of anything lying there")
+        on_stdout("no plain or noise control: an effect cannot be told from that of anything lying there")
 
 
 @app.command(epilog="Example: edgeguard fieldtest record session/ --source 0 --port 8000")
@@ -145,7 +150,7 @@ def record(
             (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **live)
     left = sum(session.missing().values())
     said = f", {status.lost} damaged frames left out" if status.lost else ""
-    print(f"{len(session.passes)} passes stored, {left} missing{said}")
+    on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}")
 
 
 @app.command(
@@ -176,9 +181,9 @@ def score(
     found = findings(Session(folder), scores)
     if as_json:
         for comparison in found.comparisons:
-            print(json.dumps({"question": comparison.question, **vars(comparison.difference)}))
+            on_stdout(json.dumps({"question": comparison.question, **vars(comparison.difference)}))
         return
-    print("\n".join(text_report(found)))
+    on_stdout(*text_report(found))
 
 
 @app.command(epilog="Example: edgeguard fieldtest report session/ --output report.html")
@@ -196,7 +201,7 @@ def report(
     session = Session(folder)
     path = output or folder / "report.html"
     write_bytes(path, html_report(session, findings(session, read_scores(folder))).encode())
-    print(f"wrote {path}")
+    on_stdout(f"wrote {path}")
 
 
 class _Teller:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.system.terminal import printable_json
 
 
 class JsonLines:
@@ -48,11 +49,12 @@ class JsonLines:
         Raises:
             DeviceError: the disk is full or the file went away; no partial line is left.
         """
-        line = (result.to_json() + "\n").encode()
+        text = result.to_json()
         if self._stream is None:
-            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.write(f"{printable_json(text)}\n".encode())
             sys.stdout.buffer.flush()
             return
+        line = f"{text}\n".encode()
         start = self._stream.seek(0, os.SEEK_END) if self._stream.seekable() else None
         try:
             written = self._stream.write(line)

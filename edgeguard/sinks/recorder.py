@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edgeguard.errors import DeviceError
-from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.result import FrameResult, unpaired_escaped
 from edgeguard.system.files import write_bytes
 
 _RAW_QUALITY = 95
@@ -104,7 +104,7 @@ class EventRecorder:
         write_bytes(self._event / name, jpeg, durable=False)
         line = {**result.to_dict(), "file": name, "recorded": kept}
         with open(self._event / "results.jsonl", "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            stream.write(unpaired_escaped(json.dumps(line, ensure_ascii=False)) + "\n")
 
     def _clear_old(self) -> None:
         """The oldest events go until the rest fits the quota; the one that goes on stays."""
