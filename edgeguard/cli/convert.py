@@ -1,6 +1,5 @@
 """`edgeguard convert`."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import color_triple, side_or_size
 from edgeguard.errors import InputError
 from edgeguard_converters import defaults
@@ -195,7 +195,7 @@ def _compile(path: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+    on_stderr(line)
 
 
 def _stand_in() -> "list[LabeledImage]":
@@ -235,7 +235,7 @@ def _print_table(done: "Conversion") -> None:
     rows.append(("edge tpu", done.edgetpu.summary()))
     rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))
     for name, value in rows:
-        print(f"{name:15s} {value}")
+        on_stdout(f"{name:15s} {value}")
 
 
 def _print_json(done: "Conversion") -> None:
@@ -248,7 +248,7 @@ def _print_json(done: "Conversion") -> None:
         "notes": list(done.notes),
         "contract": done.contract.to_dict(),
     }
-    print(json.dumps(fields))
+    on_stdout(json.dumps(fields))
 
 
 def _tail(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import CheckFailed, InputError
 
 app = typer.Typer(help="Look into a model file, or check it against its manifest.", no_args_is_help=True)
@@ -19,29 +20,29 @@ def show(
     """Contract, operators, borders, hashes, and what the Edge TPU compiler would probably say."""
     fields = _describe(file)
     if as_json:
-        typer.echo(json.dumps(fields))
+        on_stdout(json.dumps(fields))
         return
     for name in ("sha256", "size", "input", "output", "operators", "edgetpu"):
-        typer.echo(f"{name:14s} {fields[name]}")
+        on_stdout(f"{name:14s} {fields[name]}")
     contract = fields["contract"]
     if contract is None:
-        typer.echo("contract       none: it runs without a guard")
+        on_stdout("contract       none: it runs without a guard")
         return
     guard, preprocess = contract["guard"], contract["preprocess"]
     profile = guard["profile"]
-    typer.echo(f"guard          {profile['name'] or 'unnamed'} ({profile['color']}), place {guard['place']}, "
+    on_stdout(f"guard          {profile['name'] or 'unnamed'} ({profile['color']}), place {guard['place']}, "
                f"{guard['passes']} passes" if profile else "guard          none")  # fmt: skip
     if "patch" in guard:
-        typer.echo(f"patch guard    {guard['patch']}")
-    typer.echo(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
+        on_stdout(f"patch guard    {guard['patch']}")
+    on_stdout(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
                f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
-    typer.echo(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
+    on_stdout(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
     if detection := contract.get("detection"):
         thresholds = f"score from {detection['score_threshold']:g}, overlap to {detection['iou_threshold']:g}"
-        typer.echo(f"boxes          {detection['boxes']}, {detection['units']}, {detection['head']} head, {thresholds}")
+        on_stdout(f"boxes          {detection['boxes']}, {detection['units']}, {detection['head']} head, {thresholds}")
     for name, value in contract["gates"].items():
-        typer.echo(f"gate           {name} {value}")
-    typer.echo(f"source         {contract['source_sha256']}")
+        on_stdout(f"gate           {name} {value}")
+    on_stdout(f"source         {contract['source_sha256']}")
 
 
 @app.command(epilog="Example: edgeguard model verify model.tflite --manifest model.manifest.json")
@@ -55,7 +56,7 @@ def verify(
     found = differences(file, read_manifest(manifest))
     if found:
         raise CheckFailed("; ".join(found))
-    typer.echo(f"{file} is the file that the manifest describes")
+    on_stdout(f"{file} is the file that the manifest describes")
 
 
 def _describe(file: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`edgeguard run`."""
 
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ import typer
 
 from edgeguard.cli.flags import flag
 from edgeguard.cli.ignored import refuse_guard_flags, refuse_run_flags
+from edgeguard.cli.messages import beside_results, on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.run.settings import Settings, resolve
 from edgeguard.settings.declare import keys_of
@@ -62,6 +62,7 @@ def run_command(
     web: Annotated[str | None, flag(Settings, "web")] = None,
     web_token_file: Annotated[str | None, flag(Settings, "web_token_file")] = None,
     metrics: Annotated[str | None, flag(Settings, "metrics")] = None,
+    metrics_token_file: Annotated[str | None, flag(Settings, "metrics_token_file")] = None,
     stale_after: Annotated[float | None, flag(Settings, "stale_after")] = None,
     mqtt: Annotated[str | None, flag(Settings, "mqtt")] = None,
     mqtt_name: Annotated[str | None, flag(Settings, "mqtt_name")] = None,
@@ -222,18 +223,17 @@ def _say_what_runs(model: "Model") -> None:
 
     guard = model.contract.guard
     if guard.profile is None:
-        print("guard: none", file=sys.stderr)
+        beside_results("guard: none")
     else:
         where = {"frame": "on the whole frame", "in-graph": "inside the graph (one-pass)"}.get(
             guard.place, "on the model's input (one-pass)"
         )
-        print(
-            f"guard: {guard.profile.name or guard.profile.sha256[:12]} ({guard.profile.color}) {where}", file=sys.stderr
-        )
+        name = guard.profile.name or guard.profile.sha256[:12]
+        beside_results(f"guard: {name} ({guard.profile.color}) {where}")
         if missing := missing_native_parts(guard.profile):
             _warn(missing)
     if model.patch_guard is not None:
-        print(f"patch guard: {model.patch_guard.name} on the model's input", file=sys.stderr)
+        beside_results(f"patch guard: {model.patch_guard.name} on the model's input")
     if model.contract.preprocess.guessed:
         _warn("this model's preprocessing was guessed")
 
@@ -258,7 +258,7 @@ class _Shown:
         elif not self._taken and not self._quiet:
             other = f"   undefended: {result.undefended.label}" if result.undefended else ""
             score = "" if result.prediction.score is None else f"{result.prediction.score:.2f}"
-            print(f"{result.frame:6d}  {score}  {result.prediction.label}{other}", flush=True)
+            on_stdout(f"{result.frame:6d}  {score}  {result.prediction.label}{other}")
 
 
 def _report(outcome: "Outcome", as_json: bool) -> None:
@@ -266,7 +266,7 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps({**summary, "sinks": outcome.status.sinks_to_dict()}), flush=True)
+        on_stdout(json.dumps({**summary, "sinks": outcome.status.sinks_to_dict()}))
         return
     lines = [
         f"{summary['frames']} frames, {summary['dropped']} dropped, {summary['lost']} lost, {summary['fps']} frames/s",
@@ -288,8 +288,8 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if summary["compared"]:
         lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
     lines += [f"{s.name}: {s.dropped} results were dropped" for s in outcome.status.sinks if s.dropped]
-    print("\n".join(lines), file=sys.stderr)
+    beside_results(*lines)
 
 
 def _warn(message: str) -> None:
-    print(f"edgeguard: {message}", file=sys.stderr)
+    on_stderr(message)

@@ -1,13 +1,13 @@
 """`edgeguard sensor`: pass 1 at the camera, on a machine of its own."""
 
 import signal
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgeguard.cli import parse
+from edgeguard.cli.messages import on_stderr
 from edgeguard.errors import InputError
 
 EXAMPLE = "Example: edgeguard sensor --camera 0 --guard fd-jpeg --listen 127.0.0.1:8090 --key-file key"
@@ -27,7 +27,7 @@ def sensor_command(
 ) -> None:
     """Capture, code each frame with the profile's tables, and send it sealed over HTTP."""
     from edgeguard.camera import source_opener
-    from edgeguard.cli.messages import messages_to, on_stderr
+    from edgeguard.cli.messages import messages_to
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.jpeg.seal import read_key
     from edgeguard.run.settings import resolve
@@ -64,5 +64,4 @@ def sensor_command(
     with messages_to(on_stderr), node:
         proof = "with a MAC" if key else "without a proof (--key-file)"
         on_stderr(f"{node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}")
-        while True:
-            time.sleep(3600)
+        node.wait()

@@ -90,6 +90,9 @@ class Settings:
     web_token_file: str | None = _web("Token of the page; wanted beyond loopback.", None, values="file", words=TEXT)
 
     metrics: str | None = _metrics("Serve /metrics and /healthz at HOST:PORT.", None, words=ADDRESS)
+    metrics_token_file: str | None = _metrics(
+        "Token of whoever reads /metrics; wise beyond loopback.", None, values="file", words=TEXT
+    )
     stale_after: float = _metrics("Seconds without a result: not healthy.", 10.0, low=0.5, high=3600, unit="s")
 
     mqtt: str | None = _mqtt("mqtt://[user@]host[:port], or mqtts://.", None, values="URL", words=TEXT)

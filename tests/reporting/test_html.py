@@ -12,7 +12,8 @@ from edgeguard.errors import InputError
 from edgeguard.reporting import html
 from edgeguard.reporting.charts import Bar, Point, Series, Svg, bars, chart, histogram
 from edgeguard.reporting.html import TEMPLATES, Entry, Figure, Table, data_uri, page
-from edgeguard.reporting.served import HEADERS, page_files
+from edgeguard.reporting.served import page_files
+from edgeguard.system.http.message import SAFE_HEADERS
 
 _SEARCH = {
     "title": "T & <T>", "eps": 2, "threat": "t", "frontier_chart": histogram([0.1], "<x>"),
@@ -112,7 +113,8 @@ def test_served_pages_need_only_their_own_server() -> None:
         assert kind == "text/html; charset=utf-8" and b"<title>&lt;t&gt;</title>" in html and b"<style" not in html
         assert re.findall(rb'(?:src|href)="([^"]*)"', html) == [b"page.css", b"page.js"]
         assert html.count(b"<script") == 1 and files["/page.js"][0].startswith(b'"use strict";')
-    assert "unsafe" not in HEADERS["Content-Security-Policy"] and "default-src 'none'" in "".join(HEADERS.values())
+    policy = SAFE_HEADERS["Content-Security-Policy"]
+    assert "unsafe" not in policy and "default-src 'none'" in policy
 
 
 def test_jinja_is_imported_when_the_first_page_is_made() -> None:
