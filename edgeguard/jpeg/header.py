@@ -83,6 +83,7 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
     if data[:2] != b"\xff\xd8":
         raise JpegError("not a JPEG: it does not start with an SOI marker")
     tables: dict[int, Table] = {}
+    used: dict[int, Table] = {}
     apps: list[tuple[int, bytes]] = []
     frame: _Frame | None = None
     restart, scans, complete, seen_tables = 0, list[bytes](), False, 0
@@ -101,13 +102,14 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
             frame = _parse_frame(marker, payload)
         elif marker == _SOS:
             scans.append(payload)
+            _take_tables(frame, payload, tables, used)
         complete = marker == _EOI
     if frame is None:
         raise JpegError("broken JPEG: it has no frame header")
     if not scans:
         raise JpegError("broken JPEG: it ends before the image data")
     _check_work(frame, scans)
-    component_tables = _tables_of(frame, tables)
+    component_tables = _tables_of(frame, tables, used)
     return JpegInfo(
         frame.width, frame.height, frame.coding, frame.sampling, component_tables, restart, tuple(apps), complete
     )
@@ -148,11 +150,22 @@ def _check_work(frame: "_Frame", scans: list[bytes]) -> None:
         )
 
 
-def _tables_of(frame: "_Frame", tables: dict[int, Table]) -> tuple[Table, ...]:
-    missing = [number for number in frame.table_numbers if number not in tables]
+def _take_tables(frame: "_Frame | None", scan: bytes, tables: dict[int, Table], used: dict[int, Table]) -> None:
+    """Keep each component's table as its first scan finds it: a decoder uses that one, whatever follows (B.2.4.1)."""
+    if frame is None:
+        raise JpegError("broken JPEG: image data come before the frame header")
+    for component in frame.components_of(scan):
+        number = frame.table_numbers[component]
+        if component not in used and number in tables:
+            used[component] = tables[number]
+
+
+def _tables_of(frame: "_Frame", tables: dict[int, Table], used: dict[int, Table]) -> tuple[Table, ...]:
+    """The table of each component; of one without a scan, which a truncated file may have, the last of its number."""
+    missing = [n for c, n in enumerate(frame.table_numbers) if c not in used and n not in tables]
     if missing:
         raise JpegError(f"broken JPEG: quantisation table {missing[0]} is missing")
-    return tuple(tables[number] for number in frame.table_numbers)
+    return tuple(used[c] if c in used else tables[n] for c, n in enumerate(frame.table_numbers))
 
 
 def read_whole_jpeg(data: bytes) -> JpegInfo:
@@ -170,7 +183,13 @@ class _Frame:
     coding: str
     sampling: str
     table_numbers: tuple[int, ...]
-    blocks: dict[int, int]  # of each component, by its identifier
+    names: tuple[int, ...]
+    blocks: dict[int, int]  # of each component, by its name
+
+    def components_of(self, scan: bytes) -> list[int]:
+        """Places of the components that a scan (its header's payload, B.2.3) names; all where it names none known."""
+        named = scan[1 : 1 + 2 * scan[0] : 2] if scan else b""
+        return [place for place, name in enumerate(self.names) if name in named] or list(range(len(self.names)))
 
     def blocks_of(self, scan: bytes) -> int:
         """Blocks that a scan (its header's payload, B.2.3) goes through; all of them where it names nothing known."""
@@ -243,4 +262,5 @@ def _parse_frame(marker: int, payload: bytes) -> _Frame:
         name = payload[6 + 3 * i]
         blocks[name] = blocks.get(name, 0) + rows * columns
     numbers = tuple(payload[8 + 3 * i] for i in range(count))
-    return _Frame(width, height, _HUFFMAN_8BIT[marker], sampling, numbers, blocks)
+    names = tuple(payload[6 + 3 * i] for i in range(count))
+    return _Frame(width, height, _HUFFMAN_8BIT[marker], sampling, numbers, names, blocks)

@@ -1,6 +1,7 @@
 """Pass 1's writer and pass 2's requantiser, checked against the coefficients themselves and against Pillow."""
 
 import io
+import subprocess
 import time
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pictures import decode_bgr
 from PIL import Image
+from programs import needed
 
 from edgeguard.camera import Lost
 from edgeguard.camera.files import ImageFiles
@@ -21,7 +23,7 @@ from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, read_jpeg_info, sanitize_jpeg
 from edgeguard.guard.passes import receive_jpeg, receive_raw
 from edgeguard.jpeg.seal import Seal, seal_jpeg
-from edgeguard.jpeg.tables import corner_table
+from edgeguard.jpeg.tables import corner_table, to_zigzag
 from edgeguard.preprocess.requantize import requantize, requantize_jpeg
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
@@ -279,3 +281,51 @@ def test_a_file_that_claims_gigabytes_of_pixels_is_refused_by_its_header() -> No
             decode_rgb(data)
     with pytest.raises(JpegError, match="does not decode"):
         decode_rgb(b"P6\n60000 60000\n255\n")  # no format that we read
+
+
+def _table_segment(number: int, table: tuple[int, ...]) -> bytes:
+    steps = bytes(to_zigzag(table))
+    return b"\xff\xdb\x00\x43" + bytes([number]) + steps
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_table_behind_the_scans_is_not_the_one_that_was_used(scene: NDArray[np.uint8], progressive: bool) -> None:
+    """A decoder keeps the table that a component's first scan finds; a later one would claim a pass 1 of nobody."""
+    profile = GuardProfile.preset("fd-jpeg")
+    buffer = io.BytesIO()
+    Image.fromarray(scene).save(buffer, "JPEG", quality=90, subsampling=2, progressive=progressive)
+    honest = buffer.getvalue()
+    late = b"".join(_table_segment(number, table) for number, table in enumerate(profile.tables[:2]))
+    at = len(honest) - 2
+    if progressive:  # behind the first scan, before the others
+        first = honest.index(b"\xff\xda")
+        at = honest.index(b"\xff\xc4", first)
+    forged = honest[:at] + late + honest[at:]
+    assert (decode_bgr(forged) == decode_bgr(honest)).all(), "the decoder uses the first tables"
+    assert read_jpeg_info(forged).tables == read_jpeg_info(honest).tables
+    assert not coded_with(read_jpeg_info(forged), profile)
+    assert receive_jpeg(forged, profile).pass1 == "none"
+
+
+def test_a_table_before_a_components_first_scan_is_the_one_that_is_used(
+    scene: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    (tmp_path / "scans").write_text("0;\n1;\n2;\n")
+    command = [needed("jpegtran"), "-scans", "scans"]
+    interleaved = encode_jpeg(scene, GuardProfile.preset("jpeg:75"))
+    plain = subprocess.run(command, input=interleaved, cwd=tmp_path, capture_output=True, check=True).stdout
+    tables = read_jpeg_info(plain).tables
+    assert plain.count(_table_segment(1, tables[1])) == 1
+    other = tuple(step + 3 for step in tables[1])
+    moved = plain.replace(_table_segment(1, tables[1]), _table_segment(1, other), 1)
+    second = moved.index(b"\xff\xda", moved.index(b"\xff\xda") + 1)
+    moved = moved[:second] + _table_segment(1, tables[1]) + moved[second:]
+    assert (decode_bgr(moved) == decode_bgr(plain)).all()
+    assert read_jpeg_info(moved).tables == tables
+
+
+def test_image_data_before_the_frame_header(scene: NDArray[np.uint8]) -> None:
+    data = encode_jpeg(scene, GuardProfile.preset("fd-jpeg"))
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    with pytest.raises(JpegError, match="image data come before the frame header"):
+        read_jpeg_info(data[:2] + scan + data[2:])
