@@ -1,4 +1,4 @@
-"""The JSON types of a contract's fields. A text where a number belongs would be believed until a frame needs the number."""
+"""The JSON types of a contract's fields: a text for a number would be believed until a frame needs the number."""
 
 from typing import Any
 

@@ -31,7 +31,7 @@ _UNPACKED_HERE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others choose
 
 
 def _small_archive(data: bytes) -> bool:
-    """Whether a zip ends these bytes whose list of members is small: each one costs far more memory than it has bytes."""
+    """Whether a zip ends these bytes whose list of members is small: each costs far more memory than its bytes."""
     start = data.rfind(b"PK\x05\x06", max(0, len(data) - _END.size - 0xFFFF))
     if start < 0 or start + _END.size > len(data):
         return False

@@ -62,9 +62,6 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
 
 def _reason(error: Exception) -> str:
     """One short line of printable characters."""
-    if isinstance(error, KeyError):
-        text = f"{error} is missing"
-    else:
-        text = str(error) or type(error).__name__
+    text = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
