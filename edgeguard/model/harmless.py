@@ -1,9 +1,9 @@
 """Which graphs may run in this process: those whose every step costs and does the same whatever the frame holds.
 
-For such a graph a run on zeros proves something about every frame. Its operators are on a list, everything but the
-frame's own data is a constant of the file, and each tensor is written once before it is read. So no pixel chooses a
-size, a place in memory, a number of rounds or the divisor of integers. What the file's constants do with memory and
-time, and whether the runtime's own checks refuse them, the run on zeros shows (`model.watched`).
+For such a graph a run on zeros proves something about every frame. Its operators are on a list, their parameters (axes,
+sizes, weights) come from the file's constants alone, and each tensor is written once before it is read. So no pixel
+chooses a size, a place in memory, a number of rounds or the divisor of integers. What the file's constants do with
+memory and time, and whether the runtime's own checks refuse them, the run on zeros shows (`model.watched`).
 """
 
 import math
@@ -22,7 +22,7 @@ _TYPES: dict[int, tuple[int, int, int]] = {
 }  # fmt: skip
 _EVERY = None  # every input may be data
 
-#: BuiltinOperator of the schema: its name, and which inputs may be data; the others are constants.
+#: BuiltinOperator of the schema: its name, and which inputs may be data; the others are fixed.
 _OPERATORS: dict[int, tuple[str, tuple[int, ...] | None]] = {
     0: ("ADD", _EVERY), 1: ("AVERAGE_POOL_2D", _EVERY), 2: ("CONCATENATION", _EVERY), 3: ("CONV_2D", (0,)),
     4: ("DEPTHWISE_CONV_2D", (0,)), 5: ("DEPTH_TO_SPACE", _EVERY), 6: ("DEQUANTIZE", _EVERY), 8: ("FLOOR", _EVERY),
@@ -47,12 +47,13 @@ _OPERATORS: dict[int, tuple[str, tuple[int, ...] | None]] = {
     117: ("HARD_SWISH", _EVERY), 123: ("SELECT_V2", _EVERY), 126: ("BATCH_MATMUL", _EVERY), 128: ("CUMSUM", (0,)),
     130: ("BROADCAST_TO", (0,)), 150: ("GELU", _EVERY), 152: ("RELU_0_TO_1", _EVERY),
 }  # fmt: skip
+_MAY_LACK = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}  # the bias's position
 #: Of integers these divide by data, or go a number of rounds that data choose.
 _FLOAT_ONLY = ("DIV", "POW", "L2_POOL_2D", "LOCAL_RESPONSE_NORMALIZATION")
 _NAMES_OF_OTHERS = {
-    7: "EMBEDDING_LOOKUP", 32: "CUSTOM", 48: "TOPK_V2", 77: "SHAPE", 85: "ONE_HOT", 90: "FLOOR_DIV", 94: "FILL",
-    95: "FLOOR_MOD", 96: "RANGE", 107: "GATHER_ND", 109: "WHERE", 118: "IF", 119: "WHILE",
-    120: "NON_MAX_SUPPRESSION_V4", 121: "NON_MAX_SUPPRESSION_V5", 122: "SCATTER_ND", 129: "CALL_ONCE",
+    7: "EMBEDDING_LOOKUP", 48: "TOPK_V2", 85: "ONE_HOT", 90: "FLOOR_DIV", 95: "FLOOR_MOD", 107: "GATHER_ND",
+    109: "WHERE", 118: "IF", 119: "WHILE", 120: "NON_MAX_SUPPRESSION_V4", 121: "NON_MAX_SUPPRESSION_V5",
+    122: "SCATTER_ND", 129: "CALL_ONCE",
 }  # fmt: skip
 
 
@@ -94,11 +95,14 @@ def _check_graph(model: ModelFile) -> None:
     tensors = [_tensor(model, table) for table in graph.tables(0)]
     inputs, outputs = graph.integers(1), graph.integers(2)
     _check_numbers((*inputs, *outputs), len(tensors))
+    fixed = {number for number, tensor in enumerate(tensors) if tensor.is_constant}
     written = set(inputs)
     _require(not any(tensors[number].is_constant for number in inputs), "has a constant for an input")
     for operator in graph.tables(3):
-        _check_operator(model, operator, tensors, written)
+        name = _check_operator(model, operator, tensors, written, fixed)
         written |= set(operator.integers(2))
+        if name == "SHAPE" or fixed.issuperset(n for n in operator.integers(1) if n != -1):
+            fixed |= set(operator.integers(2))  # the same for every frame: f16 weights that are dequantized
     _require(written >= {n for n in outputs if not tensors[n].is_constant}, "never writes an output")
 
 
@@ -142,7 +146,10 @@ def _check_quantization(table: Table, kind: int, shape: tuple[int, ...]) -> None
     _require(all(low <= point <= high for point in zero_points), "has a zero point outside of its type")
 
 
-def _check_operator(model: ModelFile, operator: Table, tensors: list[_Tensor], written: set[int]) -> None:
+def _check_operator(
+    model: ModelFile, operator: Table, tensors: list[_Tensor], written: set[int], fixed: set[int]
+) -> str:
+    """One step, whose name is returned: `written` are tensors that have values, `fixed` those that no frame changes."""
     index = operator.number(0, "<I")
     _require(index < len(model.operator_codes), "has an operator without a name")
     code, custom = model.operator_codes[index]
@@ -157,15 +164,16 @@ def _check_operator(model: ModelFile, operator: Table, tensors: list[_Tensor], w
     _require(not operator.vector(8, 4)[1] and not operator.vector(7)[1], f"has a {name} with a memory")
     for position, number in enumerate(inputs):
         if number == -1:
+            _require(_MAY_LACK.get(name) == position, f"has a {name} that lacks an input")
             continue
-        if tensors[number].is_constant:
-            continue
-        _require(data is _EVERY or position in data, f"has a {name} whose parameters are computed")
-        _require(number in written, f"has a {name} that reads what nothing wrote")
+        _require(number in written or tensors[number].is_constant, f"has a {name} that reads what nothing wrote")
+        may_be_data = data is _EVERY or position in data
+        _require(may_be_data or number in fixed, f"has a {name} whose parameters are computed")
         _require(name not in _FLOAT_ONLY or tensors[number].kind == _FLOAT32, f"has a {name} of integers")
     for number in outputs:
         _require(not tensors[number].is_constant and number not in written, f"has a {name} that writes over a tensor")
         _require(name not in _FLOAT_ONLY or tensors[number].kind == _FLOAT32, f"has a {name} of integers")
+    return name
 
 
 def _check_numbers(numbers: Iterable[int], count: int) -> None:

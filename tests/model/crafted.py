@@ -1,0 +1,193 @@
+"""Small .tflite files, built operator by operator: what an attacker writes by hand."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import Builder
+from numpy.typing import ArrayLike
+
+OPS, TYPES = schema.BuiltinOperator, schema.TensorType
+UINT8, INT32, FLOAT32, BOOL = TYPES.UINT8, TYPES.INT32, TYPES.FLOAT32, TYPES.BOOL
+_NUMPY = {UINT8: np.uint8, INT32: np.int32, FLOAT32: np.float32}
+IMAGE = (1, 8, 8, 3)
+
+
+@dataclass
+class Crafted:
+    """A file in the making. `tensor` and `step` return the numbers of tensors."""
+
+    model: Any = field(default_factory=schema.ModelT)
+    graph: Any = None
+
+    def __post_init__(self) -> None:
+        self.model.version, self.model.buffers, self.model.operatorCodes = 3, [schema.BufferT()], []
+        self.model.subgraphs = []
+        self.begin_graph()
+
+    def begin_graph(self) -> None:
+        """What follows goes into another graph of the file."""
+        self.graph = schema.SubGraphT()
+        self.graph.tensors, self.graph.operators, self.graph.inputs, self.graph.outputs = [], [], [], []
+        self.model.subgraphs.append(self.graph)
+
+    def tensor(
+        self, shape: tuple[int, ...], kind: int = UINT8, values: ArrayLike | None = None, scale: float | None = None
+    ) -> int:
+        made = schema.TensorT()
+        made.name, made.shape, made.type, made.buffer = b"t%d" % len(self.graph.tensors), list(shape), kind, 0
+        if values is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(np.asarray(values, _NUMPY[kind]).tobytes(), np.uint8)
+            self.model.buffers.append(buffer)
+            made.buffer = len(self.model.buffers) - 1
+        if scale is not None:
+            made.quantization = schema.QuantizationParametersT()
+            made.quantization.scale, made.quantization.zeroPoint = [scale], [0]
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
+
+    def constant(self, values: ArrayLike, kind: int = INT32) -> int:
+        return self.tensor(np.shape(np.asarray(values)), kind, values)
+
+    def step(self, code: int, inputs: list[int], outputs: list[int], options: Any = None, version: int = 1) -> int:
+        kind, operator = schema.OperatorCodeT(), schema.OperatorT()
+        kind.builtinCode, kind.deprecatedBuiltinCode, kind.version = code, min(code, 127), version
+        self.model.operatorCodes.append(kind)
+        operator.opcodeIndex = len(self.model.operatorCodes) - 1
+        operator.inputs, operator.outputs = inputs, outputs
+        if options is not None:
+            operator.builtinOptions = options
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        self.graph.operators.append(operator)
+        return outputs[0]
+
+    def bytes(self, inputs: list[int], outputs: list[int]) -> bytes:
+        """The file; borders are those of the first graph."""
+        self.model.subgraphs[0].inputs, self.model.subgraphs[0].outputs = inputs, outputs
+        builder = Builder(1024)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
+def _sum_of_pixels(made: Crafted, image: int) -> int:
+    """(1,) int32: all pixels together, so that a frame chooses a number."""
+    integers = made.step(OPS.CAST, [image], [made.tensor(IMAGE, INT32)], schema.CastOptionsT())
+    options = schema.ReducerOptionsT()
+    flat = made.step(OPS.RESHAPE, [integers, made.constant([192])], [made.tensor((192,), INT32)])
+    options.keepDims = True
+    return made.step(OPS.SUM, [flat, made.constant([0])], [made.tensor((1,), INT32)], options)
+
+
+def harmless() -> bytes:
+    """The mean of each color, of the frame's every pixel."""
+    made = Crafted()
+    image = made.tensor(IMAGE, scale=1.0)
+    options = schema.ReducerOptionsT()
+    mean = made.step(OPS.MEAN, [image, made.constant([1, 2])], [made.tensor((1, 3), scale=1.0)], options)
+    return made.bytes([image], [mean])
+
+
+def divides(divisor_when_dark: int = 1) -> bytes:
+    """100 divided by (divisor - pixels): zeros are fine, one frame ends the process (SIGFPE)."""
+    made = Crafted()
+    image = made.tensor(IMAGE)
+    total = _sum_of_pixels(made, image)
+    rest = made.step(
+        OPS.SUB, [made.constant([divisor_when_dark]), total], [made.tensor((1,), INT32)], schema.SubOptionsT()
+    )
+    found = made.step(OPS.DIV, [made.constant([100]), rest], [made.tensor((1,), INT32)], schema.DivOptionsT())
+    return made.bytes([image], [_as_answer(made, found)])
+
+
+def _as_answer(made: Crafted, number: int) -> int:
+    """(1, 2) float32 of a (1,) int32."""
+    real = made.step(OPS.CAST, [number], [made.tensor((1,), FLOAT32)], schema.CastOptionsT())
+    return made.step(
+        OPS.MUL, [made.constant([[1.0, 2.0]], FLOAT32), real], [made.tensor((1, 2), FLOAT32)], schema.MulOptionsT()
+    )
+
+
+def fills(factor: int = 1 << 20) -> bytes:
+    """A tensor of `factor` times the sum of all pixels: nothing for a dark frame, gigabytes for a bright one."""
+    made = Crafted()
+    image = made.tensor(IMAGE)
+    total = _sum_of_pixels(made, image)
+    size = made.step(OPS.MUL, [total, made.constant([factor])], [made.tensor((1,), INT32)], schema.MulOptionsT())
+    size = made.step(OPS.ADD, [size, made.constant([1])], [made.tensor((1,), INT32)], schema.AddOptionsT())
+    filled = made.step(OPS.FILL, [size, made.constant(3)], [made.tensor((1,), INT32)], schema.FillOptionsT())
+    options = schema.ReducerOptionsT()
+    options.keepDims = True
+    found = made.step(OPS.SUM, [filled, made.constant([0])], [made.tensor((1,), INT32)], options)
+    return made.bytes([image], [_as_answer(made, found)])
+
+
+def never_ends(always: bool = False) -> bytes:
+    """A WHILE that goes on as long as its number is not below 1; it is the sum of all pixels (and 1 with `always`)."""
+    made = Crafted()
+    image = made.tensor(IMAGE)
+    total = _sum_of_pixels(made, image)
+    total = made.step(OPS.ADD, [total, made.constant([int(always)])], [made.tensor((1,), INT32)], schema.AddOptionsT())
+    options = schema.WhileOptionsT()
+    options.condSubgraphIndex, options.bodySubgraphIndex = 1, 2
+    found = made.step(OPS.WHILE, [total], [made.tensor((1,), INT32)], options)
+    answer = _as_answer(made, found)
+    made.begin_graph()
+    number = made.tensor((1,), INT32)
+    goes_on = made.step(OPS.GREATER, [number, made.constant([0])], [made.tensor((1,), BOOL)], schema.GreaterOptionsT())
+    made.graph.inputs, made.graph.outputs = [number], [goes_on]
+    made.begin_graph()
+    number = made.tensor((1,), INT32)
+    same = made.step(
+        OPS.MAXIMUM, [number, made.constant([0])], [made.tensor((1,), INT32)], schema.MaximumMinimumOptionsT()
+    )
+    made.graph.inputs, made.graph.outputs = [number], [same]
+    return made.bytes([image], [answer])
+
+
+def huge(side: int = 60000) -> bytes:
+    """Constant paddings that make a picture of gigabytes of every frame; every operator is a usual one."""
+    made = Crafted()
+    image = made.tensor(IMAGE, scale=1.0)
+    padded = made.step(
+        OPS.PAD, [image, made.constant([[0, 0], [0, side], [0, side], [0, 0]])],
+        [made.tensor((1, 8 + side, 8 + side, 3), scale=1.0)], schema.PadOptionsT(),
+    )  # fmt: skip
+    options = schema.ReducerOptionsT()
+    mean = made.step(OPS.MEAN, [padded, made.constant([1, 2])], [made.tensor((1, 3), scale=1.0)], options)
+    return made.bytes([image], [mean])
+
+
+def strange_numbers(which: str) -> bytes:
+    """A tensor's number that is none: in an operator (`input`, `output`) or on the graph's border (`border`)."""
+    made = Crafted()
+    image, answer = made.tensor(IMAGE, scale=1.0), made.tensor((1, 3), scale=1.0)
+    axes = made.constant([1, 2])
+    data = {"input": -1, "huge": 1 << 30}.get(which, image)
+    made.step(OPS.MEAN, [data, axes], [-1 if which == "output" else answer], schema.ReducerOptionsT())
+    return made.bytes([image], [-1 if which == "border" else answer])
+
+
+def shared_name(tensors: int = 10_000, name_bytes: int = 1 << 20) -> bytes:
+    """A small file in which every tensor has one long name: a reader that copies each would take gigabytes."""
+    builder = Builder(name_bytes + (1 << 20))
+    name = builder.CreateByteVector(b"n" * name_bytes)
+    schema.TensorStart(builder)
+    schema.TensorAddName(builder, name)
+    tensor = schema.TensorEnd(builder)
+    schema.SubGraphStartTensorsVector(builder, tensors)
+    for _ in range(tensors):
+        builder.PrependUOffsetTRelative(tensor)
+    many = builder.EndVector()
+    schema.SubGraphStart(builder)
+    schema.SubGraphAddTensors(builder, many)
+    graph = schema.SubGraphEnd(builder)
+    schema.ModelStartSubgraphsVector(builder, 1)
+    builder.PrependUOffsetTRelative(graph)
+    graphs = builder.EndVector()
+    schema.ModelStart(builder)
+    schema.ModelAddVersion(builder, 3)
+    schema.ModelAddSubgraphs(builder, graphs)
+    builder.Finish(schema.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
