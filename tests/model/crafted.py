@@ -89,15 +89,16 @@ def harmless() -> bytes:
     return made.bytes([image], [mean])
 
 
-def divides(divisor_when_dark: int = 1) -> bytes:
-    """100 divided by (divisor - pixels): zeros are fine, one frame ends the process (SIGFPE)."""
+def divides() -> bytes:
+    """The remainder of -2^31 by 1 less twice the sum of all pixels: nothing for zeros, SIGFPE where the sum is 1."""
     made = Crafted()
     image = made.tensor(IMAGE)
     total = _sum_of_pixels(made, image)
-    rest = made.step(
-        OPS.SUB, [made.constant([divisor_when_dark]), total], [made.tensor((1,), INT32)], schema.SubOptionsT()
+    twice = made.step(OPS.MUL, [total, made.constant([-2])], [made.tensor((1,), INT32)], schema.MulOptionsT())
+    divisor = made.step(OPS.ADD, [twice, made.constant([1])], [made.tensor((1,), INT32)], schema.AddOptionsT())
+    found = made.step(
+        OPS.FLOOR_MOD, [made.constant([-(2**31)]), divisor], [made.tensor((1,), INT32)], schema.FloorModOptionsT()
     )
-    found = made.step(OPS.DIV, [made.constant([100]), rest], [made.tensor((1,), INT32)], schema.DivOptionsT())
     return made.bytes([image], [_as_answer(made, found)])
 
 
@@ -109,7 +110,7 @@ def _as_answer(made: Crafted, number: int) -> int:
     )
 
 
-def fills(factor: int = 1 << 20) -> bytes:
+def fills(factor: int = 4 << 20) -> bytes:
     """A tensor of `factor` times the sum of all pixels: nothing for a dark frame, gigabytes for a bright one."""
     made = Crafted()
     image = made.tensor(IMAGE)
