@@ -1,6 +1,5 @@
 """`edgeguard run`."""
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
@@ -105,13 +104,13 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
     from edgeguard.cli.progress import FrameCounter
     from edgeguard.run.runner import run
+    from edgeguard.system.termination import clean_end_on_sigterm
 
     loaded = _load(settings)
     refuse_guard_flags(flags, loaded.contract.guard)
     opening = _opener(settings)
     _say_what_runs(loaded)
-    signal.signal(signal.SIGTERM, _raise_system_exit)
-    with FrameCounter() as counter:
+    with clean_end_on_sigterm(), FrameCounter() as counter:
         shown = _Shown(loaded, settings, counter, quiet=as_json)
 
         def open_counted() -> "Source":
@@ -134,11 +133,6 @@ def _raise_what_went_wrong(outcome: "Outcome") -> None:
     if counters.lost and pipeline.reader is None and not outcome.terminated:
         first = pipeline.losses[0]
         raise CheckFailed(f"{counters.lost} frames could not be read, the first: {first.source}: {first.reason}")
-
-
-def _raise_system_exit(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clean end short
-    raise SystemExit(0)
 
 
 def _opener(settings: Settings) -> "Callable[[], Source]":

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -79,7 +80,9 @@ def main() -> int:
                 options.keep.mkdir(parents=True, exist_ok=True)
                 kept = options.keep / f"{options.seed}-{number}-{case.command.replace(' ', '-')}.tflite"
                 kept.write_bytes(case.data)
-                print(f"{kept}: {outcome}, {took:.1f} s, {size >> 20} MiB, {case.how}: {said.strip()[-300:]}", flush=True)
+                print(
+                    f"{kept}: {outcome}, {took:.1f} s, {size >> 20} MiB, {case.how}: {said.strip()[-300:]}", flush=True
+                )
     print(f"{sum(codes.values())} files, seed {options.seed}: {dict(sorted(codes.items()))}")
     print(f"slowest {slowest:.1f} s, largest process {largest >> 20} MiB, {bad} bad")
     return int(bad > 0)
@@ -130,37 +133,47 @@ def _objects(rng: random.Random, base: bytes) -> bytes:
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(base))
     graph = rng.choice(model.subgraphs)
     for _ in range(rng.randint(1, 3)):
-        tensor, operator = rng.choice(graph.tensors), rng.choice(graph.operators)
-        way = rng.randrange(9)
-        if way == 0:
-            tensor.shape = [_side(rng) for _ in range(rng.choice((0, 1, 2, 3, 4, 4, 4, 6)))]
-        elif way == 1:
-            tensor.type = rng.randrange(20)
-        elif way == 2:
-            tensor.buffer = rng.randrange(len(model.buffers) + 2)
-        elif way == 3 and operator.inputs is not None and len(operator.inputs):
-            operator.inputs = list(operator.inputs)
-            operator.inputs[rng.randrange(len(operator.inputs))] = rng.randrange(-2, len(graph.tensors) + 1)
-        elif way == 4 and operator.outputs is not None and len(operator.outputs):
-            operator.outputs = [rng.randrange(-1, len(graph.tensors) + 1)]
-        elif way == 5:
-            code = rng.choice(model.operatorCodes)
-            code.builtinCode = rng.randrange(210)
-            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        elif way == 6 and operator.builtinOptions is not None:
-            name = rng.choice(list(vars(operator.builtinOptions)) or [""])
-            if isinstance(getattr(operator.builtinOptions, name, None), (int, bool)):
-                setattr(operator.builtinOptions, name, rng.choice((0, 1, 2, 3, 4, 5, 7, 100)))
-        elif way == 7 and tensor.quantization is not None and tensor.quantization.scale is not None:
-            scales = list(tensor.quantization.scale) or [1.0]
-            scales[rng.randrange(len(scales))] = rng.choice((0.0, -1.0, 1e-40, 1e30, float("nan"), float("inf")))
-            tensor.quantization.scale = scales if rng.random() < 0.7 else scales[:1]
-        elif way == 8:
+        if rng.random() < 0.1:
             graph.inputs, graph.outputs = graph.outputs, graph.inputs
+        elif rng.random() < 0.5:
+            _other_tensor(rng, rng.choice(graph.tensors), len(model.buffers))
+        else:
+            _other_operator(rng, model, rng.choice(graph.operators), len(graph.tensors))
     try:
         return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     except Exception:  # the writer refuses it
         return base
+
+
+def _other_tensor(rng: random.Random, tensor: Any, buffers: int) -> None:
+    way = rng.randrange(4)
+    if way == 0:
+        tensor.shape = [_side(rng) for _ in range(rng.choice((0, 1, 2, 3, 4, 4, 4, 6)))]
+    elif way == 1:
+        tensor.type = rng.randrange(20)
+    elif way == 2:
+        tensor.buffer = rng.randrange(buffers + 2)
+    elif tensor.quantization is not None and tensor.quantization.scale is not None:
+        scales = list(tensor.quantization.scale) or [1.0]
+        scales[rng.randrange(len(scales))] = rng.choice((0.0, -1.0, 1e-40, 1e30, float("nan"), float("inf")))
+        tensor.quantization.scale = scales if rng.random() < 0.7 else scales[:1]
+
+
+def _other_operator(rng: random.Random, model: Any, operator: Any, tensors: int) -> None:
+    way = rng.randrange(4)
+    if way == 0 and operator.inputs is not None and len(operator.inputs):
+        operator.inputs = list(operator.inputs)
+        operator.inputs[rng.randrange(len(operator.inputs))] = rng.randrange(-2, tensors + 1)
+    elif way == 1:
+        operator.outputs = [rng.randrange(-1, tensors + 1)]
+    elif way == 2:
+        code = rng.choice(model.operatorCodes)
+        code.builtinCode = rng.randrange(210)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    elif operator.builtinOptions is not None:
+        name = rng.choice(list(vars(operator.builtinOptions)) or [""])
+        if isinstance(getattr(operator.builtinOptions, name, None), (int, bool)):
+            setattr(operator.builtinOptions, name, rng.choice((0, 1, 2, 3, 4, 5, 7, 100)))
 
 
 def _side(rng: random.Random) -> int:
@@ -222,14 +235,15 @@ def _value(rng: random.Random) -> object:
 
 
 def _pictures(folder: Path) -> Path:
-    """Two labeled pictures of two of the bundled model's classes."""
+    """Labeled pictures of the bundled model's classes."""
     import cv2
 
-    from edgeguard.scene.views import View, render
+    from edgeguard.scene.views import render, stand_in_views
 
-    for label in ("stop", "danger"):
-        (folder / label).mkdir(parents=True)
-        cv2.imwrite(str(folder / label / "a.png"), render(View(label, 3.0, 20, 40, 5, 0.2, -0.3, 5), 160, 120))
+    for view in stand_in_views(4):
+        assert view.card is not None
+        (folder / view.card).mkdir(parents=True)
+        cv2.imwrite(str(folder / view.card / "a.png"), render(view, 160, 120)[:, :, ::-1])
     return folder
 
 
@@ -256,7 +270,7 @@ name = "none"
 
 def _words(command: str, path: Path, pictures: Path, folder: Path) -> list[str]:
     if command == "run":
-        return ["run", str(path), "--source", str(pictures / "stop"), "--compare"]
+        return ["run", str(path), "--source", str(next(pictures.iterdir())), "--compare"]
     if command == "bench":
         return ["bench", str(path), "--seconds", "0.1", "--threads", "1"]
     if command == "evaluate":
@@ -269,14 +283,18 @@ def _words(command: str, path: Path, pictures: Path, folder: Path) -> list[str]:
 
 
 def _load_everything() -> None:
-    import edgeguard_converters.edgetpu.predict
     import torch
 
     import edgeguard.diagnostics.bench
+    import edgeguard.evaluate.engine.executors
     import edgeguard.evaluate.run
-    import edgeguard.run.runner  # noqa: F401
+    import edgeguard_converters.edgetpu.predict  # noqa: F401
 
     torch.set_num_threads(1)
+    # What is not read from the file only takes time: workers of evaluate load torch anew, bench decodes large frames.
+    edgeguard.evaluate.run.LocalProcesses = lambda workers: edgeguard.evaluate.engine.executors.ThisProcess()
+    edgeguard.diagnostics.bench.SIZES = ((64, 48),)
+    edgeguard.diagnostics.bench.frame_memory = lambda profile: None
 
 
 def _forked(words: list[str], folder: Path) -> tuple[str, str, int]:

@@ -1,5 +1,6 @@
 """Small .tflite files, built operator by operator: what an attacker writes by hand."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,24 @@ class Crafted:
         builder = Builder(1024)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+def with_contract(data: bytes) -> bytes:
+    """The file with a contract that takes an 8x8 picture as it is, so that a picture chooses the tensor's numbers."""
+    contract = {
+        "schema": 1,
+        "input": {"width": 8, "height": 8, "dtype": "uint8"},
+        "preprocess": {"crop": "none", "crop_fraction": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1]},
+    }
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data), 0))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(json.dumps(contract).encode(), np.uint8)
+    model.buffers.append(buffer)
+    entry.name, entry.buffer = b"edgeguard.json", len(model.buffers) - 1
+    model.metadata = [entry]
+    builder = Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _sum_of_pixels(made: Crafted, image: int) -> int:
