@@ -63,18 +63,18 @@ def test_the_same_line_everywhere(tmp_path: Path, photos: Path, command: str) ->
     """PAD by constants to gigabytes: every operator is a usual one, so only the trial can tell."""
     path = _file(tmp_path, crafted.huge())
     (photos / "labels.csv").write_text("a.png,0\n")
-    words = {
+    every: dict[str, list[object]] = {
         "run": ["--source", photos],
         "bench": ["--seconds", "0.1"],
         "evaluate": ["--images", photos, "--output", tmp_path / "audit"],
         "fieldtest plan": ["--model", path],
         "patch make": ["--output", tmp_path / "patch", "--untargeted"],
-    }[command]
+    }
     place = [path]
     if command == "fieldtest plan":
         place = [tmp_path / "session", tmp_path / "sheet.pdf"]
         assert here("patch", "sheet", "--card", "stop", "--arm", "clean", "--output", place[1]).returncode == 0
-    refused(here(*command.split(), *place, *words), 2, "foreign.tflite: the runtime")
+    refused(here(*command.split(), *place, *every[command]), 2, "foreign.tflite: the runtime")
 
 
 @pytest.mark.convert

@@ -285,16 +285,14 @@ def _words(command: str, path: Path, pictures: Path, folder: Path) -> list[str]:
 def _load_everything() -> None:
     import torch
 
-    import edgeguard.diagnostics.bench
-    import edgeguard.evaluate.engine.executors
-    import edgeguard.evaluate.run
     import edgeguard_converters.edgetpu.predict  # noqa: F401
+    from edgeguard.evaluate.engine.executors import ThisProcess
 
     torch.set_num_threads(1)
     # What is not read from the file only takes time: workers of evaluate load torch anew, bench decodes large frames.
-    edgeguard.evaluate.run.LocalProcesses = lambda workers: edgeguard.evaluate.engine.executors.ThisProcess()
-    edgeguard.diagnostics.bench.SIZES = ((64, 48),)
-    edgeguard.diagnostics.bench.frame_memory = lambda profile: None
+    patch("edgeguard.evaluate.run.LocalProcesses", lambda workers: ThisProcess()).start()
+    patch("edgeguard.diagnostics.bench.SIZES", ((64, 48),)).start()
+    patch("edgeguard.diagnostics.bench.frame_memory", lambda profile: None).start()
 
 
 def _forked(words: list[str], folder: Path) -> tuple[str, str, int]:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated
 from flatbuffers import Builder
 from numpy.typing import ArrayLike
 
+schema: Any = schema_py_generated
 OPS, TYPES = schema.BuiltinOperator, schema.TensorType
 UINT8, INT32, FLOAT32, BOOL = TYPES.UINT8, TYPES.INT32, TYPES.FLOAT32, TYPES.BOOL
 _NUMPY = {UINT8: np.uint8, INT32: np.int32, FLOAT32: np.float32}
