@@ -49,6 +49,16 @@ _OPERATORS: dict[int, tuple[str, tuple[int, ...] | None]] = {
     117: ("HARD_SWISH", _EVERY), 123: ("SELECT_V2", _EVERY), 126: ("BATCH_MATMUL", _EVERY), 128: ("CUMSUM", (0,)),
     130: ("BROADCAST_TO", (0,)), 150: ("GELU", _EVERY), 152: ("RELU_0_TO_1", _EVERY),
 }  # fmt: skip
+#: Options by operator: their type in the schema's union, and fields with the value that one left out stands for. They
+#: are strides, dilations, sides of filters and blocks: 1 or more, and no more than kernels keep in 16 bits.
+_SIZES: dict[str, tuple[int, dict[int, int]]] = {
+    "CONV_2D": (1, {1: 0, 2: 0, 4: 1, 5: 1}), "DEPTHWISE_CONV_2D": (2, {1: 0, 2: 0, 5: 1, 6: 1}),
+    "AVERAGE_POOL_2D": (5, {1: 0, 2: 0, 3: 0, 4: 0}), "MAX_POOL_2D": (5, {1: 0, 2: 0, 3: 0, 4: 0}),
+    "L2_POOL_2D": (5, {1: 0, 2: 0, 3: 0, 4: 0}), "SPACE_TO_DEPTH": (19, {0: 0}), "DEPTH_TO_SPACE": (94, {0: 0}),
+    "TRANSPOSE_CONV": (49, {1: 0, 2: 0}),
+}  # fmt: skip
+#: Options that count the outputs: their type, and the field.
+_COUNTS = {"SPLIT": (35, 0), "SPLIT_V": (79, 0), "UNPACK": (64, 0)}
 _MAY_LACK = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}  # the bias's position
 #: Of integers these divide by data, or go a number of rounds that data choose.
 _FLOAT_ONLY = ("DIV", "POW", "L2_POOL_2D", "LOCAL_RESPONSE_NORMALIZATION")
@@ -164,6 +174,7 @@ def _check_operator(
     _check_numbers(outputs, len(tensors))
     _require(len(outputs) > 0 and len(set(outputs)) == len(outputs), f"has a {name} without outputs of its own")
     _require(not operator.vector(8, 4)[1] and not operator.vector(7)[1], f"has a {name} with a memory")
+    _check_options(name, operator, len(outputs))
     for position, number in enumerate(inputs):
         if number == -1:
             _require(_MAY_LACK.get(name) == position, f"has a {name} that lacks an input")
@@ -176,6 +187,21 @@ def _check_operator(
         _require(not tensors[number].is_constant and number not in written, f"has a {name} that writes over a tensor")
         _require(name not in _FLOAT_ONLY or tensors[number].kind == _FLOAT32, f"has a {name} of integers")
     return name
+
+
+def _check_options(name: str, operator: Table, outputs: int) -> None:
+    if name not in _SIZES and name not in _COUNTS:
+        return
+    options = operator.table(4)
+    wanted = _SIZES[name][0] if name in _SIZES else _COUNTS[name][0]
+    _require(options is not None and operator.number(3, "<B") == wanted, f"has a {name} without options of its own")
+    assert options is not None
+    for field, default in _SIZES.get(name, (0, {}))[1].items():
+        value = default if options.field(field) is None else options.number(field, "<i")
+        _require(1 <= value < 1 << 15, f"has a {name} with a stride, dilation or side of {value}")
+    if name in _COUNTS:
+        count = options.number(_COUNTS[name][1], "<i")
+        _require(count == outputs, f"has a {name} into {count} with {outputs} outputs")
 
 
 def _check_numbers(numbers: Iterable[int], count: int) -> None:

@@ -100,10 +100,10 @@ def _sum_of_pixels(made: Crafted, image: int) -> int:
     return made.step(OPS.SUM, [flat, made.constant([0])], [made.tensor((1,), INT32)], options)
 
 
-def harmless() -> bytes:
+def harmless(height: int = 8, width: int = 8) -> bytes:
     """The mean of each color, of the frame's every pixel."""
     made = Crafted()
-    image = made.tensor(IMAGE, scale=1.0)
+    image = made.tensor((1, height, width, 3), scale=1.0)
     options = schema.ReducerOptionsT()
     mean = made.step(OPS.MEAN, [image, made.constant([1, 2])], [made.tensor((1, 3), scale=1.0)], options)
     return made.bytes([image], [mean])
@@ -212,3 +212,54 @@ def shared_name(tensors: int = 10_000, name_bytes: int = 1 << 20) -> bytes:
     schema.ModelAddSubgraphs(builder, graphs)
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def relatives() -> dict[str, bytes]:
+    """Kinds of public advisories on TensorFlow Lite's kernels: one file for each, named by operator and cause."""
+    files = {}
+    for name, code, options, fields in (
+        ("DEPTH_TO_SPACE block 0", OPS.DEPTH_TO_SPACE, schema.DepthToSpaceOptionsT, {"blockSize": 0}),
+        ("SPACE_TO_DEPTH block 0", OPS.SPACE_TO_DEPTH, schema.SpaceToDepthOptionsT, {"blockSize": 0}),
+        ("AVERAGE_POOL_2D stride 0", OPS.AVERAGE_POOL_2D, schema.Pool2DOptionsT, {"filterWidth": 2, "filterHeight": 2}),
+        ("MAX_POOL_2D filter 0", OPS.MAX_POOL_2D, schema.Pool2DOptionsT, {"strideW": 1, "strideH": 1}),
+    ):
+        made, chosen = Crafted(), options()
+        vars(chosen).update(fields)
+        image = made.tensor(IMAGE, scale=1.0)
+        files[name] = made.bytes([image], [made.step(code, [image], [made.tensor(IMAGE, scale=1.0)], chosen)])
+    for name, code, options, fields, depth in (
+        ("CONV_2D stride 0", OPS.CONV_2D, schema.Conv2DOptionsT, {}, 3),
+        ("CONV_2D no group", OPS.CONV_2D, schema.Conv2DOptionsT, {"strideW": 1, "strideH": 1}, 7),
+        ("DEPTHWISE_CONV_2D stride 0", OPS.DEPTHWISE_CONV_2D, schema.DepthwiseConv2DOptionsT, {}, 3),
+        (
+            "DEPTHWISE_CONV_2D stride of 17 bits", OPS.DEPTHWISE_CONV_2D, schema.DepthwiseConv2DOptionsT,
+            {"strideW": 1 << 16, "strideH": 1 << 16, "depthMultiplier": 1}, 3,
+        ),
+    ):  # fmt: skip
+        made, chosen = Crafted(), options()
+        vars(chosen).update(fields)
+        shape = (1, 3, 3, depth)
+        image, weights = made.tensor(IMAGE, FLOAT32), made.tensor(shape, FLOAT32, np.ones(shape))
+        inputs = [image, weights, made.tensor((3,), FLOAT32, [0, 0, 0])]
+        files[name] = made.bytes([image], [made.step(code, inputs, [made.tensor(IMAGE, FLOAT32)], chosen)])
+    made, options = Crafted(), schema.SplitOptionsT()
+    image = made.tensor(IMAGE, scale=1.0)
+    found = made.step(OPS.SPLIT, [made.constant(3), image], [made.tensor(IMAGE, scale=1.0)], options)
+    files["SPLIT into 0"] = made.bytes([image], [found])
+    for name, index in (("GATHER index -1", -1), ("GATHER index 10^9", 10**9)):
+        made = Crafted()
+        image = made.tensor(IMAGE, FLOAT32)
+        found = made.step(
+            OPS.GATHER, [image, made.constant([index])], [made.tensor(IMAGE, FLOAT32)], schema.GatherOptionsT()
+        )
+        files[name] = made.bytes([image], [found])
+    files["WHILE that calls itself"] = _calls_itself()
+    return files
+
+
+def _calls_itself() -> bytes:
+    """The first graph holds a WHILE whose condition is the first graph: recursion without an end."""
+    made, options = Crafted(), schema.WhileOptionsT()
+    image = made.tensor(IMAGE)
+    options.condSubgraphIndex = options.bodySubgraphIndex = 0
+    return made.bytes([image], [made.step(OPS.WHILE, [image], [made.tensor(IMAGE)], options)])
