@@ -103,7 +103,7 @@ def main() -> int:
 def _cases(rng: random.Random, of: str) -> Iterator[Case]:
     bundled = bundled_model().read_bytes()
     bases = [bundled, bundled, crafted.harmless(), crafted.divides(), crafted.fills(), crafted.never_ends()]
-        ways: tuple[Callable[[random.Random, bytes], bytes], ...] = (_bytes, _words_of_32, _objects)
+    ways: tuple[Callable[[random.Random, bytes], bytes], ...] = (_bytes, _words_of_32, _objects)
     number = 0
     while True:
         command = COMMANDS[number % len(COMMANDS)]
