@@ -1,5 +1,6 @@
 """`edgeguard model`: looking into a .tflite, and checking it against its manifest."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeguard.cli.messages import on_stdout
-from edgeguard.errors import CheckFailed, InputError
+from edgeguard.errors import CheckFailed
 
 app = typer.Typer(help="Look into a model file, or check it against its manifest.", no_args_is_help=True)
 
@@ -61,26 +62,26 @@ def verify(
 
 def _describe(file: Path) -> dict[str, Any]:
     from edgeguard.model.contract import read_contract
-    from edgeguard.model.flatbuffer import ModelFile
-    from edgeguard.system.files import sha256_file
+    from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
+    from edgeguard.system.foreign import parsing, read_bounded
 
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    data = read_bounded(file, LARGEST_FILE, "the model")
     contract = read_contract(ModelFile(data))
     from edgeguard_converters.edgetpu.predict import predict
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
-    graph = TfliteGraph(data)
-    inputs, outputs = graph.borders()
+    with parsing("the .tflite"):
+        graph = TfliteGraph(data)
+        inputs, outputs = graph.borders()
+        operators = ", ".join(f"{name} {count}" for name, count in graph.operators().items())
+        edgetpu = predict(graph).summary()
     return {
         "file": str(file),
-        "sha256": sha256_file(file),
+        "sha256": hashlib.sha256(data).hexdigest(),
         "size": f"{len(data) / 1e6:.2f} MB",
         "input": ", ".join(inputs),
         "output": ", ".join(outputs),
-        "operators": ", ".join(f"{name} {count}" for name, count in graph.operators().items()),
-        "edgetpu": predict(graph).summary(),
+        "operators": operators,
+        "edgetpu": edgetpu,
         "contract": None if contract is None else contract.to_dict(),
     }

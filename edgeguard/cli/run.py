@@ -1,6 +1,5 @@
 """`edgeguard run`."""
 
-import signal
 from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +40,7 @@ def run_command(
     labels: Annotated[str | None, flag(Settings, "labels")] = None,
     delegate: Annotated[str | None, flag(Settings, "delegate")] = None,
     fallback: Annotated[str | None, flag(Settings, "fallback")] = None,
+    isolate: Annotated[str | None, flag(Settings, "isolate")] = None,
     threads: Annotated[int | None, flag(Settings, "threads")] = None,
     require_model: Annotated[str | None, flag(Settings, "require_model")] = None,
     require_guard: Annotated[str | None, flag(Settings, "require_guard")] = None,
@@ -105,13 +105,13 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
     from edgeguard.cli.progress import FrameCounter
     from edgeguard.run.runner import run
+    from edgeguard.system.termination import clean_end_on_sigterm
 
     loaded = _load(settings)
     refuse_guard_flags(flags, loaded.contract.guard)
     opening = _opener(settings)
     _say_what_runs(loaded)
-    signal.signal(signal.SIGTERM, _raise_system_exit)
-    with FrameCounter() as counter:
+    with clean_end_on_sigterm(), FrameCounter() as counter:
         shown = _Shown(loaded, settings, counter, quiet=as_json)
 
         def open_counted() -> "Source":
@@ -134,11 +134,6 @@ def _raise_what_went_wrong(outcome: "Outcome") -> None:
     if counters.lost and pipeline.reader is None and not outcome.terminated:
         first = pipeline.losses[0]
         raise CheckFailed(f"{counters.lost} frames could not be read, the first: {first.source}: {first.reason}")
-
-
-def _raise_system_exit(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clean end short
-    raise SystemExit(0)
 
 
 def _opener(settings: Settings) -> "Callable[[], Source]":
@@ -167,7 +162,8 @@ def _load(settings: Settings) -> "Model":
 
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard
-    from edgeguard.model.labels import parse_labels
+    from edgeguard.model.labels import LARGEST, parse_labels
+    from edgeguard.system.foreign import read_bounded
 
     loaded = _load_file(settings)
     contract = loaded.contract
@@ -184,10 +180,8 @@ def _load(settings: Settings) -> "Model":
         name = None if settings.patch_guard == "none" else settings.patch_guard
         contract = replace(contract, guard=replace(contract.guard, patch=name))
     if settings.labels is not None:
-        try:
-            contract = replace(contract, labels=parse_labels(Path(settings.labels).read_bytes()))
-        except OSError as error:
-            raise InputError(f"cannot read the labels {settings.labels}: {error.strerror}") from error
+        labels = parse_labels(read_bounded(settings.labels, LARGEST, "the labels"))
+        contract = replace(contract, labels=labels)
     if contract.labels and loaded.classes and len(contract.labels) != loaded.classes:
         raise InputError(f"{len(contract.labels)} labels for a model with {loaded.classes} outputs")
     if settings.require_guard is not None:
@@ -198,24 +192,19 @@ def _load(settings: Settings) -> "Model":
 
 
 def _load_file(settings: Settings) -> "Model":
-    """The model's file, tried in a child process first; where asked, another on the CPU when the Edge TPU is not there.
-
-    The bundled model is ours and is not tried first.
-    """
+    """The model's file; where wanted, another on the CPU when the Edge TPU is not there."""
     from edgeguard.demo.assets import bundled_model
     from edgeguard.model import load_model
 
     path = settings.model or bundled_model()
-    foreign = settings.model is not None
-    require = settings.require_model
-    delegate: Any = settings.delegate
+    threads, isolate = settings.threads, settings.isolate
     try:
-        return load_model(path, delegate, settings.threads, require_sha256=require, try_first=foreign)
+        return load_model(path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate)
     except DeviceError as error:
         if settings.fallback is None:
             raise DeviceError(f"{error}; --fallback PLAIN.tflite would run on the CPU instead") from error
         _warn(f"{error}: RUNNING {settings.fallback} ON THE CPU INSTEAD")
-        return load_model(settings.fallback, "cpu", settings.threads, try_first=True)
+        return load_model(settings.fallback, "cpu", threads, isolate=isolate)
 
 
 def _say_what_runs(model: "Model") -> None:
@@ -234,6 +223,8 @@ def _say_what_runs(model: "Model") -> None:
             _warn(missing)
     if model.patch_guard is not None:
         beside_results(f"patch guard: {model.patch_guard.name} on the model's input")
+    if model.isolated is not None:
+        _warn(f"the model runs in a watched process of its own: {model.isolated}")
     if model.contract.preprocess.guessed:
         _warn("this model's preprocessing was guessed")
 

@@ -1,6 +1,5 @@
 """`edgeguard sensor`: pass 1 at the camera, on a machine of its own."""
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +32,7 @@ def sensor_command(
     from edgeguard.run.settings import resolve
     from edgeguard.sensor.node import SensorNode
     from edgeguard.system.addresses import is_loopback, read_token
+    from edgeguard.system.termination import clean_end_on_sigterm
 
     if (camera is None) == (source is None):
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
@@ -53,15 +53,11 @@ def sensor_command(
 
     opening = source_opener(spec, size=wanted, fps=camera_fps)
 
-    def end(*_: object) -> None:
-        raise SystemExit(0)
-
     opened = opening()
     if not opened.live:
         raise InputError(f"{spec} is not a camera: a sensor sends live frames")
-    signal.signal(signal.SIGTERM, end)
     node = SensorNode(opened, opening, profile, host=host, port=int(port), key=key, token=token)
-    with messages_to(on_stderr), node:
+    with clean_end_on_sigterm(), messages_to(on_stderr), node:
         proof = "with a MAC" if key else "without a proof (--key-file)"
         on_stderr(f"{node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}")
         node.wait()

@@ -11,6 +11,7 @@ from edgeguard.camera.source import Captured, Lost, Source
 from edgeguard.errors import EdgeGuardError, JpegError
 from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model
+from edgeguard.model.watched import GraphFailure
 from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.pacing import Timing
 from edgeguard.pipeline.prefetch import Prefetcher
@@ -76,7 +77,7 @@ class Pipeline:
         self.timing = Timing(fps)
         self.counters = Counters()
         self.losses: list[Lost] = []  # the first hundred that were found after capture
-        self._undecodable = 0
+        self._undecodable, self._last_failure = 0, ""
         self._tripped = False
         self.reader: FrameReader[Arrived] | None = None
         self._compare_every, self._every, self._next_wanted = compare_every, every, 0
@@ -99,6 +100,7 @@ class Pipeline:
 
         Raises:
             DeviceError: a live source was lost for good; results before that have been given.
+            InputError: the graph fails again and again.
         """
         self.counters.started_at = time.monotonic()
         if self.reader is None:
@@ -134,8 +136,11 @@ class Pipeline:
                         self.timing.infer_ends()
                         continue
                     compare = self._compare_every > 0 and self.counters.frames % self._compare_every == 0
-                    result = self.stages.infer(ready, self.source.live, compare)
+                    result = self._infer(ready, compare)
                     self.timing.infer_ends()
+                    if isinstance(result, Lost):
+                        self._lose(result)
+                        continue
                     self.counters.add(result)
                     self._count_reader()
                     yield result
@@ -144,6 +149,17 @@ class Pipeline:
                 if self.reader is not None:  # closing is what ends a live source's wait for its next frame
                     self.source.close()
                     self.reader.stop()
+
+    def _infer(self, ready: Ready, compare: bool) -> FrameResult | Lost:
+        """A frame that the graph fails on is lost; a foreign graph may do that on purpose, so the user hears of it."""
+        try:
+            return self.stages.infer(ready, self.source.live, compare)
+        except GraphFailure as error:
+            captured = ready.arrived.captured
+            if str(error) != self._last_failure:
+                _log.warning("frame %d of %s is lost: %s", captured.index, captured.source, error)
+            self._last_failure = str(error)
+            return Lost(captured.index, captured.source, str(error))
 
     def _make_ready(self, arrived: Arrived) -> Ready | Lost:
         began = time.monotonic()

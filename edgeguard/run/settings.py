@@ -55,6 +55,9 @@ class Settings:
     fallback: str | None = _model(
         "A .tflite for the CPU, used when the Edge TPU cannot be.", None, values="file", words=TEXT
     )
+    isolate: Literal["auto", "always", "never"] = _model(
+        "Run the graph in a watched process of its own: auto where it is not proven harmless.", "auto"
+    )
     threads: int | None = _model("CPU threads of the model.", None, low=1, high=256)
     require_model: str | None = _model(
         "Refuse a model file with another SHA-256.", None, values="64 hexadecimal digits", words=TEXT
