@@ -1,0 +1,62 @@
+"""Pickles, read as the programs that they are and never run: only words and names that are on a list pass."""
+
+import io
+import pickletools
+import re
+from collections.abc import Callable
+
+from edgeguard.errors import InputError
+from edgeguard_converters.load.refused import PickleRefused
+
+_WORDS_LISTED = """
+    PROTO STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE
+    SHORT_BINUNICODE SHORT_BINSTRING BINSTRING EMPTY_LIST EMPTY_TUPLE EMPTY_DICT EMPTY_SET APPEND APPENDS LIST TUPLE
+    TUPLE1 TUPLE2 TUPLE3 DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BUILD BINPERSID
+    """
+_WORDS = frozenset(_WORDS_LISTED.split())
+_NUMBERED = ("LONG_BINPUT", "BINPUT")
+_TENSOR_NAMES = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
+    r"|torch (Half|Float|Double|BFloat16|Byte|Char|Short|Int|Long|Bool)Storage"
+    r"|torch (Size|float(16|32|64)|bfloat16|u?int(8|16|32|64)|bool|device)"
+)
+_MOST_WORDS = 5_000_000
+
+
+def is_tensor_name(name: str) -> bool:
+    """True for the names that a state_dict imports, such as `torch._utils _rebuild_tensor_v2`."""
+    return _TENSOR_NAMES.fullmatch(name) is not None
+
+
+def check_pickle(data: bytes, name: str, allowed: Callable[[str], bool] = is_tensor_name) -> int:
+    """Refuse a pickle that does more than put tensors into containers.
+
+    Args:
+        data: begins with the pickle.
+        name: of its file, for messages.
+        allowed: says of "module name" whether the pickle may import it.
+
+    Returns:
+        Where the pickle ends.
+
+    Raises:
+        PickleRefused: it imports or does what is not on the lists.
+        InputError: it is damaged.
+    """
+    stream = io.BytesIO(data)
+    count = 0
+    try:
+        for word, argument, _ in pickletools.genops(stream):
+            count += 1
+            foreign = word.name == "GLOBAL" and not allowed(str(argument))
+            far = word.name in _NUMBERED and int(argument or 0) > count  # the reader would make room for all numbers
+            if word.name not in _WORDS or foreign or far or count > _MOST_WORDS:
+                raise PickleRefused(
+                    f"{name} is a pickle that can run code when loaded; refused, its code was not run "
+                    "(save a torch.export program or a state_dict instead)"
+                )
+    except PickleRefused:
+        raise
+    except Exception as error:
+        raise InputError(f"{name} is a damaged pickle: {' '.join(str(error).split())[:200]}") from error
+    return stream.tell()
