@@ -64,6 +64,18 @@ def read_checkpoint(data: bytes, name: str) -> Any:
         raise InputError(f"{name} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
+def check_storages(program: bytes, storages: dict[str, bytes], name: str) -> None:
+    """Refuse a checked pickle of TorchScript whose tensors are larger than their bytes.
+
+    Raises:
+        InputError: it holds such a tensor, or names bytes that are not there.
+    """
+    try:
+        _Reader(io.BytesIO(program), storages).load()
+    except Exception as error:
+        raise InputError(f"{name} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
 def _read_zip(data: bytes, name: str) -> Any:
     members = read_archive(data, name)
     pickles = [member for member in members if member.endswith("/data.pkl")]
@@ -110,6 +122,13 @@ class _Mapping(dict[Any, Any]):
         pass
 
 
+class _Object:
+    """An object of a class of TorchScript; what stands in it was looked at and is left behind."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class _Storage:
     kind: str
@@ -126,6 +145,8 @@ class _Reader(pickle.Unpickler):
         self._total = 0
 
     def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "__torch__":
+            return type("_Object", (_Object,), {})
         return _Name(f"{module} {name}", self)
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -176,7 +197,7 @@ class _Name:
             return self._reader.tensor(*values[:4])
         if self._name == "torch._utils _rebuild_parameter":
             return values[0]
-        if self._name == "torch Size":
+        if self._name == "torch Size" or self._name.startswith("torch.jit._pickle "):
             return tuple(values[0])
         return str(values[:1])
 

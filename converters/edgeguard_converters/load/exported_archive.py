@@ -14,6 +14,8 @@ from typing import Any
 
 from edgeguard.errors import InputError
 from edgeguard_converters.load.archive import fresh_archive
+from edgeguard_converters.load.checkpoint import read_checkpoint
+from edgeguard_converters.load.pickle_words import looks_like_pickle
 from edgeguard_converters.load.program_schema import PAYLOADS, PROGRAM
 from edgeguard_converters.load.rebuild import rebuilt
 from edgeguard_converters.load.refused import PickleRefused
@@ -49,8 +51,10 @@ def fresh_program(members: dict[str, bytes]) -> io.BytesIO:
         raise InputError(f"the archive holds {len(programs)} programs; one is wanted")
     name = programs[0].removeprefix("models/").removesuffix(".json")
     weights, constants = f"data/weights/{name}_weights_config.json", f"data/constants/{name}_constants_config.json"
-    for member in known:
+    for member, data in known.items():
         _check_member(member, {*programs, weights, constants, "archive_format"})
+        if _LEFT_BEHIND.fullmatch(member) and looks_like_pickle(data):
+            read_checkpoint(data, member)  # it is not handed on; a file that brings code is refused all the same
     fresh: dict[str, bytes] = {
         "archive_format": b"pt2",
         "archive_version": known.get("archive_version", b"0")[:8],

@@ -60,9 +60,11 @@ def _convert(path: Path, folder: Path, size: tuple[int, int]) -> bytes:
         raise InputError("the model's input size is not fixed: give --size N or WxH")
     try:
         concrete = tf.function(call).get_concrete_function(tf.TensorSpec([1, *sides, 3], tf.float32))
-        return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], kept).convert())
+        data = bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
     except Exception as error:
         raise InputError(f"TensorFlow cannot convert it: {_first_line(error)}") from error
+    del kept  # its variables would have died with it
+    return data
 
 
 def _saved_model(tf: Any, folder: Path) -> tuple[Any, list[tuple[Any, ...]], Callable[[Any], Any]]:

@@ -6,6 +6,7 @@ torch, its exporter and litert-torch hold most of the memory of a conversion, wh
 them: with the model in a process of its own, their memory is given back whole before calibration begins.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from edgeguard_converters.load.formats import model_format
 from edgeguard_converters.load.refused import PickleRefused
 from edgeguard_converters.load.source import Source, facts_from_sidecar, merge_facts
 
+_log = logging.getLogger(__name__)
 _SERVICE = "edgeguard_converters.load.model_service:ModelService"
 _WHAT = "the process that held the model"
 _ERRORS = {kind.__name__: kind for kind in (InputError, PickleRefused, CheckFailed, DeviceError)}
@@ -133,7 +135,9 @@ class ModelProcess:
     def _begin(self, request: Frame, reach: Reach | None = None, *, trusted: bool = False) -> Frame:
         self.end()
         self._child = ConfinedChild(_SERVICE, what=_WHAT, limits=self._limits, reach=reach, confined=not trusted)
-        self._child.start()
+        missing = self._child.start().missing
+        if missing and not trusted:
+            _log.warning("THE MODEL'S PROCESS IS NOT FULLY CONFINED: %s", "; ".join(missing))
         return self.ask("load", request)
 
 

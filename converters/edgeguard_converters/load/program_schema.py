@@ -26,7 +26,7 @@ from edgeguard_converters.load.rebuild import (
 from edgeguard_converters.load.refused import PickleRefused
 
 _NAME = text(r"[A-Za-z_]\w{0,999}")
-_PATH = text(r"[\w.]{0,1999}")  # of a parameter: features.0.weight
+_PATH = text(r"[\w.\-]{0,1999}")  # of a parameter: features.0.weight
 _WORD = text(r"[\w .:+/\-]{0,200}")  # an argument such as bilinear or cpu
 _ORIGIN = text(r"[\w .,;:@<>()\[\]$/\-]{0,100000}")  # of a node; torch splits it and keeps the pieces as names
 _TREES = frozenset({"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
@@ -183,7 +183,7 @@ PROGRAM = record(
             {
                 "graph": _GRAPH,
                 "signature": record({"input_specs": each(_INPUT), "output_specs": each(_OUTPUT)}),
-                "module_call_graph": each(record({"fqn": text(r"[\w.@]{0,1999}"), "signature": optional(_CALL)})),
+                "module_call_graph": each(record({"fqn": text(r"[\w.@\-]{0,1999}"), "signature": optional(_CALL)})),
                 "metadata": always({}),
                 "treespec_namedtuple_fields": always({}),
             }

@@ -8,7 +8,7 @@ from edgeguard_converters.load.refused import PickleRefused
 
 #: Returns what goes into the new document, or raises `ValueError`.
 Rule = Callable[[Any], Any]
-_MOST_DIGITS = 1 << 62
+_LARGEST = 1 << 63
 
 
 def record(fields: Mapping[str, Rule]) -> Rule:
@@ -77,7 +77,7 @@ def text(pattern: str) -> Rule:
 
 def integer(value: Any) -> Any:
     """A whole number."""
-    if type(value) is not int or abs(value) > _MOST_DIGITS:
+    if type(value) is not int or abs(value) > _LARGEST:
         raise ValueError("a number was wanted")
     return value
 
