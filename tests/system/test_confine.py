@@ -80,7 +80,7 @@ def test_nothing_of_the_user_comes_along(monkeypatch: pytest.MonkeyPatch) -> Non
     with open("/etc/passwd", "rb"), _child() as child:
         names = _ask(child, "environment of mine").split()
         assert "AWS_SECRET_ACCESS_KEY" not in names and len(names) < 24
-        assert set(eval(_ask(child, "descriptors"))) <= {"/dev/null", "pipe"}
+        assert set(_ask(child, "descriptors").split()) == {"/dev/null", "pipe"}
 
 
 @pytest.mark.parametrize(

@@ -296,14 +296,36 @@ def _line(line: str, found: dict[str, bytes], flag: Path) -> None:
     found[name] = (source[:at] + "    " + line.format(flag=flag) + "\n" + source[at:]).encode()
 
 
-def _set_state(body: str, found: dict[str, bytes], flag: Path) -> None:
-    """Runs while the archive is loaded."""
-    name = _main(found)
-    source = found[name].decode().rstrip("\n")
-    kind = f"__torch__.{name.partition('__torch__/')[2].removesuffix('.py').replace('/', '.')}.Residual"
-    head = f"\n  def __setstate__(self: {kind},\n    state: int) -> NoneType:\n"
-    method = f"{head}    {body.format(flag=flag)}\n    return None\n"
-    found[name] = (source + method).encode()
+class Loads(torch.nn.Module):
+    """Its `__setstate__` runs while the archive is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = torch.zeros(1)
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.x, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]):
+        self.x = state[0]
+        self.training = state[1]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) + self.x
+
+
+def _set_state(body: str, folder: Path, flag: Path) -> Path:
+    """A line at the head of `__setstate__`."""
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.script(Loads()), stream)
+    found = members(stream.getvalue())
+    name = next(name for name, data in found.items() if name.endswith(".py") and b"__setstate__" in data)
+    source = found[name].decode()
+    at = source.index("    self.x = ")
+    found[name] = (source[:at] + "    " + body.format(flag=flag) + "\n" + source[at:]).encode()
+    return write(folder / "evil.pt", found)
 
 
 def _global(found: dict[str, bytes], flag: Path) -> None:
@@ -348,10 +370,10 @@ SCRIPTS: list[Hostile] = [
     (
         "file while loading",
         "script loading",
-        partial(_script, partial(_set_state, 'y = torch.from_file("{flag}", True, 4)')),
+        partial(_set_state, 'self.x = torch.from_file("{flag}", True, 4)'),
     ),
-    ("loop while loading", "script loading", partial(_script, partial(_set_state, "while True:\n      pass"))),
-    ("memory while loading", "script loading", partial(_script, partial(_set_state, "y = torch.ones([100000000000])"))),
+    ("loop while loading", "script loading", partial(_set_state, "while True:\n      pass")),
+    ("memory while loading", "script loading", partial(_set_state, "y = torch.ones([100000000000])")),
     ("import in a script's pickle", "pickle", partial(_script, _global)),
     ("library in a script", "compiled code", partial(_script, partial(_added, "code/lib.so", b"\x7fELF"))),
     ("script whose weights are not there", "size", partial(_script, _short_storage)),

@@ -56,12 +56,18 @@ found = {
     "While": loop,
     "RandomUniform": random,
 }
-for name, body in found.items():
-    module = tf.Module()
+
+
+class Model(tf.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
 
     @tf.function(input_signature=[tf.TensorSpec([1, 32, 32, 3], tf.float32)])
-    def call(x, body=body):
-        return tf.reduce_mean(body(x), axis=[1, 2])
+    def __call__(self, x):
+        return tf.reduce_mean(self.body(x), axis=[1, 2])
 
-    module.call = call
-    tf.saved_model.save(module, str(folder / name), signatures=call)
+
+for name, body in found.items():
+    module = Model(body)
+    tf.saved_model.save(module, str(folder / name), signatures=module.__call__)
