@@ -1,13 +1,15 @@
 import pytest
 
 from edgeguard.diagnostics import doctor
+from edgeguard.system.confine import Confinement
 from edgeguard.system.power import Power
 
 
 def test_findings_cover_what_the_readme_promises() -> None:
     found = {finding.what for finding in doctor.examine()}
     assert found == {
-        "python", "runtime", "opencv", "sanitiser", "jpeg coefficients", "converter", "camera", "edge tpu", "power",
+        "python", "runtime", "opencv", "sanitiser", "jpeg coefficients", "converter", "isolation", "camera", "edge tpu",
+        "power",
     }  # fmt: skip
 
 
@@ -22,3 +24,9 @@ def test_clashing_opencv_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda name: "1.0" if name.startswith("opencv-python") else None)
     finding = doctor._opencv()
     assert finding.status == "problem" and "pip uninstall" in finding.advice
+
+
+def test_a_machine_that_confines_nothing_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeguard.system.isolation.isolation", lambda: Confinement("", "", "seccomp"))
+    finding = doctor._isolation()
+    assert finding.status == "note" and "files: NOT confined" in finding.text and "Landlock" in finding.advice

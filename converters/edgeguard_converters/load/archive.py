@@ -5,20 +5,19 @@ library never sees the file itself: it sees a fresh archive of the members that 
 """
 
 import io
-import re
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard.system.names import is_plain_name
 
 _MOST_MEMBERS = 100_000
 _MOST_BYTES = 1 << 33
 _MOST_GROWTH = 200  # times the size of the archive; weights that are packed shrink by less than two
 _FREE_BYTES = 1 << 24  # that may grow as it likes: text packs well
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_NAME = re.compile(r"[^\x00-\x1f\x7f\\:]{1,512}")
 
 
 def read_file(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
@@ -67,16 +66,6 @@ def fresh_archive(members: Mapping[str, bytes]) -> io.BytesIO:
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
     stream.seek(0)
     return stream
-
-
-def is_plain_name(name: str) -> bool:
-    """True for a relative name without `..` that means the same everywhere.
-
-    Example:
-        >>> is_plain_name("data/weight_0"), is_plain_name("../x"), is_plain_name("/etc/x"), is_plain_name("a//b")
-        (True, False, False, False)
-    """
-    return _NAME.fullmatch(name) is not None and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def _check(entries: list[zipfile.ZipInfo], size: int, name: str) -> None:
