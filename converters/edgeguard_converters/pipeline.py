@@ -20,6 +20,7 @@ from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.baked_guard import check_bakeable
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.run import Outputs
+from edgeguard_converters.load.model_process import ModelProcess, ProcessSource
 from edgeguard_converters.load.source import Source
 from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options, check_options
@@ -67,8 +68,8 @@ def convert(
         step: called with the name of each step as it begins, for a progress display.
         report_path: write the report here (.html, or .json for machines), also when a gate refuses the model.
         training: labelled images to fine-tune with, for `options.epochs`, if the gates refuse the model as it is.
-        load: instead of `registry.load_source`, with its arguments; `ModelProcess.load` takes less memory. The hash in
-            its facts becomes the contract's.
+        load: instead of a confined process of its own (`ModelProcess.load`), with its arguments. The hash in its
+            facts becomes the contract's.
 
     Returns:
         What was written and measured. Its `notes`, which are logged too, are what a user has to know.
@@ -86,7 +87,6 @@ def convert(
         training=training,
         options=options,
         report=None if report_path is None else Path(report_path),
-        load=load,
         notes=Notes(),
         step=step,
     )
@@ -94,14 +94,16 @@ def convert(
         if path is not None:
             check_writable(path)
             clear_partials(path)
-    _do(UNDERSTAND, work)
-    with log_file() as work.log:
-        with work_folder() as work.folder:
-            _do(BUILD, work)
-            if work.gates.failures and training:
-                _finetune(work, training)
+    with ModelProcess() as process:
+        work.load = load or process.load
+        _do(UNDERSTAND, work)
+        with log_file() as work.log:
+            with work_folder() as work.folder:
                 _do(BUILD, work)
-        _do(DELIVER, work)
+                if work.gates.failures and training:
+                    _finetune(work, training)
+                    _do(BUILD, work)
+            _do(DELIVER, work)
     return work.conversion
 
 
@@ -138,11 +140,11 @@ class Work:
     training: list[LabeledImage] | None
     options: Options
     report: Path | None
-    load: Callable[..., Source] | None
     notes: Notes
     step: Callable[[str], None]
     given: Outputs | None = None
     progress: Path | None = None
+    load: Callable[..., Source] = field(init=False)
     log: Path = field(init=False)
     folder: Path = field(init=False)
     source: Source = field(init=False)
@@ -168,14 +170,9 @@ def _load(work: Work) -> None:
     if isinstance(work.model, Source):
         work.source = work.model
     else:
-        load = work.load
-        if load is None:
-            from edgeguard_converters.load.registry import load_source  # with it comes torch
-
-            load = load_source
         if options.trust_pickle:
             work.notes.add("--trust-pickle: if the file is a pickle, the code in it runs now, with your rights")
-        work.source = load(
+        work.source = work.load(
             Path(work.model),
             arch=options.arch,
             size=options.size,
@@ -273,6 +270,11 @@ def _finetune(work: Work, training: list[LabeledImage]) -> None:
     from edgeguard_converters.quantize.finetune import finetune_classifier  # with it comes torch
 
     work.notes.add(f"not good enough yet ({'; '.join(work.gates.failures)}): fine-tuning on {len(training)} images")
+    if isinstance(work.source, ProcessSource):
+        work.notes.add(
+            "fine-tuning loads the model in this process: the lists of what a model file may hold protect it, "
+            "no confined process does"
+        )
     work.given = work.float_outputs
     work.source, work.progress = finetune_classifier(
         work.source.here(), work.inferred, training, epochs=work.options.epochs, step=work.step

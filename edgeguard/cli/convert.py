@@ -89,7 +89,6 @@ def convert_command(
         raise InputError(f"{model} is not there")
     try:
         from edgeguard.datasets.images import read_folder, read_labeled_folder
-        from edgeguard_converters.load.model_process import ModelProcess
         from edgeguard_converters.pipeline import convert
     except ImportError as error:
         raise InputError(_NOT_INSTALLED.format(error.name)) from error
@@ -104,7 +103,7 @@ def convert_command(
     if written.resolve() == model.resolve():
         raise InputError(f"--output {written} would overwrite the model")
     training = None if finetune is None else read_labeled_folder(finetune, known_labels or ())
-    with ModelProcess() as process, StepDisplay(8 + (report is not None)) as display:
+    with StepDisplay(8 + (report is not None)) as display:
         done = convert(
             model,
             written,
@@ -114,7 +113,6 @@ def convert_command(
             step=display.step,
             report_path=report,
             training=training,
-            load=process.load,
         )
     if manifest is not None:
         from edgeguard_converters.verify.manifest import make_manifest, write_manifest

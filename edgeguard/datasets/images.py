@@ -14,6 +14,9 @@ from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.passes import Received
 from edgeguard.model.contract import Contract
 from edgeguard.model.input_path import InputPath
+from edgeguard.system.names import file_inside
+
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +138,12 @@ def _from_table(folder: Path, table: Path) -> list[LabeledImage]:
                 continue
             if len(row) < 2 or not row[1].strip().isdecimal():
                 raise InputError(f"{table}:{number}: wanted file,class_index")
-            path = folder / row[0]
-            if not path.is_file():
-                raise InputError(f"{table}:{number}: {row[0]} is not there")
+            if len(row[1].strip()) > _MOST_DIGITS:
+                raise InputError(f"{table}:{number}: {row[1].strip()[:20]}... is no class index")
+            try:
+                path = file_inside(folder, row[0])
+            except InputError as error:
+                raise InputError(f"{table}:{number}: {error}") from error
             images.append(LabeledImage(row[0], path, int(row[1])))
     if not images:
         raise InputError(f"{table} lists no images")

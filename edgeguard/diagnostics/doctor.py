@@ -41,6 +41,7 @@ def examine() -> Iterator[Finding]:
     yield _sanitizer()
     yield _coefficients()
     yield _converter()
+    yield _isolation()
     yield from _cameras()
     yield from _edgetpu()
     yield _throttling()
@@ -111,6 +112,19 @@ def _converter() -> Finding:
     return Finding(
         "converter", "note", f"not installed ({', '.join(missing)}): this machine runs models, it does not convert",
         "on a workstation: pip install 'edgeguard[convert]'",
+    )  # fmt: skip
+
+
+def _isolation() -> Finding:
+    """What keeps a process in that reads a stranger's model file."""
+    from edgeguard.system.isolation import isolation
+
+    found = isolation()
+    if not found.missing:
+        return Finding("isolation", "ok", f"foreign model files are read by a process confined in {found}")
+    return Finding(
+        "isolation", "note", f"foreign model files are read by a process that is not fully confined: {found}",
+        "a Linux kernel >= 5.13 with Landlock; in a container allow user namespaces and seccomp filters",
     )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""What the operating system gives: files, worker processes, redirected output, power, addresses, an HTTP server."""
+"""What the operating system gives: files, worker processes, confinement, redirected output, power, addresses, HTTP."""

@@ -17,6 +17,7 @@ from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.system.names import is_plain_name
 from edgeguard.train.config import DataConfig
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _TEST_PARTS = ("test", "val", "valid", "validation")
 _MAX_BYTES = 64 << 20  # of one image file
+_FREE_BYTES = 64 << 20  # that an archive may grow to, however small it is
+_MOST_GROWTH = 20  # times its size: pictures are packed already
 _PREPROCESS = Preprocess(crop="center", crop_fraction=1.0)
 
 
@@ -155,10 +158,19 @@ def _from_zip(path: Path) -> Iterator[_File]:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as a .zip: {error}") from error
+    size, total, seen = path.stat().st_size, 0, set[str]()
     entries = [e for e in archive.infolist() if PurePosixPath(e.filename).suffix.lower() in SUFFIXES and not e.is_dir()]
     for entry in sorted(entries, key=lambda e: e.filename.encode()):
+        if not is_plain_name(entry.filename) or entry.filename in seen:
+            raise InputError(f"{path}: {entry.filename[:100]!r} leads elsewhere, or stands there twice; refused")
+        if entry.external_attr >> 16 & 0o170000 not in (0, 0o100000):
+            raise InputError(f"{path}: {entry.filename} is a link or a device; refused")
         if entry.file_size > _MAX_BYTES:
             raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes, more than {_MAX_BYTES}")
+        seen.add(entry.filename)
+        total += entry.file_size
+        if total > max(_FREE_BYTES, size * _MOST_GROWTH):
+            raise InputError(f"{path} would unpack to more than {total} bytes from {size}; refused")
         found = _placed(PurePosixPath(entry.filename), partial(archive.read, entry))
         if found is not None:
             yield found

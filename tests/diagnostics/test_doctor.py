@@ -7,13 +7,15 @@ from programs import needed
 
 from edgeguard.dct import native_kernel
 from edgeguard.diagnostics import doctor
+from edgeguard.system.confine import Confinement
 from edgeguard.system.power import Power
 
 
 def test_findings_cover_what_the_readme_promises() -> None:
     found = {finding.what for finding in doctor.examine()}
     assert found == {
-        "python", "runtime", "opencv", "sanitiser", "jpeg coefficients", "converter", "camera", "edge tpu", "power",
+        "python", "runtime", "opencv", "sanitiser", "jpeg coefficients", "converter", "isolation", "camera", "edge tpu",
+        "power",
     }  # fmt: skip
 
 
@@ -91,3 +93,9 @@ def test_a_kernel_that_is_switched_off(kernel_file: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("EDGEGUARD_KERNEL", "numpy")
     finding = doctor._sanitizer()
     assert (finding.status, finding.text) == ("note", "numpy serves, as EDGEGUARD_KERNEL says")
+
+
+def test_a_machine_that_confines_nothing_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeguard.system.isolation.isolation", lambda: Confinement("", "", "seccomp"))
+    finding = doctor._isolation()
+    assert finding.status == "note" and "files: NOT confined" in finding.text and "Landlock" in finding.advice

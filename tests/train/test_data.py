@@ -114,3 +114,25 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / part / label / "0.png"), np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(InputError, match="class b has no images"):
         _read(_config(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../a/x.png", "/a/x.png", "a\\..\\x.png", "a/../../x.png"])
+def test_a_zip_whose_names_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(InputError, match="leads elsewhere"):
+        _read(_config(tmp_path / "d.zip"))
+
+
+def test_a_zip_with_a_link_or_a_bomb_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("a/x.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(InputError, match="link or a device"):
+        _read(_config(tmp_path / "link.zip"))
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"a/{number}.bmp", bytes(40 << 20))
+    with pytest.raises(InputError, match="would unpack"):
+        _read(_config(tmp_path / "bomb.zip"))

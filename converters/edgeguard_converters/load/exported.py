@@ -1,19 +1,17 @@
 """torch.export programs (.pt2)."""
 
-import json
 import logging
-import zipfile
 from pathlib import Path
 
 import torch
 
 from edgeguard.errors import InputError
 from edgeguard.preprocess.dct_input import FREQUENCIES, picture_size
-from edgeguard_converters.load.pickle_guard import check_torch_zip, doors_shut
-from edgeguard_converters.load.source import FileFacts, facts_from_json
+from edgeguard_converters.load.archive import read_archive, read_file
+from edgeguard_converters.load.exported_archive import FACTS_MEMBER, facts_of_archive, fresh_program
+from edgeguard_converters.load.pickle_guard import doors_shut
+from edgeguard_converters.load.source import facts_from_json
 from edgeguard_converters.load.torch_source import TorchSource
-
-FACTS_ENTRY = "edgeguard.json"
 
 
 def load_exported(path: Path) -> TorchSource:
@@ -23,13 +21,13 @@ def load_exported(path: Path) -> TorchSource:
         PickleRefused: a pickle or another way to run code hides in the archive.
         InputError: the archive is damaged, or the program takes no image.
     """
-    with zipfile.ZipFile(path) as archive:
-        check_torch_zip(archive)
-        facts = _embedded_facts(archive)
+    members = read_archive(read_file(path), path.name)
+    facts = facts_from_json(facts_of_archive(members), FACTS_MEMBER)
+    fresh = fresh_program(members)
     logging.getLogger("torch.export").setLevel(logging.ERROR)
     try:
         with doors_shut():
-            program = torch.export.load(path)
+            program = torch.export.load(fresh)
     except InputError:
         raise
     except Exception as error:
@@ -58,10 +56,3 @@ def _input_shape(program: torch.export.ExportedProgram, channels: int) -> tuple[
         what = "an image batch" if channels == 3 else "a batch of coefficients"
         raise InputError(f"the program's input is not {what}: shape {tuple(map(str, shape))}")
     return shape
-
-
-def _embedded_facts(archive: zipfile.ZipFile) -> FileFacts:
-    for name in archive.namelist():
-        if name.endswith(f"extra/{FACTS_ENTRY}"):
-            return facts_from_json(json.loads(archive.read(name)), name)
-    return FileFacts()

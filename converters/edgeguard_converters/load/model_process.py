@@ -1,40 +1,48 @@
-"""The trained model in a process of its own, which ends when the float graph is written.
+"""The trained model in a confined process of its own, which ends when the float graph is written.
 
-torch, its exporter and litert-torch hold most of the memory of a conversion, and calibration and gates need none of
+Two reasons. A model file is a program, whatever its format says: libraries that load it have run code of files that
+were said to be data. Here nothing that a file does reaches further than one folder that is removed afterwards. And
+torch, its exporter and litert-torch hold most of the memory of a conversion, while calibration and gates need none of
 them: with the model in a process of its own, their memory is given back whole before calibration begins.
 """
 
-import multiprocessing
-import os
-import sys
+import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, replace
 from pathlib import Path
-from signal import SIGABRT, SIGBUS, SIGINT, SIGKILL, SIGSEGV, Signals
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.errors import DeviceError, EdgeGuardError, is_out_of_memory
-from edgeguard_converters.graph.float_graph import FloatGraph
+from edgeguard.errors import CheckFailed, DeviceError, EdgeGuardError, InputError
+from edgeguard.system.confine import Confinement, Limits, Reach
+from edgeguard.system.confined_child import ConfinedChild
+from edgeguard.system.files import sha256_file
+from edgeguard.system.frames import Frame
+from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
+from edgeguard_converters.graph.foreign import check_foreign_graph
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.load.source import Source
+from edgeguard_converters.load.exchange import arrays_of, facts_of, frame_of_arrays, size_of
+from edgeguard_converters.load.formats import model_format
+from edgeguard_converters.load.refused import PickleRefused
+from edgeguard_converters.load.source import Source, facts_from_sidecar, merge_facts
 
-_LIKE_NO_MEMORY = (SIGKILL, SIGABRT, SIGSEGV, SIGBUS)
-# What a library left open in a process that was killed is cleared up after our last line, and is nobody's business
-_SILENT = "ignore:resource_tracker:UserWarning:multiprocessing.resource_tracker"
-_PATIENCE_S = 3.0
-_PATIENCE_WHEN_INTERRUPTED_S = 20.0  # an interrupt waits for torch's running operation
+_log = logging.getLogger(__name__)
+_SERVICE = "edgeguard_converters.load.model_service:ModelService"
+_WHAT = "the process that held the model"
+_ERRORS = {kind.__name__: kind for kind in (InputError, PickleRefused, CheckFailed, DeviceError)}
 _CHUNK = 16  # images in the pipe at a time; a multiple of torch_source's batch, so that sums come out the same
 
 
 class ModelProcess:
     """A fresh process that loads a model and answers for it; it begins with `load`.
+
+    Args:
+        limits: of the process.
 
     Example:
         >>> with ModelProcess() as process:  # doctest: +SKIP
@@ -43,10 +51,9 @@ class ModelProcess:
         3504872
     """
 
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork could hang: this process may have threads
-        self._link, self._far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._far_end,), daemon=True)
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._child: ConfinedChild | None = None
 
     def __enter__(self) -> "ModelProcess":
         return self
@@ -57,53 +64,81 @@ class ModelProcess:
     @property
     def process_id(self) -> int:
         """Of the process, also when it is gone."""
-        return self._process.ident or 0
+        return 0 if self._child is None else self._child.process_id
 
     @property
     def exit_code(self) -> int | None:
         """None while it lives; negative: the signal that ended it."""
-        return self._process.exitcode
+        return None if self._child is None else self._child.exit_code
+
+    @property
+    def confinement(self) -> Confinement:
+        """What keeps the process in."""
+        return Confinement("", "", "") if self._child is None else self._child.confinement
 
     def load(self, path: Path, **options: Any) -> "ProcessSource":
-        """As `registry.load_source`, over there."""
-        if _SILENT not in sys.warnoptions:
-            sys.warnoptions.append(_SILENT)  # multiprocessing starts its tracker with them
-        self._process.start()
-        self._far_end.close()  # or its end would never be seen
-        kind, size, facts = self.ask("load", path, options)
-        return ProcessSource(kind, size, facts, self, lambda: _load(path, options))
+        """As `registry.load_source`, over there.
 
-    def ask(self, name: str, *values: Any) -> Any:
-        """What a method of the source returns.
+        `arch` and `trust_pickle` are the user's own code: that process is not confined.
+        """
+        kind = model_format(path, arch=options.get("arch"), onnx2tf=bool(options.get("onnx2tf")))
+        options = {name: options.get(name) for name in ("arch", "size", "trust_pickle", "onnx2tf")}
+        sidecar = facts_from_sidecar(path)
+        options["size"] = options["size"] or (None if kind in ("exported", "weights") else sidecar.size)
+        loaded = self._load(path.resolve(), kind, options)
+        try:
+            size, facts = size_of(loaded["size"]), facts_of(loaded["facts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path.name}: what was read of it makes no sense: {error}") from error
+        facts = replace(merge_facts(facts, sidecar), sha256=sha256_file(path) if path.is_file() else None)
+        named = str(loaded.get("kind"))[:40]
+        return ProcessSource(named, size or facts.size, facts, self, lambda: _load_here(path, options))
+
+    def ask(self, what: str, frame: Frame | None = None, **fields: Any) -> Frame:
+        """What the process answers.
 
         Raises:
-            EdgeGuardError: what it raised there.
+            EdgeGuardError: what it raised there, or it is gone.
             MemoryError: there was no memory.
-            DeviceError: the process is gone.
         """
-        try:
-            self._link.send((name, values))
-            answer, error = self._link.recv()
-        except (EOFError, OSError) as gone:
-            self._process.join(_PATIENCE_S)
-            number = -(self.exit_code or 0)
-            why = f" ({Signals(number).name}: out of memory?)" if number in _LIKE_NO_MEMORY else ""
-            raise DeviceError(f"the process that held the model is gone{why}") from gone
-        if error is not None:
-            raise error
-        return answer
+        if self._child is None:
+            raise DeviceError(f"{_WHAT} is gone")
+        frame = frame or Frame({})
+        return _checked(self._child.ask(Frame({**frame.fields, **fields, "do": what}, frame.blobs)))
 
     def end(self) -> None:
-        """Let it go, and its memory; twice is fine. What it was doing is interrupted, so that it clears up."""
-        self._link.close()
-        self._far_end.close()
-        if self._process.ident is None:
-            return
-        for patience_s, signal in ((_PATIENCE_S, SIGINT), (_PATIENCE_WHEN_INTERRUPTED_S, SIGKILL)):
-            self._process.join(patience_s)
-            if self._process.is_alive():
-                os.kill(self.process_id, signal)
-        self._process.join()
+        """Let it go, its memory and its folder; twice is fine."""
+        if self._child is not None:
+            self._child.end()
+
+    def _load(self, path: Path, kind: str, options: dict[str, Any]) -> dict[str, Any]:
+        if kind == "keras" or options["onnx2tf"]:
+            named, data = _translated(path, kind, options, self._limits)
+            return self._begin(Frame({"graph": named, "options": options}, (data,))).fields
+        if kind == "weights":
+            return self._load_weights(path, options)
+        return self._begin(Frame({"path": str(path), "options": options}), Reach((path,))).fields
+
+    def _load_weights(self, path: Path, options: dict[str, Any]) -> dict[str, Any]:
+        """The file is read by a confined process; the user's module then takes its numbers in one that is not."""
+        from edgeguard_converters.load.weights import read_in_child
+
+        try:
+            weights = read_in_child(path, self._limits)
+        except PickleRefused:
+            if not options["trust_pickle"]:
+                raise
+            return self._begin(Frame({"path": str(path), "options": options}), trusted=True).fields
+        request = Frame({**weights.fields, "weights": path.name, "options": options}, weights.blobs)
+        return self._begin(request, trusted=options["arch"] is not None).fields
+
+    def _begin(self, request: Frame, reach: Reach | None = None, *, trusted: bool = False) -> Frame:
+        self.end()
+        self._child = ConfinedChild(_SERVICE, what=_WHAT, limits=self._limits, reach=reach, confined=not trusted)
+        missing = self._child.start().missing
+        if missing and not trusted:
+            _log.warning("THE MODEL'S PROCESS IS NOT FULLY CONFINED: %s", "; ".join(missing))
+        return self.ask("load", request)
 
 
 @dataclass(frozen=True)
@@ -120,26 +155,40 @@ class ProcessSource(Source):
 
     def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         """See `Source.outputs`."""
-        chunks = [self.process.ask("outputs", normalized[i : i + _CHUNK]) for i in range(0, len(normalized), _CHUNK)]
+        chunks = [self._outputs(normalized[i : i + _CHUNK]) for i in range(0, len(normalized), _CHUNK)]
+        if any([part.shape[1:] for part in parts] != [part.shape[1:] for part in chunks[0]] for parts in chunks):
+            raise InputError("the model gives outputs of one shape for some images and of another for others")
         return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
 
     def joins_boxes(self, normalized: NDArray[np.float32]) -> bool:
         """See `Source.joins_boxes`."""
-        return bool(self.process.ask("joins_boxes", normalized[:1]))
+        return self.process.ask("joins_boxes", frame_of_arrays((normalized[:1],))).fields.get("answer") is True
 
     def not_finite(self) -> str | None:
         """See `Source.not_finite`."""
-        found: str | None = self.process.ask("not_finite")
-        return found
+        found = self.process.ask("not_finite").fields.get("answer")
+        return None if found is None else str(found)[:200]
 
     def parameter_count(self) -> int:
         """See `Source.parameter_count`."""
-        return int(self.process.ask("parameter_count"))
+        count = self.process.ask("parameter_count").fields.get("answer")
+        if type(count) is not int or not 0 <= count < 1 << 48:
+            raise InputError("the process that holds the model counted no parameters")
+        return count
 
     def export(self, normalization: Normalization, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
-        """See `Source.export`."""
-        graph: FloatGraph = self.process.ask("export", normalization, size, folder, log)
-        return graph
+        """See `Source.export`; the graph that comes back is checked before anything of ours reads it."""
+        how = (normalization.mean, normalization.std, normalization.origin, normalization.guessed)
+        answer = self.process.ask("export", normalization=how, size=size, log=str(log))
+        if "log" in answer.fields:
+            with suppress(OSError), open(log, "ab") as chatter:
+                chatter.write(b"".join(answer.blobs))
+            raise _error(answer)
+        (data,) = answer.blobs or (b"",)
+        check_foreign_graph(data)
+        path = folder / "float.tflite"
+        path.write_bytes(data)
+        return float_graph(path, normalization)
 
     def here(self) -> Source:
         """See `Source.here`."""
@@ -149,31 +198,35 @@ class ProcessSource(Source):
         """See `Source.release`."""
         self.process.end()
 
+    def _outputs(self, normalized: NDArray[np.float32]) -> Outputs:
+        return arrays_of(self.process.ask("outputs", frame_of_arrays((normalized,))), rows=len(normalized))
 
-def _load(path: Path, options: dict[str, Any]) -> Source:
+
+def _load_here(path: Path, options: dict[str, Any]) -> Source:
     from edgeguard_converters.load.registry import load_source
 
-    return load_source(path, **options)
+    return load_source(path, **{**options, "trust_pickle": bool(options["trust_pickle"])})
 
 
-def _serve(link: Connection) -> None:
-    """Answer until the other side is gone or the user interrupts."""
-    with suppress(KeyboardInterrupt, EOFError, OSError):
-        _answer(link)
+def _translated(path: Path, kind: str, options: dict[str, Any], limits: Limits) -> tuple[str, bytes]:
+    """The name of its format and a float .tflite, of a model that another library translates."""
+    if kind == "keras":
+        from edgeguard_converters.load.keras import keras_to_tflite
+
+        return "SavedModel" if path.is_dir() else "Keras", keras_to_tflite(path, options["size"], limits)
+    from edgeguard_converters.load.onnx2tf import onnx_to_tflite
+
+    return "ONNX by onnx2tf", onnx_to_tflite(path, options["size"])
 
 
-def _answer(link: Connection) -> None:
-    source: Source | None = None
-    while True:
-        name, values = link.recv()
-        try:
-            if name == "load":
-                source = _load(*values)
-                answer: Any = source.kind, source.size, source.facts
-            else:
-                answer = getattr(source, name)(*values)
-            link.send((answer, None))
-        except EdgeGuardError as error:
-            link.send((None, error))
-        except Exception as error:
-            link.send((None, (MemoryError if is_out_of_memory(error) else RuntimeError)(str(error))))
+def _checked(answer: Frame) -> Frame:
+    if "error" in answer.fields and "log" not in answer.fields:
+        raise _error(answer)
+    return answer
+
+
+def _error(answer: Frame) -> EdgeGuardError | MemoryError:
+    name, text = str(answer.fields["error"]), " ".join(str(answer.fields.get("text")).split())
+    if name == "MemoryError":
+        return MemoryError(text)
+    return _ERRORS.get(name, InputError)(text)

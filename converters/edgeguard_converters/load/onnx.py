@@ -1,10 +1,12 @@
 """ONNX, through onnx2torch: the graph becomes a torch module and goes the way of the others."""
 
-import io
+import re
 from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import InputError
+from edgeguard_converters.load.archive import read_file
+from edgeguard_converters.load.onnx_model import fresh_model
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.torch_source import TorchSource
 from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
@@ -14,23 +16,17 @@ def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
     """Load an ONNX model with one image input, (n, 3, h, w) or (n, h, w, 3).
 
     Raises:
-        InputError: onnx2torch is not installed, the file is damaged or reaches outside itself, an operator is not
-            supported, the input is no image, or its size is neither in the file nor given.
+        InputError: onnx2torch is not installed, the file is damaged, reaches outside itself, or holds an operator that
+            is not on the list or not supported, the input is no image, or its size is neither in the file nor given.
     """
     try:
-        import onnx
+        import onnx  # noqa: F401
 
         make_torchvision_importable()
         import onnx2torch
     except ImportError as error:
         raise InputError(f"reading ONNX needs {error.name}: pip install 'edgeguard[onnx]'") from error
-    try:
-        model = onnx.load_model(io.BytesIO(path.read_bytes()), load_external_data=False)
-        onnx.checker.check_model(model)
-    except Exception as error:
-        raise InputError(f"{path.name} is not an ONNX model that can be read: {_first_line(error)}") from error
-    if any(tensor.external_data for tensor in model.graph.initializer):
-        raise InputError(f"{path.name} keeps its weights in other files: save it with the weights inside")
+    model = fresh_model(read_file(path), path.name)
     size, channels_last = _input(model, size)
     try:
         module = onnx2torch.convert(_fixed(model, size, channels_last))
@@ -59,6 +55,19 @@ def _input(model: Any, wanted: tuple[int, int] | None) -> tuple[tuple[int, int],
     if wanted is None:
         raise InputError("the graph's input size is dynamic: give --size N or WxH")
     return wanted, channels_last
+
+
+def first_input(model: Any) -> str:
+    """The name of the first input that is no weight.
+
+    Raises:
+        InputError: the graph has none.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    name = next((value.name for value in model.graph.input if value.name not in constants), None)
+    if name is None or not re.fullmatch(r"[\w./:\-]{1,200}", name):
+        raise InputError("the graph has no input with a name that can be used")
+    return str(name)
 
 
 def _fixed(model: Any, size: tuple[int, int], channels_last: bool) -> Any:

@@ -6,12 +6,15 @@ onnx2tf pins versions of numpy, TensorFlow and protobuf that fit nothing else he
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.system.confine import Limits, Reach
+from edgeguard.system.confined_child import ConfinedChild
+from edgeguard.system.frames import Frame
+from edgeguard_converters.load.archive import read_file
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.tflite_source import TfliteSource, tflite_source
 from edgeguard_converters.support.cache import cache_file
@@ -22,8 +25,12 @@ PINS = (
     "psutil", "ai-edge-litert", "onnxruntime", "onnxsim",
 )  # fmt: skip
 _LIMIT_S = 1800
+_LOG_KEPT = 1 << 18
 #: onnx2tf fetches this file of test pictures unless it lies in the working folder; only its shape matters here.
 _PICTURES = "calibration_image_sample_data_20x128x128x3_float32.npy"
+
+
+_SERVICE = "edgeguard_converters.load.onnx2tf:Onnx2tfService"
 
 
 def load_with_onnx2tf(path: Path, size: tuple[int, int] | None) -> TfliteSource:
@@ -31,26 +38,59 @@ def load_with_onnx2tf(path: Path, size: tuple[int, int] | None) -> TfliteSource:
 
     Raises:
         DeviceError: the environment cannot be built (no network, no room).
-        InputError: onnx2tf cannot convert the graph; the log's path is named.
+        InputError: the file holds what is not allowed, or onnx2tf cannot convert the graph; the log's path is named.
     """
-    python, log = _environment(), new_log()
-    with tempfile.TemporaryDirectory(prefix="edgeguard-") as name:
-        folder = Path(name)
+    return tflite_source(onnx_to_tflite(path, size), "ONNX by onnx2tf", FileFacts())
+
+
+def onnx_to_tflite(path: Path, size: tuple[int, int] | None) -> bytes:
+    """The float .tflite that onnx2tf makes, in a confined process; errors as in `load_with_onnx2tf`."""
+    python, path = _environment(), path.resolve()
+    home = python.parents[1]
+    limits = Limits(wall_s=_LIMIT_S, processes=True)
+    child = ConfinedChild(_SERVICE, what="onnx2tf's process", limits=limits, reach=Reach((path, home)))
+    with child:
+        answer = child.ask(Frame({"path": str(path), "size": size, "python": str(python)}))
+    if "error" not in answer.fields and len(answer.blobs) == 1:
+        return answer.blobs[0]
+    reason = " ".join(str(answer.fields.get("text")).split())
+    if not answer.blobs:
+        raise InputError(reason)
+    log = new_log()
+    log.write_bytes(answer.blobs[0])
+    raise InputError(f"{reason} (log: {log})")
+
+
+class Onnx2tfService:
+    """Answers one request, inside, with the .tflite of a model.
+
+    Args:
+        folder: where it may write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, request: Frame) -> Frame:
+        """The .tflite as the answer's blob, or an error with the end of onnx2tf's chatter."""
+        from edgeguard_converters.load.onnx import first_input
+        from edgeguard_converters.load.onnx_model import fresh_model
+
+        path, python, folder = Path(request.fields["path"]), Path(request.fields["python"]), self._folder
+        model = fresh_model(read_file(path), path.name)
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
         np.save(folder / _PICTURES, np.zeros((20, 128, 128, 3), np.float32))
-        command = [str(python.with_name("onnx2tf")), "-i", str(path.resolve()), "-o", str(folder / "out"), "-b", "1"]
-        if size is not None:
-            command += ["-ois", f"{_input_name(python, path)}:1,3,{size[1]},{size[0]}"]
-        search = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(folder), "TF_CPP_MIN_LOG_LEVEL": "2"}
-        with open(log, "ab") as chatter:
-            subprocess.run(
-                command, stdout=chatter, stderr=chatter, cwd=folder, env=search, timeout=_LIMIT_S, check=False
-            )
+        command = [str(python.with_name("onnx2tf")), "-i", "model.onnx", "-o", "out", "-b", "1"]
+        if size := request.fields["size"]:
+            command += ["-ois", f"{first_input(model)}:1,3,{size[1]},{size[0]}"]
+        search = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)}
+        with open(folder / "log", "ab") as chatter:
+            subprocess.run(command, stdout=chatter, stderr=chatter, cwd=folder, env=search, check=False)
         made = sorted((folder / "out").glob("*_float32.tflite"))
         if not made:
-            raise InputError(f"{path.name}: onnx2tf cannot convert it (log: {log})")
-        data = made[0].read_bytes()
-    log.unlink(missing_ok=True)
-    return tflite_source(data, "ONNX by onnx2tf", FileFacts())
+            text = f"{path.name}: onnx2tf cannot convert it"
+            return Frame({"error": "InputError", "text": text}, ((folder / "log").read_bytes()[-_LOG_KEPT:],))
+        return Frame({}, (made[0].read_bytes(),))
 
 
 def _environment() -> Path:
@@ -72,12 +112,3 @@ def _environment() -> Path:
     ready.touch()
     log.unlink(missing_ok=True)
     return python
-
-
-def _input_name(python: Path, path: Path) -> str:
-    code = "import onnx, sys; g = onnx.load(sys.argv[1]).graph; k = {t.name for t in g.initializer}; "
-    code += "print(next(v.name for v in g.input if v.name not in k))"
-    done = subprocess.run([str(python), "-c", code, str(path)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise InputError(f"{path.name} is not an ONNX model that can be read")
-    return done.stdout.strip()

@@ -1,7 +1,6 @@
 """Weights alone: a state_dict, or a checkpoint that holds one; the architecture comes from `--arch`."""
 
 import importlib
-import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,10 @@ from typing import Any
 import torch
 
 from edgeguard.errors import InputError
-from edgeguard_converters.load.pickle_guard import PickleRefused, load_weights
+from edgeguard_converters.load.checkpoint import Tensor
 from edgeguard_converters.load.source import FileFacts, facts_from_json, merge_facts
 from edgeguard_converters.load.torch_source import TorchSource
-
-_NESTED = ("state_dict", "model_state_dict", "model", "ema", "net", "weights")
+from edgeguard_converters.load.weights import Weights, read_weights
 
 
 def load_state_dict(path: Path, arch: str | None, size: tuple[int, int] | None) -> TorchSource:
@@ -23,33 +21,27 @@ def load_state_dict(path: Path, arch: str | None, size: tuple[int, int] | None) 
         PickleRefused: the file is a pickled module.
         InputError: no `--arch`, an arch that cannot be imported, or weights that do not fit it.
     """
-    try:
-        checkpoint = load_weights(io.BytesIO(path.read_bytes()), path.name)
-    except PickleRefused as error:
-        raise PickleRefused(
-            f"{path.name} is a pickled Python object (a whole module?); loading it would run its code, so it is "
-            "refused: save a torch.export program, or its state_dict and give --arch module:factory (or say "
-            "--trust-pickle if you made the file yourself)"
-        ) from error
-    weights = _find_weights(checkpoint)
+    return source_of_weights(read_weights(path), arch, size)
+
+
+def source_of_weights(weights: Weights, arch: str | None, size: tuple[int, int] | None) -> TorchSource:
+    """Put weights that were read into the module that `arch` makes; errors as in `load_state_dict`."""
     if arch is None:
-        raise InputError(f"{path.name} holds weights only (a state_dict): give --arch module:factory")
+        raise InputError(f"{weights.name} holds weights only (a state_dict): give --arch module:factory")
     module = _make_module(arch)
     try:
-        module.load_state_dict(weights, strict=True)
+        module.load_state_dict({name: _tensor(found) for name, found in weights.tensors.items()}, strict=True)
     except RuntimeError as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[1:2]) or str(error).splitlines()[0]
         raise InputError(f"the weights do not fit {arch}: {reason[:200]}") from error
-    facts = merge_facts(_facts(checkpoint), _module_facts(module))
+    facts = merge_facts(weights.facts, _module_facts(module))
     return TorchSource("state_dict", size or facts.size, facts, module.eval())
 
 
-def _find_weights(checkpoint: Any) -> dict[str, torch.Tensor]:
-    candidates = [checkpoint, *(checkpoint.get(key) for key in _NESTED if isinstance(checkpoint, dict))]
-    for candidate in candidates:
-        if isinstance(candidate, dict) and candidate and all(isinstance(v, torch.Tensor) for v in candidate.values()):
-            return candidate
-    raise InputError("the file holds no state_dict (a dictionary of tensors)")
+def _tensor(found: Tensor) -> torch.Tensor:
+    kind: torch.dtype = getattr(torch, found.kind)
+    values = torch.from_numpy(found.values.copy())
+    return values.view(kind) if values.dtype != kind else values
 
 
 def _make_module(arch: str) -> torch.nn.Module:
@@ -71,13 +63,7 @@ def _make_module(arch: str) -> torch.nn.Module:
     return module.eval()
 
 
-def _facts(checkpoint: Any) -> FileFacts:
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("pretrained_cfg"), dict):
-        return facts_from_json({"pretrained_cfg": checkpoint["pretrained_cfg"]}, "pretrained_cfg")
-    return FileFacts()
-
-
-def _module_facts(module: torch.nn.Module) -> FileFacts:
+def _module_facts(module: Any) -> FileFacts:
     config = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     if isinstance(config, dict):
         return facts_from_json({"pretrained_cfg": config}, "pretrained_cfg")

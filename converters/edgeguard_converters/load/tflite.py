@@ -4,6 +4,8 @@ from pathlib import Path
 
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.labels import read_labels
+from edgeguard_converters.graph.foreign import check_foreign_graph
+from edgeguard_converters.load.archive import read_file
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.tflite_source import TfliteSource, tflite_source
 
@@ -14,6 +16,7 @@ def load_tflite(path: Path) -> TfliteSource:
     Raises:
         InputError: it is damaged, quantised or compiled already, or takes no single image.
     """
-    data = path.read_bytes()
+    data = read_file(path)
+    check_foreign_graph(data)
     labels = read_labels(ModelFile(data))
     return tflite_source(data, "TFLite", FileFacts(labels=labels or None))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgeguard.errors import InputError
 from edgeguard_converters.graph.cleanup import clean, with_normalization
 from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
+from edgeguard_converters.graph.foreign import check_foreign_graph
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.graph.tflite_graph import TfliteGraph
@@ -49,8 +50,10 @@ def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:
     """Wrap the bytes of a float .tflite.
 
     Raises:
-        InputError: it is quantised, compiled, has several inputs, a size that is not fixed, or no image input.
+        InputError: it is quantised, compiled, holds an operator that is not on the list, has several inputs, a size
+            that is not fixed, or no image input.
     """
+    check_foreign_graph(data)
     try:
         graph = TfliteGraph(data)
         main = graph.model.subgraphs[0]

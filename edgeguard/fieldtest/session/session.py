@@ -21,6 +21,7 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.system.names import file_inside
 
 SCHEMA = 1
 
@@ -158,10 +159,10 @@ class Session:
         """A stored frame's bytes.
 
         Raises:
-            InputError: it is gone, or no longer what was recorded.
+            InputError: it is gone, lies outside the session, or is no longer what was recorded.
         """
         try:
-            data = (self.folder / frame.file).read_bytes()
+            data = file_inside(self.folder, frame.file).read_bytes()
         except OSError as error:
             raise InputError(f"{frame.file}: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != frame.sha256:

@@ -1,0 +1,91 @@
+"""Archives of models: read once, by these rules, and written anew for the library that loads them.
+
+A zip names each member twice, in its directory and before its data, and readers differ in which one they believe. A
+library never sees the file itself: it sees a fresh archive of the members that were read here and checked.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeguard.errors import InputError
+from edgeguard.system.names import is_plain_name
+
+_MOST_MEMBERS = 100_000
+_MOST_BYTES = 1 << 33
+_MOST_GROWTH = 200  # times the size of the archive; weights that are packed shrink by less than two
+_FREE_BYTES = 1 << 24  # that may grow as it likes: text packs well
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def read_file(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
+    """A file, read once.
+
+    Raises:
+        InputError: it cannot be read, or is larger than a model is.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"{path.name} is no file")
+        with path.open("rb") as stream:
+            data = stream.read(most_bytes + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > most_bytes:
+        raise InputError(f"{path.name} has more than {most_bytes} bytes")
+    return data
+
+
+def read_archive(data: bytes, name: str) -> dict[str, bytes]:
+    """The members of a zip by their names.
+
+    Args:
+        data: of the archive.
+        name: of its file, for messages.
+
+    Raises:
+        InputError: it is damaged, packed in a way or to a size that no model is, has two members of one name, or a
+            name that leads elsewhere.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check(entries, len(data), name)
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(f"{name} is a damaged archive: {error}") from error
+
+
+def fresh_archive(members: Mapping[str, bytes]) -> io.BytesIO:
+    """A new zip, nothing in it packed, with these members."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+    stream.seek(0)
+    return stream
+
+
+def _check(entries: list[zipfile.ZipInfo], size: int, name: str) -> None:
+    if len(entries) > _MOST_MEMBERS:
+        raise InputError(f"{name} holds {len(entries)} members, more than a model has")
+    seen: set[str] = set()
+    total = 0
+    for entry in entries:
+        member = entry.filename
+        if not is_plain_name(member) or entry.orig_filename != member:
+            raise InputError(f"{name} holds a member whose name leads elsewhere: {member[:80]!r}; refused")
+        if member in seen:
+            raise InputError(f"{name} holds {member[:80]!r} twice; refused")
+        seen.add(member)
+        if entry.compress_type not in _METHODS or entry.flag_bits & 0x1:
+            raise InputError(f"{name} holds {member[:80]!r}, which is encrypted or packed in an unknown way; refused")
+        if entry.external_attr >> 16 & 0o170000 not in (0, 0o100000):
+            raise InputError(f"{name} holds {member[:80]!r}, which is a link or a device; refused")
+        if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
+            raise InputError(f"{name} holds {member[:80]!r}, whose two sizes differ; refused")
+        total += entry.file_size
+        if total > max(_FREE_BYTES, min(_MOST_BYTES, size * _MOST_GROWTH)):
+            raise InputError(f"{name} would unpack to more than {total} bytes from {size}; refused")

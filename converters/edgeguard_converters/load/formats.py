@@ -1,0 +1,73 @@
+"""What a model file is, by its first bytes and the names in its archive."""
+
+import zipfile
+from pathlib import Path
+
+from edgeguard.errors import InputError
+
+_FOREIGN = {b"GGUF": "a GGUF file"}
+
+
+def model_format(path: Path, *, arch: str | None = None, onnx2tf: bool = False) -> str:
+    """`exported`, `torchscript`, `weights`, `onnx`, `keras` (a SavedModel too) or `tflite`.
+
+    Args:
+        path: of the file, or of a SavedModel folder.
+        arch, onnx2tf: as in `registry.load_source`; they are for one format each.
+
+    Raises:
+        InputError: missing, empty, another kind of file, or an option that is for another format.
+    """
+    kind = _kind(path)
+    if arch is not None and kind != "weights":
+        raise InputError(f"--arch is for a state_dict; {path} holds its own architecture")
+    if onnx2tf and kind != "onnx":
+        raise InputError(f"--onnx2tf is for .onnx files, not for {path}")
+    return kind
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "keras"
+        raise InputError(f"{path} is a folder, but no SavedModel (it holds no saved_model.pb)")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(16)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if not head:
+        raise InputError(f"{path} is empty")
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if head[:4] == b"\x89HDF":
+        return "keras"
+    if path.suffix.lower() == ".onnx":  # a protobuf message has no mark to know it by
+        return "onnx"
+    return _sniff(path, head)
+
+
+def _sniff(path: Path, head: bytes) -> str:
+    if head[:4] == b"PK\x03\x04":
+        try:
+            names = zipfile.ZipFile(path).namelist()
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{path} is a truncated or damaged archive") from error
+        if any(name.endswith(("archive_format", "models/model.json")) for name in names):
+            return "exported"
+        if any(name.endswith("serialized_exported_program.json") for name in names):
+            raise InputError(f"{path} was exported by an old torch: export it again with torch >= 2.9")
+        if any("/code/" in f"/{name}" for name in names):
+            return "torchscript"
+        if {"config.json", "model.weights.h5"} <= set(names):
+            return "keras"
+        if any(name.endswith("data.pkl") for name in names):
+            return "weights"
+        raise InputError(f"{path} is a zip archive, but not of a torch or Keras model")
+    if head[:1] == b"\x80" and head[1] <= 5:
+        return "weights"
+    foreign = next((what for mark, what in _FOREIGN.items() if mark in head[:8]), None)
+    raise InputError(
+        f"{path} is {foreign or 'not a model that is known here'}: give a torch.export .pt2, TorchScript, a "
+        "state_dict, ONNX, Keras, a SavedModel folder or a float .tflite"
+    )

@@ -1,0 +1,153 @@
+"""An ONNX model, built anew from the parts of a stranger's that are known.
+
+ONNX files name other files for their weights, hold functions of their own and graphs within graphs, and operators of
+any domain. What the importer sees is made here: one flat graph, operators of the standard set, weights inside.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from edgeguard.errors import InputError
+
+_OPERATORS_LISTED = """
+     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil
+Celu Clip     Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div
+Dropout Einsum     Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm
+GlobalAveragePool     GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish
+Hardmax Identity     InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log
+LogSoftmax LpNormalization     LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg
+NonMaxSuppression NonZero Not OneHot Or     PRelu Pad Pow QuantizeLinear RMSNormalization Range Reciprocal ReduceL1
+ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax     ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu
+Reshape Resize RoiAlign Round ScatterElements ScatterND     Selu Shape Sigmoid Sign Sin Sinh Size Slice Softmax
+Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh     ThresholdedRelu Tile TopK Transpose Trilu
+Unsqueeze Upsample Where Xor
+"""
+_OPERATORS = frozenset(_OPERATORS_LISTED.split())
+_DOMAINS = ("", "ai.onnx")
+_MOST_NODES = 100_000
+_MOST_TENSOR_BYTES = 1 << 32
+#: Bytes of an item of each of ONNX's types that a vision model holds.
+_ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+_INTEGERS, _FLOATS, _INTS, _STRINGS, _FLOAT, _TEXT, _TENSOR = 2, 6, 7, 8, 1, 3, 4
+
+
+def fresh_model(data: bytes, name: str) -> Any:
+    """The model that the importer sees.
+
+    Args:
+        data: of the file.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: it is no ONNX model, or holds what is not allowed.
+    """
+    import onnx
+
+    old = onnx.ModelProto()
+    try:
+        old.ParseFromString(data)
+    except Exception as error:
+        raise InputError(f"{name} is not an ONNX model that can be read: {_first_line(error)}") from error
+    if old.functions or old.training_info:
+        raise InputError(f"{name} holds functions or training of its own, which is not allowed; refused")
+    foreign = [entry.domain for entry in old.opset_import if entry.domain not in _DOMAINS]
+    if foreign or not old.opset_import:
+        raise InputError(f"{name} uses operators of another domain than ONNX's own: {foreign[:3]}; refused")
+    graph = old.graph
+    if len(graph.node) > _MOST_NODES or graph.sparse_initializer:
+        raise InputError(f"{name} has more nodes than a model has, or sparse weights; refused")
+    for tensor in graph.initializer:
+        _check_tensor(tensor, name)
+    fresh = onnx.ModelProto(ir_version=old.ir_version, producer_name="edgeguard")
+    for entry in old.opset_import:
+        fresh.opset_import.add(domain="", version=entry.version)
+    fresh.graph.name = "graph"
+    fresh.graph.node.extend(_fresh_node(onnx, node, name) for node in graph.node)
+    fresh.graph.initializer.extend(_fresh_tensor(onnx, tensor) for tensor in graph.initializer)
+    for kept, values in ((fresh.graph.input, graph.input), (fresh.graph.output, graph.output)):
+        kept.extend(_fresh_value(onnx, value, name) for value in values)
+    try:
+        onnx.checker.check_model(fresh)
+    except Exception as error:
+        raise InputError(f"{name} is not an ONNX model that can be read: {_first_line(error)}") from error
+    return fresh
+
+
+def _fresh_node(onnx: Any, node: Any, name: str) -> Any:
+    if node.domain not in _DOMAINS or node.op_type not in _OPERATORS:
+        named = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        raise InputError(f"{name} holds the operator {named[:60]!r}, which is not on the list; refused, it was not run")
+    fresh = onnx.NodeProto(op_type=node.op_type, name=node.name[:500])
+    fresh.input.extend(node.input)
+    fresh.output.extend(node.output)
+    for attribute in node.attribute:
+        fresh.attribute.add().CopyFrom(_fresh_attribute(onnx, attribute, name))
+    return fresh
+
+
+def _fresh_attribute(onnx: Any, attribute: Any, name: str) -> Any:
+    fresh = onnx.AttributeProto(name=attribute.name, type=attribute.type)
+    kind = attribute.type
+    if attribute.ref_attr_name or kind not in (_FLOAT, _INTEGERS, _TEXT, _TENSOR, _FLOATS, _INTS, _STRINGS):
+        raise InputError(f"{name} holds a graph within its graph, or another attribute that is not allowed; refused")
+    if kind == _TENSOR:
+        _check_tensor(attribute.t, name)
+        fresh.t.CopyFrom(_fresh_tensor(onnx, attribute.t))
+    elif kind in (_FLOATS, _INTS, _STRINGS):
+        field = {_FLOATS: "floats", _INTS: "ints", _STRINGS: "strings"}[kind]
+        getattr(fresh, field).extend(getattr(attribute, field))
+    else:
+        field = {_FLOAT: "f", _INTEGERS: "i", _TEXT: "s"}[kind]
+        setattr(fresh, field, getattr(attribute, field))
+    return fresh
+
+
+def _check_tensor(tensor: Any, name: str) -> None:
+    """Weights lie inside the file and are as many as their shape says."""
+    if tensor.external_data or tensor.data_location or tensor.HasField("segment"):
+        raise InputError(f"{name} keeps its weights in other files: save it with the weights inside")
+    item = _ITEM_BYTES.get(tensor.data_type)
+    if item is None or any(side < 0 for side in tensor.dims) or len(tensor.dims) > 16:
+        raise InputError(f"{name} holds a weight of a type or shape that is not allowed; refused")
+    count = math.prod(tensor.dims)
+    held = len(tensor.raw_data) // item if tensor.HasField("raw_data") else max(map(len, _values(tensor)))
+    if count * item > _MOST_TENSOR_BYTES or held != count:
+        raise InputError(f"{name} holds a weight of {held} values whose shape says {count}; refused")
+
+
+def _fresh_tensor(onnx: Any, tensor: Any) -> Any:
+    fresh = onnx.TensorProto(data_type=tensor.data_type, name=tensor.name)
+    fresh.dims.extend(tensor.dims)
+    if tensor.HasField("raw_data"):
+        fresh.raw_data = tensor.raw_data
+    else:
+        for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+            getattr(fresh, field).extend(getattr(tensor, field))
+    return fresh
+
+
+def _values(tensor: Any) -> Iterable[Any]:
+    return tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data
+
+
+def _fresh_value(onnx: Any, value: Any, name: str) -> Any:
+    """An input or an output: a tensor with its shape."""
+    if not value.type.HasField("tensor_type"):
+        raise InputError(f"{name} has an input or output that is no tensor; refused")
+    fresh = onnx.ValueInfoProto(name=value.name)
+    fresh.type.tensor_type.elem_type = value.type.tensor_type.elem_type
+    if value.type.tensor_type.HasField("shape"):
+        fresh.type.tensor_type.shape.SetInParent()
+    for dimension in value.type.tensor_type.shape.dim:
+        kept = fresh.type.tensor_type.shape.dim.add()
+        if dimension.HasField("dim_value"):
+            kept.dim_value = dimension.dim_value
+        elif dimension.HasField("dim_param"):
+            kept.dim_param = dimension.dim_param[:100]
+    return fresh
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return (text.splitlines()[0] if text else type(error).__name__)[:250]

@@ -1,0 +1,143 @@
+"""A SavedModel, written anew with the functions that its serving signature needs.
+
+A SavedModel is a program of TensorFlow, whose operators read, write and print into files and call Python back. Its
+functions that save and load checkpoints do too, and stand in every one: they are left behind. Every operator of every
+function that is kept is compared with the list of what is allowed.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from edgeguard.errors import InputError
+from edgeguard_converters.load.archive import read_file
+from edgeguard_converters.load.refused import PickleRefused
+
+_OPERATORS_LISTED = """
+     Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh AvgPool BatchMatMul
+BatchMatMulV2     BatchMatMulV3 BatchToSpaceND BiasAdd BroadcastArgs BroadcastTo Cast Ceil ClipByValue Concat
+ConcatV2 Const Conv2D     Conv2DBackpropInput Cos Cosh Cumsum DepthToSpace DepthwiseConv2dNative DisableCopyOnRead
+Div DivNoNan Einsum Elu EnsureShape     Equal Erf Erfc Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod
+FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather     GatherNd GatherV2 Greater GreaterEqual Identity
+IdentityN IsFinite IsInf IsNan L2Loss LRN LeakyRelu Less LessEqual Log     Log1p LogSoftmax LogicalAnd LogicalNot
+LogicalOr MatMul Max MaxPool MaxPoolV2 Maximum Mean Min Minimum MirrorPad Mul     MulNoNan Neg NoOp NotEqual OneHot
+OnesLike Pack Pad PadV2 PartitionedCall Placeholder Pow PreventGradient Prod Range     Rank ReadVariableOp RealDiv
+Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResizeBicubic     ResourceGather ReverseV2 Rint
+Roll Round Rsqrt ScatterNd Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Sinh Size     Slice Softmax Softplus
+Softsign SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze     StatefulPartitionedCall
+StopGradient StridedSlice Sub Sum Tan Tanh TensorScatterUpdate Tile TopKV2 Transpose Truncate     Unpack Where Xdivy
+Xlogy ZerosLike _EagerConst
+"""
+_OPERATORS = frozenset(_OPERATORS_LISTED.split())
+_OBJECTS = frozenset({"user_object", "function", "variable", "bare_concrete_function", "constant", "captured_tensor"})
+_CLASSES = re.compile(
+    r"_generic_user_object|signature_map|trackable_(list|dict|tuple)_wrapper|tf_?module|_tf_keras_\w{1,40}|optimizer"
+)
+_LAYERS = "_tf_keras_"
+_DEVICE = re.compile(r"(/device:)?(CPU:\d+)?", re.IGNORECASE)
+_VARIABLES = re.compile(r"variables\.(index|data-\d{5}-of-\d{5})")
+_MOST_FUNCTIONS = 10_000
+_MOST_BYTES = 1 << 31
+
+
+def checked_copy(folder: Path, scratch: Path) -> Path:
+    """A SavedModel in `scratch`, made of the parts of a stranger's that are allowed.
+
+    Raises:
+        PickleRefused: it holds an operator or an object that is not on the lists.
+        InputError: it is damaged, or was not made by TensorFlow 2.
+    """
+    graph = _fresh_graph(read_file(_plain(folder / "saved_model.pb"), most_bytes=_MOST_BYTES))
+    fresh = scratch / "model"
+    (fresh / "variables").mkdir(parents=True)
+    (fresh / "saved_model.pb").write_bytes(graph)
+    assets = folder / "assets"
+    if assets.is_dir() and any(assets.iterdir()):
+        raise PickleRefused("the SavedModel brings files of its own (assets), which a vision model has not; refused")
+    variables = folder / "variables"
+    if variables.is_dir():
+        for path in sorted(variables.iterdir()):
+            if not _VARIABLES.fullmatch(path.name):
+                raise PickleRefused(f"the SavedModel's variables hold {path.name[:80]!r}; refused")
+            (fresh / "variables" / path.name).write_bytes(read_file(_plain(path)))
+    return fresh
+
+
+def _plain(path: Path) -> Path:
+    if path.is_symlink():
+        raise InputError(f"{path.name} in the SavedModel is a link; refused")
+    return path
+
+
+def _fresh_graph(data: bytes) -> bytes:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        model = saved_model_pb2.SavedModel.FromString(data)
+    except Exception as error:
+        raise InputError(f"the SavedModel's saved_model.pb cannot be read: {str(error)[:200]}") from error
+    if len(model.meta_graphs) != 1 or not model.meta_graphs[0].object_graph_def.nodes:
+        raise InputError("the SavedModel has no objects: save it with TensorFlow 2 (tf.saved_model.save)")
+    meta = model.meta_graphs[0]
+    _check_objects(meta.object_graph_def)
+    for field in ("asset_file_def", "collection_def", "saver_def", "signature_def"):
+        meta.ClearField(field)
+    library = meta.graph_def.library
+    kept = _reached(library, meta.object_graph_def)
+    library.ClearField("gradient")
+    library.ClearField("registered_gradients")
+    functions = [function for function in library.function if function.signature.name in kept]
+    for function in functions:
+        _check_function(function)
+    library.ClearField("function")
+    library.function.extend(functions)
+    meta.graph_def.ClearField("node")  # of a session: it would read and write checkpoints
+    fresh: bytes = model.SerializeToString()
+    return fresh
+
+
+def _check_objects(graph: Any) -> None:
+    for node in graph.nodes:
+        kind = node.WhichOneof("kind")
+        if kind not in _OBJECTS or node.registered_saver:
+            raise PickleRefused(f"the SavedModel holds an object of the kind {kind!r}, which is not allowed; refused")
+        node.ClearField("saveable_objects")
+        node.ClearField("registered_name")
+        if kind != "user_object":
+            continue
+        name = node.user_object.identifier
+        if not _CLASSES.fullmatch(name):
+            raise PickleRefused(f"the SavedModel holds an object of the class {name[:60]!r}; refused")
+        node.user_object.ClearField("metadata")
+        if name.startswith(_LAYERS):
+            node.user_object.identifier = "_generic_user_object"  # its functions are all that is needed
+
+
+def _reached(library: Any, objects: Any) -> set[str]:
+    """Names of the functions that the objects' functions call, and of those."""
+    known = {function.signature.name: function for function in library.function}
+    if len(known) > _MOST_FUNCTIONS or len(known) != len(library.function):
+        raise InputError("the SavedModel has too many functions, or two of one name; refused")
+    waiting = [name for name in objects.concrete_functions if name in known]
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        for node in known[name].node_def:
+            for value in node.attr.values():
+                called = [value.func.name, *(found.name for found in value.list.func)]
+                waiting.extend(found for found in called if found in known)
+    return reached
+
+
+def _check_function(function: Any) -> None:
+    for node in function.node_def:
+        if node.op not in _OPERATORS:
+            raise PickleRefused(
+                f"the SavedModel holds the operator {node.op[:60]!r}, which is not on the list; refused, it was not run"
+            )
+        if not _DEVICE.fullmatch(node.device):
+            raise PickleRefused(f"the SavedModel wants the device {node.device[:60]!r}; refused")
+    function.ClearField("resource_arg_unique_id")

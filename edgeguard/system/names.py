@@ -1,0 +1,49 @@
+"""Names of files that a file names: below its own folder, or refused."""
+
+import re
+from pathlib import Path
+
+from edgeguard.errors import InputError
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f\\]{1,512}")
+_MOST_BYTES = 1 << 28
+
+
+def is_plain_name(name: str) -> bool:
+    """True for a relative name without `..` that means the same on every system.
+
+    Example:
+        >>> is_plain_name("data/weight_0"), is_plain_name("../x"), is_plain_name("/etc/x"), is_plain_name("a//b")
+        (True, False, False, False)
+    """
+    return _NAME.fullmatch(name) is not None and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def file_inside(folder: Path, name: str, *, most_bytes: int = _MOST_BYTES) -> Path:
+    """The file of that name below a folder.
+
+    Args:
+        folder: that the name is relative to.
+        name: as it stands in a file of the folder.
+        most_bytes: that the file may have.
+
+    Raises:
+        InputError: the name or a link leads out of the folder, or there is no such regular file, or it is too large.
+
+    Example:
+        >>> file_inside(Path("/tmp"), "../etc/passwd")
+        Traceback (most recent call last):
+        edgeguard.errors.InputError: '../etc/passwd' leads out of /tmp; refused
+    """
+    path = folder / name
+    try:
+        if not is_plain_name(name) or not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{name[:100]!r} leads out of {folder}; refused")
+        if not path.is_file():
+            raise InputError(f"{name} is not there")
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{name[:100]!r} cannot be read: {error.strerror}") from error
+    if size > most_bytes:
+        raise InputError(f"{name} has {size} bytes, more than {most_bytes}; refused")
+    return path

@@ -1,0 +1,78 @@
+"""Hostile model files against the lists alone: refused in one line, in this process, before a library loads them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+if not os.environ.get("CI"):
+    pytest.importorskip("torch", reason="the convert extra is not installed")
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    pytest.importorskip("h5py", reason="the keras extra is not installed")
+
+import torch
+from converters.load.hostile_others import KERAS, ONNX, TFLITE, small_graph
+from converters.load.hostile_torch import Hostile, torch_files
+
+from edgeguard.errors import InputError
+from edgeguard_converters.load.registry import load_source
+from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
+
+pytestmark = pytest.mark.convert
+
+
+def _refuse_to_load(*_: object, **__: object) -> None:
+    pytest.fail("a library loaded the file")
+
+
+@pytest.fixture(autouse=True)
+def libraries_shut(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in ((torch.export, "load"), (torch.jit, "load"), (torch, "load")):
+        monkeypatch.setattr(place, name, _refuse_to_load)
+    make_torchvision_importable()
+    import onnx2torch
+
+    monkeypatch.setattr(onnx2torch, "convert", _refuse_to_load)
+
+
+def _named(files: list[Hostile]) -> list[object]:
+    return [pytest.param(make, id=name) for name, _, make in files]
+
+
+def test_there_are_sixty_of_twenty_five_kinds() -> None:
+    files = [*torch_files(), *ONNX, *KERAS, *TFLITE]
+    assert len(files) >= 60 and len({kind for _, kind, _ in files}) >= 25
+    assert len({name for name, _, _ in files}) == len(files)
+
+
+@pytest.mark.parametrize("make", _named([*torch_files(), *ONNX, *TFLITE]))
+def test_it_is_refused_in_one_line(make, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    (tmp_path / "in").mkdir()
+    path = make(tmp_path / "in", flag)
+    with pytest.raises(InputError) as refused:
+        load_source(path, size=(32, 32))
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
+    assert not flag.exists() and sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+@pytest.mark.parametrize("make", _named(KERAS))
+def test_a_keras_file_is_refused_before_tensorflow_is_there(make, tmp_path: Path) -> None:
+    from edgeguard_converters.load.keras_files import checked_copy
+
+    flag = tmp_path / "flag"
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError) as refused:
+        checked_copy(make(tmp_path / "in", flag), tmp_path)
+    assert "\n" not in str(refused.value) and not flag.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_the_small_graph_itself_is_good(tmp_path: Path) -> None:
+    """What the hostile ones are changed from."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from edgeguard_converters.graph.foreign import check_foreign_graph
+    from edgeguard_converters.graph.tflite_graph import TfliteGraph
+
+    check_foreign_graph(TfliteGraph.of(small_graph(schema)).data)

@@ -1,0 +1,124 @@
+"""The inside of a confined process that tries to do harm, for the tests."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgeguard.errors import InputError
+from edgeguard.system.frames import Frame
+
+
+def _connect(target: str) -> None:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(target)
+
+
+def _fill(target: str) -> None:
+    block = bytes(1 << 20)
+    for number in range(4000):
+        Path(target, str(number)).write_bytes(block)
+
+
+def _grow(_: str) -> None:
+    kept = []
+    while True:
+        kept.append(bytearray(b"x") * (32 << 20))
+
+
+def _spin(_: str) -> None:
+    while True:
+        pass
+
+
+def _thread(_: str) -> str:
+    done: list[str] = []
+    worker = threading.Thread(target=lambda: done.append("ran"))
+    worker.start()
+    worker.join()
+    return done[0]
+
+
+def _append(target: str) -> None:
+    with open(target, "a") as stream:
+        stream.write("x")
+
+
+def _memory(_: str) -> None:
+    with open(f"/proc/{os.getppid()}/mem", "rb"):
+        pass
+
+
+def _descriptors(_: str) -> str:
+    """What is open, but for what looking opens."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(str(link.readlink()).split(":")[0])
+        except FileNotFoundError:
+            continue
+    return " ".join(sorted(found))
+
+
+def _crash(_: str) -> None:
+    import ctypes
+
+    ctypes.string_at(8)
+
+
+ATTACKS: dict[str, Callable[[str], Any]] = {
+    "write": lambda target: Path(target).write_text("x"),
+    "append": _append,
+    "truncate": lambda target: os.truncate(target, 0),
+    "unlink": os.unlink,
+    "rename": lambda target: Path(target).rename(target + "-moved"),
+    "link": lambda target: os.link(target, target + "-link"),
+    "symlink": lambda target: Path(target + "-link").symlink_to("/etc/passwd"),
+    "mkdir": lambda target: Path(target + "-folder").mkdir(),
+    "chmod": lambda target: Path(target).chmod(0o777),
+    "chown": lambda target: os.chown(target, 1, 1),
+    "utime": lambda target: os.utime(target, (1, 1)),
+    "setxattr": lambda target: os.setxattr(target, "user.x", b"x"),
+    "mknod": lambda target: os.mkfifo(target + "-fifo"),
+    "read": lambda target: Path(target).read_text(),
+    "list": lambda target: list(Path(target).parent.iterdir()),
+    "passwd": lambda _: Path("/etc/passwd").read_text(),
+    "environment": lambda _: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
+    "memory": _memory,
+    "tcp": lambda _: socket.create_connection(("127.0.0.1", 22), 1),
+    "udp": lambda _: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+    "unix socket": _connect,
+    "fork": lambda _: os.fork(),
+    "execute": lambda _: os.execv("/bin/true", ["true"]),
+    "spawn": lambda _: os.posix_spawn("/bin/true", ["true"], {}),
+    "kill": lambda _: os.kill(os.getppid(), 0),
+    "kill all": lambda _: os.kill(-1, 0),
+    "session": lambda _: os.setsid(),
+    "limits": lambda _: __import__("resource").prlimit(os.getppid(), 7),
+    "raise limits": lambda _: __import__("resource").setrlimit(1, (-1, -1)),
+    "mine": lambda _: Path(os.environ["TMPDIR"], "mine").write_text("x"),
+    "environment of mine": lambda _: " ".join(sorted(os.environ)),
+    "descriptors": _descriptors,
+    "thread": _thread,
+    "fill": lambda _: _fill(os.environ["TMPDIR"]),
+    "grow": _grow,
+    "spin": _spin,
+    "crash": _crash,
+    "exit": lambda _: os._exit(0),
+    "lie": lambda _: os.write(int(os.environ["ANSWERS"]), b"\xff" * 64),
+}
+
+
+class Attacker:
+    """Does what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        pass
+
+    def __call__(self, request: Frame) -> Frame:
+        try:
+            return Frame({"did": str(ATTACKS[request.fields["what"]](request.fields["target"]))})
+        except OSError as error:
+            raise InputError(f"refused: {error.strerror}") from error

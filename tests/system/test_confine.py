@@ -1,0 +1,169 @@
+"""A confined process can do no harm, and what it takes is bounded."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.system.confine import Confinement, Limits, Reach, confine
+from edgeguard.system.confined_child import ConfinedChild
+from edgeguard.system.frames import Frame
+from edgeguard.system.isolation import isolation
+from edgeguard.system.landlock import landlock_version
+
+LIMITS = Limits(memory_bytes=600 << 20, folder_bytes=50 << 20, cpu_s=20, wall_s=3.0)
+TESTS = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(
+    landlock_version() == 0 and not os.environ.get("CI"), reason="this kernel has no Landlock: nothing confines here"
+)
+
+
+def _child(**options) -> ConfinedChild:
+    return ConfinedChild(
+        "system.attacker:Attacker", what="the attacker", limits=LIMITS, reach=Reach((TESTS,)), **options
+    )
+
+
+@pytest.fixture
+def child() -> Iterator[ConfinedChild]:
+    with _child() as running:
+        yield running
+
+
+def _ask(child: ConfinedChild, what: str, target: Path | str = "") -> str:
+    answer = child.ask(Frame({"what": what, "target": str(target)}))
+    return f"refused: {answer.fields['text']}" if "error" in answer.fields else answer.fields["did"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["write", "append", "truncate", "unlink", "rename", "link", "symlink", "mkdir", "chmod", "chown", "utime",
+     "setxattr", "mknod", "read", "list"],
+)  # fmt: skip
+def test_a_file_outside_stays_as_it_is(child: ConfinedChild, tmp_path: Path, what: str) -> None:
+    target = tmp_path / "yours"
+    target.write_text("yours")
+    before = target.stat()
+    assert _ask(child, what, target).startswith("refused")
+    assert [p.name for p in tmp_path.iterdir()] == ["yours"] and target.read_text() == "yours"
+    assert (target.stat().st_mode, target.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["passwd", "environment", "memory", "tcp", "udp", "fork", "execute", "spawn", "kill", "kill all", "session",
+     "limits", "raise limits"],
+)  # fmt: skip
+def test_nothing_else_is_reached(child: ConfinedChild, what: str) -> None:
+    assert _ask(child, what).startswith("refused")
+
+
+def test_a_socket_of_the_machine_is_not_reached(child: ConfinedChild, tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        assert _ask(child, "unix socket", tmp_path / "s").startswith("refused")
+
+
+def test_what_it_needs_it_has(child: ConfinedChild) -> None:
+    assert _ask(child, "mine") == "1" and _ask(child, "thread") == "ran"
+
+
+def test_nothing_of_the_user_comes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with open("/etc/passwd", "rb"), _child() as child:
+        names = _ask(child, "environment of mine").split()
+        assert "AWS_SECRET_ACCESS_KEY" not in names and len(names) < 24
+        assert set(_ask(child, "descriptors").split()) == {"/dev/null", "pipe"}
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [("grow", "more than 0.6 GB of memory|MemoryError|not enough"), ("spin", "no answer in time"),
+     ("fill", "wrote more than"), ("crash", "crashed .SIGSEGV"), ("exit", "is gone")],
+)  # fmt: skip
+def test_what_takes_too_much_is_ended_in_one_line(child: ConfinedChild, what: str, said: str) -> None:
+    started = time.monotonic()
+    with pytest.raises((InputError, DeviceError), match=said):
+        answer = child.ask(Frame({"what": what, "target": ""}))
+        raise InputError(answer.fields["error"])
+    assert time.monotonic() - started < 20
+
+
+def test_its_folder_goes_with_it() -> None:
+    with _child() as child:
+        folder = child._folder
+        assert folder is not None and _ask(child, "mine") == "1" and folder.is_dir()
+    assert not folder.exists()
+    assert not Path(f"/proc/{child.process_id}").exists() or child.exit_code is not None
+
+
+def test_an_answer_above_its_bounds_is_not_taken(child: ConfinedChild) -> None:
+    from edgeguard.system.frames import read_frame, write_frame
+
+    reading, writing = os.pipe()
+    write_frame(writing, Frame({}, (bytes(100),)))
+    with pytest.raises(ValueError, match="more than is taken"):
+        read_frame(reading, most_bytes=99)
+    os.write(writing, b"\xff" * 16)
+    os.close(writing)
+    os.close(reading)
+
+
+def test_one_with_threads_cannot_be_confined(tmp_path: Path) -> None:
+    import threading
+
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match="threads"):
+            confine(tmp_path, Limits())
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_what_a_system_does_not_give_is_said() -> None:
+    nothing = Confinement("", "", "")
+    assert len(nothing.missing) == 3 and "NOT confined" in str(nothing)
+    assert isolation().files.startswith("Landlock")
+
+
+@pytest.mark.parametrize("part", ["landlock", "mounts"])
+def test_each_way_to_guard_files_holds_alone(tmp_path: Path, part: str) -> None:
+    """Landlock without the filter; a read-only mount namespace where Landlock is missing."""
+    import subprocess
+    import sys
+
+    code = f"""
+import os, sys
+from pathlib import Path
+from edgeguard.system.landlock import restrict_files
+from edgeguard.system.namespaces import drop_capabilities, freeze_files
+private = Path({str(tmp_path / "private")!r})
+if {part == "landlock"}:
+    restrict_files(readable=[Path("/usr"), Path(sys.prefix)], writable=[], private=private)
+elif not freeze_files(private):
+    print("none")
+    sys.exit()
+drop_capabilities()
+(private / "x").write_text("x")
+try:
+    Path({str(tmp_path / "outside")!r}).write_text("x")
+    print("wrote")
+except OSError as error:
+    print("refused")
+"""
+    (tmp_path / "private").mkdir()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.stdout.strip() == "none":
+        pytest.skip("this system gives no mount namespaces")
+    assert done.stdout.strip() == "refused", done.stderr
+    assert not (tmp_path / "outside").exists() and (tmp_path / "private" / "x").exists()

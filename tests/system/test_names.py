@@ -1,0 +1,29 @@
+"""A file names others below its own folder only."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgeguard.errors import InputError
+from edgeguard.system.names import file_inside, is_plain_name
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\\b", "", ".", "a//b", "a\0b", "x" * 600])
+def test_a_name_that_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    assert not is_plain_name(name)
+    with pytest.raises(InputError):
+        file_inside(tmp_path, name)
+
+
+def test_links_devices_and_sizes(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(b"x" * 10)
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    (tmp_path / "in").symlink_to(tmp_path / "good")
+    os.mkfifo(tmp_path / "pipe")
+    assert file_inside(tmp_path, "good").name == "good" and file_inside(tmp_path, "in").name == "in"
+    for name, said in (("out", "leads out"), ("pipe", "not there"), ("none", "not there")):
+        with pytest.raises(InputError, match=said):
+            file_inside(tmp_path, name)
+    with pytest.raises(InputError, match="more than 9"):
+        file_inside(tmp_path, "good", most_bytes=9)
