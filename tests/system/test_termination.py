@@ -22,7 +22,7 @@ def hangs_at_the_end():
         time.sleep(60)
     finally:
         time.sleep(60)
-with clean_end_on_sigterm(1.0):
+with clean_end_on_sigterm({}):
     print("here", flush=True)
     {}()
 """
@@ -30,15 +30,19 @@ with clean_end_on_sigterm(1.0):
 
 @pytest.mark.parametrize(("busy", "code"), [("waits", 0), ("native", 3), ("hangs_at_the_end", 3)])
 def test_it_ends_whatever_it_does(busy: str, code: int) -> None:
+    seconds = 15.0 if code == 0 else 1.0  # a clean end may take its time on a busy machine
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM.format(busy)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _PROGRAM.format(seconds, busy)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     time.sleep(0.1)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
-    assert process.returncode == code and time.monotonic() - began < 5
+    assert process.returncode == code and time.monotonic() - began < 10
     assert ("no clean end within 1 s" in said) == (code == 3)
 
 
