@@ -17,8 +17,6 @@ MODULES = {
     "pillow": ("PIL.Image",),
     "typer": ("typer",),
     "msgspec": ("msgspec",),
-    "pyserial": ("serial",),
-    "jinja2": ("jinja2",),
 }
 
 
