@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Self
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.confine import Confinement, Limits, Reach, installed
 from edgeguard.system.frames import Frame, FrameError, read_frame, write_frame
+from edgeguard.system.leftovers import new_held_folder
 from edgeguard.system.usage import folder_bytes, memory_bytes
 
 _BEGIN = "from edgeguard.system.serving import main; main()"
@@ -59,6 +59,7 @@ class ConfinedChild:
         self._extra = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
+        self._held = -1
         self._requests = self._answers = -1
         self._deadline = float("inf")
         self._over = threading.Event()
@@ -67,7 +68,11 @@ class ConfinedChild:
         self.confinement = Confinement("", "", "")
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -92,7 +97,7 @@ class ConfinedChild:
         Raises:
             DeviceError: it did not start.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
+        self._folder, self._held = new_held_folder()
         theirs_in, self._requests = os.pipe()
         self._answers, theirs_out = os.pipe()
         settings = {
@@ -153,7 +158,7 @@ class ConfinedChild:
         if self._process is not None:
             self._kill()
             self._process.wait()
-        if self._watch is not None and self._watch is not threading.current_thread():
+        if self._watch is not None and self._watch.is_alive() and self._watch is not threading.current_thread():
             self._watch.join()
         for stream in (self._requests, self._answers):
             with suppress(OSError):
@@ -161,6 +166,9 @@ class ConfinedChild:
         self._requests = self._answers = -1
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     def _receive(self, wait_s: float, most_bytes: int) -> Frame:
         self._deadline = time.monotonic() + wait_s

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 _PARTIAL = r"\.{stem}-[0-9a-f]{{8}}({suffixes})"
@@ -35,6 +36,15 @@ def hold(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def new_held_folder() -> tuple[Path, int]:
+    """A private temporary folder that names this process, and the descriptor that holds it (see `hold`)."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
+        held = hold(folder)
+        if held is not None:
+            return folder, held
 
 
 def clear_partials(path: Path, *suffixes: str) -> list[str]:

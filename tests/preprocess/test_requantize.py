@@ -221,6 +221,8 @@ def _one_scan_a_component(scene: NDArray[np.uint8], repeats: int) -> bytes:
 def test_more_scans_than_any_camera_writes_are_refused(scene: NDArray[np.uint8]) -> None:
     assert sanitize_jpeg(_one_scan_a_component(scene, 62), FD_JPEG).shape == (16, 16, 3)
     with pytest.raises(JpegError, match="more than 64 scans"):
+        sanitize_jpeg(_one_scan_a_component(scene, 90), FD_JPEG)
+    with pytest.raises(JpegError, match="202 scans are more than the limit"):  # before a decoder sees the file
         sanitize_jpeg(_one_scan_a_component(scene, 200), FD_JPEG)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeguard.system.leftovers import clear_folders, hold
+from edgeguard.system.leftovers import clear_folders, new_held_folder
 
 _NAME = re.compile(r"edgeguard-[0-9]+-[0-9a-z_]{8}")
 
@@ -20,17 +20,9 @@ def work_folder() -> Iterator[Path]:
     Those of conversions that were killed are cleared first.
     """
     clear_folders(Path(tempfile.gettempdir()), _NAME)
-    folder, held = _new()
+    folder, held = new_held_folder()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
-
-
-def _new() -> tuple[Path, int]:
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
-        held = hold(folder)
-        if held is not None:
-            return folder, held
