@@ -17,6 +17,7 @@ if not os.environ.get("CI"):
 
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from converters.in_process import convert
 from converters.models import SIDE, NotInt8, tinted_squares, train_residual
 
 from edgeguard.datasets.images import LabeledImage, prepare
@@ -26,7 +27,7 @@ from edgeguard.model import load_model
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard_converters.graph.normalization import PRESETS
 from edgeguard_converters.graph.tflite_graph import TfliteGraph
-from edgeguard_converters.pipeline import Options, convert
+from edgeguard_converters.pipeline import Options
 from edgeguard_converters.verify.gates import Thresholds
 
 pytestmark = pytest.mark.convert

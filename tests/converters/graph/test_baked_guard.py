@@ -114,12 +114,13 @@ def test_no_index_saturates_at_the_smallest_allowed_steps() -> None:
 def test_convert_with_a_baked_guard(tmp_path: Path) -> None:
     import cv2
     import torch
+    from converters.in_process import convert
     from converters.models import SIDE, tinted_squares, train_residual
 
     from edgeguard.datasets.images import LabeledImage
     from edgeguard.model import load_model
     from edgeguard.preprocess.crop_resize import crop_and_resize
-    from edgeguard_converters.pipeline import Options, convert
+    from edgeguard_converters.pipeline import Options
 
     net = train_residual()
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))

@@ -19,7 +19,7 @@ def _options(fd: GuardProfile, **changes):
 
 
 def _convert(model, target, squares, options):
-    from edgeguard_converters.pipeline import convert
+    from converters.in_process import convert
 
     return convert(model, target, squares[:60], squares[60:], options)
 

@@ -30,11 +30,12 @@ class _Balanced(HTMLParser):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     import torch
+    from converters.in_process import convert
     from converters.models import SIDE, tinted_squares, train_residual
 
     from edgeguard.datasets.images import LabeledImage
     from edgeguard.guard import GuardProfile
-    from edgeguard_converters.pipeline import Options, convert
+    from edgeguard_converters.pipeline import Options
 
     folder = tmp_path_factory.mktemp("report")
     net = train_residual()
@@ -64,11 +65,12 @@ def test_it_is_whole_and_needs_nothing_from_outside(report: str) -> None:
 @pytest.mark.full
 def test_a_refused_model_gets_its_report_and_no_file(tmp_path: Path) -> None:
     import torch
+    from converters.in_process import convert
     from converters.models import SIDE, NotInt8, tinted_squares, train_residual
 
     from edgeguard.datasets.images import LabeledImage
     from edgeguard.errors import CheckFailed
-    from edgeguard_converters.pipeline import Options, convert
+    from edgeguard_converters.pipeline import Options
 
     net = NotInt8(train_residual())
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), str(tmp_path / "m.pt2"))
