@@ -1,2 +1,1 @@
-"""What the operating system gives: files, worker processes, redirected output, power, addresses, an HTTP server, confined
-processes."""
+"""What the operating system gives: files, workers, redirected output, power, addresses, an HTTP server, confinement."""
