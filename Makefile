@@ -7,8 +7,14 @@ BIN := $(VENV)/bin
 FOR_DEMO := $(VENV)/.installed-demo
 FOR_TEST := $(VENV)/.installed-test
 
+RELEASE = PYTHONPATH=tests $(BIN)/python -m release
+# The wheels are made again by `make wheels`, and where something that goes into them is newer.
+WHEELS := dist/.built
+PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
+
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo test test-full test-native fuzz fuzz-python test-aarch64 lint types bench clean
+.PHONY: demo test test-full test-native fuzz fuzz-python test-aarch64 wheels release-check release-check-x86-64 lint types
+.PHONY: bench clean
 
 demo: $(FOR_DEMO)
 	$(BIN)/edgeguard demo
@@ -44,9 +50,21 @@ fuzz-python: $(FOR_TEST)
 	$(BIN)/python tests/fuzz/fuzz_parsers.py build/fuzz-python -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 	  -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz-findings/
 
-# The package on aarch64 under emulation: the same bytes as here.
-test-aarch64: $(FOR_TEST)
-	tests/aarch64/run.sh $(BIN)/python
+# What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
+wheels: $(FOR_TEST)
+	@$(RELEASE).build_wheels
+
+# Each wheel in clean environments: this machine's Pythons, and Debian's for aarch64 under emulation.
+release-check: release-check-x86-64
+	@$(RELEASE).check_same_bytes
+	@$(RELEASE).check_aarch64 bookworm trixie tflite-runtime
+
+release-check-x86-64: $(FOR_TEST) $(WHEELS)
+	@$(RELEASE).check_x86_64
+
+# The wheel for aarch64 on Debian bookworm, under emulation: the same bytes as here.
+test-aarch64: $(FOR_TEST) $(WHEELS)
+	@$(RELEASE).check_aarch64 bookworm
 
 lint: $(FOR_TEST)
 	$(BIN)/ruff check .
@@ -97,8 +115,11 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 	$(ENVIRONMENT)
 	$(PYTORCH)
 	@echo "set-up: EdgeGuard with every extra, TensorFlow, Ray and the tests' tools among them"
-	@$(PIP_INSTALL) --editable '.[convert,onnx,keras,attack,sheets,web,mqtt,metrics,cluster,dev]'
+	@$(PIP_INSTALL) --editable '.[convert,onnx,keras,attack,sheets,serial,web,mqtt,metrics,cluster,dev]'
 	@touch $(FOR_DEMO) $@
 
+$(WHEELS): $(PACKAGED) pyproject.toml CMakeLists.txt README.md LICENSE
+	@$(RELEASE).build_wheels
+
 clean:
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis edgeguard-demo
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis edgeguard-demo

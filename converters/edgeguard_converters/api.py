@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeguard.datasets.images import LabeledImage, read_folder, read_labeled_folder
 from edgeguard.dct.profile import GuardProfile, resolve_profile
 from edgeguard.errors import InputError
-from edgeguard_converters import pipeline
+from edgeguard_converters import defaults, pipeline
 from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.options import Conversion, Options
 
@@ -26,7 +26,7 @@ def convert(
     calibration: Images,
     evaluation: Images | None = None,
     training: Images | None = None,
-    profile: GuardProfile | str | None = "fd",
+    profile: GuardProfile | str | None = defaults.GUARD,
     options: Options | None = None,
     report: str | Path | None = None,
     **changes: Any,

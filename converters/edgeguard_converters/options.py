@@ -20,7 +20,7 @@ InputType = Literal["uint8", "int8", "float32"]
 
 @dataclass(frozen=True)
 class Options:
-    """Everything `convert` can be told; None means: take it from the file, else the default.
+    """Everything `convert` can be told; None means: take it from the file, else the default; no guard is None too.
 
     Attributes:
         guard, place: the profile or None, and where it runs.

@@ -11,6 +11,7 @@ from edgeguard.datasets.images import LabeledImage, digest
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.model.contract import ENTRY, Contract
 from edgeguard.system.files import check_writable, write_bytes
+from edgeguard.system.leftovers import clear_partials
 from edgeguard_converters.candidates import Candidate, candidates
 from edgeguard_converters.contract.image_sets import GateImages, prepare_images, split
 from edgeguard_converters.contract.infer import InferredContract, infer_contract, outline_contract
@@ -92,6 +93,7 @@ def convert(
     for path in (work.output, work.report):
         if path is not None:
             check_writable(path)
+            clear_partials(path)
     with ModelProcess() as process:
         work.load = load or process.load
         _do(UNDERSTAND, work)

@@ -11,6 +11,7 @@ import re
 import secrets
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from urllib.parse import SplitResult, unquote, urlunsplit
@@ -33,8 +34,10 @@ class HttpMjpeg:
     Args:
         url: http:// or https://, with or without user:password@ (sent as Basic, never shown).
         timeout_s: the longest wait for the connection and for each piece of data.
-        frame_timeout_s: the longest time from one frame's start to its end (against slow drips).
-        key: shared with an `edgeguard sensor`: frames that it did not seal for this connection, in order, are lost.
+        frame_timeout_s: the longest time for the answer's head, and from one frame's start to its end (against slow
+            drips).
+        key: shared with an `edgeguard sensor`: frames that it did not seal for this connection, that are out of order
+            or were held back, are lost (`jpeg.seal.SealChecker`).
 
     Raises:
         InputError: not an http(s) URL.
@@ -53,12 +56,20 @@ class HttpMjpeg:
         self._checker = None if key is None else SealChecker(key, nonce)
         self._timeout_s, self._frame_timeout_s = timeout_s, frame_timeout_s
         self._connection = _connection(parts, timeout_s)
+        self._late = False
+        late = threading.Timer(frame_timeout_s, self._give_up)  # each byte of a head may be in time, and the whole late
+        late.daemon = True
+        late.start()
         try:
             self._response = self._open(parts, nonce)
             self._boundary = self._check_answer()
-        except BaseException:
+        except BaseException as error:
             self.close()  # now, and not when the garbage is collected
+            if self._late:
+                raise DeviceError(f"{self.name} does not answer within {frame_timeout_s:g} s") from error
             raise
+        finally:
+            late.cancel()
         self._buffer = b""
 
     def frames(self) -> Iterator[Captured | Lost]:
@@ -93,6 +104,10 @@ class HttpMjpeg:
                 sock.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
+    def _give_up(self) -> None:
+        self._late = True
+        self.close()
+
     def _open(self, parts: SplitResult, nonce: str) -> http.client.HTTPResponse:
         query = "&".join(part for part in (parts.query, f"nonce={nonce}" if nonce else "") if part)
         path = urlunsplit(("", "", parts.path or "/", query, ""))
@@ -101,6 +116,7 @@ class HttpMjpeg:
             secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
         try:
+            self._connect(parts)
             self._connection.request("GET", path, headers=headers)
             return self._connection.getresponse()
         except TimeoutError as error:
@@ -108,6 +124,17 @@ class HttpMjpeg:
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise DeviceError(f"{self.name} cannot be reached: {reason}") from error
+
+    def _connect(self, parts: SplitResult) -> None:
+        """A socket that `close` can end at any moment, a TLS handshake included."""
+        connection = self._connection
+        connection.sock = sock = socket.create_connection((connection.host, connection.port), self._timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            secured = context.wrap_socket(sock, server_hostname=connection.host, do_handshake_on_connect=False)
+            connection.sock = secured
+            secured.do_handshake()
 
     def _check_answer(self) -> bytes:
         response = self._response
@@ -186,5 +213,5 @@ class HttpMjpeg:
 def _connection(parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
     host = parts.hostname or ""
     if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=ssl.create_default_context())
+        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s)
     return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)

@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl
 
 from edgeguard.errors import DeviceError, InputError
 
+NO_PYSERIAL = "serial cameras need pyserial: pip install 'edgeguard[serial]'"
+
 
 def parse_serial_spec(spec: str, kind: str, keys: set[str]) -> tuple[str, dict[str, str]]:
     """Port and options of `serial:KIND:PORT?key=value`.
@@ -31,8 +33,12 @@ def open_port(port: str, baud: int) -> Any:
 
     Raises:
         DeviceError: it is not there, in use, or not ours to open.
+        InputError: pyserial is not installed.
     """
-    import serial
+    try:
+        import serial
+    except ImportError as error:
+        raise InputError(NO_PYSERIAL) from error
 
     try:
         return serial.Serial(port, baud, timeout=1, write_timeout=2, exclusive=True)

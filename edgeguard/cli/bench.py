@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,23 +48,23 @@ def bench_command(
     if as_json:
         import json
 
-        typer.echo(json.dumps(report.to_dict()))
+        on_stdout(json.dumps(report.to_dict()))
     else:
         _print_table(report)
 
 
 def _print_table(report: "BenchReport") -> None:
     machine = report.machine
-    typer.echo(f"{machine['board'] or machine['processor']}, {machine['cores']} cores, kernel {machine['kernel']}")
-    typer.echo(f"{'stage':34s}{'frame':>11s}{'p50 ms':>10s}{'p95 ms':>10s}{'rounds':>8s}")
+    on_stdout(f"{machine['board'] or machine['processor']}, {machine['cores']} cores, kernel {machine['kernel']}")
+    on_stdout(f"{'stage':34s}{'frame':>11s}{'p50 ms':>10s}{'p95 ms':>10s}{'rounds':>8s}")
     for timing in report.timings:
-        typer.echo(f"{timing.stage:34s}{timing.size:>11s}{timing.p50_ms:10.3f}{timing.p95_ms:10.3f}{timing.rounds:8d}")
-    typer.echo("frames/s with the model (one path after the other, without capture):")
+        on_stdout(f"{timing.stage:34s}{timing.size:>11s}{timing.p50_ms:10.3f}{timing.p95_ms:10.3f}{timing.rounds:8d}")
+    on_stdout("frames/s with the model (one path after the other, without capture):")
     for path, rate in report.frames_per_s.items():
-        typer.echo(f"  {path:44s}{rate:8.1f}")
+        on_stdout(f"  {path:44s}{rate:8.1f}")
     extra = "" if report.frame_memory is None else f"; sanitising 1920x1080 takes {report.frame_memory:.2f} frames more"
-    typer.echo(f"memory: {report.peak_memory_mb:.0f} MB at the peak{extra}")
+    on_stdout(f"memory: {report.peak_memory_mb:.0f} MB at the peak{extra}")
     before, after = report.temperature_c
-    typer.echo(
+    on_stdout(
         "temperature: no sensor" if before is None else f"temperature: {before:.1f} C before, {after:.1f} C after"
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.settings.declare import Key
 
@@ -42,7 +43,7 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
     """Refuse unknown keys and values out of bounds, with file and line; nothing is opened or written."""
     from edgeguard.run.settings import read_file
 
-    print(f"{file}: {len(read_file(file))} values, all known and within bounds")
+    on_stdout(f"{file}: {len(read_file(file))} values, all known and within bounds")
 
 
 @app.command(epilog="Example: edgeguard config show edgeguard.toml")
@@ -55,19 +56,19 @@ def show(
 
     settings, origins = resolve({}, file)
     if as_json:
-        print(
+        on_stdout(
             json.dumps({name: {"value": getattr(settings, name), "from": origin} for name, origin in origins.items()})
         )
         return
     for table, keys in tables().items():
-        print(f"[{table}]")
+        on_stdout(f"[{table}]")
         for name in keys:
             value = getattr(settings, name)
             if value is None:
-                print(f"# {name}")
+                on_stdout(f"# {name}")
             else:
-                print(f"{f'{name} = {json.dumps(value)}':44} # {origins[name]}")
-        print()
+                on_stdout(f"{f'{name} = {json.dumps(value)}':44} # {origins[name]}")
+        on_stdout("")
 
 
 @app.command(epilog="Example: edgeguard config schema train > edgeguard-train.schema.json")
@@ -75,7 +76,7 @@ def schema(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN)
     """The file's keys as JSON Schema (draft 2020-12), for editors and checkers."""
     from edgeguard.settings.describe import json_schema
 
-    print(json.dumps(json_schema(_declared(kind), f"EdgeGuard {kind} file"), indent=2))
+    on_stdout(*json.dumps(json_schema(_declared(kind), f"EdgeGuard {kind} file"), indent=2).splitlines())
 
 
 @app.command(epilog="Example: edgeguard config table run")
@@ -83,7 +84,7 @@ def table(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN) 
     """The file's keys as Markdown: values, units, defaults and what they do."""
     from edgeguard.settings.describe import markdown_tables
 
-    print(markdown_tables(_declared(kind)))
+    on_stdout(*markdown_tables(_declared(kind)).splitlines())
 
 
 def _declared(kind: Kind) -> dict[str, Key]:

@@ -1,6 +1,5 @@
 """`edgeguard convert`."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import color_triple, side_or_size
 from edgeguard.errors import InputError
+from edgeguard_converters import defaults
 
 if TYPE_CHECKING:
     from edgeguard.datasets.images import LabeledImage
@@ -30,7 +31,9 @@ def convert_command(
     output: Annotated[Path | None, typer.Option(help="Default: the model's name with .tflite.")] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Folder of images like those the camera sees.")] = None,
     eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
-    guard: Annotated[str, typer.Option(help="fd, fd-paper, fd-jpeg, jpeg:Q, a .toml profile, or none.")] = "fd",
+    guard: Annotated[str, typer.Option(help="fd, fd-paper, fd-jpeg, jpeg:Q, a .toml profile, or none.")] = (
+        defaults.GUARD
+    ),
     place: Annotated[str, typer.Option(help="Where pass 2 runs: frame (before the resize) or input.")] = "frame",
     patch_guard: Annotated[
         str | None, typer.Option(help="Filter the model's input too: lgs, entropy, chunks or recompression.")
@@ -67,8 +70,10 @@ def convert_command(
     runtime: Annotated[
         list[str] | None, typer.Option(help="Python of another environment to check the file in. Repeatable.")
     ] = None,
-    min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = 0.90,
-    min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = 15.0,
+    min_agreement: Annotated[float, typer.Option(min=0, max=1, help="Float and int8 must agree on this share.")] = (
+        defaults.MIN_AGREEMENT
+    ),
+    min_snr: Annotated[float, typer.Option(help="dB over all outputs of all gate images.")] = defaults.MIN_SNR_DB,
     report: Annotated[
         Path | None, typer.Option(help="Write a report (.html or .json): gates, layers, images, speed.")
     ] = None,
@@ -188,7 +193,7 @@ def _compile(path: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+    on_stderr(line)
 
 
 def _stand_in() -> "list[LabeledImage]":
@@ -228,7 +233,7 @@ def _print_table(done: "Conversion") -> None:
     rows.append(("edge tpu", done.edgetpu.summary()))
     rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))
     for name, value in rows:
-        print(f"{name:15s} {value}")
+        on_stdout(f"{name:15s} {value}")
 
 
 def _print_json(done: "Conversion") -> None:
@@ -241,7 +246,7 @@ def _print_json(done: "Conversion") -> None:
         "notes": list(done.notes),
         "contract": done.contract.to_dict(),
     }
-    print(json.dumps(fields))
+    on_stdout(json.dumps(fields))
 
 
 def _tail(name: str) -> str:

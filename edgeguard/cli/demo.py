@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
-from edgeguard.cli.messages import messages_to, on_stderr
+from edgeguard.cli.messages import messages_to, on_stderr, on_stdout
 from edgeguard.errors import DeviceError, InputError
 
 EXAMPLE = "Example: edgeguard demo --output edgeguard-demo"
@@ -36,13 +36,13 @@ def demo_command(
     if as_json:
         import json
 
-        print(json.dumps([vars(row) for row in rows]))
+        on_stdout(json.dumps([vars(row) for row in rows]))
         return
-    print(f"{'path':12s} {'attack':48s} {'right':>7s}")
+    on_stdout(f"{'path':12s} {'attack':48s} {'right':>7s}")
     for row in rows:
-        print(f"{row.path:12s} {row.attack:48s} {row.correct:3d}/{row.n}")
-    print("Three frames illustrate; they do not measure. The last row is why a JPEG defence alone is not enough.")
-    print(f"Look at {output}/contact-sheet.png and {output}/demo.mp4")
+        on_stdout(f"{row.path:12s} {row.attack:48s} {row.correct:3d}/{row.n}")
+    on_stdout("Three frames illustrate; they do not measure. The last row is why a JPEG defence alone is not enough.")
+    on_stdout(f"Look at {output}/contact-sheet.png and {output}/demo.mp4")
 
 
 def _write_cards(path: Path) -> None:
@@ -54,4 +54,4 @@ def _write_cards(path: Path) -> None:
     if path.suffix.lower() != ".pdf":
         raise InputError(f"--cards wants a .pdf file, got {path}")
     write_bytes(path, sheets_pdf([made_sheet(card, "clean", number=number) for number, card in enumerate(CARDS)]))
-    print(f"wrote {path}: print it at 100 %")
+    on_stdout(f"wrote {path}: print it at 100 %")

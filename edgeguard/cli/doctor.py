@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import CheckFailed
 
 EXAMPLE = "Example: edgeguard doctor --json"
@@ -20,11 +21,11 @@ def doctor_command(
         import json
         from dataclasses import asdict
 
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+        on_stdout(json.dumps([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
             advice = f"  -> {finding.advice}" if finding.advice else ""
-            typer.echo(f"{finding.status:8s} {finding.what:18s} {finding.text}{advice}")
+            on_stdout(f"{finding.status:8s} {finding.what:18s} {finding.text}{advice}")
     problems = sum(finding.status == "problem" for finding in findings)
     if problems:
         raise CheckFailed(f"{problems} problem{'s' if problems > 1 else ''} found")

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def run(
             progress=counter.show,
         )
     for cell in cells:
-        typer.echo(json.dumps(cell.to_dict()) if as_json else _row(cell))
+        on_stdout(json.dumps(cell.to_dict()) if as_json else _row(cell))
     if not as_json:
-        typer.echo(f"wrote {output}/report.html and results.jsonl")
+        on_stdout(f"wrote {output}/report.html and results.jsonl")
 
 
 @app.command(epilog="Example: edgeguard evaluate compare audit/ audit-of-the-next-model/")
@@ -96,7 +97,7 @@ def compare(
     from edgeguard.evaluate.reports.results import read_results
 
     for found in compare_results(read_results(first), read_results(second)):
-        typer.echo(json.dumps(_figures(found)) if as_json else _compared(found))
+        on_stdout(*([json.dumps(_figures(found))] if as_json else _compared(found).split("\n")))
 
 
 @app.command(epilog="Example: edgeguard evaluate certify model.tflite --images photos/ --patch 2")
@@ -120,7 +121,7 @@ def certify(
         found = certified_accuracy(
             model, images, patch_share=patch / 100, per_axis=masks, limit=limit, workers=workers, progress=counter.show
         )
-    typer.echo(json.dumps(vars(found)) if as_json else "\n".join(found.lines()))
+    on_stdout(*([json.dumps(vars(found))] if as_json else found.lines()))
 
 
 @app.command(epilog="Example: edgeguard evaluate matrix baseline/ vaccinated/ --images photos.zip --output matrix/")
@@ -167,9 +168,9 @@ def matrix(
     how = [(model.name, model.how) for model in models]
     write_bytes(output / "report.html", page(found.cells, found.source, how).encode())
     for line in (json.dumps(cell.to_dict()) for cell in found.cells) if as_json else lines(found.cells):
-        typer.echo(line)
+        on_stdout(line)
     if not as_json:
-        typer.echo(f"{found.source}; wrote {output}/report.html and results.jsonl")
+        on_stdout(f"{found.source}; wrote {output}/report.html and results.jsonl")
 
 
 def _row(cell: "Cell") -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stdout
 from edgeguard.cli.parse import numbers
 from edgeguard.errors import InputError
 
@@ -73,17 +74,21 @@ def plan(
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
     write_plan(folder, made)
     if as_json:
-        print((folder / "plan.json").read_text(), end="")
+        on_stdout(*(folder / "plan.json").read_text().splitlines())
         return
     total = cells * each
     low, high = wilson(total // 2, total)
-    print(f"session {made.session}: {len(read)} sheets x {cells} cells x {each} passes = {len(read) * total} passes")
-    print(f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points")
-    print(
+    on_stdout(
+        f"session {made.session}: {len(read)} sheets x {cells} cells x {each} passes = {len(read) * total} passes"
+    )
+    on_stdout(
+        f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points"
+    )
+    on_stdout(
         f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {each} passes only describe"
     )
     if not {sheet.arm for sheet in read} >= {"plain", "noise"}:
-        print("no plain or noise control: an effect cannot be told from that of anything lying there")
+        on_stdout("no plain or noise control: an effect cannot be told from that of anything lying there")
 
 
 @app.command(epilog="Example: edgeguard fieldtest record session/ --source 0 --port 8000")
@@ -97,7 +102,8 @@ def record(
     light: Annotated[str | None, typer.Option(help="The light that is on. [the plan's first]")] = None,
     drive_by: Annotated[bool, typer.Option("--drive-by", help="The source is one approach: one pass.")] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Serve the operator's page here.")] = None,
-    host: Annotated[str, typer.Option(help="Address of the page; it has no password.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address of the page; beyond loopback give --token-file.")] = "127.0.0.1",
+    token_file: Annotated[Path | None, typer.Option(help="Token of the page (open it with /?token=...).")] = None,
     sheets: Annotated[list[Path] | None, typer.Option(help="For synthetic:session: the sheets that are shown.")] = None,
     seed: Annotated[int, typer.Option(help="For synthetic:session.")] = 0,
     model: Annotated[
@@ -114,13 +120,15 @@ def record(
     from edgeguard.fieldtest.session.web import GuidePage
     from edgeguard.model import load_model
     from edgeguard.pipeline import Pipeline
+    from edgeguard.system.addresses import is_loopback, read_token
 
     if source == "synthetic:session":
         refuse_ignored(context, ["light"], "is not for synthetic:session, which plays all lights of the plan")
     else:
         refuse_ignored(context, ["sheets", "seed"], "is for --source synthetic:session")
     if port is None:
-        refuse_ignored(context, ["host"], "is for the operator's page: give --port")
+        refuse_ignored(context, ["host", "token_file"], "is for the operator's page: give --port")
+    token = None if token_file is None else read_token(token_file)
     session = Session(folder)
     if light is not None and light not in session.plan.lights:
         raise InputError(f"the plan has no light {light!r}: {', '.join(session.plan.lights)}")
@@ -134,13 +142,15 @@ def record(
         with contextlib.ExitStack() as stack:
             stack.callback(opened.close)
             if port is not None:
-                page = stack.enter_context(GuidePage(session, status, port=port, host=host))
+                page = stack.enter_context(GuidePage(session, status, port=port, host=host, token=token))
                 counter.say(f"the operator's page: {page.url}")
+                if token is None and not is_loopback(host):
+                    counter.say("ANYBODY WHO REACHES THE PAGE SEES THE CAMERA AND SETS THE LIGHT: give --token-file")
             live = {} if model is None else {"evaluate_frame": live_evaluation(Pipeline(opened, load_model(model)))}
             (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **live)
     left = sum(session.missing().values())
     said = f", {status.lost} damaged frames left out" if status.lost else ""
-    print(f"{len(session.passes)} passes stored, {left} missing{said}")
+    on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}")
 
 
 @app.command(
@@ -171,9 +181,9 @@ def score(
     found = findings(Session(folder), scores)
     if as_json:
         for comparison in found.comparisons:
-            print(json.dumps({"question": comparison.question, **vars(comparison.difference)}))
+            on_stdout(json.dumps({"question": comparison.question, **vars(comparison.difference)}))
         return
-    print("\n".join(text_report(found)))
+    on_stdout(*text_report(found))
 
 
 @app.command(epilog="Example: edgeguard fieldtest report session/ --output report.html")
@@ -191,7 +201,7 @@ def report(
     session = Session(folder)
     path = output or folder / "report.html"
     write_bytes(path, html_report(session, findings(session, read_scores(folder))).encode())
-    print(f"wrote {path}")
+    on_stdout(f"wrote {path}")
 
 
 class _Teller:

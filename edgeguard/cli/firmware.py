@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ def list_boards(as_json: Annotated[bool, typer.Option("--json", help="Print it a
 
     found = boards()
     if as_json:
-        print(json.dumps({name: vars(board) for name, board in found.items()}))
+        on_stdout(json.dumps({name: vars(board) for name, board in found.items()}))
         return
     for name, board in found.items():
-        print(f"{name:18} {board.control:13} {board.title}")
+        on_stdout(f"{name:18} {board.control:13} {board.title}")
 
 
 @app.command(epilog="Example: edgeguard firmware show openmv-n6")
@@ -38,7 +39,7 @@ def show(name: Annotated[str, typer.Argument(help="As firmware list names it.", 
 
     for key, value in vars(board(name)).items():
         if value not in (None, "", ()):
-            print(f"{key:16} {value if not isinstance(value, tuple) else ', '.join(map(str, value))}")
+            on_stdout(f"{key:16} {value if not isinstance(value, tuple) else ', '.join(map(str, value))}")
 
 
 @app.command(epilog="Example: edgeguard firmware export openmv-n6 --guard fd-jpeg --output firmware/")
@@ -58,12 +59,12 @@ def export(
     except OSError as error:
         raise InputError(f"cannot write in {output}: {error.strerror}") from error
     write_bytes(output / done.name, done.text.encode())
-    print(f"wrote {output / done.name} ({'exact' if done.exact else 'NOT EXACT'})")
+    on_stdout(f"wrote {output / done.name} ({'exact' if done.exact else 'NOT EXACT'})")
     for file_name, text in done.others:
         write_bytes(output / file_name, text.encode())
-        print(f"wrote {output / file_name} (code for the board)")
+        on_stdout(f"wrote {output / file_name} (code for the board)")
     for line in done.said:
-        print(line)
+        on_stdout(line)
 
 
 @app.command(epilog="Example: edgeguard firmware apply vc0706 --to /dev/ttyUSB0 --value 110")
@@ -88,7 +89,7 @@ def apply(
         refuse_ignored(context, ["guard", "value"], "is for a script of ours; --script is run as it is")
     profile = None if guard is None else _profile(guard)
     for line in apply_to(found, to, profile, value, script):
-        print(line)
+        on_stdout(line)
 
 
 @app.command(epilog="Example: edgeguard firmware probe frame.jpg   edgeguard firmware probe 0 --json")
@@ -101,7 +102,7 @@ def probe(
     from edgeguard.firmware.probe import probe as probe_jpeg
 
     found = probe_jpeg(next(_jpegs(source)), None if guard is None else _profile(guard))
-    print(json.dumps(_document(found)) if as_json else "\n".join(_lines(found)))
+    on_stdout(*([json.dumps(_document(found))] if as_json else _lines(found)))
 
 
 @app.command(epilog="Example: edgeguard firmware verify 0 --guard fd-jpeg")
@@ -128,13 +129,18 @@ def verify(
         if profile.color != f"ycbcr{found.info.sampling}":
             parts.append(f"subsampling {found.info.sampling}, wanted {profile.color}")
         raise CheckFailed(f"frame {count} was not coded with {profile.name}: {'; '.join(parts)}")
-    print(f"{count} frames, all coded with {profile.name} ({profile.sha256[:12]}), {profile.color}")
+    on_stdout(f"{count} frames, all coded with {profile.name} ({profile.sha256[:12]}), {profile.color}")
 
 
 @app.command(epilog="Example: edgeguard firmware ports")
 def ports(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
     """Serial ports, and what answers on each (an OpenMV board, or a VC0706 at any of its rates)."""
-    from serial.tools.list_ports import comports
+    from edgeguard.camera.serial_port import NO_PYSERIAL
+
+    try:
+        from serial.tools.list_ports import comports
+    except ImportError as error:
+        raise InputError(NO_PYSERIAL) from error
 
     from edgeguard.camera.openmv import source as openmv
     from edgeguard.camera.vc0706 import source as vc0706
@@ -148,11 +154,11 @@ def ports(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON
             answer = str(error)
         found.append({"port": port.device, "description": port.description, "answer": answer})
     if as_json:
-        print(json.dumps(found))
+        on_stdout(json.dumps(found))
     elif not found:
-        print("there are no serial ports")
+        on_stdout("there are no serial ports")
     for one in found if not as_json else []:
-        print(f"{one['port']:16} {one['description']:32} {one['answer']}")
+        on_stdout(f"{one['port']:16} {one['description']:32} {one['answer']}")
 
 
 def _profile(guard: str) -> "GuardProfile":

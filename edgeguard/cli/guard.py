@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ def design(
     write_bytes(output, profile.to_toml().encode())
     dc_step = profile.tables[0][0]
     if as_json:
-        typer.echo(json.dumps({"profile": profile.to_dict(), "sha256": profile.sha256, "mean_psnr_db": psnr}))
+        on_stdout(json.dumps({"profile": profile.to_dict(), "sha256": profile.sha256, "mean_psnr_db": psnr}))
         return
-    typer.echo(f"wrote {output}  sha256 {profile.sha256}")
-    typer.echo(f"{len(images)} images, mean PSNR after one pass {psnr:.1f} dB")
+    on_stdout(f"wrote {output}  sha256 {profile.sha256}")
+    on_stdout(f"{len(images)} images, mean PSNR after one pass {psnr:.1f} dB")
     if dc_step % 8:
-        typer.echo(
+        on_stdout(
             f"note: the DC step {dc_step} is no multiple of 8, so flat blocks lose half of their certified margin"
         )
 
@@ -74,13 +75,13 @@ def show(
 
         _write_png(output, draw_tables(loaded))
     if as_json:
-        typer.echo(json.dumps({**loaded.to_dict(), "sha256": loaded.sha256}))
+        on_stdout(json.dumps({**loaded.to_dict(), "sha256": loaded.sha256}))
         return
-    typer.echo(f"{loaded.name}  color {loaded.color}  sha256 {loaded.sha256}")
+    on_stdout(f"{loaded.name}  color {loaded.color}  sha256 {loaded.sha256}")
     for number, table in enumerate(loaded.tables, start=1):
-        typer.echo(f"table {number} of {len(loaded.tables)} (natural order, rows are vertical frequencies)")
+        on_stdout(f"table {number} of {len(loaded.tables)} (natural order, rows are vertical frequencies)")
         for row in range(0, 64, 8):
-            typer.echo(" ".join(f"{step:4d}" for step in table[row : row + 8]))
+            on_stdout(" ".join(f"{step:4d}" for step in table[row : row + 8]))
 
 
 @app.command(epilog="Example: edgeguard guard apply photo.jpg --guard fd --output sanitised.png")
@@ -114,10 +115,10 @@ def apply(
     changed = float((before != after).mean())
     figures = {"psnr_db": _psnr(before, after), "changed_samples": changed, "largest_change": _largest(before, after)}
     if as_json:
-        typer.echo(json.dumps({**figures, "output": str(output)}))
+        on_stdout(json.dumps({**figures, "output": str(output)}))
         return
-    typer.echo(f"wrote {output}")
-    typer.echo(
+    on_stdout(f"wrote {output}")
+    on_stdout(
         f"PSNR {figures['psnr_db']:.2f} dB, {changed:.1%} of samples changed, by at most {_largest(before, after)}"
     )
 
@@ -140,7 +141,7 @@ def bake(
     profile = _profile(guard)
     data = bake_guard(profile, width, height)
     write_bytes(output, data)
-    typer.echo(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, one-pass")
+    on_stdout(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, one-pass")
 
 
 @app.command(epilog="Example: edgeguard guard search model.tflite --images photos/ --output search/")
@@ -166,15 +167,15 @@ def search(
         found = search_tables(model, images, output, eps_8bit=eps, limit=limit, workers=workers, progress=counter.show)
     for candidate in found:
         if as_json:
-            typer.echo(json.dumps(asdict(candidate)))
+            on_stdout(json.dumps(asdict(candidate)))
         elif candidate.robust is not None:
             share = "-" if candidate.certified_share is None else f"{candidate.certified_share:.3f}"
-            typer.echo(
+            on_stdout(
                 f"{'*' if candidate.on_frontier else ' '} {candidate.name:14} clean {100 * candidate.clean:5.1f}  "
                 f"worst case {100 * candidate.robust:3.0f} (n {candidate.n_robust})  certified {share}"
             )
     if not as_json:
-        typer.echo(f"* on the frontier; profiles, search.json and search.html are in {output}")
+        on_stdout(f"* on the frontier; profiles, search.json and search.html are in {output}")
 
 
 @app.command(epilog="Example: edgeguard guard certify received.png --guard fd --output map.png")
@@ -201,7 +202,7 @@ def certify(
     proof = certificate(frame, profile)
     if proof is None:
         if as_json:
-            typer.echo("null")
+            on_stdout("null")
             return
         raise InputError(f"a {profile.color} profile has no certificate: an attacker in transit owns its coefficients")
     if output is not None:
@@ -209,11 +210,11 @@ def certify(
 
         _write_png(output, draw_certificate(frame, proof))
     if as_json:
-        typer.echo(json.dumps({"share_1": proof.share_1, "share_2": proof.share_2, "frame_min": proof.frame_min}))
+        on_stdout(json.dumps({"share_1": proof.share_1, "share_2": proof.share_2, "frame_min": proof.frame_min}))
         return
-    typer.echo(f"{proof.share_1:.1%} of blocks safe at +-1 level, {proof.share_2:.1%} at +-2")
-    typer.echo(f"smallest margin of the frame: {proof.frame_min:.2f} levels")
-    typer.echo("This holds in transit, for exactly this array, if pass 1 used the same table on the same grid.")
+    on_stdout(f"{proof.share_1:.1%} of blocks safe at +-1 level, {proof.share_2:.1%} at +-2")
+    on_stdout(f"smallest margin of the frame: {proof.frame_min:.2f} levels")
+    on_stdout("This holds in transit, for exactly this array, if pass 1 used the same table on the same grid.")
 
 
 def _profile(text: str) -> "GuardProfile":

@@ -52,6 +52,7 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         (("rotate_mb", "rotate_keep"), not writes_file, "is for --output FILE"),
         (("rotate_keep",), settings.rotate_mb == 0, "is for --rotate-mb: there are no older files"),
         (("web_token_file",), settings.web is None, "is for --web"),
+        (("metrics_token_file",), settings.metrics is None, "is for --metrics"),
         (("stale_after",), settings.web is None and settings.metrics is None, "is for --web and --metrics"),
         (("mqtt_name", "mqtt_password_file", "mqtt_ca_file"), settings.mqtt is None, "is for --mqtt"),
         (("record_seconds", "record_quota_mb"), settings.record is None, "is for --record"),

@@ -24,6 +24,7 @@ from edgeguard.cli import (
     service,
     train,
 )  # fmt: skip
+from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.supervise import in_child
 from edgeguard.errors import EdgeGuardError, is_out_of_memory
 
@@ -56,7 +57,7 @@ app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor_command)
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"edgeguard {edgeguard.__version__}")
+        on_stdout(f"edgeguard {edgeguard.__version__}")
         raise typer.Exit
 
 
@@ -69,7 +70,7 @@ def _options(
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 70 or 130."""
+    """Run the command line and exit with 0, 1, 2, 3 (`edgeguard.errors`), 70 for a bug of ours, or 130."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
     try:
@@ -109,5 +110,5 @@ def _one_line(error: Exception) -> str:
 
 def _exit(code: int, message: str | None = None) -> NoReturn:
     if message is not None:
-        print(f"edgeguard: {message}", file=sys.stderr)
+        on_stderr(message)
     sys.exit(code)

@@ -1,15 +1,32 @@
-"""Lines on stderr: those of a command, and what the library logs while it runs."""
+"""All that commands print, in one place: no control character of a name, a label or a peer reaches the terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from edgeguard.system.terminal import write_lines
 
 _PACKAGES = ("edgeguard", "edgeguard_converters")
 
 
+def on_stdout(*lines: str) -> None:
+    """Lines of a result; each argument is one, whatever it holds.
+
+    Raises:
+        BrokenPipeError: the reader went away.
+    """
+    write_lines(sys.stdout, lines)
+
+
 def on_stderr(line: str) -> None:
     """A line for the user, under the program's name; from any thread."""
-    print(f"edgeguard: {line}", file=sys.stderr, flush=True)
+    beside_results(f"edgeguard: {line}")
+
+
+def beside_results(*lines: str) -> None:
+    """Lines on stderr as they are. Where nobody can be told (a full disk, a closed pipe), nobody is."""
+    with suppress(OSError, ValueError):
+        write_lines(sys.stderr, lines)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """`edgeguard model`: looking into a .tflite, and checking it against its manifest."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from edgeguard.errors import CheckFailed, InputError
+from edgeguard.cli.messages import on_stdout
+from edgeguard.errors import CheckFailed
 
 app = typer.Typer(help="Look into a model file, or check it against its manifest.", no_args_is_help=True)
 
@@ -19,29 +21,29 @@ def show(
     """Contract, operators, borders, hashes, and what the Edge TPU compiler would probably say."""
     fields = _describe(file)
     if as_json:
-        typer.echo(json.dumps(fields))
+        on_stdout(json.dumps(fields))
         return
     for name in ("sha256", "size", "input", "output", "operators", "edgetpu"):
-        typer.echo(f"{name:14s} {fields[name]}")
+        on_stdout(f"{name:14s} {fields[name]}")
     contract = fields["contract"]
     if contract is None:
-        typer.echo("contract       none: it runs without a guard")
+        on_stdout("contract       none: it runs without a guard")
         return
     guard, preprocess = contract["guard"], contract["preprocess"]
     profile = guard["profile"]
-    typer.echo(f"guard          {profile['name'] or 'unnamed'} ({profile['color']}), place {guard['place']}, "
+    on_stdout(f"guard          {profile['name'] or 'unnamed'} ({profile['color']}), place {guard['place']}, "
                f"{guard['passes']} passes" if profile else "guard          none")  # fmt: skip
     if "patch" in guard:
-        typer.echo(f"patch guard    {guard['patch']}")
-    typer.echo(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
+        on_stdout(f"patch guard    {guard['patch']}")
+    on_stdout(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
                f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
-    typer.echo(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
+    on_stdout(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
     if detection := contract.get("detection"):
         thresholds = f"score from {detection['score_threshold']:g}, overlap to {detection['iou_threshold']:g}"
-        typer.echo(f"boxes          {detection['boxes']}, {detection['units']}, {detection['head']} head, {thresholds}")
+        on_stdout(f"boxes          {detection['boxes']}, {detection['units']}, {detection['head']} head, {thresholds}")
     for name, value in contract["gates"].items():
-        typer.echo(f"gate           {name} {value}")
-    typer.echo(f"source         {contract['source_sha256']}")
+        on_stdout(f"gate           {name} {value}")
+    on_stdout(f"source         {contract['source_sha256']}")
 
 
 @app.command(epilog="Example: edgeguard model verify model.tflite --manifest model.manifest.json")
@@ -55,31 +57,31 @@ def verify(
     found = differences(file, read_manifest(manifest))
     if found:
         raise CheckFailed("; ".join(found))
-    typer.echo(f"{file} is the file that the manifest describes")
+    on_stdout(f"{file} is the file that the manifest describes")
 
 
 def _describe(file: Path) -> dict[str, Any]:
     from edgeguard.model.contract import read_contract
-    from edgeguard.model.flatbuffer import ModelFile
-    from edgeguard.system.files import sha256_file
+    from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
+    from edgeguard.system.foreign import parsing, read_bounded
 
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    data = read_bounded(file, LARGEST_FILE, "the model")
     contract = read_contract(ModelFile(data))
     from edgeguard_converters.edgetpu.predict import predict
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
-    graph = TfliteGraph(data)
-    inputs, outputs = graph.borders()
+    with parsing("the .tflite"):
+        graph = TfliteGraph(data)
+        inputs, outputs = graph.borders()
+        operators = ", ".join(f"{name} {count}" for name, count in graph.operators().items())
+        edgetpu = predict(graph).summary()
     return {
         "file": str(file),
-        "sha256": sha256_file(file),
+        "sha256": hashlib.sha256(data).hexdigest(),
         "size": f"{len(data) / 1e6:.2f} MB",
         "input": ", ".join(inputs),
         "output": ", ".join(outputs),
-        "operators": ", ".join(f"{name} {count}" for name, count in graph.operators().items()),
-        "edgetpu": predict(graph).summary(),
+        "operators": operators,
+        "edgetpu": edgetpu,
         "contract": None if contract is None else contract.to_dict(),
     }

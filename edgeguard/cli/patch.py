@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeguard.cli.ignored import refuse_ignored
-from edgeguard.cli.messages import on_stderr
+from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import pair, size_within
 from edgeguard.errors import CheckFailed, InputError
 
@@ -76,10 +76,10 @@ def make(
             lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
         )  # fmt: skip
     if as_json:
-        print(json.dumps({**vars(made.about), "successes": made.successes, "views": made.views}))
+        on_stdout(json.dumps({**vars(made.about), "successes": made.successes, "views": made.views}))
         return
-    print(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
-    print(f"on {made.views} fresh rendered views it had its way in {made.successes}: no claim about a print")
+    on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
+    on_stdout(f"on {made.views} fresh rendered views it had its way in {made.successes}: no claim about a print")
 
 
 @app.command(epilog="Example: edgeguard patch sheet --card stop --arm patch --patch patch/ --output stop-patch.pdf")
@@ -118,7 +118,7 @@ def sheet(
         card, arm, patch=patch, object_mm=card_mm, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed
     )
     write_sheet(output, made, picture, sheet_pdf(made, picture, page))
-    print(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
+    on_stdout(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
 
 
 @app.command(epilog="Example: edgeguard patch check photo.jpg --sheet stop-patch.pdf")
@@ -143,14 +143,14 @@ def check(
         raise InputError(f"{photo}: {error}") from error
     scale = bar_mm / 100 if bar_mm is not None else found.scale
     if as_json:
-        print(json.dumps({**vars(found), "scale": scale}))
+        on_stdout(json.dumps({**vars(found), "scale": scale}))
     else:
-        print(f"sheet          {found.number}, {found.tags} of 4 tags")
+        on_stdout(f"sheet          {found.number}, {found.tags} of 4 tags")
         how = "by the bar" if bar_mm is not None else f"by the outline of {found.page}"
         unknown = "unknown: the outline of the paper is not seen; measure the bar, --bar-mm"
-        print(f"scale          {unknown if scale is None else f'{100 * scale:.1f} %, {how}'}")
-        print(f"colours        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}")
-        print(f"flatness       corners {found.fit_px:.2f} pixels off a plane")
+        on_stdout(f"scale          {unknown if scale is None else f'{100 * scale:.1f} %, {how}'}")
+        on_stdout(f"colours        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}")
+        on_stdout(f"flatness       corners {found.fit_px:.2f} pixels off a plane")
     if scale is not None and abs(scale - 1) > 0.02:
         raise CheckFailed(
             f"the print is at {100 * scale:.1f} %: print at 100 %, or plan with --print-scale {scale:.3f}"

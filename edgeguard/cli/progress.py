@@ -2,10 +2,11 @@
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Self
 
 from edgeguard.cli.messages import messages_to, on_stderr
+from edgeguard.system.terminal import printable
 
 _WIDTH = 24
 
@@ -52,11 +53,11 @@ class StepDisplay:
         if self._shown:
             filled = min(_WIDTH * self._done // self._steps, _WIDTH)
             bar = "#" * filled + "." * (_WIDTH - filled)
-            print(f"\r\x1b[K[{bar}] {self._name}", end="", file=sys.stderr, flush=True)
+            _redraw(f"[{bar}] {self._name}")
 
     def _clear(self) -> None:
         if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            _redraw("")
 
 
 class _Line:
@@ -84,7 +85,13 @@ class _Line:
 
     def _write(self, text: str) -> None:
         if self._shown:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            _redraw(text)
+
+
+def _redraw(text: str) -> None:
+    """The terminal's last line; the only place that steers it."""
+    with suppress(OSError, ValueError):
+        print(f"\r\x1b[K{printable(text)}", end="", file=sys.stderr, flush=True)
 
 
 class FrameCounter(_Line):

@@ -1,7 +1,5 @@
 """`edgeguard run`."""
 
-import signal
-import sys
 from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +8,7 @@ import typer
 
 from edgeguard.cli.flags import flag
 from edgeguard.cli.ignored import refuse_guard_flags, refuse_run_flags
+from edgeguard.cli.messages import beside_results, on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.run.settings import Settings, resolve
 from edgeguard.settings.declare import keys_of
@@ -41,6 +40,7 @@ def run_command(
     labels: Annotated[str | None, flag(Settings, "labels")] = None,
     delegate: Annotated[str | None, flag(Settings, "delegate")] = None,
     fallback: Annotated[str | None, flag(Settings, "fallback")] = None,
+    isolate: Annotated[str | None, flag(Settings, "isolate")] = None,
     threads: Annotated[int | None, flag(Settings, "threads")] = None,
     require_model: Annotated[str | None, flag(Settings, "require_model")] = None,
     require_guard: Annotated[str | None, flag(Settings, "require_guard")] = None,
@@ -62,6 +62,7 @@ def run_command(
     web: Annotated[str | None, flag(Settings, "web")] = None,
     web_token_file: Annotated[str | None, flag(Settings, "web_token_file")] = None,
     metrics: Annotated[str | None, flag(Settings, "metrics")] = None,
+    metrics_token_file: Annotated[str | None, flag(Settings, "metrics_token_file")] = None,
     stale_after: Annotated[float | None, flag(Settings, "stale_after")] = None,
     mqtt: Annotated[str | None, flag(Settings, "mqtt")] = None,
     mqtt_name: Annotated[str | None, flag(Settings, "mqtt_name")] = None,
@@ -104,13 +105,13 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
     from edgeguard.cli.progress import FrameCounter
     from edgeguard.run.runner import run
+    from edgeguard.system.termination import clean_end_on_sigterm
 
     loaded = _load(settings)
     refuse_guard_flags(flags, loaded.contract.guard)
     opening = _opener(settings)
     _say_what_runs(loaded)
-    signal.signal(signal.SIGTERM, _raise_system_exit)
-    with FrameCounter() as counter:
+    with clean_end_on_sigterm(), FrameCounter() as counter:
         shown = _Shown(loaded, settings, counter, quiet=as_json)
 
         def open_counted() -> "Source":
@@ -133,11 +134,6 @@ def _raise_what_went_wrong(outcome: "Outcome") -> None:
     if counters.lost and pipeline.reader is None and not outcome.terminated:
         first = pipeline.losses[0]
         raise CheckFailed(f"{counters.lost} frames could not be read, the first: {first.source}: {first.reason}")
-
-
-def _raise_system_exit(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clean end short
-    raise SystemExit(0)
 
 
 def _opener(settings: Settings) -> "Callable[[], Source]":
@@ -166,7 +162,8 @@ def _load(settings: Settings) -> "Model":
 
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard
-    from edgeguard.model.labels import parse_labels
+    from edgeguard.model.labels import LARGEST, parse_labels
+    from edgeguard.system.foreign import read_bounded
 
     loaded = _load_file(settings)
     contract = loaded.contract
@@ -183,10 +180,8 @@ def _load(settings: Settings) -> "Model":
         name = None if settings.patch_guard == "none" else settings.patch_guard
         contract = replace(contract, guard=replace(contract.guard, patch=name))
     if settings.labels is not None:
-        try:
-            contract = replace(contract, labels=parse_labels(Path(settings.labels).read_bytes()))
-        except OSError as error:
-            raise InputError(f"cannot read the labels {settings.labels}: {error.strerror}") from error
+        labels = parse_labels(read_bounded(settings.labels, LARGEST, "the labels"))
+        contract = replace(contract, labels=labels)
     if contract.labels and loaded.classes and len(contract.labels) != loaded.classes:
         raise InputError(f"{len(contract.labels)} labels for a model with {loaded.classes} outputs")
     if settings.require_guard is not None:
@@ -197,24 +192,19 @@ def _load(settings: Settings) -> "Model":
 
 
 def _load_file(settings: Settings) -> "Model":
-    """The model's file, tried in a child process first; where asked, another on the CPU when the Edge TPU is not there.
-
-    The bundled model is ours and is not tried first.
-    """
+    """The model's file; where wanted, another on the CPU when the Edge TPU is not there."""
     from edgeguard.demo.assets import bundled_model
     from edgeguard.model import load_model
 
     path = settings.model or bundled_model()
-    foreign = settings.model is not None
-    require = settings.require_model
-    delegate: Any = settings.delegate
+    threads, isolate = settings.threads, settings.isolate
     try:
-        return load_model(path, delegate, settings.threads, require_sha256=require, try_first=foreign)
+        return load_model(path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate)
     except DeviceError as error:
         if settings.fallback is None:
             raise DeviceError(f"{error}; --fallback PLAIN.tflite would run on the CPU instead") from error
         _warn(f"{error}: RUNNING {settings.fallback} ON THE CPU INSTEAD")
-        return load_model(settings.fallback, "cpu", settings.threads, try_first=True)
+        return load_model(settings.fallback, "cpu", threads, isolate=isolate)
 
 
 def _say_what_runs(model: "Model") -> None:
@@ -222,18 +212,19 @@ def _say_what_runs(model: "Model") -> None:
 
     guard = model.contract.guard
     if guard.profile is None:
-        print("guard: none", file=sys.stderr)
+        beside_results("guard: none")
     else:
         where = {"frame": "on the whole frame", "in-graph": "inside the graph (one-pass)"}.get(
             guard.place, "on the model's input (one-pass)"
         )
-        print(
-            f"guard: {guard.profile.name or guard.profile.sha256[:12]} ({guard.profile.color}) {where}", file=sys.stderr
-        )
+        name = guard.profile.name or guard.profile.sha256[:12]
+        beside_results(f"guard: {name} ({guard.profile.color}) {where}")
         if missing := missing_native_parts(guard.profile):
             _warn(missing)
     if model.patch_guard is not None:
-        print(f"patch guard: {model.patch_guard.name} on the model's input", file=sys.stderr)
+        beside_results(f"patch guard: {model.patch_guard.name} on the model's input")
+    if model.isolated is not None:
+        _warn(f"the model runs in a watched process of its own: {model.isolated}")
     if model.contract.preprocess.guessed:
         _warn("this model's preprocessing was guessed")
 
@@ -258,7 +249,7 @@ class _Shown:
         elif not self._taken and not self._quiet:
             other = f"   undefended: {result.undefended.label}" if result.undefended else ""
             score = "" if result.prediction.score is None else f"{result.prediction.score:.2f}"
-            print(f"{result.frame:6d}  {score}  {result.prediction.label}{other}", flush=True)
+            on_stdout(f"{result.frame:6d}  {score}  {result.prediction.label}{other}")
 
 
 def _report(outcome: "Outcome", as_json: bool) -> None:
@@ -266,7 +257,7 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps({**summary, "sinks": outcome.status.sinks_to_dict()}), flush=True)
+        on_stdout(json.dumps({**summary, "sinks": outcome.status.sinks_to_dict()}))
         return
     lines = [
         f"{summary['frames']} frames, {summary['dropped']} dropped, {summary['lost']} lost, {summary['fps']} frames/s",
@@ -288,8 +279,8 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if summary["compared"]:
         lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
     lines += [f"{s.name}: {s.dropped} results were dropped" for s in outcome.status.sinks if s.dropped]
-    print("\n".join(lines), file=sys.stderr)
+    beside_results(*lines)
 
 
 def _warn(message: str) -> None:
-    print(f"edgeguard: {message}", file=sys.stderr)
+    on_stderr(message)

@@ -1,13 +1,12 @@
 """`edgeguard sensor`: pass 1 at the camera, on a machine of its own."""
 
-import signal
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgeguard.cli import parse
+from edgeguard.cli.messages import on_stderr
 from edgeguard.errors import InputError
 
 EXAMPLE = "Example: edgeguard sensor --camera 0 --guard fd-jpeg --listen 127.0.0.1:8090 --key-file key"
@@ -27,12 +26,13 @@ def sensor_command(
 ) -> None:
     """Capture, code each frame with the profile's tables, and send it sealed over HTTP."""
     from edgeguard.camera import source_opener
-    from edgeguard.cli.messages import messages_to, on_stderr
+    from edgeguard.cli.messages import messages_to
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.jpeg.seal import read_key
     from edgeguard.run.settings import resolve
     from edgeguard.sensor.node import SensorNode
     from edgeguard.system.addresses import is_loopback, read_token
+    from edgeguard.system.termination import clean_end_on_sigterm
 
     if (camera is None) == (source is None):
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
@@ -53,16 +53,11 @@ def sensor_command(
 
     opening = source_opener(spec, size=wanted, fps=camera_fps)
 
-    def end(*_: object) -> None:
-        raise SystemExit(0)
-
     opened = opening()
     if not opened.live:
         raise InputError(f"{spec} is not a camera: a sensor sends live frames")
-    signal.signal(signal.SIGTERM, end)
     node = SensorNode(opened, opening, profile, host=host, port=int(port), key=key, token=token)
-    with messages_to(on_stderr), node:
+    with clean_end_on_sigterm(), messages_to(on_stderr), node:
         proof = "with a MAC" if key else "without a proof (--key-file)"
         on_stderr(f"{node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}")
-        while True:
-            time.sleep(3600)
+        node.wait()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Run as a systemd service: hardened, watched, restarted.")
@@ -22,4 +23,4 @@ def install(
 
     if not config.is_file():
         raise InputError(f"{config} is not there")
-    print(install_unit(config, unit or UNIT, start=not no_start))
+    on_stdout(install_unit(config, unit or UNIT, start=not no_start))

@@ -8,6 +8,7 @@ import typer
 
 from edgeguard.cli.flags import flag
 from edgeguard.cli.ignored import refuse_train_flags
+from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.train.config import TrainConfig, read_config
 
@@ -55,10 +56,10 @@ def train_command(
         trained = train(settings, output, progress=counter.show)
     last = trained.epochs[-1]
     if as_json:
-        typer.echo(json.dumps({**asdict(last), "model": str(trained.model), "weights": trained.weights}))
+        on_stdout(json.dumps({**asdict(last), "model": str(trained.model), "weights": trained.weights}))
         return
-    typer.echo(
+    on_stdout(
         f"test accuracy {100 * last.test_accuracy:.1f} % [{100 * last.test_low:.1f}, {100 * last.test_high:.1f}], "
         f"n = {last.test_n}, codec {settings.codec}; {trained.source}"
     )
-    typer.echo(f"wrote {trained.model} and curves.html")
+    on_stdout(f"wrote {trained.model} and curves.html")

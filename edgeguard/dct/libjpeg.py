@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.boxes import SIGN, Box
-from edgeguard.dct.native_kernel import INSTRUCTION_SETS, address, instruction_sets, load_library, steps
+from edgeguard.dct.native_kernel import address, load_library, set_number, steps
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.header import JpegInfo
@@ -55,7 +55,7 @@ def frame_native(data: bytes, info: JpegInfo, profile: GuardProfile, scale: int)
     out = np.empty((height, width, 3), np.uint8)
     message = ctypes.create_string_buffer(_MESSAGE_LENGTH)
     status = _ready().eg_jpeg_frame(
-        data, len(data), steps(profile), scale, width, height, address(out), out.strides[0], _fastest(), message
+        data, len(data), steps(profile), scale, width, height, address(out), out.strides[0], set_number(), message
     )
     _check(status, message)
     return out
@@ -84,7 +84,7 @@ def tensor_native(
     status = _ready().eg_jpeg_tensor(
         data, len(data), steps(profile), scale, scaled(info.width, scale), scaled(info.height, scale),
         crop.left, crop.top, crop.width, crop.height, address(out), out.strides[0], out.shape[1], out.shape[0],
-        SIGN if signed else 0, _fastest(instruction_set), message,
+        SIGN if signed else 0, set_number(instruction_set), message,
     )  # fmt: skip
     _check(status, message)
 
@@ -106,7 +106,7 @@ def indices_native(data: bytes, info: JpegInfo, tables: tuple[Table, ...]) -> li
     message = ctypes.create_string_buffer(_MESSAGE_LENGTH)
     packed = b"".join(bytes(table) for table in tables)
     status = _ready().eg_jpeg_indices(
-        data, len(data), packed, info.width, info.height, len(planes), grid, targets, _fastest(), message
+        data, len(data), packed, info.width, info.height, len(planes), grid, targets, set_number(), message
     )
     _check(status, message)
     return planes
@@ -126,7 +126,7 @@ def file_native(data: bytes, info: JpegInfo, profile: GuardProfile) -> bytes:
     for room in (capacity, 416 * blocks + len(data) + (1 << 16)):
         out = ctypes.create_string_buffer(room)
         length = _ready().eg_jpeg_file(
-            data, len(data), steps(profile), info.width, info.height, ctypes.addressof(out), room, _fastest(), message
+            data, len(data), steps(profile), info.width, info.height, ctypes.addressof(out), room, set_number(), message
         )
         if length > 0:
             return out.raw[:length]
@@ -134,10 +134,6 @@ def file_native(data: bytes, info: JpegInfo, profile: GuardProfile) -> bytes:
             break
     _check(length, message)
     raise RuntimeError("libjpeg wrote an empty file")
-
-
-def _fastest(instruction_set: str | None = None) -> int:
-    return INSTRUCTION_SETS.index(instruction_set or instruction_sets()[-1])
 
 
 def _ready() -> ctypes.CDLL:

@@ -19,6 +19,7 @@ from edgeguard.dct.profile import GuardProfile
 
 _ABI = 6
 _FILE = "_kernel.so"
+_ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 _COLORS = {None: 0, "rgb": 1, "gray": 2, "ycbcr444": 3, "ycbcr422": 4, "ycbcr420": 5}
 
 #: Instruction sets by the number that the library knows them by, slowest first.
@@ -92,17 +93,13 @@ def tensor_native(
 
 @cache
 def load_library() -> ctypes.CDLL | None:
-    """The library, or None: not built, switched off with EDGEGUARD_KERNEL=numpy, or of another version."""
-    if os.environ.get("EDGEGUARD_KERNEL") == "numpy":
+    """The library, or None: not built, switched off with EDGEGUARD_KERNEL=numpy, or not loadable (`load_failure`)."""
+    if switched_off():
         return None
     for path in _candidates():
-        if not path.is_file():
-            continue
         try:
-            library = ctypes.CDLL(str(path))
-            if library.eg_abi() != _ABI:
-                continue
-        except (OSError, AttributeError):
+            library = _open(path)
+        except OSError:
             continue
         pointer, stride, number = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
         source: list[Any] = [pointer, stride, number, number, number, pointer]  # pixels, size, colour, tables
@@ -112,11 +109,66 @@ def load_library() -> ctypes.CDLL | None:
     return None
 
 
+def set_number(instruction_set: str | None = None) -> int:
+    """The library's number of an instruction set; by default of the fastest that can run here."""
+    return INSTRUCTION_SETS.index(instruction_set or instruction_sets()[-1])
+
+
+def switched_off() -> bool:
+    """True where the user wants the numpy kernel."""
+    return os.environ.get("EDGEGUARD_KERNEL") == "numpy"
+
+
+def load_failure() -> str | None:
+    """Why a library that is there does not serve: its path and a reason. None where one serves, or none is there."""
+    if switched_off() or load_library() is not None:
+        return None
+    for path in _candidates():
+        try:
+            _open(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            return f"{path}: {reason}"
+    return None
+
+
+def _open(path: Path) -> ctypes.CDLL:
+    """Load a library of this interface.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be loaded, or is another library.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    machine = _elf_machine(path)
+    if machine is not None and machine != platform.machine():
+        # The loader itself says "No such file or directory" of a file that is there.
+        raise OSError(f"built for {machine}, this is {platform.machine()}")
+    try:
+        library = ctypes.CDLL(str(path))
+        version = library.eg_abi()
+    except AttributeError as error:
+        raise OSError("not a kernel of EdgeGuard") from error
+    if version != _ABI:
+        raise OSError(f"its interface has version {version}, this EdgeGuard needs {_ABI}")
+    return library
+
+
+def _elf_machine(path: Path) -> str | None:
+    """The machine that an ELF file was built for, where it is one of those that have a wheel."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    return _ELF_MACHINES.get(int.from_bytes(head[18:20], "little")) if head[:4] == b"\x7fELF" else None
+
+
 def _choose(instruction_set: str | None) -> tuple[ctypes.CDLL, int]:
     library, usable = load_library(), instruction_sets()
     if library is None or not usable:
         raise RuntimeError("the native kernel is not installed")
-    return library, INSTRUCTION_SETS.index(instruction_set or usable[-1])
+    return library, set_number(instruction_set)
 
 
 def _check(status: int) -> None:

@@ -74,12 +74,18 @@ def _opencv() -> Finding:
 
 
 def _sanitizer() -> Finding:
-    from edgeguard.dct.native_kernel import instruction_sets
+    from edgeguard.dct.native_kernel import instruction_sets, load_failure, switched_off
 
     usable = instruction_sets()
     if usable:
         return Finding("sanitiser", "ok", f"native kernel, {usable[-1]}")
-    advice = "same bytes, 50 to 70 times slower; install from source where g++ and cmake are"
+    if switched_off():
+        return Finding("sanitiser", "note", "numpy serves, as EDGEGUARD_KERNEL says", "unset it for the native kernel")
+    failure = load_failure()
+    if failure:
+        text = f"the native kernel is there but cannot be loaded: {failure}; numpy serves"
+        return Finding("sanitiser", "problem", text, "install the wheel for this machine, see docs/install.md")
+    advice = "same bytes, 50 to 70 times slower; install a wheel, or from source where g++ and cmake are"
     return Finding("sanitiser", "note", "no native kernel: numpy serves", advice)
 
 

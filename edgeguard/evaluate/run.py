@@ -19,6 +19,7 @@ from edgeguard.evaluate.twin import agreement, twin
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import load_model
 from edgeguard.system.files import write_bytes
+from edgeguard.system.leftovers import clear_partials
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ def evaluate(
         )
     labeled = read_labeled_folder(Path(images), deployed.contract.labels)
     store = Store(output / "adversarial")
+    for name in ("results.jsonl", "report.html"):
+        clear_partials(output / name)
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
     try:

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,8 +14,7 @@ from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
-from edgeguard.evaluate.rebuild.graph import read_graph
-from edgeguard.evaluate.rebuild.network import Network
+from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import Contract, ContractGuard, require_pixels
 from edgeguard.model.input_path import InputPath
@@ -97,7 +95,7 @@ def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Bac
     if model.contract.task != "classify":
         raise InputError(f"{path} is a detector; the twin is for classifiers")
     require_pixels(model.contract, "the twin")
-    return Twin(Network(read_graph(Path(path).read_bytes()), model.contract), model.contract, place, backward)
+    return Twin(rebuild(path, model), model.contract, place, backward)
 
 
 @dataclass(frozen=True)

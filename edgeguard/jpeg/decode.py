@@ -4,19 +4,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import JpegError
-from edgeguard.jpeg.header import read_whole_jpeg
+from edgeguard.jpeg.header import MAX_PIXELS, read_whole_jpeg
+
+_FORMATS = ("PNG", "BMP", "WEBP", "TIFF", "GIF")  # beside JPEG; OpenCV would read a dozen more
 
 
 def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
-    """Decode an image file (JPEG, PNG, ...) to RGB at 1/scale (1, 2 or 4); OpenCV applies EXIF orientation.
+    """Decode an image file (JPEG, PNG, BMP, WebP, TIFF) to RGB at 1/scale (1, 2 or 4); OpenCV applies EXIF orientation.
 
     Raises:
-        JpegError: the bytes do not decode, or a JPEG among them ends early.
+        JpegError: the bytes do not decode, a JPEG among them ends early, or they are more work than the limits of
+            `jpeg.header` allow.
     """
     import cv2
 
     if data[:2] == b"\xff\xd8":
         read_whole_jpeg(data)
+    else:
+        _check_size(data)
     mode = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[scale]
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
@@ -25,3 +30,23 @@ def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
     if bgr is None:
         raise JpegError("the image does not decode")
     return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
+
+
+def _check_size(data: bytes) -> None:
+    """Refuse a file of another format by its header: a few kilobytes can claim gigabytes of pixels."""
+    import io
+    import warnings
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                width, height = image.size
+    except Image.DecompressionBombError as error:
+        raise JpegError(f"refused: more pixels than the limit of {MAX_PIXELS >> 20} megapixels") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, ArithmeticError, LookupError) as error:
+        raise JpegError("the image does not decode") from error
+    if width * height > MAX_PIXELS:
+        raise JpegError(f"refused: {width}x{height} pixels are more than the limit of {MAX_PIXELS >> 20} megapixels")

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 _HEADER = b"Exif\0\0"
 _ORIENTATION, _SHORT = 0x0112, 3
+_MOST_ENTRIES = 512  # a camera writes a dozen; the orientation is one of the first
 
 
 def exif_orientation(payload: bytes) -> int:
@@ -26,7 +27,7 @@ def exif_orientation(payload: bytes) -> int:
     if directory + 2 > len(tiff):
         return 1
     (count,) = struct.unpack_from(order + "H", tiff, directory)
-    for entry in range(directory + 2, min(directory + 2 + 12 * count, len(tiff) - 11), 12):
+    for entry in range(directory + 2, min(directory + 2 + 12 * min(count, _MOST_ENTRIES), len(tiff) - 11), 12):
         tag, kind, values = struct.unpack_from(order + "HHI", tiff, entry)
         if tag == _ORIENTATION:
             (value,) = struct.unpack_from(order + "H", tiff, entry + 8)

@@ -15,11 +15,19 @@ from edgeguard.jpeg.tables import Table, from_zigzag
 
 #: A frame with more pixels than this is refused (64 megapixels: 192 MB decoded).
 MAX_PIXELS = 1 << 26
+#: A file with more scans than this is refused (a progressive file of a camera or a tool has about ten).
+MAX_SCANS = 100
+#: All scans of a file together visit at most so many 8x8 blocks. Ten scans of 64 megapixels visit 15 million; a decoder
+#: takes up to 190 ns for each, whatever the file's size (measured, x86-64).
+MAX_BLOCK_VISITS = 1 << 24
 
 _SOI, _EOI, _SOS, _DQT, _DRI, _TEM = 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0x01
 _RESTARTS = range(0xD0, 0xD8)
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn without DHT, JPG, DAC
 _HUFFMAN_8BIT = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
+_MOST_MARKERS = 4096  # parsed one by one in Python: a file of nothing else must not take seconds
+_MOST_TABLES = 64
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # B.1.1.5: stuffed zeros and restarts belong to the scan
 
 _SAMPLING: dict[tuple[tuple[int, int], ...], str] = {
@@ -69,17 +77,21 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
 
     Raises:
         JpegError: not a JPEG, a coding that no decoder here takes (lossless, arithmetic, 12 bit), no scan, a missing
-            table, or more than `MAX_PIXELS` pixels. A file that merely ends early gives `complete=False`.
+            table, more than `MAX_PIXELS` pixels, or scans that would keep a decoder busy (`MAX_SCANS`,
+            `MAX_BLOCK_VISITS`). A file that merely ends early gives `complete=False`.
     """
     if data[:2] != b"\xff\xd8":
         raise JpegError("not a JPEG: it does not start with an SOI marker")
     tables: dict[int, Table] = {}
+    used: dict[int, Table] = {}
     apps: list[tuple[int, bytes]] = []
     frame: _Frame | None = None
-    restart, scans, complete = 0, 0, False
+    restart, scans, complete, seen_tables = 0, list[bytes](), False, 0
     for marker, payload in _segments(data):
         if marker == _DQT:
-            tables.update(_parse_tables(payload))
+            found = _parse_tables(payload, _MOST_TABLES - seen_tables)
+            seen_tables += len(found)
+            tables.update(found)
         elif marker == _DRI and len(payload) == 2:
             restart = int.from_bytes(payload, "big")
         elif 0xE0 <= marker <= 0xEF:
@@ -88,13 +100,16 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
             if frame is not None:
                 raise JpegError("unsupported JPEG: it has more than one frame header")
             frame = _parse_frame(marker, payload)
-        scans += marker == _SOS
+        elif marker == _SOS:
+            scans.append(payload)
+            _take_tables(frame, payload, tables, used)
         complete = marker == _EOI
     if frame is None:
         raise JpegError("broken JPEG: it has no frame header")
-    if scans == 0:
+    if not scans:
         raise JpegError("broken JPEG: it ends before the image data")
-    component_tables = _tables_of(frame, tables)
+    _check_work(frame, scans)
+    component_tables = _tables_of(frame, tables, used)
     return JpegInfo(
         frame.width, frame.height, frame.coding, frame.sampling, component_tables, restart, tuple(apps), complete
     )
@@ -103,7 +118,7 @@ def read_jpeg_info(data: bytes) -> JpegInfo:
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(marker, payload) of each segment that is whole, then (EOI, nothing) where the file has an end."""
     position, scans = 2, 0
-    while True:
+    for _ in range(_MOST_MARKERS):
         marker, position = _next_marker(data, position)
         if marker is None:
             return
@@ -120,13 +135,37 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             scans += 1
             found = _MARKER_IN_SCAN.search(data, position)
             position = found.start() if found else len(data)
+    raise JpegError(f"refused: a JPEG of more than {_MOST_MARKERS} segments")
 
 
-def _tables_of(frame: "_Frame", tables: dict[int, Table]) -> tuple[Table, ...]:
-    missing = [number for number in frame.table_numbers if number not in tables]
+def _check_work(frame: "_Frame", scans: list[bytes]) -> None:
+    """What a decoder will have to do, from the headers alone: each scan visits every block of its components."""
+    if len(scans) > MAX_SCANS:
+        raise JpegError(f"refused: {len(scans)} scans are more than the limit of {MAX_SCANS}")
+    visits = sum(frame.blocks_of(payload) for payload in scans)
+    if visits > MAX_BLOCK_VISITS:
+        raise JpegError(
+            f"refused: {len(scans)} scans of {frame.width}x{frame.height} pixels are more work than the limit of "
+            f"{MAX_BLOCK_VISITS >> 20} million blocks"
+        )
+
+
+def _take_tables(frame: "_Frame | None", scan: bytes, tables: dict[int, Table], used: dict[int, Table]) -> None:
+    """Keep each component's table as its first scan finds it: a decoder uses that one, whatever follows (B.2.4.1)."""
+    if frame is None:
+        raise JpegError("broken JPEG: image data come before the frame header")
+    for component in frame.components_of(scan):
+        number = frame.table_numbers[component]
+        if component not in used and number in tables:
+            used[component] = tables[number]
+
+
+def _tables_of(frame: "_Frame", tables: dict[int, Table], used: dict[int, Table]) -> tuple[Table, ...]:
+    """The table of each component; of one without a scan, which a truncated file may have, the last of its number."""
+    missing = [n for c, n in enumerate(frame.table_numbers) if c not in used and n not in tables]
     if missing:
         raise JpegError(f"broken JPEG: quantisation table {missing[0]} is missing")
-    return tuple(tables[number] for number in frame.table_numbers)
+    return tuple(used[c] if c in used else tables[n] for c, n in enumerate(frame.table_numbers))
 
 
 def read_whole_jpeg(data: bytes) -> JpegInfo:
@@ -144,17 +183,24 @@ class _Frame:
     coding: str
     sampling: str
     table_numbers: tuple[int, ...]
+    names: tuple[int, ...]
+    blocks: dict[int, int]  # of each component, by its name
+
+    def components_of(self, scan: bytes) -> list[int]:
+        """Places of the components that a scan (its header's payload, B.2.3) names; all where it names none known."""
+        named = scan[1 : 1 + 2 * scan[0] : 2] if scan else b""
+        return [place for place, name in enumerate(self.names) if name in named] or list(range(len(self.names)))
+
+    def blocks_of(self, scan: bytes) -> int:
+        """Blocks that a scan (its header's payload, B.2.3) goes through; all of them where it names nothing known."""
+        named = scan[1 : 1 + 2 * scan[0] : 2] if scan else b""
+        return sum(self.blocks.get(name, 0) for name in named) or sum(self.blocks.values())
 
 
 def _next_marker(data: bytes, position: int) -> tuple[int | None, int]:
     """The next marker's code and the position behind it; None at the end of the data."""
-    position = data.find(b"\xff", position)
-    while 0 <= position < len(data) - 1:
-        code = data[position + 1]
-        if code not in (0x00, 0xFF):
-            return code, position + 2
-        position = data.find(b"\xff", position + 1)
-    return None, len(data)
+    found = _MARKER.search(data, position)
+    return (None, len(data)) if found is None else (data[found.end() - 1], found.end())
 
 
 def _segment(data: bytes, position: int, scans: int) -> tuple[bytes | None, int]:
@@ -168,15 +214,17 @@ def _segment(data: bytes, position: int, scans: int) -> tuple[bytes | None, int]
     return data[position + 2 : end], end
 
 
-def _parse_tables(payload: bytes) -> dict[int, Table]:
-    """B.2.4.1: any number of tables, 8 or 16 bits a step, in zigzag order."""
+def _parse_tables(payload: bytes, most: int) -> dict[int, Table]:
+    """B.2.4.1: up to `most` tables, 8 or 16 bits a step, in zigzag order."""
     tables: dict[int, Table] = {}
     position = 0
     while position < len(payload):
+        if len(tables) == most:
+            raise JpegError("refused: a JPEG of more quantisation tables than any needs")
         precision, number = payload[position] >> 4, payload[position] & 15
         size = 64 * (1 + precision)
         raw = payload[position + 1 : position + 1 + size]
-        if precision > 1 or number > 3 or len(raw) < size:
+        if precision > 1 or number > 3 or number in tables or len(raw) < size:
             raise JpegError("broken JPEG: a quantisation table is malformed")
         width = 1 + precision
         steps = tuple(int.from_bytes(raw[i : i + width], "big") for i in range(0, size, width))
@@ -207,4 +255,12 @@ def _parse_frame(marker: int, payload: bytes) -> _Frame:
     if any(not 1 <= factor <= 4 for pair in factors for factor in pair):
         raise JpegError("broken JPEG: a sampling factor is out of range")
     sampling = "gray" if count == 1 else _SAMPLING.get(factors, "other")
-    return _Frame(width, height, _HUFFMAN_8BIT[marker], sampling, tuple(payload[8 + 3 * i] for i in range(count)))
+    blocks: dict[int, int] = {}
+    for i, (across, down) in enumerate(factors):
+        columns = -(-width * across // (8 * max(a for a, _ in factors)))
+        rows = -(-height * down // (8 * max(b for _, b in factors)))
+        name = payload[6 + 3 * i]
+        blocks[name] = blocks.get(name, 0) + rows * columns
+    numbers = tuple(payload[8 + 3 * i] for i in range(count))
+    names = tuple(payload[6 + 3 * i] for i in range(count))
+    return _Frame(width, height, _HUFFMAN_8BIT[marker], sampling, numbers, names, blocks)

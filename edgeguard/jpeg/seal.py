@@ -8,8 +8,9 @@ with those 32 bytes zero; without a key they stay zero. FFmpeg and browsers skip
 import hashlib
 import hmac
 import json
-import math
+import re
 import stat
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +23,10 @@ _NO_MAC = bytes(_MAC_BYTES)
 _FIXED = len(TAG) + 1 + 4
 _MOST_JSON = 1024
 _LEAST_KEY = 32
+_LAST_SEQUENCE = 2**63 - 1
+_LAST_SECOND = 253402300799  # the end of the year 9999, the last that a calendar of Python knows
+_NONCE, _PROFILE = re.compile(r"([0-9a-f]{32})?"), re.compile(r"[0-9a-f]{0,64}")
+_FIRST_WITHIN_S, _DELAYED_BY_S = 10.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Seal:
     """What the segment says.
 
     Attributes:
-        sequence: number of the frame at the sensor; grows from frame to frame of a stream.
-        captured_at: Unix seconds by the sensor's clock.
+        sequence: number of the frame at the sensor, 0..2^63-1; grows from frame to frame of a stream.
+        captured_at: Unix seconds by the sensor's clock, 0 up to the year 9999.
         nonce: the receiver's, 32 hexadecimal digits; empty where it gave none.
         profile: SHA-256 of pass 1's profile.
     """
@@ -88,40 +93,74 @@ def verify_seal(data: bytes, key: bytes) -> Seal:
         SealError: no segment at its place, more than one, or a MAC that is not the key's.
         JpegError: the file is no whole JPEG.
     """
+    _check_mac(data, key)  # nothing of the file is parsed before it is known to be the sensor's
     info = read_whole_jpeg(data)
     segments = [p for number, p in info.app_segments if number == APP and p.startswith(TAG)]
-    if len(segments) != 1 or data[2:4] != bytes([0xFF, 0xE0 + APP]) or data[6 : 6 + len(TAG)] != TAG:
-        raise SealError("the frame is not sealed" if not segments else "the frame's seal is not at its place")
-    seal = _parse(segments[0])
+    if len(segments) != 1:
+        raise SealError("the frame has more than one seal")
+    return _parse(segments[0])
+
+
+def _check_mac(data: bytes, key: bytes) -> None:
+    """The MAC stands at the end of the first segment, whatever the rest of the file is."""
     end = 4 + int.from_bytes(data[4:6], "big")
+    if data[:4] != bytes([0xFF, 0xD8, 0xFF, 0xE0 + APP]) or data[6 : 6 + len(TAG)] != TAG:
+        raise SealError("the frame is not sealed, or its seal is not at its place")
+    if not 4 + _FIXED + _MAC_BYTES < end <= min(len(data), 6 + _FIXED + _MOST_JSON + _MAC_BYTES):
+        raise SealError("the frame's seal is damaged")
     blank = data[: end - _MAC_BYTES] + _NO_MAC + data[end:]
     if not hmac.compare_digest(data[end - _MAC_BYTES : end], _mac(blank, key)):
         raise SealError("the frame is forged or damaged: its MAC is not the key's")
-    return seal
 
 
 class SealChecker:
-    """A receiver's check of a stream: proven, of this stream, and later than the one before.
+    """A receiver's check of a stream: proven, of this stream, later than the one before, and not held back.
+
+    Two clocks need not agree, so a delay is what a frame took longer than the quickest one of the stream. The first
+    frame has to arrive within 10 s of the nonce; each one may take at most 3 s longer than the quickest: nobody can
+    show a picture that is more than 13 s old. A clock that is set back at the sensor looks like a delay; the frames are
+    refused until the receiver connects again.
 
     Args:
         key: shared with the sensor.
         nonce: this connection's, which the sensor must have sealed in.
+
+    Example:
+        >>> checker = SealChecker(bytes(32), "ab" * 16)  # doctest: +SKIP
+        >>> checker.check(frame).sequence  # doctest: +SKIP
+        7
     """
 
     def __init__(self, key: bytes, nonce: str) -> None:
         self._key, self._nonce, self._last = key, nonce, -1
+        self._began = time.monotonic()
+        self._quickest: float | None = None
 
-    def check(self, data: bytes) -> Seal:
+    def check(self, data: bytes, arrived_at: float | None = None) -> Seal:
         """The frame's seal.
 
+        Args:
+            data: the JPEG.
+            arrived_at: monotonic time of its arrival, in seconds; now by default.
+
         Raises:
-            SealError: forged, of another stream (replayed), or not later than the frame before (replayed, reordered).
+            SealError: forged, of another stream (replayed), not later than the frame before (replayed, reordered), or
+                held back on its way.
         """
+        now = time.monotonic() if arrived_at is None else arrived_at
         seal = verify_seal(data, self._key)
         if not hmac.compare_digest(seal.nonce, self._nonce):
             raise SealError("the frame is of another stream: replayed")
         if seal.sequence <= self._last:
             raise SealError(f"the frame is out of order: number {seal.sequence} after {self._last}")
+        took = now - seal.captured_at
+        if self._quickest is None and now - self._began > _FIRST_WITHIN_S:
+            raise SealError("the frame was held back: the stream's first one came too late")
+        if self._quickest is not None and took - self._quickest > _DELAYED_BY_S:
+            raise SealError(
+                f"the frame was held back for {took - self._quickest:.1f} s (or the sensor's clock was set)"
+            )
+        self._quickest = took if self._quickest is None else min(took, self._quickest)
         self._last = seal.sequence
         return seal
 
@@ -150,15 +189,24 @@ def _parse(payload: bytes) -> Seal:
     if length > _MOST_JSON or len(payload) != _FIXED + length + _MAC_BYTES:
         raise SealError("the frame's seal is damaged")
     try:
-        fields = json.loads(payload[_FIXED : _FIXED + length])
-        seal = Seal(**fields)
+        seal = Seal(**json.loads(payload[_FIXED : _FIXED + length]))
     except (ValueError, TypeError, RecursionError) as error:
         raise SealError("the frame's seal is damaged") from error
-    whole = isinstance(seal.sequence, int) and not isinstance(seal.sequence, bool) and seal.sequence >= 0
-    texts = isinstance(seal.nonce, str) and isinstance(seal.profile, str)
-    if not (whole and texts and isinstance(seal.captured_at, (int, float)) and math.isfinite(seal.captured_at)):
+    if not (
+        _is_number(seal.sequence, int, _LAST_SEQUENCE)
+        and _is_number(seal.captured_at, (int, float), _LAST_SECOND)
+        and isinstance(seal.nonce, str)
+        and _NONCE.fullmatch(seal.nonce)
+        and isinstance(seal.profile, str)
+        and _PROFILE.fullmatch(seal.profile)
+    ):
         raise SealError("the frame's seal is damaged")
     return seal
+
+
+def _is_number(value: object, kind: type | tuple[type, ...], most: int) -> bool:
+    """0..most; compared as it is, since a whole number of JSON may be too large for a float."""
+    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= most  # type: ignore[operator]
 
 
 def _mac(blank: bytes, key: bytes) -> bytes:

@@ -7,11 +7,14 @@ from typing import Any, Literal, get_args
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError, ProfileError
+from edgeguard.model.contract_types import check_types
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.preprocess.dct_input import LEAST_DC_STEP, MCU, tensor_shape
+from edgeguard.system.foreign import parsing
 
 SCHEMA = 1
 ENTRY = "edgeguard.json"
+_MOST_BYTES = 4 << 20  # a thousand labels are 20 kB
 
 Task = Literal["classify", "detect"]
 #: What the input tensor holds; absent in a file means an image.
@@ -129,21 +132,16 @@ class Contract:
             InputError: not JSON, another schema, a task or kind of input that this version does not know, or a field
                 that is missing or out of range.
         """
-        try:
-            fields = json.loads(data)
-        except ValueError as error:
-            raise InputError(f"the model's contract is not JSON: {error}") from error
-        if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
-            schema = fields.get("schema") if isinstance(fields, dict) else None
-            raise InputError(f"the model's contract has schema {schema!r}; this version reads schema {SCHEMA}")
-        _require_known("task", fields.get("task", "classify"), get_args(Task))
-        kind = fields["input"].get("kind", "image") if isinstance(fields.get("input"), dict) else "image"
-        _require_known("input.kind", kind, get_args(Kind))
-        try:
+        with parsing("the model's contract"):
+            fields = _read_json(data)
+            if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
+                schema = _shown(fields.get("schema") if isinstance(fields, dict) else None)
+                raise InputError(f"the model's contract has schema {schema}; this version reads schema {SCHEMA}")
+            _require_known("task", fields.get("task", "classify"), get_args(Task))
+            kind = fields["input"].get("kind", "image") if isinstance(fields.get("input"), dict) else "image"
+            _require_known("input.kind", kind, get_args(Kind))
+            check_types(fields)
             return _parse(fields)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"the model's contract is damaged: {reason}") from error
 
 
 def check_coefficient_input(contract: Contract) -> None:
@@ -187,11 +185,27 @@ def read_contract(model: ModelFile) -> Contract | None:
     return None if data is None else Contract.from_json(data)
 
 
+def _read_json(data: bytes) -> Any:
+    """Plain data of a contract, which can be written as JSON again: no NaN, no half of a surrogate pair."""
+    if len(data) > _MOST_BYTES:
+        raise InputError(f"the model's contract is larger than {_MOST_BYTES >> 20} MiB")
+    try:
+        fields = json.loads(data)
+    except ValueError as error:
+        raise InputError(f"the model's contract is not JSON: {error}") from error
+    json.dumps(fields, allow_nan=False, ensure_ascii=False).encode()
+    return fields
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
+
+
 def _require_known(field_name: str, value: object, known: tuple[str, ...]) -> None:
     """A later version's task or input is refused by its name, before anything else is said of the contract."""
     if value not in known:
         raise InputError(
-            f"the model's contract has {field_name} {value!r}, which this version does not know (it knows "
+            f"the model's contract has {field_name} {_shown(value)}, which this version does not know (it knows "
             f"{', '.join(known)}): update EdgeGuard on this device"
         )
 
@@ -208,7 +222,7 @@ def _parse(fields: dict[str, Any]) -> Contract:
             "input": InputSpec(**{key: value for key, value in raw_input.items() if key != "kind"}),
             "preprocess": preprocess,
             "guard": _parse_guard(fields.get("guard", {})),
-            "labels": tuple(str(label) for label in fields.get("labels", ())),
+            "labels": tuple(fields.get("labels", ())),
             "detection": None if fields.get("detection") is None else Detection(**fields["detection"]),
         }
     )

@@ -1,4 +1,4 @@
-"""The one way from a received frame to the model's tensor: crop, scale, guard, patch guard, region, quantisation.
+"""The one way from a received frame to the model's tensor: decode, pass 2, region, crop, resize, patch guard, quantize.
 
 Whoever shows a frame to a model goes through here: `run`, a called model, the converter's calibration and gates,
 the field test's scores, evaluations, the demo and the timings. What was measured is then what runs.

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import os
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,17 +11,17 @@ from numpy.typing import NDArray
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.sanitizer import Sanitizer
 from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess, check_coefficient_input, read_contract
-from edgeguard.model.crash_probe import probe
 from edgeguard.model.detection import box_and_score_outputs, detect
-from edgeguard.model.edgetpu import edgetpu_delegate
-from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
 from edgeguard.model.input_path import InputPath
+from edgeguard.model.isolation import Isolate, open_graph
 from edgeguard.model.labels import read_labels
 from edgeguard.model.prediction import Prediction, rank, softmax
-from edgeguard.model.runtime import GraphRunner, load_runner, runtime
+from edgeguard.model.watched import GraphFailure, Runner
 from edgeguard.patchguard import PatchGuard
 from edgeguard.preprocess.dct_input import FREQUENCIES
 from edgeguard.preprocess.geometry import place
+from edgeguard.system.foreign import parsing, read_bounded
 
 _COLORS = 3
 Delegate = Literal["auto", "cpu", "edgetpu"]
@@ -37,6 +36,7 @@ class Model:
         integer_only: True when input and output are 8-bit.
         input_path: from received frames to its tensor, as the contract says.
         sanitizer: the contract's, or None.
+        isolated: why the graph runs in a watched process of its own; None where it runs in this one.
 
     Example:
         >>> from edgeguard.model import load_model
@@ -45,9 +45,11 @@ class Model:
         'stop'
     """
 
-    def __init__(self, data: bytes, runner: GraphRunner, contract: Contract | None, threads: int) -> None:
+    def __init__(
+        self, data: bytes, runner: Runner, contract: Contract | None, threads: int, isolated: str | None = None
+    ) -> None:
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self.threads = threads
+        self.threads, self.isolated = threads, isolated
         self.has_contract = contract is not None
         self._runner = runner
         self._input, self._outputs = _image_input(runner), runner.outputs
@@ -100,19 +102,34 @@ class Model:
         return self.read(self.run(tensor), rgb.shape[1], rgb.shape[0])
 
     def run(self, tensor: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
-        """Run the graph on a tensor (1, *contract.input.shape); its dequantised outputs without the batch axis."""
-        return self._runner.run(tensor)
+        """Run the graph on a tensor (1, *contract.input.shape); its dequantised outputs without the batch axis.
+
+        Raises:
+            InputError: the graph fails on it; a `GraphFailure` where it may work on another tensor.
+        """
+        try:
+            return self._runner.run(tensor)
+        except RuntimeError as error:
+            raise GraphFailure(f"the graph failed on this frame: {' '.join(str(error).split())}") from error
 
     def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
         """`run` for a classifier: float32 of shape (classes,)."""
         return self.run(tensor)[0].ravel()
 
     def read(self, outputs: tuple[NDArray[np.float32], ...], width: int, height: int, count: int = 5) -> Prediction:
-        """What the outputs say of a frame of this size: the `count` best classes, or boxes in its pixels."""
+        """What the outputs say of a frame of this size: the `count` best classes, or boxes in its pixels.
+
+        Raises:
+            GraphFailure: they are no scores or boxes.
+        """
         if self.contract.task == "classify":
             return self.rank(outputs[0].ravel(), count)
         placement = place(width, height, self.contract.input, self.contract.preprocess)
-        return detect(outputs, self.contract, placement)
+        try:
+            with parsing("what the model says of this frame"):
+                return detect(outputs, self.contract, placement)
+        except InputError as error:
+            raise GraphFailure(str(error)) from error
 
     def rank(self, outputs: NDArray[np.float32], count: int = 5) -> Prediction:
         """Outputs to scores 0..1, best first."""
@@ -144,7 +161,7 @@ def load_model(
     threads: int | None = None,
     *,
     require_sha256: str | None = None,
-    try_first: bool = False,
+    isolate: Isolate = "auto",
 ) -> Model:
     """Load a .tflite image classifier.
 
@@ -153,16 +170,13 @@ def load_model(
         delegate: `cpu`, `edgetpu`, or `auto`: the Edge TPU for files compiled for it, else the CPU.
         threads: CPU threads, by default one for each core.
         require_sha256: refuse the file unless its bytes have this hash; checked before anything parses them.
-        try_first: load the bytes in a child process before this one, which a hostile file may crash (`probe`).
+        isolate: which graphs run in a watched process of their own; see `isolation.open_graph`.
 
     Raises:
         InputError: the file is missing, empty, truncated, not a .tflite, or not an image classifier.
         DeviceError: the Edge TPU is wanted and cannot be used.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the model {path}: {error.strerror}") from error
+    data = read_bounded(path, LARGEST_FILE, "the model")
     if require_sha256 is not None and hashlib.sha256(data).hexdigest() != require_sha256.lower():
         raise InputError(f"{path} is not the required model: its SHA-256 is {hashlib.sha256(data).hexdigest()}")
     threads = threads or os.cpu_count() or 1
@@ -170,16 +184,14 @@ def load_model(
         model_file = ModelFile(data)
         contract = read_contract(model_file)
         wants_tpu = delegate == "edgetpu" or (delegate == "auto" and model_file.is_edgetpu)
-        if try_first:
-            probe(data, "edgetpu" if wants_tpu else "cpu")
-        delegates = [edgetpu_delegate(runtime()[3])] if wants_tpu else []
-        runner = load_runner(data, threads=threads, delegates=delegates)
-        return Model(data, runner, contract, threads)
+        runner, isolated = open_graph(model_file, threads=threads, edgetpu=wants_tpu, isolate=isolate)
+        with parsing("the model"):
+            return Model(data, runner, contract, threads, isolated)
     except (InputError, DeviceError) as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _image_input(runner: GraphRunner) -> dict[str, Any]:
+def _image_input(runner: Runner) -> dict[str, Any]:
     details = runner.inputs
     if len(details) != 1:
         raise InputError(f"the model has {len(details)} inputs; an image model has one")
@@ -198,6 +210,10 @@ def _check_outputs(details: list[dict[str, Any]], contract: Contract) -> None:
     if len(details) != wanted:
         kind = "a classifier" if detection is None else f"a detector with a {detection.head} head"
         raise InputError(f"the model has {len(details)} outputs; {kind} has {wanted}")
+    for detail in details:
+        shape = tuple(int(side) for side in detail["shape"])
+        if not shape or min(shape) < 1:
+            raise InputError(f"the model has an output of shape {shape}, which holds no answer")
 
 
 def _check_input(detail: dict[str, Any], contract: Contract) -> None:

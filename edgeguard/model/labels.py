@@ -1,21 +1,41 @@
 """Names of a model's outputs: from the file itself, or from a label file."""
 
 import io
+import struct
 import zipfile
 
+from edgeguard.errors import InputError
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.system.foreign import parsing
+
+#: Bytes of a label file, and of the list of an archive's members.
+LARGEST = 1 << 20
+_END = struct.Struct("<4s4H2LH")  # a zip's last record, without its comment
 
 
 def read_labels(model: ModelFile) -> tuple[str, ...]:
-    """Labels from the zip that the metadata tools append to a .tflite; empty when there are none."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(model.data)) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".txt") and "label" in name.lower()]
-            if not names or archive.getinfo(names[0]).file_size > 1 << 20:
-                return ()
-            return parse_labels(archive.read(names[0]))
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError):
+    """Labels from the zip that the metadata tools append to a .tflite; empty when there are none, or none to read."""
+    if not _small_archive(model.data):
         return ()
+    try:
+        with parsing("the archive"), zipfile.ZipFile(io.BytesIO(model.data)) as archive:
+            found = [i for i in archive.infolist() if i.filename.endswith(".txt") and "label" in i.filename.lower()]
+            if not found or found[0].file_size > LARGEST or found[0].compress_type not in _UNPACKED_HERE:
+                return ()
+            return parse_labels(archive.read(found[0].filename))
+    except (InputError, OSError):
+        return ()
+
+
+_UNPACKED_HERE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others choose their memory themselves
+
+
+def _small_archive(data: bytes) -> bool:
+    """Whether a zip ends these bytes whose list of members is small: each costs far more memory than its bytes."""
+    start = data.rfind(b"PK\x05\x06", max(0, len(data) - _END.size - 0xFFFF))
+    if start < 0 or start + _END.size > len(data):
+        return False
+    return int(_END.unpack_from(data, start)[5]) <= LARGEST
 
 
 def parse_labels(data: bytes) -> tuple[str, ...]:
@@ -29,6 +49,10 @@ def parse_labels(data: bytes) -> tuple[str, ...]:
     while lines and not lines[-1]:
         lines.pop()
     numbered = [line.split(maxsplit=1) for line in lines]
-    if lines and all(len(p) == 2 and p[0].isdecimal() and int(p[0]) == i for i, p in enumerate(numbered)):
+    if lines and all(len(p) == 2 and _is_number(p[0], i) for i, p in enumerate(numbered)):
         return tuple(parts[1] for parts in numbered)
     return tuple(lines)
+
+
+def _is_number(text: str, number: int) -> bool:
+    return text.isdecimal() and len(text) < 10 and int(text) == number

@@ -1,14 +1,17 @@
 """The pipeline: capture, preparation and model overlap; OpenCV, the kernel and LiteRT release the GIL."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TypeVar
 
 from edgeguard.camera.reader import Drop, FrameReader
 from edgeguard.camera.source import Captured, Lost, Source
-from edgeguard.errors import JpegError
+from edgeguard.errors import EdgeGuardError, JpegError
 from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model
+from edgeguard.model.watched import GraphFailure
 from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.pacing import Timing
 from edgeguard.pipeline.prefetch import Prefetcher
@@ -19,6 +22,8 @@ from edgeguard.preprocess.region import Region
 _QUEUE = 8
 _AHEAD = 2
 _CERTIFY_EVERY_S = 1.0
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Pipeline:
@@ -72,7 +77,8 @@ class Pipeline:
         self.timing = Timing(fps)
         self.counters = Counters()
         self.losses: list[Lost] = []  # the first hundred that were found after capture
-        self._undecodable = 0
+        self._undecodable, self._last_failure = 0, ""
+        self._tripped = False
         self.reader: FrameReader[Arrived] | None = None
         self._compare_every, self._every, self._next_wanted = compare_every, every, 0
         self._just_in_time = source.live and every_frame is None
@@ -94,6 +100,7 @@ class Pipeline:
 
         Raises:
             DeviceError: a live source was lost for good; results before that have been given.
+            InputError: the graph fails again and again.
         """
         self.counters.started_at = time.monotonic()
         if self.reader is None:
@@ -129,8 +136,11 @@ class Pipeline:
                         self.timing.infer_ends()
                         continue
                     compare = self._compare_every > 0 and self.counters.frames % self._compare_every == 0
-                    result = self.stages.infer(ready, self.source.live, compare)
+                    result = self._infer(ready, compare)
                     self.timing.infer_ends()
+                    if isinstance(result, Lost):
+                        self._lose(result)
+                        continue
                     self.counters.add(result)
                     self._count_reader()
                     yield result
@@ -140,9 +150,20 @@ class Pipeline:
                     self.source.close()
                     self.reader.stop()
 
+    def _infer(self, ready: Ready, compare: bool) -> FrameResult | Lost:
+        """A frame that the graph fails on is lost; a foreign graph may do that on purpose, so the user hears of it."""
+        try:
+            return self.stages.infer(ready, self.source.live, compare)
+        except GraphFailure as error:
+            captured = ready.arrived.captured
+            if str(error) != self._last_failure:
+                _log.warning("frame %d of %s is lost: %s", captured.index, captured.source, error)
+            self._last_failure = str(error)
+            return Lost(captured.index, captured.source, str(error))
+
     def _make_ready(self, arrived: Arrived) -> Ready | Lost:
         began = time.monotonic()
-        ready = self.stages.make_ready(arrived)
+        ready = self._survived(arrived.captured, lambda: self.stages.make_ready(arrived))
         self.timing.prepared(time.monotonic() - began)
         return ready
 
@@ -178,10 +199,30 @@ class Pipeline:
         """None for a frame that `every` leaves out."""
         if captured.index < self._next_wanted:
             return None
-        arrived = self.stages.pass_one(captured)
+        arrived = self._survived(captured, lambda: self.stages.pass_one(captured))
         if isinstance(arrived, Arrived):
             self._next_wanted = captured.index + self._every
         return arrived
+
+    def _survived(self, captured: Captured, work: Callable[[], T]) -> T | Lost:
+        """What a camera sends ends no service: a frame that trips over a bug of ours is lost, and that is said once.
+
+        A file's frame ends the command, so that the bug is seen.
+        """
+        try:
+            return work()
+        except EdgeGuardError:
+            raise
+        except Exception as error:
+            if not self.source.live:
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            if not self._tripped:
+                self._tripped = True
+                _log.warning(
+                    "a bug of ours: a frame of %s is left out (%s); later ones are counted", captured.source, reason
+                )
+            return Lost(captured.index, captured.source, reason)
 
     def _count_reader(self) -> None:
         if (reader := self.reader) is not None:

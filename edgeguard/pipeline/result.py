@@ -1,6 +1,7 @@
 """One frame's result: what `run` writes, shows and counts."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +12,14 @@ from edgeguard.guard.passes import Pass1, Received
 from edgeguard.model.prediction import Prediction, Score
 
 SCHEMA = 1
+
+
+_UNPAIRED = re.compile("[\ud800-\udfff]")
+
+
+def unpaired_escaped(text: str) -> str:
+    """JSON that UTF-8 can hold: a file's name may have bytes that are no text, which Python keeps as half pairs."""
+    return _UNPAIRED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +87,7 @@ class FrameResult:
 
     def to_json(self) -> str:
         """One line of JSON, without the newline."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+        return unpaired_escaped(json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":")))
 
 
 def _score(score: Score) -> dict[str, Any]:

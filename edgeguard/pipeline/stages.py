@@ -79,7 +79,12 @@ class Stages:
         return Ready(arrived, prepared, self._certified_share(prepared))
 
     def infer(self, ready: Ready, live: bool, compare: bool) -> FrameResult:
-        """Run the model, and the undefended path where `compare` says so."""
+        """Run the model, and the undefended path where `compare` says so.
+
+        Raises:
+            GraphFailure: the graph fails on this frame, and may work on the next one.
+            InputError: it fails again and again.
+        """
         captured, prepared = ready.arrived.captured, ready.prepared
         start = time.perf_counter()
         prediction = _placed(self.model.read(self.model.run(prepared.tensor), *prepared.size), prepared.offset)

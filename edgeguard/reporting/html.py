@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgeguard.errors import InputError
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -89,7 +91,10 @@ def data_uri(data: bytes, kind: str) -> str:
 
 @cache
 def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise InputError("pages and reports need jinja2: pip install 'edgeguard[web]'") from error
 
     return Environment(
         loader=FileSystemLoader(TEMPLATES),

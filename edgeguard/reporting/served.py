@@ -1,17 +1,6 @@
-"""Pages that a server hands out: their files, and the headers that keep everything else away from them."""
-
-from collections.abc import Mapping
+"""Pages that a server hands out: their files."""
 
 from edgeguard.reporting.html import TEMPLATES, page
-
-#: A browser loads nothing and runs nothing but the server's own files, keeps nothing, and says nothing to others.
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 
 
 def page_files(name: str, title: str) -> dict[str, tuple[bytes, str]]:

@@ -19,8 +19,8 @@ from edgeguard.pipeline import Pipeline, Region
 from edgeguard.pipeline.alarms import Alarm, Alarms
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.run.notify import notify
 from edgeguard.run.settings import Settings
-from edgeguard.run.systemd import notify
 from edgeguard.run.throttle import ThrottleController
 from edgeguard.sinks.base import Sink
 from edgeguard.sinks.queued import QueuedSink
@@ -29,6 +29,7 @@ from edgeguard.system.power import read_power
 
 _TICK_S = 1.0
 _PICTURES_THAT_WAIT = {"video": 8, "recorder": 32}  # of the outputs that want pictures
+_MOST_SAID = 8  # different bugs
 _STUCK_S = 20.0  # frames arrive and no result comes: systemd should restart the service
 
 _log = logging.getLogger(__name__)
@@ -206,7 +207,10 @@ def _open_servers(settings: Settings, status: RunStatus, stack: ExitStack) -> No
         from edgeguard.sinks.metrics import MetricsServer
 
         host, _, port = settings.metrics.rpartition(":")
-        server = stack.enter_context(MetricsServer(host, int(port), status=status, stale_after_s=settings.stale_after))
+        token = None if settings.metrics_token_file is None else read_token(Path(settings.metrics_token_file))
+        server = stack.enter_context(
+            MetricsServer(host, int(port), status=status, stale_after_s=settings.stale_after, token=token)
+        )
         _log.info("metrics: %smetrics", server.url)
 
 
@@ -217,18 +221,27 @@ def _path(text: str | None) -> Path | None:
 @contextmanager
 def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> Iterator[None]:
     """Once a second: temperature and throttling, the rate that follows from them, systemd's watchdog."""
-    over, controller = threading.Event(), ThrottleController()
+    over, controller, said = threading.Event(), ThrottleController(), set[str]()
 
     def keep() -> None:
         before, rate = pipeline.counters.frames, 0.0
         while not over.wait(_TICK_S):
             frames = pipeline.counters.frames
             rate, before = 0.8 * rate + 0.2 * (frames - before) / _TICK_S, frames
-            status.power = read_power()
-            _look_at_coding(status)
-            _slow_down(controller.update(status.power, rate, time.monotonic()))
+            try:
+                _duties(rate)
+            except Exception as error:  # without this thread the watchdog would restart the service for ever
+                tripped = f"{type(error).__name__}: {error}"
+                if tripped not in said:
+                    _log.warning("a bug of ours: %s; the run goes on", tripped)
+                    said.add(tripped if len(said) < _MOST_SAID else "")
             if not _stuck(pipeline, status):
                 notify("WATCHDOG=1")
+
+    def _duties(rate: float) -> None:
+        status.power = read_power()
+        _look_at_coding(status)
+        _slow_down(controller.update(status.power, rate, time.monotonic()))
 
     def _slow_down(limit_fps: float | None) -> None:
         wanted = settings.fps if limit_fps is None else min(limit_fps, settings.fps or limit_fps)

@@ -87,22 +87,62 @@ def install(config: Path, unit: Path = UNIT, *, start: bool = True) -> str:
     """Write the unit, and enable and start it where systemd runs; returns what was done.
 
     Raises:
-        InputError: the configuration cannot be read.
+        InputError: the configuration cannot be read, or the service's own user could not reach a file.
         DeviceError: the unit cannot be written, or systemctl fails.
     """
     from edgeguard.run.settings import read_file
 
     config = config.resolve()
-    read_file(config)
-    command = shutil.which("edgeguard") or str(Path(sys.executable).parent / "edgeguard")
-    write_bytes(unit, unit_text(config, Path(command).absolute(), groups()).encode())
-    if not start or not Path("/run/systemd/system").is_dir():
-        return f"wrote {unit}; start it with: systemctl enable --now {unit.stem}"
+    model = read_file(config).get("model")
+    command = _command()
+    needed = [command, config, *([Path(model)] if isinstance(model, str) and Path(model).is_absolute() else [])]
+    problem = next(filter(None, map(_out_of_reach, needed)), None)
+    start = start and _systemd_runs()
+    if problem and start:
+        raise InputError(problem)
+    write_bytes(unit, unit_text(config, command, groups()).encode())
+    if not start:
+        then = f"wrote {unit}; start it with: systemctl enable --now {unit.stem}"
+        return f"{then}. It will not start yet: {problem}" if problem else then
     for arguments in (["daemon-reload"], ["enable", "--now", unit.stem]):
         done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DeviceError(f"systemctl {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
     return f"wrote {unit} and started it; see: journalctl -u {unit.stem} -f"
+
+
+def _command() -> Path:
+    """The program that runs now: beside its Python, before any other of that name."""
+    here = Path(sys.executable).parent / "edgeguard"
+    return here.absolute() if here.exists() else Path(shutil.which("edgeguard") or here).absolute()
+
+
+def _systemd_runs() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def _out_of_reach(path: Path) -> str | None:
+    closed = closed_to_others(path)
+    if closed is None:
+        return None
+    return (
+        f"the service runs as a user of its own, who may not read {path}: {closed} is for its owner only; "
+        "put the files into /opt and /etc, or open that one with chmod"
+    )
+
+
+def closed_to_others(path: Path) -> Path | None:
+    """The file, or the first folder on the way to it, that other users may not read or enter; None where all may.
+
+    Example:
+        >>> closed_to_others(Path("/etc/passwd")) is None
+        True
+    """
+    real = path.resolve()
+    for folder in reversed(real.parents):
+        if folder.exists() and not folder.stat().st_mode & 0o001:
+            return folder
+    return real if real.exists() and not real.stat().st_mode & 0o004 else None
 
 
 def groups() -> tuple[str, ...]:

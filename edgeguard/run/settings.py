@@ -55,6 +55,9 @@ class Settings:
     fallback: str | None = _model(
         "A .tflite for the CPU, used when the Edge TPU cannot be.", None, values="file", words=TEXT
     )
+    isolate: Literal["auto", "always", "never"] = _model(
+        "Run the graph in a watched process of its own: auto where it is not proven harmless.", "auto"
+    )
     threads: int | None = _model("CPU threads of the model.", None, low=1, high=256)
     require_model: str | None = _model(
         "Refuse a model file with another SHA-256.", None, values="64 hexadecimal digits", words=TEXT
@@ -90,6 +93,9 @@ class Settings:
     web_token_file: str | None = _web("Token of the page; wanted beyond loopback.", None, values="file", words=TEXT)
 
     metrics: str | None = _metrics("Serve /metrics and /healthz at HOST:PORT.", None, words=ADDRESS)
+    metrics_token_file: str | None = _metrics(
+        "Token of whoever reads /metrics; wise beyond loopback.", None, values="file", words=TEXT
+    )
     stale_after: float = _metrics("Seconds without a result: not healthy.", 10.0, low=0.5, high=3600, unit="s")
 
     mqtt: str | None = _mqtt("mqtt://[user@]host[:port], or mqtts://.", None, values="URL", words=TEXT)

@@ -1,30 +1,26 @@
 """The sensor node: a camera, pass 1 at its side, and sealed JPEGs over HTTP for those who do pass 2."""
 
-import hmac
 import logging
 import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from edgeguard.camera import Captured, Lost, Source
 from edgeguard.camera.reader import FrameReader, State
 from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import DeviceError, InputError, JpegError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import Seal, seal_jpeg
 from edgeguard.preprocess.requantize import requantize_jpeg
-from edgeguard.system.http_server import BackgroundServer
+from edgeguard.system.http import Answer, HttpServer, Request, Write
 
 _BOUNDARY = b"edgeguard"
 _MOST_CLIENTS = 8
-_SEND_TIMEOUT_S = 10.0
+_FRESH_S = 10.0
+_NONCE = re.compile(r"([0-9a-f]{32})?")
 _log = logging.getLogger(__name__)
 
 
@@ -83,21 +79,19 @@ class SensorNode:
     ) -> None:
         if profile.is_pixel_domain:
             raise InputError(f"a sensor sends JPEG: {profile.name or 'this'} is a {profile.color} profile, use fd-jpeg")
-        self.profile, self.key, self.token = profile, key, token
+        self.profile, self.key = profile, key
         self.sent = 0
         self.latest: CodedFrame | None = None
         self.changed = threading.Condition()
         self.closing = False
         self.clients = threading.BoundedSemaphore(_MOST_CLIENTS)
         self.reader = FrameReader(source, lambda captured: code(captured, profile), reopen=reopen, on_state=_log_state)
-        handler = partial(_Handler, self)
         try:
-            self._server = BackgroundServer(
-                lambda: ThreadingHTTPServer((host, port), handler), "frames", host=host, port=port
-            )
-        except DeviceError:
+            self._server = HttpServer("frames", host, port, answer=self._answer, health=self._health, token=token)
+        except BaseException:
             source.close()
             raise
+        self._failure: Exception | None = None
         self._publisher = threading.Thread(target=self._publish, name="edgeguard-publish", daemon=True)
 
     @property
@@ -128,11 +122,56 @@ class SensorNode:
             latest = self.latest
         return None if self.closing or latest is None or latest.number <= number else latest
 
+    def wait(self) -> None:
+        """Until the camera is lost for good.
+
+        Raises:
+            DeviceError: why.
+        """
+        while self._publisher.is_alive():
+            self._publisher.join(1)  # a timeout lets signals through
+        if self._failure is not None:
+            raise self._failure
+
     def _publish(self) -> None:
-        for frame in self.reader:
-            with self.changed:
-                self.latest = frame
-                self.changed.notify_all()
+        try:
+            for frame in self.reader:
+                with self.changed:
+                    self.latest = frame
+                    self.changed.notify_all()
+        except Exception as error:
+            self._failure = error
+
+    def _answer(self, request: Request) -> Answer:
+        nonce = request.query.get("nonce", "")
+        if request.path != "/stream" or request.method != "GET":
+            return Answer.line(404, "not found")
+        if not _NONCE.fullmatch(nonce):
+            return Answer.line(400, "nonce is 32 hexadecimal digits")
+        if not self.clients.acquire(blocking=False):
+            return Answer.line(503, "too many receivers")
+        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}"
+        return Answer(200, kind=kind, stream=lambda write: self._stream(nonce, write))
+
+    def _health(self) -> Answer:
+        arrived = self.reader.arrived_at
+        fresh = arrived is not None and time.monotonic() - arrived < _FRESH_S
+        return Answer.line(200 if fresh else 503, f"camera {self.reader.state}")
+
+    def _stream(self, nonce: str, write: Write) -> None:
+        """From the next frame on: one that lies here is older than the receiver's nonce."""
+        try:
+            latest = self.latest
+            number = -1 if latest is None else latest.number
+            while (frame := self.after(number)) is not None:
+                number = frame.number
+                seal = Seal(number, round(frame.captured_at, 6), nonce, self.profile.sha256)
+                jpeg = seal_jpeg(frame.jpeg, seal, self.key)
+                write(b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (_BOUNDARY, len(jpeg)))
+                write(jpeg + b"\r\n")
+                self.sent += 1
+        finally:
+            self.clients.release()
 
 
 def _log_state(state: State, why: str) -> None:
@@ -140,64 +179,3 @@ def _log_state(state: State, why: str) -> None:
         _log.warning("camera lost %s", why)
     elif state is State.RUNNING:
         _log.info("camera running")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = _SEND_TIMEOUT_S
-
-    def __init__(self, node: SensorNode, *args: Any) -> None:
-        self.node = node
-        super().__init__(*args)
-
-    def do_GET(self) -> None:  # the name that http.server calls
-        parts = urlsplit(self.path)
-        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        nonce = query.get("nonce", "")
-        if parts.path == "/healthz":
-            self._answer_health()
-        elif parts.path != "/stream":
-            self.send_error(404)
-        elif not self._may_look(query.get("token", "")):
-            self.send_error(401, "a token is wanted")
-        elif nonce and not re.fullmatch(r"[0-9a-f]{32}", nonce):
-            self.send_error(400, "nonce is 32 hexadecimal digits")
-        elif not self.node.clients.acquire(blocking=False):
-            self.send_error(503, "too many receivers")
-        else:
-            try:
-                self._stream(nonce)
-            except OSError:
-                pass  # the receiver went away
-            finally:
-                self.node.clients.release()
-
-    def _may_look(self, given: str) -> bool:
-        token = self.node.token
-        if token is None:
-            return True
-        bearer = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        return any(hmac.compare_digest(candidate.encode(), token.encode()) for candidate in (given, bearer))
-
-    def _answer_health(self) -> None:
-        arrived = self.node.reader.arrived_at
-        fresh = arrived is not None and time.monotonic() - arrived < 10
-        self.send_response(200 if fresh else 503)
-        self.end_headers()
-        self.wfile.write(f"camera {self.node.reader.state}\n".encode())
-
-    def _stream(self, nonce: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}")
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        number = -1
-        while (frame := self.node.after(number)) is not None:
-            number = frame.number
-            seal = Seal(number, round(frame.captured_at, 6), nonce, self.node.profile.sha256)
-            jpeg = seal_jpeg(frame.jpeg, seal, self.node.key)
-            head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (_BOUNDARY, len(jpeg))
-            self.wfile.write(head + jpeg + b"\r\n")
-            self.node.sent += 1
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: tokens and nonces stand in the request line."""

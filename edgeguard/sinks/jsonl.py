@@ -3,12 +3,17 @@
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
 from pathlib import Path
 
 from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.system.terminal import printable_json
+
+_LONGEST_LINE = 1 << 20
+_log = logging.getLogger(__name__)
 
 
 class JsonLines:
@@ -31,6 +36,7 @@ class JsonLines:
 
     def _open(self) -> None:
         try:
+            _end_torn_line(Path(self._target))
             self._stream = io.FileIO(self._target, "ab")
         except OSError as error:
             raise DeviceError(f"cannot write {self._target}: {error.strerror}") from error
@@ -48,11 +54,12 @@ class JsonLines:
         Raises:
             DeviceError: the disk is full or the file went away; no partial line is left.
         """
-        line = (result.to_json() + "\n").encode()
+        text = result.to_json()
         if self._stream is None:
-            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.write(f"{printable_json(text)}\n".encode())
             sys.stdout.buffer.flush()
             return
+        line = f"{text}\n".encode()
         start = self._stream.seek(0, os.SEEK_END) if self._stream.seekable() else None
         try:
             written = self._stream.write(line)
@@ -81,3 +88,18 @@ class JsonLines:
         except OSError as error:
             raise DeviceError(f"cannot rotate {self._target}: {error.strerror}") from error
         self._open()
+
+
+def _end_torn_line(path: Path) -> None:
+    """A run that was killed may have left half of its last line: nothing half-written is taken for a result."""
+    if not path.is_file():
+        return
+    with open(path, "rb+") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(size - _LONGEST_LINE, 0))
+        tail = stream.read().rpartition(b"\n")[2]
+        if tail.startswith(b'{"schema":'):
+            stream.truncate(size - len(tail))
+            _log.warning("%s: half a line of a run that was killed is removed", path)
+        elif tail:
+            stream.write(b"\n")

@@ -1,49 +1,57 @@
 """Prometheus metrics and /healthz (extra `metrics`)."""
 
-from collections.abc import Callable, Iterable, Iterator
-from socketserver import ThreadingMixIn
+import logging
+from collections.abc import Iterator
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import InputError
 from edgeguard.pipeline.status import RunStatus
-from edgeguard.system.http_server import BackgroundServer
+from edgeguard.sinks.health import run_health
+from edgeguard.system.addresses import is_loopback
+from edgeguard.system.http import Answer, HttpServer, Request
+
+_log = logging.getLogger(__name__)
 
 
-class MetricsServer(BackgroundServer):
-    """Serves /metrics and /healthz. Use as a context manager.
+class MetricsServer(HttpServer):
+    """Serves /metrics and /healthz. Use as a context manager. Beyond loopback without a token it warns.
 
     Args:
         host, port: where; port 0 takes a free one.
         status: what the run is doing.
         stale_after_s: /healthz answers 503 when no result came for so long.
+        token: wanted of whoever reads /metrics, as a Bearer header (Prometheus: `authorization`).
 
     Raises:
         InputError: the extra is not installed.
         DeviceError: the address is taken.
     """
 
-    def __init__(self, host: str, port: int, *, status: RunStatus, stale_after_s: float) -> None:
+    def __init__(
+        self, host: str, port: int, *, status: RunStatus, stale_after_s: float, token: str | None = None
+    ) -> None:
         try:
-            from prometheus_client import CollectorRegistry, make_wsgi_app
+            from prometheus_client import CollectorRegistry, generate_latest
+            from prometheus_client.exposition import CONTENT_TYPE_LATEST
         except ImportError as error:
             raise InputError("metrics are not installed: pip install 'edgeguard[metrics]'") from error
         registry = CollectorRegistry()
         registry.register(_Collector(status))
-        metrics = make_wsgi_app(registry)
 
-        def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-            path = environ.get("PATH_INFO", "/")
-            if path == "/metrics":
-                found: Iterable[bytes] = metrics(environ, start)
-                return found
-            why = status.unhealthy(stale_after_s) if path == "/healthz" else "not found"
-            code = "200 OK" if why is None else "503 Service Unavailable" if path == "/healthz" else "404 Not Found"
-            start(code, [("Content-Type", "text/plain; charset=utf-8")])
-            return [f"{why or 'ok'}\n".encode()]
+        def answer(request: Request) -> Answer:
+            if request.path != "/metrics":
+                return Answer.line(404, "not found")
+            return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
 
-        super().__init__(lambda: make_server(host, port, app, _Server, _Quiet), "metrics", host=host, port=port)
+        super().__init__(
+            "metrics", host, port, answer=answer, health=lambda: run_health(status, stale_after_s), token=token
+        )
+        if token is None and not is_loopback(host):
+            _log.warning(
+                "ANYBODY WHO REACHES %s CAN READ THE METRICS: give --metrics-token-file, or serve them on 127.0.0.1",
+                self.url,
+            )
 
 
 class _Collector:
@@ -94,14 +102,3 @@ class _Collector:
             yield GaugeMetricFamily(
                 "edgeguard_throttled", "1 while the system slows the processor", float(power.slowed)
             )
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 10
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the terminal is the run's."""

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import logging
 import re
 import ssl
+import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +19,8 @@ from edgeguard.pipeline.status import RunStatus
 _INTERVAL_S = 1.0
 _DISCOVERY = "homeassistant"
 _MOST_WAITING = 100
+_KEEPALIVE_S = 30
+_log = logging.getLogger(__name__)
 
 
 class Mqtt:
@@ -67,8 +71,9 @@ class Mqtt:
             except (OSError, ssl.SSLError) as error:
                 raise InputError(f"cannot use the authority {ca_file}: {error}") from error
         client.on_connect = self._introduce
-        client.connect_async(host, port, keepalive=30)
-        client.loop_start()
+        self._address, self._closing = (host, port), threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="edgeguard-broker", daemon=True)
+        self._thread.start()
 
     @property
     def connected(self) -> bool:
@@ -82,8 +87,22 @@ class Mqtt:
         if self.connected:
             with contextlib.suppress(RuntimeError, ValueError):  # the connection went just now: the will says it
                 self._client.publish(f"{self._name}/status", "offline", qos=1, retain=True).wait_for_publish(2)
+        self._closing.set()
         self._client.disconnect()
-        self._client.loop_stop()
+        self._thread.join(timeout=2)
+
+    def _serve(self) -> None:
+        """Talk with the broker; one that sends what cannot be parsed is a broker that went away."""
+        told = False
+        while not self._closing.is_set():
+            self._client.connect_async(*self._address, keepalive=_KEEPALIVE_S)
+            try:
+                self._client.loop_forever(retry_first_connection=True)
+            except Exception as error:
+                if not told:
+                    _log.warning("mqtt: the broker sends something else than MQTT (%s); trying again", error)
+                    told = True
+            self._closing.wait(1)
 
     def write(self, result: FrameResult) -> None:
         """Publish the state: at most once a second, and at once when the label or an alarm changed."""

@@ -109,9 +109,10 @@ class QueuedSink:
         except BrokenPipeError:
             self._reader_left = True
             return
-        except (EdgeGuardError, OSError) as error:
+        except Exception as error:  # what a result holds came from outside: this thread must outlive it
             self.dropped += 1
-            self._fail(str(error))
+            known = isinstance(error, (EdgeGuardError, OSError))
+            self._fail(str(error) if known else f"a bug of ours: {type(error).__name__}: {error}")
             return
         if self.failure is not None:
             self.failure = None
@@ -130,7 +131,7 @@ class QueuedSink:
             return
         try:
             sink.__exit__(None, None, None)
-        except (EdgeGuardError, OSError) as error:
+        except Exception as error:
             if self.failure is None:
                 _log.warning("%s: %s", self.name, error)
                 self.failure = str(error)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from edgeguard.errors import DeviceError
-from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.result import FrameResult, unpaired_escaped
 from edgeguard.system.files import write_bytes
+from edgeguard.system.leftovers import clear_all_partials
 
 _RAW_QUALITY = 95
 _LONGEST_EVENT_S = 60.0
@@ -29,7 +30,7 @@ class EventRecorder:
     Args:
         folder: events are folders in it, named by time and alarm.
         seconds: before and after.
-        quota_bytes: of all events; the oldest ones go first.
+        quota_bytes: of all events; the oldest ones go first, and an event that fills it alone ends.
 
     Raises:
         DeviceError: the folder cannot be made.
@@ -41,8 +42,12 @@ class EventRecorder:
         self._ring_bytes = 0
         self._event: Path | None = None
         self._began = self._until = 0.0
+        self._kept_bytes = self._event_bytes = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for event in [path for path in folder.iterdir() if path.is_dir()]:
+                clear_all_partials(event)  # of a run that was killed
+            self._clear_old()
         except OSError as error:
             raise DeviceError(f"cannot record events in {folder}: {error.strerror}") from error
 
@@ -68,7 +73,7 @@ class EventRecorder:
                 self._remember(result)
                 return
             self._store(result)
-            if now > min(self._until, self._began + _LONGEST_EVENT_S):
+            if now > min(self._until, self._began + _LONGEST_EVENT_S) or self._event_bytes > self._quota_bytes:
                 self._event = None
         except (OSError, DeviceError) as error:
             self._event = None
@@ -79,10 +84,11 @@ class EventRecorder:
         stamp = datetime.fromtimestamp(result.captured_at, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
         self._event, self._began = self._folder / f"{stamp}-{'-'.join(result.alarms)}", now
         self._event.mkdir(parents=True, exist_ok=True)
+        self._event_bytes = 0
+        self._clear_old()
         while self._ring:
             self._store(self._ring.popleft())
         self._ring_bytes = 0
-        self._clear_old()
 
     def _remember(self, result: FrameResult) -> None:
         self._ring.append(result)
@@ -102,20 +108,24 @@ class EventRecorder:
             jpeg, kept = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY])[1].tobytes(), "encoded"
         name = f"{result.frame:09d}.jpg"
         write_bytes(self._event / name, jpeg, durable=False)
+        self._event_bytes += len(jpeg)
+        if self._kept_bytes + self._event_bytes > self._quota_bytes:
+            self._clear_old()
         line = {**result.to_dict(), "file": name, "recorded": kept}
         with open(self._event / "results.jsonl", "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            stream.write(unpaired_escaped(json.dumps(line, ensure_ascii=False)) + "\n")
 
     def _clear_old(self) -> None:
-        """The oldest events go until the rest fits the quota; the one that goes on stays."""
+        """The oldest events go until the rest fits the quota beside the one that goes on, which stays."""
         events = sorted(path for path in self._folder.iterdir() if path.is_dir() and path != self._event)
         sizes = {path: sum(f.stat().st_size for f in path.iterdir() if f.is_file()) for path in events}
         total = sum(sizes.values())
         for path in events:
-            if total <= self._quota_bytes:
+            if total + self._event_bytes <= self._quota_bytes:
                 break
             shutil.rmtree(path)
             total -= sizes[path]
+        self._kept_bytes = total
 
 
 def _size(result: FrameResult) -> int:

@@ -1,5 +1,6 @@
 """An annotated video of a run."""
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,20 @@ from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.overlay import draw_overlay
 from edgeguard.system.files import replaced
+from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.redirect import muted
+
+#: FFmpeg's name for an MP4 in fragments, each with an index of its own. OpenCV hands no options to the muxer, but
+#: chooses it by the file's name; with `.mp4` the only index comes at the end, and a killed run leaves nothing to play.
+_IN_FRAGMENTS = ".ismv"
+_log = logging.getLogger(__name__)
 
 
 class AnnotatedVideo:
     """Write each result's frame with its overlay to an .mp4; the file appears when the run ends, also after a loss.
+
+    Until then it is `.NAME-xxxxxxxx.ismv` beside it, which can be played up to where a run was killed. The next run
+    with the same name removes what a killed one left.
 
     Raises:
         DeviceError: the file cannot be written.
@@ -25,6 +35,8 @@ class AnnotatedVideo:
         self._frames = 0
         self._partial = path
         self._pending = ExitStack()
+        for name in clear_partials(path, _IN_FRAGMENTS, path.suffix):
+            _log.warning("%s: the unfinished video of a run that was killed is removed", name)
 
     def __enter__(self) -> "AnnotatedVideo":
         return self
@@ -56,7 +68,8 @@ class AnnotatedVideo:
     def _open(self, width: int, height: int) -> None:
         import cv2
 
-        self._partial, self._size = self._pending.enter_context(replaced(self._path)), (width, height)
+        self._size = width, height
+        self._partial = self._pending.enter_context(replaced(self._path, suffix=_IN_FRAGMENTS))
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
 

@@ -1,1 +1,1 @@
-"""What the operating system gives: files, workers, redirected output, power, addresses, an HTTP server, confinement."""
+"""What the operating system gives: files, worker processes, confinement, redirected output, power, addresses, HTTP."""

@@ -19,6 +19,7 @@ from typing import Self
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.confine import Confinement, Limits, Reach, installed
 from edgeguard.system.frames import Frame, FrameError, read_frame, write_frame
+from edgeguard.system.leftovers import hold
 from edgeguard.system.usage import folder_bytes, memory_bytes
 
 _BEGIN = "from edgeguard.system.serving import main; main()"
@@ -59,6 +60,7 @@ class ConfinedChild:
         self._extra = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
+        self._held = -1
         self._requests = self._answers = -1
         self._deadline = float("inf")
         self._over = threading.Event()
@@ -92,7 +94,7 @@ class ConfinedChild:
         Raises:
             DeviceError: it did not start.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
+        self._folder, self._held = _private_folder()
         theirs_in, self._requests = os.pipe()
         self._answers, theirs_out = os.pipe()
         settings = {
@@ -161,6 +163,9 @@ class ConfinedChild:
         self._requests = self._answers = -1
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):
+            os.close(self._held)
+        self._held = -1
 
     def _receive(self, wait_s: float, most_bytes: int) -> Frame:
         self._deadline = time.monotonic() + wait_s
@@ -232,3 +237,12 @@ class ConfinedChild:
             **kept,
             **self._extra,
         }
+
+
+def _private_folder() -> tuple[Path, int]:
+    """A new folder, held: another command clears those that nobody holds (see `leftovers`)."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
+        held = hold(folder)
+        if held is not None:
+            return folder, held

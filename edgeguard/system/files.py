@@ -8,19 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeguard.errors import DeviceError
+from edgeguard.system.leftovers import hold
 
 
 @contextmanager
-def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def replaced(path: Path, *, durable: bool = True, suffix: str | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is fsynced and renamed over `path`.
 
     The temporary name keeps the suffix of `path`, because some writers choose a format by it. The file has the
-    permissions of any new file (0666 less the umask).
+    permissions of any new file (0666 less the umask). It is held while it is written, so that what a killed program
+    leaves can be told from it (`leftovers.clear_partials`).
 
     Args:
         path: the file that is to be there, whole.
         durable: False leaves the fsync out, for many small files: a crash of the program still leaves no half of
             one, a power cut may leave it empty.
+        suffix: of the temporary name, where that is another one.
 
     Raises:
         DeviceError: when the folder cannot be written or the disk is full; `path` is then untouched.
@@ -30,8 +33,9 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
         ...     _ = partial.write_text("{}")
     """
     partial: Path | None = None
+    held: int | None = None
     try:
-        partial = _new_file_beside(path)
+        partial, held = _new_file_beside(path, path.suffix if suffix is None else suffix)
         yield partial
         if durable:
             with open(partial, "rb") as written:
@@ -42,6 +46,8 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -69,13 +75,18 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _new_file_beside(path: Path) -> Path:
-    """An empty file of a new name. The kernel takes the umask off its permissions; nobody need ask for it, which would
-    mean to change it for all threads."""
+def _new_file_beside(path: Path, suffix: str) -> tuple[Path, int]:
+    """An empty file of a new name, and the descriptor that holds it.
+
+    The kernel takes the umask off its permissions; nobody need ask for it, which would mean to change it for all
+    threads.
+    """
     while True:
-        name = path.parent / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+        name = path.parent / f".{path.stem}-{secrets.token_hex(4)}{suffix}"
         try:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         except FileExistsError:
             continue
-        return name
+        held = hold(name)
+        if held is not None:
+            return name, held

@@ -12,6 +12,8 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
+from edgeguard.system.leftovers import clear_partials
+from edgeguard.train.checkpoint import NAME as CHECKPOINT
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_kind import codec_kind
 from edgeguard.train.config import (
@@ -118,6 +120,8 @@ def _ensemble(config: TrainConfig, folder: Path, dataset: Dataset, source: str, 
 def _trained(config: TrainConfig, folder: Path, dataset: Dataset, progress: Progress) -> Trainer:
     torch.manual_seed(config.seed)
     module, frozen = _network(config, dataset.labels)
+    for name in (CHECKPOINT, MODEL, PAGE, CONFIG):
+        clear_partials(folder / name)
     trainer = trainer_of(config, module, dataset, folder, frozen_statistics=frozen)
     if 0 < trainer.step < trainer.steps:
         _log.info("going on at step %d of %d", trainer.step, trainer.steps)

@@ -114,6 +114,22 @@ def test_a_stall_ends(jpegs: list[bytes]) -> None:
             list(_frames(url, timeout_s=0.3))
 
 
+def test_a_head_that_drips_ends() -> None:
+    def drip(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        for number in range(40):
+            try:
+                connection.sendall(b"X-%d: y\r\n" % number)
+            except OSError:
+                return
+            time.sleep(0.1)
+
+    began = time.monotonic()
+    with http_server(drip) as url, pytest.raises(DeviceError, match=r"does not answer within 0\.5 s"):
+        HttpMjpeg(url, frame_timeout_s=0.5)
+    assert time.monotonic() - began < 2
+
+
 def test_a_slow_drip_ends(jpegs: list[bytes]) -> None:
     def drip(connection: socket.socket, _: bytes) -> None:
         connection.sendall(HEAD + b"--frame\r\nContent-Length: 9000\r\n\r\n")

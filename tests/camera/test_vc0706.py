@@ -1,5 +1,6 @@
 """The VC0706 client against a double on a pty; it was not run on a device."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -156,3 +157,9 @@ def test_what_cannot_be_opened(jpegs: list[bytes], monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("edgeguard.camera.vc0706.protocol._REPLY_S", 0.05)
         with pytest.raises(DeviceError, match="does not answer like a VC0706: nothing at 9600, 19200"):
             open_source(f"serial:vc0706:{double.port}")
+
+
+def test_without_pyserial_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(InputError, match=r"pip install 'edgeguard\[serial\]'"):
+        open_source("serial:vc0706:/dev/ttyUSB0")

@@ -32,6 +32,8 @@ from edgeguard.jpeg import header as jpeg_header
 from edgeguard.jpeg import seal
 from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.seal import Seal, SealChecker, read_seal, seal_jpeg
+from edgeguard.system.http import Access, access, message
+from edgeguard.system.http.message import BadRequest, read_request
 
 KEY, NONCE = b"k" * 32, "ab" * 16
 _MOST_FRAMES = 50
@@ -144,7 +146,22 @@ def mjpeg(data: bytes) -> None:
         pass
 
 
-PARSERS = (headers, proven, vc0706, mjpeg, openmv_wire, openmv_answers)
+def requests(data: bytes) -> None:
+    """What anybody sends to a server of ours, and whether he may have it."""
+    try:
+        found = read_request(data)
+    except BadRequest as error:
+        assert 400 <= error.status < 500
+        return
+    if found is not None:
+        assert found.path.startswith("/") and found.path.isascii() and len(found.body) <= 1024
+        for access in (Access("localhost", None), Access("0.0.0.0", "0123456789abcdef")):
+            refused = access.refusal(found)
+            if refused is not None:
+                refused.encoded()
+
+
+PARSERS = (headers, proven, vc0706, mjpeg, openmv_wire, openmv_answers, requests)
 JPEG = encode_jpeg(np.zeros((8, 8, 3), np.uint8), GuardProfile.preset("fd-jpeg"))
 SEALED = seal_jpeg(JPEG, Seal(1, 2.5, NONCE, "00"), KEY)
 
@@ -172,7 +189,9 @@ def seeds(folder: Path) -> None:
     small = [struct.pack("<IH10x", 15, 4082), b"", listed, b"", b"", b"\0\0\0\0", b"", struct.pack("<I", len(picture))]
     answers = b"".join(struct.pack("<BH", Flag.ACK, len(one)) + one for one in (b"", *small, picture, b""))
     folder.mkdir(parents=True, exist_ok=True)
-    good = (JPEG, SEALED, serial + b"\x76\0\x36\0\0", 2 * part + b"--frame--\r\n", wire, answers)
+    head = b"Host: [::1]:80\r\nCookie: edgeguard_token=a\r\nContent-Length: 3\r\n"
+    request = b"POST /light?token=a%20b HTTP/1.1\r\n" + head + b"\r\ndim"
+    good = (JPEG, SEALED, serial + b"\x76\0\x36\0\0", 2 * part + b"--frame--\r\n", wire, answers, request)
     for number, data in enumerate(good):
         (folder / f"seed-{number}").write_bytes(bytes([number]) + data)
 
@@ -185,6 +204,6 @@ def one_input(data: bytes) -> None:
 
 if __name__ == "__main__":
     seeds(Path(sys.argv[1]))
-    instrument(files, http_mjpeg, jpeg_header, openmv, openmv_link, openmv_packet, seal, vc0706_line)
+    instrument(access, files, http_mjpeg, jpeg_header, message, openmv, openmv_link, openmv_packet, seal, vc0706_line)
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

@@ -1,6 +1,9 @@
 """Pass 1's writer and pass 2's requantiser, checked against the coefficients themselves and against Pillow."""
 
 import io
+import subprocess
+import time
+import zlib
 from pathlib import Path
 
 import jpeglib
@@ -11,13 +14,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pictures import decode_bgr
 from PIL import Image
+from programs import needed
 
+from edgeguard.camera import Lost
+from edgeguard.camera.files import ImageFiles
 from edgeguard.dct.color import Color
 from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.guard import GuardProfile, JpegError, decode_rgb, encode_jpeg, read_jpeg_info, sanitize_jpeg
 from edgeguard.guard.passes import receive_jpeg, receive_raw
 from edgeguard.jpeg.seal import Seal, seal_jpeg
-from edgeguard.jpeg.tables import corner_table
+from edgeguard.jpeg.tables import corner_table, to_zigzag
 from edgeguard.preprocess.requantize import requantize, requantize_jpeg
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
@@ -208,3 +214,118 @@ def test_damaged_scans_never_kill_the_process(scene: NDArray[np.uint8]) -> None:
 def test_the_one_decoder_is_opencv(scene: NDArray[np.uint8]) -> None:
     data = camera_jpeg(scene)
     assert (decode_rgb(data) == decode_bgr(data)[:, :, ::-1]).all()
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2, "big") + payload
+
+
+def _of_many_scans(width: int, height: int, scans: int) -> bytes:
+    """A progressive gray file whose scans say in a few bytes that nothing changes: small to send, long to decode."""
+    runs = -(-(-(-width // 8) * -(-height // 8)) // 32767)
+    bits = "".join("0" + "1" * 14 for _ in range(runs))
+    bits += "1" * (-len(bits) % 8)
+    nothing = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    head = _segment(0xDB, b"\0" + b"\1" * 64)
+    head += _segment(0xC2, b"\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\1\1\x11\0")
+    head += _segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\xe0")  # one symbol: a run of blocks
+    return b"\xff\xd8" + head + (_segment(0xDA, b"\1\1\0\1\x3f\0") + nothing) * scans + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scans", "why"),
+    [(8192, 8192, 600, "scans are more than the limit"), (8192, 8192, 17, "more work than the limit"),
+     (64, 64, 101, "scans are more than the limit")],
+)  # fmt: skip
+def test_scans_that_keep_a_decoder_busy_are_refused_on_every_path(
+    width: int, height: int, scans: int, why: str, tmp_path: Path
+) -> None:
+    data = _of_many_scans(width, height, scans)
+    assert len(data) < 400_000
+    began = time.monotonic()
+    for decode in (
+        decode_rgb, lambda data: decode_rgb(data, 4), lambda data: receive_jpeg(data, None),
+        lambda data: sanitize_jpeg(data, FD_JPEG), lambda data: sanitize_jpeg(data, GuardProfile.preset("fd")),
+        lambda data: requantize_jpeg(data, FD_JPEG), lambda data: sanitize_jpeg(data, FD_JPEG, scale=4),
+    ):  # fmt: skip
+        with pytest.raises(JpegError, match=why):
+            decode(data)
+    path = tmp_path / "busy.jpg"
+    path.write_bytes(data)
+    (item,) = ImageFiles(path).frames()
+    assert isinstance(item, Lost) and why in item.reason
+    assert time.monotonic() - began < 1
+
+
+def test_headers_of_nothing_but_segments_are_refused_at_once() -> None:
+    began = time.monotonic()
+    table = b"\0" + b"\1" * 64
+    for data in (
+        b"\xff\xd8" * 4_000_000, b"\xff\xd8" + b"\xff\xe0\0\2" * 4_000_000, b"\xff\xd8" + b"\xff\0" * 8_000_000,
+        b"\xff\xd8" + _segment(0xDB, table * 1000) * 250,
+        b"\xff\xd8" + _segment(0xDB, table + b"\1" + table[1:]) * 100_000,
+    ):  # fmt: skip
+        with pytest.raises(JpegError):
+            read_jpeg_info(data)
+    assert time.monotonic() - began < 2
+
+
+def test_a_file_that_claims_gigabytes_of_pixels_is_refused_by_its_header() -> None:
+    head = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    png = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
+    png += (8).to_bytes(4, "big") + b"IDAT" + bytes(12)
+    bmp = b"BM" + bytes(8) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
+    bmp += (60_000).to_bytes(4, "little") * 2 + b"\1\0\x18\0" + bytes(24)
+    for data in (png, bmp):
+        with pytest.raises(JpegError, match="refused"):
+            decode_rgb(data)
+    with pytest.raises(JpegError, match="does not decode"):
+        decode_rgb(b"P6\n60000 60000\n255\n")  # no format that we read
+
+
+def _table_segment(number: int, table: tuple[int, ...]) -> bytes:
+    steps = bytes(to_zigzag(table))
+    return b"\xff\xdb\x00\x43" + bytes([number]) + steps
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_table_behind_the_scans_is_not_the_one_that_was_used(scene: NDArray[np.uint8], progressive: bool) -> None:
+    """A decoder keeps the table that a component's first scan finds; a later one would claim a pass 1 of nobody."""
+    profile = GuardProfile.preset("fd-jpeg")
+    buffer = io.BytesIO()
+    Image.fromarray(scene).save(buffer, "JPEG", quality=90, subsampling=2, progressive=progressive)
+    honest = buffer.getvalue()
+    late = b"".join(_table_segment(number, table) for number, table in enumerate(profile.tables[:2]))
+    at = len(honest) - 2
+    if progressive:  # behind the first scan, before the others
+        first = honest.index(b"\xff\xda")
+        at = honest.index(b"\xff\xc4", first)
+    forged = honest[:at] + late + honest[at:]
+    assert (decode_bgr(forged) == decode_bgr(honest)).all(), "the decoder uses the first tables"
+    assert read_jpeg_info(forged).tables == read_jpeg_info(honest).tables
+    assert not coded_with(read_jpeg_info(forged), profile)
+    assert receive_jpeg(forged, profile).pass1 == "none"
+
+
+def test_a_table_before_a_components_first_scan_is_the_one_that_is_used(
+    scene: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    (tmp_path / "scans").write_text("0;\n1;\n2;\n")
+    command = [needed("jpegtran"), "-scans", "scans"]
+    interleaved = encode_jpeg(scene, GuardProfile.preset("jpeg:75"))
+    plain = subprocess.run(command, input=interleaved, cwd=tmp_path, capture_output=True, check=True).stdout
+    tables = read_jpeg_info(plain).tables
+    assert plain.count(_table_segment(1, tables[1])) == 1
+    other = tuple(step + 3 for step in tables[1])
+    moved = plain.replace(_table_segment(1, tables[1]), _table_segment(1, other), 1)
+    second = moved.index(b"\xff\xda", moved.index(b"\xff\xda") + 1)
+    moved = moved[:second] + _table_segment(1, tables[1]) + moved[second:]
+    assert (decode_bgr(moved) == decode_bgr(plain)).all()
+    assert read_jpeg_info(moved).tables == tables
+
+
+def test_image_data_before_the_frame_header(scene: NDArray[np.uint8]) -> None:
+    data = encode_jpeg(scene, GuardProfile.preset("fd-jpeg"))
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    with pytest.raises(JpegError, match="image data come before the frame header"):
+        read_jpeg_info(data[:2] + scan + data[2:])

@@ -70,6 +70,50 @@ def test_damage_is_refused(change: dict[str, object], message: str) -> None:
         Contract.from_json(json.dumps(data).encode())
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("gates", [1], "gates is not a table"),
+        ("background", 1, "background is not true or false"),
+        ("labels", "abc", "labels is not a list"),
+        ("labels", ["a", None], "an item of labels is not a text"),
+        ("input.width", True, "input.width is not a whole number"),
+        ("input.width", 8.0, "input.width is not a whole number"),
+        ("input.width", 10**400, "input.width is out of range"),
+        ("preprocess.crop_fraction", "0.875", "preprocess.crop_fraction is not a number"),
+        ("preprocess.mean", {"a": 1}, "preprocess.mean is not a list"),
+        ("preprocess.mean", [1, 2, True], "an item of preprocess.mean is not a number"),
+        ("preprocess.std", [10**400, 1, 1], "too large"),
+        ("guard.profile", [], "guard.profile is not a table or null"),
+        ("source_sha256", 3, "source_sha256 is not a text or null"),
+    ],
+)
+def test_types_are_not_believed(key: str, value: object, message: str) -> None:
+    data = json.loads(CONTRACT.to_json())
+    part, _, name = key.rpartition(".")
+    (data[part] if part else data)[name] = value
+    with pytest.raises(InputError, match=message):
+        Contract.from_json(json.dumps(data).encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ('{"schema":' + "[" * 900 + "]" * 900 + "}", "schema|nested too deeply"),
+        ('{"schema": 1, "input": NaN}', "damaged"),
+        ('{"schema": 1, "gates": {"a": 1e999}}', "damaged"),
+        ('{"schema": 1, "labels": ["\\ud800"]}', "damaged"),
+        ('{"schema": ' + "9" * 5000 + "}", "not JSON"),
+        (" " * (5 << 20), "larger than 4 MiB"),
+    ],
+)
+def test_texts_that_break_readers(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        Contract.from_json(text.encode())
+    assert len(str(caught.value)) < 400
+
+
 def test_not_json() -> None:
     with pytest.raises(InputError, match="not JSON"):
         Contract.from_json(b"\xff{")
@@ -109,6 +153,29 @@ def test_labels() -> None:
         archive.writestr("a/label_map.txt", "x\ny\n")
     assert read_labels(ModelFile(b"xxxxTFL3" + stream.getvalue()[8:])) == ("x", "y")
     assert read_labels(ModelFile(b"xxxxTFL3")) == ()
+
+
+def test_labels_that_break_readers() -> None:
+    assert parse_labels(b"9" * 5000 + b"  cat\n") == ("9" * 5000 + "  cat",)  # a number too long for Python
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_LZMA) as archive:  # its dictionary may be 4 GB
+        archive.writestr("labels.txt", "x\n")
+    assert read_labels(ModelFile(b"xxxxTFL3" + stream.getvalue())) == ()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for number in range(12_000):
+            archive.writestr(f"{number:060d}", "")
+        archive.writestr("labels.txt", "x\n")
+    assert read_labels(ModelFile(b"xxxxTFL3" + stream.getvalue())) == ()  # a list of more than a megabyte
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labels.txt", "x\n" * 1_000_000)
+    assert read_labels(ModelFile(b"xxxxTFL3" + stream.getvalue())) == ()  # 2 MB in 4 kB
+    whole = bytearray(b"xxxxTFL3" + stream.getvalue())
+    for position in range(8, len(whole), 997):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        assert isinstance(read_labels(ModelFile(bytes(damaged))), tuple)
 
 
 def _coefficients(**fields: Any) -> Contract:

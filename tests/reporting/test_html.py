@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
+from edgeguard.errors import InputError
+from edgeguard.reporting import html
 from edgeguard.reporting.charts import Bar, Point, Series, Svg, bars, chart, histogram
 from edgeguard.reporting.html import TEMPLATES, Entry, Figure, Table, data_uri, page
-from edgeguard.reporting.served import HEADERS, page_files
+from edgeguard.reporting.served import page_files
+from edgeguard.system.http.message import SAFE_HEADERS
 
 _SEARCH = {
     "title": "T & <T>", "eps": 2, "threat": "t", "frontier_chart": histogram([0.1], "<x>"),
@@ -110,7 +113,8 @@ def test_served_pages_need_only_their_own_server() -> None:
         assert kind == "text/html; charset=utf-8" and b"<title>&lt;t&gt;</title>" in html and b"<style" not in html
         assert re.findall(rb'(?:src|href)="([^"]*)"', html) == [b"page.css", b"page.js"]
         assert html.count(b"<script") == 1 and files["/page.js"][0].startswith(b'"use strict";')
-    assert "unsafe" not in HEADERS["Content-Security-Policy"] and "default-src 'none'" in "".join(HEADERS.values())
+    policy = SAFE_HEADERS["Content-Security-Policy"]
+    assert "unsafe" not in policy and "default-src 'none'" in policy
 
 
 def test_jinja_is_imported_when_the_first_page_is_made() -> None:
@@ -127,3 +131,12 @@ def test_jinja_is_imported_when_the_first_page_is_made() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False True"
+
+
+def test_without_jinja2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    html._environment.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(InputError, match=r"pip install 'edgeguard\[web\]'"):
+        page("search.html")
+    monkeypatch.undo()
+    html._environment.cache_clear()

@@ -136,7 +136,6 @@ def test_names_reach_the_operator_as_data(place: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", RUN_PLACES)
 def test_names_reach_the_page_of_a_run_as_data(place: str) -> None:
-    pytest.importorskip("uvicorn", reason="the extra web is not installed")
     from edgeguard.sinks.web import WebPage
 
     with WebPage("127.0.0.1", 0, status=run_status(_named), stale_after_s=10.0, token=None) as page:
@@ -154,7 +153,6 @@ def test_a_browser_shows_the_operator_every_name_as_text(tmp_path: Path) -> None
 
 
 def test_a_browser_shows_every_name_of_a_run_as_text(tmp_path: Path) -> None:
-    pytest.importorskip("uvicorn", reason="the extra web is not installed")
     from edgeguard.sinks.web import WebPage
 
     with WebPage("127.0.0.1", 0, status=run_status(_named), stale_after_s=10.0, token=None) as page:

@@ -8,11 +8,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from camera.streams import http_server, part
 from cli.launch import LAUNCH, refused, run
 from commands import here
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg, read_jpeg_info
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.jpeg.seal import Seal, read_seal
+from edgeguard.jpeg.seal import Seal, read_seal, seal_jpeg
 from edgeguard.sensor.node import CodedFrame, SensorNode, code
 
 FD_JPEG = GuardProfile.preset("fd-jpeg")
@@ -128,7 +129,8 @@ def test_tokens_nonces_and_too_many(live: Live) -> None:
             (node.url, 401),
             (f"{node.url}?token=wrong", 401),
             (f"{node.url}?token={token}&nonce=zz", 400),
-            (node.url.replace("/stream", "/x"), 404),
+            (node.url.replace("/stream", "/x"), 401),
+            (node.url.replace("/stream", f"/x?token={token}"), 404),
         ):
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(url, timeout=5)
@@ -188,20 +190,29 @@ def test_what_a_sensor_refuses(tmp_path: Path) -> None:
     refused(here("sensor", "--camera", 97, "--guard", "fd-jpeg"), 3, "camera 97 is not there")
 
 
-def test_a_sensors_wrong_clock_does_not_make_ages(scene: NDArray[np.uint8]) -> None:
-    from camera.streams import http_server, part
+@pytest.mark.parametrize(("off_s", "clock"), [(0.0, "source"), (500.0, "received"), (-500.0, "received")])
+def test_a_sensors_wrong_clock_does_not_make_ages(scene: NDArray[np.uint8], off_s: float, clock: str) -> None:
+    with http_server(_sealing(scene, [off_s] * 3)) as url:
+        items = list(open_source(url, key=KEY).frames())
+    assert [item.time_source for item in items if isinstance(item, Captured)] == [clock] * 3
 
-    from edgeguard.jpeg.seal import seal_jpeg
+
+def test_a_clock_that_is_set_back_looks_like_a_delay(scene: NDArray[np.uint8]) -> None:
+    with http_server(_sealing(scene, [0.0, 0.0, -500.0])) as url:
+        items = list(open_source(url, key=KEY).frames())
+    assert [type(item) for item in items] == [Captured, Captured, Lost]
+    assert isinstance(items[2], Lost) and "held back for 500.0 s" in items[2].reason
+
+
+def _sealing(scene: NDArray[np.uint8], clocks: list[float]) -> Callable[[socket.socket, bytes], None]:
+    """A sensor that sends a frame for each of these errors of its clock, in seconds."""
 
     def serve(connection: socket.socket, request: bytes) -> None:
         nonce = request.split(b"nonce=")[1][:32].decode()
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
-        connection.sendall(head)
-        for number, off_s in enumerate((0.0, 500.0, -500.0)):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n")
+        for number, off_s in enumerate(clocks):
             seal = Seal(number, time.time() + off_s, nonce, FD_JPEG.sha256)
             connection.sendall(part(seal_jpeg(encode_jpeg(scene, FD_JPEG), seal, KEY)))
         connection.sendall(b"--frame--\r\n")
 
-    with http_server(serve) as url:
-        items = list(open_source(url, key=KEY).frames())
-    assert [item.time_source for item in items if isinstance(item, Captured)] == ["source", "received", "received"]
+    return serve

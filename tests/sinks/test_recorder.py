@@ -56,12 +56,34 @@ def test_raw_frames_are_encoded_and_say_so(make: Make, scene: NDArray[np.uint8],
 def test_the_oldest_events_go_when_the_quota_is_full(make: Make, clock: list[float], tmp_path: Path) -> None:
     received = make(0).received
     assert received is not None and received.jpeg is not None
-    with EventRecorder(tmp_path, seconds=0.2, quota_bytes=12 * len(received.jpeg)) as recorder:
+    with EventRecorder(tmp_path, seconds=0.2, quota_bytes=24 * len(received.jpeg)) as recorder:
         for start in range(0, 500, 50):
             _feed(recorder, make, clock, range(start, start + 2), ("patch",))
             _feed(recorder, make, clock, range(start + 2, start + 50))
     events = sorted(tmp_path.iterdir())
     assert 2 <= len(events) <= 4 and "1970-01-01T00-17-25" in events[-1].name
+
+
+def test_one_event_never_outgrows_the_quota(make: Make, clock: list[float], tmp_path: Path) -> None:
+    received = make(0).received
+    assert received is not None and received.jpeg is not None
+    quota = 20 * len(received.jpeg)
+    with EventRecorder(tmp_path, seconds=1.0, quota_bytes=quota) as recorder:
+        for start in range(0, 500, 10):
+            _feed(recorder, make, clock, range(start, start + 10), ("patch",))
+            held = sum(path.stat().st_size for path in tmp_path.rglob("*.jpg"))
+            assert held <= quota + 2 * len(received.jpeg)
+
+
+def test_what_a_killed_run_left_goes_at_the_start(make: Make, clock: list[float], tmp_path: Path) -> None:
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    (event / ".000000001-0123abcd.jpg").write_bytes(bytes(1000))
+    (event / "000000000.jpg").write_bytes(bytes(1000))
+    EventRecorder(tmp_path)
+    assert [path.name for path in event.iterdir()] == ["000000000.jpg"]
+    EventRecorder(tmp_path, quota_bytes=500)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_alarm_that_never_ends_ends_its_event_after_a_minute(make: Make, clock: list[float], tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,52 @@ def test_video_is_kept_when_the_source_is_lost(tmp_path: Path, result: FrameResu
         sink.write(result)
         raise DeviceError("gone")
     assert path.is_file()
+
+
+_RECORDS = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from edgeguard.sinks import video
+noise = np.random.randint(0, 50, (480, 640, 3), np.uint8)
+video.draw_overlay = lambda number: noise + np.uint8(number % 200)
+with video.AnnotatedVideo(Path(sys.argv[1]), 15.0) as sink:
+    for number in range(10_000):
+        sink.write(number)
+        print(number, flush=True)
+"""
+
+
+def test_a_killed_runs_video_plays_up_to_the_cut_and_goes_with_the_next_run(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    with subprocess.Popen([sys.executable, "-c", _RECORDS, str(path)], stdout=subprocess.PIPE) as recorder:
+        assert recorder.stdout is not None
+        for _ in range(100):
+            recorder.stdout.readline()
+        recorder.kill()
+        written = 100 + len(recorder.stdout.read().splitlines())
+    (partial,) = tmp_path.iterdir()
+    reader, frames = cv2.VideoCapture(str(partial), cv2.CAP_FFMPEG), 0
+    while reader.read()[0]:
+        frames += 1
+    assert not path.exists() and written - 40 <= frames <= written
+    AnnotatedVideo(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_line_of_a_killed_run_is_no_result(tmp_path: Path, result: FrameResult) -> None:
+    path, note = tmp_path / "r.jsonl", tmp_path / "note.txt"
+    whole = f"{result.to_json()}\n".encode()
+    for cut in (1, 200, len(whole) - 1):
+        path.write_bytes(whole + whole[:cut])
+        with JsonLines(str(path)) as sink:
+            sink.write(result)
+        text = path.read_bytes()
+        assert text == whole * 2 or (cut < 10 and text == whole + whole[:cut] + b"\n" + whole)
+    note.write_bytes(b"somebody's note")
+    with JsonLines(str(note)) as sink:
+        sink.write(result)
+    assert note.read_bytes() == b"somebody's note\n" + whole
 
 
 def test_video_in_a_missing_folder(tmp_path: Path, result: FrameResult) -> None:

@@ -18,11 +18,8 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.passes import Received
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
-from edgeguard.system.addresses import read_token
-
-pytest.importorskip("uvicorn", reason="the extra web is not installed")
-
 from edgeguard.sinks.web import WebPage
+from edgeguard.system.addresses import read_token
 
 Make = Callable[..., FrameResult]
 TOKEN = "0123456789abcdef"

@@ -104,6 +104,19 @@ def test_its_folder_goes_with_it() -> None:
     assert not Path(f"/proc/{child.process_id}").exists() or child.exit_code is not None
 
 
+def test_nobody_clears_its_folder_while_it_runs(child: ConfinedChild) -> None:
+    """Every conversion clears what killed ones left beside it."""
+    import re
+    import tempfile
+
+    from edgeguard.system.leftovers import clear_folders
+
+    folder = child._folder
+    assert folder is not None
+    clear_folders(Path(tempfile.gettempdir()), re.compile(re.escape(folder.name)))
+    assert folder.is_dir() and _ask(child, "mine") == "1"
+
+
 def test_an_answer_above_its_bounds_is_not_taken(child: ConfinedChild) -> None:
     from edgeguard.system.frames import read_frame, write_frame
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from edgeguard.system.redirect import redirected
 
+_PREFIX, _SUFFIX = "edgeguard-convert-", ".log"
+_KEPT = 5  # logs of refused conversions; older ones go when a new one begins
+
 
 def chatter_to(log: Path) -> AbstractContextManager[None]:
     """Append everything written to stdout and stderr, by C++ too, to `log`."""
@@ -15,8 +18,9 @@ def chatter_to(log: Path) -> AbstractContextManager[None]:
 
 
 def new_log() -> Path:
-    """A fresh log file in the system's temporary folder."""
-    handle, name = tempfile.mkstemp(prefix="edgeguard-convert-", suffix=".log")
+    """A fresh log file in the system's temporary folder; the five newest of ours stay beside it."""
+    _clear_old(Path(tempfile.gettempdir()))
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX)
     os.close(handle)
     return Path(name)
 
@@ -32,3 +36,16 @@ def log_file() -> Iterator[Path]:
             log.unlink(missing_ok=True)
         raise
     log.unlink(missing_ok=True)
+
+
+def _clear_old(folder: Path) -> None:
+    logs: list[tuple[float, Path]] = []
+    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        try:
+            about = path.lstat()
+        except OSError:
+            continue  # another conversion cleared it
+        if about.st_uid == os.geteuid():
+            logs.append((about.st_mtime, path))
+    for _, path in sorted(logs, reverse=True)[_KEPT:]:
+        path.unlink(missing_ok=True)

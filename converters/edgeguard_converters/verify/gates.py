@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgeguard.model.contract import Contract
 from edgeguard.statistics import lowest_snr_db, wilson
+from edgeguard_converters import defaults
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.verify.agreement import Agreement, agreement
 
@@ -19,8 +20,8 @@ FEW_IMAGES = 50
 class Thresholds:
     """What must hold: agreement of float and int8 (upper 95 % bound), and the SNR of each output in dB."""
 
-    min_agreement: float = 0.90
-    min_snr_db: float = 15.0
+    min_agreement: float = defaults.MIN_AGREEMENT
+    min_snr_db: float = defaults.MIN_SNR_DB
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-// The C ABI: tables, scratch memory, and the choice of the instruction set. Everything with the prefix eg_ is exported.
+// The C ABI: tables, scratch memory, and which instruction sets can run here. Everything with the prefix eg_ is exported.
 
 #include <string.h>
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError
 from edgeguard.system.files import write_bytes
+from edgeguard.system.leftovers import clear_all_partials
 
 _DIGEST = 32
 
@@ -38,6 +39,8 @@ class Store:
     def __post_init__(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for part in self.folder.iterdir():
+                clear_all_partials(part)  # of an evaluation that was killed
         except OSError as error:
             raise DeviceError(f"cannot write in {self.folder}: {error.strerror}") from error
 

@@ -18,8 +18,7 @@ from edgeguard.evaluate.defenses.detectors import Detector, FeatureSqueezing, Ma
 from edgeguard.evaluate.defenses.magnet import trained_reformer
 from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Defense, Guard, defense_by_name, guard_of
 from edgeguard.evaluate.engine.remote_files import located
-from edgeguard.evaluate.rebuild.graph import read_graph
-from edgeguard.evaluate.rebuild.network import Network
+from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
@@ -183,7 +182,7 @@ def _undefended(path: str) -> InputPath:
 
 @lru_cache(maxsize=2)
 def _network(path: str) -> Network:
-    return Network(read_graph(located(path).read_bytes()), _model(path).contract)
+    return rebuild(located(path), _model(path))
 
 
 @lru_cache(maxsize=2)

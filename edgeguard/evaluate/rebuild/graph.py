@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.errors import InputError
+from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.system.foreign import parsing
 
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 
@@ -85,17 +86,14 @@ def read_graph(data: bytes) -> Graph:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    if data[4:8] != b"TFL3":
-        raise InputError("not a .tflite file (the TFL3 mark is missing)")
-    try:
+    ModelFile(data).root  # noqa: B018  # within the budget, before a reader follows every reference
+    with parsing("the .tflite"):
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data), 0))
         names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
         subgraph = model.subgraphs[0]
         tensors = tuple(_tensor(tensor, model.buffers[tensor.buffer], data) for tensor in subgraph.tensors)
         operators = tuple(_operator(o, model.operatorCodes[o.opcodeIndex], names, tensors) for o in subgraph.operators)
         return Graph(tensors, operators, _numbers(subgraph.inputs), _numbers(subgraph.outputs))
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
-        raise InputError(f"the .tflite is truncated or damaged: {error}") from error
 
 
 def _operator(operator: Any, code: Any, names: dict[int, str], tensors: tuple[TensorSpec, ...]) -> Operator:

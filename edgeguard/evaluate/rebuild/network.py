@@ -1,5 +1,7 @@
 """The graph of a .tflite as a torch module: its weights, its quantisation simulated with straight-through gradients."""
 
+import hashlib
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -7,9 +9,12 @@ import torch
 from torch import Tensor
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.rebuild.graph import Graph, Operator, TensorSpec
+from edgeguard.evaluate.rebuild.graph import Graph, Operator, TensorSpec, read_graph
 from edgeguard.evaluate.rebuild.operators import ACTIVATIONS, OPERATORS, unsupported
+from edgeguard.model import Model
 from edgeguard.model.contract import Contract
+from edgeguard.model.flatbuffer import LARGEST_FILE
+from edgeguard.system.foreign import parsing, read_bounded
 
 _RANGES = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-32768, 32767)}
 #: Real bounds of the fused activations that only clamp: none, RELU, RELU_N1_TO_1, RELU6.
@@ -143,6 +148,36 @@ class Network(torch.nn.Module):
 
     def _normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.contract.preprocess.mean, self.contract.preprocess.std
+
+
+def rebuild(path: str | os.PathLike[str], model: Model) -> Network:
+    """The graph of a file, once more in torch, tried on zeros.
+
+    Args:
+        path: of the .tflite.
+        model: the same file, loaded.
+
+    Raises:
+        CannotRebuild: see `Network`; the graph is not proven harmless, since torch would run it in this process; or
+            torch does not take it.
+        InputError: the file has changed since.
+    """
+    if model.isolated is not None:
+        raise CannotRebuild(f"the twin is for graphs that may run in this process ({model.isolated})")
+    data = read_bounded(path, LARGEST_FILE, "the model")
+    if hashlib.sha256(data).hexdigest() != model.sha256:
+        raise InputError(f"{path} has changed since it was loaded")
+    spec = model.contract.input
+    try:
+        with parsing("the graph"):
+            network = Network(read_graph(data), model.contract)
+            with torch.no_grad():
+                network(torch.zeros(1, 3, spec.height, spec.width))
+    except CannotRebuild:
+        raise
+    except InputError as error:
+        raise CannotRebuild(f"the twin cannot follow this graph: {error}") from error
+    return network
 
 
 def _has_grid(spec: TensorSpec) -> bool:

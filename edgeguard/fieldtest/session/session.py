@@ -20,6 +20,7 @@ from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
+from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.names import file_inside
 
 SCHEMA = 1
@@ -113,6 +114,7 @@ class Session:
         if journal.exists() and journal.read_bytes() != whole:
             write_bytes(journal, whole)
             said.append("a half-written line of passes.jsonl was dropped")
+        clear_partials(journal)
         kept = {Path(frame.file).parent.name for done in self.passes for frame in done.frames}
         for left in sorted((self.folder / "frames").glob("*")):
             if left.name not in kept:

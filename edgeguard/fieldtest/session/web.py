@@ -1,33 +1,55 @@
-"""The operator's page: what the camera sees, what to do next, what is missing; served by the standard library."""
-
-import json
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+"""The operator's page: what the camera sees, what to do next, what is missing."""
 
 from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.record import Status
 from edgeguard.fieldtest.session.session import Session
-from edgeguard.reporting.served import HEADERS, page_files
-from edgeguard.system.http_server import BackgroundServer
+from edgeguard.reporting.served import page_files
+from edgeguard.system.http import Answer, HttpServer, Request
 
 
-class GuidePage(BackgroundServer):
+class GuidePage(HttpServer):
     """Serves the page while a session is recorded. Use as a context manager.
 
     Args:
         session: its plan and passes are shown.
         status: what the recorder fills in; the page sets its light.
         port: 0 takes a free one.
-        host: `127.0.0.1` by default; the page has no password.
+        host: `127.0.0.1` by default.
+        token: wanted from everybody (once as `/?token=...`); None for none.
 
     Raises:
         DeviceError: the port is taken.
     """
 
-    def __init__(self, session: Session, status: Status, *, port: int, host: str = "127.0.0.1") -> None:
-        handler = partial(_Handler, session, status, page_files("operator", "Field test"))
-        super().__init__(lambda: ThreadingHTTPServer((host, port), handler), "the page", host=host, port=port)
+    def __init__(
+        self, session: Session, status: Status, *, port: int, host: str = "127.0.0.1", token: str | None = None
+    ) -> None:
+        self._session, self._status = session, status
+        self._files = page_files("operator", "Field test")
+        super().__init__(
+            "the page", host, port, answer=self._page, health=lambda: Answer.line(200, "ok"), token=token,
+            posts=frozenset({"/light"}),
+        )  # fmt: skip
+
+    def _page(self, request: Request) -> Answer:
+        if request.path in self._files:
+            return Answer(200, *self._files[request.path])
+        if request.path == "/status.json":
+            return Answer.json(status_document(self._session, self._status))
+        if request.path == "/frame.jpg":
+            with self._status.lock:
+                jpeg = self._status.jpeg
+            return Answer(200, jpeg, "image/jpeg") if jpeg else Answer.line(404, "no frame yet")
+        if request.path == "/light":
+            return self._set_light(request.body.decode("utf-8", "replace"))
+        return Answer.line(404, "not found")
+
+    def _set_light(self, light: str) -> Answer:
+        if light not in self._session.plan.lights:
+            return Answer.line(400, "the plan has no such light")
+        with self._status.lock:
+            self._status.light = light
+        return Answer.json({})
 
 
 def status_document(session: Session, status: Status) -> dict[str, object]:
@@ -74,44 +96,3 @@ def _grid(session: Session, light: str) -> list[list[dict[str, object]]]:
             row.append({"text": f"{count}/{plan.passes}", "full": count >= plan.passes})
         rows.append(row)
     return rows
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, session: Session, status: Status, files: dict[str, tuple[bytes, str]], *args: Any) -> None:
-        self.session, self.status, self.files = session, status, files
-        super().__init__(*args)
-
-    def do_GET(self) -> None:  # the name that http.server calls
-        path = self.path.split("?")[0]
-        if path in self.files:
-            self._send(*self.files[path])
-        elif path == "/status.json":
-            self._send(json.dumps(status_document(self.session, self.status)).encode(), "application/json")
-        elif path == "/frame.jpg":
-            with self.status.lock:
-                jpeg = self.status.jpeg
-            self._send(jpeg, "image/jpeg") if jpeg else self.send_error(404)
-        else:
-            self.send_error(404)
-
-    def do_POST(self) -> None:
-        length = min(int(self.headers.get("Content-Length") or 0), 200)
-        light = self.rfile.read(length).decode("utf-8", "replace")
-        if self.path != "/light" or light not in self.session.plan.lights:
-            self.send_error(400)
-            return
-        with self.status.lock:
-            self.status.light = light
-        self._send(b"{}", "application/json")
-
-    def _send(self, data: bytes, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the terminal is the operator's."""

@@ -1,4 +1,4 @@
-"""The web page of a run (extra `web`)."""
+"""The web page of a run."""
 
 from edgeguard.sinks.web.server import WebPage
 

@@ -1,6 +1,6 @@
 """Digests of what the package computes, as JSON lines; the same on every machine. Run natively and under emulation.
 
-    python tests/aarch64/digests.py [--expect FILE]
+    python tests/release/digests.py [--expect FILE]
 
 With --expect, every line is compared with the file as it appears, and a difference is exit code 1.
 """
@@ -125,7 +125,7 @@ def main() -> int:
         print(json.dumps(found, indent=1))
         return 0
     equal = sum(expected.get(name) == value for name, value in found.items())
-    print(f"{equal} of {len(expected)} digests are the same as on the other machine")
+    print(f"{equal} of {len(expected)} digests are the expected ones")
     return 0 if found == expected else 1
 
 

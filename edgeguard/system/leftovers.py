@@ -1,0 +1,89 @@
+"""What a killed program leaves: files and folders that it held are told from those that somebody still holds by a lock.
+
+The kernel gives a lock (flock) back when its holder ends, however that happens; a process number says less, since
+numbers come again and containers have their own.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+from pathlib import Path
+
+_PARTIAL = r"\.{stem}-[0-9a-f]{{8}}({suffixes})"
+
+
+def hold(path: Path) -> int | None:
+    """Hold a new file or folder; the descriptor is to be closed at its end.
+
+    Returns:
+        None where somebody cleared it before it was held. A file system without locks gives a descriptor all the same;
+        what is left there is not cleared.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # somebody is about to clear it
+        os.close(descriptor)
+        return None
+    except OSError:
+        return descriptor
+    if os.fstat(descriptor).st_nlink == 0 or not path.exists():
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def clear_partials(path: Path, *suffixes: str) -> list[str]:
+    """Remove the unfinished files beside `path` that a killed program left; returns their names.
+
+    Args:
+        path: of the finished file (see `files.replaced`).
+        suffixes: of the unfinished ones; by default that of `path`.
+    """
+    wanted = "|".join(re.escape(suffix) for suffix in suffixes or (path.suffix,))
+    pattern = re.compile(_PARTIAL.format(stem=re.escape(path.stem), suffixes=wanted))
+    return _cleared([entry for entry in _entries(path.parent) if pattern.fullmatch(entry.name)])
+
+
+def clear_all_partials(folder: Path) -> list[str]:
+    """The same for the files of any name in a folder of our own."""
+    pattern = re.compile(r"\..*-[0-9a-f]{8}(\.[0-9A-Za-z]+)?")
+    return _cleared([entry for entry in _entries(folder) if pattern.fullmatch(entry.name) and entry.is_file()])
+
+
+def clear_folders(parent: Path, name: re.Pattern[str]) -> list[str]:
+    """Remove our own folders of such a name that nobody holds any more."""
+    found = [entry for entry in _entries(parent) if name.fullmatch(entry.name)]
+    return _cleared([e for e in found if e.is_dir() and not e.is_symlink() and e.stat().st_uid == os.geteuid()])
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _cleared(paths: list[Path]) -> list[str]:
+    names = []
+    for path in paths:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+            names.append(path.name)
+        except OSError:
+            pass  # held, or cleared by another one
+        finally:
+            os.close(descriptor)
+    return names
