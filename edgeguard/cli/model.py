@@ -1,6 +1,5 @@
 """`edgeguard model`: looking into a .tflite, and checking it against its manifest."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,6 +60,8 @@ def verify(
 
 
 def _describe(file: Path) -> dict[str, Any]:
+    import hashlib  # 14 ms that --help need not wait for
+
     from edgeguard.model.contract import read_contract
     from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
     from edgeguard.system.foreign import parsing, read_bounded
