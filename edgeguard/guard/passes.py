@@ -15,6 +15,7 @@ from edgeguard.guard.sanitizer import frame_to_tensor
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import read_seal
+from edgeguard.png.frame import read_png, read_png_info
 from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.preprocess.dct_input import jpeg_coefficients
 from edgeguard.preprocess.geometry import ContractSpec, quantize_input
@@ -26,24 +27,31 @@ Pass1 = Literal["camera", "sensor", "run", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Received:
-    """A frame as it arrives before pass 2: JPEG bytes or RGB pixels, one of them.
+    """A frame as it arrives before pass 2: JPEG bytes, RGB pixels, or a sensor's PNG, one of them.
 
-    `jpeg_size` is the upright width and height of the JPEG.
+    `coded_size` is the upright width and height of the JPEG or PNG.
     """
 
     jpeg: bytes | None
     rgb: NDArray[np.uint8] | None
     pass1: Pass1
-    jpeg_size: tuple[int, int] = (0, 0)
+    coded_size: tuple[int, int] = (0, 0)
+    png: bytes | None = None
 
     def size(self) -> tuple[int, int]:
         """Width and height of the frame as it will be decoded."""
-        return self.jpeg_size if self.rgb is None else (self.rgb.shape[1], self.rgb.shape[0])
+        return self.coded_size if self.rgb is None else (self.rgb.shape[1], self.rgb.shape[0])
 
     def decode(self) -> NDArray[np.uint8]:
-        """The received pixels, before pass 2."""
+        """The received pixels, before pass 2.
+
+        Raises:
+            JpegError: the bytes do not decode.
+        """
         if self.rgb is not None:
             return self.rgb
+        if self.png is not None:
+            return read_png(read_png_info(self.png))
         assert self.jpeg is not None
         return decode_rgb(self.jpeg)
 
@@ -71,6 +79,19 @@ def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
         return Received(data, None, "none", size)
     seal = read_seal(info)
     return Received(data, None, "sensor" if seal is not None and seal.profile == profile.sha256 else "camera", size)
+
+
+def receive_png(data: bytes, profile: GuardProfile | None) -> Received:
+    """A sensor's frame without loss; pass 1 counts when its seal names the profile (a claim, unless it was checked with
+    a key).
+
+    Raises:
+        JpegError: the bytes are no PNG of a sensor, or its chunks are damaged.
+    """
+    info = read_png_info(data)
+    seal = read_seal(info)
+    is_ours = seal is not None and profile is not None and profile.is_pixel_domain and seal.profile == profile.sha256
+    return Received(None, None, "sensor" if is_ours else "none", (info.width, info.height), data)
 
 
 def passes_of(received: Received, contract: ContractSpec) -> int:

@@ -99,6 +99,16 @@ def read_seal(info: JpegInfo | PngInfo) -> Seal | None:
     return None if payload is None else _parse(payload)
 
 
+def is_sealed_png(data: bytes) -> bool:
+    r"""True for a PNG that claims to come from a sensor: the place of the seal is not empty.
+
+    Example:
+        >>> is_sealed_png(b"\x89PNG\r\n\x1a\n and more")
+        False
+    """
+    return data[: len(SIGNATURE)] == SIGNATURE and data[EXTRA_AT + 4 : EXTRA_AT + 8] == CHUNK
+
+
 def verify_seal(data: bytes, key: bytes) -> Seal:
     """What a sealed JPEG or PNG says, proven.
 

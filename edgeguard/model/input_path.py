@@ -22,11 +22,13 @@ from edgeguard.guard.passes import (
     pass_two,
     passes_of,
     receive_jpeg,
+    receive_png,
     receive_raw,
     received_tensor,
     works_on_coefficients,
 )
 from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.seal import is_sealed_png
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
 from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
@@ -121,18 +123,20 @@ class InputPath:
         self._decode_scale, self._keep_frame = decode_scale, keep_frame
 
     def capture(self, contents: Contents) -> Received:
-        """A frame as the camera gave it, after pass 1: a raw one is coded here, a JPEG keeps its own bytes.
+        """A frame as the camera gave it, after pass 1: a raw one is coded here; a JPEG and a sensor's PNG keep theirs.
 
         A guard at another place than the frame has no pass 1.
 
         Args:
-            contents: the bytes of an image file, or uint8 HxWx3 RGB. Files that are not JPEG are raw frames.
+            contents: the bytes of an image file, or uint8 HxWx3 RGB. Other files than these two are raw frames.
 
         Raises:
             JpegError: the bytes do not decode, or end early.
         """
         if isinstance(contents, bytes) and contents[:2] == _JPEG_MARK:
             return self.capture_jpeg(contents)
+        if isinstance(contents, bytes) and is_sealed_png(contents):
+            return receive_png(contents, self._pass_one_profile)
         return receive_raw(_pixels(contents), self._pass_one_profile)
 
     def capture_jpeg(self, data: bytes) -> Received:
@@ -148,7 +152,7 @@ class InputPath:
         return self.profile if self.contract.guard.place == "frame" else None
 
     def arrive(self, contents: Contents, pass1: Pass1 = "none") -> Received:
-        """A frame as it arrived, with no pass 1 of ours. For a JPEG, its own tables say who did pass 1.
+        """A frame as it arrived, with no pass 1 of ours. Who did pass 1 a JPEG's tables say, and a sensor's seal.
 
         Args:
             contents: the bytes of an image file, or uint8 HxWx3 RGB.
@@ -159,6 +163,8 @@ class InputPath:
         """
         if isinstance(contents, bytes) and contents[:2] == _JPEG_MARK:
             return receive_jpeg(contents, self.profile)
+        if isinstance(contents, bytes) and is_sealed_png(contents):
+            return receive_png(contents, self.profile)
         return Received(None, _pixels(contents), pass1)
 
     def __call__(self, received: Received) -> Prepared:
@@ -170,7 +176,7 @@ class InputPath:
         """
         start = time.perf_counter()
         if not self._on_coefficients(received):
-            received = replace(received, jpeg=None, rgb=received.decode())
+            received = replace(received, jpeg=None, rgb=received.decode(), png=None)
         decoded = time.perf_counter()
         frame, tensor, guarded = self._pass_two(received)
         done = time.perf_counter()

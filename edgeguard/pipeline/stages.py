@@ -63,10 +63,7 @@ class Stages:
     def pass_one(self, captured: Captured) -> Arrived | Lost:
         """In the capture thread of a live source."""
         try:
-            if captured.jpeg is not None:
-                return Arrived(captured, self.path.capture_jpeg(captured.jpeg))
-            assert captured.rgb is not None
-            return Arrived(captured, self.path.capture(captured.rgb))
+            return Arrived(captured, self.path.capture(captured.contents))
         except JpegError as error:
             return Lost(captured.index, captured.source, str(error))
 
@@ -130,9 +127,7 @@ class Stages:
     def _run_undefended(self, captured: Captured) -> Score | None:
         """What the model would say without the guard, of the frame as the camera gave it."""
         path = self._undefended_path
-        contents = captured.jpeg if captured.rgb is None else captured.rgb
-        assert contents is not None
-        prepared = path(path.arrive(contents))
+        prepared = path(path.arrive(captured.contents))
         return self.model.read(self.model.run(prepared.tensor), *prepared.size, 1).best
 
 
