@@ -6,16 +6,21 @@ returns the same index, and the block's output cannot change at all. (Feature Di
 equations 3-5, tightened per band and by the residual that 8-bit storage and clipping leave.)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import Box
 from edgeguard.dct.dct_basis import DCT, GAIN
 from edgeguard.dct.integer_dct import coefficient_error_bound
 from edgeguard.dct.planes import component_steps, components
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.jpeg.blocks import BLOCK, pad_to_blocks
+
+#: The changes in transit, in levels, for which shares are told everywhere.
+CERTIFIED_LEVELS = (1, 2, 3, 4)
 
 #: Of the coefficients and residuals below, which are computed in float32: sums of 2 x 8 products and the rounding of
 #: the basis, at most 18 x 2^-24 of 255 (sum |D_k|)^2 <= 2040, and two more roundings of at most 2040 x 2^-24 each.
@@ -37,6 +42,76 @@ class Certificate:
     share_2: float
     frame_min: float
     map: NDArray[np.float64]
+
+    @property
+    def share_at(self) -> dict[int, float]:
+        """For changes of 1, 2, 3 and 4 levels the share of blocks whose output they cannot alter, 0..1."""
+        return {levels: float((self.map > levels).mean()) for levels in CERTIFIED_LEVELS}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether a whole picture is proven: every block that the model reads is certified.
+
+    Then no change in transit of so many levels can alter the tensor, and so the label, whatever the model. A share of
+    blocks is not that: one block that is not certified is enough for an attacker to try.
+
+    Attributes:
+        margin_levels: the smallest margin of those blocks; a change strictly below it alters nothing.
+        share_at: for 1, 2, 3 and 4 levels the share of those blocks (each channel's count), 0..1.
+    """
+
+    margin_levels: float
+    share_at: Mapping[int, float]
+
+    def proven_at(self, levels: int) -> bool:
+        """True when no change of at most `levels` levels in transit can alter the picture that the model gets."""
+        return self.margin_levels > levels
+
+    @property
+    def proven_at_1(self) -> bool:
+        """`proven_at(1)`."""
+        return self.proven_at(1)
+
+    @property
+    def proven_at_2(self) -> bool:
+        """`proven_at(2)`."""
+        return self.proven_at(2)
+
+
+def proof_of(frame: NDArray[np.uint8], profile: GuardProfile, region: Box | None = None) -> Proof | None:
+    """Whether the array that pass 2 receives is proven, over the blocks that a region touches.
+
+    It holds under the conditions of `certificate`: two passes with the same profile on the same grid. Only the caller
+    can know them.
+
+    Args:
+        frame: uint8 HxWx3, as pass 2 receives it.
+        profile: pass 2's profile.
+        region: the pixels that the model's crop reads (`geometry.place(...).source`); by default the whole frame.
+
+    Returns:
+        The proof, or None for a `ycbcr*` profile, which has no certificate.
+
+    Raises:
+        ValueError: the region touches no block of the frame.
+
+    Example:
+        >>> from edgeguard.guard import GuardProfile, Sanitizer
+        >>> profile = GuardProfile.preset("fd")
+        >>> flat = Sanitizer(profile)(np.full((16, 16, 3), 120, np.uint8))
+        >>> proof_of(flat, profile).proven_at_1
+        True
+    """
+    left, top, right, bottom = 0, 0, frame.shape[1], frame.shape[0]
+    if region is not None:
+        left, top = max(region.left, 0) // BLOCK * BLOCK, max(region.top, 0) // BLOCK * BLOCK
+        right = min(-(-(region.left + region.width) // BLOCK) * BLOCK, right)
+        bottom = min(-(-(region.top + region.height) // BLOCK) * BLOCK, bottom)
+        if left >= right or top >= bottom:
+            raise ValueError(f"the region {region} touches no block of a {frame.shape[1]}x{frame.shape[0]} frame")
+    found = certificate(frame[top:bottom, left:right], profile)
+    return None if found is None else Proof(found.frame_min, found.share_at)
 
 
 def certificate(frame: NDArray[np.uint8], profile: GuardProfile) -> Certificate | None:

@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.boxes import Box
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.guard.certificate import Certificate, certificate
+from edgeguard.guard.certificate import Certificate, Proof, certificate, proof_of
 from edgeguard.guard.passes import (
     Pass1,
     Received,
@@ -32,7 +33,7 @@ from edgeguard.jpeg.seal import is_sealed_png
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import Guarded, PatchGuard, patch_guard
 from edgeguard.preprocess.crop_resize import crop_and_resize, sanitize
-from edgeguard.preprocess.geometry import quantize_input
+from edgeguard.preprocess.geometry import place, quantize_input
 from edgeguard.preprocess.region import Region
 
 Frame = NDArray[np.uint8]
@@ -56,6 +57,7 @@ class Prepared:
         decode_ms, sanitize_ms: wall time; a JPEG whose coefficients are requantised is decoded and sanitised in one go,
             which counts as decoding.
         profile: pass 2's.
+        reads: the pixels of the received frame that the model's crop reads.
     """
 
     tensor: NDArray[np.generic]
@@ -69,6 +71,7 @@ class Prepared:
     decode_ms: float
     sanitize_ms: float
     profile: GuardProfile | None
+    reads: Box | None = None
 
     def certificate(self) -> Certificate | None:
         """What no change in transit can alter of this frame; costs as much as sanitising it.
@@ -78,6 +81,15 @@ class Prepared:
         if self.profile is None or self.received.rgb is None or self.passes != 2:
             return None
         return certificate(self.received.rgb, self.profile)
+
+    def proof(self) -> Proof | None:
+        """Whether every block that the model's crop reads is certified: then no change in transit alters the tensor.
+
+        None where there is no certificate; see `certificate`.
+        """
+        if self.profile is None or self.received.rgb is None or self.passes != 2:
+            return None
+        return proof_of(self.received.rgb, self.profile, self.reads)
 
 
 class InputPath:
@@ -183,18 +195,21 @@ class InputPath:
         if received.jpeg is not None:
             decoded = done  # the coefficients were requantised inside the decoder
         size = received.size() if self.region is None else self.region.size_within(*received.size())
+        offset = (0, 0) if self.region is None else (self.region.x, self.region.y)
+        source = place(*size, self.contract.input, self.contract.preprocess).source
         return Prepared(
             tensor=tensor,
             frame=frame,
             received=received,
             size=size,
-            offset=(0, 0) if self.region is None else (self.region.x, self.region.y),
+            offset=offset,
             guarded=guarded,
             pass1=received.pass1,
             passes=passes_of(received, self.contract),
             decode_ms=(decoded - start) * 1e3,
             sanitize_ms=(done - decoded) * 1e3,
             profile=self.profile,
+            reads=replace(source, left=source.left + offset[0], top=source.top + offset[1]),
         )
 
     def frame(self, received: Received) -> Frame:
