@@ -134,6 +134,11 @@ class InputPath:
         self.region = None if region is None else region.snapped(_grid(self.profile))
         self._decode_scale, self._keep_frame = decode_scale, keep_frame
 
+    @property
+    def certifies(self) -> bool:
+        """Whether frames can be proven at all: an `rgb` or `gray` profile that works on the frame."""
+        return self.profile is not None and self.profile.is_pixel_domain and self.contract.guard.place == "frame"
+
     def capture(self, contents: Contents) -> Received:
         """A frame as the camera gave it, after pass 1: a raw one is coded here; a JPEG and a sensor's PNG keep theirs.
 
