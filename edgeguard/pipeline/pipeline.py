@@ -21,7 +21,7 @@ from edgeguard.preprocess.region import Region
 
 _QUEUE = 8
 _AHEAD = 2
-_CERTIFY_SHARE = 0.05  # of the time that a live source's frames take
+_CERTIFY_SHARE = 0.05  # of one core, of a live source
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 

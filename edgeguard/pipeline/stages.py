@@ -38,8 +38,8 @@ class Stages:
     Args:
         model: with its contract.
         keep_frames, decode_scale, region: see `Pipeline`.
-        certify_share: of the time that may go into proofs, above 0 and at most 1: a live source's frames are proven as
-            often as that allows; None proves each frame.
+        certify_share: of one core's time that may go into proofs, above 0 and at most 1: a live source's frames are
+            looked at as often as that allows; None looks at each frame.
     """
 
     def __init__(
@@ -117,12 +117,13 @@ class Stages:
 
     def _proof(self, prepared: Prepared) -> Proof | None:
         """What no change in transit can alter of the tensor; of a live source on a budget of time."""
-        began = time.monotonic()
-        if began < self._certify_again_at:
+        now = time.monotonic()
+        if now < self._certify_again_at:
             return None
+        began = time.thread_time()
         found = prepared.proof()
         if found is not None and self._certify_share is not None:
-            self._certify_again_at = began + (time.monotonic() - began) / self._certify_share
+            self._certify_again_at = now + (time.thread_time() - began) / self._certify_share
         return found
 
     @cached_property
