@@ -34,9 +34,7 @@ def sanitize_frame(rgb: NDArray[np.uint8], profile: GuardProfile, which: Pass = 
     cb, cr = rgb_to_chroma(padded, rows, columns)
     real = (slice(-(-height // rows)), slice(-(-width // columns)))
     y = _sanitize_plane(rgb_to_gray(padded), tables[0])[:height, :width]
-    chroma = (
-        _sanitize_plane(plane, table)[real] for plane, table in ((cb, tables[1]), (cr, tables[2]))
-    )
+    chroma = (_sanitize_plane(plane, table)[real] for plane, table in ((cb, tables[1]), (cr, tables[2])))
     return ycbcr_to_rgb(y, *(upsample(plane, rows, columns, height, width) for plane in chroma))
 
 

@@ -18,11 +18,12 @@ MAX_CHANGES = 16
 #: Units of a residual here: 1/1024 coefficient.
 _SCALE_BITS = 10
 _KERNEL_SHIFT = 5  # from 1/32
-#: Residuals from here on (32 levels) are no rounding's: the block clips, and is left as it is.
-_HOPELESS = 1 << _KERNEL_SHIFT + 5
+#: Residuals from here on (28 coefficient units) are no rounding's: the block clips, and is left as it is.
+_HOPELESS = 896
 #: Aimed at beyond the limit: the integer DCT of the changed pixels differs from the sum of its parts.
 _AIM_BELOW = 1 << _SCALE_BITS - 4
-_EXCESS_SHIFT = 4
+#: Excesses count in 1/64, and saturate: 16-bit lanes hold a square, and their saturating sum.
+_EXCESS_SHIFT, _LARGEST_EXCESS, _LARGEST_COST = 4, 181, 32767
 
 
 @cache
@@ -45,14 +46,14 @@ def round_provably(pixels: NDArray[np.uint8], indices: Int, steps: Int, limit: I
         uint8, the shape of `pixels`.
     """
     shape, blocks = pixels.shape, pixels.reshape(64, -1)
-    residuals = (forward_dct(pixels) - 32 * indices * steps).reshape(64, -1)
+    residuals = (forward_dct(pixels) - 32 * indices * steps).astype(np.int16).reshape(64, -1).astype(np.int32)
     allowed = np.broadcast_to(limit, shape).reshape(64, -1)
     sizes = np.abs(residuals)
     short = np.flatnonzero((sizes > allowed).any(axis=0) & (sizes < _HOPELESS).all(axis=0))
     if not short.size:
         return pixels
     out = blocks.copy()
-    aims = np.maximum((allowed[:, short] << _KERNEL_SHIFT) - _AIM_BELOW, 0)
+    aims = ((allowed[:, short] << _KERNEL_SHIFT) - _AIM_BELOW).clip(0, 2**15 - 1)
     out[:, short] = _mended(blocks[:, short].astype(np.int32), residuals[:, short] << _KERNEL_SHIFT, aims)
     return out.reshape(shape)
 
@@ -72,7 +73,7 @@ def _mended(levels: Int, residuals: Int, aims: Int) -> NDArray[np.uint8]:
         after = at[None] + signs[:, None] * table[:, :, None]
         costs = _cost(after, aims[:, working], axis=1)
         moved = levels[:, working] + signs
-        costs[(moved < 0) | (moved > 255)] = np.iinfo(np.int32).max
+        costs[(moved < 0) | (moved > 255)] = _LARGEST_COST
         best = np.argmin(costs, axis=0)
         helps = costs[best, np.arange(working.size)] < cost
         working, best = working[helps], best[helps]
@@ -83,5 +84,5 @@ def _mended(levels: Int, residuals: Int, aims: Int) -> NDArray[np.uint8]:
 
 
 def _cost(residuals: Int, aims: Int, axis: int = 0) -> Int:
-    excess = np.maximum(np.abs(residuals) - aims, 0) >> _EXCESS_SHIFT
-    return np.asarray((excess * excess).sum(axis=axis, dtype=np.int64).clip(max=2**31 - 2), np.int32)
+    excess = np.minimum(np.maximum(np.abs(residuals) - aims, 0) >> _EXCESS_SHIFT, _LARGEST_EXCESS)
+    return np.asarray(np.minimum((excess * excess).sum(axis=axis), _LARGEST_COST), np.int32)

@@ -36,6 +36,40 @@ def limits(steps: NDArray[np.int32], levels: int) -> NDArray[np.int32]:
     return np.asarray(np.ceil(free) - 1, np.int32)
 
 
+#: Units of the margins that the kernel measures: 1/256 level.
+MARGIN_UNIT = 256
+
+
+def margin_loss() -> NDArray[np.int32]:
+    """d_k in 1/16 coefficient, rounded up, (8, 8): taken off the quantiser's distance to its boundary."""
+    return np.asarray(np.ceil(16 * change_bound()), np.int32)
+
+
+def margin_gain() -> NDArray[np.int32]:
+    """1 / A_k times 2**16, rounded down, (8, 8)."""
+    return np.asarray(np.floor(2**16 / GAIN - 1e-6), np.int32)
+
+
+def quantizer_margins(coefficients: NDArray[np.int32], steps: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The margin of each block by the quantiser's own numbers, in 1/256 level, rounded down; the kernel's definition.
+
+    Changes of a pixel by at most so many levels alter none of the block's indices. It is a few hundredths of a level
+    below what exact coefficients prove (`guard.certificate`).
+
+    Args:
+        coefficients: `forward_dct`'s, (8, 8, ...).
+        steps: (8, 8), broadcasting against them.
+
+    Returns:
+        int32, the shape of the coefficients without its first two axes.
+    """
+    trailing = (1,) * (coefficients.ndim - 2)
+    loss, gain = (array.reshape(8, 8, *trailing) for array in (margin_loss(), margin_gain()))
+    over = ((np.abs(coefficients) + 16 * steps) >> 1) % (16 * steps)
+    free = np.maximum(np.minimum(over, 16 * steps - 1 - over) - loss, 0)
+    return np.asarray(((free << 4) * gain >> 16).min(axis=(0, 1)))
+
+
 def smallest_steps(levels: int, slack: float) -> Table:
     """The smallest steps that leave every coefficient a residual of `slack`, natural order; the DC's a multiple of 8.
 
