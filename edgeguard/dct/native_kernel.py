@@ -125,7 +125,7 @@ def empty_margins(profile: GuardProfile, width: int, height: int) -> NDArray[np.
 
     Pass 2 writes 1/256 levels, as `slack.quantizer_margins` has them; columns beyond the frame hold nothing.
     """
-    columns = -(-(-(-width // BLOCK)) // 4) * 4
+    columns = (width + 4 * BLOCK - 1) // (4 * BLOCK) * 4
     return np.empty((1 if profile.color == "gray" else 3, -(-height // BLOCK), columns), np.uint16)
 
 

@@ -78,14 +78,13 @@ class ProfileFile:
         "How frames are padded whose sides are no multiples of the block.", "replicate", wants='must be "replicate"'
     )
     room: int = key(
-        "Levels 0..255 travel as room..255 - room, so that pass 1's output does not clip. Undone by pass 2. rgb and gray.",
+        "rgb and gray: levels 0..255 travel as room..255 - room, so that pass 1 does not clip; pass 2 undoes it.",
         0,
         low=0,
         high=MAX_ROOM,
     )
     proof_levels: int = key(
-        "Pass 1 rounds so that changes of up to this many levels alter no block, where that can be had; 0 rounds to the "
-        "nearest. rgb and gray.",
+        "rgb and gray: pass 1 rounds so that so many levels alter no block, where it can; 0: to the nearest.",
         0,
         low=0,
         high=4,
