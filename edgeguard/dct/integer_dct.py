@@ -53,15 +53,33 @@ def quantize(coefficients: Int, steps: Int) -> Int:
     return np.where(coefficients < 0, -magnitude, magnitude).astype(np.int32, copy=False)
 
 
-def inverse_dct(indices: Int, steps: Int, level_shifted: bool = False) -> NDArray[np.uint8]:
-    """Pixels of the quantised block: dequantise, inverse DCT, round half up, clamp to 0..255."""
+def with_room(coefficients: Int, room: int) -> Int:
+    """`forward_dct`'s output (of unshifted levels) as if its levels 0..255 had been mapped to room..255 - room."""
+    if room == 0:
+        return coefficients
+    mapped = coefficients.copy()
+    mapped[0, 0] -= _DC_SHIFT * COEFFICIENT_SCALE
+    mapped = mul(mapped, round(2**15 * (255 - 2 * room) / 255))
+    mapped[0, 0] += _DC_SHIFT * COEFFICIENT_SCALE - round(256 * room / 255)  # 128 goes to 128 - room / 255
+    return mapped
+
+
+def inverse_dct(indices: Int, steps: Int, level_shifted: bool = False, room: int = 0) -> NDArray[np.uint8]:
+    """Pixels of the quantised block: dequantise, inverse DCT, round half up, clamp to 0..255.
+
+    With `room` its levels room..255 - room become 0..255, in the same rounding.
+    """
     levels = indices * steps
     if not level_shifted:
         levels[0, 0] -= _DC_SHIFT
     # Horizontal frequencies first: a kernel that holds rows in vectors then needs two transpositions, not four.
     horizontal = np.stack(_inverse_1d((levels << 4).swapaxes(0, 1))).swapaxes(0, 1)
     pixels = np.stack(_inverse_1d(horizontal))
-    return np.clip((pixels + (128 * 32 + 16)) >> 5, 0, 255).astype(np.uint8)
+    if room:
+        levels = mul(pixels + 32 * (128 - room), round(2**10 * 255 / (255 - 2 * room)))
+    else:
+        levels = (pixels + (128 * 32 + 16)) >> 5
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def sanitize_blocks(blocks: NDArray[np.uint8], steps: Int, level_shifted: bool = False) -> NDArray[np.uint8]:
@@ -77,12 +95,17 @@ def coefficient_error_bound() -> NDArray[np.float64]:
     ones four. The second pass carries the errors of the first through its weights. What the rounded constants add is
     linear: the sum of the absolute differences of both bases, times the largest centered level, 128.
     """
+    rounded, exact = _weights(COS), _weights(tuple(_exact_cosine(k) for k in range(8)))
+    difference = np.einsum("ui,vj->uvij", rounded, rounded) - np.einsum("ui,vj->uvij", exact, exact)
+    return np.asarray(rounding_error_bound() + 128 / 2 * np.abs(difference).sum(axis=(2, 3)))
+
+
+def rounding_error_bound() -> NDArray[np.float64]:
+    """The part of `coefficient_error_bound` that is not linear: what rounding may add."""
     products = np.array([0, 4, 2, 4, 0, 4, 2, 4])
     halvings_second = np.array([2, 0, 0, 0, 2, 0, 0, 0])
-    rounded, exact = _weights(COS), _weights(tuple(_exact_cosine(k) for k in range(8)))
-    rounding = np.outer(products / 2, np.abs(rounded).sum(axis=1)) + (products + halvings_second)[None, :] / 2
-    difference = np.einsum("ui,vj->uvij", rounded, rounded) - np.einsum("ui,vj->uvij", exact, exact)
-    return np.asarray(rounding / COEFFICIENT_SCALE + 128 / 2 * np.abs(difference).sum(axis=(2, 3)))
+    carried = np.abs(_weights(COS)).sum(axis=1)
+    return (np.outer(products / 2, carried) + (products + halvings_second)[None, :] / 2) / COEFFICIENT_SCALE
 
 
 def _exact_cosine(k: int) -> float:

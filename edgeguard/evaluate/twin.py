@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import Backward
@@ -43,7 +43,8 @@ class Twin(torch.nn.Module):
         profile = contract.guard.profile if contract.guard.place in ("frame", "input") else None
         if place == "input" and contract.guard.place == "frame":
             profile = None
-        self.guard = None if profile is None else GuardLayer(profile, backward)
+        which: Pass = "second" if contract.guard.place == "frame" else "only"
+        self.guard = None if profile is None else GuardLayer(profile, backward, which)
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) RGB 0..255 to (n, classes)."""
@@ -115,14 +116,14 @@ class TwinAgreement:
 
 
 def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> TwinAgreement:
-    """Compare the twin with the runtime on frames (HxWx3), both from the frame on, guard included."""
+    """Compare the twin with the runtime on frames (HxWx3), both from the received frame on, guard included."""
     agreeing, tied, largest, contract = 0, 0, 0.0, model.contract
     path = InputPath(contract, patch_guard=None)
     network = twin_.network
     assert isinstance(network, Network)  # what `twin` rebuilds
     on_frames = Twin(network, contract, "frame")
     for frame in frames:
-        expected = model.infer(path(path.arrive(frame)).tensor)
+        expected = model.infer(path(path.arrive(frame, "run")).tensor)
         with torch.inference_mode():
             outputs = network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
         equal = bool(outputs.argmax() == expected.argmax())

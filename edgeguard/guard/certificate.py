@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 
 from edgeguard.dct.boxes import Box
 from edgeguard.dct.dct_basis import DCT, GAIN
-from edgeguard.dct.integer_dct import coefficient_error_bound
+from edgeguard.dct.integer_dct import coefficient_error_bound, forward_dct
+from edgeguard.dct.native_kernel import empty_margins, instruction_sets, sanitize_native
 from edgeguard.dct.planes import component_steps, components
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.jpeg.blocks import BLOCK, pad_to_blocks
+from edgeguard.dct.slack import MARGIN_UNIT, quantizer_margins
+from edgeguard.jpeg.blocks import BLOCK, check_frame, pad_to_blocks, split_blocks
 
 #: The changes in transit, in levels, for which shares are told everywhere.
 CERTIFIED_LEVELS = (1, 2, 3, 4)
+
+#: What the quantiser's own numbers prove less than exact coefficients, at most, in levels.
+_MEASURED_BELOW = 0.15
 
 #: Of the coefficients and residuals below, which are computed in float32: sums of 2 x 8 products and the rounding of
 #: the basis, at most 18 x 2^-24 of 255 (sum |D_k|)^2 <= 2040, and two more roundings of at most 2040 x 2^-24 each.
@@ -103,15 +108,47 @@ def proof_of(frame: NDArray[np.uint8], profile: GuardProfile, region: Box | None
         >>> proof_of(flat, profile).proven_at_1
         True
     """
-    left, top, right, bottom = 0, 0, frame.shape[1], frame.shape[0]
-    if region is not None:
-        left, top = max(region.left, 0) // BLOCK * BLOCK, max(region.top, 0) // BLOCK * BLOCK
-        right = min(-(-(region.left + region.width) // BLOCK) * BLOCK, right)
-        bottom = min(-(-(region.top + region.height) // BLOCK) * BLOCK, bottom)
-        if left >= right or top >= bottom:
-            raise ValueError(f"the region {region} touches no block of a {frame.shape[1]}x{frame.shape[0]} frame")
-    found = certificate(frame[top:bottom, left:right], profile)
-    return None if found is None else Proof(found.frame_min, found.share_at)
+    check_frame(frame)
+    if not profile.is_pixel_domain:
+        return None
+    blocks = (region or Box(0, 0, frame.shape[1], frame.shape[0])).on_grid(frame.shape[1], frame.shape[0])
+    if not (blocks.width and blocks.height):
+        raise ValueError(f"the region {region} touches no block of a {frame.shape[1]}x{frame.shape[0]} frame")
+    part = frame[blocks.top : blocks.top + blocks.height, blocks.left : blocks.left + blocks.width]
+    return proof_of_margins(part, profile, measured_margins(part, profile))
+
+
+def proof_of_margins(part: NDArray[np.uint8], profile: GuardProfile, measured: NDArray[np.uint16]) -> Proof:
+    """The proof of some blocks of a frame, of which the quantiser's own numbers are known.
+
+    They prove a few hundredths of a level less than exact coefficients; where that decides, the exact ones are taken.
+
+    Args:
+        part: the blocks' pixels as pass 2 receives them, uint8 HxWx3, from a corner of the codec's grid on.
+        profile: pass 2's, `rgb` or `gray`.
+        measured: their margins, 1/256 level, (channels, rows, columns).
+    """
+    margins = np.moveaxis(measured, 0, -1).astype(np.float64) / MARGIN_UNIT
+    below = np.isin(np.floor(margins + _MEASURED_BELOW), CERTIFIED_LEVELS) & (margins % 1 >= 1 - _MEASURED_BELOW)
+    close = below | np.isin(margins, CERTIFIED_LEVELS)
+    planes = pad_to_blocks(components(part, profile))
+    for row, column, channel in np.argwhere(close):
+        block = planes[row * BLOCK : (row + 1) * BLOCK, column * BLOCK : (column + 1) * BLOCK, channel]
+        steps = component_steps(profile)[:, :, 0, 0, channel]
+        margins[row, column, channel] = max(margins[row, column, channel], float(_margins(block, steps)[0, 0]))
+    shares = {levels: float((margins > levels).mean()) for levels in CERTIFIED_LEVELS}
+    return Proof(float(margins.min()), shares)
+
+
+def measured_margins(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.uint16]:
+    """The margins of a frame's blocks by the quantiser's own numbers: (channels, rows, columns), 1/256 level."""
+    if instruction_sets():
+        margins = empty_margins(profile, frame.shape[1], frame.shape[0])
+        sanitize_native(frame, profile, which="second", margins=margins)
+        return margins[:, :, : -(-frame.shape[1] // BLOCK)]
+    blocks = split_blocks(pad_to_blocks(components(frame, profile)))
+    found = quantizer_margins(forward_dct(blocks), component_steps(profile))
+    return np.moveaxis(found, -1, 0).astype(np.uint16)
 
 
 def certificate(frame: NDArray[np.uint8], profile: GuardProfile) -> Certificate | None:

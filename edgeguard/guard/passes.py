@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
-from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.guard.sanitizer import frame_to_tensor
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
@@ -61,7 +61,7 @@ def receive_raw(rgb: NDArray[np.uint8], profile: GuardProfile | None) -> Receive
     if profile is None:
         return Received(None, rgb, "none")
     if profile.is_pixel_domain:
-        return Received(None, sanitize(rgb, profile), "run")
+        return Received(None, sanitize(rgb, profile, "first"), "run")
     return Received(encode_jpeg(rgb, profile), None, "run", (rgb.shape[1], rgb.shape[0]))
 
 
@@ -113,7 +113,12 @@ def pass_two(received: Received, contract: ContractSpec, profile: GuardProfile |
     if works_on_coefficients(received, contract, profile):
         assert received.jpeg is not None
         return requantized_frame(received.jpeg, profile)
-    return sanitize(received.decode(), profile)
+    return sanitize(received.decode(), profile, _which(received))
+
+
+def _which(received: Received) -> Pass:
+    """What pass 2 is for pixels: the only pass where nobody did pass 1, or the received JPEG's own coder did."""
+    return "second" if received.pass1 in ("run", "sensor") else "only"
 
 
 def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, profile: GuardProfile | None) -> NDArray[np.generic]:
@@ -123,7 +128,11 @@ def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, profile: Guar
 
 
 def received_tensor(
-    received: Received, contract: ContractSpec, profile: GuardProfile | None, scale: int | None = None
+    received: Received,
+    contract: ContractSpec,
+    profile: GuardProfile | None,
+    scale: int | None = None,
+    margins: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.generic]:
     """Pass 2, crop, resize and quantise: from a received frame to the model's tensor, in as few passes as possible.
 
@@ -133,11 +142,12 @@ def received_tensor(
         profile: pass 2's, or None for a frame that stays as it is.
         scale: decode JPEGs at 1/scale (1, 2 or 4) where pass 2 works on coefficients; by default
             `requantize.decode_scale`. At 1 the result is `model_tensor` of `pass_two`.
+        margins: as in `crop_resize.crop_and_resize`, where pass 2 works on pixels.
     """
     if contract.input.color == "DCT" and received.jpeg is not None:
         return jpeg_coefficients(received.jpeg, contract, profile)
     if profile is None or not works_on_coefficients(received, contract, profile):
-        return frame_to_tensor(received.decode(), contract, profile)
+        return frame_to_tensor(received.decode(), contract, profile, _which(received), margins)
     assert received.jpeg is not None
     signed = contract.input.dtype == "int8"
     pixels = requantized_tensor(received.jpeg, profile, contract.input, contract.preprocess, scale, signed)
