@@ -83,15 +83,24 @@ def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
 
 def receive_png(data: bytes, profile: GuardProfile | None) -> Received:
     """A sensor's frame without loss; pass 1 counts when its seal names the profile (a claim, unless it was checked with
-    a key).
+    a key). A frame of another profile comes decoded, and has the camera's levels again where that profile has room.
 
     Raises:
-        JpegError: the bytes are no PNG of a sensor, or its chunks are damaged.
+        JpegError: the bytes are no PNG of a sensor, or they are damaged.
     """
     info = read_png_info(data)
     seal = read_seal(info)
-    is_ours = seal is not None and profile is not None and profile.is_pixel_domain and seal.profile == profile.sha256
-    return Received(None, None, "sensor" if is_ours else "none", (info.width, info.height), data)
+    if seal is not None and profile is not None and profile.is_pixel_domain and seal.profile == profile.sha256:
+        return Received(None, None, "sensor", (info.width, info.height), data)
+    return Received(None, _without_room(read_png(info), 0 if seal is None else seal.room), "none")
+
+
+def _without_room(levels: NDArray[np.uint8], room: int) -> NDArray[np.uint8]:
+    """room..255 - room as 0..255, to the nearest level."""
+    if room == 0:
+        return levels
+    widened = np.rint((np.arange(256) - room) * (255 / (255 - 2 * room)))
+    return np.clip(widened, 0, 255).astype(np.uint8)[levels]
 
 
 def passes_of(received: Received, contract: ContractSpec) -> int:

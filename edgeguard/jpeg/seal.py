@@ -29,6 +29,7 @@ _LEAST_KEY = 32
 _LAST_SEQUENCE = 2**63 - 1
 _LAST_SECOND = 253402300799  # the end of the year 9999, the last that a calendar of Python knows
 _NONCE, _PROFILE = re.compile(r"([0-9a-f]{32})?"), re.compile(r"[0-9a-f]{0,64}")
+_MOST_ROOM = 127  # half of the levels
 _FIRST_WITHIN_S, _DELAYED_BY_S = 10.0, 3.0
 
 
@@ -41,12 +42,14 @@ class Seal:
         captured_at: Unix seconds by the sensor's clock, 0 up to the year 9999.
         nonce: the receiver's, 32 hexadecimal digits; empty where it gave none.
         profile: SHA-256 of pass 1's profile.
+        room: of that profile, 0..127: the levels of a PNG keep it. Left out where it is 0.
     """
 
     sequence: int
     captured_at: float
     nonce: str
     profile: str
+    room: int = 0
 
 
 class SealError(JpegError):
@@ -224,7 +227,8 @@ def read_key(path: Path) -> bytes:
 
 def _payload(seal: Seal) -> bytes:
     """What the segment or chunk holds, with an empty MAC."""
-    text = json.dumps(asdict(seal), sort_keys=True, separators=(",", ":")).encode()
+    fields = {name: value for name, value in asdict(seal).items() if name != "room" or value}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
     return TAG + bytes([VERSION]) + len(text).to_bytes(4, "big") + text + _NO_MAC
 
 
@@ -245,6 +249,7 @@ def _parse(payload: bytes) -> Seal:
         and _NONCE.fullmatch(seal.nonce)
         and isinstance(seal.profile, str)
         and _PROFILE.fullmatch(seal.profile)
+        and _is_number(seal.room, int, _MOST_ROOM)
     ):
         raise SealError("the frame's seal is damaged")
     return seal

@@ -193,7 +193,7 @@ class InputPath:
         if isinstance(contents, bytes) and contents[:2] == _JPEG_MARK:
             return receive_jpeg(contents, self.profile)
         if isinstance(contents, bytes) and is_sealed_png(contents):
-            return receive_png(contents, self.profile)
+            return receive_png(contents, self._pass_one_profile)
         return Received(None, _pixels(contents), pass1)
 
     def __call__(self, received: Received) -> Prepared:

@@ -59,6 +59,7 @@ class Stages:
             region=region,
             decode_scale=decode_scale,
             keep_frame=keep_frames,
+            measure_margins=True,
         )
         self.region = self.path.region
 

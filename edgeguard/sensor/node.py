@@ -65,7 +65,7 @@ def code(captured: Captured, profile: GuardProfile) -> CodedFrame | Lost:
     """
     try:
         if profile.is_pixel_domain:
-            levels = sanitize(captured.decode(), profile)
+            levels = sanitize(captured.decode(), profile, "first")
             levels = levels[:, :, 0] if profile.color == "gray" else levels
             return CodedFrame(captured.index, captured.captured_at, None, levels)
         if captured.jpeg is None:
@@ -208,7 +208,7 @@ class SensorNode:
         """For one receiver; the frame is coded once for all."""
         with self._coding:
             data = frame.data
-        seal = Seal(frame.number, round(frame.captured_at, 6), nonce, self.profile.sha256)
+        seal = Seal(frame.number, round(frame.captured_at, 6), nonce, self.profile.sha256, self.profile.room)
         return seal_png(data, seal, self.key) if frame.jpeg is None else seal_jpeg(data, seal, self.key)
 
     def _tell_of_size(self, size: int) -> None:

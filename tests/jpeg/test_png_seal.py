@@ -5,6 +5,7 @@ import hmac
 import json
 import random
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,15 @@ def test_the_bytes_are_those_of_the_format(png: bytes) -> None:
     assert data[end : end + 4] == zlib.crc32(data[37:end]).to_bytes(4, "big")
     assert data[end - 32 : end] == hmac.digest(KEY, data[: end - 32] + bytes(36) + data[end + 4 :], hashlib.sha256)
     assert verify_seal(data, KEY) == read_seal(read_png_info(data)) == Seal(5, 1000.5, NONCE, FD.sha256)
+
+
+def test_the_room_of_a_profile_is_told_and_nothing_where_there_is_none(png: bytes) -> None:
+    seal = Seal(5, 1000.5, NONCE, FD.sha256, 16)
+    assert verify_seal(seal_png(png, seal, KEY), KEY) == seal and b'"room":16' in seal_png(png, seal)
+    assert b"room" not in _sealed(png)
+    for room in (-1, 128, 1.5, True, "16"):
+        with pytest.raises(SealError, match="damaged"):
+            verify_seal(seal_png(png, replace(seal, room=room), KEY), KEY)  # type: ignore[arg-type]
 
 
 def test_other_readers_see_the_same_picture(png: bytes) -> None:

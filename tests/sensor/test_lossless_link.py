@@ -221,6 +221,21 @@ def test_another_profile_than_the_sensors_counts_once(muted: list[Frame], tmp_pa
     assert result.passes == 0 and "proven" not in result.to_dict()
 
 
+def test_room_is_undone_where_pass_two_does_not(muted: list[Frame], tmp_path: Path) -> None:
+    """A model of another profile, one without a guard and the undefended path see the camera's levels."""
+    roomy = replace(COARSE, name="roomy", room=24)
+    data = seal_png(write_png(Sanitizer(roomy)(muted[0], "first")), Seal(1, 0.0, "", roomy.sha256, roomy.room))
+    expected = Sanitizer(roomy)(muted[0]).astype(np.int16)
+    own, other = InputPath(_model(roomy).contract), InputPath(_model(COARSE).contract)
+    bare = InputPath(_model(roomy).contract, profile=None)
+    for path in (other, bare):
+        for received in (path.capture(data), path.arrive(data)):
+            assert received.pass1 == "none" and np.abs(received.decode() - expected).max() <= 1
+    received = own.capture(data)
+    assert received.pass1 == "sensor" and (own.frame(received) == expected).all()
+    assert np.abs(received.decode().astype(np.int16) - expected).max() > 5
+
+
 def test_stored_frames_of_a_sensor_keep_their_pass_one(muted: list[Frame], tmp_path: Path) -> None:
     """A folder as the recorder writes it; a damaged file is lost, and an image without a seal is a raw frame."""
     sealed = [
