@@ -249,7 +249,9 @@ class GuardProfile:
         try:
             return cls(**{"name": "", **values})
         except ProfileError as error:  # what one key says of another: a gray profile has one table
-            raise ProfileError(f"{place(origin, line_of(text, ('tables',)))}{error}") from error
+            first = str(error).split()[0]
+            where = line_of(text, (first if first in ("room", "proof_levels") else "tables",))
+            raise ProfileError(f"{place(origin, where)}{error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as TOML, whole or not at all."""
