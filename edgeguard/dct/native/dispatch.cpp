@@ -102,7 +102,7 @@ void prepare_options(const uint8_t* natural, const Options& o, const int16_t* li
         }
     }
     for (int k = 0; k < 64 && limits != nullptr; ++k) {
-        const int aim = 32 * limits[k] - 64;
+        const int aim = 32 * limits[k] - 128;
         t.aim[k] = static_cast<int16_t>(aim < 0 ? 0 : aim > 32767 ? 32767 : aim);
     }
 }

@@ -59,7 +59,7 @@ struct Options {
     const int16_t* limits;
     const int16_t* effects;  // of a level more in each pixel on each coefficient, 1/1024: [64][64] by coefficient, by pixel
     // Pass 2: the margin of each block, 1/256 level, [channels][block rows][block columns, rounded up to 4], or null. Of
-    // the quantizer's distance d to its nearest boundary (1/16 coefficient) it is (d - loss) * 16 * gain / 2**16.
+    // the quantizer's distance d to its nearest boundary (1/16 coefficient) it is (2 d - loss) * 8 * gain / 2**16.
     uint16_t* margins;
     const int16_t* loss;  // [64], natural order; equal for v = 1, 3, 5, 7, for v = 2, 6 and for v = 0, 4
     const int16_t* gain;
