@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Design and inspect the defence.", no_args_is_help=True, rich_markup_mode=None)
 
-_PROFILE_HELP = "fd, fd-paper, fd-jpeg, jpeg:Q, or a .toml profile."
+_PROFILE_HELP = "fd, fd-paper, proof-1 to proof-3, fd-jpeg, jpeg:Q, or a .toml profile."
 
 
 @app.command(
@@ -227,7 +227,9 @@ def search(
 def certify(
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="The frame that pass 2 receives (a lossless file).")],
-    guard: Annotated[str, typer.Option(help="fd, fd-paper, or an rgb or gray .toml profile.")] = "fd",
+    guard: Annotated[
+        str, typer.Option(help="fd, fd-paper, proof-1 to proof-3, or an rgb or gray .toml profile.")
+    ] = "fd",
     first_pass: Annotated[
         bool, typer.Option("--first-pass", help="Do pass 1 on the image first (a raw frame).")
     ] = False,
