@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeguard.dct.color import Color
 from edgeguard.dct.design import design_tables
-from edgeguard.dct.slack import provable
+from edgeguard.dct.slack import provable, smallest_steps
 from edgeguard.errors import InputError, ProfileError
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, corner_table, ijg_scaled
 from edgeguard.settings.check import checked, shown
@@ -24,7 +24,9 @@ from edgeguard.settings.lines import line_of
 from edgeguard.settings.reader import check_document, parse_toml, place
 from edgeguard.system.files import write_bytes
 
-PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q")
+PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q", "proof-1", "proof-2", "proof-3")
+#: Levels in transit, slack and room of the tables that come from the proof (docs/guard.md has their measured frontier).
+_PROOFS = {"proof-1": (1, 1.0, 16), "proof-2": (2, 1.0, 32), "proof-3": (3, 1.0, 44)}
 SCHEMA = 1
 MAX_ROOM = 64
 
@@ -172,7 +174,7 @@ class GuardProfile:
 
     @classmethod
     def preset(cls, name: str) -> "GuardProfile":
-        """One of `fd`, `fd-paper`, `fd-jpeg`, `jpeg:Q` with Q = 1..100.
+        """One of `fd`, `fd-paper`, `fd-jpeg`, `jpeg:Q` with Q = 1..100, `proof-1`, `proof-2`, `proof-3`.
 
         `none` is the absence of a profile and therefore not a preset here; see `resolve_profile`.
         """
@@ -182,6 +184,9 @@ class GuardProfile:
             return cls(name, "rgb", (corner_table(20, 30),))
         if name == "fd-jpeg":
             return cls(name, "ycbcr420", (corner_table(24, 32),))
+        if name in _PROOFS:
+            levels, slack, room = _PROOFS[name]
+            return cls(name, "rgb", (smallest_steps(levels, slack),), room=room, proof_levels=levels)
         if match := re.fullmatch(r"jpeg:(\d{1,3})", name):
             quality = int(match[1])
             if not 1 <= quality <= 100:
@@ -249,7 +254,9 @@ class GuardProfile:
         try:
             return cls(**{"name": "", **values})
         except ProfileError as error:  # what one key says of another: a gray profile has one table
-            raise ProfileError(f"{place(origin, line_of(text, ('tables',)))}{error}") from error
+            first = str(error).split()[0]
+            where = line_of(text, (first if first in ("room", "proof_levels") else "tables",))
+            raise ProfileError(f"{place(origin, where)}{error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as TOML, whole or not at all."""

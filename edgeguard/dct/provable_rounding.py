@@ -21,7 +21,7 @@ _KERNEL_SHIFT = 5  # from 1/32
 #: Residuals from here on (28 coefficient units) are no rounding's: the block clips, and is left as it is.
 _HOPELESS = 896
 #: Aimed at beyond the limit: the integer DCT of the changed pixels differs from the sum of its parts.
-_AIM_BELOW = 1 << _SCALE_BITS - 4
+_AIM_BELOW = 1 << _SCALE_BITS - 3
 #: Excesses count in 1/64, and saturate: 16-bit lanes hold a square, and their saturating sum.
 _EXCESS_SHIFT, _LARGEST_EXCESS, _LARGEST_COST = 4, 181, 32767
 

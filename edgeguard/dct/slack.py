@@ -13,7 +13,8 @@ from edgeguard.dct.dct_basis import GAIN
 from edgeguard.dct.integer_dct import COEFFICIENT_SCALE, rounding_error_bound
 from edgeguard.jpeg.tables import Table, as_array
 
-#: Of A_k eps in float64 and in the rounded constants of the integer DCT, for changes of up to 255 levels.
+#: Of A_k eps in float64 and in the rounded constants of the integer DCT: below 0.001 for changes of up to 4 levels. The
+#: rest makes a margin that is measured as a whole number of levels one beyond it.
 _LINEAR_ERROR = 1 / 256
 
 
@@ -41,8 +42,8 @@ MARGIN_UNIT = 256
 
 
 def margin_loss() -> NDArray[np.int32]:
-    """d_k in 1/16 coefficient, rounded up, (8, 8): taken off the quantiser's distance to its boundary."""
-    return np.asarray(np.ceil(16 * change_bound()), np.int32)
+    """d_k in 1/32 coefficient, rounded up, (8, 8): taken off the quantiser's distance to its boundary."""
+    return np.asarray(np.ceil(COEFFICIENT_SCALE * change_bound()), np.int32)
 
 
 def margin_gain() -> NDArray[np.int32]:
@@ -66,8 +67,8 @@ def quantizer_margins(coefficients: NDArray[np.int32], steps: NDArray[np.int32])
     trailing = (1,) * (coefficients.ndim - 2)
     loss, gain = (array.reshape(8, 8, *trailing) for array in (margin_loss(), margin_gain()))
     over = ((np.abs(coefficients) + 16 * steps) >> 1) % (16 * steps)
-    free = np.maximum(np.minimum(over, 16 * steps - 1 - over) - loss, 0)
-    return np.asarray(((free << 4) * gain >> 16).min(axis=(0, 1)))
+    free = np.maximum(2 * np.minimum(over, 16 * steps - 1 - over) - loss, 0)
+    return np.asarray(((free << 3) * gain >> 16).min(axis=(0, 1)))
 
 
 def smallest_steps(levels: int, slack: float) -> Table:

@@ -27,6 +27,9 @@ CERTIFIED_LEVELS = (1, 2, 3, 4)
 #: What the quantiser's own numbers prove less than exact coefficients, at most, in levels.
 _MEASURED_BELOW = 0.15
 
+#: What measured margins hold beyond their number, in their unit: `slack.change_bound` is more than is needed.
+_RESERVE = 0.1
+
 #: Of the coefficients and residuals below, which are computed in float32: sums of 2 x 8 products and the rounding of
 #: the basis, at most 18 x 2^-24 of 255 (sum |D_k|)^2 <= 2040, and two more roundings of at most 2040 x 2^-24 each.
 _FLOAT32_ERROR = 20 * 2.0**-24 * 2040
@@ -128,14 +131,17 @@ def proof_of_margins(part: NDArray[np.uint8], profile: GuardProfile, measured: N
         profile: pass 2's, `rgb` or `gray`.
         measured: their margins, 1/256 level, (channels, rows, columns).
     """
-    margins = np.moveaxis(measured, 0, -1).astype(np.float64) / MARGIN_UNIT
-    below = np.isin(np.floor(margins + _MEASURED_BELOW), CERTIFIED_LEVELS) & (margins % 1 >= 1 - _MEASURED_BELOW)
-    close = below | np.isin(margins, CERTIFIED_LEVELS)
+    margins = (np.moveaxis(measured, 0, -1) + _RESERVE * (np.moveaxis(measured, 0, -1) > 0)) / MARGIN_UNIT
+    close = (margins % 1 >= 1 - _MEASURED_BELOW) & (margins < CERTIFIED_LEVELS[-1])
     planes = pad_to_blocks(components(part, profile))
-    for row, column, channel in np.argwhere(close):
-        block = planes[row * BLOCK : (row + 1) * BLOCK, column * BLOCK : (column + 1) * BLOCK, channel]
-        steps = component_steps(profile)[:, :, 0, 0, channel]
-        margins[row, column, channel] = max(margins[row, column, channel], float(_margins(block, steps)[0, 0]))
+    for channel in range(margins.shape[2]):
+        rows, columns = np.nonzero(close[:, :, channel])
+        if not rows.size:
+            continue
+        blocks = split_blocks(planes[:, :, channel : channel + 1])[:, :, rows, columns, 0]
+        stacked = blocks.transpose(2, 0, 1).reshape(-1, BLOCK)
+        exact = _margins(stacked, component_steps(profile)[:, :, 0, 0, channel])[:, 0]
+        margins[rows, columns, channel] = np.maximum(margins[rows, columns, channel], exact)
     shares = {levels: float((margins > levels).mean()) for levels in CERTIFIED_LEVELS}
     return Proof(float(margins.min()), shares)
 

@@ -91,6 +91,15 @@ def test_the_fused_path_measures_the_blocks_under_the_crop(name: str, height: in
     assert (margins[:, :, :columns] == expected).all()
 
 
+def _short(frame: NDArray[np.uint8], profile: GuardProfile) -> int:
+    """Blocks with a residual beyond its limit at one level."""
+    steps = component_steps(profile)
+    found = forward_dct(split_blocks(components(frame, profile)))
+    residuals = np.abs(found - 32 * quantize(found, steps) * steps)
+    allowed = limits(steps[:, :, 0, 0, 0], 1)[:, :, None, None, None]
+    return int((residuals > allowed).any(axis=(0, 1)).sum())
+
+
 def test_few_blocks_stay_short_and_pass_2_is_the_same(scenes: list[NDArray[np.uint8]]) -> None:
     steps = smallest_steps(1, 1.0)
     nearest = GuardProfile("x", "rgb", (steps,), room=16)
@@ -98,11 +107,10 @@ def test_few_blocks_stay_short_and_pass_2_is_the_same(scenes: list[NDArray[np.ui
     before, after = 0, 0
     for scene in scenes[:4]:
         one, other = sanitize_frame(scene, nearest, "first"), sanitize_frame(scene, helped, "first")
-        before += int((_margins_of(one, nearest) <= MARGIN_UNIT).sum())
-        after += int((_margins_of(other, helped) <= MARGIN_UNIT).sum())
+        before, after = before + _short(one, nearest), after + _short(other, helped)
         assert (sanitize_frame(one, nearest, "second") == sanitize_frame(other, helped, "second")).all()
         change = np.abs(one.astype(int) - other)
-        assert 0 < change.mean() < 0.01 and change.max() <= 16
+        assert 0 < change.mean() < 0.05 and change.max() <= 16
     assert before > 100 and after < before / 50
 
 
@@ -110,21 +118,15 @@ def test_few_blocks_stay_short_and_pass_2_is_the_same(scenes: list[NDArray[np.ui
 def test_limits_hold_for_the_worst_changes(levels: int) -> None:
     """No index changes where all residuals are within the limits: on the grid's edge, with the worst sign patterns."""
     rng = np.random.default_rng(levels)
-    steps = np.array(smallest_steps(levels, 0.3)).reshape(8, 8, 1)
-    blocks = rng.integers(0, 256, (8, 8, 20000), dtype=np.uint8)
-    centers = (
-        sanitize_frame(
-            blocks.transpose(2, 0, 1).reshape(-1, 8, 1).repeat(3, axis=2),
-            GuardProfile("x", "gray", (tuple(steps.ravel()),)),
-        )[:, :, 0]
-        .reshape(-1, 8, 8)
-        .transpose(1, 2, 0)
-    )
+    table = smallest_steps(levels, 0.9)
+    profile, steps = GuardProfile("x", "gray", (table,), proof_levels=levels), np.array(table).reshape(8, 8, 1)
+    raw = rng.integers(80, 176, (4000 * 8, 8, 1), dtype=np.uint8).repeat(3, axis=2)
+    centers = sanitize_frame(raw, profile, "first")[:, :, 0].reshape(-1, 8, 8).transpose(1, 2, 0)
     found = forward_dct(centers)
     indices = quantize(found, steps)
     within = (np.abs(found - 32 * indices * steps) <= limits(steps[:, :, 0], levels)[:, :, None]).all(axis=(0, 1))
-    certified = quantizer_margins(found, steps) > levels * MARGIN_UNIT
-    assert within.sum() > 50 and not (certified & ~within).any()
+    certified = quantizer_margins(found, steps) >= levels * MARGIN_UNIT
+    assert within.sum() > 1000 and not (certified & ~within).any()
     kept, kept_indices = centers[:, :, within].astype(int), indices[:, :, within]
     for pattern in np.sign(effects().T.reshape(64, 8, 8).astype(int)):
         for change in (levels * pattern, -levels * pattern):

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from edgeguard.dct.boxes import Box
 from edgeguard.dct.color import Color
 from edgeguard.dct.native_kernel import instruction_sets
+from edgeguard.dct.profile import Pass
 from edgeguard.dct.provable_rounding import effects
-from edgeguard.dct.slack import smallest_steps
+from edgeguard.dct.reference import reference_sanitize
 from edgeguard.guard import GuardProfile, Sanitizer, certificate, proof_of
 from edgeguard.guard.certificate import measured_margins
 from edgeguard.model.contract import Contract, ContractGuard, InputSpec
@@ -74,7 +75,7 @@ def test_the_path_looks_at_the_blocks_that_its_crop_reads() -> None:
     assert proof is not None and not proof.proven_at_1
 
 
-PROVEN = GuardProfile("proven", "rgb", (smallest_steps(1, 1.2),), room=16, proof_levels=1)
+PROVEN = GuardProfile.preset("proof-1")
 
 
 @pytest.mark.parametrize("region", [None, Region(16, 24, 200, 160)])
@@ -131,7 +132,7 @@ def test_levels_come_back(scenes: list[NDArray[np.uint8]]) -> None:
     sanitizer = Sanitizer(PROVEN)
     for scene in scenes[:2]:
         travels = sanitizer(scene, "first")
-        assert 0 < travels.min() and travels.max() < 255
+        assert travels.min() > 0 and travels.max() < 255
         one, two = sanitizer(scene), sanitizer(travels, "second")
         assert (one == two).mean() > 0.999  # the mended pixels' blocks keep their indices
         assert np.abs(two.astype(int) - scene).mean() < np.abs(Sanitizer(FD)(scene).astype(int) - scene).mean() + 0.3
@@ -150,3 +151,28 @@ def test_pass_2_undoes_the_room_only_of_what_pass_1_made(scene: NDArray[np.uint8
     plain = InputPath(contract, profile=None)
     levels = plain.levels(plain.arrive(scene))[0].astype(int)
     assert np.abs(at_input.levels(at_input.arrive(scene))[0] - levels).mean() < 12
+
+
+@pytest.mark.parametrize("which", ["only", "first", "second"])
+def test_room_is_near_the_reference(which: Pass, scenes: list[NDArray[np.uint8]]) -> None:
+    profile = replace(PROVEN, proof_levels=0)
+    for scene in scenes[:3]:
+        frame = reference_sanitize(scene, profile, "first") if which == "second" else scene
+        exact, ours = reference_sanitize(frame, profile, which), Sanitizer(profile)(frame, which)
+        error = (exact.astype(float) - ours) ** 2
+        assert 10 * np.log10(255**2 / error.mean()) > 46
+
+
+@pytest.mark.parametrize(("name", "levels"), [("proof-1", 1), ("proof-2", 2), ("proof-3", 3)])
+def test_presets_prove_what_they_say(name: str, levels: int, scenes: list[NDArray[np.uint8]]) -> None:
+    profile = GuardProfile.preset(name)
+    proofs = [proof_of(Sanitizer(profile)(scene, "first"), profile) for scene in scenes[:6]]
+    assert profile.proof_levels == levels
+    assert np.mean([proof is not None and proof.share_at[levels] for proof in proofs]) > 0.999
+    assert all(proof is not None and not proof.proven_at(levels + 1) for proof in proofs)
+
+
+def test_a_dc_step_of_40_proves_nothing_at_two_levels(scene: NDArray[np.uint8]) -> None:
+    profile = GuardProfile("dc40", "rgb", ((40, *[32] * 63),))
+    proof = proof_of(Sanitizer(profile)(scene), profile)
+    assert proof is not None and proof.share_at[2] == 0

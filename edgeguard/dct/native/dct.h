@@ -135,9 +135,9 @@ template <bool Marked> inline void quantise(V (&x)[8], const Table& table, V (&n
 inline void store_margins(const V (&nearest)[3], const Table& table, uint16_t* margins) {
     V least = splat(0x7FFF);
     for (int kind = 0; kind < 3; ++kind) {
-        const V free = sub(nearest[kind], load(table.loss[kind])), zero = splat(0);
+        const V free = sub(shift_left<1>(nearest[kind]), load(table.loss[kind])), zero = splat(0);
         const V positive = sub(free, smaller(free, zero));
-        least = smaller(least, mulhi_unsigned(shift_left<4>(positive), load(table.gain[kind])));
+        least = smaller(least, mulhi_unsigned(shift_left<3>(positive), load(table.gain[kind])));
     }
     store_minima(margins, least);
 }

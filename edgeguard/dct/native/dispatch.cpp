@@ -102,12 +102,12 @@ void prepare_options(const uint8_t* natural, const Options& o, const int16_t* li
         }
     }
     for (int k = 0; k < 64 && limits != nullptr; ++k) {
-        const int aim = 32 * limits[k] - 64;
+        const int aim = 32 * limits[k] - 128;
         t.aim[k] = static_cast<int16_t>(aim < 0 ? 0 : aim > 32767 ? 32767 : aim);
     }
 }
 
-bool prepare_all(const uint8_t* tables, Color color, const Options* options, Table (&prepared)[3]) {
+bool prepare_all(const uint8_t* tables, Color color, const Options* options, Pattern* patterns, Table (&prepared)[3]) {
     if (color == Color::None) return true;
     for (int i = 0; i < 3 * 64; ++i) {
         if (tables[i] == 0) return false;
@@ -118,6 +118,7 @@ bool prepare_all(const uint8_t* tables, Color color, const Options* options, Tab
         if (same >= 0) {
             prepared[c] = prepared[same];
         } else {
+            prepared[c].number = c, prepared[c].patterns = patterns;
             prepare(tables + 64 * c, color >= Color::Ycbcr444, prepared[c]);
         }
         if (options != nullptr) {
@@ -127,6 +128,21 @@ bool prepare_all(const uint8_t* tables, Color color, const Options* options, Tab
     }
     return true;
 }
+
+// Empty patterns, where pass 1 mends blocks.
+class Patterns {
+  public:
+    explicit Patterns(const Options* options)
+        : bytes_(options != nullptr && options->limits != nullptr ? sizeof(Pattern) * PatternCount : 0), memory_(bytes_ + 1) {
+        if (memory_.address != nullptr) memset(memory_.address, 0, bytes_);
+    }
+    bool ready() const { return memory_.address != nullptr; }
+    Pattern* first() const { return static_cast<Pattern*>(memory_.address); }
+
+  private:
+    size_t bytes_;
+    Memory memory_;
+};
 
 // One pass does one thing: what maps, helps or measures is for decoded colours only.
 bool valid_options(const Options* o, int color) {
@@ -176,9 +192,11 @@ EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int wi
                           int set) {
     if (!valid(width, height, color, set) || !valid_options(options, color)) return BadArguments;
     Table prepared[3];
+    const Patterns patterns(options);
+    if (!patterns.ready()) return NoMemory;
     const Frame frame = {source, source_stride, width, height, static_cast<Color>(color), prepared, 0,
                          options};
-    if (!prepare_all(tables, frame.color, options, prepared)) return BadArguments;
+    if (!prepare_all(tables, frame.color, options, patterns.first(), prepared)) return BadArguments;
     const Memory scratch(scratch_bytes(width, frame.color));
     if (scratch.address == nullptr) return NoMemory;
     run_window(frame, {0, 0, width, height, target, target_stride, 0}, scratch.bytes(), set);
@@ -196,7 +214,9 @@ EG_EXPORT int eg_tensor(const uint8_t* source, ptrdiff_t source_stride, int widt
     }
     Table prepared[3];
     const Color kind = static_cast<Color>(color);
-    if (!prepare_all(tables, kind, options, prepared)) return BadArguments;
+    const Patterns patterns(options);
+    if (!patterns.ready()) return NoMemory;
+    if (!prepare_all(tables, kind, options, patterns.first(), prepared)) return BadArguments;
     const bool wide = kind == Color::Ycbcr422 || kind == Color::Ycbcr420, tall = kind == Color::Ycbcr420;
     const int unit = kind == Color::None ? 1 : 8;
     const Part columns = part_of(left, crop_width, width, wide ? 16 : unit, wide ? 16 : 0);
