@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeguard.camera.lossless import from_png
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
+from edgeguard.jpeg.seal import is_sealed_png
 from edgeguard.system.redirect import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -37,7 +39,7 @@ class ImageFiles:
         return len(self._paths)
 
     def frames(self) -> Iterator[Captured | Lost]:
-        """JPEG files keep their bytes, others come decoded; what does not decode is `Lost`."""
+        """JPEG files and a sensor's PNG keep their bytes, others come decoded; what does not decode is `Lost`."""
         for index, path in enumerate(self._paths):
             try:
                 data = path.read_bytes()
@@ -45,6 +47,8 @@ class ImageFiles:
                 if data[:2] == b"\xff\xd8":
                     read_whole_jpeg(data)
                     yield Captured(index, path.name, data, None, taken_at, "source")
+                elif is_sealed_png(data):
+                    yield from_png(index, path.name, data, taken_at, "source")
                 else:
                     yield Captured(index, path.name, None, decode_rgb(data), taken_at, "source")
             except JpegError as error:

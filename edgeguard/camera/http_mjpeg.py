@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, unquote, urlunsplit
 
 from edgeguard.camera.files import from_jpeg
+from edgeguard.camera.lossless import from_png, is_png
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.camera.urls import split_url, without_credentials
 from edgeguard.errors import DeviceError, JpegError
@@ -73,7 +74,7 @@ class HttpMjpeg:
         self._buffer = b""
 
     def frames(self) -> Iterator[Captured | Lost]:
-        """Each part's JPEG, with the time of its arrival."""
+        """Each part's JPEG, or a sensor's PNG, with the time of its arrival."""
         index = 0
         while True:
             deadline = time.monotonic() + self._frame_timeout_s
@@ -82,7 +83,7 @@ class HttpMjpeg:
                 return
             data = self._read_body(headers, deadline)
             checker = self._checker
-            yield from_jpeg(index, self.name, data) if checker is None else self._proven(index, data, checker)
+            yield _frame(index, self.name, data) if checker is None else self._proven(index, data, checker)
             index += 1
 
     def _proven(self, index: int, data: bytes, checker: SealChecker) -> Captured | Lost:
@@ -93,8 +94,8 @@ class HttpMjpeg:
             return Lost(index, self.name, str(error))
         age_s = time.time() - seal.captured_at
         if -_CLOCKS_AGREE_S <= age_s <= _OLDEST_S:
-            return from_jpeg(index, self.name, data, seal.captured_at, "source")
-        return from_jpeg(index, self.name, data)
+            return _frame(index, self.name, data, seal.captured_at, "source")
+        return _frame(index, self.name, data)
 
     def close(self) -> None:
         """Shut the connection down, which also wakes a thread that waits in `frames`."""
@@ -208,6 +209,11 @@ class HttpMjpeg:
         if not data:
             raise DeviceError(f"{self.name} ended {where}")
         self._buffer += data
+
+
+def _frame(index: int, name: str, data: bytes, at: float | None = None, clock: str = "received") -> Captured | Lost:
+    reads = from_png if is_png(data) else from_jpeg
+    return reads(index, name, data, at, clock)
 
 
 def _connection(parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:

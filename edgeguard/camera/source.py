@@ -7,16 +7,20 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.png.frame import read_png, read_png_info
+
 
 @dataclass(frozen=True, eq=False)
 class Captured:
-    """A frame as the camera gave it: its own JPEG bytes, or raw RGB pixels.
+    """A frame as the camera gave it: its own JPEG bytes, raw RGB pixels, or the PNG of an `edgeguard sensor`.
 
     Attributes:
         index: its number in the source, from 0; lost and dropped frames count.
         source: file name, or URL without credentials.
         captured_at: Unix seconds.
         time_source: `source` when the source gave the time (a file's own), `received` when we took it on arrival.
+        png: a sensor's frame after pass 1, sealed, in the writing of `png.frame`.
     """
 
     index: int
@@ -25,6 +29,24 @@ class Captured:
     rgb: NDArray[np.uint8] | None
     captured_at: float
     time_source: Literal["source", "received"]
+    png: bytes | None = None
+
+    @property
+    def contents(self) -> bytes | NDArray[np.uint8]:
+        """Whichever it is."""
+        found = next((one for one in (self.jpeg, self.png, self.rgb) if one is not None), None)
+        assert found is not None
+        return found
+
+    def decode(self) -> NDArray[np.uint8]:
+        """Its pixels, RGB.
+
+        Raises:
+            JpegError: its bytes do not decode.
+        """
+        if self.rgb is not None:
+            return self.rgb
+        return read_png(read_png_info(self.png)) if self.png is not None else decode_rgb(self.jpeg or b"")
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ def convert_command(
     output: Annotated[Path | None, typer.Option(help="Default: the model's name with .tflite.")] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Folder of images like those the camera sees.")] = None,
     eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
-    guard: Annotated[str, typer.Option(help="fd, fd-paper, fd-jpeg, jpeg:Q, a .toml profile, or none.")] = (
-        defaults.GUARD
-    ),
+    guard: Annotated[
+        str, typer.Option(help="fd, fd-paper, proof-1 to proof-3, fd-jpeg, jpeg:Q, a .toml profile, or none.")
+    ] = (defaults.GUARD),
     place: Annotated[str, typer.Option(help="Where pass 2 runs: frame (before the resize) or input.")] = "frame",
     patch_guard: Annotated[
         str | None, typer.Option(help="Filter the model's input too: lgs, entropy, chunks or recompression.")

@@ -14,15 +14,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgeguard.dct.profile import GuardProfile
+    from edgeguard.dct.profile import GuardProfile, Pass
+    from edgeguard.guard.proof_design import CertifiedDesign
 
 app = typer.Typer(help="Design and inspect the defence.", no_args_is_help=True, rich_markup_mode=None)
 
-_PROFILE_HELP = "fd, fd-paper, fd-jpeg, jpeg:Q, or a .toml profile."
+_PROFILE_HELP = "fd, fd-paper, proof-1 to proof-3, fd-jpeg, jpeg:Q, or a .toml profile."
 
 
-@app.command(epilog="Example: edgeguard guard design photos/ --output my.toml --by sigma --as-step 24 --md-step 32")
+@app.command(
+    epilog="Example: edgeguard guard design photos/ --output my.toml --by sigma --as-step 24 --md-step 32\n\n"
+    "edgeguard guard design photos/ --output proof.toml --certify 1"
+)
 def design(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Folder of benign images, like those the camera sees.")],
     output: Annotated[Path, typer.Option(help="The .toml profile to write.")],
     as_bands: Annotated[int, typer.Option(help="Number of accuracy-sensitive bands.")] = 16,
@@ -34,9 +39,19 @@ def design(
     by: Annotated[
         str, typer.Option(help="corner (the low square of bands) or sigma (ranked on the images).")
     ] = "corner",
+    certify: Annotated[
+        int | None,
+        typer.Option(min=1, max=4, help="The smallest steps that prove pictures against so many levels in transit."),
+    ] = None,
+    room: Annotated[
+        int | None,
+        typer.Option(min=0, max=64, help="Levels 0..255 travel as N..255-N. [with --certify 16 to 48, else 0]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the profile and its hash as JSON.")] = False,
 ) -> None:
-    """Design a Feature Distillation table and report what it does to the images."""
+    """Design a table (of Feature Distillation, or from the proof) and report what it does to the images."""
+    from dataclasses import replace
+
     from edgeguard.dct.profile import GuardProfile
 
     if by not in ("corner", "sigma"):
@@ -45,18 +60,37 @@ def design(
         raise InputError(f"--output wants a .toml file, got {output}")
     images = [_read(path) for path in _images(folder)]
     kinds: dict[str, Any] = {"color": color, "by": by}  # `design` checks the color
-    profile = GuardProfile.design(images, as_bands, as_step, md_step, **kinds)
+    proof = None
+    if certify is None:
+        profile = GuardProfile.design(images, as_bands, as_step, md_step, **kinds)
+        profile = replace(profile, room=room or 0)
+    else:
+        refuse_ignored(
+            context, ["as_bands", "as_step", "md_step", "by"], "has no use with --certify: the proof sets it"
+        )
+        proof = _certified(images, certify, room, color)
+        profile = proof.profile
     psnr = _mean_psnr(images, profile)
     from edgeguard.system.files import write_bytes
 
     write_bytes(output, profile.to_toml().encode())
     dc_step = profile.tables[0][0]
     if as_json:
-        on_stdout(json.dumps({"profile": profile.to_dict(), "sha256": profile.sha256, "mean_psnr_db": psnr}))
+        shown = {"profile": profile.to_dict(), "sha256": profile.sha256, "mean_psnr_db": psnr}
+        if proof is not None:
+            shown |= {
+                "slack": proof.slack, "certified_share": proof.certified_share, "proven_share": proof.proven_share,
+            }  # fmt: skip
+        on_stdout(json.dumps(shown))
         return
     on_stdout(f"wrote {output}  sha256 {profile.sha256}")
     on_stdout(f"{len(images)} images, mean PSNR after one pass {psnr:.1f} dB")
-    if dc_step % 8:
+    if proof is not None:
+        on_stdout(
+            f"at +-{certify}: {proof.proven_share:.1%} of images proven, {proof.certified_share:.3%} of their blocks "
+            f"certified (room {profile.room}, slack {proof.slack:g})"
+        )
+    if dc_step % 8 and not profile.room:
         on_stdout(
             f"note: the DC step {dc_step} is no multiple of 8, so flat blocks lose half of their certified margin"
         )
@@ -89,6 +123,12 @@ def apply(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     output: Annotated[Path, typer.Option(help="The sanitised picture, .png (ycbcr profiles: also .jpg).")],
     guard: Annotated[str, typer.Option(help=_PROFILE_HELP)] = "fd",
+    which: Annotated[
+        str,
+        typer.Option(
+            "--pass", help="only, or of two passes first (what travels, in a .png) or second (what it becomes)."
+        ),
+    ] = "only",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Sanitise one image and report PSNR and changed samples."""
@@ -99,6 +139,7 @@ def apply(
     from edgeguard.preprocess.requantize import requantize_jpeg
 
     profile = _profile(guard)
+    kind = _pass(which, profile)
     data = _read_bytes(image)
     before = _decode(image, data)
     is_jpeg = data[:2] == b"\xff\xd8"
@@ -110,7 +151,11 @@ def apply(
         write_bytes(output, requantize_jpeg(data, profile) if is_jpeg else encode_jpeg(before, profile))
         after = _read(output)
     else:
-        after = np.asarray(sanitize_jpeg(data, profile), np.uint8) if is_jpeg else Sanitizer(profile)(before)
+        after = (
+            np.asarray(sanitize_jpeg(data, profile), np.uint8)
+            if is_jpeg and kind == "only"
+            else Sanitizer(profile)(before, kind)
+        )
         _write_png(output, after)
     changed = float((before != after).mean())
     figures = {"psnr_db": _psnr(before, after), "changed_samples": changed, "largest_change": _largest(before, after)}
@@ -182,14 +227,16 @@ def search(
 def certify(
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="The frame that pass 2 receives (a lossless file).")],
-    guard: Annotated[str, typer.Option(help="fd, fd-paper, or an rgb or gray .toml profile.")] = "fd",
+    guard: Annotated[
+        str, typer.Option(help="fd, fd-paper, proof-1 to proof-3, or an rgb or gray .toml profile.")
+    ] = "fd",
     first_pass: Annotated[
         bool, typer.Option("--first-pass", help="Do pass 1 on the image first (a raw frame).")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Draw the map of blocks to this .png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Say what share of blocks no change of +-1 or +-2 levels in transit can alter, and draw the map."""
+    """Say what share of blocks no change of a few levels in transit can alter, and draw the map."""
     from edgeguard.guard import certificate
     from edgeguard.guard.sanitizer import Sanitizer
 
@@ -198,7 +245,7 @@ def certify(
         refuse_ignored(context, ["first_pass", "output"], f"has no use: a {profile.color} profile has no certificate")
     frame = _read(image)
     if first_pass:
-        frame = Sanitizer(profile)(frame)
+        frame = Sanitizer(profile)(frame, "first")
     proof = certificate(frame, profile)
     if proof is None:
         if as_json:
@@ -210,10 +257,16 @@ def certify(
 
         _write_png(output, draw_certificate(frame, proof))
     if as_json:
-        on_stdout(json.dumps({"share_1": proof.share_1, "share_2": proof.share_2, "frame_min": proof.frame_min}))
+        shares = {f"share_{levels}": share for levels, share in proof.share_at.items()}
+        proven = {f"proven_at_{levels}": proof.frame_min > levels for levels in proof.share_at}
+        on_stdout(json.dumps({**shares, "frame_min": proof.frame_min, **proven}))
         return
-    on_stdout(f"{proof.share_1:.1%} of blocks safe at +-1 level, {proof.share_2:.1%} at +-2")
+    first, *others = proof.share_at.items()
+    rest = ", ".join(f"{share:.1%} at +-{levels}" for levels, share in others)
+    on_stdout(f"{first[1]:.1%} of blocks safe at +-1 level, {rest}")
     on_stdout(f"smallest margin of the frame: {proof.frame_min:.2f} levels")
+    most = max((levels for levels in proof.share_at if proof.frame_min > levels), default=0)
+    on_stdout(f"the whole frame is proven at +-{most}" if most else "the whole frame is proven at no level")
     on_stdout("This holds in transit, for exactly this array, if pass 1 used the same table on the same grid.")
 
 
@@ -224,6 +277,24 @@ def _profile(text: str) -> "GuardProfile":
     if profile is None:
         raise InputError("none is the absence of a guard: name a profile")
     return profile
+
+
+def _pass(which: str, profile: "GuardProfile") -> "Pass":
+    if which == "only":
+        return "only"
+    if which not in ("first", "second"):
+        raise InputError(f"--pass must be only, first or second, got {which!r}")
+    if not profile.is_pixel_domain:
+        raise InputError(f"--pass {which} is for rgb and gray profiles: both passes of a {profile.color} one are equal")
+    return "first" if which == "first" else "second"
+
+
+def _certified(images: "list[NDArray[np.uint8]]", levels: int, room: int | None, color: str) -> "CertifiedDesign":
+    from edgeguard.guard.proof_design import design_certified
+
+    if color not in ("rgb", "gray"):
+        raise InputError(f"--certify is for --color rgb or gray: a {color} profile has no certificate")
+    return design_certified(images, levels, room, "gray" if color == "gray" else "rgb")
 
 
 def _images(folder: Path) -> list[Path]:

@@ -45,7 +45,11 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
     writes_file = settings.output not in (None, "-")
     from edgeguard.camera import names_a_file
 
-    rings = settings.alarm_certified > 0 or (settings.compare_every > 0 and settings.alarm_disagreement > 0)
+    rings = (
+        settings.alarm_certified > 0
+        or settings.alarm_unproven > 0
+        or (settings.compare_every > 0 and settings.alarm_disagreement > 0)
+    )
     is_file = settings.source is not None and names_a_file(settings.source) and Path(settings.source).exists()
     compares = settings.compare_every > 0
     for names, ignored, why in (
@@ -58,7 +62,11 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         (("record_seconds", "record_quota_mb"), settings.record is None, "is for --record"),
         (("compare",), not compares, "does nothing with --compare-every 0"),
         (("alarm_disagreement",), not compares, "is for --compare: nothing is compared"),
-        (("alarm_window",), not rings, "is for --compare or --alarm-certified: no other alarm looks at a window"),
+        (
+            ("alarm_window",),
+            not rings,
+            "is for --compare, --alarm-certified or --alarm-unproven: no other alarm looks at a window",
+        ),
         (("fallback",), settings.delegate == "cpu", "is for the Edge TPU; with --delegate cpu it is never used"),
         (("fps",), settings.drop is not None, "is for the latest frame: with --every-frame each one is inferred on"),
         (
@@ -87,7 +95,11 @@ def refuse_guard_flags(flags: Mapping[str, Any], guard: Any) -> None:
     where = "" if on_frame or profile is None else ", whose place is not the frame"
     for names, ignored, why in (
         (("decode_scale",), not coefficients, "is for ycbcr guards on the frame"),
-        (("alarm_certified",), not certifies, "is for rgb and gray guards on the frame: nothing else is certified"),
+        (
+            ("alarm_certified", "alarm_unproven"),
+            not certifies,
+            "is for rgb and gray guards on the frame: nothing else is certified",
+        ),
     ):
         _refuse_given(flags, names if ignored else (), f"{why}; here is {name}{where}")
 

@@ -70,6 +70,7 @@ def run_command(
     mqtt_ca_file: Annotated[str | None, flag(Settings, "mqtt_ca_file")] = None,
     alarm_disagreement: Annotated[float | None, flag(Settings, "alarm_disagreement")] = None,
     alarm_certified: Annotated[float | None, flag(Settings, "alarm_certified")] = None,
+    alarm_unproven: Annotated[float | None, flag(Settings, "alarm_unproven")] = None,
     alarm_window: Annotated[int | None, flag(Settings, "alarm_window")] = None,
     record: Annotated[str | None, flag(Settings, "record")] = None,
     record_seconds: Annotated[float | None, flag(Settings, "record_seconds")] = None,
@@ -269,9 +270,7 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if summary["losses"]:
         lines.append(f"camera lost {summary['losses']} times, back {summary['reconnects']} times")
     if summary["certified_share"] is not None:
-        lines.append(
-            f"certified at +-1 level in transit: {summary['certified_share']:.1%} of blocks (mean over frames)"
-        )
+        lines += _proof_lines(summary)
     guard = outcome.pipeline.model.patch_guard
     if guard is not None:
         said = f", {summary['alarms']} alarms" if summary["alarms"] else ""
@@ -280,6 +279,17 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
         lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
     lines += [f"{s.name}: {s.dropped} results were dropped" for s in outcome.status.sinks if s.dropped]
     beside_results(*lines)
+
+
+def _proof_lines(summary: dict[str, Any]) -> list[str]:
+    """What was certified of the blocks that the model reads, and how many frames were proven."""
+    count = summary["certified_frames"]
+    looked_at = "" if count == summary["frames"] else f" that were looked at, of {summary['frames']}"
+    return [
+        f"certified at +-1 level in transit: {summary['certified_share']:.1%} of blocks, at +-2: "
+        f"{summary['certified_share_2']:.1%} (mean over {count} frames{looked_at})",
+        f"proven at +-1 level: {summary['proven_frames']} of {count} frames, at +-2: {summary['proven_2_frames']}",
+    ]
 
 
 def _warn(message: str) -> None:

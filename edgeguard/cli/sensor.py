@@ -13,7 +13,7 @@ EXAMPLE = "Example: edgeguard sensor --camera 0 --guard fd-jpeg --listen 127.0.0
 
 
 def sensor_command(
-    guard: Annotated[str, typer.Option(help="A ycbcr preset or .toml profile, e.g. fd-jpeg.")],
+    guard: Annotated[str, typer.Option(help="A preset or .toml profile: fd (sent without loss), fd-jpeg (as JPEG).")],
     camera: Annotated[int | None, typer.Option(help="The N-th usable camera, from 0 (see edgeguard doctor).")] = None,
     source: Annotated[
         str | None, typer.Option(help="v4l2:PATH, picamera2:N, http://, rtsp:// or synthetic:cards?fps=15.")
@@ -24,7 +24,7 @@ def sensor_command(
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT to ask of a local camera.")] = None,
     camera_fps: Annotated[float | None, typer.Option(help="Frames a second to ask of a local camera.")] = None,
 ) -> None:
-    """Capture, code each frame with the profile's tables, and send it sealed over HTTP."""
+    """Capture, do pass 1 on each frame, and send it sealed over HTTP: as JPEG, or without loss as PNG."""
     from edgeguard.camera import source_opener
     from edgeguard.cli.messages import messages_to
     from edgeguard.dct.profile import resolve_profile
@@ -40,7 +40,7 @@ def sensor_command(
     host, _, port = str(checked.web).rpartition(":")
     profile = resolve_profile(guard)
     if profile is None:
-        raise InputError("a sensor without a guard is just a camera: give a ycbcr profile, e.g. --guard fd-jpeg")
+        raise InputError("a sensor without a guard is just a camera: give the model's, e.g. --guard fd")
     token = None if token_file is None else read_token(token_file)
     if token is None and not is_loopback(host):
         raise InputError(f"--listen {listen} can be reached from outside: give --token-file")
@@ -59,5 +59,6 @@ def sensor_command(
     node = SensorNode(opened, opening, profile, host=host, port=int(port), key=key, token=token)
     with clean_end_on_sigterm(), messages_to(on_stderr), node:
         proof = "with a MAC" if key else "without a proof (--key-file)"
-        on_stderr(f"{node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {proof}")
+        coding = "PNG without loss" if profile.is_pixel_domain else "JPEG"
+        on_stderr(f"{node.url}, pass 1 {profile.name} {profile.sha256[:12]}, {coding}, {proof}")
         node.wait()

@@ -53,15 +53,33 @@ def quantize(coefficients: Int, steps: Int) -> Int:
     return np.where(coefficients < 0, -magnitude, magnitude).astype(np.int32, copy=False)
 
 
-def inverse_dct(indices: Int, steps: Int, level_shifted: bool = False) -> NDArray[np.uint8]:
-    """Pixels of the quantised block: dequantise, inverse DCT, round half up, clamp to 0..255."""
+def with_room(coefficients: Int, room: int) -> Int:
+    """`forward_dct`'s output (of unshifted levels) as if its levels 0..255 had been mapped to room..255 - room."""
+    if room == 0:
+        return coefficients
+    mapped = coefficients.copy()
+    mapped[0, 0] -= _DC_SHIFT * COEFFICIENT_SCALE
+    mapped = mul(mapped, round(2**15 * (255 - 2 * room) / 255))
+    mapped[0, 0] += _DC_SHIFT * COEFFICIENT_SCALE - round(256 * room / 255)  # 128 goes to 128 - room / 255
+    return mapped
+
+
+def inverse_dct(indices: Int, steps: Int, level_shifted: bool = False, room: int = 0) -> NDArray[np.uint8]:
+    """Pixels of the quantised block: dequantise, inverse DCT, round half up, clamp to 0..255.
+
+    With `room` its levels room..255 - room become 0..255, in the same rounding.
+    """
     levels = indices * steps
     if not level_shifted:
         levels[0, 0] -= _DC_SHIFT
     # Horizontal frequencies first: a kernel that holds rows in vectors then needs two transpositions, not four.
     horizontal = np.stack(_inverse_1d((levels << 4).swapaxes(0, 1))).swapaxes(0, 1)
     pixels = np.stack(_inverse_1d(horizontal))
-    return np.clip((pixels + (128 * 32 + 16)) >> 5, 0, 255).astype(np.uint8)
+    if room:
+        levels = mul(pixels + 32 * (128 - room), round(2**10 * 255 / (255 - 2 * room)))
+    else:
+        levels = (pixels + (128 * 32 + 16)) >> 5
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def sanitize_blocks(blocks: NDArray[np.uint8], steps: Int, level_shifted: bool = False) -> NDArray[np.uint8]:
@@ -72,25 +90,41 @@ def sanitize_blocks(blocks: NDArray[np.uint8], steps: Int, level_shifted: bool =
 def coefficient_error_bound() -> NDArray[np.float64]:
     """The largest possible |forward_dct/32 - exact DCT| of each coefficient, shape (8, 8), in coefficient units.
 
-    Derivation. Each `mul` adds at most half a unit of its output, plus the error of its rounded constant times the
-    operand. Outputs 0 and 4 make two halvings of at most half a unit each (none in the first pass, where all values
-    are multiples of 16); outputs 2 and 6 make two products, the odd ones four. The second pass carries the errors
-    of the first through its exact weights.
+    Derivation. Each `mul` adds at most half a unit of its output. Outputs 0 and 4 make two halvings of at most half a
+    unit each (none in the first pass, where all values are multiples of 16); outputs 2 and 6 make two products, the odd
+    ones four. The second pass carries the errors of the first through its weights. What the rounded constants add is
+    linear: the sum of the absolute differences of both bases, times the largest centered level, 128.
     """
-    exact = np.array([[_weight(k, n) for n in range(8)] for k in range(8)])  # sqrt(2) * orthonormal, integer units
-    constants = max(abs(COS[k] / 2**15 - 0.5**0.5 * np.cos(k * np.pi / 16)) for k in range(1, 8))
+    rounded, exact = _weights(COS), _weights(tuple(_exact_cosine(k) for k in range(8)))
+    difference = np.einsum("ui,vj->uvij", rounded, rounded) - np.einsum("ui,vj->uvij", exact, exact)
+    return np.asarray(rounding_error_bound() + 128 / 2 * np.abs(difference).sum(axis=(2, 3)))
+
+
+def rounding_error_bound() -> NDArray[np.float64]:
+    """The part of `coefficient_error_bound` that is not linear: what rounding may add."""
     products = np.array([0, 4, 2, 4, 0, 4, 2, 4])
     halvings_second = np.array([2, 0, 0, 0, 2, 0, 0, 0])
-    operand_first, operand_second = 2 * 16 * 255, 2**15
-    first = products * (0.5 + constants * operand_first)
-    carried = np.abs(exact) @ np.ones(8)  # one unit of error in each of the eight inputs of the second pass
-    second = products * (0.5 + constants * operand_second) + halvings_second * 0.5
-    return (np.outer(first, carried) + second[None, :]) / COEFFICIENT_SCALE
+    carried = np.abs(_weights(COS)).sum(axis=1)
+    return (np.outer(products / 2, carried) + (products + halvings_second)[None, :] / 2) / COEFFICIENT_SCALE
 
 
-def _weight(k: int, n: int) -> float:
-    scale = 0.5 if k == 0 else 0.5**0.5
-    return float(scale * np.cos((2 * n + 1) * k * np.pi / 16))
+def _exact_cosine(k: int) -> float:
+    return 2**15 * 0.5**0.5 * float(np.cos(k * np.pi / 16))
+
+
+def _weights(cosines: Sequence[float]) -> NDArray[np.float64]:
+    """The matrix of one 1-D pass, sqrt(2) times the orthonormal DCT, with these half weights times 2**15."""
+    signed = np.array([[_folded(cosines, (2 * n + 1) * k) for n in range(8)] for k in range(8)]) / 2**15
+    signed[0] = 0.5
+    signed[4] = np.sign(signed[4]) / 2
+    return signed
+
+
+def _folded(cosines: Sequence[float], angle: int) -> float:
+    """sqrt(1/2) cos(angle pi / 16) times 2**15 by its equal in the first quarter of the circle."""
+    angle %= 32
+    angle = min(angle, 32 - angle)
+    return -cosines[16 - angle] if angle > 8 else cosines[angle] if angle < 8 else 0.0
 
 
 def mul(value: Int, constant: int | Int) -> Int:

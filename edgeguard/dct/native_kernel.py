@@ -7,7 +7,7 @@ import ctypes
 import importlib.metadata
 import os
 import platform
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.boxes import SIGN, Box
-from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile, Pass
+from edgeguard.dct.provable_rounding import effects
+from edgeguard.dct.slack import limits, margin_gain, margin_loss
+from edgeguard.jpeg.blocks import BLOCK
+from edgeguard.jpeg.tables import Table, as_array
 
-_ABI = 6
+_ABI = 7
 _FILE = "_kernel.so"
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 _COLORS = {None: 0, "rgb": 1, "gray": 2, "ycbcr444": 3, "ycbcr422": 4, "ycbcr420": 5}
 
 #: Instruction sets by the number that the library knows them by, slowest first.
 INSTRUCTION_SETS = ("neon",) if platform.machine() in ("aarch64", "arm64") else ("sse4.1", "avx2", "avx512")
+
+
+class _Options(ctypes.Structure):
+    """`Options` of native/kernel.h."""
+
+    _fields_ = (
+        ("room_before", ctypes.c_int32),
+        ("room_after", ctypes.c_int32),
+        ("limits", ctypes.c_void_p),
+        ("effects", ctypes.c_void_p),
+        ("margins", ctypes.c_void_p),
+        ("loss", ctypes.c_void_p),
+        ("gain", ctypes.c_void_p),
+    )
 
 
 @cache
@@ -36,13 +54,20 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def sanitize_native(
-    rgb: NDArray[np.uint8], profile: GuardProfile, instruction_set: str | None = None
+    rgb: NDArray[np.uint8],
+    profile: GuardProfile,
+    instruction_set: str | None = None,
+    *,
+    which: Pass = "only",
+    margins: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.uint8]:
     """Sanitise a uint8 HxWx3 frame of any size.
 
     Args:
         rgb: rows may have any stride; other views are copied.
         profile: of any colour.
+        which: which pass it is; it matters where the profile has room or proof levels.
+        margins: `empty_margins` of the frame's size, which pass 2 fills with the margins of its blocks.
         instruction_set: one of `instruction_sets()`, by default the fastest.
 
     Raises:
@@ -54,7 +79,7 @@ def sanitize_native(
     out = np.empty((height, width, 3), np.uint8)
     status = library.eg_sanitize(
         address(rgb), rgb.strides[0], width, height, _COLORS[profile.color], steps(profile),
-        address(out), out.strides[0], number,
+        _options(profile, which, margins), address(out), out.strides[0], number,
     )  # fmt: skip
     _check(status)
     return out
@@ -68,6 +93,8 @@ def tensor_native(
     *,
     signed: bool = False,
     instruction_set: str | None = None,
+    which: Pass = "only",
+    margins: NDArray[np.uint16] | None = None,
 ) -> None:
     """Sanitise the blocks under a crop, resize it by area and write it: in one pass.
 
@@ -77,6 +104,8 @@ def tensor_native(
         crop: the part of the frame, at least as large as the output.
         out: hxwx3, pixels contiguous in each row; written in place.
         signed: write the bytes of int8 levels minus 128.
+        which: which pass it is; it matters where the profile has room.
+        margins: `empty_margins` of the blocks under the crop, which pass 2 fills with their margins.
 
     Raises:
         RuntimeError: the library is not there, or there is no memory.
@@ -85,10 +114,54 @@ def tensor_native(
     rgb = _with_whole_rows(rgb)
     status = library.eg_tensor(
         address(rgb), rgb.strides[0], rgb.shape[1], rgb.shape[0], _COLORS[profile.color if profile else None],
-        steps(profile), crop.left, crop.top, crop.width, crop.height,
+        steps(profile), _options(profile, which, margins), crop.left, crop.top, crop.width, crop.height,
         address(out), out.strides[0], out.shape[1], out.shape[0], SIGN if signed else 0, number,
     )  # fmt: skip
     _check(status)
+
+
+def empty_margins(profile: GuardProfile, width: int, height: int) -> NDArray[np.uint16]:
+    """Room for the margins of a frame's blocks: (channels, block rows, block columns rounded up to 4).
+
+    Pass 2 writes 1/256 levels, as `slack.quantizer_margins` has them; columns beyond the frame hold nothing.
+    """
+    columns = (width + 4 * BLOCK - 1) // (4 * BLOCK) * 4
+    return np.empty((1 if profile.color == "gray" else 3, -(-height // BLOCK), columns), np.uint16)
+
+
+def _options(profile: GuardProfile | None, which: Pass, margins: NDArray[np.uint16] | None) -> _Options | None:
+    """What the pass does beside sanitising, or None."""
+    if profile is None or not profile.is_pixel_domain:
+        return None
+    helps = which == "first" and profile.proof_levels > 0
+    if not (profile.room or helps or margins is not None):
+        return None
+    both_effects, loss, gain = _shared_arrays()
+    allowed = _limits(profile.component_tables, profile.proof_levels) if helps else None
+    options = _Options(
+        room_before=profile.room if which != "second" else 0,
+        room_after=profile.room if which != "first" else 0,
+        limits=None if allowed is None else address(allowed),
+        effects=address(both_effects),
+        margins=None if margins is None else address(margins),
+        loss=address(loss),
+        gain=address(gain),
+    )
+    options.kept = (allowed, margins)  # for as long as the library may read them
+    return options
+
+
+@lru_cache(maxsize=16)
+def _limits(tables: tuple[Table, Table, Table], levels: int) -> NDArray[np.int16]:
+    return np.stack([limits(as_array(table), levels) for table in tables]).astype(np.int16)
+
+
+@cache
+def _shared_arrays() -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]:
+    """Effects by coefficient and by pixel, losses and gains, as the library takes them."""
+    by_pixel = effects()
+    both = np.ascontiguousarray(np.stack([by_pixel.T, by_pixel]))
+    return both, margin_loss().astype(np.int16), margin_gain().astype(np.int16)
 
 
 @cache
@@ -103,6 +176,7 @@ def load_library() -> ctypes.CDLL | None:
             continue
         pointer, stride, number = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
         source: list[Any] = [pointer, stride, number, number, number, pointer]  # pixels, size, colour, tables
+        source.append(ctypes.POINTER(_Options))
         library.eg_sanitize.argtypes = [*source, pointer, stride, number]
         library.eg_tensor.argtypes = [*source, *[number] * 4, pointer, stride, *[number] * 4]
         return library

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeguard.dct.color import Color
 from edgeguard.dct.design import design_tables
+from edgeguard.dct.slack import provable, smallest_steps
 from edgeguard.errors import InputError, ProfileError
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, Table, corner_table, ijg_scaled
 from edgeguard.settings.check import checked, shown
@@ -23,9 +24,15 @@ from edgeguard.settings.lines import line_of
 from edgeguard.settings.reader import check_document, parse_toml, place
 from edgeguard.system.files import write_bytes
 
-PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q")
+PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q", "proof-1", "proof-2", "proof-3")
+#: Levels in transit, slack and room of the tables that come from the proof (docs/guard.md has their measured frontier).
+_PROOFS = {"proof-1": (1, 1.0, 16), "proof-2": (2, 1.0, 32), "proof-3": (3, 1.0, 44)}
 SCHEMA = 1
+MAX_ROOM = 64
 
+#: Which pass a frame goes through. `first` ends, and `second` begins, with the levels that travel between them, which
+#: keep the profile's room; `only` is both in one. Without room and proof levels all three are the same function.
+Pass = Literal["only", "first", "second"]
 
 _STEP = {"type": "integer", "minimum": 1, "maximum": 255}
 _TABLE = {"type": "array", "items": _STEP, "minItems": 64, "maxItems": 64}
@@ -72,6 +79,18 @@ class ProfileFile:
     edge: Literal["replicate"] = key(
         "How frames are padded whose sides are no multiples of the block.", "replicate", wants='must be "replicate"'
     )
+    room: int = key(
+        "rgb and gray: levels 0..255 travel as room..255 - room, so that pass 1 does not clip; pass 2 undoes it.",
+        0,
+        low=0,
+        high=MAX_ROOM,
+    )
+    proof_levels: int = key(
+        "rgb and gray: pass 1 rounds so that so many levels alter no block, where it can; 0: to the nearest.",
+        0,
+        low=0,
+        high=4,
+    )
 
 
 def file_keys() -> dict[str, Key]:
@@ -91,6 +110,10 @@ class GuardProfile:
         tie: rounding of coefficients that fall half-way: away from zero, as libjpeg does.
         chroma_upsampling: how a decoder enlarges subsampled chroma: libjpeg's triangle filter.
         edge: how frames whose sides are not multiples of the block are padded.
+        room: `rgb` and `gray` only: levels 0..255 are mapped to room..255 - room before the transform of pass 1, and
+            back after pass 2, so that what travels between them is not clipped.
+        proof_levels: `rgb` and `gray` only: pass 1 rounds its pixels so that no change of this many levels alters a
+            block, where few changes by one level can have it so. 0: to the nearest level.
 
     Example:
         >>> GuardProfile.preset("fd").tables[0][:5]
@@ -103,10 +126,12 @@ class GuardProfile:
     tie: Literal["away"] = "away"
     chroma_upsampling: Literal["fancy"] = "fancy"
     edge: Literal["replicate"] = "replicate"
+    room: int = 0
+    proof_levels: int = 0
 
     def __post_init__(self) -> None:
         declared = file_keys()
-        for name in ("color", "tie", "chroma_upsampling", "edge"):
+        for name in ("color", "tie", "chroma_upsampling", "edge", "room", "proof_levels"):
             try:
                 checked(declared[name], getattr(self, name), name)
             except InputError as error:
@@ -118,6 +143,11 @@ class GuardProfile:
                 _check_table(table)
             except ValueError as error:
                 raise ProfileError(f"tables {error}") from error
+        for name in ("room", "proof_levels"):
+            if getattr(self, name) and not self.is_pixel_domain:
+                raise ProfileError(f"{name} is for rgb and gray profiles; a {self.color} profile codes real JPEG")
+        if self.proof_levels:
+            _check_provable(self)
 
     @property
     def component_tables(self) -> tuple[Table, Table, Table]:
@@ -144,7 +174,7 @@ class GuardProfile:
 
     @classmethod
     def preset(cls, name: str) -> "GuardProfile":
-        """One of `fd`, `fd-paper`, `fd-jpeg`, `jpeg:Q` with Q = 1..100.
+        """One of `fd`, `fd-paper`, `fd-jpeg`, `jpeg:Q` with Q = 1..100, `proof-1`, `proof-2`, `proof-3`.
 
         `none` is the absence of a profile and therefore not a preset here; see `resolve_profile`.
         """
@@ -154,6 +184,9 @@ class GuardProfile:
             return cls(name, "rgb", (corner_table(20, 30),))
         if name == "fd-jpeg":
             return cls(name, "ycbcr420", (corner_table(24, 32),))
+        if name in _PROOFS:
+            levels, slack, room = _PROOFS[name]
+            return cls(name, "rgb", (smallest_steps(levels, slack),), room=room, proof_levels=levels)
         if match := re.fullmatch(r"jpeg:(\d{1,3})", name):
             quality = int(match[1])
             if not 1 <= quality <= 100:
@@ -170,7 +203,7 @@ class GuardProfile:
             (48, 48, 48, 48, 64)
         """
         tables = tuple(tuple(min(max(round(step * factor), 1), 255) for step in table) for table in self.tables)
-        return GuardProfile(f"{self.name} x{factor:g}", self.color, tables)
+        return replace(self, name=f"{self.name} x{factor:g}", tables=tables, proof_levels=0)
 
     @classmethod
     def design(
@@ -187,8 +220,8 @@ class GuardProfile:
         return cls(f"designed-{by}-{as_bands}-{as_step}-{md_step}", color, tables)
 
     def to_dict(self) -> dict[str, Any]:
-        """The profile as plain data, in the order of the file format."""
-        return {
+        """The profile as plain data, in the order of the file format; what is 0 by default is left out."""
+        data: dict[str, Any] = {
             "schema": SCHEMA,
             "name": self.name,
             "color": self.color,
@@ -197,6 +230,7 @@ class GuardProfile:
             "chroma_upsampling": self.chroma_upsampling,
             "edge": self.edge,
         }
+        return data | {name: value for name in ("room", "proof_levels") if (value := getattr(self, name))}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "GuardProfile":
@@ -220,7 +254,9 @@ class GuardProfile:
         try:
             return cls(**{"name": "", **values})
         except ProfileError as error:  # what one key says of another: a gray profile has one table
-            raise ProfileError(f"{place(origin, line_of(text, ('tables',)))}{error}") from error
+            first = str(error).split()[0]
+            where = line_of(text, (first if first in ("room", "proof_levels") else "tables",))
+            raise ProfileError(f"{place(origin, where)}{error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as TOML, whole or not at all."""
@@ -238,6 +274,7 @@ class GuardProfile:
             f'tie = "{self.tie}"',
             f'chroma_upsampling = "{self.chroma_upsampling}"',
             f'edge = "{self.edge}"',
+            *(f"{name} = {value}" for name in ("room", "proof_levels") if (value := getattr(self, name))),
         ]
         return "\n".join(lines) + "\n"
 
@@ -272,6 +309,16 @@ def resolve_profile(text: str) -> GuardProfile | None:
     if text.endswith(".toml") or os.sep in text:
         return GuardProfile.load(text)
     return GuardProfile.preset(text)
+
+
+def _check_provable(profile: GuardProfile) -> None:
+    """Raises ProfileError where the steps are too small for a proof at the profile's levels."""
+    for table in profile.tables:
+        if not provable(table, profile.proof_levels):
+            raise ProfileError(
+                f"steps too small for proof_levels {profile.proof_levels}: "
+                f"edgeguard guard design --certify {profile.proof_levels} makes a table"
+            )
 
 
 def _check_table(table: Table) -> None:

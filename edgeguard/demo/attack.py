@@ -58,7 +58,7 @@ def alter(model: Model, raw: Frame, index: int, truth: int) -> AlteredFrame:
     network = NormalizedNetwork(load_exported(bundled_program()).module, model.contract)
     knows_guard = Twin(network, model.contract, "frame")
     knows_nothing = knows_guard.undefended()
-    passed = model.sanitizer(raw)
+    passed = model.sanitizer(raw, "first")
     eps, undefended = _first_through(
         [_pgd(e) for e in _BUDGETS_8BIT], knows_nothing, raw, truth, partial(answer_undefended, model)
     )

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.preprocess.crop_resize import sanitize
 
@@ -22,15 +22,20 @@ def to_levels(frames: NDArray[np.uint8]) -> Tensor:
 
 
 class GuardLayer(torch.nn.Module):
-    """The sanitiser as a layer: the device's bytes forward; backward as `surrogates` has it."""
+    """The sanitiser as a layer: the device's bytes forward; backward as `surrogates` has it.
 
-    def __init__(self, profile: GuardProfile, backward: Backward = "straight-through") -> None:
+    `which` pass it is matters where the profile has room: an attacker in transit sees `second`.
+    """
+
+    def __init__(self, profile: GuardProfile, backward: Backward = "straight-through", which: Pass = "only") -> None:
         super().__init__()
-        self.profile, self.backward = profile, backward
+        self.profile, self.backward, self.which = profile, backward, which
 
     def forward(self, levels: Tensor) -> Tensor:
         """(n, 3, h, w) levels to sanitised levels."""
-        exact = to_levels(np.stack([sanitize(frame, self.profile) for frame in to_frames(levels)])).to(levels.device)
+        exact = to_levels(np.stack([sanitize(frame, self.profile, self.which) for frame in to_frames(levels)])).to(
+            levels.device
+        )
         if not (torch.is_grad_enabled() and levels.requires_grad):
             return exact
-        return bpda(exact, surrogate_codec(levels, self.profile, self.backward))
+        return bpda(exact, surrogate_codec(levels, self.profile, self.backward, self.which))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile, Pass
 
 #: What a codec's derivative is taken for: the DCT with roundings skipped, nothing at all, or a smooth rounding
 #: (Shin and Song 2017: round(x) + (x - round(x))**3).
@@ -69,8 +69,20 @@ def from_blocks(blocks: Tensor) -> Tensor:
     return blocks.permute(0, 1, 2, 4, 3, 5).reshape(n, c, rows * 8, columns * 8)
 
 
-def surrogate_codec(levels: Tensor, profile: GuardProfile, backward: Backward) -> Tensor:
-    """The codec in float with a rounding that has a derivative; (n, 3, h, w) levels in and out."""
+def surrogate_codec(levels: Tensor, profile: GuardProfile, backward: Backward, which: Pass = "only") -> Tensor:
+    """The codec in float with a rounding that has a derivative; (n, 3, h, w) levels in and out.
+
+    `which` pass it is says at which ends the levels keep the profile's room.
+    """
+    if not profile.room:
+        return _codec(levels, profile, backward)
+    share = (255 - 2 * profile.room) / 255
+    inside = levels if which == "second" else levels * share + profile.room
+    done = _codec(inside, profile, backward)
+    return done if which == "first" else ((done - profile.room) / share).clamp(0, 255)
+
+
+def _codec(levels: Tensor, profile: GuardProfile, backward: Backward) -> Tensor:
     if backward == "identity":
         return levels
     rounding = round_straight_through if backward == "straight-through" else round_smoothly

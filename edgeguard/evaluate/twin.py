@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import Backward
@@ -43,7 +43,8 @@ class Twin(torch.nn.Module):
         profile = contract.guard.profile if contract.guard.place in ("frame", "input") else None
         if place == "input" and contract.guard.place == "frame":
             profile = None
-        self.guard = None if profile is None else GuardLayer(profile, backward)
+        which: Pass = "second" if contract.guard.place == "frame" else "only"
+        self.guard = None if profile is None else GuardLayer(profile, backward, which)
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) RGB 0..255 to (n, classes)."""
@@ -126,7 +127,7 @@ def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> Twi
     assert isinstance(network, Network)  # what `twin` rebuilds
     on_frames = Twin(network, contract, "frame")
     for frame in frames:
-        expected = model.infer(path(path.arrive(frame)).tensor)
+        expected = model.infer(path(path.arrive(frame, "run")).tensor)
         with torch.inference_mode():
             outputs = network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
         if outputs.shape != expected.shape:

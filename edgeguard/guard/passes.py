@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
-from edgeguard.dct.profile import GuardProfile
+from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.guard.sanitizer import frame_to_tensor
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import read_seal
+from edgeguard.png.frame import read_png, read_png_info
 from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.preprocess.dct_input import jpeg_coefficients
 from edgeguard.preprocess.geometry import ContractSpec, quantize_input
@@ -26,24 +27,31 @@ Pass1 = Literal["camera", "sensor", "run", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Received:
-    """A frame as it arrives before pass 2: JPEG bytes or RGB pixels, one of them.
+    """A frame as it arrives before pass 2: JPEG bytes, RGB pixels, or a sensor's PNG, one of them.
 
-    `jpeg_size` is the upright width and height of the JPEG.
+    `coded_size` is the upright width and height of the JPEG or PNG.
     """
 
     jpeg: bytes | None
     rgb: NDArray[np.uint8] | None
     pass1: Pass1
-    jpeg_size: tuple[int, int] = (0, 0)
+    coded_size: tuple[int, int] = (0, 0)
+    png: bytes | None = None
 
     def size(self) -> tuple[int, int]:
         """Width and height of the frame as it will be decoded."""
-        return self.jpeg_size if self.rgb is None else (self.rgb.shape[1], self.rgb.shape[0])
+        return self.coded_size if self.rgb is None else (self.rgb.shape[1], self.rgb.shape[0])
 
     def decode(self) -> NDArray[np.uint8]:
-        """The received pixels, before pass 2."""
+        """The received pixels, before pass 2.
+
+        Raises:
+            JpegError: the bytes do not decode.
+        """
         if self.rgb is not None:
             return self.rgb
+        if self.png is not None:
+            return read_png(read_png_info(self.png))
         assert self.jpeg is not None
         return decode_rgb(self.jpeg)
 
@@ -53,7 +61,7 @@ def receive_raw(rgb: NDArray[np.uint8], profile: GuardProfile | None) -> Receive
     if profile is None:
         return Received(None, rgb, "none")
     if profile.is_pixel_domain:
-        return Received(None, sanitize(rgb, profile), "run")
+        return Received(None, sanitize(rgb, profile, "first"), "run")
     return Received(encode_jpeg(rgb, profile), None, "run", (rgb.shape[1], rgb.shape[0]))
 
 
@@ -71,6 +79,28 @@ def receive_jpeg(data: bytes, profile: GuardProfile | None) -> Received:
         return Received(data, None, "none", size)
     seal = read_seal(info)
     return Received(data, None, "sensor" if seal is not None and seal.profile == profile.sha256 else "camera", size)
+
+
+def receive_png(data: bytes, profile: GuardProfile | None) -> Received:
+    """A sensor's frame without loss; pass 1 counts when its seal names the profile (a claim, unless it was checked with
+    a key). A frame of another profile comes decoded, and has the camera's levels again where that profile has room.
+
+    Raises:
+        JpegError: the bytes are no PNG of a sensor, or they are damaged.
+    """
+    info = read_png_info(data)
+    seal = read_seal(info)
+    if seal is not None and profile is not None and profile.is_pixel_domain and seal.profile == profile.sha256:
+        return Received(None, None, "sensor", (info.width, info.height), data)
+    return Received(None, _without_room(read_png(info), 0 if seal is None else seal.room), "none")
+
+
+def _without_room(levels: NDArray[np.uint8], room: int) -> NDArray[np.uint8]:
+    """room..255 - room as 0..255, to the nearest level."""
+    if room == 0:
+        return levels
+    widened = np.rint((np.arange(256) - room) * (255 / (255 - 2 * room)))
+    return np.clip(widened, 0, 255).astype(np.uint8)[levels]
 
 
 def passes_of(received: Received, contract: ContractSpec) -> int:
@@ -92,7 +122,12 @@ def pass_two(received: Received, contract: ContractSpec, profile: GuardProfile |
     if works_on_coefficients(received, contract, profile):
         assert received.jpeg is not None
         return requantized_frame(received.jpeg, profile)
-    return sanitize(received.decode(), profile)
+    return sanitize(received.decode(), profile, _which(received))
+
+
+def _which(received: Received) -> Pass:
+    """What pass 2 is for pixels: the only pass where nobody did pass 1, or the received JPEG's own coder did."""
+    return "second" if received.pass1 in ("run", "sensor") else "only"
 
 
 def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, profile: GuardProfile | None) -> NDArray[np.generic]:
@@ -102,7 +137,11 @@ def model_tensor(frame: NDArray[np.uint8], contract: ContractSpec, profile: Guar
 
 
 def received_tensor(
-    received: Received, contract: ContractSpec, profile: GuardProfile | None, scale: int | None = None
+    received: Received,
+    contract: ContractSpec,
+    profile: GuardProfile | None,
+    scale: int | None = None,
+    margins: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.generic]:
     """Pass 2, crop, resize and quantise: from a received frame to the model's tensor, in as few passes as possible.
 
@@ -112,11 +151,12 @@ def received_tensor(
         profile: pass 2's, or None for a frame that stays as it is.
         scale: decode JPEGs at 1/scale (1, 2 or 4) where pass 2 works on coefficients; by default
             `requantize.decode_scale`. At 1 the result is `model_tensor` of `pass_two`.
+        margins: as in `crop_resize.crop_and_resize`, where pass 2 works on pixels.
     """
     if contract.input.color == "DCT" and received.jpeg is not None:
         return jpeg_coefficients(received.jpeg, contract, profile)
     if profile is None or not works_on_coefficients(received, contract, profile):
-        return frame_to_tensor(received.decode(), contract, profile)
+        return frame_to_tensor(received.decode(), contract, profile, _which(received), margins)
     assert received.jpeg is not None
     signed = contract.input.dtype == "int8"
     pixels = requantized_tensor(received.jpeg, profile, contract.input, contract.preprocess, scale, signed)

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import JpegError
-from edgeguard.jpeg.header import MAX_PIXELS, read_whole_jpeg
+from edgeguard.jpeg.header import read_whole_jpeg
+from edgeguard.system.foreign import MAX_PIXELS
 
 _FORMATS = ("PNG", "BMP", "WEBP", "TIFF", "GIF")  # beside JPEG; OpenCV would read a dozen more
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.exif import exif_orientation
 from edgeguard.jpeg.tables import Table, from_zigzag
+from edgeguard.system.foreign import MAX_PIXELS
 
-#: A frame with more pixels than this is refused (64 megapixels: 192 MB decoded).
-MAX_PIXELS = 1 << 26
 #: A file with more scans than this is refused (a progressive file of a camera or a tool has about ten).
 MAX_SCANS = 100
 #: All scans of a file together visit at most so many 8x8 blocks. Ten scans of 64 megapixels visit 15 million; a decoder

@@ -1,8 +1,9 @@
-"""What a sensor writes into each JPEG: who did pass 1 with what, in which order, and (with a key) a proof of all of it.
+"""What a sensor writes into each frame: who did pass 1 with what, in which order, and (with a key) a proof of it all.
 
-One APP15 segment directly after SOI: `EDGEGUARD` and a zero byte, a version byte, the length of the JSON as a
-big-endian u32, canonical JSON, and 32 bytes of MAC. The MAC is HMAC-SHA256 (RFC 2104, FIPS 180-4) over the whole file
-with those 32 bytes zero; without a key they stay zero. FFmpeg and browsers skip the segment.
+`EDGEGUARD` and a zero byte, a version byte, the length of the JSON as a big-endian u32, canonical JSON, and 32 bytes of
+MAC. In a JPEG this is one APP15 segment directly after SOI, in a PNG one `egSE` chunk directly after IHDR; FFmpeg and
+browsers skip both. The MAC is HMAC-SHA256 (RFC 2104, FIPS 180-4) over the whole file with those 32 bytes zero, and with
+the chunk's CRC, which follows from them, zero as well; without a key they stay zero.
 """
 
 import hashlib
@@ -16,8 +17,10 @@ from pathlib import Path
 
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
+from edgeguard.png.frame import EXTRA_AT, SIGNATURE, PngInfo, chunk, read_png_info
 
 APP, TAG, VERSION = 15, b"EDGEGUARD\0", 1
+CHUNK = b"egSE"  # ancillary, private, not to be copied by who changes the pixels (PNG, 5.4)
 _MAC_BYTES = 32
 _NO_MAC = bytes(_MAC_BYTES)
 _FIXED = len(TAG) + 1 + 4
@@ -26,6 +29,7 @@ _LEAST_KEY = 32
 _LAST_SEQUENCE = 2**63 - 1
 _LAST_SECOND = 253402300799  # the end of the year 9999, the last that a calendar of Python knows
 _NONCE, _PROFILE = re.compile(r"([0-9a-f]{32})?"), re.compile(r"[0-9a-f]{0,64}")
+_MOST_ROOM = 127  # half of the levels
 _FIRST_WITHIN_S, _DELAYED_BY_S = 10.0, 3.0
 
 
@@ -38,12 +42,14 @@ class Seal:
         captured_at: Unix seconds by the sensor's clock, 0 up to the year 9999.
         nonce: the receiver's, 32 hexadecimal digits; empty where it gave none.
         profile: SHA-256 of pass 1's profile.
+        room: of that profile, 0..127: the levels of a PNG keep it. Left out where it is 0.
     """
 
     sequence: int
     captured_at: float
     nonce: str
     profile: str
+    room: int = 0
 
 
 class SealError(JpegError):
@@ -66,8 +72,7 @@ def seal_jpeg(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
         >>> verify_seal(sealed, bytes(32)).sequence
         1
     """
-    text = json.dumps(asdict(seal), sort_keys=True, separators=(",", ":")).encode()
-    payload = TAG + bytes([VERSION]) + len(text).to_bytes(4, "big") + text + _NO_MAC
+    payload = _payload(seal)
     segment = bytes([0xFF, 0xE0 + APP]) + (len(payload) + 2).to_bytes(2, "big") + payload
     sealed = data[:2] + segment + data[2:]
     if key is None:
@@ -76,24 +81,47 @@ def seal_jpeg(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
     return sealed[: end - _MAC_BYTES] + _mac(sealed, key) + sealed[end:]
 
 
-def read_seal(info: JpegInfo) -> Seal | None:
-    """What the first segment of a JPEG says, unproven; None where there is none.
+def seal_png(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
+    """A PNG (`png.frame.write_png`) with the chunk; see `seal_jpeg`."""
+    payload, head, rest = _payload(seal), data[:EXTRA_AT], data[EXTRA_AT:]
+    if key is not None:
+        blank = head + len(payload).to_bytes(4, "big") + CHUNK + payload + bytes(4) + rest
+        payload = payload[:-_MAC_BYTES] + _mac(blank, key)
+    return head + chunk(CHUNK, payload) + rest
+
+
+def read_seal(info: JpegInfo | PngInfo) -> Seal | None:
+    """What the first segment of a JPEG, or the chunk of a PNG, says, unproven; None where there is none.
 
     Raises:
         SealError: there is one that cannot be read.
     """
+    if isinstance(info, PngInfo):
+        return _parse(info.extra[1]) if info.extra is not None and info.extra[0] == CHUNK else None
     payload = next((p for number, p in info.app_segments if number == APP and p.startswith(TAG)), None)
     return None if payload is None else _parse(payload)
 
 
+def is_sealed_png(data: bytes) -> bool:
+    r"""True for a PNG that claims to come from a sensor: the place of the seal is not empty.
+
+    Example:
+        >>> is_sealed_png(b"\x89PNG\r\n\x1a\n and more")
+        False
+    """
+    return data[: len(SIGNATURE)] == SIGNATURE and data[EXTRA_AT + 4 : EXTRA_AT + 8] == CHUNK
+
+
 def verify_seal(data: bytes, key: bytes) -> Seal:
-    """What a sealed JPEG says, proven.
+    """What a sealed JPEG or PNG says, proven.
 
     Raises:
-        SealError: no segment at its place, more than one, or a MAC that is not the key's.
-        JpegError: the file is no whole JPEG.
+        SealError: no segment or chunk at its place, more than one, or a MAC that is not the key's.
+        JpegError: the file is no whole JPEG, or no PNG of a sensor.
     """
     _check_mac(data, key)  # nothing of the file is parsed before it is known to be the sensor's
+    if data[: len(SIGNATURE)] == SIGNATURE:
+        return _parse((read_png_info(data).extra or (b"", b""))[1])
     info = read_whole_jpeg(data)
     segments = [p for number, p in info.app_segments if number == APP and p.startswith(TAG)]
     if len(segments) != 1:
@@ -102,15 +130,30 @@ def verify_seal(data: bytes, key: bytes) -> Seal:
 
 
 def _check_mac(data: bytes, key: bytes) -> None:
-    """The MAC stands at the end of the first segment, whatever the rest of the file is."""
-    end = 4 + int.from_bytes(data[4:6], "big")
-    if data[:4] != bytes([0xFF, 0xD8, 0xFF, 0xE0 + APP]) or data[6 : 6 + len(TAG)] != TAG:
+    """The MAC stands at the end of the first segment or chunk, whatever the rest of the file is."""
+    is_png = data[: len(SIGNATURE)] == SIGNATURE
+    start, end = _png_payload(data) if is_png else _jpeg_payload(data)
+    if data[start : start + len(TAG)] != TAG:
         raise SealError("the frame is not sealed, or its seal is not at its place")
-    if not 4 + _FIXED + _MAC_BYTES < end <= min(len(data), 6 + _FIXED + _MOST_JSON + _MAC_BYTES):
+    if not _FIXED + _MAC_BYTES < end - start <= _FIXED + _MOST_JSON + _MAC_BYTES or end > len(data):
         raise SealError("the frame's seal is damaged")
-    blank = data[: end - _MAC_BYTES] + _NO_MAC + data[end:]
-    if not hmac.compare_digest(data[end - _MAC_BYTES : end], _mac(blank, key)):
+    mac, blank_to = end - _MAC_BYTES, end + (4 if is_png else 0)
+    blank = data[:mac] + bytes(blank_to - mac) + data[blank_to:]
+    if not hmac.compare_digest(data[mac:end], _mac(blank, key)):
         raise SealError("the frame is forged or damaged: its MAC is not the key's")
+
+
+def _jpeg_payload(data: bytes) -> tuple[int, int]:
+    """Where the payload of the first segment begins and ends; nowhere where that is no seal's."""
+    sealed = data[:4] == bytes([0xFF, 0xD8, 0xFF, 0xE0 + APP])
+    return (6, 4 + int.from_bytes(data[4:6], "big")) if sealed else (0, 0)
+
+
+def _png_payload(data: bytes) -> tuple[int, int]:
+    """Where the payload of the chunk behind IHDR begins and ends; nowhere where that is no seal's."""
+    start = EXTRA_AT + 8
+    sealed = data[start - 4 : start] == CHUNK
+    return (start, start + int.from_bytes(data[EXTRA_AT : start - 4], "big")) if sealed else (0, 0)
 
 
 class SealChecker:
@@ -140,7 +183,7 @@ class SealChecker:
         """The frame's seal.
 
         Args:
-            data: the JPEG.
+            data: the JPEG or PNG.
             arrived_at: monotonic time of its arrival, in seconds; now by default.
 
         Raises:
@@ -182,6 +225,13 @@ def read_key(path: Path) -> bytes:
     return key
 
 
+def _payload(seal: Seal) -> bytes:
+    """What the segment or chunk holds, with an empty MAC."""
+    fields = {name: value for name, value in asdict(seal).items() if name != "room" or value}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    return TAG + bytes([VERSION]) + len(text).to_bytes(4, "big") + text + _NO_MAC
+
+
 def _parse(payload: bytes) -> Seal:
     length = int.from_bytes(payload[len(TAG) + 1 : _FIXED], "big")
     if len(payload) < _FIXED or payload[len(TAG)] != VERSION:
@@ -199,6 +249,7 @@ def _parse(payload: bytes) -> Seal:
         and _NONCE.fullmatch(seal.nonce)
         and isinstance(seal.profile, str)
         and _PROFILE.fullmatch(seal.profile)
+        and _is_number(seal.room, int, _MOST_ROOM)
     ):
         raise SealError("the frame's seal is damaged")
     return seal

@@ -53,10 +53,12 @@ class Alarms:
 
     `disagreement`: the undefended path says something else than the defended one, on a share of the compared frames.
     `patch`: the patch guard rings. `certified`: fewer blocks than usual are certified, the mean is below a level.
+    `unproven`: too large a share of the frames that were looked at is not proven.
 
     Args:
         disagreement: level from 0 to 1; 0 switches it off.
         certified: a certified share from 0 to 1 below which it rings; 0 switches it off.
+        unproven: share of the frames that were looked at, from 0 to 1; 0 switches it off.
         window: signs.
         changed: called with an alarm that begins or ends.
     """
@@ -66,6 +68,7 @@ class Alarms:
         *,
         disagreement: float,
         certified: float,
+        unproven: float = 0.0,
         window: int,
         changed: Callable[[Alarm], None] = lambda alarm: None,
     ) -> None:
@@ -75,6 +78,8 @@ class Alarms:
             self.alarms["disagreement"] = Alarm("disagreement", disagreement, window)
         if certified > 0:
             self.alarms["certified"] = Alarm("certified", 0.5, window)
+        if unproven > 0:
+            self.alarms["unproven"] = Alarm("unproven", unproven, window)
 
     @property
     def ringing(self) -> tuple[str, ...]:
@@ -89,6 +94,8 @@ class Alarms:
             self._sign("disagreement", float(result.undefended.index != result.prediction.index))
         if result.certified_share is not None:
             self._sign("certified", float(result.certified_share < self._certified_level))
+        if result.proven is not None:
+            self._sign("unproven", float(not result.proven))
         return self.ringing
 
     def _sign(self, name: str, value: float) -> None:

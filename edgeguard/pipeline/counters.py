@@ -10,9 +10,9 @@ import numpy as np
 from edgeguard.pipeline.result import FrameResult
 
 _WHY = {
-    "run": "pass 1 was done by this process on the raw frames",
+    "run": "pass 1 was done by this process on the raw frames: nothing travelled between the passes",
     "camera": "the camera codes its JPEGs with the profile's tables",
-    "sensor": "the sensor says so in its JPEGs",
+    "sensor": "the sensor says so in the seals of its frames",
     "none": "nobody did pass 1 with this profile",
 }
 K = TypeVar("K")
@@ -32,6 +32,7 @@ class Counters:
         captured, dropped, lost, skipped: whole frames that arrived; of these not taken in time; damaged ones; not
             wanted (`every`, `fps`).
         losses, reconnects: of the camera.
+        certified_frames, proven, proven_2: frames that were looked at; of these proven at 1 and at 2 levels.
         suspected, alarms: frames that the patch guard changed or marked, and on which it rang.
     """
 
@@ -49,7 +50,10 @@ class Counters:
     pass1: dict[str, int] = field(default_factory=dict)
     passes: dict[int, int] = field(default_factory=dict)
     certified_sum: float = 0.0
+    certified_sum_2: float = 0.0
     certified_frames: int = 0
+    proven: int = 0
+    proven_2: int = 0
     suspected: int = 0
     alarms: int = 0
     stage_seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("decode", "sanitize", "infer"), 0.0))
@@ -65,7 +69,10 @@ class Counters:
         self.passes[result.passes] = self.passes.get(result.passes, 0) + 1
         if result.certified_share is not None:
             self.certified_sum += result.certified_share
+            self.certified_sum_2 += result.certified_share_2 or 0.0
             self.certified_frames += 1
+            self.proven += bool(result.proven)
+            self.proven_2 += bool(result.proven_2)
         if result.undefended is not None:
             self.compared += 1
             self.disagreements += result.undefended.index != result.prediction.index
@@ -95,11 +102,21 @@ class Counters:
             "pass1": main_pass1,
             "passes": passes,
             "why": "no guard" if passes == 0 else _WHY[main_pass1],
-            "certified_share": round(self.certified_sum / self.certified_frames, 4) if self.certified_frames else None,
+            **self._proof(),
             "suspected": self.suspected,
             "alarms": self.alarms,
             "compared": self.compared,
             "disagreements": self.disagreements,
+        }
+
+    def _proof(self) -> dict[str, float | int | None]:
+        count = self.certified_frames
+        return {
+            "certified_share": round(self.certified_sum / count, 4) if count else None,
+            "certified_share_2": round(self.certified_sum_2 / count, 4) if count else None,
+            "certified_frames": count,
+            "proven_frames": self.proven if count else None,
+            "proven_2_frames": self.proven_2 if count else None,
         }
 
 

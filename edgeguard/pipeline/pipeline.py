@@ -21,7 +21,7 @@ from edgeguard.preprocess.region import Region
 
 _QUEUE = 8
 _AHEAD = 2
-_CERTIFY_EVERY_S = 1.0
+_CERTIFY_SHARE = 0.05  # of one core, of a live source
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Pipeline:
             keep_frames=keep_frames,
             decode_scale=decode_scale,
             region=region,
-            certify_every_s=_CERTIFY_EVERY_S if source.live else 0.0,
+            certify_share=_CERTIFY_SHARE if source.live else None,
         )
         self.timing = Timing(fps)
         self.counters = Counters()

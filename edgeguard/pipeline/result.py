@@ -31,6 +31,7 @@ class FrameResult:
         received: the frame as it came out of pass 1: the camera's own JPEG where it sent one.
         patch_suspect, patch_alarm: whether the patch guard marked anything, and whether it rang; None without one.
         alarms: names of the run's alarms that ring.
+        certifies: whether frames of this run can be proven; without, the line has no keys for it.
         The other attributes are those of the JSON line (docs/run.md).
     """
 
@@ -54,6 +55,10 @@ class FrameResult:
     patch_suspect: bool | None = None
     patch_alarm: bool | None = None
     alarms: tuple[str, ...] = ()
+    certifies: bool = False
+    certified_share_2: float | None = None
+    proven: bool | None = None
+    proven_2: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
@@ -76,18 +81,32 @@ class FrameResult:
             },
             "pass1": self.pass1,
             "passes": self.passes,
-            "certified_share": None if self.certified_share is None else round(self.certified_share, 4),
+            "certified_share": _rounded(self.certified_share),
             "profile": self.profile,
             "model": self.model,
             "undefended": None if self.undefended is None else _score(self.undefended),
+            **(self.proof_dict() if self.certifies else {}),
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
             **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
         }
 
+    def proof_dict(self) -> dict[str, Any]:
+        """The keys that only runs have whose frames can be proven."""
+        return {
+            "certified_share_2": _rounded(self.certified_share_2),
+            "proven": self.proven,
+            "proven_2": self.proven_2,
+        }
+
     def to_json(self) -> str:
         """One line of JSON, without the newline."""
         return unpaired_escaped(json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":")))
+
+
+def _rounded(share: float | None) -> float | None:
+    """Four digits; what is not all of it is not rounded to all of it."""
+    return None if share is None else round(share, 4) if share == 1 else min(round(share, 4), 0.9999)
 
 
 def _score(score: Score) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from edgeguard.camera.source import Captured, Lost
 from edgeguard.errors import InputError, JpegError
+from edgeguard.guard.certificate import Proof
 from edgeguard.guard.passes import Received
 from edgeguard.model.input_path import InputPath, Prepared
 from edgeguard.model.interpreter import Model
@@ -28,7 +29,7 @@ class Ready:
 
     arrived: Arrived
     prepared: Prepared
-    certified_share: float | None
+    proof: Proof | None
 
 
 class Stages:
@@ -37,7 +38,8 @@ class Stages:
     Args:
         model: with its contract.
         keep_frames, decode_scale, region: see `Pipeline`.
-        certify_every_s: the certificate costs as much as sanitising in full; 0 makes one for each frame.
+        certify_share: of one core's time that may go into proofs, above 0 and at most 1: a live source's frames are
+            looked at as often as that allows; None looks at each frame.
     """
 
     def __init__(
@@ -47,9 +49,9 @@ class Stages:
         keep_frames: bool,
         decode_scale: int | None,
         region: Region | None,
-        certify_every_s: float,
+        certify_share: float | None,
     ) -> None:
-        self._certify_every_s, self._certified_at = certify_every_s, float("-inf")
+        self._certify_share, self._certify_again_at = certify_share, float("-inf")
         self.model = model
         self.path = InputPath(
             model.contract,
@@ -57,16 +59,14 @@ class Stages:
             region=region,
             decode_scale=decode_scale,
             keep_frame=keep_frames,
+            measure_margins=True,
         )
         self.region = self.path.region
 
     def pass_one(self, captured: Captured) -> Arrived | Lost:
         """In the capture thread of a live source."""
         try:
-            if captured.jpeg is not None:
-                return Arrived(captured, self.path.capture_jpeg(captured.jpeg))
-            assert captured.rgb is not None
-            return Arrived(captured, self.path.capture(captured.rgb))
+            return Arrived(captured, self.path.capture(captured.contents))
         except JpegError as error:
             return Lost(captured.index, captured.source, str(error))
 
@@ -76,7 +76,7 @@ class Stages:
             prepared = self.path(arrived.received)
         except InputError as error:
             return Lost(arrived.captured.index, arrived.captured.source, str(error))
-        return Ready(arrived, prepared, self._certified_share(prepared))
+        return Ready(arrived, prepared, self._proof(prepared))
 
     def infer(self, ready: Ready, live: bool, compare: bool) -> FrameResult:
         """Run the model, and the undefended path where `compare` says so.
@@ -89,7 +89,7 @@ class Stages:
         start = time.perf_counter()
         prediction = _placed(self.model.read(self.model.run(prepared.tensor), *prepared.size), prepared.offset)
         infer_ms = (time.perf_counter() - start) * 1e3
-        profile, guarded = self.path.profile, prepared.guarded
+        profile, guarded, proof = self.path.profile, prepared.guarded, ready.proof
         return FrameResult(
             frame=captured.index,
             source=captured.source,
@@ -102,7 +102,7 @@ class Stages:
             infer_ms=infer_ms,
             pass1=prepared.pass1,
             passes=prepared.passes,
-            certified_share=ready.certified_share,
+            certified_share=None if proof is None else proof.share_at[1],
             profile=None if profile is None else profile.sha256,
             model=self.model.sha256,
             undefended=self._run_undefended(captured) if compare else None,
@@ -110,17 +110,22 @@ class Stages:
             received=ready.arrived.received,
             patch_suspect=None if guarded is None else bool(guarded.suspect.any()),
             patch_alarm=None if guarded is None else guarded.alarm,
+            certifies=self.path.certifies,
+            certified_share_2=None if proof is None else proof.share_at[2],
+            proven=None if proof is None else proof.proven_at_1,
+            proven_2=None if proof is None else proof.proven_at_2,
         )
 
-    def _certified_share(self, prepared: Prepared) -> float | None:
-        """The share of blocks that +-1 level in transit cannot change; of a live source at most once a second."""
-        if self._certify_every_s > 0 and time.monotonic() - self._certified_at < self._certify_every_s:
+    def _proof(self, prepared: Prepared) -> Proof | None:
+        """What no change in transit can alter of the tensor; of a live source on a budget of time."""
+        now = time.monotonic()
+        if now < self._certify_again_at:
             return None
-        found = prepared.certificate()
-        if found is None:
-            return None
-        self._certified_at = time.monotonic()
-        return found.share_1
+        began = time.thread_time()
+        found = prepared.proof()
+        if found is not None and self._certify_share is not None:
+            self._certify_again_at = now + (time.thread_time() - began) / self._certify_share
+        return found
 
     @cached_property
     def _undefended_path(self) -> InputPath:
@@ -130,9 +135,7 @@ class Stages:
     def _run_undefended(self, captured: Captured) -> Score | None:
         """What the model would say without the guard, of the frame as the camera gave it."""
         path = self._undefended_path
-        contents = captured.jpeg if captured.rgb is None else captured.rgb
-        assert contents is not None
-        prepared = path(path.arrive(contents))
+        prepared = path(path.arrive(captured.contents))
         return self.model.read(self.model.run(prepared.tensor), *prepared.size, 1).best
 
 

@@ -34,6 +34,7 @@ class RunStatus:
         state, reason: of the camera, and why it was lost.
         last: the newest result.
         result_at: monotonic time of it.
+        last_proof: the newest result whose frame was looked at for a proof.
         ringing: alarms.
         coding: sampling and tables of the camera's JPEGs, as they were seen last; empty for raw frames.
         slowed: what slows the run down on purpose; empty when nothing does.
@@ -48,6 +49,7 @@ class RunStatus:
     reason: str = ""
     last: FrameResult | None = None
     result_at: float | None = None
+    last_proof: FrameResult | None = None
     ringing: tuple[str, ...] = ()
     power: Power = field(default_factory=lambda: Power(None, None, None))
     slowed: str = ""
@@ -65,6 +67,8 @@ class RunStatus:
         }  # fmt: skip
         with self.lock:
             self.last, self.result_at = result, time.monotonic()
+            if result.proven is not None:
+                self.last_proof = result
             self.history.append(point)
 
     def unhealthy(self, stale_after_s: float) -> str | None:
@@ -89,8 +93,15 @@ class RunStatus:
             "counters": self.counters.to_dict(), "slowed": self.slowed, "celsius": self.power.celsius,
             "limits": self.power.now, "uptime_s": round(time.monotonic() - self.began, 1), "history": history,
             "result_age_s": None if self.result_at is None else round(time.monotonic() - self.result_at, 2),
-            "sinks": self.sinks_to_dict(),
+            "sinks": self.sinks_to_dict(), "proof": self.proof_to_dict(),
         }  # fmt: skip
+
+    def proof_to_dict(self) -> dict[str, Any] | None:
+        """What the newest proof says, with its frame; None before there is one."""
+        found = self.last_proof
+        if found is None:
+            return None
+        return {"frame": found.frame, "certified_share": found.certified_share, **found.proof_dict()}
 
     def sinks_to_dict(self) -> list[dict[str, Any]]:
         """How each sink fares."""

@@ -12,13 +12,15 @@ from typing import Any
 from edgeguard.camera import Source
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError, InputError, JpegError
+from edgeguard.guard.passes import Received
 from edgeguard.jpeg.header import read_jpeg_info
-from edgeguard.jpeg.seal import read_seal
+from edgeguard.jpeg.seal import Seal, read_seal
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
 from edgeguard.pipeline.alarms import Alarm, Alarms
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.png.frame import read_png_info
 from edgeguard.run.notify import notify
 from edgeguard.run.settings import Settings
 from edgeguard.run.throttle import ThrottleController
@@ -81,6 +83,7 @@ def run(
     alarms = Alarms(
         disagreement=settings.alarm_disagreement,
         certified=settings.alarm_certified,
+        unproven=settings.alarm_unproven,
         window=settings.alarm_window,
         changed=_log_alarm,
     )
@@ -269,23 +272,32 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> 
 def _look_at_coding(status: RunStatus) -> None:
     """Which JPEG tables the camera uses; a change is said, because pass 1 is judged by them."""
     last = status.last
-    if last is None or last.received is None or last.received.jpeg is None or last.pass1 == "run":
+    if last is None or last.received is None or last.pass1 == "run":
         return
     try:
-        info = read_jpeg_info(last.received.jpeg)
-        seal = read_seal(info)
+        found = _coding(last.received)
     except JpegError:  # a damaged seal: this thread must not end by what a camera sends
         return
-    coding = f"{info.coding} {info.sampling}, tables {info.tables_sha256}"
-    if coding == status.coding:
+    if found is None or found[1] == status.coding:
         return
-    _log.info("the camera's JPEGs: %s", coding)
-    status.coding = coding
+    frames, status.coding, seal = found
+    _log.info("%s: %s", frames, status.coding)
     if seal is not None and last.time_source == "received" and abs(seal.captured_at - last.captured_at) > 1:
         off_s = seal.captured_at - last.captured_at
         _log.warning(
             "the sensor's clock differs by %.0f s, or nothing proves it (--key-file): ages count from arrival", off_s
         )
+
+
+def _coding(received: Received) -> tuple[str, str, Seal | None] | None:
+    """Whose frames they are, how they are coded, and the seal of one; None of raw frames."""
+    if received.png is not None:
+        png = read_png_info(received.png)
+        return "the sensor's frames", f"PNG without loss, {png.width}x{png.height}", read_seal(png)
+    if received.jpeg is None:
+        return None
+    info = read_jpeg_info(received.jpeg)
+    return "the camera's JPEGs", f"{info.coding} {info.sampling}, tables {info.tables_sha256}", read_seal(info)
 
 
 def _stuck(pipeline: Pipeline, status: RunStatus) -> bool:

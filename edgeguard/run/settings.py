@@ -105,6 +105,7 @@ class Settings:
 
     alarm_disagreement: float = _alarms("Share of compared results that disagree: alarm; 0 off.", 0.5, low=0, high=1)
     alarm_certified: float = _alarms("Certified share below it: alarm; 0 off.", 0.0, low=0, high=1)
+    alarm_unproven: float = _alarms("Share of frames that are not proven: alarm; 0 off.", 0.0, low=0, high=1)
     alarm_window: int = _alarms("Results that an alarm looks at.", 10, low=1, high=10000, unit="results")
 
     record: str | None = _recorder(

@@ -1,4 +1,4 @@
-"""The sensor node: a camera, pass 1 at its side, and sealed JPEGs over HTTP for those who do pass 2."""
+"""The sensor node: a camera, pass 1 at its side, and sealed frames over HTTP for those who do pass 2."""
 
 import logging
 import re
@@ -6,14 +6,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, Source
+from edgeguard.camera.http_mjpeg import MAX_FRAME_BYTES
 from edgeguard.camera.reader import FrameReader, State
 from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import InputError, JpegError
+from edgeguard.errors import JpegError
 from edgeguard.jpeg.header import read_whole_jpeg
-from edgeguard.jpeg.seal import Seal, seal_jpeg
+from edgeguard.jpeg.seal import Seal, seal_jpeg, seal_png
+from edgeguard.png.frame import write_png
+from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.preprocess.requantize import requantize_jpeg
 from edgeguard.system.http import Answer, HttpServer, Request, Write
 
@@ -26,20 +33,43 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class CodedFrame:
-    """A frame after pass 1, not sealed yet: each receiver gets a seal of its own."""
+    """A frame after pass 1, not sealed yet: each receiver gets a seal of its own.
+
+    Attributes:
+        number: of the frame at the camera.
+        captured_at: Unix seconds.
+        jpeg: of a `ycbcr*` profile.
+        levels: of an `rgb` profile (h, w, 3), of a `gray` one (h, w).
+    """
 
     number: int
     captured_at: float
-    jpeg: bytes
+    jpeg: bytes | None
+    levels: NDArray[np.uint8] | None = None
+
+    @cached_property
+    def data(self) -> bytes:
+        """What is sent: the JPEG, or the levels without loss. Those are coded when a receiver wants them."""
+        if self.jpeg is not None:
+            return self.jpeg
+        assert self.levels is not None
+        return write_png(self.levels)
 
 
 def code(captured: Captured, profile: GuardProfile) -> CodedFrame | Lost:
-    """Pass 1: a raw frame is coded with the profile's tables; a JPEG that has them stays as it is; any other JPEG's
-    coefficients are requantised (it is coded twice then, which `firmware probe` sees)."""
+    """Pass 1.
+
+    With a `ycbcr*` profile a raw frame is coded with the profile's tables; a JPEG that has them stays as it is; any
+    other JPEG's coefficients are requantised (it is coded twice then, which `firmware probe` sees). With an `rgb` or
+    `gray` profile the decoded frame is sanitised, and its levels are sent as they are.
+    """
     try:
+        if profile.is_pixel_domain:
+            levels = sanitize(captured.decode(), profile, "first")
+            levels = levels[:, :, 0] if profile.color == "gray" else levels
+            return CodedFrame(captured.index, captured.captured_at, None, levels)
         if captured.jpeg is None:
-            assert captured.rgb is not None
-            jpeg = encode_jpeg(captured.rgb, profile)
+            jpeg = encode_jpeg(captured.decode(), profile)
         elif coded_with(read_whole_jpeg(captured.jpeg), profile):
             jpeg = captured.jpeg
         else:
@@ -50,19 +80,18 @@ def code(captured: Captured, profile: GuardProfile) -> CodedFrame | Lost:
 
 
 class SensorNode:
-    """Serves /stream (Motion JPEG) and /healthz. Use as a context manager; the camera is kept going, and its
-    losses and returns are logged.
+    """Serves /stream (Motion JPEG, or as many PNGs) and /healthz. Use as a context manager; the camera is kept going,
+    and its losses and returns are logged.
 
     Args:
         source: opened.
         reopen: opens it again after a loss.
-        profile: pass 1's, a `ycbcr*` one.
+        profile: pass 1's. Frames of a `ycbcr*` one are sent as JPEG, of others without loss as PNG.
         host, port: where; port 0 takes a free one.
         key: of the MAC; None seals without a proof.
         token: wanted from each receiver (`?token=...` or a Bearer header), None for none.
 
     Raises:
-        InputError: an rgb or gray profile.
         DeviceError: the address is taken.
     """
 
@@ -77,10 +106,9 @@ class SensorNode:
         key: bytes | None = None,
         token: str | None = None,
     ) -> None:
-        if profile.is_pixel_domain:
-            raise InputError(f"a sensor sends JPEG: {profile.name or 'this'} is a {profile.color} profile, use fd-jpeg")
         self.profile, self.key = profile, key
         self.sent = 0
+        self._coding, self._told_of_size = threading.Lock(), False
         self.latest: CodedFrame | None = None
         self.changed = threading.Condition()
         self.closing = False
@@ -165,13 +193,31 @@ class SensorNode:
             number = -1 if latest is None else latest.number
             while (frame := self.after(number)) is not None:
                 number = frame.number
-                seal = Seal(number, round(frame.captured_at, 6), nonce, self.profile.sha256)
-                jpeg = seal_jpeg(frame.jpeg, seal, self.key)
-                write(b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (_BOUNDARY, len(jpeg)))
-                write(jpeg + b"\r\n")
+                data = self._sealed(frame, nonce)
+                if len(data) > MAX_FRAME_BYTES:
+                    self._tell_of_size(len(data))
+                    continue
+                kind = b"image/png" if frame.jpeg is None else b"image/jpeg"
+                write(b"--%s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (_BOUNDARY, kind, len(data)))
+                write(data + b"\r\n")
                 self.sent += 1
         finally:
             self.clients.release()
+
+    def _sealed(self, frame: CodedFrame, nonce: str) -> bytes:
+        """For one receiver; the frame is coded once for all."""
+        with self._coding:
+            data = frame.data
+        seal = Seal(frame.number, round(frame.captured_at, 6), nonce, self.profile.sha256, self.profile.room)
+        return seal_png(data, seal, self.key) if frame.jpeg is None else seal_jpeg(data, seal, self.key)
+
+    def _tell_of_size(self, size: int) -> None:
+        if not self._told_of_size:
+            self._told_of_size = True
+            _log.warning(
+                "frames of %.1f MB are not sent: receivers take %d MB; ask the camera for a smaller --size",
+                size / 1e6, MAX_FRAME_BYTES / 1e6,
+            )  # fmt: skip
 
 
 def _log_state(state: State, why: str) -> None:

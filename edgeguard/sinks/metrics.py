@@ -73,18 +73,25 @@ class _Collector:
             ("camera_reconnects", "Times the camera came back", counters.reconnects),
             ("disagreements", "Compared results that the undefended path disagrees with", counters.disagreements),
             ("compared", "Results that were compared with the undefended path", counters.compared),
+            ("certified_frames", "Frames that were looked at for a proof", counters.certified_frames),
         ):
             yield CounterMetricFamily(f"edgeguard_{name}", text, value)
         stages = CounterMetricFamily("edgeguard_stage_seconds", "Time spent in each stage", labels=["stage"])
         for stage, seconds in counters.stage_seconds.items():
             stages.add_metric([stage], seconds)
         yield stages
+        proven = CounterMetricFamily(
+            "edgeguard_proven", "Frames proven at so many levels in transit", labels=["levels"]
+        )
+        for levels, count in (("1", counters.proven), ("2", counters.proven_2)):
+            proven.add_metric([levels], count)
+        yield proven
         sinks = CounterMetricFamily("edgeguard_sink_dropped", "Results that a sink did not get", labels=["sink"])
         for sink in status.sinks:
             sinks.add_metric([sink.name], sink.dropped)
         yield sinks
         alarms = GaugeMetricFamily("edgeguard_alarm", "1 while an alarm rings", labels=["alarm"])
-        for name in ("patch", "disagreement", "certified"):
+        for name in ("patch", "disagreement", "certified", "unproven"):
             alarms.add_metric([name], float(name in status.ringing))
         yield alarms
         states = GaugeMetricFamily("edgeguard_camera_state", "1 for the state of the camera", labels=["state"])

@@ -113,12 +113,13 @@ class Mqtt:
         self._publish(self._state(result))
 
     def _state(self, result: FrameResult) -> dict[str, Any]:
-        counters = self._status.counters
+        counters, proof = self._status.counters, self._status.proof_to_dict()
         return {
             "label": result.prediction.label, "score": result.prediction.score, "frame": result.frame,
             "age_ms": None if result.age_ms is None else round(result.age_ms, 1), "alarms": list(result.alarms),
             "alarm": "ON" if result.alarms else "OFF", "camera": str(self._status.state), "frames": counters.frames,
             "dropped": counters.dropped, "passes": result.passes, "celsius": self._status.power.celsius,
+            **({"proof": proof} if result.certifies else {}),
         }  # fmt: skip
 
     def _publish(self, state: dict[str, Any]) -> None:

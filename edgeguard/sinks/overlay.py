@@ -31,6 +31,8 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     guarded = f"{result.passes} pass{'es' if result.passes != 1 else ''}, pass 1: {result.pass1}"
     if result.certified_share is not None:
         guarded += f", {result.certified_share:.0%} of blocks certified at +-1"
+    if result.proven is not None:
+        guarded += ": proven" if result.proven else ": not proven"
     _text(canvas, f"{result.prediction.label}  {result.prediction.score:.2f}", (10, height + 24), 0.65)
     _text(canvas, guarded, (10, height + 46), 0.42)
     if result.undefended is not None:

@@ -24,8 +24,9 @@ _MOST_BYTES = 64 << 20
 class EventRecorder:
     """Keeps the last seconds in memory; an alarm writes them, and what follows, into a folder of its own.
 
-    A frame that came as JPEG is kept byte for byte; a raw one is coded at quality 95, and its line says so
-    (`"recorded": "encoded"`). An event ends some seconds after its alarms, and after a minute at the latest.
+    A frame that came as JPEG, or as a sensor's PNG, is kept byte for byte; a raw one is coded at quality 95, and its
+    line says so (`"recorded": "encoded"`). An event ends some seconds after its alarms, and after a minute at the
+    latest.
 
     Args:
         folder: events are folders in it, named by time and alarm.
@@ -101,14 +102,14 @@ class EventRecorder:
 
     def _store(self, result: FrameResult) -> None:
         assert self._event is not None and result.received is not None
-        jpeg, kept = result.received.jpeg, "received"
-        if jpeg is None:
-            assert result.received.rgb is not None
-            bgr = np.ascontiguousarray(result.received.rgb[:, :, ::-1])
-            jpeg, kept = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY])[1].tobytes(), "encoded"
-        name = f"{result.frame:09d}.jpg"
-        write_bytes(self._event / name, jpeg, durable=False)
-        self._event_bytes += len(jpeg)
+        received, kept = result.received, "received"
+        data = received.jpeg or received.png
+        if data is None:
+            bgr = np.ascontiguousarray(received.decode()[:, :, ::-1])
+            data, kept = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY])[1].tobytes(), "encoded"
+        name = f"{result.frame:09d}{'.jpg' if received.png is None else '.png'}"
+        write_bytes(self._event / name, data, durable=False)
+        self._event_bytes += len(data)
         if self._kept_bytes + self._event_bytes > self._quota_bytes:
             self._clear_old()
         line = {**result.to_dict(), "file": name, "recorded": kept}
@@ -132,4 +133,5 @@ def _size(result: FrameResult) -> int:
     received = result.received
     if received is None:
         return 0
-    return len(received.jpeg) if received.jpeg is not None else received.rgb.nbytes if received.rgb is not None else 0
+    coded = received.jpeg or received.png
+    return len(coded) if coded is not None else received.rgb.nbytes if received.rgb is not None else 0

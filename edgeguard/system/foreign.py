@@ -7,6 +7,8 @@ from pathlib import Path
 
 from edgeguard.errors import EdgeGuardError, InputError
 
+#: A frame with more pixels than this is refused (64 megapixels: 192 MB decoded).
+MAX_PIXELS = 1 << 26
 _SHOWN = 160
 
 

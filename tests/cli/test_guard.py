@@ -35,6 +35,34 @@ class TestGuard:
         assert json.loads(here("guard", "certify", folder / "0.jpg", "--first-pass", "--json").stdout)["share_1"] > 0.8
         refused(here("guard", "certify", clean, "--guard", "fd-jpeg"), 2, "has no certificate")
 
+    @pytest.mark.full
+    def test_a_table_from_the_proof(self, folder: Path, tmp_path: Path) -> None:
+        profile, travels, back = tmp_path / "proof.toml", tmp_path / "travels.png", tmp_path / "back.png"
+        done = here("guard", "design", folder, "--output", profile, "--certify", 1, "--json")
+        told = json.loads(done.stdout)
+        assert told["proven_share"] >= 0.99 and told["profile"]["room"] == 16 and told["profile"]["proof_levels"] == 1
+        loaded = GuardProfile.load(profile)
+        assert loaded.sha256 == told["sha256"] and max(loaded.tables[0]) < 32
+        shown = here("guard", "design", folder, "--output", profile, "--certify", 2, "--room", 24, "--color", "gray")
+        assert "at +-2: " in shown.stdout and "(room 24, slack" in shown.stdout
+        here("guard", "design", folder, "--output", profile, "--certify", 1)
+        here("guard", "apply", folder / "0.jpg", "--guard", profile, "--pass", "first", "--output", travels)
+        found = json.loads(here("guard", "certify", travels, "--guard", profile, "--json").stdout)
+        assert found["share_1"] > 0.99 > found["share_2"] == found["share_3"] == 0 and not found["proven_at_2"]
+        here("guard", "apply", travels, "--guard", profile, "--pass", "second", "--output", back)
+        one = tmp_path / "one.png"
+        here("guard", "apply", folder / "0.jpg", "--guard", profile, "--output", one)
+        assert (read_bgr(back) == read_bgr(one)).mean() > 0.999
+        refused(here("guard", "design", folder, "--output", profile, "--certify", 1, "--as-step", 24), 2, "--as-step")
+        refused(
+            here("guard", "design", folder, "--output", profile, "--certify", 1, "--color", "ycbcr420"), 2, "--certify"
+        )
+        refused(
+            here("guard", "apply", travels, "--guard", "fd-jpeg", "--pass", "second", "--output", back),
+            2,
+            "--pass second",
+        )
+
     def test_bad_input(self, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "bad.toml").write_text("schema = 1\ncolour = 'rgb'\n")
         refused(here("guard", "show", tmp_path / "bad.toml"), 2, "bad.toml:2: unknown key 'colour'")

@@ -84,6 +84,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--mqtt-ca-file": [f"{RUN} --mqtt-ca-file x"],
         "--alarm-disagreement": [f"{RUN} --alarm-disagreement 0.1"],
         "--alarm-certified": [f"{RUN} --alarm-certified 0.5 --guard fd-jpeg"],
+        "--alarm-unproven": [f"{RUN} --alarm-unproven 0.5 --guard fd-jpeg"],
         "--alarm-window": [f"{RUN} --alarm-window 5"],
         "--record": ALWAYS,
         "--record-seconds": [f"{RUN} --record-seconds 2"],

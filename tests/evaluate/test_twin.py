@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from edgeguard.dct.color import Color
+from edgeguard.dct.profile import Pass
 from edgeguard.demo.assets import bundled_model, bundled_program
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
@@ -11,9 +14,11 @@ from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_c
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.rebuild.network import Network
-from edgeguard.evaluate.twin import agreement
+from edgeguard.evaluate.twin import Twin, agreement
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import load_model
+from edgeguard.model.contract import ContractGuard
+from edgeguard.model.input_path import InputPath
 from edgeguard.preprocess.crop_resize import crop_and_resize
 
 
@@ -64,6 +69,33 @@ def test_the_surrogate_codec_is_near_the_real_one(color: Color, scenes: list[NDA
     profile = GuardProfile("t", color, steps)
     near = surrogate_codec(to_levels(scenes[0][None]), profile, "straight-through")[0].permute(1, 2, 0).numpy()
     assert np.abs(near - Sanitizer(profile)(scenes[0])).mean() < 1.0
+
+
+@pytest.mark.parametrize("color", ["rgb", "gray"])
+@pytest.mark.parametrize("which", ["only", "first", "second"])
+def test_both_know_which_pass_keeps_room(color: Color, which: Pass, scenes: list[NDArray[np.uint8]]) -> None:
+    profile = replace(GuardProfile.preset("proof-1"), color=color)
+    sanitizer = Sanitizer(profile)
+    frame = sanitizer(scenes[0], "first") if which == "second" else scenes[0]
+    exact, levels = sanitizer(frame, which), to_levels(frame[None]).requires_grad_(True)
+    assert (GuardLayer(profile, which=which)(levels)[0].detach().permute(1, 2, 0).numpy() == exact).all()
+    near = surrogate_codec(levels, profile, "straight-through", which)
+    assert np.abs(near[0].detach().permute(1, 2, 0).numpy() - exact).mean() < 1.0
+    (gradient,) = torch.autograd.grad(near.mean() * near.numel(), levels)
+    stretched = 255 / (255 - 2 * profile.room)  # what a level more in every pixel makes of the DC
+    expected = {"only": 1.0, "first": 1 / stretched, "second": stretched}[which]
+    assert gradient[gradient != 0].sum() / gradient.numel() == pytest.approx(expected, rel=0.05)
+
+
+def test_the_twin_takes_what_travels(scenes: list[NDArray[np.uint8]]) -> None:
+    model = load_model(bundled_model())
+    contract = replace(model.contract, guard=ContractGuard(GuardProfile.preset("proof-1"), "frame"))
+    path = InputPath(contract)
+    received = path.capture(scenes[0])
+    module = Twin(torch.nn.Identity(), contract, "frame")
+    expected = path.levels(received)[0]
+    assert received.rgb is not None
+    assert (module(to_levels(received.rgb[None]))[0].permute(1, 2, 0).numpy() == expected).all()
 
 
 @pytest.mark.parametrize("size", [(320, 240), (50, 40)])

@@ -31,7 +31,9 @@ from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.jpeg import header as jpeg_header
 from edgeguard.jpeg import seal
 from edgeguard.jpeg.header import read_jpeg_info
-from edgeguard.jpeg.seal import Seal, SealChecker, read_seal, seal_jpeg
+from edgeguard.jpeg.seal import Seal, SealChecker, read_seal, seal_jpeg, seal_png
+from edgeguard.png import frame as png_frame
+from edgeguard.png.frame import MAX_PIXELS, SIGNATURE, chunk, read_png, read_png_info, write_png
 from edgeguard.system.http import Access, access, message
 from edgeguard.system.http.message import BadRequest, read_request
 
@@ -69,7 +71,19 @@ def proven(data: bytes) -> None:
         found = SealChecker(KEY, NONCE).check(data)
     except JpegError:
         return
-    assert data == SEALED, f"accepted {found}"
+    assert data in (SEALED, SEALED_PNG), f"accepted {found}"
+
+
+def png(data: bytes) -> None:
+    """A frame without loss as it came, and again with right checksums around a header and pixels of any kind."""
+    for whole in (data, SIGNATURE + chunk(b"IHDR", data[:13]) + chunk(b"IDAT", data[13:]) + chunk(b"IEND", b"")):
+        try:
+            info = read_png_info(whole)
+            read_seal(info)
+            levels = read_png(info)
+        except JpegError:
+            continue
+        assert levels.shape == (info.height, info.width, 3) and levels.size <= 3 * MAX_PIXELS
 
 
 def vc0706(data: bytes) -> None:
@@ -161,9 +175,11 @@ def requests(data: bytes) -> None:
                 refused.encoded()
 
 
-PARSERS = (headers, proven, vc0706, mjpeg, openmv_wire, openmv_answers, requests)
+PARSERS = (headers, proven, vc0706, mjpeg, openmv_wire, openmv_answers, requests, png, proven)
 JPEG = encode_jpeg(np.zeros((8, 8, 3), np.uint8), GuardProfile.preset("fd-jpeg"))
 SEALED = seal_jpeg(JPEG, Seal(1, 2.5, NONCE, "00"), KEY)
+PNG = write_png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+SEALED_PNG = seal_png(PNG, Seal(1, 2.5, NONCE, "00"), KEY)
 
 
 def instrument(*modules: ModuleType) -> None:
@@ -191,7 +207,17 @@ def seeds(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     head = b"Host: [::1]:80\r\nCookie: edgeguard_token=a\r\nContent-Length: 3\r\n"
     request = b"POST /light?token=a%20b HTTP/1.1\r\n" + head + b"\r\ndim"
-    good = (JPEG, SEALED, serial + b"\x76\0\x36\0\0", 2 * part + b"--frame--\r\n", wire, answers, request)
+    good = (
+        JPEG,
+        SEALED,
+        serial + b"\x76\0\x36\0\0",
+        2 * part + b"--frame--\r\n",
+        wire,
+        answers,
+        request,
+        SEALED_PNG,
+        SEALED_PNG,
+    )
     for number, data in enumerate(good):
         (folder / f"seed-{number}").write_bytes(bytes([number]) + data)
 
@@ -204,6 +230,18 @@ def one_input(data: bytes) -> None:
 
 if __name__ == "__main__":
     seeds(Path(sys.argv[1]))
-    instrument(access, files, http_mjpeg, jpeg_header, message, openmv, openmv_link, openmv_packet, seal, vc0706_line)
+    instrument(
+        access,
+        files,
+        http_mjpeg,
+        jpeg_header,
+        message,
+        openmv,
+        openmv_link,
+        openmv_packet,
+        png_frame,
+        seal,
+        vc0706_line,
+    )
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

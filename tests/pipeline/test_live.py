@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from edgeguard.camera import Applied, Captured, Lost, open_source
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import DeviceError
+from edgeguard.guard import Proof
 from edgeguard.model import load_model
+from edgeguard.model.input_path import Prepared
 from edgeguard.pipeline import Pipeline
 
 
@@ -76,11 +78,25 @@ def test_the_undefended_path_runs_on_a_budget() -> None:
     assert compared == [0, 5, 10, 15] and pipeline.counters.compared == 4
 
 
-def test_a_certificate_at_most_once_a_second() -> None:
-    with Pipeline(Paced(30, 60), load_model(bundled_model()), every_frame="wait") as pipeline:
-        results = list(pipeline)
-    assert {result.passes for result in results} == {2}
-    assert sum(result.certified_share is not None for result in results) == 1
+@pytest.mark.parametrize(("takes_s", "fewest", "most"), [(0.03, 1, 2), (0.0, 15, 30)])
+def test_proofs_take_a_twentieth_of_a_live_sources_time(takes_s: float, fewest: int, most: int) -> None:
+    """A dear one is made every so often, a cheap one for each frame; files get one for each frame."""
+    proof = Proof(1.5, {1: 1.0, 2: 0.5, 3: 0.0, 4: 0.0})
+
+    def looked_at_for(prepared: Prepared) -> Proof:
+        until = time.thread_time() + takes_s
+        while time.thread_time() < until:
+            pass
+        return proof
+
+    with mock.patch.object(Prepared, "proof", looked_at_for):
+        with Pipeline(Paced(30, 50), load_model(bundled_model()), every_frame="wait") as pipeline:
+            results = list(pipeline)
+        looked_at = [result for result in results if result.proven and result.proven_2 is False]
+        assert {result.passes for result in results} == {2} and fewest <= len(looked_at) <= most
+        assert all((result.proven is None) == (result.certified_share is None) for result in results)
+        with Pipeline(Paced(4, 500, live=False), load_model(bundled_model())) as pipeline:
+            assert all(result.proven is not None for result in pipeline)
 
 
 def test_leaving_early_and_losses_without_reopening() -> None:

@@ -72,7 +72,7 @@ def run_status(name: Name) -> RunStatus:
             age_ms=30.0 + 20 * (frame % 7 == 0), decode_ms=1.0, sanitize_ms=2.0, infer_ms=8.0 + frame % 3, pass1="none",
             prediction=Prediction((Score(name("label"), 1, 0.9), Score(name("second label"), 3, 0.1))), passes=1,
             certified_share=0.83, profile=profile.sha256, model="m" * 64, undefended=Score(name("undefended"), 2, 0.6),
-            rgb=_SCENE, received=received,
+            rgb=_SCENE, received=received, certifies=True, certified_share_2=0.1, proven=False, proven_2=False,
         )  # fmt: skip
         status.counters.add(result)
         status.update(result)

@@ -10,10 +10,12 @@ import multiprocessing
 import random
 import re
 import socket
+import struct
 import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,14 +28,15 @@ from numpy.typing import NDArray
 
 from edgeguard.camera import open_source
 from edgeguard.demo.assets import bundled_model
-from edgeguard.guard import GuardProfile, encode_jpeg
-from edgeguard.jpeg.seal import Seal, seal_jpeg
+from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg
+from edgeguard.jpeg.seal import Seal, seal_jpeg, seal_png
 from edgeguard.model import ContractGuard, load_model
+from edgeguard.png.frame import chunk, read_png_info, write_png
 from edgeguard.run.runner import Outcome, run
 from edgeguard.run.settings import Settings
 
 KEY = b"k" * 32
-FD_JPEG = GuardProfile.preset("fd-jpeg")
+FD_JPEG, FD = GuardProfile.preset("fd-jpeg"), GuardProfile.preset("fd")
 _SEALS = (
     b'"captured_at":1' + b"0" * 400, b'"captured_at":1e999', b'"captured_at":-5', b'"sequence":1' + b"0" * 400,
     b'"sequence":"\x1b[2J"', b'"nonce":"\x9b"', b"[" * 900, b"\xff\xff", b"{}",
@@ -42,6 +45,8 @@ _SEALS = (
 
 class HostileCamera:
     """Serves any number of receivers: while it is hostile, mutations of sealed frames, of parts and of heads."""
+
+    profile = FD_JPEG
 
     def __init__(self, jpeg: bytes, key: bytes | None) -> None:
         self.jpeg, self.key, self.hostile, self.sent, self.pause_s = jpeg, key, True, 0, 0.02
@@ -66,7 +71,7 @@ class HostileCamera:
             head = self._mutated(HEAD) if self.hostile and self._generator.random() < 0.2 else HEAD
             connection.sendall(head)
             for number in range(1_000_000):
-                frame = seal_jpeg(self.jpeg, Seal(number, time.time(), nonce, FD_JPEG.sha256), self.key)
+                frame = self._frame(Seal(number, time.time(), nonce, self.profile.sha256))
                 connection.sendall(self._hostile_part(frame) if self.hostile and number % 8 else part(frame))
                 self.sent += 1
                 time.sleep(0.005 if self.hostile else self.pause_s)
@@ -87,12 +92,55 @@ class HostileCamera:
             return self._mutated(part(frame))
         return part(self._mutated(frame))
 
+    def _frame(self, seal: Seal) -> bytes:
+        return seal_jpeg(self.jpeg, seal, self.key)
+
     def _mutated(self, data: bytes) -> bytes:
         changed = bytearray(data)
         for _ in range(self._generator.randrange(1, 8)):
             at = self._generator.randrange(min(len(changed), 900) if self._generator.random() < 0.7 else len(changed))
             changed[at : at + self._generator.randrange(3)] = self._generator.randbytes(self._generator.randrange(4))
         return bytes(changed)
+
+
+class HostileSensor(HostileCamera):
+    """The same with frames without loss; most of its mutations have right checksums, so that they are looked into."""
+
+    profile = FD
+
+    def __init__(self, levels: NDArray[np.uint8], key: bytes | None) -> None:
+        self._png = write_png(levels)
+        super().__init__(b"", key)
+
+    def _frame(self, seal: Seal) -> bytes:
+        return seal_png(self._png, seal, self.key)
+
+    def _hostile_part(self, frame: bytes) -> bytes:
+        generator, info = self._generator, read_png_info(frame)
+        kind = generator.randrange(8)
+        if kind == 0:
+            return part(self._mutated(frame))
+        if kind == 1:
+            return part(frame[: generator.randrange(len(frame))])
+        width, height, packed, extra = info.width, info.height, info.packed, info.extra or (b"", b"")
+        if kind == 2:
+            width, height = generator.choice(
+                [(0, 9), (1 << 31, 1 << 31), (1, 1 << 14), (16000, 4000), (8, 8), (4000, 4000)]
+            )
+        if kind == 3:
+            packed = zlib.compress(bytes(8 << 20))
+        if kind == 4:
+            packed = self._mutated(packed)
+        if kind == 5:
+            packed = zlib.compress(generator.randbytes(64) * (height * (1 + 3 * width) // 64 + 1))
+        if kind == 6:
+            text = generator.choice(_SEALS)
+            extra = b"egSE", b"EDGEGUARD\0\x01" + len(text).to_bytes(4, "big") + text + bytes(32)
+        if kind == 7:
+            extra = b"egSE", self._mutated(extra[1])
+        header = struct.pack(">IIBBBBB", width, height, 8, generator.choice([2, 2, 2, 0, 6]), 0, 0, 0)
+        chunks = chunk(b"IHDR", header) + chunk(*extra) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+        return part(frame[:8] + chunks)
 
 
 @contextlib.contextmanager
@@ -154,7 +202,8 @@ def _free_port() -> int:
 class Service:
     """A run in a thread of its own; what its threads raised is kept."""
 
-    def __init__(self, settings: Settings, key: bytes | None = None) -> None:
+    def __init__(self, settings: Settings, key: bytes | None = None, profile: GuardProfile = FD_JPEG) -> None:
+        self._profile = profile
         self.results, self.raised, self.outcome = list[float](), list[str](), list[Outcome]()
         self._over = False
         self._settings, self._key = settings, key
@@ -164,7 +213,9 @@ class Service:
         source = self._settings.source
         assert source is not None
         model = load_model(bundled_model())
-        guard = ContractGuard(FD_JPEG, "frame")  # whose frames may claim a sensor's pass 1: seals are read on the way
+        guard = ContractGuard(
+            self._profile, "frame"
+        )  # whose frames may claim a sensor's pass 1: seals are read on the way
         model = model.with_contract(replace(model.contract, guard=guard))
         found = run(
             self._settings, model, lambda: open_source(source, key=self._key), shown=self._shown, ends=(SystemExit,)
@@ -211,22 +262,29 @@ def jpeg(scene: NDArray[np.uint8]) -> bytes:
     return encode_jpeg(scene[:240, :320], FD_JPEG)
 
 
-@pytest.mark.parametrize("seconds", [4.0, pytest.param(60.0, marks=pytest.mark.full)])
-@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize(
+    ("seconds", "lossless", "key"),
+    [
+        (4.0, False, None), (4.0, False, KEY), (4.0, True, None),
+        *(pytest.param(60.0, png, key, marks=pytest.mark.full) for png in (False, True) for key in (None, KEY)),
+    ],
+)  # fmt: skip
 def test_what_strangers_send_ends_no_thread(
-    jpeg: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture, key: bytes | None, seconds: float
-) -> None:
+    scene: NDArray[np.uint8], jpeg: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture, key: bytes | None,
+    seconds: float, lossless: bool,
+) -> None:  # fmt: skip
     pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
     pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
     caplog.set_level(logging.INFO, logger="edgeguard")
-    ports, over, camera = [_free_port(), _free_port()], threading.Event(), HostileCamera(jpeg, key)
+    ports, over = [_free_port(), _free_port()], threading.Event()
+    camera = HostileSensor(Sanitizer(FD)(scene), key) if lossless else HostileCamera(jpeg, key)
     with _hostile_broker() as broker:
         settings = Settings(
             source=camera.url, web=f"127.0.0.1:{ports[0]}", metrics=f"127.0.0.1:{ports[1]}", lost_after=0.5,
             mqtt=f"mqtt://127.0.0.1:{broker}", output=str(tmp_path / "r.jsonl"), record=str(tmp_path / "events"),
             save=str(tmp_path / "v.mp4"),
         )  # fmt: skip
-        with Service(settings, key) as service:
+        with Service(settings, key, camera.profile) as service:
             cursing = threading.Thread(target=_curse, args=(ports, over), daemon=True)
             cursing.start()
             time.sleep(seconds)

@@ -98,7 +98,7 @@ def test_reader_and_schema_agree_on_every_bound(name: str) -> None:
 
 def test_the_profile_that_is_written_fits_its_schema() -> None:
     validator = Draft202012Validator(json_schema(_keys("profile"), "profile"))
-    for preset in ("fd", "fd-paper", "fd-jpeg", "jpeg:75"):
+    for preset in ("fd", "fd-paper", "fd-jpeg", "jpeg:75", "proof-1"):
         assert validator.is_valid(GuardProfile.preset(preset).to_dict())
     flat = {"schema": 1, "color": "rgb", "tables": [8] * 64}
     assert validator.is_valid(flat) and GuardProfile.from_dict(flat).tables == ((8,) * 64,)

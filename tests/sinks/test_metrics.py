@@ -2,12 +2,14 @@
 
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError
+from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.metrics import MetricsServer
 from edgeguard.sinks.queued import QueuedSink
@@ -43,6 +45,21 @@ def test_what_prometheus_reads(status: RunStatus) -> None:
     assert samples["edgeguard_alarm", "patch"] == 1 and samples["edgeguard_alarm", "disagreement"] == 0
     assert samples["edgeguard_camera_state", "running"] == 1 and samples["edgeguard_camera_state", "lost"] == 0
     assert samples["edgeguard_stage_seconds_total", "infer"] == pytest.approx(0.003)
+
+
+def test_frames_that_were_proven(status: RunStatus, make: Callable[..., FrameResult]) -> None:
+    for number, (proven, proven_2) in enumerate(((True, True), (True, False), (False, False), (None, None))):
+        share = None if proven is None else 0.9
+        status.counters.add(make(number, certified_share=share, certifies=True, proven=proven, proven_2=proven_2))
+    status.ringing = ("unproven",)
+    with MetricsServer("127.0.0.1", 0, status=status, stale_after_s=10.0) as server:
+        lines = _get(f"{server.url}metrics")[1].splitlines()
+    assert {
+        "edgeguard_certified_frames_total 3.0",
+        'edgeguard_proven_total{levels="1"} 2.0',
+        'edgeguard_proven_total{levels="2"} 1.0',
+        'edgeguard_alarm{alarm="unproven"} 1.0',
+    } <= set(lines)
 
 
 def test_health(status: RunStatus) -> None:

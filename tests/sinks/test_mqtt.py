@@ -95,6 +95,25 @@ def test_states_discovery_and_a_clean_goodbye(status: RunStatus, make: Make, tmp
         listener.close()
 
 
+def test_the_newest_proof_is_published_where_frames_can_be_proven(
+    status: RunStatus, make: Make, tmp_path: Path
+) -> None:
+    port = _free_port()
+    proof = {"certified_share": 1.0, "certified_share_2": 0.25, "proven": True, "proven_2": False}
+    status.update(make(5, certifies=True, **proof))
+    with broker(tmp_path, port):
+        listener = Listener(port)
+        with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
+            _wait(lambda: listener.last("porch/status") == "online", "online")
+            mqtt.write(make(6))
+            _wait(lambda: listener.last("porch/state") is not None, "a state")
+            assert "proof" not in json.loads(listener.last("porch/state") or "")
+            mqtt.write(make(7, "yield", certifies=True))
+            _wait(lambda: '"yield"' in (listener.last("porch/state") or ""), "the new label")
+            assert json.loads(listener.last("porch/state") or "")["proof"] == {"frame": 5, **proof}
+        listener.close()
+
+
 def test_the_last_will_of_a_killed_run(status: RunStatus, tmp_path: Path) -> None:
     port = _free_port()
     with broker(tmp_path, port):

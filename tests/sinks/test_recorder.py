@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgeguard.camera import Captured, open_source
 from edgeguard.errors import DeviceError
-from edgeguard.guard.passes import Received
+from edgeguard.guard import GuardProfile, Sanitizer
+from edgeguard.guard.passes import Received, receive_png
 from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.seal import Seal, seal_png
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.png.frame import write_png
 from edgeguard.sinks.recorder import EventRecorder
 
 Make = Callable[..., FrameResult]
@@ -51,6 +55,21 @@ def test_raw_frames_are_encoded_and_say_so(make: Make, scene: NDArray[np.uint8],
     (event,) = tmp_path.iterdir()
     assert json.loads((event / "results.jsonl").read_text())["recorded"] == "encoded"
     assert decode_rgb((event / "000000000.jpg").read_bytes()).shape == scene.shape
+
+
+def test_a_sensors_frame_without_loss_is_kept_byte_for_byte_and_runs_again(
+    make: Make, scene: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    profile = GuardProfile.preset("fd")
+    png = seal_png(write_png(Sanitizer(profile)(scene)), Seal(4, 1.0, "", profile.sha256))
+    with EventRecorder(tmp_path) as recorder:
+        recorder.write(make(0, received=receive_png(png, profile), alarms=("unproven",)))
+    (event,) = tmp_path.iterdir()
+    line = json.loads((event / "results.jsonl").read_text())
+    assert (line["file"], line["recorded"]) == ("000000000.png", "received")
+    assert (event / line["file"]).read_bytes() == png
+    (again,) = open_source(event).frames()
+    assert isinstance(again, Captured) and again.png == png
 
 
 def test_the_oldest_events_go_when_the_quota_is_full(make: Make, clock: list[float], tmp_path: Path) -> None:

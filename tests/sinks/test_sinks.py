@@ -38,6 +38,16 @@ def test_the_line_has_the_frozen_schema(result: FrameResult) -> None:
     }  # fmt: skip
 
 
+def test_a_run_whose_frames_can_be_proven_has_three_keys_more(result: FrameResult) -> None:
+    frozen = json.loads(result.to_json())
+    for found in ((0.99999, True, False), (1.0, False, True), (None, None, None)):
+        share, proven, proven_2 = found
+        said = replace(result, certifies=True, certified_share_2=share, proven=proven, proven_2=proven_2)
+        more = {"certified_share_2": 0.9999 if share == 0.99999 else share, "proven": proven, "proven_2": proven_2}
+        assert json.loads(said.to_json()) == {**frozen, **more}
+    assert json.loads(replace(result, certified_share=0.99996).to_json())["certified_share"] == 0.9999
+
+
 def test_lines_are_there_at_once_and_appended(tmp_path: Path, result: FrameResult) -> None:
     path = tmp_path / "r.jsonl"
     for _ in range(2):

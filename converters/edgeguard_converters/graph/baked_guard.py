@@ -62,6 +62,11 @@ def check_bakeable(profile: GuardProfile, width: int, height: int) -> None:
     """
     if profile.color != "rgb":
         raise InputError(f"only rgb profiles can be baked into a graph, this one is {profile.color}")
+    if profile.room:
+        raise InputError(
+            f"a profile with room ({profile.room}) cannot be baked into a graph: one pass has nothing to prove, "
+            "take a profile without room"
+        )
     if width % BLOCK or height % BLOCK:
         raise InputError(f"a baked guard needs an input whose sides are multiples of 8, got {width}x{height}")
     for table in profile.component_tables:

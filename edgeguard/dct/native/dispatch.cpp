@@ -85,7 +85,29 @@ void prepare(const uint8_t* natural, bool level_shifted, Table& t) {
     }
 }
 
-bool prepare_all(const uint8_t* tables, Color color, Table (&prepared)[3]) {
+// What the options need, beside the above.
+void prepare_options(const uint8_t* natural, const Options& o, const int16_t* limits, Table& t) {
+    const int room = o.room_before, undone = 255 - 2 * o.room_after;
+    t.room_scale = static_cast<int16_t>(((255 - 2 * room) * 65536 / 255 + 1) / 2);  // rounded
+    t.undo_scale = static_cast<int16_t>((2 * 1024 * 255 / undone + 1) / 2);
+    t.flats_are_exact = natural[0] % 8 == 0 && 16 * room >= natural[0];
+    for (int lane = 0; lane < MaxLanes; ++lane) {
+        const int u = lane % 8;
+        t.not_dc_only[lane] = u == 0 ? 0 : -1;
+        t.dc_room[lane] = static_cast<int16_t>(u == 0 ? -((2 * 256 * room / 255 + 1) / 2) : 0);
+        for (int v = 0; v < 8 && limits != nullptr; ++v) t.limit[v][lane] = limits[8 * u + v];
+        for (int v = 0; v < 3 && o.margins != nullptr; ++v) {
+            t.loss[v][lane] = o.loss[8 * u + v];
+            t.gain[v][lane] = o.gain[8 * u + v];
+        }
+    }
+    for (int k = 0; k < 64 && limits != nullptr; ++k) {
+        const int aim = 32 * limits[k] - 128;
+        t.aim[k] = static_cast<int16_t>(aim < 0 ? 0 : aim > 32767 ? 32767 : aim);
+    }
+}
+
+bool prepare_all(const uint8_t* tables, Color color, const Options* options, Pattern* patterns, Table (&prepared)[3]) {
     if (color == Color::None) return true;
     for (int i = 0; i < 3 * 64; ++i) {
         if (tables[i] == 0) return false;
@@ -96,10 +118,39 @@ bool prepare_all(const uint8_t* tables, Color color, Table (&prepared)[3]) {
         if (same >= 0) {
             prepared[c] = prepared[same];
         } else {
+            prepared[c].number = c, prepared[c].patterns = patterns;
             prepare(tables + 64 * c, color >= Color::Ycbcr444, prepared[c]);
+        }
+        if (options != nullptr) {
+            const int16_t* limits = options->limits == nullptr ? nullptr : options->limits + 64 * c;
+            prepare_options(tables + 64 * c, *options, limits, prepared[c]);
         }
     }
     return true;
+}
+
+// Empty patterns, where pass 1 mends blocks.
+class Patterns {
+  public:
+    explicit Patterns(const Options* options)
+        : bytes_(options != nullptr && options->limits != nullptr ? sizeof(Pattern) * PatternCount : 0), memory_(bytes_ + 1) {
+        if (memory_.address != nullptr) memset(memory_.address, 0, bytes_);
+    }
+    bool ready() const { return memory_.address != nullptr; }
+    Pattern* first() const { return static_cast<Pattern*>(memory_.address); }
+
+  private:
+    size_t bytes_;
+    Memory memory_;
+};
+
+// One pass does one thing: what maps, helps or measures is for decoded colours only.
+bool valid_options(const Options* o, int color) {
+    if (o == nullptr) return true;
+    const bool decoded = color == static_cast<int>(Color::Rgb) || color == static_cast<int>(Color::Gray);
+    return decoded && o->room_before >= 0 && o->room_before <= MaxRoom && o->room_after >= 0 && o->room_after <= MaxRoom &&
+           (o->limits == nullptr || (o->effects != nullptr && o->room_after == 0 && o->margins == nullptr)) &&
+           (o->margins == nullptr || (o->loss != nullptr && o->gain != nullptr && o->room_before == 0));
 }
 
 bool valid(int width, int height, int color, int set) {
@@ -128,20 +179,24 @@ size_t scratch_bytes(int width, Color color) {
 extern "C" {
 
 // The version of this ABI.
-EG_EXPORT int eg_abi(void) { return 6; }
+EG_EXPORT int eg_abi(void) { return 7; }
 
 // 1 when the instruction set can run here. Sets: 0 SSE4.1 or NEON, 1 AVX2, 2 AVX-512 (F, BW, VL, DQ).
 EG_EXPORT int eg_usable(int set) { return usable(set); }
 
 // Sanitise a frame of interleaved RGB into another. `color`: 0 as it is, 1 rgb, 2 gray, 3 ycbcr444, 4 ycbcr422,
-// 5 ycbcr420. `tables`: 64 steps (natural order, 1..255) for each of three components. `set` as in eg_usable.
+// 5 ycbcr420. `options`: null, or for 1 and 2 what the pass does beside. `tables`: 64 steps (natural order, 1..255) for each of three components. `set` as in eg_usable.
 // Returns 0, -1 for bad arguments, -2 when there is no memory for a strip.
 EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int width, int height, int color,
-                          const uint8_t* tables, uint8_t* target, ptrdiff_t target_stride, int set) {
-    if (!valid(width, height, color, set)) return BadArguments;
+                          const uint8_t* tables, const Options* options, uint8_t* target, ptrdiff_t target_stride,
+                          int set) {
+    if (!valid(width, height, color, set) || !valid_options(options, color)) return BadArguments;
     Table prepared[3];
-    const Frame frame = {source, source_stride, width, height, static_cast<Color>(color), prepared, 0};
-    if (!prepare_all(tables, frame.color, prepared)) return BadArguments;
+    const Patterns patterns(options);
+    if (!patterns.ready()) return NoMemory;
+    const Frame frame = {source, source_stride, width, height, static_cast<Color>(color), prepared, 0,
+                         options};
+    if (!prepare_all(tables, frame.color, options, patterns.first(), prepared)) return BadArguments;
     const Memory scratch(scratch_bytes(width, frame.color));
     if (scratch.address == nullptr) return NoMemory;
     run_window(frame, {0, 0, width, height, target, target_stride, 0}, scratch.bytes(), set);
@@ -149,23 +204,25 @@ EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int wi
 }
 
 // Sanitise as above, crop, resize by area to out_width x out_height (neither larger than the crop), and flip the top bit
-// with `flip` = 0x80 (int8: level minus 128). Only the blocks under the crop are worked on.
+// with `flip` = 0x80 (int8: level minus 128). Only the blocks under the crop are worked on; margins are theirs.
 EG_EXPORT int eg_tensor(const uint8_t* source, ptrdiff_t source_stride, int width, int height, int color,
-                        const uint8_t* tables, int left, int top, int crop_width, int crop_height, uint8_t* target,
+                        const uint8_t* tables, const Options* options, int left, int top, int crop_width, int crop_height, uint8_t* target,
                         ptrdiff_t target_stride, int out_width, int out_height, int flip, int set) {
-    if (!valid(width, height, color, set) ||
+    if (!valid(width, height, color, set) || !valid_options(options, color) ||
         !valid_crop(width, height, left, top, crop_width, crop_height, out_width, out_height, set)) {
         return BadArguments;
     }
     Table prepared[3];
     const Color kind = static_cast<Color>(color);
-    if (!prepare_all(tables, kind, prepared)) return BadArguments;
+    const Patterns patterns(options);
+    if (!patterns.ready()) return NoMemory;
+    if (!prepare_all(tables, kind, options, patterns.first(), prepared)) return BadArguments;
     const bool wide = kind == Color::Ycbcr422 || kind == Color::Ycbcr420, tall = kind == Color::Ycbcr420;
     const int unit = kind == Color::None ? 1 : 8;
     const Part columns = part_of(left, crop_width, width, wide ? 16 : unit, wide ? 16 : 0);
     const Part rows = part_of(top, crop_height, height, tall ? 16 : unit, tall ? 16 : 0);
     const Frame frame = {source + rows.start * source_stride + 3 * static_cast<ptrdiff_t>(columns.start), source_stride,
-                         columns.end - columns.start, rows.end - rows.start, kind, prepared, 0};
+                         columns.end - columns.start, rows.end - rows.start, kind, prepared, 0, options};
     const uint8_t mask = static_cast<uint8_t>(flip);
     left -= columns.start, top -= rows.start;
     const Window window = {left, top, crop_width, crop_height, target, target_stride, mask};

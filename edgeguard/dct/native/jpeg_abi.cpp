@@ -71,7 +71,8 @@ struct Resize {
     static void take(void* self, const uint8_t* rows, int first, int count) {
         const Resize& to = *static_cast<Resize*>(self);
         if ((first + count) * to.area.scale <= to.area.top) return;
-        const Frame frame = {rows, 3 * static_cast<ptrdiff_t>(to.width), to.width, count, Color::None, nullptr, first};
+        const Frame frame = {rows, 3 * static_cast<ptrdiff_t>(to.width), to.width, count, Color::None, nullptr, first,
+                             nullptr};
         run_area(frame, to.area, to.scratch, to.set);
     }
 };
@@ -82,7 +83,8 @@ struct Cut {
     int width, set;
     static void take(void* self, const uint8_t* rows, int first, int count) {
         const Cut& to = *static_cast<Cut*>(self);
-        const Frame frame = {rows, 3 * static_cast<ptrdiff_t>(to.width), to.width, count, Color::None, nullptr, first};
+        const Frame frame = {rows, 3 * static_cast<ptrdiff_t>(to.width), to.width, count, Color::None, nullptr, first,
+                             nullptr};
         run_window(frame, to.window, to.scratch, to.set);
     }
 };

@@ -6,6 +6,7 @@
 #include "dct.h"
 #include "kernel.h"
 #include "pixels.h"
+#include "provable.h"
 #include "requantize.h"
 
 namespace EG_NS {
@@ -51,6 +52,13 @@ struct Sums {
     }
 };
 
+// The row of margins of the blocks from row `top` and column `left` on, or null.
+inline uint16_t* margins_at(const Frame& f, int channel, int top, int left) {
+    if (f.options == nullptr || f.options->margins == nullptr) return nullptr;
+    const ptrdiff_t columns = round_up((f.width + 7) / 8, 4), rows = (f.height + 7) / 8;
+    return f.options->margins + (channel * rows + top / 8) * columns + left / 8;
+}
+
 inline const uint8_t* row_of(const Frame& f, int row) {
     return f.source + (row < f.height ? row : f.height - 1) * f.source_stride;
 }
@@ -75,7 +83,9 @@ template <class Sink> void rgb_strips(const Frame& f, Scratch scratch, Sink sink
                 const uint8_t* source = row_of(f, top + i) + 3 * static_cast<ptrdiff_t>(left);
                 split_row(source, columns, stride, line, line + plane, line + 2 * plane, 8 * f.source_stride);
             }
-            for (int c = 0; c < 3; ++c) sanitize_strip(strips + c * plane, stride, columns, f.tables[c]);
+            for (int c = 0; c < 3; ++c) {
+                sanitize_strip(strips + c * plane, stride, columns, f.tables[c], f.options, margins_at(f, c, top, left));
+            }
             for (int i = 0; i < 8 && top + i < f.height; ++i) {
                 const uint8_t* line = strips + i * stride;
                 sink(top + i, left, columns, line, line + plane, line + 2 * plane);
@@ -92,7 +102,7 @@ template <class Sink> void gray_strips(const Frame& f, Scratch scratch, Sink sin
             split_row(row_of(f, top + i), f.width, stride, rgb, rgb + stride, rgb + 2 * stride, 8 * f.source_stride);
             luma_row(rgb, rgb + stride, rgb + 2 * stride, strip + i * stride, f.width);
         }
-        sanitize_strip(strip, stride, f.width, f.tables[0]);
+        sanitize_strip(strip, stride, f.width, f.tables[0], f.options, margins_at(f, 0, top, 0));
         for (int i = 0; i < 8 && top + i < f.height; ++i) {
             const uint8_t* line = strip + i * stride;
             sink(top + i, 0, f.width, line, line, line);

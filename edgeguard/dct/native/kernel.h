@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 constexpr int MaxLanes = 32;  // AVX-512
+constexpr int MaxRoom = 64;
 
 // A quantisation table made ready for the kernel: [v][u], because the quantiser sees transposed blocks; the eight lanes
 // of a block repeated, so that every vector width loads whole rows.
@@ -15,6 +16,7 @@ constexpr int MaxLanes = 32;  // AVX-512
 //     floor(n / (16 QS)) = floor(floor(n m / 2**16) / 2**k).
 // Checked for every n and every QS by tests/dct/test_kernel.py (the first n that fails, 34543 for QS = 127, lies
 // beyond what can occur).
+struct Pattern;
 struct alignas(64) Table {
     int16_t round[8][MaxLanes];  // 16 QS - 1
     int16_t reciprocal[8][MaxLanes];
@@ -26,6 +28,41 @@ struct alignas(64) Table {
     int16_t dc_sign[MaxLanes];     // 1 in lane 0
     int16_t dc_offset[MaxLanes];   // 16 * 128 * 8 in lane 0
     int16_t high_lanes[MaxLanes];  // all ones in lanes 4..7
+    int16_t not_dc_only[MaxLanes]; // zero in lane 0
+    int16_t dc_room[MaxLanes];     // what the map to room..255 - room adds to the DC, in lane 0
+    int16_t limit[8][MaxLanes];    // of the residuals of pass 1, 1/32 coefficient
+    int16_t loss[3][MaxLanes];     // for v = 0, 1, 2 (the others are equal to one of them): see Options
+    int16_t gain[3][MaxLanes];
+    int16_t aim[64];    // natural order: what provable.h aims at, 1/1024 coefficient
+    int16_t room_scale, undo_scale;  // of the map, times 2**15; of its inverse, times 2**10
+    bool flats_are_exact;  // a block of its DC alone has no residual
+    int number;            // equal for equal tables
+    Pattern* patterns;     // PatternCount of them, or null
+};
+
+// What mending (provable.h) made of a block that varies in one direction only, as differences. Of such blocks there are
+// few kinds, they are one in six of a photograph's and nine in ten of those that need mending; and where a flat block
+// has no residual, what becomes of one does not depend on its DC.
+constexpr int PatternCount = 512;
+struct Pattern {
+    uint64_t key[2];  // the dequantised coefficients, times 16; for the DC's the table, the direction and 1: 0 is empty
+    int16_t least, most;  // of its pixels before, less the DC's level
+    bool changed;
+    int8_t change[64];
+};
+
+// What a pass over a frame of `Rgb` or `Gray` does beside sanitising it; shared with ctypes (native_kernel.py).
+struct Options {
+    int32_t room_before;  // map levels 0..255 to room..255 - room before the transform
+    int32_t room_after;   // and back after it
+    // Pass 1: rounding that helps the proof (provable.h), or null. Limits: [3][64], natural order, 1/32 coefficient.
+    const int16_t* limits;
+    const int16_t* effects;  // of a level more in each pixel on each coefficient, 1/1024: [64][64] by coefficient, by pixel
+    // Pass 2: the margin of each block, 1/256 level, [channels][block rows][block columns, rounded up to 4], or null. Of
+    // the quantizer's distance d to its nearest boundary (1/16 coefficient) it is (2 d - loss) * 8 * gain / 2**16.
+    uint16_t* margins;
+    const int16_t* loss;  // [64], natural order; equal for v = 1, 3, 5, 7, for v = 2, 6 and for v = 0, 4
+    const int16_t* gain;
 };
 
 enum class Color { None, Rgb, Gray, Ycbcr444, Ycbcr422, Ycbcr420 };  // None: pixels pass as they are
@@ -38,6 +75,7 @@ struct Frame {
     Color color;
     const Table* tables;  // three
     int first_row;        // what the first row counts as, for Color::None: a frame may come in pieces
+    const Options* options;  // or null
 };
 
 // Part of the sanitised frame, as it is: the window's left top corner goes to the target's.

@@ -74,6 +74,13 @@ inline V add32(V a, V b) { return _mm512_add_epi32(a, b); }
 inline V splat32(int v) { return _mm512_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm512_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm512_packs_epi32(low, high); }
+// The smallest of each block's eight lanes, none of them negative.
+inline void store_minima(uint16_t* p, V a) {
+    p[0] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm512_extracti32x4_epi32(a, 0))));
+    p[1] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm512_extracti32x4_epi32(a, 1))));
+    p[2] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm512_extracti32x4_epi32(a, 2))));
+    p[3] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm512_extracti32x4_epi32(a, 3))));
+}
 
 #elif defined(__AVX2__)
 
@@ -130,6 +137,10 @@ inline V add32(V a, V b) { return _mm256_add_epi32(a, b); }
 inline V splat32(int v) { return _mm256_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm256_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm256_packs_epi32(low, high); }
+inline void store_minima(uint16_t* p, V a) {
+    p[0] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm256_castsi256_si128(a))));
+    p[1] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm256_extracti128_si256(a, 1))));
+}
 
 #elif defined(__SSE4_1__)
 
@@ -186,6 +197,7 @@ inline V add32(V a, V b) { return _mm_add_epi32(a, b); }
 inline V splat32(int v) { return _mm_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm_packs_epi32(low, high); }
+inline void store_minima(uint16_t* p, V a) { p[0] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(a))); }
 
 #elif defined(__ARM_NEON)
 
@@ -246,6 +258,7 @@ inline V add32(V a, V b) { return from32(vaddq_s32(as32(a), as32(b))); }
 inline V splat32(int v) { return from32(vdupq_n_s32(v)); }
 template <int N> inline V shift_right32(V a) { return from32(vshrq_n_s32(as32(a), N)); }
 inline V pack32(V low, V high) { return vcombine_s16(vqmovn_s32(as32(low)), vqmovn_s32(as32(high))); }
+inline void store_minima(uint16_t* p, V a) { p[0] = vminvq_u16(as_unsigned(a)); }
 
 #else
 #error "no instruction set for this file"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeguard.dct.profile import GuardProfile
-from edgeguard.evaluate.defenses.base import Image
+from edgeguard.dct.profile import GuardProfile, Pass
+from edgeguard.evaluate.defenses.base import Defense, Image
 from edgeguard.preprocess.crop_resize import sanitize
 
 
@@ -19,9 +19,14 @@ class Guard:
     name: str
     randomized: bool = False
 
-    def __call__(self, image: Image, seed: int = 0) -> Image:
-        """See `Defense`."""
-        return sanitize(image, self.profile)
+    def __call__(self, image: Image, seed: int = 0, which: Pass = "only") -> Image:
+        """See `Defense`. `which` pass it is matters where the profile has room."""
+        return sanitize(image, self.profile, which)
+
+
+def in_pass(defense: Defense, which: Pass, image: Image, seed: int) -> Image:
+    """A defense as one of two passes. One that is no guard of ours does the same in both."""
+    return defense(image, seed, which) if isinstance(defense, Guard) else defense(image, seed)
 
 
 def bit_depth(bits: int) -> Any:

@@ -130,7 +130,7 @@ class Evaluation:
         guard = None if named is None else guard_of(self.target.defense(named))
         if guard is None or not guard.profile.is_pixel_domain:
             return ()
-        received = (guard(self.target.read(sample.path)) for sample in self._attacked)
+        received = (guard(self.target.read(sample.path), which="first") for sample in self._attacked)
         return tuple(proof.share_1 for frame in received if (proof := certificate(frame, guard.profile)) is not None)
 
     def _exists(self, defense: DefensePlan) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.evaluate.attacks import Attack, attack
+from edgeguard.evaluate.defenses.codecs import in_pass
 from edgeguard.evaluate.defenses.registry import guard_of
 from edgeguard.evaluate.engine.store import AdversarialImages
 from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Frame, Target
@@ -128,8 +129,11 @@ def run_attack(job: AttackJob) -> AdversarialImages:
     began = time.perf_counter()
     target, plan = job.target, job.plan
     first_pass = target.defense(job.first_pass)
-    frames = [first_pass(target.read(sample.path), job.seed) for sample in job.samples]
-    victim: torch.nn.Module = target.victim(job.defense, job.backward, gradient_free=plan.gradient_free, seed=job.seed)
+    frames = [in_pass(first_pass, "first", target.read(sample.path), job.seed) for sample in job.samples]
+    victim: torch.nn.Module = target.victim(
+        job.defense, job.backward, gradient_free=plan.gradient_free, seed=job.seed,
+        which="only" if job.first_pass == "none" else "second",
+    )  # fmt: skip
     if target.defense(job.defense).randomized and not plan.gradient_free:
         victim = ExpectationOverTransformation(victim, _EOT_DRAWS)
     made = attack(plan.kind, plan.parameters)
@@ -167,16 +171,19 @@ def run_score(job: ScoreJob) -> Score:
     for index, sample in enumerate(job.samples):
         raw = target.read(sample.path)
         seed = job.seed + index
-        first = raw if job.when == "once" else defense(raw, seed)
+        two_passes = job.when != "once"
+        first = in_pass(defense, "first", raw, seed) if two_passes else raw
         if job.adversarial is None:
             received = first
         else:
             changed = job.adversarial[index]
-            received = _received(raw, first, changed, job.when) if job.when != "before" else defense(changed, seed)
-        shown = defense(received, seed)
+            received = _received(raw, first, changed, job.when)
+            if job.when == "before":
+                received = in_pass(defense, "first", changed, seed)
+        shown = in_pass(defense, "second" if two_passes else "only", received, seed)
         labels.append(REFUSED if target.refuses(job.defense, shown) else target.labels([shown])[0])
         if job.count_blocks:
-            counted = _violations(target, job.defense, first, shown, defense(first, seed))
+            counted = _violations(target, job.defense, first, shown, in_pass(defense, "second", first, seed))
             safe, blocks, violations = safe + counted[0], blocks + counted[1], violations + counted[2]
     return Score(tuple(labels), safe_blocks=safe, blocks=blocks, violations=violations)
 

@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeguard.dct.profile import Pass
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.errors import InputError
+from edgeguard.evaluate.defenses.codecs import in_pass
 from edgeguard.evaluate.defenses.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
 from edgeguard.evaluate.defenses.magnet import trained_reformer
 from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Defense, Guard, defense_by_name, guard_of
@@ -96,7 +98,9 @@ class Target:
         tensor = path(path.arrive(frame)).tensor if self.place == "frame" else path.quantize(frame)
         return _model(self.model).infer(tensor)
 
-    def victim(self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
+    def victim(
+        self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0, which: Pass = "only"
+    ) -> "Victim":
         """The model behind a defense.
 
         Args:
@@ -104,12 +108,13 @@ class Target:
             backward: its derivative, where it is a guard profile.
             gradient_free: only to ask, as it is deployed; else to differentiate.
             seed: of a randomized defense.
+            which: which pass the defense is, for a guard profile: `second` where the attacker sees what pass 1 gave.
 
         Raises:
             CannotRebuild: it is to be differentiated, and the graph has operators that the twin does not know.
         """
         made = self.defense(defense)
-        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed)
+        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed, which=which)
 
 
 class Victim(torch.nn.Module):
@@ -119,9 +124,19 @@ class Victim(torch.nn.Module):
     everything else (BPDA).
     """
 
-    def __init__(self, target: Target, defense: Defense, *, backward: Backward, gradient_free: bool, seed: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        defense: Defense,
+        *,
+        backward: Backward,
+        gradient_free: bool,
+        seed: int,
+        which: Pass = "only",
+    ) -> None:
         super().__init__()
         self.target, self.defense, self.backward, self.seed = target, defense, backward, seed
+        self.which: Pass = which
         self.gradient_free = gradient_free
         self.draws = 0
         if not gradient_free:
@@ -139,14 +154,15 @@ class Victim(torch.nn.Module):
             exact = to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
             guard = guard_of(self.defense)
             x = exact if not levels.requires_grad else bpda(
-                exact, levels if guard is None else surrogate_codec(levels, guard.profile, self.backward)
+                exact, levels if guard is None else surrogate_codec(levels, guard.profile, self.backward, self.which)
             )  # fmt: skip
         return self.network(x if self.resize is None else self.resize(x))
 
     def _defended(self, frame: Frame) -> Frame:
         """A randomized defense draws anew for each query."""
         self.draws += 1
-        return self.defense(frame, self.seed + (self.draws if self.defense.randomized else 0))
+        seed = self.seed + (self.draws if self.defense.randomized else 0)
+        return in_pass(self.defense, self.which, frame, seed)
 
     def _gives_probabilities(self) -> bool:
         return _model(self.target.model).contract.outputs == "probabilities"

@@ -13,7 +13,6 @@ from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.guide import Advice, Guide, Observation, Situation, observe
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.session import LiveOutcome, Pass, Session
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.pipeline import Pipeline
 
 
@@ -160,7 +159,7 @@ def _decoded(source: Source, status: Status) -> Iterator[tuple[Captured, NDArray
             status.lost += 1
             continue
         try:
-            yield item, item.rgb if item.rgb is not None else decode_rgb(item.jpeg or b"")
+            yield item, item.decode()
         except JpegError:
             status.lost += 1
 

@@ -178,6 +178,8 @@ class Session:
 def _stored(folder: Path, index: int, captured: Captured, pose: dict[str, Any]) -> FrameRecord:
     if captured.jpeg is not None:
         data, suffix = captured.jpeg, ".jpg"
+    elif captured.png is not None:
+        data, suffix = captured.png, ".png"
     else:
         assert captured.rgb is not None
         data, suffix = cv2.imencode(".png", np.ascontiguousarray(captured.rgb[:, :, ::-1]))[1].tobytes(), ".png"

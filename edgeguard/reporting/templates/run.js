@@ -1,6 +1,6 @@
 "use strict";
 const at = id => document.getElementById(id);
-let shown = -1, share = null;
+let shown = -1;
 
 function rows(table, pairs) {
   table.replaceChildren(...pairs.map(([name, value, wrong]) => {
@@ -49,8 +49,7 @@ function show(s) {
   if (last) {
     at("label").textContent = (last.label === null ? "nothing" : last.label) + (last.score === null ? "" : "  " + last.score.toFixed(2));
     const undefended = last.undefended ? ", undefended: " + last.undefended.label : "";
-    if (last.certified_share !== null) share = last.certified_share;
-    const certified = share === null ? "" : ", " + (100 * share).toFixed(0) + " % of blocks certified";
+    const proof = s.proof, certified = proof === null ? "" : ", " + Math.floor(100 * proof.certified_share) + " % of blocks certified";
     at("detail").textContent = "frame " + last.frame + ", " + (last.age_ms === null ? "" : last.age_ms.toFixed(0) + " ms old, ") + last.passes + " passes (pass 1: " + last.pass1 + ")" + certified + undefended;
     rows(at("top"), last.top.map(t => [t.label, t.score.toFixed(3)]));
     if (last.frame !== shown) {
@@ -59,11 +58,14 @@ function show(s) {
       at("sanitized").src = "sanitized.jpg?frame=" + shown;
     }
   }
+  const share = part => (Math.floor(1000 * part) / 10).toFixed(1) + " % of blocks", proof = s.proof;
+  const proven = proof === null ? [] : [["proven at 1 level", (proof.proven ? "yes, " : "no, ") + share(proof.certified_share), !proof.proven],
+    ["proven at 2 levels", (proof.proven_2 ? "yes, " : "no, ") + share(proof.certified_share_2)], ["frames proven at 1 level", c.proven_frames + " of " + c.certified_frames]];
   const ms = Object.entries(c.ms).map(([stage, t]) => [stage + ", median", t.p50 === null ? "-" : t.p50.toFixed(1) + " ms"]);
   rows(at("run"), [
     ["results a second", c.fps], ["results", c.frames], ["dropped", c.dropped], ["damaged", c.lost, c.lost > 0],
     ["camera losses", c.losses, c.losses > 0], ["age, 95 %", c.age_ms.p95 === null ? "-" : c.age_ms.p95.toFixed(0) + " ms"],
-    ...ms, ["temperature", s.celsius === null ? "-" : s.celsius.toFixed(0) + " °C"],
+    ...proven, ...ms, ["temperature", s.celsius === null ? "-" : s.celsius.toFixed(0) + " °C"],
     ["throttled", s.limits === null ? "not known" : s.limits.join(", ") || "no", s.limits !== null && s.limits.length > 0],
     ["slowed on purpose", s.slowed || "no"], ["model", s.model.slice(0, 12)], ["up", Math.round(s.uptime_s) + " s"]]);
   rows(at("sinks"), s.sinks.map(k => [k.name, k.failure || (k.written + (k.dropped ? ", " + k.dropped + " dropped" : "")), k.failure !== null]));

@@ -82,6 +82,8 @@ def test_what_int8_cannot_hold_is_refused_with_the_band() -> None:
 
     with pytest.raises(InputError, match="only rgb"):
         bake(GuardProfile.preset("fd-jpeg"), 64, 64)
+    with pytest.raises(InputError, match=r"a profile with room \(16\) cannot be baked"):
+        bake(GuardProfile.preset("proof-1"), 64, 64)
     with pytest.raises(InputError, match="multiples of 8"):
         bake(FD, 60, 64)
     with pytest.raises(InputError, match="too uneven"):
