@@ -43,7 +43,7 @@ struct alignas(64) Table {
 // What mending (provable.h) made of a block that varies in one direction only, as differences. Of such blocks there are
 // few kinds, they are one in six of a photograph's and nine in ten of those that need mending; and where a flat block
 // has no residual, what becomes of one does not depend on its DC.
-constexpr int PatternCount = 512;
+constexpr int PatternBits = 10, PatternCount = 1 << PatternBits;
 struct Pattern {
     uint64_t key[2];  // the dequantised coefficients, times 16; for the DC's the table, the direction and 1: 0 is empty
     int16_t least, most;  // of its pixels before, less the DC's level

@@ -23,8 +23,10 @@ inline Excess excess_of(const int16_t* residuals, const int16_t* aim) {
     Excess e;
     e.count = e.worst = e.cost = 0;
     int largest = -32768;
+    alignas(64) int16_t beyond[64];
+    for (int k = 0; k < 64; k += Lanes) store(beyond + k, sub(magnitude(load(residuals + k)), load(aim + k)));
     for (int k = 0; k < 64; ++k) {
-        const int over = (residuals[k] < 0 ? -residuals[k] : residuals[k]) - aim[k];
+        const int over = beyond[k];
         if (over <= -LargestEffect) continue;
         e.which[e.count++] = static_cast<int8_t>(k);
         if (over > largest) largest = over, e.worst = k;
@@ -98,7 +100,7 @@ inline Place place_of(uint8_t* pixels, int stride, const int16_t (*lines)[Lanes]
     values[0] = static_cast<int16_t>(1 + 2 * table.number + is_down);
     memcpy(p.key, values, 16);
     const uint64_t mixed = (p.key[0] ^ p.key[1] * 0x9E3779B97F4A7C15u) * 0xD1B54A32D192ED03u;
-    p.pattern = table.patterns + (mixed >> 55);
+    p.pattern = table.patterns + (mixed >> (64 - PatternBits));
     return p;
 }
 
