@@ -66,7 +66,7 @@ class AttackJob:
     def key(self) -> str:
         """Names the result: the SHA-256 of everything that it depends on, paths left out."""
         described = {
-            "version": 1,
+            "version": 2,  # the meaning of these keys and the code of the attacks
             "model": self.model_sha256,
             "guard": self.guard_sha256,
             "place": self.target.place,
@@ -129,16 +129,19 @@ def run_attack(job: AttackJob) -> AdversarialImages:
     target, plan = job.target, job.plan
     first_pass = target.defense(job.first_pass)
     frames = [first_pass(target.read(sample.path), job.seed) for sample in job.samples]
-    victim: torch.nn.Module = target.victim(job.defense, job.backward, gradient_free=plan.gradient_free, seed=job.seed)
-    if target.defense(job.defense).randomized and not plan.gradient_free:
-        victim = ExpectationOverTransformation(victim, _EOT_DRAWS)
     made = attack(plan.kind, plan.parameters)
     labels = torch.tensor([sample.label for sample in job.samples])
     found: list[Frame] = list(frames)
     for group in _same_sizes(frames):
-        found_here = _attacked(made, victim, [frames[i] for i in group], labels[group], job.seed)
-        for index, frame in zip(group, found_here, strict=True):
-            found[index] = frame
+        part = None if plan.gradient_free else target.part(job.defense, frames[group[0]])
+        victim: torch.nn.Module = target.victim(
+            job.defense, job.backward, gradient_free=plan.gradient_free, seed=job.seed, part=part
+        )
+        if target.defense(job.defense).randomized and not plan.gradient_free:
+            victim = ExpectationOverTransformation(victim, _EOT_DRAWS)
+        shown = [frames[i] if part is None else part.of(frames[i]) for i in group]
+        for index, changed in zip(group, _attacked(made, victim, shown, labels[group], job.seed), strict=True):
+            found[index] = changed if part is None else part.pasted(frames[index], changed)
     return AdversarialImages(tuple(found), time.perf_counter() - began)
 
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.differentiable.crop_resize import CropResize
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.differentiable.crop_resize import CropResize, FramePart, part_that_is_read
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.errors import InputError
@@ -96,7 +97,27 @@ class Target:
         tensor = path(path.arrive(frame)).tensor if self.place == "frame" else path.quantize(frame)
         return _model(self.model).infer(tensor)
 
-    def victim(self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0) -> "Victim":
+    def part(self, defense: str, frame: Frame) -> FramePart | None:
+        """The part of a frame that an attack through this defense has to change: what the model's crop reads.
+
+        None where the whole frame counts: at the model's input, and behind defenses that are no guards, whose output
+        anywhere can depend on pixels anywhere.
+        """
+        guard = guard_of(self.defense(defense))
+        if self.place != "frame" or (guard is None and defense != "none"):
+            return None
+        profile = None if guard is None else guard.profile
+        return part_that_is_read(frame.shape[1], frame.shape[0], _model(self.model).contract, profile)
+
+    def victim(
+        self,
+        defense: str,
+        backward: Backward,
+        *,
+        gradient_free: bool = False,
+        seed: int = 0,
+        part: FramePart | None = None,
+    ) -> "Victim":
         """The model behind a defense.
 
         Args:
@@ -104,29 +125,40 @@ class Target:
             backward: its derivative, where it is a guard profile.
             gradient_free: only to ask, as it is deployed; else to differentiate.
             seed: of a randomized defense.
+            part: levels are this part of frames only (see `part`); one to differentiate.
 
         Raises:
             CannotRebuild: it is to be differentiated, and the graph has operators that the twin does not know.
         """
         made = self.defense(defense)
-        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed)
+        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed, part=part)
 
 
 class Victim(torch.nn.Module):
     """Levels at the attacked place to logits, through a defense.
 
     The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
-    everything else (BPDA).
+    everything else (BPDA). What an attack needs that looks into the guard (`attacks.lattice.GuardedVictim`) is here
+    too.
     """
 
-    def __init__(self, target: Target, defense: Defense, *, backward: Backward, gradient_free: bool, seed: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        defense: Defense,
+        *,
+        backward: Backward,
+        gradient_free: bool,
+        seed: int,
+        part: FramePart | None = None,
+    ) -> None:
         super().__init__()
         self.target, self.defense, self.backward, self.seed = target, defense, backward, seed
         self.gradient_free = gradient_free
         self.draws = 0
         if not gradient_free:
             self.network = _network(target.model)
-            self.resize = CropResize(self.network.contract) if target.place == "frame" else None
+            self.resize = CropResize(self.network.contract, part) if target.place == "frame" else None
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) to (n, classes)."""
@@ -136,12 +168,25 @@ class Victim(torch.nn.Module):
             return torch.from_numpy(np.log(outputs + 1e-9) if self._gives_probabilities() else outputs)
         x = levels
         if self.defense.name != "none":
-            exact = to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
-            guard = guard_of(self.defense)
+            exact, profile = self.guarded(levels), self.profile
             x = exact if not levels.requires_grad else bpda(
-                exact, levels if guard is None else surrogate_codec(levels, guard.profile, self.backward)
+                exact, levels if profile is None else surrogate_codec(levels, profile, self.backward)
             )  # fmt: skip
-        return self.network(x if self.resize is None else self.resize(x))
+        return self.behind(x)
+
+    @property
+    def profile(self) -> GuardProfile | None:
+        """Of the guard that sees attacked levels first; None where there is none, or a defense of another kind."""
+        guard = guard_of(self.defense)
+        return None if guard is None else guard.profile
+
+    def guarded(self, levels: Tensor) -> Tensor:
+        """The defense's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
+        return to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
+
+    def behind(self, levels: Tensor) -> Tensor:
+        """From the defense's output to logits (n, classes), with a derivative."""
+        return self.network(levels if self.resize is None else self.resize(levels))
 
     def _defended(self, frame: Frame) -> Frame:
         """A randomized defense draws anew for each query."""
