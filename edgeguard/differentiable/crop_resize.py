@@ -36,6 +36,12 @@ class FramePart:
         box = self.box
         return frame[..., box.top : box.top + box.height, box.left : box.left + box.width, :]
 
+    def blocks(self) -> tuple[slice, slice]:
+        """Rows and columns of the 8x8 blocks that it touches."""
+        box = self.box
+        bottom, right = -(-(box.top + box.height) // BLOCK), -(-(box.left + box.width) // BLOCK)
+        return slice(box.top // BLOCK, bottom), slice(box.left // BLOCK, right)
+
     def pasted(self, frame: NDArray[np.uint8], part: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A copy of a whole frame with this part of it replaced."""
         whole = frame.copy()

@@ -1,4 +1,4 @@
-"""Changes of whole levels that move a guard's indices: what an attacker can do to each unit of blocks, and what it gains.
+"""Changes of whole levels that move a guard's indices: what can be done to each unit of blocks, and what it gains.
 
 After pass 1 every coefficient and its residual are known. Index k of a unit moves by one when its coefficient moves by
 QS_k / 2 - s r_k in the direction s, and changes within the budget move it by at most `reach`: A_k eps, less where

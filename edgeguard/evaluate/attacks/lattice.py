@@ -1,6 +1,5 @@
 """The lattice attack: it knows the guard's indices and residuals, and moves whole indices instead of pixels."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -47,6 +46,7 @@ class Lattice:
         restarts: the first from the image itself, the others from random moves.
         share: of the units that may move, at the first turn, 0..1.
         momentum: of the gradient, 0..1.
+        patience: turns without a smaller margin after which a restart ends.
 
     Example:
         >>> Lattice(eps_8bit=2).name
@@ -58,8 +58,9 @@ class Lattice:
     eps_8bit: float
     steps: int = 60
     restarts: int = 3
-    share: float = 0.5
+    share: float = 0.3
     momentum: float = 0.75
+    patience: int = 15
 
     @property
     def name(self) -> str:
@@ -88,6 +89,7 @@ class Lattice:
         best, smallest = image, torch.inf
         for restart in range(self.restarts):
             run = _Run(budget, generator, randomly=restart > 0)
+            lowest, since = torch.inf, 0
             for turn in range(self.steps):
                 received = run.levels()
                 shown = victim.guarded(received).requires_grad_(True)
@@ -97,6 +99,9 @@ class Lattice:
                     best, smallest = received, float(margin)
                 if smallest < 0:
                     return best
+                lowest, since = (float(margin), 0) if float(margin) < lowest else (lowest, since + 1)
+                if since > self.patience:
+                    break
                 if not len(ranked):
                     ranked = logits.detach().scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)[0]
                 wrong = ranked[min(restart, len(ranked) - 2)] if restart else None

@@ -66,7 +66,7 @@ class AttackJob:
     def key(self) -> str:
         """Names the result: the SHA-256 of everything that it depends on, paths left out."""
         described = {
-            "version": 2,  # the meaning of these keys and the code of the attacks
+            "version": 1,
             "model": self.model_sha256,
             "guard": self.guard_sha256,
             "place": self.target.place,
@@ -90,6 +90,7 @@ class ScoreJob:
         seed: of a randomized defense, for the first image; the next ones count on.
         adversarial: the changed images, uint8 (height, width, 3) each, or None for the clean images.
         count_blocks: count blocks that the certificate calls safe and that changed all the same.
+        eps_8bit: from how many levels they are safe.
     """
 
     target: Target
@@ -99,6 +100,7 @@ class ScoreJob:
     seed: int
     adversarial: tuple[Frame, ...] | None = None
     count_blocks: bool = False
+    eps_8bit: float = 1
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -110,6 +112,8 @@ class ScoreJob:
 class Score:
     """Of one `ScoreJob`: labels (`REFUSED` where a detector raised its alarm), and for the certificate the blocks that
     were safe, all of them, and violations.
+
+    `proven` says of each image whether all blocks that the model's crop reads were safe; empty where none were counted.
     """
 
     labels: tuple[int, ...]
@@ -117,6 +121,7 @@ class Score:
     safe_blocks: int = 0
     blocks: int = 0
     violations: int = 0
+    proven: tuple[bool, ...] = ()
 
 
 def run_attack(job: AttackJob) -> AdversarialImages:
@@ -166,7 +171,7 @@ def _same_sizes(frames: Sequence[Frame]) -> list[list[int]]:
 def run_score(job: ScoreJob) -> Score:
     """What the deployed file says behind the defence."""
     target, defense = job.target, job.target.defense(job.defense)
-    labels, safe, blocks, violations = [], 0, 0, 0
+    labels, counts = [], list[BlockCounts]()
     for index, sample in enumerate(job.samples):
         raw = target.read(sample.path)
         seed = job.seed + index
@@ -179,9 +184,15 @@ def run_score(job: ScoreJob) -> Score:
         shown = defense(received, seed)
         labels.append(REFUSED if target.refuses(job.defense, shown) else target.labels([shown])[0])
         if job.count_blocks:
-            counted = _violations(target, job.defense, first, shown, defense(first, seed))
-            safe, blocks, violations = safe + counted[0], blocks + counted[1], violations + counted[2]
-    return Score(tuple(labels), safe_blocks=safe, blocks=blocks, violations=violations)
+            counted = _counted(target, job.defense, first, shown, defense(first, seed), job.eps_8bit)
+            counts += [] if counted is None else [counted]
+    return Score(
+        tuple(labels),
+        safe_blocks=sum(c.safe for c in counts),
+        blocks=sum(c.blocks for c in counts),
+        violations=sum(c.violations for c in counts),
+        proven=tuple(c.proven for c in counts),
+    )
 
 
 def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
@@ -192,17 +203,31 @@ def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
     return (first.astype(np.int16) + delta).clip(0, 255).astype(np.uint8)
 
 
-def _violations(target: Target, name: str, received: Frame, shown: Frame, unattacked: Frame) -> tuple[int, int, int]:
-    """(safe blocks, all blocks, safe blocks that changed) at +-1 level."""
+@dataclass(frozen=True)
+class BlockCounts:
+    """Of one image: blocks that are certified, all blocks, certified ones that changed; whether all read ones are."""
+
+    safe: int
+    blocks: int
+    violations: int
+    proven: bool
+
+
+def _counted(
+    target: Target, name: str, received: Frame, shown: Frame, unattacked: Frame, eps_8bit: float
+) -> BlockCounts | None:
+    """None where there is no certificate."""
     guard = guard_of(target.defense(name))
     proof = None if guard is None else certificate(received, guard.profile)
     if proof is None:
-        return 0, 0, 0
+        return None
     changed: NDArray[np.bool_] = shown != unattacked
     height, width, channels = changed.shape
     padded = np.pad(changed, ((0, -height % 8), (0, -width % 8), (0, 0)))
     by_block = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8, channels).any((1, 3))
-    safe: NDArray[np.bool_] = proof.map > 1  # (rows, columns, channels), one channel for a gray profile
+    safe: NDArray[np.bool_] = proof.map > eps_8bit  # (rows, columns, channels), one channel for a gray profile
     if safe.shape[2] == 1:
         by_block = by_block.max(2, keepdims=True)
-    return int(safe.sum()), safe.size, int((safe & by_block).sum())
+    part = target.part(name, received)
+    read = safe if part is None else safe[part.blocks()]
+    return BlockCounts(int(safe.sum()), safe.size, int((safe & by_block).sum()), bool(read.all()))
