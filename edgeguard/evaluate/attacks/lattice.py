@@ -22,11 +22,11 @@ class GuardedVictim(Protocol):
         """Of the guard that sees the attacked levels first, or None where none does, or another kind of defense."""
         ...
 
-    def guarded(self, levels: Tensor) -> Tensor:
+    def through_guard(self, levels: Tensor) -> Tensor:
         """The guard's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
         ...
 
-    def behind(self, levels: Tensor) -> Tensor:
+    def behind_guard(self, levels: Tensor) -> Tensor:
         """From the guard's output to logits (n, classes), with a derivative."""
         ...
 
@@ -92,8 +92,8 @@ class Lattice:
             lowest, since = torch.inf, 0
             for turn in range(self.steps):
                 received = run.levels()
-                shown = victim.guarded(received).requires_grad_(True)
-                logits = victim.behind(shown)
+                shown = victim.through_guard(received).requires_grad_(True)
+                logits = victim.behind_guard(shown)
                 margin = _margins(logits.detach(), labels)
                 if float(margin) < smallest:
                     best, smallest = received, float(margin)

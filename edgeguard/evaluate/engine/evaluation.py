@@ -218,7 +218,9 @@ class Evaluation:
             for plan in plans:
                 eps = float(plan.eps_8bit or 0)
                 cell = self._counted(plan, plan.eps_8bit, defense, images, right[eps])
-                cell = replace(cell, note=f"took {before[eps] - cell.correct} of {before[eps]}")
+                cell = replace(
+                    cell, left_before=before[eps], note=f"took {before[eps] - cell.correct} of {before[eps]}"
+                )
                 yield _with_certificate(cell, found[eps], before[eps])
         for eps in budgets:
             yield self._counted(WORST_CASE, eps, defense, images, right[eps])

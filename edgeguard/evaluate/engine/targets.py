@@ -168,11 +168,11 @@ class Victim(torch.nn.Module):
             return torch.from_numpy(np.log(outputs + 1e-9) if self._gives_probabilities() else outputs)
         x = levels
         if self.defense.name != "none":
-            exact, profile = self.guarded(levels), self.profile
+            exact, profile = self.through_guard(levels), self.profile
             x = exact if not levels.requires_grad else bpda(
                 exact, levels if profile is None else surrogate_codec(levels, profile, self.backward)
             )  # fmt: skip
-        return self.behind(x)
+        return self.behind_guard(x)
 
     @property
     def profile(self) -> GuardProfile | None:
@@ -180,11 +180,11 @@ class Victim(torch.nn.Module):
         guard = guard_of(self.defense)
         return None if guard is None else guard.profile
 
-    def guarded(self, levels: Tensor) -> Tensor:
+    def through_guard(self, levels: Tensor) -> Tensor:
         """The defense's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
         return to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
 
-    def behind(self, levels: Tensor) -> Tensor:
+    def behind_guard(self, levels: Tensor) -> Tensor:
         """From the defense's output to logits (n, classes), with a derivative."""
         return self.network(levels if self.resize is None else self.resize(levels))
 

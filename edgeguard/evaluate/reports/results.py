@@ -28,6 +28,8 @@ class Cell:
             how many of them changed.
         proven: images in which it can change no block that the model's crop reads, so that no attack can change their
             label. A line of results.jsonl has this key only where it was counted.
+        left_before: images that the attacks before this one had left, where each gets what those left (`budgets =
+            "smallest"`); a line has this key only there.
         correct_images: which images stayed right, by their place in the run.
         gradient_free: the attack only asks the deployed file for outputs. A line of results.jsonl has this key only
             where it is true.
@@ -52,6 +54,7 @@ class Cell:
     correct_images: tuple[int, ...] = ()
     gradient_free: bool = False
     proven: int | None = None
+    left_before: int | None = None
 
     @property
     def accuracy(self) -> float:
@@ -69,8 +72,9 @@ class Cell:
         told = {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
         if not self.gradient_free:
             del told["gradient_free"]
-        if self.proven is None:
-            del told["proven"]
+        for name in ("proven", "left_before"):
+            if told[name] is None:
+                del told[name]
         return told
 
 
