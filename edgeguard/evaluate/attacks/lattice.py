@@ -1,34 +1,17 @@
 """The lattice attack: it knows the guard's indices and residuals, and moves whole indices instead of pixels."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from edgeguard.dct.profile import GuardProfile
+from edgeguard.differentiable.guarded_victim import GuardedVictim
+from edgeguard.differentiable.lattice_run import LatticeRun
 from edgeguard.differentiable.lattice_step import LatticeBudget
 from edgeguard.evaluate.attacks.attack import Victim
 from edgeguard.evaluate.attacks.gradient import Pgd
-
-
-@runtime_checkable
-class GuardedVictim(Protocol):
-    """A victim whose guard can be told from what stands behind it."""
-
-    @property
-    def profile(self) -> GuardProfile | None:
-        """Of the guard that sees the attacked levels first, or None where none does, or another kind of defense."""
-        ...
-
-    def through_guard(self, levels: Tensor) -> Tensor:
-        """The guard's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
-        ...
-
-    def behind_guard(self, levels: Tensor) -> Tensor:
-        """From the guard's output to logits (n, classes), with a derivative."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +71,7 @@ class Lattice:
         ranked = torch.zeros(0)
         best, smallest = image, torch.inf
         for restart in range(self.restarts):
-            run = _Run(budget, generator, randomly=restart > 0)
+            run = LatticeRun(budget, generator, randomly=restart > 0)
             lowest, since = torch.inf, 0
             for turn in range(self.steps):
                 received = run.levels()
@@ -106,7 +89,8 @@ class Lattice:
                     ranked = logits.detach().scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)[0]
                 wrong = ranked[min(restart, len(ranked) - 2)] if restart else None
                 loss = F.cross_entropy(logits, labels) if turn % 2 == 0 else _loss(logits, labels, wrong)
-                run.step(torch.autograd.grad(loss, shown)[0], self._share(turn), self.momentum)
+                gradient = torch.autograd.grad(loss, shown)[0]
+                run.step(gradient, share=self._share(turn), momentum=self.momentum)
         return best
 
     def _share(self, turn: int) -> float:
@@ -123,46 +107,3 @@ def _margins(logits: Tensor, labels: Tensor) -> Tensor:
     """Right class less the best other one: below 0 the victim errs."""
     right = logits.gather(1, labels[:, None])[:, 0]
     return right - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-
-
-class _Run:
-    """One restart on one image: what each unit is changed by, and the averaged gradient."""
-
-    def __init__(self, budget: LatticeBudget, generator: torch.Generator, *, randomly: bool) -> None:
-        self.budget = budget
-        self.change = torch.zeros_like(budget.base)
-        self.moved = torch.zeros_like(budget.indices)
-        self.gradient: Tensor | None = None
-        self.may_move = budget.feasible.any(0).any(1)
-        if randomly:
-            chosen = self.may_move.nonzero()[:, 0]
-            chosen = chosen[torch.rand(len(chosen), generator=generator) < 0.5]
-            slope = torch.randn(budget.indices.shape, generator=generator)
-            self._take(chosen, slope, sets=False)
-
-    def levels(self) -> Tensor:
-        """float32 (1, 3, h, w): the image as it is changed now."""
-        return self.budget.lattice.join((self.budget.base + self.change).unflatten(0, (self.budget.images, -1)))
-
-    def step(self, gradient: Tensor, share: float, momentum: float) -> None:
-        """Move the units that gain most by the gradient at the guard's output."""
-        slope = self.budget.lattice.index_gradient(gradient).flatten(0, 1)
-        slope = slope / slope.abs().mean().clamp_min(1e-30)
-        self.gradient = slope if self.gradient is None else momentum * self.gradient + slope
-        self._take(self._promising(self.gradient, share), self.gradient, sets=True)
-
-    def _promising(self, slope: Tensor, share: float) -> Tensor:
-        """Units with the largest bound on what a better change could gain."""
-        feasible = torch.where(slope < 0, self.budget.feasible[1], self.budget.feasible[0])
-        possible = (slope.abs() * feasible).amax(1) - (self.moved * slope).sum(1)
-        count = max(int(share * int(self.may_move.sum())), 1)
-        best = possible.masked_fill(~self.may_move, -torch.inf).topk(min(count, len(possible)))
-        return best.indices[best.values > 0]
-
-    def _take(self, chosen: Tensor, slope: Tensor, *, sets: bool) -> None:
-        if not len(chosen):
-            return
-        best = self.budget.best(slope, chosen, sets=sets)
-        better = best.gain > (self.moved[chosen] * slope[chosen]).sum(1)
-        rows = chosen[better]
-        self.change[rows], self.moved[rows] = best.change[better], best.moved[better]

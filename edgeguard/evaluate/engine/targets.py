@@ -138,7 +138,7 @@ class Victim(torch.nn.Module):
     """Levels at the attacked place to logits, through a defense.
 
     The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
-    everything else (BPDA). What an attack needs that looks into the guard (`attacks.lattice.GuardedVictim`) is here
+    everything else (BPDA). What an attack needs that looks into the guard (`GuardedVictim`) is here
     too.
     """
 
