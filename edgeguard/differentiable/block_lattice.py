@@ -89,15 +89,13 @@ class BlockLattice:
 
     def indices(self, units: Tensor, steps: Tensor) -> Tensor:
         """float32 (m, P) whole levels and steps (m, K) to indices (m, K), by the integer definition of the guard."""
-        steps_ = steps.numpy().astype(np.int32).T.reshape(-1, BLOCK, BLOCK, len(units)).transpose(1, 2, 0, 3)
-        exact = quantize(self._integer_coefficients(units), steps_)
-        return torch.from_numpy(exact.transpose(2, 0, 1, 3).reshape(-1, len(units)).T.astype(np.float32))
+        return _flat(_quantized(self._integer_coefficients(units), steps))
 
     def residuals(self, units: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients as the kernel has them: indices (m, K), and how far each lies above its multiple of the step."""
-        whole = self._integer_coefficients(units).transpose(2, 0, 1, 3).reshape(-1, len(units)).T
-        indices = self.indices(units, steps)
-        return indices, torch.from_numpy(whole / np.float32(COEFFICIENT_SCALE)).float() - indices * steps
+        whole = self._integer_coefficients(units)
+        indices = _flat(_quantized(whole, steps))
+        return indices, _flat(whole) / COEFFICIENT_SCALE - indices * steps
 
     def _integer_coefficients(self, units: Tensor) -> NDArray[np.int32]:
         """(8, 8, components, m), times 32."""
@@ -132,6 +130,18 @@ class BlockLattice:
             blocks = small.reshape(n, self._down, BLOCK, self._across, BLOCK).permute(0, 1, 3, 2, 4)
             parts.append(blocks.reshape(n, self.units, 1, BLOCK, BLOCK))
         return (dct @ torch.cat(parts, 2) @ dct.T).flatten(2) * self.steps
+
+
+def _quantized(coefficients: NDArray[np.int32], steps: Tensor) -> NDArray[np.int32]:
+    """(8, 8, components, m) and steps (m, K) to indices."""
+    m = coefficients.shape[-1]
+    cut = steps.numpy().astype(np.int32).T.reshape(-1, BLOCK, BLOCK, m)
+    return quantize(coefficients, cut.transpose(1, 2, 0, 3))
+
+
+def _flat(values: NDArray[np.int32]) -> Tensor:
+    """(8, 8, components, m) to float32 (m, K)."""
+    return torch.from_numpy(values.transpose(3, 2, 0, 1).reshape(values.shape[-1], -1).astype(np.float32))
 
 
 def _chroma_adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:

@@ -95,15 +95,25 @@ class LatticeBudget:
             sets: try sets of several flips too.
         """
         slope = gradient[chosen]
+        change = torch.zeros_like(self.base[chosen])
+        for rows, several in ((self.most_flips[chosen] < 2, False), (self.most_flips[chosen] >= 2, True)):
+            here = rows.nonzero()[:, 0]
+            if len(here):
+                change[here] = self._best_of(slope[here], chosen[here], several=several, sets=sets)
+        moved = self.moved(change, chosen)
+        return UnitMoves(change, moved, (moved * slope).sum(1))
+
+    def _best_of(self, slope: Tensor, chosen: Tensor, *, several: bool, sets: bool) -> Tensor:
+        """The best change of each unit, (m, P), as real arithmetic ranks them."""
         down = (slope < 0).long()
         cost, reach = _pick(self.cost, chosen, down), _pick(self.reach, chosen, down)
         value = slope.abs() * (cost <= reach + _TIE)
-        tried = [self._toward(slope.sign() * slope.abs() / self.steps[chosen], chosen)]
-        for flip in value.topk(_SINGLES, dim=1).indices.T:
-            tried.append(self._toward(_only(slope.sign(), flip[:, None]), chosen))
-        order = value.topk(max(_BANDS), dim=1).indices
-        tried += [self._toward(_only(slope / self.steps[chosen], order[:, :n]), chosen) for n in _BANDS]
-        if sets:
+        largest = value.topk(max(_BANDS), dim=1).indices
+        tried = [self._toward(_only(slope, largest[:, n : n + 1]), chosen) for n in range(_SINGLES if several else 2)]
+        if several:
+            tried.append(self._toward(slope / self.steps[chosen], chosen))
+            tried += [self._toward(_only(slope / self.steps[chosen], largest[:, :n]), chosen) for n in _BANDS]
+        if several and sets:
             density = value / (cost.clamp_min(0.5) ** 2)
             order = density.topk(max(_SET_SIZES), dim=1).indices
             for size in _SET_SIZES:
@@ -113,16 +123,11 @@ class LatticeBudget:
                 change = torch.zeros_like(tried[0])
                 change[rows] = self._together(slope[rows].sign(), cost[rows], order[rows, :size], chosen[rows])
                 tried.append(change)
-        return self._best_of(torch.stack(tried), slope, chosen)
-
-    def _best_of(self, tried: Tensor, slope: Tensor, chosen: Tensor) -> UnitMoves:
-        """tried: (candidates, m, P). Ranked in real arithmetic, the best one's indices by the guard's own."""
-        position = self.residual[chosen] + tried @ self.lattice.basis.T
+        changes = torch.stack(tried)
+        position = self.residual[chosen] + changes @ self.lattice.basis.T
         position += _TIE * (self.indices[chosen] * self.steps[chosen] + position).sign()
         best = ((position / self.steps[chosen]).round() * slope).sum(2).argmax(0)
-        change = tried[best, torch.arange(len(chosen))]
-        moved = self.moved(change, chosen)
-        return UnitMoves(change, moved, (moved * slope).sum(1))
+        return changes[best, torch.arange(len(chosen))]
 
     def moved(self, change: Tensor, chosen: Tensor) -> Tensor:
         """How far a change (m, P) moves the indices of the chosen units, (m, K): exact."""
