@@ -136,8 +136,7 @@ class ProtocolFile:
     seed: int = key("Of everything random.", 0, low=0, high=2**31 - 1)
     batch: int = key("Images that are attacked together.", 10, low=1, high=1000, unit="images")
     budgets: Budgets = key(
-        "each: every attack at every budget; smallest: each image's smallest broken budget, by bisection, each attack "
-        "on what the ones before it left (white box).",
+        "each: every attack at every budget; smallest: the smallest that breaks an image, each attack on what is left.",
         "each",
     )
     undefended_at_most: float = key(
