@@ -31,6 +31,8 @@ Place = Literal["input", "frame", "contract"]
 #: Where the perturbation is added: to the model's input, after pass 1 (made for the raw image and `added`, or made for
 #: what pass 1 left, `computed`), or before pass 1 of two.
 When = Literal["once", "added", "computed", "before"]
+#: Every attack at every budget, or each image's smallest broken budget.
+Budgets = Literal["each", "smallest"]
 _THREATS: dict[When, str] = {"once": "input", "added": "transit", "computed": "transit", "before": "scene"}
 
 _MILLION = 1_000_000
@@ -133,6 +135,10 @@ class ProtocolFile:
     )
     seed: int = key("Of everything random.", 0, low=0, high=2**31 - 1)
     batch: int = key("Images that are attacked together.", 10, low=1, high=1000, unit="images")
+    budgets: Budgets = key(
+        "each: every attack at every budget; smallest: the smallest that breaks an image, each attack on what is left.",
+        "each",
+    )
     undefended_at_most: float = key(
         "An attack that leaves the undefended model above this accuracy counts as capped.", 0.15, low=0, high=1
     )
@@ -160,6 +166,7 @@ class Protocol:
     images: int = 100
     seed: int = 0
     batch: int = 10
+    budgets: Budgets = "each"
     undefended_at_most: float = 0.15
     paper_source: str = ""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -204,6 +211,10 @@ def parse_protocol(text: str, origin: str) -> Protocol:
         for number, table in enumerate(tables)
         for plan in _attacks(table, place(origin, line_of(text, ("attack", number))))
     )
+    unbounded = [plan.name for plan in attacks if plan.eps_8bit is None]
+    if values.get("budgets") == "smallest" and (unbounded or values["box"] == "gray"):
+        why = f"the attack {unbounded[0]} has no eps_8bit" if unbounded else 'box is "gray"'
+        raise InputError(f'{place(origin, line_of(text, ("budgets",)))}budgets = "smallest" looks for a budget: {why}')
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
     return Protocol(attacks=attacks, defenses=defenses, **values)
 

@@ -61,6 +61,19 @@ class Twin(torch.nn.Module):
             x = self.guard(x)
         return x
 
+    @property
+    def profile(self) -> GuardProfile | None:
+        """Of the guard that sees the levels first, for attacks that look into it; None where none does."""
+        return self.guard.profile if self.guard is not None and self.contract.guard.place == self.place else None
+
+    def through_guard(self, levels: Tensor) -> Tensor:
+        """That guard's own bytes, float32 (n, 3, h, w) to the same shape."""
+        return levels if self.guard is None else self.guard(levels.detach())
+
+    def behind_guard(self, levels: Tensor) -> Tensor:
+        """From that guard's output to logits (n, classes)."""
+        return self.network(levels if self.resize is None else self.resize(levels))
+
     def undefended(self) -> "Twin":
         """The same network without the guard in front of it (one inside the graph stays)."""
         if self.contract.guard.place == "in-graph":

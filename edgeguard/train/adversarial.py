@@ -16,6 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgeguard.differentiable.dct_step import dct_direction
+from edgeguard.differentiable.guarded_victim import GuardedVictim
+from edgeguard.differentiable.lattice_run import LatticeRun
+from edgeguard.differentiable.lattice_step import LatticeBudget
+from edgeguard.errors import InputError
 from edgeguard.train.config import AdversarialConfig
 
 #: float32 (n, 3, h, w) levels to logits, the codec included.
@@ -48,6 +52,8 @@ def adversarial_losses(
         return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
     if config.method == "free":
+        if config.lattice:
+            raise InputError("adversarial.lattice is for the methods fgsm-rs, pgd and trades, not for free")
         yield from _free(victim, levels, loss_of, config, generator)
         return
     if config.method == "trades":
@@ -72,12 +78,33 @@ def _perturbed(
     config: AdversarialConfig,
     generator: torch.Generator,
 ) -> Tensor:
+    if config.lattice:
+        return _moved_on_the_lattice(victim, levels, loss, config, generator)
     x = project(levels + _noise(levels, config.eps_8bit, generator), levels, config.eps_8bit)
     for _ in range(config.steps):
         x.requires_grad_(True)
         gradient = torch.autograd.grad(loss(victim(x)), x)[0]
         x = project(x.detach() + config.inner_step_8bit * _direction(gradient, config), levels, config.eps_8bit)
     return x.round()
+
+
+def _moved_on_the_lattice(
+    victim: Victim,
+    levels: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    config: AdversarialConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """The lattice attack of `evaluate` in few turns: all units may move, single flips and gradient signs only."""
+    if not isinstance(victim, GuardedVictim) or victim.profile is None or config.eps_8bit < 1:
+        raise InputError("adversarial.lattice wants a codec that is one profile, and eps_8bit of at least 1")
+    budget = LatticeBudget(victim.profile, levels.round().cpu(), int(config.eps_8bit))
+    run = LatticeRun(budget, generator, randomly=True)
+    for _ in range(config.steps):
+        shown = victim.through_guard(run.levels().to(levels.device)).requires_grad_(True)
+        gradient = torch.autograd.grad(loss(victim.behind_guard(shown)), shown)[0]
+        run.step(gradient.cpu(), share=1.0, momentum=0.75, sets=False)
+    return run.levels().to(levels.device)
 
 
 def _free(

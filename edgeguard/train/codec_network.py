@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import BACKWARDS, bpda, surrogate_codec
 from edgeguard.train.codec import TrainingCodec
@@ -44,13 +45,26 @@ class CodecNetwork(nn.Module):
 
     def forward(self, levels: Tensor) -> Tensor:
         """See the class."""
-        exact = to_levels(self.codec(to_frames(levels), self.rng)).to(levels.device)
+        exact = self.through_guard(levels)
         if torch.is_grad_enabled() and levels.requires_grad:
             profile = self.codec.profile
             gradient = BACKWARDS[self.rng.integers(len(BACKWARDS))] if self.gradient == "drawn" else self.gradient
             surrogate = levels if profile is None else surrogate_codec(levels, profile, gradient)
             exact = bpda(exact, surrogate)
-        return logits(self.network, exact, self.in_bfloat16)
+        return self.behind_guard(exact)
+
+    @property
+    def profile(self) -> GuardProfile | None:
+        """Of a fixed codec, for attacks that look into it."""
+        return self.codec.profile
+
+    def through_guard(self, levels: Tensor) -> Tensor:
+        """The codec's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
+        return to_levels(self.codec(to_frames(levels), self.rng)).to(levels.device)
+
+    def behind_guard(self, levels: Tensor) -> Tensor:
+        """From the codec's output to logits (n, classes), with a derivative."""
+        return logits(self.network, levels, self.in_bfloat16)
 
 
 def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:

@@ -168,6 +168,10 @@ class AdversarialConfig:
     dct_bands: int = _adversarial(
         "It moves only so many DCT coefficients of a block; 0: plain sign steps.", 0, low=0, high=64
     )
+    lattice: bool = _adversarial(
+        "It moves whole indices of the codec's blocks (the lattice attack); wants a codec that is one profile.",
+        False,
+    )
     beta: float = _adversarial("Weight of TRADES' divergence.", 6.0, low=0, high=1000)
 
     @property

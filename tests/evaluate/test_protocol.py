@@ -49,6 +49,17 @@ def test_a_list_of_budgets_is_one_attack_each() -> None:
     assert [plan.eps_8bit for plan in parse_protocol(GOOD, "t.toml").attacks] == [1.0, 2.0]
 
 
+def test_smallest_budgets_need_budgets_and_a_white_box() -> None:
+    text = GOOD.replace('place = "input"', 'place = "input"\nbudgets = "smallest"')
+    assert parse_protocol(text, "t.toml").budgets == "smallest"
+    for old, new, why in (
+        ('"white"', '"gray"', "box"),
+        ("eps_8bit = [1, 2]\nsteps = 3", 'kind = "deepfool"', "eps_8bit"),
+    ):
+        with pytest.raises(InputError, match=rf"t\.toml:7: budgets = .smallest. looks for a budget: .*{why}"):
+            parse_protocol(text.replace(old, new), "t.toml")
+
+
 def test_an_attack_of_the_toolbox_is_named_by_its_class() -> None:
     text = GOOD.replace("steps = 3", 'kind = "art"\nattack = "BasicIterativeMethod"\nparameters = {max_iter = 3}')
     assert all(plan.kind == "art" for plan in parse_protocol(text, "t.toml").attacks)

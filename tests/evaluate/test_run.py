@@ -159,6 +159,57 @@ def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, 
     assert "Worst case of each image against the budget" in page and "0 violations" in page
 
 
+def test_the_smallest_budget_of_each_image(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    """Every attack gets what is left; more budget never leaves more; the file decides; nothing is made twice."""
+    text = WHITE.replace("images = 2", 'images = 3\nbudgets = "smallest"').replace("[1, 24]", "[1, 6, 24]")
+    text = text.split('[[attack]]\nname = "dct-1"')[0].replace('name = "pgd"', 'name = "lattice"').replace(
+        'backwards = ["straight-through", "identity"]', "restarts = 1"
+    )  # fmt: skip
+    text += '[[attack]]\nname = "square"\neps_8bit = [24]\nqueries = 10\n'
+    text += '[[defence]]\nname = "contract"\nwhen = "computed"\n'
+    cells = evaluate(card_model, card_images, _plan(text), tmp_path)
+    worst = {c.eps_8bit: set(c.correct_images) for c in cells if c.attack == "worst case"}
+    assert worst[24] <= worst[6] <= worst[1] and len(worst[24]) < 3
+    lattice = {c.eps_8bit: c for c in cells if c.attack == "lattice"}
+    square = next(c for c in cells if c.attack == "square")
+    assert square.left_before == lattice[24].correct and set(square.correct_images) == worst[24]
+    held = lattice[1]
+    assert held.violations == 0 and held.proven is not None and held.proven <= held.correct
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line.get("left_before") for line in lines if line["attack"] == "clean"] == [None]
+    assert read_results(tmp_path) == cells
+    made = sorted(tmp_path.rglob("*.adv"))
+    assert evaluate(card_model, card_images, _plan(text), tmp_path) == cells
+    assert sorted(tmp_path.rglob("*.adv")) == made
+
+
+def test_a_weak_attack_is_noticed(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]
+) -> None:
+    """A lattice attack of one tiny step in front of one that works: the audit says so."""
+    text = (
+        WHITE.split("[[attack]]")[0].replace("images = 2", 'images = 4\nbudgets = "smallest"')
+        + """
+[[attack]]
+name = "lattice"
+eps_8bit = 24
+steps = 1
+restarts = 1
+share = 0.001
+[[attack]]
+name = "pgd"
+eps_8bit = 24
+steps = 12
+[[defence]]
+name = "contract"
+"""
+    )
+    evaluate(card_model, card_images, _plan(text), tmp_path)
+    assert any("pgd takes" in line and "left at eps 24: those are weak" in line for line in said), said
+
+
 @pytest.mark.parametrize("kind", ['"square"\nqueries = 60', '"autoattack"\nparts = ["square"]\nqueries = 60'])
 def test_masking_is_noticed_whatever_the_attacks_are_called(
     kind: str, card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edgeguard.dct.color import Color
 from edgeguard.dct.profile import Pass
 from edgeguard.demo.assets import bundled_model, bundled_program
-from edgeguard.differentiable.crop_resize import CropResize
+from edgeguard.differentiable.crop_resize import CropResize, _weights
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_codec
 from edgeguard.errors import InputError
@@ -20,6 +20,7 @@ from edgeguard.model import load_model
 from edgeguard.model.contract import ContractGuard
 from edgeguard.model.input_path import InputPath
 from edgeguard.preprocess.crop_resize import crop_and_resize
+from edgeguard.preprocess.geometry import place
 
 
 def test_the_twin_says_what_the_file_says(scenes: list[NDArray[np.uint8]]) -> None:
@@ -107,11 +108,14 @@ def test_the_resize_is_the_devices_with_its_derivative(size: tuple[int, int], sc
     out = layer(levels)
     expected = crop_and_resize(frame, contract.input, contract.preprocess)
     assert np.array_equal(out.detach()[0].permute(1, 2, 0).numpy(), expected)
-    assert (
-        float((layer._linear(levels.detach()) - out.detach()).abs().max()) <= 4.0
-    )  # where OpenCV enlarges it has its own rule
-    out.sum().backward()
-    assert levels.grad is not None and float(levels.grad.sum()) == pytest.approx(out.numel(), rel=1e-3)
+    rows, columns = _weights(place(*size, contract.input, contract.preprocess))
+    source = place(*size, contract.input, contract.preprocess).source
+    part = levels.detach()[..., source.top : source.top + source.height, source.left : source.left + source.width]
+    assert float((rows @ part @ columns.T - out.detach()).abs().max()) <= 1.01  # the device rounds, after rows too
+    weights = torch.rand_like(out)
+    (out * weights).sum().backward()
+    assert levels.grad is not None
+    assert float((levels.grad * levels.detach()).sum()) == pytest.approx(float((out * weights).sum()), rel=1e-3)
 
 
 def test_the_undefended_twin_has_no_guard(scenes: list[NDArray[np.uint8]]) -> None:

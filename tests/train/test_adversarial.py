@@ -11,6 +11,7 @@ else:
 
 from edgeguard.differentiable.dct_step import dct_direction
 from edgeguard.differentiable.surrogates import BACKWARDS, dct_matrix, to_blocks
+from edgeguard.errors import InputError
 from edgeguard.train.adversarial import adversarial_losses
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork
@@ -106,6 +107,47 @@ def test_dct_steps_move_few_coefficients(batch: tuple[torch.Tensor, torch.Tensor
     config = replace(TrainConfig(method="pgd", eps_8bit=8, steps=2, codec="fd"), dct_bands=3)
     list(adversarial_losses(victim, levels, targets, config, torch.Generator().manual_seed(2)))
     assert float((victim.asked[-1] - levels).abs().max()) <= 8
+
+
+class _Open(_Watched):
+    """What the lattice attack needs to know of a guard is handed on."""
+
+    @property
+    def profile(self) -> object:
+        return self.inner.profile
+
+    def through_guard(self, levels: torch.Tensor) -> torch.Tensor:
+        return self.inner.through_guard(levels)
+
+    def behind_guard(self, levels: torch.Tensor) -> torch.Tensor:
+        return self.inner.behind_guard(levels)
+
+
+@pytest.mark.parametrize("method", ["fgsm-rs", "pgd", "trades"])
+def test_the_inner_attack_can_move_on_the_codecs_lattice(
+    method: AdversarialMethod, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """Whole levels within the budget that change what the codec gives, and raise the loss."""
+    levels, targets = batch
+    config = TrainConfig(method=method, eps_8bit=4, steps=2, codec="fd", lattice=True)
+    victim = _Open(_victim("fd").inner)
+    for loss, _ in adversarial_losses(victim, levels, targets, config, torch.Generator().manual_seed(2)):
+        loss.backward()
+    changed = victim.asked[-1]
+    assert float((changed - levels).abs().max()) <= 4 and torch.equal(changed, changed.round())
+    assert float((victim.through_guard(changed) != victim.through_guard(levels)).float().mean()) > 0.2
+    with torch.no_grad():
+        before, after = (torch.nn.functional.cross_entropy(victim(x), targets) for x in (levels, changed))
+    assert after > before or method == "trades"  # which only wants another answer than before
+
+
+def test_the_lattice_needs_a_fixed_profile(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    levels, targets = batch
+    refused: list[tuple[str, AdversarialMethod]] = [("none", "pgd"), ("jpeg:20..90", "pgd"), ("fd", "free")]
+    for codec, method in refused:
+        config = TrainConfig(method=method, eps_8bit=4, codec=codec, lattice=True)
+        with pytest.raises(InputError, match=r"adversarial\.lattice"):
+            list(adversarial_losses(_Open(_victim(codec).inner), levels, targets, config, torch.Generator()))
 
 
 def test_the_codec_is_exact_forward_and_has_a_derivative(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

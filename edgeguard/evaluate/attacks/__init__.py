@@ -12,6 +12,7 @@ from edgeguard.evaluate.attacks.dct_aware import DctPgd
 from edgeguard.evaluate.attacks.deepfool import DeepFool
 from edgeguard.evaluate.attacks.external import ArtAttack, AutoAttack
 from edgeguard.evaluate.attacks.gradient import Bim, Fgsm, Pgd
+from edgeguard.evaluate.attacks.lattice import Lattice
 from edgeguard.evaluate.attacks.square import Square
 
 __all__ = ["KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]
@@ -42,6 +43,7 @@ KINDS: dict[str, Callable[..., Attack]] = {
     "bim": Bim,
     "pgd": Pgd,
     "dct-pgd": DctPgd,
+    "lattice": Lattice,
     "deepfool": DeepFool,
     "cw-l2": CarliniWagnerL2,
     "cw-linf": CarliniWagnerLinf,

@@ -17,6 +17,7 @@ from edgeguard.evaluate.engine.executors import Executor
 from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_attack, run_score
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.store import AdversarialImages, Store
+from edgeguard.evaluate.engine.sweep import SweepJob, run_sweep
 from edgeguard.evaluate.engine.targets import Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
 from edgeguard.evaluate.reports.masking import WORST_CASE
@@ -114,6 +115,9 @@ class Evaluation:
             yield self._clean_cell(defense, self.samples)
         if self.protocol.box == "gray":
             yield from self._gray(seeds, defenses)
+        elif self.protocol.budgets == "smallest":
+            for defense in defenses:
+                yield from self._smallest(seeds[: defense.limit], defense)
         else:
             yield from self._white(seeds, defenses)
 
@@ -188,23 +192,83 @@ class Evaluation:
             images = seeds[: defense.limit]
             worst: dict[float | None, np.ndarray[Any, Any]] = {}
             for plan in self.protocol.attacks:
-                survivors = np.ones(len(images), bool)
-                safe, blocks, violations = 0, 0, 0
+                survivors, found = np.ones(len(images), bool), list[Score]()
                 for attempt in self._attempts(plan, defense):
                     made = self._adversarial(images, attempt)
-                    scores = self._scores(f"{plan.name}, {defense.title}", images, defense.name, defense.when, made)
+                    what = f"{plan.name}, {defense.title}"
+                    scores = self._scores(what, images, defense.name, defense.when, made, plan.eps_8bit)
                     survivors &= _right(images, scores)
-                    if plan.eps_8bit is not None and plan.eps_8bit < 2 and defense.when == "computed":
-                        safe += sum(score.safe_blocks for score in scores)
-                        blocks += sum(score.blocks for score in scores)
-                        violations += sum(score.violations for score in scores)
+                    found += scores
                 cell = self._counted(plan, plan.eps_8bit, defense, images, survivors)
-                if blocks:
-                    cell = replace(cell, certified_share=safe / blocks, violations=violations)
+                cell = _with_certificate(cell, found, len(images))
                 yield cell
                 worst[plan.eps_8bit] = worst.get(plan.eps_8bit, np.ones(len(images), bool)) & survivors
             for eps, survivors in worst.items():
                 yield self._counted(WORST_CASE, eps, defense, images, survivors)
+
+    def _smallest(self, images: Sequence[Sample], defense: DefensePlan) -> Iterator[Cell]:
+        """Each attack on what the ones before it left, at the budgets below the smallest that broke an image."""
+        budgets = sorted({plan.eps_8bit for plan in self.protocol.attacks if plan.eps_8bit is not None})
+        right = {eps: np.ones(len(images), bool) for eps in budgets}
+        for plans in _by_attack(self.protocol.attacks):
+            before = {eps: int(right[eps].sum()) for eps in budgets}
+            found: dict[float, list[Score]] = {eps: [] for eps in budgets}
+            for attempt in self._attempts(plans[0], defense):
+                self._swept(images, plans, attempt, defense, right, found)
+            for plan in plans:
+                eps = float(plan.eps_8bit or 0)
+                cell = self._counted(plan, plan.eps_8bit, defense, images, right[eps])
+                cell = replace(
+                    cell, left_before=before[eps], note=f"took {before[eps] - cell.correct} of {before[eps]}"
+                )
+                yield _with_certificate(cell, found[eps], before[eps])
+        for eps in budgets:
+            yield self._counted(WORST_CASE, eps, defense, images, right[eps])
+
+    def _swept(
+        self,
+        images: Sequence[Sample],
+        plans: Sequence[AttackPlan],
+        attempt: Attempt,
+        defense: DefensePlan,
+        right: dict[float, np.ndarray[Any, Any]],
+        found: dict[float, list[Score]],
+    ) -> None:
+        """One attack in one way: which images are `right` still, and what was `found` of each budget, is kept there."""
+        wanted = [tuple(plan for plan in plans if right[float(plan.eps_8bit or 0)][i]) for i in range(len(images))]
+        rows = [i for i, open_ in enumerate(wanted) if open_]
+        jobs = [self._sweep_job(images[i], wanted[i], attempt, defense) for i in rows]
+        what = f"{attempt.plan.name}, {defense.title}"
+        made = finished(jobs, run_sweep, kept=self.store, executor=self.executor, progress=partial(self.progress, what))
+        for plan in plans:
+            eps = float(plan.eps_8bit or 0)
+            at = [
+                (i, result.images[wanted[i].index(plan)])
+                for i, result in zip(rows, made, strict=True)
+                if plan in wanted[i]
+            ]
+            if not at:
+                continue
+            shown = [images[i] for i, _ in at]
+            frames = [AdversarialImages((frame,), 0.0) for _, frame in at]
+            self._keep_example(attempt, shown[0], at[0][1])
+            scores = self._scores(what, shown, defense.name, defense.when, frames, eps)
+            found[eps] += scores
+            for (i, _), kept in zip(at, _right(shown, scores), strict=True):
+                for larger in right:
+                    if larger >= eps and not kept:
+                        right[larger][i] = False
+
+    def _sweep_job(
+        self, sample: Sample, plans: tuple[AttackPlan, ...], attempt: Attempt, defense: DefensePlan
+    ) -> SweepJob:
+        one = self._job((sample,), replace(attempt, plan=plans[0]))
+        return SweepJob(
+            target=one.target, plans=plans, sample=sample, defense=defense.name,
+            defense_sha256=self._profile_hash(defense.name), when=defense.when, first_pass=one.first_pass,
+            through=one.defense, backward=one.backward, seed=one.seed, model_sha256=one.model_sha256,
+            guard_sha256=one.guard_sha256,
+        )  # fmt: skip
 
     def _attempts(self, plan: AttackPlan, defense: DefensePlan) -> list[Attempt]:
         """The ways in which one attack is tried on one defence; the worst counts."""
@@ -262,6 +326,7 @@ class Evaluation:
         defense: str,
         when: Any,
         made: Sequence[AdversarialImages] | None,
+        eps_8bit: float | None = None,
     ) -> list[Score]:
         changed = None if made is None else [frame for batch in made for frame in batch.images]
         size = 1 if len(images) <= _FEW else self.protocol.batch  # slow defences get few images: one for each core
@@ -269,7 +334,7 @@ class Evaluation:
             ScoreJob(
                 target=self.target, samples=tuple(images[start : start + size]), defense=defense, when=when,
                 seed=self.protocol.seed + start, count_blocks=when == "computed",
-                adversarial=None if changed is None else tuple(changed[start : start + size]),
+                adversarial=None if changed is None else tuple(changed[start : start + size]), eps_8bit=eps_8bit or 1,
             )
             for start in range(0, len(images), size)
         ]  # fmt: skip
@@ -321,6 +386,29 @@ def _place(protocol: Protocol, guard_place: str) -> TwinPlace:
 def _batches(images: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
     for start in range(0, len(images), size):
         yield images[start : start + size]
+
+
+def _by_attack(plans: Sequence[AttackPlan]) -> list[tuple[AttackPlan, ...]]:
+    """The plans of each attack, smallest budget first."""
+    groups: dict[str, list[AttackPlan]] = {}
+    for plan in plans:
+        same = {key: value for key, value in plan.parameters.items() if key != "eps_8bit"}
+        groups.setdefault(f"{plan.name} {plan.kind} {same} {plan.gradients} {plan.transfer}", []).append(plan)
+    return [tuple(sorted(group, key=lambda plan: plan.eps_8bit or 0)) for group in groups.values()]
+
+
+def _with_certificate(cell: Cell, scores: Sequence[Score], images: int) -> Cell:
+    """With the certificate's shares and violations over all attempts; proven images are those of the first one."""
+    blocks = sum(score.blocks for score in scores)
+    if not blocks:
+        return cell
+    proven = [proven for score in scores for proven in score.proven][:images]
+    return replace(
+        cell,
+        certified_share=sum(score.safe_blocks for score in scores) / blocks,
+        violations=sum(score.violations for score in scores),
+        proven=sum(proven),
+    )
 
 
 def _right(images: Sequence[Sample], scores: Sequence[Score], *, attacked: bool = True) -> np.ndarray[Any, Any]:

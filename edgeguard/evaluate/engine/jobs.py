@@ -91,6 +91,7 @@ class ScoreJob:
         seed: of a randomized defense, for the first image; the next ones count on.
         adversarial: the changed images, uint8 (height, width, 3) each, or None for the clean images.
         count_blocks: count blocks that the certificate calls safe and that changed all the same.
+        eps_8bit: from how many levels they are safe.
     """
 
     target: Target
@@ -100,6 +101,7 @@ class ScoreJob:
     seed: int
     adversarial: tuple[Frame, ...] | None = None
     count_blocks: bool = False
+    eps_8bit: float = 1
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -111,6 +113,8 @@ class ScoreJob:
 class Score:
     """Of one `ScoreJob`: labels (`REFUSED` where a detector raised its alarm), and for the certificate the blocks that
     were safe, all of them, and violations.
+
+    `proven` says of each image whether all blocks that the model's crop reads were safe; empty where none were counted.
     """
 
     labels: tuple[int, ...]
@@ -118,6 +122,7 @@ class Score:
     safe_blocks: int = 0
     blocks: int = 0
     violations: int = 0
+    proven: tuple[bool, ...] = ()
 
 
 def run_attack(job: AttackJob) -> AdversarialImages:
@@ -130,19 +135,20 @@ def run_attack(job: AttackJob) -> AdversarialImages:
     target, plan = job.target, job.plan
     first_pass = target.defense(job.first_pass)
     frames = [in_pass(first_pass, "first", target.read(sample.path), job.seed) for sample in job.samples]
-    victim: torch.nn.Module = target.victim(
-        job.defense, job.backward, gradient_free=plan.gradient_free, seed=job.seed,
-        which="only" if job.first_pass == "none" else "second",
-    )  # fmt: skip
-    if target.defense(job.defense).randomized and not plan.gradient_free:
-        victim = ExpectationOverTransformation(victim, _EOT_DRAWS)
     made = attack(plan.kind, plan.parameters)
     labels = torch.tensor([sample.label for sample in job.samples])
     found: list[Frame] = list(frames)
     for group in _same_sizes(frames):
-        found_here = _attacked(made, victim, [frames[i] for i in group], labels[group], job.seed)
-        for index, frame in zip(group, found_here, strict=True):
-            found[index] = frame
+        part = None if plan.gradient_free else target.part(job.defense, frames[group[0]])
+        victim: torch.nn.Module = target.victim(
+            job.defense, job.backward, gradient_free=plan.gradient_free, seed=job.seed, part=part,
+            which="only" if job.first_pass == "none" else "second",
+        )  # fmt: skip
+        if target.defense(job.defense).randomized and not plan.gradient_free:
+            victim = ExpectationOverTransformation(victim, _EOT_DRAWS)
+        shown = [frames[i] if part is None else part.of(frames[i]) for i in group]
+        for index, changed in zip(group, _attacked(made, victim, shown, labels[group], job.seed), strict=True):
+            found[index] = changed if part is None else part.pasted(frames[index], changed)
     return AdversarialImages(tuple(found), time.perf_counter() - began)
 
 
@@ -167,7 +173,7 @@ def _same_sizes(frames: Sequence[Frame]) -> list[list[int]]:
 def run_score(job: ScoreJob) -> Score:
     """What the deployed file says behind the defence."""
     target, defense = job.target, job.target.defense(job.defense)
-    labels, safe, blocks, violations = [], 0, 0, 0
+    labels, counts = [], list[BlockCounts]()
     for index, sample in enumerate(job.samples):
         raw = target.read(sample.path)
         seed = job.seed + index
@@ -183,9 +189,15 @@ def run_score(job: ScoreJob) -> Score:
         shown = in_pass(defense, "second" if two_passes else "only", received, seed)
         labels.append(REFUSED if target.refuses(job.defense, shown) else target.labels([shown])[0])
         if job.count_blocks:
-            counted = _violations(target, job.defense, first, shown, in_pass(defense, "second", first, seed))
-            safe, blocks, violations = safe + counted[0], blocks + counted[1], violations + counted[2]
-    return Score(tuple(labels), safe_blocks=safe, blocks=blocks, violations=violations)
+            counted = _counted(target, job.defense, first, shown, in_pass(defense, "second", first, seed), job.eps_8bit)
+            counts += [] if counted is None else [counted]
+    return Score(
+        tuple(labels),
+        safe_blocks=sum(c.safe for c in counts),
+        blocks=sum(c.blocks for c in counts),
+        violations=sum(c.violations for c in counts),
+        proven=tuple(c.proven for c in counts),
+    )
 
 
 def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
@@ -196,17 +208,31 @@ def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:
     return (first.astype(np.int16) + delta).clip(0, 255).astype(np.uint8)
 
 
-def _violations(target: Target, name: str, received: Frame, shown: Frame, unattacked: Frame) -> tuple[int, int, int]:
-    """(safe blocks, all blocks, safe blocks that changed) at +-1 level."""
+@dataclass(frozen=True)
+class BlockCounts:
+    """Of one image: blocks that are certified, all blocks, certified ones that changed; whether all read ones are."""
+
+    safe: int
+    blocks: int
+    violations: int
+    proven: bool
+
+
+def _counted(
+    target: Target, name: str, received: Frame, shown: Frame, unattacked: Frame, eps_8bit: float
+) -> BlockCounts | None:
+    """None where there is no certificate."""
     guard = guard_of(target.defense(name))
     proof = None if guard is None else certificate(received, guard.profile)
     if proof is None:
-        return 0, 0, 0
+        return None
     changed: NDArray[np.bool_] = shown != unattacked
     height, width, channels = changed.shape
     padded = np.pad(changed, ((0, -height % 8), (0, -width % 8), (0, 0)))
     by_block = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8, channels).any((1, 3))
-    safe: NDArray[np.bool_] = proof.map > 1  # (rows, columns, channels), one channel for a gray profile
+    safe: NDArray[np.bool_] = proof.map > eps_8bit  # (rows, columns, channels), one channel for a gray profile
     if safe.shape[2] == 1:
         by_block = by_block.max(2, keepdims=True)
-    return int(safe.sum()), safe.size, int((safe & by_block).sum())
+    part = target.part(name, received)
+    read = safe if part is None else safe[part.blocks()]
+    return BlockCounts(int(safe.sum()), safe.size, int((safe & by_block).sum()), bool(read.all()))

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeguard.dct.profile import Pass
-from edgeguard.differentiable.crop_resize import CropResize
+from edgeguard.dct.profile import GuardProfile, Pass
+from edgeguard.differentiable.crop_resize import CropResize, FramePart, part_that_is_read
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.errors import InputError
@@ -98,8 +98,27 @@ class Target:
         tensor = path(path.arrive(frame)).tensor if self.place == "frame" else path.quantize(frame)
         return _model(self.model).infer(tensor)
 
+    def part(self, defense: str, frame: Frame) -> FramePart | None:
+        """The part of a frame that an attack through this defense has to change: what the model's crop reads.
+
+        None where the whole frame counts: at the model's input, and behind defenses that are no guards, whose output
+        anywhere can depend on pixels anywhere.
+        """
+        guard = guard_of(self.defense(defense))
+        if self.place != "frame" or (guard is None and defense != "none"):
+            return None
+        profile = None if guard is None else guard.profile
+        return part_that_is_read(frame.shape[1], frame.shape[0], _model(self.model).contract, profile)
+
     def victim(
-        self, defense: str, backward: Backward, *, gradient_free: bool = False, seed: int = 0, which: Pass = "only"
+        self,
+        defense: str,
+        backward: Backward,
+        *,
+        gradient_free: bool = False,
+        seed: int = 0,
+        which: Pass = "only",
+        part: FramePart | None = None,
     ) -> "Victim":
         """The model behind a defense.
 
@@ -109,19 +128,21 @@ class Target:
             gradient_free: only to ask, as it is deployed; else to differentiate.
             seed: of a randomized defense.
             which: which pass the defense is, for a guard profile: `second` where the attacker sees what pass 1 gave.
+            part: levels are this part of frames only (see `part`); one to differentiate.
 
         Raises:
             CannotRebuild: it is to be differentiated, and the graph has operators that the twin does not know.
         """
         made = self.defense(defense)
-        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed, which=which)
+        return Victim(self, made, backward=backward, gradient_free=gradient_free, seed=seed, which=which, part=part)
 
 
 class Victim(torch.nn.Module):
     """Levels at the attacked place to logits, through a defense.
 
     The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
-    everything else (BPDA).
+    everything else (BPDA). What an attack needs that looks into the guard (`GuardedVictim`) is here
+    too.
     """
 
     def __init__(
@@ -133,6 +154,7 @@ class Victim(torch.nn.Module):
         gradient_free: bool,
         seed: int,
         which: Pass = "only",
+        part: FramePart | None = None,
     ) -> None:
         super().__init__()
         self.target, self.defense, self.backward, self.seed = target, defense, backward, seed
@@ -141,7 +163,7 @@ class Victim(torch.nn.Module):
         self.draws = 0
         if not gradient_free:
             self.network = _network(target.model)
-            self.resize = CropResize(self.network.contract) if target.place == "frame" else None
+            self.resize = CropResize(self.network.contract, part) if target.place == "frame" else None
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) to (n, classes)."""
@@ -151,12 +173,25 @@ class Victim(torch.nn.Module):
             return torch.from_numpy(np.log(outputs + 1e-9) if self._gives_probabilities() else outputs)
         x = levels
         if self.defense.name != "none":
-            exact = to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
-            guard = guard_of(self.defense)
+            exact, profile = self.through_guard(levels), self.profile
             x = exact if not levels.requires_grad else bpda(
-                exact, levels if guard is None else surrogate_codec(levels, guard.profile, self.backward, self.which)
+                exact, levels if profile is None else surrogate_codec(levels, profile, self.backward, self.which)
             )  # fmt: skip
-        return self.network(x if self.resize is None else self.resize(x))
+        return self.behind_guard(x)
+
+    @property
+    def profile(self) -> GuardProfile | None:
+        """Of the guard that sees attacked levels first; None where there is none, or a defense of another kind."""
+        guard = guard_of(self.defense)
+        return None if guard is None else guard.profile
+
+    def through_guard(self, levels: Tensor) -> Tensor:
+        """The defense's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
+        return to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))
+
+    def behind_guard(self, levels: Tensor) -> Tensor:
+        """From the defense's output to logits (n, classes), with a derivative."""
+        return self.network(levels if self.resize is None else self.resize(levels))
 
     def _defended(self, frame: Frame) -> Frame:
         """A randomized defense draws anew for each query."""

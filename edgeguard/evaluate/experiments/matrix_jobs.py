@@ -18,6 +18,7 @@ from edgeguard.evaluate.attacks.dct_aware import DctPgd
 from edgeguard.evaluate.attacks.deepfool import DeepFool
 from edgeguard.evaluate.attacks.external import AutoAttack
 from edgeguard.evaluate.attacks.gradient import Fgsm, Pgd
+from edgeguard.evaluate.attacks.lattice import Lattice
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
 from edgeguard.system.files import write_bytes
 
@@ -104,6 +105,8 @@ class MatrixJob:
             self.target.sha256, self.maker.sha256, self.images, asdict(self.task), costs.steps, costs.queries,
             costs.seed, costs.batch, self.start,
         ]  # fmt: skip
+        if self.task.white and self.task.codec != "none":
+            told.append("lattice")  # results from before that attack are made again
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -209,6 +212,7 @@ def _chain(task: MatrixTask, costs: AttackCosts) -> list[tuple[str, Attack, Back
     pgd = Pgd(eps_8bit=eps, steps=costs.steps, early_stop=True)
     found: list[tuple[str, Attack, Backward]] = [(f"pgd {b}", pgd, b) for b in gradients]
     if task.codec != "none":
+        found.append(("lattice", Lattice(eps_8bit=eps, steps=costs.steps), "straight-through"))
         found.append(("dct-pgd", DctPgd(eps_8bit=eps, steps=costs.steps, early_stop=True), "straight-through"))
     found += [(f"apgd-ce {b}", AutoAttack(eps_8bit=eps, parts=("apgd-ce",)), b) for b in gradients]
     for part in ("apgd-t", "fab-t", "square"):

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ class Network(torch.nn.Module):
         least, most = _CLAMPS[_activation(step)]
         low = max(low, zero + round(least / spec.scale[0])) if least is not None else low
         high = min(high, zero + round(most / spec.scale[0])) if most is not None else high
-        return torch.fake_quantize_per_tensor_affine(sums * scale, 1.0, zero, low, high)
+        return _on_grid(sums, scale, zero, low, high)
 
     def _real(self, values: dict[int, Tensor], number: int) -> Tensor:
         if number not in values:
@@ -134,7 +135,7 @@ class Network(torch.nn.Module):
             return x
         low, high = _RANGES[spec.dtype]
         scaled = x / spec.scale[0] + (_TIE if halves_up else 0.0)
-        return torch.fake_quantize_per_tensor_affine(scaled, 1.0, spec.zero_point[0], low, high)
+        return _on_grid(scaled, _ONE, spec.zero_point[0], low, high)
 
     def _as_input(self, levels: Tensor) -> Tensor:
         """(n, 3, h, w) levels to the real values of the input tensor, NHWC."""
@@ -148,6 +149,27 @@ class Network(torch.nn.Module):
 
     def _normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.contract.preprocess.mean, self.contract.preprocess.std
+
+
+class _OnGrid(torch.autograd.Function):
+    """torch's `fake_quantize_per_tensor_affine` of x times a scale, with a step of 1: the same values, four times as
+    fast on a CPU, since each of its loops has vectors. What left the range has no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: int, low: int, high: int) -> Tensor:
+        grid = (x * scale).add_(zero).round_()
+        clipped = grid.clamp(low, high)
+        ctx.save_for_backward(clipped == grid if ctx.needs_input_grad[0] else None, scale)
+        return clipped.sub_(zero)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        inside, scale = ctx.saved_tensors
+        return (gradient * scale).mul_(inside), None, None, None, None
+
+
+_on_grid: Callable[[Tensor, Tensor, int, int, int], Tensor] = _OnGrid.apply  # torch gives `apply` no types
+_ONE = torch.ones(())
 
 
 def rebuild(path: str | os.PathLike[str], model: Model) -> Network:

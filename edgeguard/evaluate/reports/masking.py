@@ -7,13 +7,16 @@ from edgeguard.evaluate.reports.results import Cell
 
 WORST_CASE = "worst case"
 _NO_LIMIT = 255
+#: An attack that takes so many of all images from what the attacks before it left, and two at least, outdoes them.
+_OUTDONE_SHARE = 0.1
 
 
 def masking_warnings(cells: Sequence[Cell]) -> list[str]:
     """One line for each sign of gradient masking.
 
     Looked for in white-box cells: accuracy that rises with the budget, a gradient-free attack that does better than all
-    gradient attacks of its budget, and an attack without limit that does not reach 0.
+    gradient attacks of its budget, an attack without limit that does not reach 0, and an attack that takes much of what
+    the stronger ones before it left.
 
     Args:
         cells: of one evaluation. `Cell.gradient_free` tells the two kinds of attacks apart, not their names.
@@ -22,6 +25,7 @@ def masking_warnings(cells: Sequence[Cell]) -> list[str]:
     for defence in dict.fromkeys(cell.defence for cell in cells):
         mine = [cell for cell in cells if cell.defence == defence and cell.eps_8bit is not None]
         warnings += _rises(defence, mine) + _beaten(defence, mine) + _unlimited(defence, mine)
+        warnings += _outdone(defence, mine)
     return warnings
 
 
@@ -61,6 +65,21 @@ def _unlimited(defence: str, cells: Sequence[Cell]) -> list[str]:
         for cell in unlimited
         if cell.correct > 0
     ]
+
+
+def _outdone(defence: str, cells: Sequence[Cell]) -> list[str]:
+    found, seen = [], set[float | None]()
+    for cell in cells:
+        if cell.left_before is None:
+            continue
+        taken = cell.left_before - cell.correct
+        if cell.eps_8bit in seen and taken >= max(2, _OUTDONE_SHARE * cell.n):
+            found.append(
+                f"{defence}: {cell.attack} takes {taken} of the {cell.left_before} images that the attacks before it "
+                f"left at eps {cell.eps_8bit:g}: those are weak, and a better attack may take more still"
+            )
+        seen.add(cell.eps_8bit)
+    return found
 
 
 def _percent(cell: Cell) -> str:

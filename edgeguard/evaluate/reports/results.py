@@ -24,7 +24,12 @@ class Cell:
         images: a hash of which images they were.
         paper: the published figure in percent, where there is one.
         note: `capped` and other things that a reader must know.
-        certified_share, violations: share of blocks that +-1 cannot change, and how many of them changed.
+        certified_share, violations: share of blocks that the budget (+-1 level where there is none) cannot change, and
+            how many of them changed.
+        proven: images in which it can change no block that the model's crop reads, so that no attack can change their
+            label. A line of results.jsonl has this key only where it was counted.
+        left_before: images that the attacks before this one had left, where each gets what those left (`budgets =
+            "smallest"`); a line has this key only there.
         correct_images: which images stayed right, by their place in the run.
         gradient_free: the attack only asks the deployed file for outputs. A line of results.jsonl has this key only
             where it is true.
@@ -48,6 +53,8 @@ class Cell:
     violations: int | None = None
     correct_images: tuple[int, ...] = ()
     gradient_free: bool = False
+    proven: int | None = None
+    left_before: int | None = None
 
     @property
     def accuracy(self) -> float:
@@ -65,6 +72,9 @@ class Cell:
         told = {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
         if not self.gradient_free:
             del told["gradient_free"]
+        for name in ("proven", "left_before"):
+            if told[name] is None:
+                del told[name]
         return told
 
 
