@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.attack import Attack, Victim, is_wrong, whole_levels
+from edgeguard.evaluate.attacks.bounds import wrong_number
 from edgeguard.evaluate.attacks.carlini_wagner import CarliniWagnerL2, CarliniWagnerLinf
 from edgeguard.evaluate.attacks.carlini_wagner_l0 import CarliniWagnerL0
 from edgeguard.evaluate.attacks.dct_aware import DctPgd
@@ -57,7 +58,7 @@ def attack(kind: str, parameters: dict[str, Any]) -> Attack:
     """An attack by its kind and parameters, as a protocol file states them.
 
     Raises:
-        InputError: no such kind, or a parameter that it does not have.
+        InputError: no such kind, a parameter that it does not have, or a number out of its bounds (see `bounds`).
 
     Example:
         >>> attack("pgd", {"eps_8bit": 4, "steps": 40}).name
@@ -65,6 +66,8 @@ def attack(kind: str, parameters: dict[str, Any]) -> Attack:
     """
     if kind not in KINDS:
         raise InputError(f"there is no attack {kind!r}; known: {', '.join(KINDS)}")
+    if (wrong := wrong_number(parameters)) is not None:
+        raise InputError(f"the attack {kind}: {wrong[0]} {wrong[1]}, got {parameters[wrong[0]]!r}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
     try:
         return KINDS[kind](**values)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeguard.errors import InputError
+from edgeguard.evaluate.attacks.bounds import whole_budget
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
@@ -127,6 +128,8 @@ def matched_codec(config: TrainConfig) -> str:
 
 
 def _check_plan(runs: Sequence[Restored], plan: MatrixPlan) -> None:
+    for eps in (*plan.gray_eps_8bit, *plan.white_eps_8bit):
+        whole_budget(eps, "--eps")
     for codec in (*plan.codecs, *plan.white_codecs):
         if TrainingCodec(codec).is_drawn:
             raise InputError(f"--codec {codec} is drawn for each image: at test time a fixed one is wanted")

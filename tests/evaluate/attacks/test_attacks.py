@@ -94,9 +94,10 @@ def test_an_attack_with_the_same_seed_is_the_same(victim: Twin, cards: tuple[tor
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_budgets_below_a_level_change_nothing(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
-    images, labels = cards
-    assert torch.equal(attack("pgd", {"eps_8bit": 0.9, "steps": 2})(victim, images, labels), images)
+@pytest.mark.parametrize("eps", [0.031, 0, -4, 1.9, 256, float("nan"), True])
+def test_a_budget_that_no_file_can_carry_is_refused(eps: float) -> None:
+    with pytest.raises(InputError, match=r"whole number of levels from 1 to 255 \(8/255 is eps_8bit = 8\)"):
+        attack("pgd", {"eps_8bit": eps})
 
 
 def test_dct_steps_reach_what_the_guard_keeps(cards: tuple[torch.Tensor, torch.Tensor], victim: Twin) -> None:
