@@ -1,30 +1,44 @@
 """One evaluation from files to files: the entry point of the command line and of scripts."""
 
+import hashlib
+import json
 import logging
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from edgeguard.datasets.images import LabeledImage, read_labeled_folder
+from edgeguard.datasets.classes import Classes
+from edgeguard.datasets.images import LabeledImage, labeled_folder
+from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
 from edgeguard.evaluate.engine.store import Store
-from edgeguard.evaluate.protocol import Protocol, load_protocol
+from edgeguard.evaluate.protocol import AttackPlan, Protocol, load_protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
+from edgeguard.evaluate.reports.folder import claim
 from edgeguard.evaluate.reports.masking import masking_warnings
+from edgeguard.evaluate.reports.plausible import implausible
 from edgeguard.evaluate.reports.report import Findings, html_report
 from edgeguard.evaluate.reports.results import Cell, write_results
-from edgeguard.evaluate.twin import agreement, twin
+from edgeguard.evaluate.twin import agreement, require_classifier, twin
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.model import load_model
-from edgeguard.system.files import write_bytes
+from edgeguard.model import Model, load_model
+from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials
 
 _log = logging.getLogger(__name__)
 
 _AGREEMENT_IMAGES = 100
 _WORST_AGREEMENT = 0.95
+_NO_LIMIT = 255
+#: What Square and HopSkipJump need to say anything: by kind, the parameters beside the budget.
+_QUERIES: dict[str, dict[str, int]] = {
+    "square": {"queries": 5000},
+    "hop-skip-jump": {"steps": 14, "queries": 10_000},
+}
 
 
 def evaluate(
@@ -79,12 +93,18 @@ def evaluate(
             "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
             deployed.patch_guard.name,
         )
-    labeled = read_labeled_folder(Path(images), deployed.contract.labels)
+    require_classifier(deployed, model, "evaluate attacks classifiers")
+    contract = deployed.contract
+    folder = labeled_folder(Path(images), Classes.of(contract.labels, deployed.classes, contract.background))
+    _log.info("%s", folder.mapping.line)
+    labeled = readable(folder.images, images, progress=partial(progress, "opening images"))
+    claim(output, _facts(plan, deployed, labeled, surrogate))
     store = Store(output / "adversarial")
     for name in ("results.jsonl", "report.html"):
         clear_partials(output / name)
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
+    doubts: list[str] = []
     try:
         plan, followed = _possible(plan, model, labeled)
         evaluation = Evaluation(
@@ -93,6 +113,9 @@ def evaluate(
         )  # fmt: skip
         for cell in evaluation.run():
             cells.append(cell)
+            if (doubt := _doubt(cell, deployed)) is not None:
+                _log.warning("%s", doubt)
+                doubts.append(doubt)
             write_results(output / "results.jsonl", cells)
     finally:
         executor.close()
@@ -102,6 +125,8 @@ def evaluate(
     findings = Findings(
         subject=f"{model.name}, SHA-256 {deployed.sha256}",
         twin=followed,
+        classes=folder.mapping.line.capitalize(),
+        doubts=tuple(doubts),
         warnings=tuple(warnings),
         examples=evaluation.examples(),
         certified=evaluation.certified_shares(),
@@ -110,16 +135,54 @@ def evaluate(
     return cells
 
 
+def _facts(plan: Protocol, deployed: Model, images: list[LabeledImage], surrogate: object) -> dict[str, Any]:
+    """What the results of a folder come from; see `folder.claim`."""
+    decides = {**asdict(plan), "images": 0, "paper": {}, "paper_source": "", "batch": 0}
+    labels = "".join(f"{image.sha256}{image.label}" for image in images)
+    return {
+        "protocol": plan.name,
+        "model": deployed.sha256,
+        "seed": plan.seed,
+        "photographs": hashlib.sha256(labels.encode()).hexdigest(),
+        "surrogate": None if surrogate is None else sha256_file(Path(str(surrogate))),
+        "attacks and defences": hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest(),
+        "images": plan.images,
+    }
+
+
+def _doubt(cell: Cell, deployed: Model) -> str | None:
+    if cell.attack != "clean":
+        return None
+    has_guard = deployed.contract.guard.profile is not None
+    is_deployed = cell.defence == ("contract" if has_guard else "none") and cell.passes < 2
+    return implausible(cell, deployed.contract.gates, deployed.classes, is_deployed=is_deployed)
+
+
+def _without_gradients(plan: Protocol) -> Protocol:
+    """The protocol with gradient-free attacks alone, at each of its budgets and with as many queries as they need."""
+    budgets = sorted({a.eps_8bit for a in plan.attacks if a.eps_8bit is not None and a.eps_8bit < _NO_LIMIT})
+    kept = [a for a in plan.attacks if a.gradient_free]
+    for eps in budgets:
+        for kind, parameters in _QUERIES.items():
+            given = [a for a in kept if a.kind == kind and a.eps_8bit == eps]
+            most = max((int(a.parameters.get("queries", 0)) for a in given), default=0)
+            if most < parameters["queries"]:
+                kept = [a for a in kept if a not in given]
+                kept.append(AttackPlan(kind, kind, {**parameters, "eps_8bit": int(eps)}))
+    return replace(plan, attacks=tuple(kept))
+
+
 def _possible(plan: Protocol, model: Path, images: list[LabeledImage]) -> tuple[Protocol, str]:
     """The protocol with the attacks that this model allows, and how well its twin follows it."""
     try:
         rebuilt = twin(model)
     except CannotRebuild as error:
-        left = tuple(attack for attack in plan.attacks if attack.gradient_free)
-        if not left:
+        if not any(attack.gradient_free for attack in plan.attacks):
             raise InputError(f"{model}: {error}, and the protocol {plan.name} has none") from error
+        left = _without_gradients(plan)
         _log.warning("%s; left out: %s", error, ", ".join(a.name for a in plan.attacks if not a.gradient_free))
-        return replace(plan, attacks=left), f"No twin: {error}."
+        _log.warning("what is left asks the file alone: NO ROW HERE IS A WORST CASE")
+        return left, f"No twin: {error}. Gradient-free attacks only, with more queries and at every budget."
     contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
     frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
     found = agreement(rebuilt, load_model(model), frames)

@@ -92,10 +92,31 @@ def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Bac
         >>> module(torch.zeros(1, 3, 224, 224)).argmax()         # doctest: +SKIP
     """
     model = load_model(path)
-    if model.contract.task != "classify":
-        raise InputError(f"{path} is a detector; the twin is for classifiers")
+    require_classifier(model, path, "the twin is for classifiers")
     require_pixels(model.contract, "the twin")
     return Twin(rebuild(path, model), model.contract, place, backward)
+
+
+def require_classifier(model: Model, path: str | os.PathLike[str], wanted: str) -> None:
+    """Refuse a model whose output is not one score for each class.
+
+    Args:
+        model: the loaded file.
+        path: of it, for the message.
+        wanted: what is wanted instead, to end the message.
+
+    Raises:
+        InputError: a detector, or a model that segments or finds poses.
+    """
+    if model.contract.task != "classify":
+        raise InputError(f"{path} is a detector; {wanted}")
+    shape = model.output_shapes[0]
+    if model.classes != max(shape) or model.classes < 2:
+        values = "x".join(map(str, shape[1:])) or "1"
+        raise InputError(
+            f"{path} answers a picture with {values} values, not with one score for each class (it segments, or finds "
+            f"points or poses); {wanted}"
+        )
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def test_a_gray_box_table(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]
 ) -> None:
     cells = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out")
-    assert read_results(tmp_path / "out") == cells and "agrees" in said[0]
+    assert read_results(tmp_path / "out") == cells and "agrees" in said[1]
+    assert said[0].startswith("classes: folders by the model's labels: 12 classes: stop = 0, no entry = 1")
     by = {(c.attack, c.defence): c for c in cells}
     assert len(by) == len(cells) == 18
     assert by["bim", "none"].correct < by["clean", "none"].correct and by["bim", "none"].n == 6
@@ -133,6 +134,7 @@ def test_a_gray_box_table(
     assert by["bim", "fd-paper, two passes (before)"].correct == by["bim", "fd-paper"].correct
     assert {c.threat for c in cells} == {"input", "transit", "scene"}
     page = (tmp_path / "out" / "report.html").read_text()
+    assert "Classes: folders by the model&#39;s labels: 12 classes" in page
     assert "What these numbers do not say" in page and "<svg" not in page.split("<h2>Attacked images")[0]
     assert page.count("data:image/png;base64") == 8 and "http" not in page
 
@@ -223,7 +225,7 @@ name = "contract"
     )
     evaluate(card_model, card_images, _plan(text), tmp_path / "out")
     first = in_process.attacks
-    evaluate(card_model, card_images, _plan(text), tmp_path / "out", surrogate=other)
+    evaluate(card_model, card_images, _plan(text), tmp_path / "other", surrogate=other)
     assert in_process.attacks == 2 * first > 0
 
 
@@ -236,6 +238,9 @@ def test_no_image_is_right(card_model: Path, card_images: Path, tmp_path: Path, 
         (wrong / picture.name).write_bytes(picture.read_bytes())
         rows.append(f"{picture.name},999")
     (wrong / "labels.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match="there is no class 999: the model has 12 classes"):
+        evaluate(card_model, wrong, _plan(GRAY), tmp_path / "out")
+    (wrong / "labels.csv").write_text("\n".join(row.replace("999", "11") for row in rows))
     with pytest.raises(InputError, match="none of these images"):
         evaluate(card_model, wrong, _plan(GRAY), tmp_path / "out")
 
@@ -319,10 +324,16 @@ def test_a_model_that_the_twin_cannot_rebuild(
     monkeypatch.setattr(
         "edgeguard.evaluate.rebuild.network.unsupported", lambda operator: f"{operator.name} of tomorrow"
     )
+    monkeypatch.setattr(run, "_QUERIES", {"square": {"queries": 20}, "hop-skip-jump": {"steps": 1, "queries": 20}})
     cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path)
-    assert {cell.attack for cell in cells} == {"clean", "square", "worst case"}
-    assert "does not know" in said[0] and "left out: pgd" in said[0]
-    assert "No twin" in (tmp_path / "report.html").read_text()
+    told = {cell.attack for cell in cells}
+    assert told == {"clean", "square", "hop-skip-jump", "gradient-free attacks only"}, "none of them is a worst case"
+    for attack in told - {"clean"}:
+        assert {cell.eps_8bit for cell in cells if cell.attack == attack} == {1, 24}, "each budget of the protocol"
+    assert "does not know" in said[1] and "left out: pgd" in said[1] and "NO ROW HERE IS A WORST CASE" in said[2]
+    page = (tmp_path / "report.html").read_text()
+    assert "No twin" in page and "orst case of" not in page and "no attack had a gradient" in page
+    assert "The attacker knows the model" not in page
     with pytest.raises(InputError, match="has none"):
         evaluate(card_model, card_images, _plan(GRAY), tmp_path / "gray")
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, cast
 
+import numpy as np
+
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.attack import Attack, Victim, is_wrong, whole_levels
 from edgeguard.evaluate.attacks.bounds import wrong_number
@@ -18,9 +20,14 @@ from edgeguard.evaluate.attacks.square import Square
 __all__ = ["KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]
 
 
-def _hop_skip_jump(steps: int = 10, queries: int = 1000) -> ArtAttack:
-    parameters = {"max_iter": steps, "max_eval": queries, "init_eval": 10, "norm": 2, "verbose": False}
-    return ArtAttack(name="hop-skip-jump", kind="HopSkipJump", parameters=parameters, gradient_free=True)
+def _hop_skip_jump(steps: int = 10, queries: int = 1000, eps_8bit: int | None = None) -> ArtAttack:
+    """With a budget the smallest Linf change is looked for, with the paper's queries; else the smallest L2 change."""
+    parameters: dict[str, Any] = {"max_iter": steps, "max_eval": queries, "init_eval": 10, "norm": 2, "verbose": False}
+    if eps_8bit is not None:
+        parameters |= {"norm": np.inf, "init_eval": min(100, queries)}
+    return ArtAttack(
+        name="hop-skip-jump", kind="HopSkipJump", parameters=parameters, gradient_free=True, within_8bit=eps_8bit
+    )
 
 
 def _art(

@@ -19,10 +19,10 @@ from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.store import AdversarialImages, Store
 from edgeguard.evaluate.engine.targets import Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
-from edgeguard.evaluate.reports.masking import WORST_CASE
+from edgeguard.evaluate.reports.masking import summary_title
 from edgeguard.evaluate.reports.pictures import Example
 from edgeguard.evaluate.reports.results import Cell
-from edgeguard.evaluate.twin import TwinPlace
+from edgeguard.evaluate.twin import TwinPlace, require_classifier
 from edgeguard.guard import certificate
 from edgeguard.model import load_model
 from edgeguard.model.contract import require_pixels
@@ -81,8 +81,7 @@ class Evaluation:
     ) -> None:
         deployed = load_model(model)
         contract = deployed.contract
-        if contract.task != "classify":
-            raise InputError(f"{model} is a detector; evaluate attacks classifiers")
+        require_classifier(deployed, model, "evaluate attacks classifiers")
         require_pixels(contract, "evaluate (but for `evaluate matrix`, which attacks trained networks)")
         offset = 1 if contract.background else 0
         self.protocol, self.store, self.executor, self.progress = protocol, store, executor, progress
@@ -203,8 +202,9 @@ class Evaluation:
                     cell = replace(cell, certified_share=safe / blocks, violations=violations)
                 yield cell
                 worst[plan.eps_8bit] = worst.get(plan.eps_8bit, np.ones(len(images), bool)) & survivors
+            title = summary_title(self.protocol.attacks)
             for eps, survivors in worst.items():
-                yield self._counted(WORST_CASE, eps, defense, images, survivors)
+                yield self._counted(title, eps, defense, images, survivors)
 
     def _attempts(self, plan: AttackPlan, defense: DefensePlan) -> list[Attempt]:
         """The ways in which one attack is tried on one defence; the worst counts."""

@@ -10,8 +10,9 @@ Three kinds of rows, of rising honesty:
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from edgeguard.evaluate.experiments.matrix_jobs import (
     PartStore,
     run_matrix_job,
 )
+from edgeguard.evaluate.reports.folder import claim
 from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
@@ -110,6 +112,7 @@ def matrix(
     def show(done: int, total: int) -> None:
         progress(titles[min(done, total - 1)], done, total)
 
+    claim(folder, _facts(runs, plan, jobs[0].images))
     kept, executor = PartStore(folder / "cells"), local_executor(workers)
     try:
         found = finished(jobs, run_matrix_job, kept=kept, executor=executor, progress=show)
@@ -119,6 +122,17 @@ def matrix(
     cells = [_cell(task, found[i * each : (i + 1) * each], jobs[0].images, len(part)) for i, task in enumerate(tasks)]
     write_results(folder / "results.jsonl", cells)
     return Matrix(tuple(cells), source)
+
+
+def _facts(runs: Sequence[Restored], plan: MatrixPlan, images: str) -> dict[str, object]:
+    decides = json.dumps({**asdict(plan), "images": 0, "batch": 0}, sort_keys=True)
+    return {
+        "protocol": f"matrix:{runs[0].name}",
+        "models": [run.sha256 for run in runs],
+        "seed": plan.seed,
+        "photographs": images,
+        "plan": hashlib.sha256(decides.encode()).hexdigest(),
+    }
 
 
 def matched_codec(config: TrainConfig) -> str:
