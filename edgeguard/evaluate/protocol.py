@@ -12,6 +12,7 @@ from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import KINDS, attack
 from edgeguard.evaluate.attacks.bounds import WHOLE_LEVELS, wrong_number
+from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name
 from edgeguard.settings.check import shown
 from edgeguard.settings.declare import TEXT, Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
@@ -24,6 +25,7 @@ BUILT_IN = (
     "feature-distillation-table1-cw0",
     "feature-distillation-table2",
     "guard-audit",
+    "quick",
 )
 
 #: Whose gradient the attacker has: the undefended model's, or that of the model behind the defence.
@@ -137,6 +139,14 @@ class ProtocolFile:
     undefended_at_most: float = key(
         "An attack that leaves the undefended model above this accuracy counts as capped.", 0.15, low=0, high=1
     )
+    minutes: float | None = key(
+        "Time that it may take: as many images as fit are attacked, all by every attack.",
+        None,
+        low=0.1,
+        high=100_000,
+        unit="minutes",
+    )
+    caveat: str = key("What it cannot tell, for terminal and report.", "")
     paper_source: str = key("Where the published figures stand.", "")
     paper: dict[str, dict[str, _Percent]] = key(
         "Published figures to stand beside, by attack and defence title.",
@@ -162,6 +172,8 @@ class Protocol:
     seed: int = 0
     batch: int = 10
     undefended_at_most: float = 0.15
+    minutes: float | None = None
+    caveat: str = ""
     paper_source: str = ""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -202,6 +214,12 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     tables = [AttackTable(**entry) for entry in values.pop("attack")]
     attacks = tuple(plan for number, table in enumerate(tables) for plan in _attacks(table, origin, text, number))
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
+    for number, defense in enumerate(defenses):
+        try:
+            if defense.name not in ("contract", *NEED_LIBRARY):
+                defense_by_name(defense.name)
+        except (InputError, OSError) as error:
+            raise InputError(f"{place(origin, line_of(text, ('defence', number, 'name')))}name: {error}") from error
     return Protocol(attacks=attacks, defenses=defenses, **values)
 
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 import os
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +15,12 @@ from edgeguard.datasets.classes import Classes
 from edgeguard.datasets.images import LabeledImage, labeled_folder
 from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
+from edgeguard.evaluate.attacks import attack
+from edgeguard.evaluate.attacks.installed import check_installed
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
 from edgeguard.evaluate.engine.store import Store
+from edgeguard.evaluate.pace import Pace
 from edgeguard.evaluate.protocol import AttackPlan, Protocol, load_protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
 from edgeguard.evaluate.reports.folder import claim
@@ -26,6 +31,7 @@ from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.evaluate.twin import agreement, require_classifier, twin
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
+from edgeguard.statistics import paired_proportions
 from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials
 
@@ -52,7 +58,9 @@ def evaluate(
     workers: int | None = None,
     ray_address: str | None = None,
     surrogate: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
     progress: Progress = lambda what, done, total: None,
+    left: Callable[[float], None] = lambda seconds: None,
 ) -> list[Cell]:
     """Run a protocol against a deployed classifier; resumable, each batch of adversarial images is kept.
 
@@ -65,7 +73,9 @@ def evaluate(
         workers: processes on this machine.
         ray_address: run on this Ray cluster instead.
         surrogate: another .tflite of the same classes, which transfer attacks are made on instead of the model itself.
+        minutes: time that it may take; as many images as fit are attacked. Replaces the protocol's.
         progress: called with what is being done, units done and units in all.
+        left: called with the seconds that everything will take from then on, after each cell.
 
     Returns:
         The cells of results.jsonl.
@@ -77,23 +87,30 @@ def evaluate(
     Example:
         >>> evaluate("model.tflite", "photos/", "guard-audit", "audit/")   # doctest: +SKIP
     """
+    began = time.monotonic()
     model, output = Path(model), Path(output)
     plan = load_protocol(protocol) if isinstance(protocol, str) else protocol
-    plan = replace(plan, images=limit or plan.images, seed=plan.seed if seed is None else seed)
-    if surrogate is not None and not any(attack.transfer for attack in plan.attacks):
+    plan = replace(
+        plan,
+        images=limit or plan.images,
+        seed=plan.seed if seed is None else seed,
+        minutes=plan.minutes if minutes is None else minutes,
+    )
+    if surrogate is not None and not any(one.transfer for one in plan.attacks):
         raise InputError(f"--surrogate is for attacks with transfer = true; the protocol {plan.name} has none")
     if model.suffix != ".tflite":
         raise InputError(
             f"{model}: evaluate attacks the .tflite that is deployed; edgeguard convert makes one "
             "(--precision float32 keeps a float model as it is)"
         )
+    check_installed(attack(one.kind, one.parameters) for one in plan.attacks)
     deployed = load_model(model)
+    require_classifier(deployed, model, "evaluate attacks classifiers")
     if deployed.patch_guard is not None:
         _log.warning(
             "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
             deployed.patch_guard.name,
         )
-    require_classifier(deployed, model, "evaluate attacks classifiers")
     contract = deployed.contract
     folder = labeled_folder(Path(images), Classes.of(contract.labels, deployed.classes, contract.background))
     _log.info("%s", folder.mapping.line)
@@ -107,16 +124,32 @@ def evaluate(
     doubts: list[str] = []
     try:
         plan, followed = _possible(plan, model, labeled)
-        evaluation = Evaluation(
-            model, labeled, plan, store=store, executor=executor, progress=progress,
-            surrogate=None if surrogate is None else Path(surrogate),
-        )  # fmt: skip
+
+        def evaluation_of(plan: Protocol, chosen: list[LabeledImage]) -> Evaluation:
+            return Evaluation(
+                model, chosen, plan, store=store, executor=executor, progress=progress,
+                surrogate=None if surrogate is None else Path(surrogate),
+            )  # fmt: skip
+
+        evaluation = evaluation_of(plan, labeled)
+        pace = Pace.of(plan, evaluation, executor, began)
+        if plan.minutes is not None:
+            plan, labeled = pace.fitting(labeled)
+            evaluation = evaluation_of(plan, labeled)
+            doubts.append(pace.said)
+        _log.info("%s", pace.said)
         for cell in evaluation.run():
             cells.append(cell)
-            if (doubt := _doubt(cell, deployed)) is not None:
-                _log.warning("%s", doubt)
-                doubts.append(doubt)
             write_results(output / "results.jsonl", cells)
+            left(pace.left(cell))
+            for line in (_doubt(cell, deployed), _cost(cell, evaluation)):
+                if line is not None:
+                    _log.warning("%s", line)
+                    doubts.append(line)
+            if (late := pace.late(cell)) is not None:
+                _log.warning("%s", late)
+                doubts.append(late)
+                break
     finally:
         executor.close()
     warnings = masking_warnings(cells)
@@ -135,9 +168,23 @@ def evaluate(
     return cells
 
 
+def _cost(cell: Cell, evaluation: Evaluation) -> str | None:
+    """What a defense costs on clean images, once it and the undefended model are known: image by image."""
+    bare, right = evaluation.clean_right.get("none"), evaluation.clean_right.get(cell.defence)
+    if cell.attack != "clean" or cell.defence == "none" or bare is None or right is None:
+        return None
+    n = min(len(bare), len(right))
+    lost, gained = int((bare[:n] & ~right[:n]).sum()), int((right[:n] & ~bare[:n]).sum())
+    change, low, high = paired_proportions(lost, gained, n)
+    return (
+        f"{cell.defence} costs {-100 * change:.1f} points of clean accuracy [{-100 * high:.1f}, {-100 * low:.1f}] "
+        f"(95 %, paired), n = {n}: {100 * bare[:n].mean():.1f} % without, {100 * right[:n].mean():.1f} % with"
+    )
+
+
 def _facts(plan: Protocol, deployed: Model, images: list[LabeledImage], surrogate: object) -> dict[str, Any]:
     """What the results of a folder come from; see `folder.claim`."""
-    decides = {**asdict(plan), "images": 0, "paper": {}, "paper_source": "", "batch": 0}
+    decides = {**asdict(plan), "images": 0, "minutes": None, "paper": {}, "paper_source": "", "batch": 0}
     labels = "".join(f"{image.sha256}{image.label}" for image in images)
     return {
         "protocol": plan.name,
@@ -177,7 +224,7 @@ def _possible(plan: Protocol, model: Path, images: list[LabeledImage]) -> tuple[
     try:
         rebuilt = twin(model)
     except CannotRebuild as error:
-        if not any(attack.gradient_free for attack in plan.attacks):
+        if not any(one.gradient_free for one in plan.attacks):
             raise InputError(f"{model}: {error}, and the protocol {plan.name} has none") from error
         left = _without_gradients(plan)
         _log.warning("%s; left out: %s", error, ", ".join(a.name for a in plan.attacks if not a.gradient_free))

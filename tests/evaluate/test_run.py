@@ -13,9 +13,10 @@ from commands import here
 
 from edgeguard.datasets.images import read_labeled_folder
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.evaluate import run
+from edgeguard.evaluate import pace, run
 from edgeguard.evaluate.engine import jobs
 from edgeguard.evaluate.engine.evaluation import Evaluation
+from edgeguard.evaluate.forecast import Costs
 from edgeguard.evaluate.protocol import Protocol, parse_protocol
 from edgeguard.evaluate.reports.results import read_results
 from edgeguard.evaluate.run import evaluate
@@ -148,7 +149,9 @@ def test_a_gray_box_table(
 
 
 def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
-    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path)
+    lefts: list[float] = []
+    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, left=lefts.append)
+    assert len(lefts) == len(cells) and lefts[0] > lefts[-1] == 0
     by = {(c.attack, c.eps_8bit, c.defence): c for c in cells}
     assert by["clean", None, "contract"].place == "frame"
     for defence in ("none", "contract", "contract, two passes (computed)"):
@@ -159,6 +162,12 @@ def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, 
     assert transit.violations == 0 and transit.certified_share is not None and transit.certified_share > 0.5
     page = (tmp_path / "report.html").read_text()
     assert "Worst case of each image against the budget" in page and "0 violations" in page
+    assert "contract costs" in page and "(95 %, paired), n = 23" in page
+    results = (tmp_path / "results.jsonl").read_bytes()
+    other = _plan(WHITE.replace("steps = 4", "steps = 5").replace("small-white", "other"))
+    with pytest.raises(InputError, match="holds the results of another evaluation .its protocol is small-white"):
+        evaluate(card_model, card_images, other, tmp_path)
+    assert (tmp_path / "results.jsonl").read_bytes() == results
 
 
 @pytest.mark.parametrize("kind", ['"square"\nqueries = 60', '"autoattack"\nparts = ["square"]\nqueries = 60'])
@@ -227,6 +236,42 @@ name = "contract"
     first = in_process.attacks
     evaluate(card_model, card_images, _plan(text), tmp_path / "other", surrogate=other)
     assert in_process.attacks == 2 * first > 0
+
+
+def test_minutes_choose_how_many_images_are_attacked(
+    card_model: Path,
+    card_images: Path,
+    tmp_path: Path,
+    in_process: InProcess,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs = Costs({"none": 0.01, "contract": 0.01}, {"none": 1.0, "contract": 1.0})
+    monkeypatch.setattr(pace, "measured", lambda *rest, **more: costs)
+    plan = _plan(WHITE.replace("images = 2", "images = 20"))
+    with pytest.raises(InputError, match="0.2 minutes are not enough: one image takes about .* min"):
+        evaluate(card_model, card_images, plan, tmp_path, minutes=0.2)
+    cells = evaluate(card_model, card_images, plan, tmp_path, minutes=2.5)
+    attacked = {cell.n for cell in cells if cell.attack != "clean"}
+    assert len(attacked) == 1 and 1 <= attacked.pop() < 20, "every row has the same images"
+    assert any("2.5 minutes:" in line and "of 20 images are attacked" in line for line in said)
+    assert "images are attacked, drawn by the seed" in (tmp_path / "report.html").read_text()
+
+
+def test_rows_that_time_does_not_reach_are_named(
+    card_model: Path,
+    card_images: Path,
+    tmp_path: Path,
+    in_process: InProcess,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs = Costs({"none": 0.0, "contract": 0.0}, {"none": 0.0, "contract": 0.0})
+    monkeypatch.setattr(pace, "measured", lambda *rest, **more: costs)
+    monkeypatch.setattr(pace, "_PATIENCE", 0.0)
+    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, minutes=60)
+    assert [cell.attack for cell in cells] == ["clean"]
+    assert "the time is over: rows that were not reached: clean, contract," in said[-1]
 
 
 def test_no_image_is_right(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:

@@ -94,6 +94,8 @@ class Evaluation:
         self.samples = [self.samples[i] for i in chosen]
         self.target = Target(str(model), self.place)
         self.surrogate = None if surrogate is None else (str(surrogate), load_model(surrogate).sha256)
+        #: Of each defense, by title, which clean images are right: in the order of `samples`.
+        self.clean_right: dict[str, np.ndarray[Any, Any]] = {}
         self._attacked: list[Sample] = []
         self._examples: dict[str, Example] = {}
 
@@ -108,13 +110,18 @@ class Evaluation:
         self._attacked = seeds
         library = tuple(sample.path for sample in rest[:_LIBRARY_IMAGES])
         self.target = replace(self.target, library=library)
-        defenses = [d for d in self.protocol.defenses if self._exists(d)]
+        defenses = self.defenses
         for defense in defenses:
             yield self._clean_cell(defense, self.samples)
         if self.protocol.box == "gray":
             yield from self._gray(seeds, defenses)
         else:
             yield from self._white(seeds, defenses)
+
+    @property
+    def defenses(self) -> list[DefensePlan]:
+        """Those of the protocol that this model has."""
+        return [defense for defense in self.protocol.defenses if self._exists(defense)]
 
     def examples(self) -> tuple[Example, ...]:
         """One image of each of the first attacks, as the attacker found it and as it left it."""
@@ -160,7 +167,8 @@ class Evaluation:
     def _clean_cell(self, defense: DefensePlan, images: Sequence[Sample]) -> Cell:
         images = images[: defense.limit]
         scores = self._scores(f"clean, {defense.title}", images, defense.name, defense.when, None)
-        cell = self._counted("clean", None, defense, images, _right(images, scores, attacked=False))
+        right = self.clean_right[defense.title] = _right(images, scores, attacked=False)
+        cell = self._counted("clean", None, defense, images, right)
         blocks = sum(score.blocks for score in scores)
         return replace(cell, certified_share=sum(score.safe_blocks for score in scores) / blocks) if blocks else cell
 

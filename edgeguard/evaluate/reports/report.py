@@ -189,7 +189,8 @@ def _violations(cells: Sequence[Cell]) -> list[str]:
 
 def _limits(protocol: Protocol, cells: Sequence[Cell]) -> list[str]:
     """What the numbers do not say."""
-    told = [
+    told = [protocol.caveat] if protocol.caveat else []
+    told += [
         "Attacks are made on the undefended model and shown to each defence (gray box). An attacker who knows the "
         "defence does better: see a white-box protocol before you trust any of these figures."
         if protocol.box == "gray"
