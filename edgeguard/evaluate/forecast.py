@@ -71,10 +71,11 @@ class Forecast:
         rounds = math.ceil(math.ceil(n / self.batch) / self.workers)  # a unit of work is not shared
         return part.seconds * min(n, rounds * self.batch)
 
-    def fitting(self, seconds: float, attacked: int, clean: int) -> tuple[int, int]:
+    def fitting(self, seconds: float, attacked: int, clean: int, *, minutes: float) -> tuple[int, int]:
         """The most images, attacked and clean, with which it takes no longer; at most those that are given.
 
-        Every attack and every defense gets the same images, so that rows stay comparable.
+        Every attack and every defense gets the same images, so that rows stay comparable. `minutes` is what was given
+        for everything, to be named.
 
         Raises:
             InputError: not even one image fits.
@@ -87,7 +88,7 @@ class Forecast:
             low, high = (middle, high) if self.seconds(middle, clean) <= seconds else (low, middle - 1)
         if low == 0:
             raise InputError(
-                f"{seconds / 60:g} minutes are not enough: one image takes about {duration(self.seconds(1, clean))} "
+                f"{minutes:g} minutes are not enough: one image takes about {duration(self.seconds(1, clean))} "
                 "with this protocol on this machine; give more --minutes, or --protocol quick"
             )
         return low, clean

@@ -72,7 +72,8 @@ class Pace:
         """
         assert self.plan.minutes is not None
         spent = time.monotonic() - self.began
-        attacked, clean = self.ahead.fitting(60 * self.plan.minutes - spent, self.attacked, self.clean)
+        minutes = self.plan.minutes
+        attacked, clean = self.ahead.fitting(60 * minutes - spent, self.attacked, self.clean, minutes=minutes)
         order = np.random.default_rng(self.plan.seed).permutation(len(images))[:clean]
         fewer = [] if attacked == self.attacked else [f"{attacked} of {self.attacked} images are attacked"]
         if clean < self.clean:

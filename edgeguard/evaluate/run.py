@@ -28,9 +28,10 @@ from edgeguard.evaluate.reports.masking import masking_warnings
 from edgeguard.evaluate.reports.plausible import implausible
 from edgeguard.evaluate.reports.report import Findings, html_report
 from edgeguard.evaluate.reports.results import Cell, write_results
-from edgeguard.evaluate.twin import agreement, require_classifier, twin
+from edgeguard.evaluate.twin import agreement, twin
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.statistics import paired_proportions
 from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials

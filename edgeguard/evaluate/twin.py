@@ -13,9 +13,9 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import Backward
-from edgeguard.errors import InputError
 from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.model import Model, load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.model.contract import Contract, ContractGuard, require_pixels
 from edgeguard.model.input_path import InputPath
 
@@ -95,28 +95,6 @@ def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Bac
     require_classifier(model, path, "the twin is for classifiers")
     require_pixels(model.contract, "the twin")
     return Twin(rebuild(path, model), model.contract, place, backward)
-
-
-def require_classifier(model: Model, path: str | os.PathLike[str], wanted: str) -> None:
-    """Refuse a model whose output is not one score for each class.
-
-    Args:
-        model: the loaded file.
-        path: of it, for the message.
-        wanted: what is wanted instead, to end the message.
-
-    Raises:
-        InputError: a detector, or a model that segments or finds poses.
-    """
-    if model.contract.task != "classify":
-        raise InputError(f"{path} is a detector; {wanted}")
-    shape = model.output_shapes[0]
-    if model.classes != max(shape) or model.classes < 2:
-        values = "x".join(map(str, shape[1:])) or "1"
-        raise InputError(
-            f"{path} answers a picture with {values} values, not with one score for each class (it segments, or finds "
-            f"points or poses); {wanted}"
-        )
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,11 @@ def test_the_parts_add_up() -> None:
 
 def test_what_fits() -> None:
     ahead = Forecast((Part("clean", 0.1, None, True), Part("pgd", 2.0, None, False)), workers=1, batch=1)
-    attacked, clean = ahead.fitting(100.0, 100, 1000)
+    attacked, clean = ahead.fitting(100.0, 100, 1000, minutes=2)
     assert ahead.seconds(attacked, clean) <= 100 < ahead.seconds(attacked + 1, clean)
-    assert clean < 1000 and ahead.fitting(1e6, 100, 1000) == (100, 1000)
-    with pytest.raises(InputError, match="minutes are not enough: one image takes about"):
-        ahead.fitting(10.0, 100, 1000)
+    assert clean < 1000 and ahead.fitting(1e6, 100, 1000, minutes=9e9) == (100, 1000)
+    with pytest.raises(InputError, match="0.2 minutes are not enough: one image takes about"):
+        ahead.fitting(10.0, 100, 1000, minutes=0.2)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

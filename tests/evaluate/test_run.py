@@ -249,7 +249,7 @@ def test_minutes_choose_how_many_images_are_attacked(
     costs = Costs({"none": 0.01, "contract": 0.01}, {"none": 1.0, "contract": 1.0})
     monkeypatch.setattr(pace, "measured", lambda *rest, **more: costs)
     plan = _plan(WHITE.replace("images = 2", "images = 20"))
-    with pytest.raises(InputError, match="0.2 minutes are not enough: one image takes about .* min"):
+    with pytest.raises(InputError, match="0.2 minutes are not enough: one image takes about"):
         evaluate(card_model, card_images, plan, tmp_path, minutes=0.2)
     cells = evaluate(card_model, card_images, plan, tmp_path, minutes=2.5)
     attacked = {cell.n for cell in cells if cell.attack != "clean"}

@@ -22,9 +22,10 @@ from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
 from edgeguard.evaluate.reports.masking import summary_title
 from edgeguard.evaluate.reports.pictures import Example
 from edgeguard.evaluate.reports.results import Cell
-from edgeguard.evaluate.twin import TwinPlace, require_classifier
+from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.guard import certificate
 from edgeguard.model import load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.model.contract import require_pixels
 
 #: (what is being done, units done, units in all)

@@ -12,8 +12,8 @@ from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.executors import LocalProcesses
 from edgeguard.evaluate.engine.targets import Target
-from edgeguard.evaluate.twin import require_classifier
 from edgeguard.model import load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.model.contract import require_pixels
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.statistics import wilson
