@@ -185,9 +185,9 @@ def matrix(
 def _row(cell: "Cell") -> str:
     low, high = cell.interval
     paper = "" if cell.paper is None else f"  paper {cell.paper:g}"
-    extra = (
-        "" if cell.certified_share is None else f"  certified {cell.certified_share:.3f}, {cell.violations} violations"
-    )
+    extra = "" if cell.certified_share is None else f"  certified {cell.certified_share:.3f}"
+    if cell.violations is not None:
+        extra += f", {cell.violations} violations"
     note = f"  {cell.note}" if cell.note else ""
     interval = f"[{100 * low:.0f}, {100 * high:.0f}]"
     return f"{_named(cell)}{100 * cell.accuracy:6.1f} {interval:10} n {cell.n}{paper}{extra}{note}"

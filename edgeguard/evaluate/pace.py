@@ -102,4 +102,4 @@ class Pace:
         if time.monotonic() - self.began < _PATIENCE * 60 * self.plan.minutes:
             return None
         named = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-        return f"the time is over: rows that were not reached: {named}; run again without --minutes to get them"
+        return f"the time is over: rows that were not reached: {named}; run again with more --minutes to get them"

@@ -178,7 +178,7 @@ def _cost(cell: Cell, evaluation: Evaluation) -> str | None:
     lost, gained = int((bare[:n] & ~right[:n]).sum()), int((right[:n] & ~bare[:n]).sum())
     change, low, high = paired_proportions(lost, gained, n)
     return (
-        f"{cell.defence} costs {-100 * change:.1f} points of clean accuracy [{-100 * high:.1f}, {-100 * low:.1f}] "
+        f"{cell.defence} costs {0 - 100 * change:.1f} points of clean accuracy [{-100 * high:.1f}, {-100 * low:.1f}] "
         f"(95 %, paired), n = {n}: {100 * bare[:n].mean():.1f} % without, {100 * right[:n].mean():.1f} % with"
     )
 

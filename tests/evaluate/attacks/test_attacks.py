@@ -17,6 +17,7 @@ from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.attacks import attack, is_wrong
+from edgeguard.evaluate.attacks.installed import check_installed
 from edgeguard.evaluate.attacks.toolbox import toolbox
 from edgeguard.evaluate.twin import Twin
 from edgeguard.guard import GuardProfile
@@ -165,3 +166,17 @@ def test_stopping_early_is_as_good(victim: Twin, cards: tuple[torch.Tensor, torc
 
     found = attack("pgd", {**parameters, "early_stop": True})(counting, images, labels)
     assert is_wrong(victim, found, labels).all() and sum(calls) < 8 * len(images)
+
+
+def test_hop_skip_jump_stays_within_a_budget(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, labels = (part[:1] for part in cards)
+    made = attack("hop-skip-jump", {"eps_8bit": 3, "steps": 1, "queries": 20})
+    assert made.gradient_free and (made(victim, images, labels) - images).abs().max() <= 3
+
+
+def test_what_is_not_installed_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="the Adversarial Robustness Toolbox has no attack Nonsense"):
+        check_installed([attack("art", {"attack": "Nonsense"})])
+    monkeypatch.setattr("edgeguard.evaluate.attacks.installed.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs pyautoattack: pip install"):
+        check_installed([attack("autoattack", {"eps_8bit": 2})])
