@@ -349,7 +349,7 @@ def unsupported(operator: Operator) -> str | None:
         return f"{name} with activation {options.fusedActivationFunction}"
     if name == "STRIDED_SLICE" and (options.ellipsisMask or options.newAxisMask):
         return f"{name} with an ellipsis or new axes"
-    if name == "GATHER" and getattr(options, "batchDims", 0):
+    if name == "GATHER" and getattr(options, "batchDims", False):
         return f"{name} with batch dimensions"
     if name in ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND") and len(operator.input_shapes[0]) != 4:
         return f"{name} of {len(operator.input_shapes[0])} dimensions"
