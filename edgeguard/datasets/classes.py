@@ -14,7 +14,7 @@ _OF_SYSTEMS = frozenset(
     {"__macosx", "__pycache__", "@eadir", "lost+found", "$recycle.bin", "system volume information"}
 )
 _PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
-_SHOWN = 6
+_SHOWN, _LONG = 6, 24
 How = Literal["names", "numbers", "order", "table"]
 
 
@@ -83,9 +83,8 @@ class ClassMapping:
             "order": "folders by the order of their names (the model has no labels: check it)",
             "table": "labels.csv",
         }[self.how]
-        shown = ", ".join(f"{name} = {index}" for name, index in self.pairs[:_SHOWN])
-        if len(self.pairs) > _SHOWN:
-            shown += f", ... {self.pairs[-1][0]} = {self.pairs[-1][1]}"
+        said = [f"{name if len(name) <= _LONG else name[:_LONG] + '...'} = {index}" for name, index in self.pairs]
+        shown = ", ".join(said[:_SHOWN]) + (f", ... {said[-1]}" if len(said) > _SHOWN else "")
         left = f"; left out: {', '.join(self.left_out[:_SHOWN])}" if self.left_out else ""
         classes = f"{len(self.pairs)} class{'' if len(self.pairs) == 1 else 'es'}"
         return f"classes: {how}: {classes}: {shown}{left}"

@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -47,6 +48,18 @@ def test_built_in_protocols_load(name: str) -> None:
 def test_the_example_loads() -> None:
     protocol = load_protocol(str(Path(__file__).parents[2] / "examples" / "frame-budgets.toml"))
     assert protocol.place == "frame" and "examples/dc40.toml" in {defence.name for defence in protocol.defenses}
+
+
+def test_the_example_of_every_key_has_every_key_and_stands_in_the_docs() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "examples" / "every-key.toml").read_text()
+    data = tomllib.loads(text)
+    assert set(data) == set(keys_of(ProtocolFile)) and len(text.splitlines()) == len(data), "a line for each key"
+    for name, table in (("attack", AttackTable), ("defence", DefensePlan)):
+        declared = {key for key, one in keys_of(table).items() if not one.rest}
+        assert declared <= {key for entry in data[name] for key in entry}
+    parse_protocol(text, "every-key.toml")
+    assert f"```toml\n{text}```" in (root / "docs" / "evaluate.md").read_text()
 
 
 def test_a_list_of_budgets_is_one_attack_each() -> None:

@@ -148,6 +148,15 @@ def test_a_gray_box_table(
     assert in_process.attacks == first + 1, "the half-written one was made again"
 
 
+def test_the_example_of_every_key_runs(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    example = Path(__file__).parents[2] / "examples" / "every-key.toml"
+    cells = evaluate(card_model, card_images, str(example), tmp_path)
+    assert {(c.attack, c.n) for c in cells if c.threat == "transit"} == {("clean", 1), ("mine", 1), ("worst case", 1)}
+    assert "shows how a protocol is written" in (tmp_path / "report.html").read_text()
+
+
 def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
     lefts: list[float] = []
     cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, left=lefts.append)
