@@ -89,7 +89,7 @@ class Forecast:
         if low == 0:
             raise InputError(
                 f"{minutes:g} minutes are not enough: one image takes about {duration(self.seconds(1, clean))} "
-                "with this protocol on this machine; give more --minutes, or --protocol quick"
+                "with this protocol on this machine as it is now; give more --minutes, or a protocol of fewer steps"
             )
         return low, clean
 
