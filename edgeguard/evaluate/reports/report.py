@@ -24,20 +24,20 @@ class Findings:
     Attributes:
         subject: the model's file name and the hash of its bytes.
         twin: how well the twin follows the file, in words.
-        classes: how folders or labels.csv became class indices, in words.
-        doubts: clean accuracies that are odd.
         warnings: signs of gradient masking.
         examples: attacked images.
         certified: share of blocks that +-1 level cannot change, for each image after pass 1; empty without a proof.
+        classes: how folders or labels.csv became class indices, in words.
+        doubts: what a reader has to know first: odd clean accuracies, the guard's cost, what time did not allow.
     """
 
     subject: str
     twin: str
-    classes: str = ""
-    doubts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     certified: tuple[float, ...] = ()
+    classes: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def html_report(protocol: Protocol, cells: Sequence[Cell], findings: Findings) -> str:
