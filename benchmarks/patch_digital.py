@@ -105,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     model, module = load_model(options.model), twin(options.model, place="input").undefended()
     target = label_index(model.contract, options.target)
-    images = photographs_in(options.images, model.contract.labels)
+    images = photographs_in(options.images, model.contract, model.classes)
     order = np.random.default_rng(0).permutation(len(images))
     images = [images[k] for k in order]
     train, test = images[:TRAINED_ON], images[TRAINED_ON : TRAINED_ON + TESTED_ON]

@@ -4,9 +4,11 @@ Not for `convert`, which goes on in a forked child.
 """
 
 import io
+import os
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
@@ -18,6 +20,8 @@ def here(*words: object) -> subprocess.CompletedProcess[str]:
     arguments = [str(word) for word in words]
     assert arguments[:1] != ["convert"], "its child would go on with the tests"
     with (
+        warnings.catch_warnings(),
+        patch.dict(os.environ),
         redirect_stdout(io.StringIO()) as stdout,
         redirect_stderr(io.StringIO()) as stderr,
         patch.object(sys, "argv", ["edgeguard", *arguments]),

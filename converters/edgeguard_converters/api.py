@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabeledImage, read_folder, read_labeled_folder
+from edgeguard.datasets.images import LabeledImage, read_folder
 from edgeguard.dct.profile import GuardProfile, resolve_profile
 from edgeguard.errors import InputError
 from edgeguard_converters import defaults, pipeline
@@ -64,10 +64,9 @@ def convert(
         source, chosen = model, replace(chosen, size=size or chosen.size)
     else:
         source = _from_module(model, size or chosen.size)
-    known = chosen.labels or ()
 
-    def labeled(given: Images | None) -> list[LabeledImage] | None:
-        return None if given is None else _images(given, lambda folder: read_labeled_folder(folder, known))
+    def labeled(given: Images | None) -> list[LabeledImage] | Path | None:
+        return Path(given) if isinstance(given, (str, Path)) else None if given is None else _images(given, read_folder)
 
     return pipeline.convert(
         source,

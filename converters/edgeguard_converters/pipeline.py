@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgeguard.datasets.classes import Classes, ClassMapping
 from edgeguard.datasets.images import LabeledImage, digest
+from edgeguard.datasets.readable import readable
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.model.contract import ENTRY, Contract
 from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.leftovers import clear_partials
 from edgeguard_converters.candidates import Candidate, candidates
-from edgeguard_converters.contract.image_sets import GateImages, prepare_images, split
+from edgeguard_converters.contract.image_sets import GateImages, Labeled, prepare_images, read_labeled, split
 from edgeguard_converters.contract.infer import InferredContract, infer_contract, outline_contract
 from edgeguard_converters.contract.provenance import versions
 from edgeguard_converters.edgetpu.predict import predict
@@ -31,6 +33,7 @@ from edgeguard_converters.support.memory import give_back_memory
 from edgeguard_converters.verify.checks import check_file, check_reload
 from edgeguard_converters.verify.findings import find
 from edgeguard_converters.verify.gates import GateReport, check_gates
+from edgeguard_converters.verify.guard_cost import GuardCost, guard_cost
 from edgeguard_converters.verify.layers import blame, layer_snr
 from edgeguard_converters.verify.report import html_report, json_report
 
@@ -48,12 +51,12 @@ def convert(
     model: str | Path | Source,
     output: str | Path,
     calibration: Calibration,
-    evaluation: list[LabeledImage] | None = None,
+    evaluation: Labeled | None = None,
     options: Options = _DEFAULTS,
     *,
     step: Callable[[str], None] = lambda name: None,
     report_path: str | Path | None = None,
-    training: list[LabeledImage] | None = None,
+    training: Labeled | None = None,
     load: Callable[..., Source] | None = None,
 ) -> Conversion:
     """Convert a trained classifier or detector to a .tflite with its contract inside.
@@ -63,11 +66,12 @@ def convert(
         output: where the .tflite goes; it appears only when every gate and check has passed.
         calibration: images for the quantizer's ranges; without `evaluation` every fourth is held out for the gates.
             A function makes stand-in pictures, once the model has loaded; from those no preprocessing is guessed.
-        evaluation: images for the gates, with class indices where they are known.
+        evaluation: images for the gates, with class indices where they are known; or a folder of labelled images.
         options: see `Options`.
         step: called with the name of each step as it begins, for a progress display.
         report_path: write the report here (.html, or .json for machines), also when a gate refuses the model.
-        training: labelled images to fine-tune with, for `options.epochs`, if the gates refuse the model as it is.
+        training: labelled images, or a folder of them, to fine-tune with, for `options.epochs`, if the gates refuse
+            the model as it is.
         load: instead of a confined process of its own (`ModelProcess.load`), with its arguments. The hash in its
             facts becomes the contract's.
 
@@ -100,8 +104,8 @@ def convert(
         with log_file() as work.log:
             with work_folder() as work.folder:
                 _do(BUILD, work)
-                if work.gates.failures and training:
-                    _finetune(work, training)
+                if work.gates.failures and work.trainees:
+                    _finetune(work, work.trainees)
                     _do(BUILD, work)
             _do(DELIVER, work)
     return work.conversion
@@ -118,7 +122,9 @@ class Work:
         folder: for files between the steps; it goes away after `BUILD`.
         source: by `_load`; another one after fine-tuning.
         stand_in: the calibration images are not the user's own, by `_choose_images`.
-        chosen: images to calibrate, and for the gates, by `_choose_images`.
+        chosen: images to calibrate, and for the gates, by `_choose_images`; `trainees`: to fine-tune with.
+        mapping: how the gates' folder became class indices, by `_choose_images`; None where it is no folder.
+        cost: what the guard costs on the gates' images, by `_weigh_guard`.
         contract: by `_outline`, completed by `_infer` and `_describe`.
         images: by `_prepare`.
         inferred: by `_infer`.
@@ -136,8 +142,8 @@ class Work:
     model: str | Path | Source
     output: Path
     calibration: Calibration
-    evaluation: list[LabeledImage] | None
-    training: list[LabeledImage] | None
+    evaluation: Labeled | None
+    training: Labeled | None
     options: Options
     report: Path | None
     notes: Notes
@@ -150,6 +156,9 @@ class Work:
     source: Source = field(init=False)
     stand_in: bool = field(init=False)
     chosen: tuple[list[LabeledImage], list[LabeledImage]] = field(init=False)
+    trainees: list[LabeledImage] | None = field(init=False)
+    mapping: ClassMapping | None = field(init=False)
+    cost: GuardCost | None = field(init=False)
     contract: Contract = field(init=False)
     images: GateImages = field(init=False)
     inferred: InferredContract = field(init=False)
@@ -186,7 +195,13 @@ def _load(work: Work) -> None:
 def _choose_images(work: Work) -> None:
     work.stand_in = callable(work.calibration)
     calibration = work.calibration() if callable(work.calibration) else work.calibration
-    work.chosen = split(calibration, work.evaluation, work.notes)
+    if not work.stand_in:
+        calibration = readable(calibration, "calibration images")
+    labels = work.options.labels if work.options.labels is not None else work.source.facts.labels or ()
+    known = Classes.of(labels, None, work.options.background)
+    evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes)
+    work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes)
+    work.chosen = split(calibration, evaluation, work.notes)
 
 
 def _outline(work: Work) -> None:
@@ -203,7 +218,9 @@ def _prepare(work: Work) -> None:
 
 def _infer(work: Work) -> None:
     work.step("settling preprocessing and labels")
-    work.inferred = infer_contract(work.source, work.options, work.contract, images=work.images, notes=work.notes)
+    work.inferred = infer_contract(
+        work.source, work.options, work.contract, images=work.images, notes=work.notes, mapping=work.mapping
+    )
     work.contract = work.inferred.contract
 
 
@@ -294,6 +311,17 @@ def _describe(work: Work) -> None:
     )
 
 
+def _weigh_guard(work: Work) -> None:
+    work.cost = guard_cost(
+        work.chosen[1],
+        work.inferred.targets,
+        work.outputs,
+        contract=work.contract,
+        graph=work.candidate.graph,
+        feed=work.candidate.feed,
+    )
+
+
 def _report(work: Work) -> None:
     if work.report is None:
         return
@@ -308,6 +336,8 @@ def _report(work: Work) -> None:
         outputs=(work.float_outputs, work.outputs),
         contract=work.contract,
         log=work.log,
+        classes="" if work.mapping is None else work.mapping.line,
+        cost=work.cost,
     )
     write = json_report if work.report.suffix.lower() == ".json" else html_report
     page = write(title, work.contract, work.gates, findings, len(work.candidate.graph.data))
@@ -346,6 +376,7 @@ def _write(work: Work) -> None:
         edgetpu=predict(file),
         notes=tuple(work.notes.lines),
         bytes=len(file.data),
+        guard_cost=work.cost,
     )
 
 
@@ -355,7 +386,7 @@ UNDERSTAND: tuple[Step, ...] = (_load, _choose_images, _outline, _prepare, _infe
 #: A graph that passes; once more after fine-tuning.
 BUILD: tuple[Step, ...] = (_export, _quantize, _verify)
 #: The report also where a gate failed, the file only where none did.
-DELIVER: tuple[Step, ...] = (_describe, _report, _refuse, _write)
+DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _report, _refuse, _write)
 
 
 def _do(steps: tuple[Step, ...], work: Work) -> None:

@@ -7,6 +7,7 @@ from edgeguard.model.contract import Contract
 from edgeguard_converters.edgetpu.predict import EdgeTpuPrediction
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.verify.gates import GateReport
+from edgeguard_converters.verify.guard_cost import GuardCost
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Conversion:
         edgetpu: what the Edge TPU's compiler would probably say of it.
         notes: things the user should know, one line each.
         bytes: size of the file.
+        guard_cost: what the guard costs on the gates' images; None without labels.
     """
 
     path: Path
@@ -32,3 +34,4 @@ class Conversion:
     edgetpu: EdgeTpuPrediction
     notes: tuple[str, ...]
     bytes: int
+    guard_cost: GuardCost | None = None

@@ -88,31 +88,32 @@ def convert_command(
     if not model.exists():
         raise InputError(f"{model} is not there")
     try:
-        from edgeguard.datasets.images import read_folder, read_labeled_folder
+        from edgeguard.datasets.images import read_folder
         from edgeguard_converters.pipeline import convert
     except ImportError as error:
         raise InputError(_NOT_INSTALLED.format(error.name)) from error
     if find_spec("torch") is None:
         raise InputError(_NOT_INSTALLED.format("torch"))
-    known_labels, options = _options(context.params, geometry)
+    options = _options(context.params, geometry)
     from edgeguard.cli.progress import StepDisplay
 
-    evaluation = None if eval_ is None else read_labeled_folder(eval_, known_labels or ())
+    for folder in (eval_, finetune):
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"{folder} is not a folder")
     calibration = _stand_in if calibrate is None else read_folder(calibrate)
     written = output or model.with_suffix(".tflite")
     if written.resolve() == model.resolve():
         raise InputError(f"--output {written} would overwrite the model")
-    training = None if finetune is None else read_labeled_folder(finetune, known_labels or ())
     with StepDisplay(8 + (report is not None)) as display:
         done = convert(
             model,
             written,
             calibration,
-            evaluation,
+            eval_,
             options,
             step=display.step,
             report_path=report,
-            training=training,
+            training=finetune,
         )
     if manifest is not None:
         from edgeguard_converters.verify.manifest import make_manifest, write_manifest
@@ -131,8 +132,8 @@ def _geometry(values: dict[str, Any]) -> dict[str, Any]:
     return {"mean": mean, "std": std, "size": size, "crop": crop, "crop_fraction": crop_fraction}
 
 
-def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "tuple[tuple[str, ...] | None, Options]":
-    """The labels and everything else that the flags say; `convert` checks the values."""
+def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "Options":
+    """Everything else that the flags say; `convert` checks the values."""
     from edgeguard.dct.profile import resolve_profile
     from edgeguard_converters.pipeline import Options
     from edgeguard_converters.verify.gates import Thresholds
@@ -147,7 +148,7 @@ def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "tuple[tuple[s
         raise InputError("a guard inside the graph is asked for with --bake-guard")
     as_they_are = ("patch_guard", "preprocess", "arch", "trust_pickle", "onnx2tf", "boxes", "precision", "io",
                    "auto_mixed", "epochs", "ranges")  # fmt: skip
-    options = Options(
+    return Options(
         guard=profile,
         place="none" if profile is None else place,
         labels=labels,
@@ -157,16 +158,17 @@ def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "tuple[tuple[s
         **geometry,
         **{name: values[name] for name in as_they_are},
     )
-    return labels, options
 
 
 def _labels(path: Path) -> tuple[str, ...]:
-    from edgeguard.model.labels import parse_labels
+    from edgeguard.model.labels import LARGEST, parse_labels
+    from edgeguard.system.foreign import read_bounded
 
+    data = read_bounded(path, LARGEST, "the labels")
     try:
-        return parse_labels(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read the labels {path}: {error.strerror}") from error
+        return parse_labels(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _refuse_ignored(context: typer.Context) -> None:
@@ -230,6 +232,8 @@ def _print_table(done: "Conversion") -> None:
         rows.append(("float layers", f"{len(layers)}: {', '.join(_tail(name) for name in layers)}"))
     if report.float_top1 is not None and report.int8_top1 is not None:
         rows.append(("top-1", f"float {report.float_top1:.4f}, int8 {report.int8_top1:.4f}"))
+    if done.guard_cost is not None:
+        rows.append(("guard's cost", done.guard_cost.line))
     rows.append(("edge tpu", done.edgetpu.summary()))
     rows.append(("graph", ", ".join(f"{name} {count}" for name, count in done.operators.items())))
     for name, value in rows:
@@ -244,6 +248,7 @@ def _print_json(done: "Conversion") -> None:
         "bytes": done.bytes,
         "operators": done.operators,
         "notes": list(done.notes),
+        "guard_cost": None if done.guard_cost is None else vars(done.guard_cost),
         "contract": done.contract.to_dict(),
     }
     on_stdout(json.dumps(fields))

@@ -47,12 +47,16 @@ def run(
     images: Annotated[Path, typer.Option(help="Labelled images: class folders, or a folder with labels.csv.")],
     output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
     protocol: Annotated[
-        str, typer.Option(help="guard-audit, feature-distillation-table1, -table1-frame, -table2, or a .toml file.")
+        str,
+        typer.Option(help="guard-audit, quick, feature-distillation-table1, -table1-frame, -table2, or a .toml file."),
     ] = "guard-audit",
     limit: Annotated[int | None, typer.Option(min=1, help="Attack at most this many images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     ray: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address (or auto).")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Time that it may take: as many images as fit. [the protocol's]")
+    ] = None,
     surrogate: Annotated[
         Path | None, typer.Option(help="Make transfer attacks on this .tflite (same classes) instead of the model.")
     ] = None,
@@ -62,6 +66,7 @@ def run(
     if ray is not None:
         refuse_ignored(context, ["workers"], "is for this machine; with --ray the cluster's cores count")
     try:
+        from edgeguard.evaluate.protocol import load_protocol
         from edgeguard.evaluate.run import evaluate
     except ImportError as error:
         raise InputError(_NOT_INSTALLED.format(error.name)) from error
@@ -78,11 +83,15 @@ def run(
             workers=workers,
             ray_address=ray,
             surrogate=surrogate,
+            minutes=minutes,
             progress=counter.show,
+            left=counter.left,
         )
     for cell in cells:
         on_stdout(json.dumps(cell.to_dict()) if as_json else _row(cell))
     if not as_json:
+        if caveat := load_protocol(protocol).caveat:
+            on_stdout(caveat)
         on_stdout(f"wrote {output}/report.html and results.jsonl")
 
 
@@ -176,9 +185,9 @@ def matrix(
 def _row(cell: "Cell") -> str:
     low, high = cell.interval
     paper = "" if cell.paper is None else f"  paper {cell.paper:g}"
-    extra = (
-        "" if cell.certified_share is None else f"  certified {cell.certified_share:.3f}, {cell.violations} violations"
-    )
+    extra = "" if cell.certified_share is None else f"  certified {cell.certified_share:.3f}"
+    if cell.violations is not None:
+        extra += f", {cell.violations} violations"
     note = f"  {cell.note}" if cell.note else ""
     interval = f"[{100 * low:.0f}, {100 * high:.0f}]"
     return f"{_named(cell)}{100 * cell.accuracy:6.1f} {interval:10} n {cell.n}{paper}{extra}{note}"

@@ -9,7 +9,7 @@ import typer
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.cli.parse import numbers
-from edgeguard.errors import InputError
+from edgeguard.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
@@ -47,6 +47,7 @@ def plan(
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
     from edgeguard.errors import DeviceError
+    from edgeguard.fieldtest.analysis.score import check_scorable
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
     from edgeguard.fieldtest.sheets.build import sheet_and_picture
     from edgeguard.model import load_model
@@ -62,6 +63,8 @@ def plan(
     wanted = passes_for_interval(interval / 100)
     each = passes if passes is not None else -(-wanted // cells)
     deployed = None if model is None else load_model(model)
+    if deployed is not None and model is not None:
+        check_scorable(deployed, model, read)
     profile = None if deployed is None else deployed.contract.guard.profile
     made = make_plan(
         read, *grid, each, frames=frames, model_sha256=None if deployed is None else deployed.sha256,
@@ -137,6 +140,7 @@ def record(
     with UnitCounter() as counter:
         for line in session.recover():
             counter.say(line)
+        before = len(session.passes)
         teller = _Teller(counter, status)
         opened = _source(source, session, status, sheets or [], seed)
         with contextlib.ExitStack() as stack:
@@ -149,6 +153,8 @@ def record(
             live = {} if model is None else {"evaluate_frame": live_evaluation(Pipeline(opened, load_model(model)))}
             (record_drive_by if drive_by else record_passes)(session, opened, status, teller.tell, **live)
     left = sum(session.missing().values())
+    if len(session.passes) == before:
+        raise CheckFailed(f"nothing was recorded: {_why_nothing(left, status.lost, teller)}")
     said = f", {status.lost} damaged frames left out" if status.lost else ""
     on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}")
 
@@ -174,8 +180,14 @@ def score(
     from edgeguard.fieldtest.analysis.report import text_report
     from edgeguard.fieldtest.analysis.score import score as score_session
     from edgeguard.fieldtest.session.session import Session
+    from edgeguard.model import load_model
+    from edgeguard.model.contract import ContractGuard
 
     guards = list(dict.fromkeys(guard or ["off", "contract", "lgs", "entropy"]))
+    if guard is None and load_model(model).contract.guard == ContractGuard():
+        guards.remove("contract")
+    if "off" not in guards:
+        raise InputError("score with --guard off as well: without it no frame can be called eligible")
     with UnitCounter() as counter:
         scores = score_session(folder, model, guards, workers, lambda n, total: counter.show("frames", n, total))
     found = findings(Session(folder), scores)
@@ -209,18 +221,28 @@ class _Teller:
 
     def __init__(self, counter: "UnitCounter", status: "Status") -> None:
         self.counter, self.status = counter, status
-        self._last = ""
+        self.last, self.frames = "", 0
 
     def tell(self, advice: "Advice", stored: "Pass | None") -> None:
         """See `record`."""
         import sys
 
         line = advice.situation.value
-        if sys.stderr.isatty() and line != self._last:
+        self.frames += 1
+        if sys.stderr.isatty() and line != self.last:
             self.counter.say(line)
-        self._last = line
+        self.last = line
         if stored is not None:
             self.counter.show("passes", self.status.done + 1, self.status.wanted)
+
+
+def _why_nothing(left: int, lost: int, teller: "_Teller") -> str:
+    if left == 0:
+        return "all passes of the plan are stored already"
+    damaged = f"; {lost} damaged frames were left out" if lost else ""
+    if not teller.frames:
+        return f"the source gave no frame that decodes{damaged}"
+    return f"{teller.frames} frames came, the last of them said: {teller.last}{damaged}"
 
 
 def _source(spec: str, session: "Session", status: "Status", sheets: list[Path], seed: int) -> "Source":

@@ -24,7 +24,7 @@ from edgeguard.cli import (
     service,
     train,
 )  # fmt: skip
-from edgeguard.cli.messages import on_stderr, on_stdout
+from edgeguard.cli.messages import on_stderr, on_stdout, quiet_libraries
 from edgeguard.cli.supervise import in_child
 from edgeguard.errors import EdgeGuardError, is_out_of_memory
 
@@ -73,6 +73,8 @@ def main() -> NoReturn:
     """Run the command line and exit with 0, 1, 2, 3 (`edgeguard.errors`), 70 for a bug of ours, or 130."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
+    if not debug:
+        quiet_libraries()
     try:
         if arguments[:1] == ["convert"] and not {"-h", "--help"} & set(arguments):
             in_child("the conversion")

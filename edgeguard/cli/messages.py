@@ -1,5 +1,6 @@
 """All that commands print, in one place: no control character of a name, a label or a peer reaches the terminal."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,20 @@ def beside_results(*lines: str) -> None:
         write_lines(sys.stderr, lines)
 
 
+def quiet_libraries() -> None:
+    """Warnings of libraries are for those who write programs: here and in child processes nobody shows them.
+
+    Whoever sets Python's own switch (`-W`, PYTHONWARNINGS) sees them all the same.
+    """
+    import warnings
+
+    if sys.warnoptions or os.environ.get("PYTHONWARNINGS"):
+        return
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    warnings.simplefilter("ignore")
+    warnings.showwarning = lambda *said, **more: None  # some libraries set filters of their own
+
+
 @contextmanager
 def messages_to(show: Callable[[str], None]) -> Iterator[None]:
     """Give what our packages log (from level INFO on) to `show`, a line each, while the context is open.
@@ -44,12 +59,14 @@ def messages_to(show: Callable[[str], None]) -> Iterator[None]:
     lines = Lines()
     loggers = [logging.getLogger(name) for name in _PACKAGES]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    last_resort, logging.lastResort = logging.lastResort, logging.NullHandler()  # what other packages log
     for logger in loggers:
         logger.handlers[:] = [lines]
         logger.setLevel(logging.INFO)
     try:
         yield
     finally:
+        logging.lastResort = last_resort
         for logger, level, handlers in before:
             logger.handlers[:] = handlers
             logger.setLevel(level)

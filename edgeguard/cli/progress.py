@@ -112,6 +112,11 @@ class UnitCounter(_Line):
     def __init__(self) -> None:
         super().__init__()
         self._what, self._began, self._first = "", 0.0, 0
+        self._in_all = ""
+
+    def left(self, seconds: float) -> None:
+        """How long everything will take from now on."""
+        self._in_all = f", about {seconds / 60:.0f} min in all" if seconds >= 60 else ""
 
     def show(self, what: str, done: int, total: int) -> None:
         """`done` of `total` units of `what`."""
@@ -119,4 +124,4 @@ class UnitCounter(_Line):
             self._what, self._began, self._first = what, time.monotonic(), done
         new = done - self._first
         left = f", {(time.monotonic() - self._began) / new * (total - done):.0f} s left" if new else ""
-        self._write(f"{what}: {done} of {total}{left}")
+        self._write(f"{what}: {done} of {total}{left}{self._in_all}")

@@ -1,8 +1,9 @@
 """Folders of images for calibration and evaluation, read the way the device reads frames."""
 
-import csv
 import hashlib
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.camera.files import IMAGE_SUFFIXES
+from edgeguard.datasets.classes import Classes, ClassMapping, is_left_out, map_folders
+from edgeguard.datasets.label_table import read_label_table
 from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.passes import Received
 from edgeguard.model.contract import Contract
 from edgeguard.model.input_path import InputPath
-from edgeguard.system.names import file_inside
 
-_MOST_DIGITS = 9
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,16 @@ class LabeledImage:
             raise InputError(f"{self.name}: {error}") from error
 
 
+@dataclass(frozen=True, eq=False)
+class LabeledFolder:
+    """Images with their class indices, and how these were found."""
+
+    images: list[LabeledImage]
+    mapping: ClassMapping
+
+
 def list_images(folder: Path) -> list[Path]:
-    """Image files below a folder by suffix, in byte order of their relative paths.
+    """Image files below a folder by suffix, in byte order of their relative paths; none that is hidden or a system's.
 
     Raises:
         InputError: no such folder, or no image in it.
@@ -66,6 +76,7 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    found = [p for p in found if not any(is_left_out(part) for part in p.relative_to(folder).parts)]
     if not found:
         raise InputError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return sorted(found, key=lambda p: str(p.relative_to(folder)).encode())
@@ -76,32 +87,51 @@ def read_folder(folder: Path) -> list[LabeledImage]:
     return [LabeledImage(str(p.relative_to(folder)), p) for p in list_images(folder)]
 
 
-def read_labeled_folder(folder: Path, labels: tuple[str, ...]) -> list[LabeledImage]:
-    """Images with class indices: from `labels.csv` (columns file, class_index), else from class folders.
+def read_labeled_folder(
+    folder: Path, labels: Sequence[str], *, outputs: int | None = None, background: bool | None = None
+) -> list[LabeledImage]:
+    """The images of `labeled_folder`, whose mapping is logged."""
+    found = labeled_folder(folder, Classes.of(labels, outputs, background))
+    _log.info("%s", found.mapping.line)
+    return found.images
 
-    Class folders are matched with the model's labels by name where all of them match; otherwise a folder's index is
-    its place in the byte order of names. Indices count classes: a first label `background` is none.
+
+def labeled_folder(folder: Path, classes: Classes) -> LabeledFolder:
+    """Images with class indices: from `labels.csv` (see `read_label_table`), else from class folders.
+
+    A class folder is called as one of the model's labels, or by a class index; where the model has no labels, all
+    its classes are there and the names are no numbers, by the order of their names. Indices count classes: a background
+    output is none. Hidden folders and those of systems are left out.
+
+    Args:
+        folder: of the images.
+        classes: of the model, as far as they are known.
 
     Raises:
-        InputError: neither labels.csv nor class folders, or a row that names a missing file.
+        InputError: neither labels.csv nor class folders, or something in them that does not fit the model's classes.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    table = folder / "labels.csv"
-    if table.is_file():
-        return _from_table(folder, table)
-    classes = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name.encode())
-    if not classes:
-        raise InputError(f"{folder} has neither labels.csv nor class folders")
-    has_background = len(labels) > 0 and labels[0].strip().lower() == "background"
-    by_name = {label: index for index, label in enumerate(labels[1:] if has_background else labels)}
-    named = all(c.name in by_name for c in classes)
-    images = []
-    for place, class_folder in enumerate(classes):
-        index = by_name[class_folder.name] if named else place
-        for path in list_images(class_folder):
-            images.append(LabeledImage(str(path.relative_to(folder)), path, index))
-    return images
+    if (folder / "labels.csv").is_file():
+        return _from_table(folder, classes)
+    there = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name.encode())
+    chosen = [p for p in there if not is_left_out(p.name)]
+    if not chosen:
+        tables = sorted(p.name for p in folder.glob("*.csv"))
+        hint = f" ({tables[0]}? call it labels.csv)" if tables else ""
+        raise InputError(f"{folder} has neither labels.csv nor class folders{hint}")
+    mapping = map_folders(folder, [p.name for p in chosen], classes)
+    left_out = [p.name for p in there if is_left_out(p.name)]
+    loose = sum(p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() for p in folder.iterdir() if not is_left_out(p.name))
+    if loose:
+        left_out.append(f"{loose} images outside of class folders")
+    index = dict(mapping.pairs)
+    images = [
+        LabeledImage(str(path.relative_to(folder)), path, index[one.name])
+        for one in chosen
+        for path in list_images(one)
+    ]
+    return LabeledFolder(images, replace(mapping, left_out=tuple(left_out)))
 
 
 def prepare(images: list[LabeledImage], contract: Contract) -> NDArray[np.uint8]:
@@ -130,21 +160,15 @@ def digest(images: list[LabeledImage]) -> str:
     return total.hexdigest()
 
 
-def _from_table(folder: Path, table: Path) -> list[LabeledImage]:
-    images = []
-    with open(table, newline="", encoding="utf-8") as stream:
-        for number, row in enumerate(csv.reader(stream), start=1):
-            if number == 1 and len(row) >= 2 and not row[1].strip().isdecimal():
-                continue
-            if len(row) < 2 or not row[1].strip().isdecimal():
-                raise InputError(f"{table}:{number}: wanted file,class_index")
-            if len(row[1].strip()) > _MOST_DIGITS:
-                raise InputError(f"{table}:{number}: {row[1].strip()[:20]}... is no class index")
-            try:
-                path = file_inside(folder, row[0])
-            except InputError as error:
-                raise InputError(f"{table}:{number}: {error}") from error
-            images.append(LabeledImage(row[0], path, int(row[1])))
-    if not images:
-        raise InputError(f"{table} lists no images")
-    return images
+def _from_table(folder: Path, classes: Classes) -> LabeledFolder:
+    files = read_label_table(folder, classes)
+    indices = sorted({one.index for one in files})
+    named = [(classes.names[index] if classes.names else f"class {index}", index) for index in indices]
+    listed = {one.path for one in files}
+    try:
+        others = sum(path not in listed for path in list_images(folder))
+    except InputError:  # the table names files without a usual suffix
+        others = 0
+    left_out = (f"{others} images that labels.csv does not name",) if others else ()
+    images = [LabeledImage(one.name, one.path, one.index) for one in files]
+    return LabeledFolder(images, ClassMapping("table", tuple(named), left_out))

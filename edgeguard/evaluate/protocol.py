@@ -1,6 +1,6 @@
 """Protocols: what is attacked how, as data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -11,6 +11,8 @@ from msgspec import Meta, ValidationError, convert
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import KINDS, attack
+from edgeguard.evaluate.attacks.bounds import WHOLE_LEVELS, wrong_number
+from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name
 from edgeguard.settings.check import shown
 from edgeguard.settings.declare import TEXT, Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
@@ -23,6 +25,7 @@ BUILT_IN = (
     "feature-distillation-table1-cw0",
     "feature-distillation-table2",
     "guard-audit",
+    "quick",
 )
 
 #: Whose gradient the attacker has: the undefended model's, or that of the model behind the defence.
@@ -36,8 +39,8 @@ Budgets = Literal["each", "smallest"]
 _THREATS: dict[When, str] = {"once": "input", "added": "transit", "computed": "transit", "before": "scene"}
 
 _MILLION = 1_000_000
+_Level = Annotated[int, Meta(ge=1, le=255)]
 # Whole numbers stay whole: they name the results that a folder already has.
-_Level = Annotated[int, Meta(ge=0, le=255)] | Annotated[float, Meta(ge=0, le=255)]
 _Percent = Annotated[int, Meta(ge=0, le=100)] | Annotated[float, Meta(ge=0, le=100)]
 
 
@@ -106,8 +109,8 @@ class AttackTable:
     eps_8bit: _Level | Annotated[list[_Level], Meta(min_length=1)] | None = key(
         "Budget; a list is one attack each.",
         None,
-        wants="wants a number from 0 to 255, or a list of them",
-        values="0 to 255 levels, or a list",
+        wants=f"{WHOLE_LEVELS}, or a list of them",
+        values="1 to 255 levels, whole, or a list",
     )
     backwards: tuple[Backward, ...] = key(
         "Derivatives of the defence that it is run with (white box); the worst counts.",
@@ -142,6 +145,14 @@ class ProtocolFile:
     undefended_at_most: float = key(
         "An attack that leaves the undefended model above this accuracy counts as capped.", 0.15, low=0, high=1
     )
+    minutes: float | None = key(
+        "Time that it may take: as many images as fit are attacked, all by every attack.",
+        None,
+        low=0.1,
+        high=100_000,
+        unit="minutes",
+    )
+    caveat: str = key("What it cannot tell, for terminal and report.", "")
     paper_source: str = key("Where the published figures stand.", "")
     paper: dict[str, dict[str, _Percent]] = key(
         "Published figures to stand beside, by attack and defence title.",
@@ -168,6 +179,8 @@ class Protocol:
     batch: int = 10
     budgets: Budgets = "each"
     undefended_at_most: float = 0.15
+    minutes: float | None = None
+    caveat: str = ""
     paper_source: str = ""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -206,39 +219,53 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     values = check_document(data, file_keys(), origin, text)
     del values["schema"]
     tables = [AttackTable(**entry) for entry in values.pop("attack")]
-    attacks = tuple(
-        plan
-        for number, table in enumerate(tables)
-        for plan in _attacks(table, place(origin, line_of(text, ("attack", number))))
-    )
+    attacks = tuple(plan for number, table in enumerate(tables) for plan in _attacks(table, origin, text, number))
     unbounded = [plan.name for plan in attacks if plan.eps_8bit is None]
     if values.get("budgets") == "smallest" and (unbounded or values["box"] == "gray"):
         why = f"the attack {unbounded[0]} has no eps_8bit" if unbounded else 'box is "gray"'
         raise InputError(f'{place(origin, line_of(text, ("budgets",)))}budgets = "smallest" looks for a budget: {why}')
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
+    for number, defense in enumerate(defenses):
+        try:
+            if defense.name not in ("contract", *NEED_LIBRARY):
+                defense_by_name(defense.name)
+        except (InputError, OSError) as error:
+            raise InputError(f"{place(origin, line_of(text, ('defence', number, 'name')))}name: {error}") from error
     return Protocol(attacks=attacks, defenses=defenses, **values)
 
 
-def _attacks(table: AttackTable, where: str) -> list[AttackPlan]:
-    """One plan for each budget; `where` begins the errors."""
+def _attacks(table: AttackTable, origin: str, text: str, number: int) -> list[AttackPlan]:
+    """One plan for each budget; errors begin with the place of `[[attack]]` number `number`, or of its key."""
+
+    def where(*key: str) -> str:
+        return place(origin, line_of(text, ("attack", number, *key)))
+
     kind = table.kind or table.name or ""
     plans = []
     for eps in table.eps_8bit if isinstance(table.eps_8bit, list) else [table.eps_8bit]:
         parameters = table.parameters if eps is None else {**table.parameters, "eps_8bit": eps}
         _check_types(kind, parameters, where)
+        if (wrong := wrong_number(parameters)) is not None:
+            raise InputError(f"{where(wrong[0])}{wrong[0]} {wrong[1]}, got {shown(parameters[wrong[0]])}")
         try:
             attack(kind, parameters)
         except InputError as error:
-            raise InputError(f"{where}{error}") from error
+            raise InputError(f"{where(*_unknown(kind, parameters))}{error}") from error
         plans.append(AttackPlan(table.name or kind, kind, parameters, table.backwards, table.transfer))
     return plans
 
 
-def _check_types(kind: str, parameters: Mapping[str, Any], where: str) -> None:
+def _unknown(kind: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """The first parameter that a kind does not have, to point at its line."""
+    known = get_type_hints(KINDS[kind]) if kind in KINDS else {}
+    return tuple(name for name in parameters if known and name not in known)[:1]
+
+
+def _check_types(kind: str, parameters: Mapping[str, Any], where: Callable[[str], str]) -> None:
     """Parameters against the types that the attack declares; unknown kinds and names are the attack's to refuse."""
     hints = get_type_hints(KINDS[kind]) if kind in KINDS else {}
     for name, value in parameters.items():
         try:
             convert(value, hints.get(name, Any))
         except ValidationError as error:
-            raise InputError(f"{where}the attack {kind} cannot take {name} = {shown(value)}: {error}") from error
+            raise InputError(f"{where(name)}the attack {kind} cannot take {name} = {shown(value)}: {error}") from error

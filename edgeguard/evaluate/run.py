@@ -1,30 +1,51 @@
 """One evaluation from files to files: the entry point of the command line and of scripts."""
 
+import hashlib
+import json
 import logging
 import os
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from edgeguard.datasets.images import LabeledImage, read_labeled_folder
+from edgeguard.datasets.classes import Classes
+from edgeguard.datasets.images import LabeledImage, labeled_folder
+from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
+from edgeguard.evaluate.attacks import attack
+from edgeguard.evaluate.attacks.installed import check_installed
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
 from edgeguard.evaluate.engine.store import Store
-from edgeguard.evaluate.protocol import Protocol, load_protocol
+from edgeguard.evaluate.pace import Pace
+from edgeguard.evaluate.protocol import AttackPlan, Protocol, load_protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
+from edgeguard.evaluate.reports.folder import claim
 from edgeguard.evaluate.reports.masking import masking_warnings
+from edgeguard.evaluate.reports.plausible import implausible
 from edgeguard.evaluate.reports.report import Findings, html_report
 from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.evaluate.twin import agreement, twin
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.model import load_model
-from edgeguard.system.files import write_bytes
+from edgeguard.model import Model, load_model
+from edgeguard.model.classifier import require_classifier
+from edgeguard.statistics import paired_proportions
+from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials
 
 _log = logging.getLogger(__name__)
 
 _AGREEMENT_IMAGES = 100
 _WORST_AGREEMENT = 0.95
+_NO_LIMIT = 255
+#: What Square and HopSkipJump need to say anything: by kind, the parameters beside the budget.
+_QUERIES: dict[str, dict[str, int]] = {
+    "square": {"queries": 5000},
+    "hop-skip-jump": {"steps": 14, "queries": 10_000},
+}
 
 
 def evaluate(
@@ -38,7 +59,9 @@ def evaluate(
     workers: int | None = None,
     ray_address: str | None = None,
     surrogate: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
     progress: Progress = lambda what, done, total: None,
+    left: Callable[[float], None] = lambda seconds: None,
 ) -> list[Cell]:
     """Run a protocol against a deployed classifier; resumable, each batch of adversarial images is kept.
 
@@ -51,7 +74,9 @@ def evaluate(
         workers: processes on this machine.
         ray_address: run on this Ray cluster instead.
         surrogate: another .tflite of the same classes, which transfer attacks are made on instead of the model itself.
+        minutes: time that it may take; as many images as fit are attacked. Replaces the protocol's.
         progress: called with what is being done, units done and units in all.
+        left: called with the seconds that everything will take from then on, after each cell.
 
     Returns:
         The cells of results.jsonl.
@@ -63,37 +88,69 @@ def evaluate(
     Example:
         >>> evaluate("model.tflite", "photos/", "guard-audit", "audit/")   # doctest: +SKIP
     """
+    began = time.monotonic()
     model, output = Path(model), Path(output)
     plan = load_protocol(protocol) if isinstance(protocol, str) else protocol
-    plan = replace(plan, images=limit or plan.images, seed=plan.seed if seed is None else seed)
-    if surrogate is not None and not any(attack.transfer for attack in plan.attacks):
+    plan = replace(
+        plan,
+        images=limit or plan.images,
+        seed=plan.seed if seed is None else seed,
+        minutes=plan.minutes if minutes is None else minutes,
+    )
+    if surrogate is not None and not any(one.transfer for one in plan.attacks):
         raise InputError(f"--surrogate is for attacks with transfer = true; the protocol {plan.name} has none")
     if model.suffix != ".tflite":
         raise InputError(
             f"{model}: evaluate attacks the .tflite that is deployed; edgeguard convert makes one "
             "(--precision float32 keeps a float model as it is)"
         )
+    check_installed(attack(one.kind, one.parameters) for one in plan.attacks)
     deployed = load_model(model)
+    require_classifier(deployed, model, "evaluate attacks classifiers")
     if deployed.patch_guard is not None:
         _log.warning(
             "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
             deployed.patch_guard.name,
         )
-    labeled = read_labeled_folder(Path(images), deployed.contract.labels)
+    contract = deployed.contract
+    folder = labeled_folder(Path(images), Classes.of(contract.labels, deployed.classes, contract.background))
+    _log.info("%s", folder.mapping.line)
+    labeled = readable(folder.images, images, progress=partial(progress, "opening images"))
+    claim(output, _facts(plan, deployed, labeled, surrogate))
     store = Store(output / "adversarial")
     for name in ("results.jsonl", "report.html"):
         clear_partials(output / name)
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
+    doubts: list[str] = []
     try:
         plan, followed = _possible(plan, model, labeled)
-        evaluation = Evaluation(
-            model, labeled, plan, store=store, executor=executor, progress=progress,
-            surrogate=None if surrogate is None else Path(surrogate),
-        )  # fmt: skip
+
+        def evaluation_of(plan: Protocol, chosen: list[LabeledImage]) -> Evaluation:
+            return Evaluation(
+                model, chosen, plan, store=store, executor=executor, progress=progress,
+                surrogate=None if surrogate is None else Path(surrogate),
+            )  # fmt: skip
+
+        evaluation = evaluation_of(plan, labeled)
+        pace = Pace.of(plan, evaluation, executor, began)
+        if plan.minutes is not None:
+            plan, labeled = pace.fitting(labeled)
+            evaluation = evaluation_of(plan, labeled)
+            doubts.append(pace.said)
+        _log.info("%s", pace.said)
         for cell in evaluation.run():
             cells.append(cell)
             write_results(output / "results.jsonl", cells)
+            left(pace.left(cell))
+            for line in (_doubt(cell, deployed), _cost(cell, evaluation)):
+                if line is not None:
+                    _log.warning("%s", line)
+                    doubts.append(line)
+            if (late := pace.late(cell)) is not None:
+                _log.warning("%s", late)
+                doubts.append(late)
+                break
     finally:
         executor.close()
     warnings = masking_warnings(cells)
@@ -102,6 +159,8 @@ def evaluate(
     findings = Findings(
         subject=f"{model.name}, SHA-256 {deployed.sha256}",
         twin=followed,
+        classes=folder.mapping.line.capitalize(),
+        doubts=tuple(doubts),
         warnings=tuple(warnings),
         examples=evaluation.examples(),
         certified=evaluation.certified_shares(),
@@ -110,16 +169,68 @@ def evaluate(
     return cells
 
 
+def _cost(cell: Cell, evaluation: Evaluation) -> str | None:
+    """What a defense costs on clean images, once it and the undefended model are known: image by image."""
+    bare, right = evaluation.clean_right.get("none"), evaluation.clean_right.get(cell.defence)
+    if cell.attack != "clean" or cell.defence == "none" or bare is None or right is None:
+        return None
+    n = min(len(bare), len(right))
+    lost, gained = int((bare[:n] & ~right[:n]).sum()), int((right[:n] & ~bare[:n]).sum())
+    change, low, high = paired_proportions(lost, gained, n)
+    return (
+        f"{cell.defence} costs {0 - 100 * change:.1f} points of clean accuracy [{-100 * high:.1f}, {-100 * low:.1f}] "
+        f"(95 %, paired), n = {n}: {100 * bare[:n].mean():.1f} % without, {100 * right[:n].mean():.1f} % with"
+    )
+
+
+def _facts(plan: Protocol, deployed: Model, images: list[LabeledImage], surrogate: object) -> dict[str, Any]:
+    """What the results of a folder come from; see `folder.claim`."""
+    decides = {**asdict(plan), "images": 0, "minutes": None, "paper": {}, "paper_source": "", "batch": 0}
+    labels = "".join(f"{image.sha256}{image.label}" for image in images)
+    return {
+        "protocol": plan.name,
+        "model": deployed.sha256,
+        "seed": plan.seed,
+        "photographs": hashlib.sha256(labels.encode()).hexdigest(),
+        "surrogate": None if surrogate is None else sha256_file(Path(str(surrogate))),
+        "attacks and defences": hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest(),
+        "images": plan.images,
+    }
+
+
+def _doubt(cell: Cell, deployed: Model) -> str | None:
+    if cell.attack != "clean":
+        return None
+    has_guard = deployed.contract.guard.profile is not None
+    is_deployed = cell.defence == ("contract" if has_guard else "none") and cell.passes < 2
+    return implausible(cell, deployed.contract.gates, deployed.classes, is_deployed=is_deployed)
+
+
+def _without_gradients(plan: Protocol) -> Protocol:
+    """The protocol with gradient-free attacks alone, at each of its budgets and with as many queries as they need."""
+    budgets = sorted({a.eps_8bit for a in plan.attacks if a.eps_8bit is not None and a.eps_8bit < _NO_LIMIT})
+    kept = [a for a in plan.attacks if a.gradient_free]
+    for eps in budgets:
+        for kind, parameters in _QUERIES.items():
+            given = [a for a in kept if a.kind == kind and a.eps_8bit == eps]
+            most = max((int(a.parameters.get("queries", 0)) for a in given), default=0)
+            if most < parameters["queries"]:
+                kept = [a for a in kept if a not in given]
+                kept.append(AttackPlan(kind, kind, {**parameters, "eps_8bit": int(eps)}))
+    return replace(plan, attacks=tuple(kept))
+
+
 def _possible(plan: Protocol, model: Path, images: list[LabeledImage]) -> tuple[Protocol, str]:
     """The protocol with the attacks that this model allows, and how well its twin follows it."""
     try:
         rebuilt = twin(model)
     except CannotRebuild as error:
-        left = tuple(attack for attack in plan.attacks if attack.gradient_free)
-        if not left:
+        if not any(one.gradient_free for one in plan.attacks):
             raise InputError(f"{model}: {error}, and the protocol {plan.name} has none") from error
+        left = _without_gradients(plan)
         _log.warning("%s; left out: %s", error, ", ".join(a.name for a in plan.attacks if not a.gradient_free))
-        return replace(plan, attacks=left), f"No twin: {error}."
+        _log.warning("what is left asks the file alone: NO ROW HERE IS A WORST CASE")
+        return left, f"No twin: {error}. Gradient-free attacks only, with more queries and at every budget."
     contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
     frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
     found = agreement(rebuilt, load_model(model), frames)

@@ -13,9 +13,9 @@ from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import Backward
-from edgeguard.errors import InputError
 from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.model import Model, load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.model.contract import Contract, ContractGuard, require_pixels
 from edgeguard.model.input_path import InputPath
 
@@ -106,8 +106,7 @@ def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Bac
         >>> module(torch.zeros(1, 3, 224, 224)).argmax()         # doctest: +SKIP
     """
     model = load_model(path)
-    if model.contract.task != "classify":
-        raise InputError(f"{path} is a detector; the twin is for classifiers")
+    require_classifier(model, path, "the twin is for classifiers")
     require_pixels(model.contract, "the twin")
     return Twin(rebuild(path, model), model.contract, place, backward)
 

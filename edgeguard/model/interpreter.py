@@ -96,6 +96,11 @@ class Model:
         count = max(shapes[found[0]])
         return next((side for side in shapes[found[1]] if side != count), count)
 
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of each output, the batch axis first."""
+        return tuple(tuple(int(side) for side in detail["shape"]) for detail in self._outputs)
+
     def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
         """Classify a frame, or detect on it: sanitise, crop, resize, quantise as the contract says, then run."""
         tensor = self.input_path(self.input_path.arrive(rgb)).tensor

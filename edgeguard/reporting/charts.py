@@ -6,6 +6,7 @@ A chart stands alone and inside a page; there the page's stylesheet gives the co
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import Literal
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _LEGEND = 760, 300, 48, 40, 270
@@ -79,23 +80,25 @@ def chart(
 
     y_ticks = [bottom + (top - bottom) * i / 4 for i in range(5)]
     parts = [_axes(across, down, x_title, y_title, x_ticks, y_ticks)]
-    parts += [_drawn(line, index, across, down, unit) for index, line in enumerate(series)]
+    parts += [_drawn(line, index, across, down, unit, above=series[index + 1 :]) for index, line in enumerate(series)]
     return Svg(
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(y_title)}">{"".join(parts)}</svg>'
     )
 
 
-def _drawn(line: Series, index: int, across: _Scale, down: _Scale, unit: str) -> str:
-    """One series and its line of the legend."""
+def _drawn(line: Series, index: int, across: _Scale, down: _Scale, unit: str, above: Sequence[Series]) -> str:
+    """One series and its line of the legend; where another one lies `above` it, it is wider and shows at its sides."""
     parts = []
     if line.joined and len(line.points) > 1:
         path = " ".join(f"{across(p.x):.1f},{down(p.y):.1f}" for p in line.points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="2"/>')
+        width = 2 + 4 * sum(bool(_segments(line) & _segments(other)) for other in above)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="{width}"/>')
     for p in line.points:
         x, y = across(p.x), down(p.y)
+        radius = 3.5 + 3 * sum((p.x, p.y) in {(q.x, q.y) for q in other.points} for other in above)
         parts.append(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{down(p.low):.1f}" y2="{down(p.high):.1f}" stroke="currentColor" '
-            f'stroke-opacity=".45"/><circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="currentColor">'
+            f'stroke-opacity=".45"/><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="currentColor">'
             f"<title>{escape(f'{line.name}: {p.y:.0f}{unit} [{p.low:.0f}, {p.high:.0f}]')}</title></circle>"
         )
         if p.label:
@@ -106,6 +109,11 @@ def _drawn(line: Series, index: int, across: _Scale, down: _Scale, unit: str) ->
     )
     color = index % len(_COLORS)
     return f'<g class="s{color}" color="{_COLORS[color]}">{"".join(parts)}</g>'
+
+
+def _segments(line: Series) -> set[tuple[float, float, float, float]]:
+    """From point to point."""
+    return {(p.x, p.y, q.x, q.y) for p, q in pairwise(line.points)} if line.joined else set()
 
 
 def histogram(shares: Sequence[float], x_title: str, bins: int = 20) -> Svg:

@@ -21,6 +21,7 @@ AdversarialMethod = Literal["none", "fgsm-rs", "pgd", "trades", "free"]
 GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
 T = TypeVar("T")
 _MILLION = 1_000_000
+_WHOLE_LEVELS = "wants a whole number of levels from 1 to 255 (8/255 is eps_8bit = 8)"
 _CODECS = "none, fd, fd-jpeg, jpeg:75, FILE.toml, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield"
 
 
@@ -47,6 +48,12 @@ def _profile_name(value: Any) -> str:
     if codec_kind(name).profile is None:
         raise ValueError("is the name of one profile")
     return name
+
+
+def _whole(value: Any) -> float:
+    if value != int(value):
+        raise ValueError(_WHOLE_LEVELS)
+    return float(value)
 
 
 _model, _data, _schedule = partial(key, table="model"), partial(key, table="data"), partial(key, table="schedule")
@@ -153,7 +160,16 @@ class AdversarialConfig:
     """`[adversarial]`: the inner attack."""
 
     method: AdversarialMethod = _adversarial("How the training images are attacked.", "none")
-    eps_8bit: float = _adversarial("Budget of that attack.", 8.0, low=0.01, high=255, unit="levels")
+    eps_8bit: float = _adversarial(
+        "Budget of that attack.",
+        8.0,
+        low=1,
+        high=255,
+        unit="levels",
+        values="1 to 255 levels, whole",
+        wants=_WHOLE_LEVELS,
+        check=_whole,
+    )
     step_8bit: float = _adversarial(
         "Its step; 0: 1.25 budgets (fgsm-rs, free), else 2.5 budgets over the steps.",
         0.0,

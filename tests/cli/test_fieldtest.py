@@ -35,13 +35,19 @@ def test_the_whole_way(sheets: list[Path], tmp_path: Path) -> None:
     shown = [argument for path in sheets for argument in ("--sheets", path)]
     done = run("fieldtest", "record", session, "--source", "synthetic:session", *shown)
     assert done.returncode == 0 and "12 passes stored, 0 missing" in done.stdout, done.stderr
+    again = run("fieldtest", "record", session, "--source", "synthetic:session", *shown)
+    refused(again, 1, "nothing was recorded: all passes of the plan are stored already")
     score = ("fieldtest", "score", session, "--model", bundled_model(), "--guard", "off", "--guard", "lgs")
     done = run(*score, "--workers", 1)
     assert done.returncode == 0 and "non-adaptive only" in done.stdout, done.stderr
     assert run(*score, "--workers", 1, "--json").stdout == ""  # no patch arm: nothing to compare
     done = run("fieldtest", "report", session)
     assert done.returncode == 0 and "rendered (virtual field)" in (session / "report.html").read_text()
-    refused(run("fieldtest", "score", session, "--model", bundled_model(), "--guard", "fdd"), 2, "no guard 'fdd'")
+    off = ("fieldtest", "score", session, "--model", bundled_model(), "--guard", "off")
+    refused(run(*off, "--guard", "fdd"), 2, "no guard 'fdd'")
+    refused(
+        run("fieldtest", "score", session, "--model", bundled_model(), "--guard", "fd"), 2, "score with --guard off"
+    )
 
 
 def test_what_a_session_refuses(sheets: list[Path], tmp_path: Path) -> None:
@@ -56,6 +62,11 @@ def test_what_a_session_refuses(sheets: list[Path], tmp_path: Path) -> None:
     refused(run("fieldtest", "record", tmp_path / "b", "--light", "sun"), 2, "no light")
     refused(run("fieldtest", "record", tmp_path / "b", "--source", "synthetic:session"), 2, "wants --sheets")
     refused(run("fieldtest", "score", tmp_path / "b", "--model", bundled_model()), 2, "holds no passes")
+    blank = tmp_path / "blank"
+    blank.mkdir()
+    assert cv2.imwrite(str(blank / "1.png"), np.full((240, 320, 3), 99, np.uint8))
+    nothing = "nothing was recorded: 1 frames came, the last of them said: show a sheet"
+    refused(run("fieldtest", "record", tmp_path / "b", "--source", blank), 1, nothing)
 
 
 def test_sheets_and_sizes(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     },
     "evaluate run": {
         "--images": ALWAYS, "--output": ALWAYS, "--protocol": ALWAYS, "--limit": ALWAYS, "--seed": ALWAYS,
+        "--minutes": ALWAYS,
         "--workers": [f"{EVALUATE} --workers 2 --ray auto"],
         "--ray": ALWAYS,
         "--surrogate": [f"{EVALUATE} --surrogate s.tflite --protocol feature-distillation-table1"],

@@ -1,6 +1,9 @@
 """What the library logs is what users read on stderr."""
 
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -29,3 +32,30 @@ def test_displays_take_over_and_give_back(capsys: pytest.CaptureFixture[str]) ->
         log.info("outside")
     assert outer == ["outside"] and (root.level, root.handlers) == before
     assert capsys.readouterr().err == "edgeguard: in a counter\nedgeguard: in steps\n"
+
+
+_NOISY = """
+import logging, subprocess, sys, warnings
+from edgeguard.cli import main
+
+def command(**rest):
+    warnings.warn("from a library")
+    from edgeguard.cli.messages import messages_to, on_stderr
+    with messages_to(on_stderr):
+        logging.getLogger("some.library").warning("from its logger")
+        logging.getLogger("edgeguard.x").warning("of ours")
+    subprocess.run([sys.executable, "-c", "import warnings; warnings.warn('from a child')"], check=True)
+
+main.app = command
+main.main()
+"""
+
+
+def test_warnings_of_libraries_do_not_reach_the_user() -> None:
+    def said(*words: str, **environment: str) -> str:
+        command = [sys.executable, "-c", _NOISY, *words]
+        return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False).stderr
+
+    assert said() == "edgeguard: of ours\n"
+    assert "from a library" in said("--debug") and "from a child" in said("--debug")
+    assert "from a library" in said(PYTHONWARNINGS="default")

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -411,3 +413,54 @@ class TestTraps:
         if "No module named 'torchvision'" in done.stderr and not os.environ.get("CI"):
             pytest.skip("the onnx extra is not installed")
         assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+def _class_folders(folder: Path, images: list[LabeledImage], names: tuple[str, ...]) -> Path:
+    for image in images:
+        (folder / names[image.label or 0]).mkdir(parents=True, exist_ok=True)
+        assert isinstance(image.data, np.ndarray)
+        assert cv2.imwrite(str(folder / names[image.label or 0] / image.name), image.data[:, :, ::-1])
+    return folder
+
+
+def test_what_the_guard_costs_on_labelled_images(
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
+) -> None:
+    names = ("b", "a", "d", "c")
+    folder = _class_folders(tmp_path / "eval", images[60:], names)
+    known = replace(options, labels=names)
+    report = tmp_path / "r.json"
+    done = convert(residual, tmp_path / "m.tflite", images[:60], folder, known, report_path=report)
+    assert any(
+        line.startswith("classes: folders by the model's labels: 4 classes: b = 0, a = 1") for line in done.notes
+    )
+    cost = done.guard_cost
+    assert cost is not None and cost.n == 60 and cost.with_guard == done.report.int8_top1
+    assert cost.low <= cost.without - cost.with_guard <= cost.high
+    told = json.loads(report.read_text())
+    assert told["guard_cost"]["without"] == cost.without and told["classes"] in done.notes
+
+    strong = GuardProfile("strong", "rgb", ((255,) * 64,))  # leaves a flat colour of each block
+    harsh = convert(residual, tmp_path / "s.tflite", images[:60], images[60:], replace(known, guard=strong))
+    assert harsh.guard_cost is not None and harsh.guard_cost.without == cost.without
+    bare = convert(residual, tmp_path / "n.tflite", images[:60], folder, replace(known, guard=None, place="none"))
+    assert bare.guard_cost is None and bare.report.int8_top1 == cost.without
+
+
+def test_folders_that_fit_no_label_are_refused_once_the_model_has_said_them(
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
+) -> None:
+    folder = _class_folders(tmp_path / "eval", images[60:], ("b", "a", "mouse", "c"))
+    with pytest.raises(InputError, match="no label of the model fits the folder mouse"):
+        convert(residual, tmp_path / "m.tflite", images[:60], folder, replace(options, labels=("b", "a", "d", "c")))
+    shutil.rmtree(folder / "mouse")
+    with pytest.raises(InputError, match="there are 3 class folders of evaluation images, the model has 4 classes"):
+        convert(residual, tmp_path / "m.tflite", images[:60], folder, options)
+
+
+def test_an_image_that_cannot_be_read_is_named_before_the_conversion(
+    residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
+) -> None:
+    broken = LabeledImage("broken.jpg", b"\xff\xd8\xff\xe0")
+    with pytest.raises(InputError, match=r"calibration images: 1 of 61 images cannot be read, .*broken.jpg"):
+        convert(residual, tmp_path / "m.tflite", [*images[:60], broken], images[60:], options)

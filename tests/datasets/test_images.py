@@ -6,7 +6,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeguard.datasets.images import digest, read_folder, read_labeled_folder
+from edgeguard.datasets.classes import Classes
+from edgeguard.datasets.images import LabeledImage, digest, labeled_folder, read_folder, read_labeled_folder
+from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 
 
@@ -22,6 +24,15 @@ def test_class_folders_by_label_or_by_order(tmp_path: Path, scene: NDArray[np.ui
         _save(tmp_path / name / "x.png", scene)
     assert [i.label for i in read_labeled_folder(tmp_path, ())] == [0, 1]
     assert [i.label for i in read_labeled_folder(tmp_path, ("dog", "x", "cat"))] == [2, 0]
+    _save(tmp_path / ".ipynb_checkpoints" / "x-checkpoint.png", scene)
+    _save(tmp_path / "cat" / ".thumbnails" / "x.png", scene)
+    _save(tmp_path / "cat" / "._x.png", scene)
+    _save(tmp_path / "loose.png", scene)
+    found = labeled_folder(tmp_path, Classes())
+    assert [(i.name, i.label) for i in found.images] == [("cat/x.png", 0), ("dog/x.png", 1)]
+    assert found.mapping.left_out == (".ipynb_checkpoints", "1 images outside of class folders")
+    for name in (".ipynb_checkpoints/x-checkpoint.png", "cat/.thumbnails/x.png", "cat/._x.png", "loose.png"):
+        (tmp_path / name).unlink()
     assert [i.label for i in read_folder(tmp_path)] == [None, None]
 
 
@@ -60,3 +71,19 @@ def test_a_background_label_is_no_class(tmp_path: Path, scene: NDArray[np.uint8]
         _save(tmp_path / name / "1.png", scene[:16, :16])
     found = read_labeled_folder(tmp_path, ("background", "b", "a"))
     assert {image.name: image.label for image in found} == {"a/1.png": 1, "b/1.png": 0}
+
+
+def test_images_that_cannot_be_read_are_named_and_left_out(
+    tmp_path: Path, scene: NDArray[np.uint8], said: list[str]
+) -> None:
+    for number in range(100):
+        _save(tmp_path / f"{number:03}.png", scene[:8, :8])
+    (tmp_path / "007.png").write_bytes((tmp_path / "007.png").read_bytes()[:60])
+    images = read_folder(tmp_path)
+    seen = []
+    kept = readable(images, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert [i.name for i in images if i not in kept] == ["007.png"] and seen[-1] == (100, 100)
+    assert "1 of 100 images cannot be read and are left out: 007.png (" in said[0]
+    with pytest.raises(InputError, match="1 of 99 images cannot be read, more than 1%: 007.png"):
+        readable(images[:99], tmp_path)
+    assert readable([LabeledImage("x", scene)], tmp_path)[0].name == "x", "pixels need no decoder"

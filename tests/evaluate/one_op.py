@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
+_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int8": 9}
 
 
 def one_op_model(
@@ -18,6 +18,7 @@ def one_op_model(
     output_shape: tuple[int, ...],
     *,
     data_first: bool = True,
+    output_type: str = "float32",
 ) -> bytes:
     """A float graph of one operator; the image is its first input, or its last one."""
     model = schema.ModelT()
@@ -27,10 +28,10 @@ def one_op_model(
     for number, values in enumerate(constants):
         model.buffers.append(_buffer(values))
         tensors.append(_tensor(f"c{number}", values.shape, values.dtype.name, number + 1))
-    tensors.append(_tensor("out", output_shape, "float32", 0))
+    tensors.append(_tensor("out", output_shape, output_type, 0))
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, op)
-    code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+    code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 2 if op == "BROADCAST_TO" else 1
     operator = schema.OperatorT()
     numbers = list(range(1, len(constants) + 1))
     operator.opcodeIndex, operator.outputs = 0, [len(tensors) - 1]

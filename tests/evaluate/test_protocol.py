@@ -1,4 +1,6 @@
+import tomllib
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -6,8 +8,11 @@ from hypothesis import strategies as st
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate import protocol as protocol_module
+from edgeguard.evaluate.attacks import KINDS
+from edgeguard.evaluate.attacks.bounds import BOUNDS
 from edgeguard.evaluate.protocol import (
     BUILT_IN,
+    AttackPlan,
     AttackTable,
     DefensePlan,
     ProtocolFile,
@@ -43,6 +48,18 @@ def test_built_in_protocols_load(name: str) -> None:
 def test_the_example_loads() -> None:
     protocol = load_protocol(str(Path(__file__).parents[2] / "examples" / "frame-budgets.toml"))
     assert protocol.place == "frame" and "examples/dc40.toml" in {defence.name for defence in protocol.defenses}
+
+
+def test_the_example_of_every_key_has_every_key_and_stands_in_the_docs() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "examples" / "every-key.toml").read_text()
+    data = tomllib.loads(text)
+    assert set(data) == set(keys_of(ProtocolFile)) and len(text.splitlines()) == len(data), "a line for each key"
+    for name, table in (("attack", AttackTable), ("defence", DefensePlan)):
+        declared = {key for key, one in keys_of(table).items() if not one.rest}
+        assert declared <= {key for entry in data[name] for key in entry}
+    parse_protocol(text, "every-key.toml")
+    assert f"```toml\n{text}```" in (root / "docs" / "evaluate.md").read_text()
 
 
 def test_a_list_of_budgets_is_one_attack_each() -> None:
@@ -103,14 +120,29 @@ def test_mistakes_are_named(old: str, new: str, said: str) -> None:
         ("[[defence]]", "[[defence]]\nname = 'fd'\n[[defence]]\nodd = 0", "t.toml:14: [[defence]] has no key 'odd'"),
         ('[[defence]]\nname = "none"', "[[defence]]", "t.toml:11: [[defence]] missing 1 required key 'name'"),
         ('[[defence]]\nname = "none"', "defence = [1]", "defence"),
-        ("eps_8bit = [1, 2]", "eps_8bit = [1, 300]", "t.toml:9: eps_8bit wants a number from 0 to 255, or a list"),
-        ("eps_8bit = [1, 2]", "eps_8bit = []", "t.toml:9: eps_8bit wants a number"),
-        ("eps_8bit = [1, 2]", "eps_8bit = nan", "t.toml:9: eps_8bit wants a number"),
-        ("eps_8bit = [1, 2]", "eps_8bit = true", "t.toml:9: eps_8bit wants a number"),
+        ("eps_8bit = [1, 2]", "eps_8bit = [1, 300]", "t.toml:9: eps_8bit wants a whole number of levels from 1"),
+        ("eps_8bit = [1, 2]", "eps_8bit = []", "t.toml:9: eps_8bit wants a whole number"),
+        ("eps_8bit = [1, 2]", "eps_8bit = nan", "t.toml:9: eps_8bit wants a whole number"),
+        ("eps_8bit = [1, 2]", "eps_8bit = true", "t.toml:9: eps_8bit wants a whole number"),
         ("eps_8bit = [1, 2]", "transfer = 1", "t.toml:9: transfer is true or false, got 1"),
         ("eps_8bit = [1, 2]", "backwards = 'identity'", "t.toml:9: backwards wants a list of straight-through"),
-        ("steps = 3", "steps = 'three'", "t.toml:7: the attack pgd cannot take steps = 'three'"),
-        ("steps = 3", "steps = [[3]]", "t.toml:7: the attack pgd cannot take steps"),
+        (
+            "eps_8bit = [1, 2]",
+            "eps_8bit = 0.031",
+            "t.toml:9: eps_8bit wants a whole number of levels from 1 to 255",
+        ),
+        ("eps_8bit = [1, 2]", "eps_8bit = [1, 1.9]", "or a list of them, got [1, 1.9]"),
+        ("eps_8bit = [1, 2]", "eps_8bit = -4", "(8/255 is eps_8bit = 8), or a list of them, got -4"),
+        ("steps = 3", "steps = 0", "t.toml:10: steps wants a whole number from 1 to 100000, got 0"),
+        ("steps = 3", "step_8bit = 0.001", "t.toml:10: step_8bit wants a number from 0.01 to 255, got 0.001"),
+        ("steps = 3", "step_8bit = -1", "t.toml:10: step_8bit wants"),
+        ('name = "pgd"', 'name = "square"\nqueries = 0', "t.toml:9: queries wants a whole number from 1"),
+        ("steps = 3", "stepps = 3", "t.toml:10: the attack pgd cannot take stepps"),
+        ("steps = 3", "steps = 'three'", "t.toml:10: the attack pgd cannot take steps = 'three'"),
+        ("steps = 3", "steps = [[3]]", "t.toml:10: the attack pgd cannot take steps"),
+        ('name = "none"', 'name = "fdd"', "t.toml:12: name: no guard preset 'fdd'"),
+        ('name = "none"', 'name = "bits:x"', "t.toml:12: name: the defence 'bits:x' wants a whole number"),
+        ("schema = 1", "schema = 1\nminutes = 0", "t.toml:3: minutes is 0.1 to"),
         ('name = "pgd"', 'name = "pdg"', "t.toml:7: there is no attack 'pdg'"),
         ('name = "pgd"\n', "", "t.toml:7: there is no attack ''"),
     ],
@@ -120,6 +152,19 @@ def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> No
     with pytest.raises(InputError) as caught:
         parse_protocol(GOOD.replace(old, new, 1), "t.toml")
     assert said in str(caught.value)
+
+
+def test_every_number_of_an_attack_has_bounds() -> None:
+    for kind, made in KINDS.items():
+        for name, hint in get_type_hints(made).items():
+            if {int, float} & {hint, *get_args(hint)}:
+                assert name in BOUNDS, f"{kind}: {name}"
+
+
+def test_budgets_of_scripts_are_bounded_too() -> None:
+    plan = AttackPlan("pgd", "pgd", {"eps_8bit": 0.031})
+    with pytest.raises(InputError, match="8/255 is eps_8bit = 8"):
+        plan.gradient_free  # noqa: B018
 
 
 def test_numbers_stay_as_they_are_written() -> None:

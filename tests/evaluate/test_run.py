@@ -13,9 +13,10 @@ from commands import here
 
 from edgeguard.datasets.images import read_labeled_folder
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.evaluate import run
+from edgeguard.evaluate import pace, run
 from edgeguard.evaluate.engine import jobs
 from edgeguard.evaluate.engine.evaluation import Evaluation
+from edgeguard.evaluate.forecast import Costs
 from edgeguard.evaluate.protocol import Protocol, parse_protocol
 from edgeguard.evaluate.reports.results import read_results
 from edgeguard.evaluate.run import evaluate
@@ -124,7 +125,8 @@ def test_a_gray_box_table(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]
 ) -> None:
     cells = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out")
-    assert read_results(tmp_path / "out") == cells and "agrees" in said[0]
+    assert read_results(tmp_path / "out") == cells and "agrees" in said[1]
+    assert said[0].startswith("classes: folders by the model's labels: 12 classes: stop = 0, no entry = 1")
     by = {(c.attack, c.defence): c for c in cells}
     assert len(by) == len(cells) == 18
     assert by["bim", "none"].correct < by["clean", "none"].correct and by["bim", "none"].n == 6
@@ -133,6 +135,7 @@ def test_a_gray_box_table(
     assert by["bim", "fd-paper, two passes (before)"].correct == by["bim", "fd-paper"].correct
     assert {c.threat for c in cells} == {"input", "transit", "scene"}
     page = (tmp_path / "out" / "report.html").read_text()
+    assert "Classes: folders by the model&#39;s labels: 12 classes" in page
     assert "What these numbers do not say" in page and "<svg" not in page.split("<h2>Attacked images")[0]
     assert page.count("data:image/png;base64") == 8 and "http" not in page
 
@@ -145,8 +148,19 @@ def test_a_gray_box_table(
     assert in_process.attacks == first + 1, "the half-written one was made again"
 
 
+def test_the_example_of_every_key_runs(
+    card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    example = Path(__file__).parents[2] / "examples" / "every-key.toml"
+    cells = evaluate(card_model, card_images, str(example), tmp_path)
+    assert {(c.attack, c.n) for c in cells if c.threat == "transit"} == {("clean", 1), ("mine", 1), ("worst case", 1)}
+    assert "shows how a protocol is written" in (tmp_path / "report.html").read_text()
+
+
 def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
-    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path)
+    lefts: list[float] = []
+    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, left=lefts.append)
+    assert len(lefts) == len(cells) and lefts[0] > lefts[-1] == 0
     by = {(c.attack, c.eps_8bit, c.defence): c for c in cells}
     assert by["clean", None, "contract"].place == "frame"
     for defence in ("none", "contract", "contract, two passes (computed)"):
@@ -157,6 +171,12 @@ def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, 
     assert transit.violations == 0 and transit.certified_share is not None and transit.certified_share > 0.5
     page = (tmp_path / "report.html").read_text()
     assert "Worst case of each image against the budget" in page and "0 violations" in page
+    assert "contract costs" in page and "(95 %, paired), n = 23" in page
+    results = (tmp_path / "results.jsonl").read_bytes()
+    other = _plan(WHITE.replace("steps = 4", "steps = 5").replace("small-white", "other"))
+    with pytest.raises(InputError, match="holds the results of another evaluation .its protocol is small-white"):
+        evaluate(card_model, card_images, other, tmp_path)
+    assert (tmp_path / "results.jsonl").read_bytes() == results
 
 
 def test_the_smallest_budget_of_each_image(
@@ -274,8 +294,44 @@ name = "contract"
     )
     evaluate(card_model, card_images, _plan(text), tmp_path / "out")
     first = in_process.attacks
-    evaluate(card_model, card_images, _plan(text), tmp_path / "out", surrogate=other)
+    evaluate(card_model, card_images, _plan(text), tmp_path / "other", surrogate=other)
     assert in_process.attacks == 2 * first > 0
+
+
+def test_minutes_choose_how_many_images_are_attacked(
+    card_model: Path,
+    card_images: Path,
+    tmp_path: Path,
+    in_process: InProcess,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs = Costs({"none": 0.01, "contract": 0.01}, {"none": 1.0, "contract": 1.0})
+    monkeypatch.setattr(pace, "measured", lambda *rest, **more: costs)
+    plan = _plan(WHITE.replace("images = 2", "images = 20"))
+    with pytest.raises(InputError, match="0.2 minutes are not enough: one image takes about"):
+        evaluate(card_model, card_images, plan, tmp_path, minutes=0.2)
+    cells = evaluate(card_model, card_images, plan, tmp_path, minutes=2.5)
+    attacked = {cell.n for cell in cells if cell.attack != "clean"}
+    assert len(attacked) == 1 and 1 <= attacked.pop() < 20, "every row has the same images"
+    assert any("2.5 minutes:" in line and "of 20 images are attacked" in line for line in said)
+    assert "images are attacked, drawn by the seed" in (tmp_path / "report.html").read_text()
+
+
+def test_rows_that_time_does_not_reach_are_named(
+    card_model: Path,
+    card_images: Path,
+    tmp_path: Path,
+    in_process: InProcess,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs = Costs({"none": 0.0, "contract": 0.0}, {"none": 0.0, "contract": 0.0})
+    monkeypatch.setattr(pace, "measured", lambda *rest, **more: costs)
+    monkeypatch.setattr(pace, "_PATIENCE", 0.0)
+    cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, minutes=60)
+    assert [cell.attack for cell in cells] == ["clean"]
+    assert "the time is over: rows that were not reached: clean, contract," in said[-1]
 
 
 def test_no_image_is_right(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
@@ -287,6 +343,9 @@ def test_no_image_is_right(card_model: Path, card_images: Path, tmp_path: Path, 
         (wrong / picture.name).write_bytes(picture.read_bytes())
         rows.append(f"{picture.name},999")
     (wrong / "labels.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match="there is no class 999: the model has 12 classes"):
+        evaluate(card_model, wrong, _plan(GRAY), tmp_path / "out")
+    (wrong / "labels.csv").write_text("\n".join(row.replace("999", "11") for row in rows))
     with pytest.raises(InputError, match="none of these images"):
         evaluate(card_model, wrong, _plan(GRAY), tmp_path / "out")
 
@@ -370,10 +429,16 @@ def test_a_model_that_the_twin_cannot_rebuild(
     monkeypatch.setattr(
         "edgeguard.evaluate.rebuild.network.unsupported", lambda operator: f"{operator.name} of tomorrow"
     )
+    monkeypatch.setattr(run, "_QUERIES", {"square": {"queries": 20}, "hop-skip-jump": {"steps": 1, "queries": 20}})
     cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path)
-    assert {cell.attack for cell in cells} == {"clean", "square", "worst case"}
-    assert "does not know" in said[0] and "left out: pgd" in said[0]
-    assert "No twin" in (tmp_path / "report.html").read_text()
+    told = {cell.attack for cell in cells}
+    assert told == {"clean", "square", "hop-skip-jump", "gradient-free attacks only"}, "none of them is a worst case"
+    for attack in told - {"clean"}:
+        assert {cell.eps_8bit for cell in cells if cell.attack == attack} == {1, 24}, "each budget of the protocol"
+    assert "does not know" in said[1] and "left out: pgd" in said[1] and "NO ROW HERE IS A WORST CASE" in said[2]
+    page = (tmp_path / "report.html").read_text()
+    assert "No twin" in page and "orst case of" not in page and "no attack had a gradient" in page
+    assert "The attacker knows the model" not in page
     with pytest.raises(InputError, match="has none"):
         evaluate(card_model, card_images, _plan(GRAY), tmp_path / "gray")
 

@@ -1,8 +1,11 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
+from evaluate.one_op import one_op_model
 from numpy.typing import NDArray
 
 from edgeguard.dct.color import Color
@@ -13,7 +16,9 @@ from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_codec
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
+from edgeguard.evaluate.experiments.patch_certification import certified_accuracy
 from edgeguard.evaluate.rebuild.network import Network
+from edgeguard.evaluate.run import evaluate
 from edgeguard.evaluate.twin import Twin, agreement
 from edgeguard.guard import GuardProfile, Sanitizer
 from edgeguard.model import load_model
@@ -128,3 +133,17 @@ def test_the_undefended_twin_has_no_guard(scenes: list[NDArray[np.uint8]]) -> No
 def test_what_is_no_tflite_is_refused() -> None:
     with pytest.raises(InputError, match="TFL3"):
         twin(bundled_program())
+
+
+def test_a_model_that_segments_is_told_so(tmp_path: Path, card_images: Path) -> None:
+    options = schema.ResizeBilinearOptionsT()
+    options.halfPixelCenters = True
+    path = tmp_path / "segments.tflite"
+    path.write_bytes(one_op_model("RESIZE_BILINEAR", options, [np.array([6, 8], np.int32)], (1, 3, 4, 3), (1, 6, 8, 3)))
+    for refused in (
+        lambda: twin(path),
+        lambda: evaluate(path, card_images, "quick", tmp_path / "out"),
+        lambda: certified_accuracy(path, card_images),
+    ):
+        with pytest.raises(InputError, match=r"6x8x3 values, not with one score for each class \(it segments"):
+            refused()

@@ -148,6 +148,15 @@ def test_labels() -> None:
     assert parse_labels(b"cat\n dog \n\n") == ("cat", "dog")
     assert parse_labels(b"0  cat\n1  dog house\n") == ("cat", "dog house")
     assert parse_labels(b"7 up\n8 ball\n") == ("7 up", "8 ball")
+    for codec in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"):
+        assert parse_labels("caf\xe9\r\nna\xefve\r\n".encode(codec)) == ("caf\xe9", "na\xefve"), codec
+    assert parse_labels(b'["cat", "dog"]') == ("cat", "dog")
+    assert parse_labels(b'{"1": ["n02", "dog"], "0": ["n01", "cat"]}') == ("cat", "dog")
+    assert parse_labels(b'{"architectures": [], "id2label": {"0": "cat", "1": "dog"}}') == ("cat", "dog")
+    for text, words in ((b"{}", "no list of names"), (b'{"a": 1}', "no object of index"), (b"[1]", "no list of names"),
+                        (b"{x", "begins like JSON"), (b"\x00\x01\x00\x00\x02", "no text")):  # fmt: skip
+        with pytest.raises(InputError, match=f"the label file .*{words}"):
+            parse_labels(text)
     stream = io.BytesIO(b"xxxxTFL3")
     with zipfile.ZipFile(stream, "a") as archive:
         archive.writestr("a/label_map.txt", "x\ny\n")

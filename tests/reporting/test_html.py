@@ -82,6 +82,17 @@ def test_charts_escape_every_text() -> None:
     assert "&lt;tip&gt;" in drawn[2] and "&lt;in&gt;" in drawn[2] and "&lt;out&gt;" in drawn[2]
 
 
+def test_lines_that_coincide_stay_visible() -> None:
+    one = tuple(Point(x, 50, 40, 60) for x in (1, 2, 3))
+    other = (*one[:2], Point(3, 90, 80, 95))
+    apart = tuple(Point(x, 10, 5, 15) for x in (1, 2, 3))
+    drawn = chart([Series("a", one), Series("b", other), Series("c", one), Series("d", apart)], "x", "y", [1, 2, 3])
+    assert re.findall(r'stroke-width="(\d+)"', drawn) == ["10", "6", "2", "2"], "the lower ones show at the sides"
+    assert re.findall(r' r="([\d.]+)"', drawn)[:3] == ["9.5", "9.5", "6.5"]
+    alone = chart([Series("a", one), Series("d", apart)], "x", "y", [1, 2, 3])
+    assert set(re.findall(r'stroke-width="(\d+)"', alone)) == {"2"}
+
+
 def test_a_row_of_bars_stays_in_its_frame() -> None:
     svg = bars([Bar(99.0, "held", ""), Bar(-5.0, "lost", "")], 30.0, ("", ""), "")
     assert 'y="0.0" width="431.5" height="202.0" class="held"' in svg

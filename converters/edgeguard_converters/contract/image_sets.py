@@ -1,16 +1,22 @@
 """Which images calibrate and which judge, and what is odd about them."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.images import LabeledImage, prepare
+from edgeguard.datasets.classes import Classes, ClassMapping
+from edgeguard.datasets.images import LabeledImage, labeled_folder, prepare
+from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract
 from edgeguard.statistics import wilson
 from edgeguard_converters.notes import Notes
 from edgeguard_converters.verify.gates import FEW_IMAGES
+
+#: Images with class indices, or the folder that `labeled_folder` reads once the model has said its labels.
+Labeled = list[LabeledImage] | Path
 
 _HELD_OUT_EVERY = 4
 _TINY = 0.5  # of the model's side
@@ -74,6 +80,29 @@ def behind_the_guard(contract: Contract) -> Contract:
 
 def _in_pixels(contract: Contract) -> Contract:
     return replace(contract, input=replace(contract.input, dtype="uint8"))
+
+
+def read_labeled(
+    given: Labeled | None, what: str, classes: Classes, notes: Notes
+) -> tuple[list[LabeledImage] | None, ClassMapping | None]:
+    """Images that can be read, and how a folder's names became class indices.
+
+    Args:
+        given: images, a folder of them, or nothing.
+        what: they are, for messages.
+        classes: what the model says of its labels.
+        notes: gets the mapping.
+
+    Raises:
+        InputError: too many images cannot be read, or the folder does not fit the classes.
+    """
+    if given is None:
+        return None, None
+    if not isinstance(given, Path):
+        return readable(given, what), None
+    found = labeled_folder(given, classes)
+    notes.add(found.mapping.line)
+    return readable(found.images, given), found.mapping
 
 
 def split(

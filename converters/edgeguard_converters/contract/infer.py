@@ -6,6 +6,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.datasets.classes import ClassMapping
 from edgeguard.errors import InputError
 from edgeguard.model.contract import (
     BoxForm,
@@ -69,7 +70,13 @@ def outline_contract(source: Source, options: Options, notes: Notes) -> Contract
 
 
 def infer_contract(
-    source: Source, options: Options, outline: Contract, *, images: GateImages, notes: Notes
+    source: Source,
+    options: Options,
+    outline: Contract,
+    *,
+    images: GateImages,
+    notes: Notes,
+    mapping: ClassMapping | None = None,
 ) -> InferredContract:
     """Everything that needs the model's outputs: task, labels, normalization, what the outputs are.
 
@@ -79,6 +86,7 @@ def infer_contract(
         outline: from `outline_contract`.
         images: prepared with that outline.
         notes: gets a line for each thing that was decided for the user.
+        mapping: how the evaluation images' folder became class indices; None where it is no folder.
 
     Raises:
         InputError: the outputs are neither class scores nor boxes, labels do not fit them, or something has to be said
@@ -89,6 +97,8 @@ def infer_contract(
     if task == "classify" and options.boxes is not None:
         raise InputError("--boxes is for detectors; this model is a classifier")
     labels, background = _labels(source, options, classes, notes)
+    if mapping is not None and task == "classify":
+        _check_order(mapping, classes - int(background))
     targets = _targets(images.labels, classes, background, notes) if task == "classify" else None
     normalization = _normalization(source, options, task, images, targets, notes)
     normalized = normalization.apply(images.evaluation[:8])
@@ -218,6 +228,15 @@ def _labels(source: Source, options: Options, classes: int, notes: Notes) -> tup
         if background:
             notes.add(f"{classes} outputs: output 0 is taken as background, class index + 1 = output index")
     return tuple(labels), background
+
+
+def _check_order(mapping: ClassMapping, classes: int) -> None:
+    """Folders whose order stands for the classes have to be all classes."""
+    if mapping.how == "order" and len(mapping.pairs) != classes:
+        raise InputError(
+            f"there are {len(mapping.pairs)} class folders of evaluation images, the model has {classes} classes and "
+            "no labels: give --labels, call the folders by class index (0, 1, ...), or give a labels.csv"
+        )
 
 
 def _targets(known: list[int | None], classes: int, background: bool, notes: Notes) -> NDArray[np.int64] | None:

@@ -8,6 +8,7 @@ from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.run import Feed, Outputs
 from edgeguard_converters.graph.tflite_graph import TfliteGraph
+from edgeguard_converters.verify.guard_cost import GuardCost
 from edgeguard_converters.verify.latency import measure_latency
 from edgeguard_converters.verify.layers import layer_snr
 from edgeguard_converters.verify.report import Findings, worst_images
@@ -23,6 +24,8 @@ def find(
     outputs: tuple[Outputs, Outputs],
     contract: Contract,
     log: Path,
+    classes: str = "",
+    cost: GuardCost | None = None,
 ) -> Findings:
     """Measure layers and speed, and look for the worst images.
 
@@ -35,6 +38,8 @@ def find(
         outputs: what the two graphs said of these, float32 arrays (n, ...).
         contract: of the model.
         log: where the runtime's chatter goes.
+        classes: how a folder of labelled images became class indices, in words.
+        cost: what the guard costs.
     """
     pixels = images.evaluation
     return Findings(
@@ -43,4 +48,6 @@ def find(
         worst=worst_images(names, images.received, *outputs, contract),
         operators=finished.operators(),
         edgetpu=predict(finished),
+        classes=classes,
+        cost=cost,
     )

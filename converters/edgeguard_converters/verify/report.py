@@ -19,6 +19,7 @@ from edgeguard_converters.edgetpu.predict import EdgeTpuPrediction
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.verify.agreement import agreement
 from edgeguard_converters.verify.gates import GateReport
+from edgeguard_converters.verify.guard_cost import GuardCost
 from edgeguard_converters.verify.latency import Latency, verdict
 from edgeguard_converters.verify.layers import Layer
 
@@ -45,6 +46,8 @@ class Findings:
     worst: tuple[WorstImage, ...]
     operators: dict[str, int]
     edgetpu: EdgeTpuPrediction
+    classes: str = ""
+    cost: GuardCost | None = None
 
 
 def worst_images(
@@ -96,6 +99,8 @@ def json_report(title: str, contract: Contract, gates: GateReport, findings: Fin
         "schema": 1,
         "model": title,
         "passed": not gates.failures,
+        "classes": findings.classes or None,
+        "guard_cost": None if findings.cost is None else asdict(findings.cost),
         "gates": gates.to_dict(),
         "size_bytes": size_bytes,
         "layers": [
@@ -134,7 +139,7 @@ def html_report(title: str, contract: Contract, gates: GateReport, findings: Fin
         "conversion.html",
         title=title,
         summary=_summary(contract, gates, findings, size_bytes),
-        gates=_gates(gates),
+        gates=_gates(gates, findings),
         layer_chart=_layer_chart(findings.layers) if findings.layers else None,
         lowest_layers=_lowest(findings.layers),
         worst=[_figure(image) for image in findings.worst],
@@ -160,7 +165,7 @@ def _summary(contract: Contract, gates: GateReport, findings: Findings, size_byt
     ])  # fmt: skip
 
 
-def _gates(gates: GateReport) -> Table:
+def _gates(gates: GateReport, findings: Findings) -> Table:
     rows: list[tuple[str | Entry, str]] = [
         ("trained model and float graph, largest difference", f"{gates.float_difference:.1e} of the largest output"),
         ("agreement of float and quantised",
@@ -169,6 +174,10 @@ def _gates(gates: GateReport) -> Table:
     ]  # fmt: skip
     if gates.float_top1 is not None and gates.int8_top1 is not None:
         rows.append(("top-1", f"float {gates.float_top1:.4f}, int8 {gates.int8_top1:.4f}"))
+    if findings.cost is not None:
+        rows.append(("the guard", findings.cost.line))
+    if findings.classes:
+        rows.append(("labels", findings.classes))
     return Table(rows + [(Entry("failed", look="bad"), failure) for failure in gates.failures])
 
 

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, cast
 
+import numpy as np
+
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.attack import Attack, Victim, is_wrong, whole_levels
+from edgeguard.evaluate.attacks.bounds import wrong_number
 from edgeguard.evaluate.attacks.carlini_wagner import CarliniWagnerL2, CarliniWagnerLinf
 from edgeguard.evaluate.attacks.carlini_wagner_l0 import CarliniWagnerL0
 from edgeguard.evaluate.attacks.dct_aware import DctPgd
@@ -18,9 +21,14 @@ from edgeguard.evaluate.attacks.square import Square
 __all__ = ["KINDS", "Attack", "Victim", "attack", "is_wrong", "whole_levels"]
 
 
-def _hop_skip_jump(steps: int = 10, queries: int = 1000) -> ArtAttack:
-    parameters = {"max_iter": steps, "max_eval": queries, "init_eval": 10, "norm": 2, "verbose": False}
-    return ArtAttack(name="hop-skip-jump", kind="HopSkipJump", parameters=parameters, gradient_free=True)
+def _hop_skip_jump(steps: int = 10, queries: int = 1000, eps_8bit: int | None = None) -> ArtAttack:
+    """With a budget the smallest Linf change is looked for, with the paper's queries; else the smallest L2 change."""
+    parameters: dict[str, Any] = {"max_iter": steps, "max_eval": queries, "init_eval": 10, "norm": 2, "verbose": False}
+    if eps_8bit is not None:
+        parameters |= {"norm": np.inf, "init_eval": min(100, queries)}
+    return ArtAttack(
+        name="hop-skip-jump", kind="HopSkipJump", parameters=parameters, gradient_free=True, within_8bit=eps_8bit
+    )
 
 
 def _art(
@@ -59,7 +67,7 @@ def attack(kind: str, parameters: dict[str, Any]) -> Attack:
     """An attack by its kind and parameters, as a protocol file states them.
 
     Raises:
-        InputError: no such kind, or a parameter that it does not have.
+        InputError: no such kind, a parameter that it does not have, or a number out of its bounds (see `bounds`).
 
     Example:
         >>> attack("pgd", {"eps_8bit": 4, "steps": 40}).name
@@ -67,6 +75,8 @@ def attack(kind: str, parameters: dict[str, Any]) -> Attack:
     """
     if kind not in KINDS:
         raise InputError(f"there is no attack {kind!r}; known: {', '.join(KINDS)}")
+    if (wrong := wrong_number(parameters)) is not None:
+        raise InputError(f"the attack {kind}: {wrong[0]} {wrong[1]}, got {parameters[wrong[0]]!r}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
     try:
         return KINDS[kind](**values)

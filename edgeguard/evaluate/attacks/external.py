@@ -59,6 +59,7 @@ class ArtAttack:
         targeted_next: aim at the class after the right one (the setting of Feature Distillation's CW attacks).
         gradient_free: give it only the victim's outputs.
         eps_8bit: budget in levels, for attacks that take one as `eps`.
+        within_8bit: budget in levels, for attacks that look for the smallest change: what exceeds it is cut off.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ArtAttack:
     targeted_next: bool = False
     gradient_free: bool = False
     eps_8bit: float | None = None
+    within_8bit: float | None = None
 
     def __call__(self, victim: Victim, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         """See `Attack`."""
@@ -85,7 +87,9 @@ class ArtAttack:
         np.random.seed(seed)  # noqa: NPY002  # the toolbox draws from numpy's global generator
         torch.manual_seed(seed)
         found = attack.generate((images / 255).numpy().astype(np.float32), one_hot)
-        return whole_levels(images, torch.from_numpy(np.asarray(found, np.float32)) * 255, self.eps_8bit)
+        return whole_levels(
+            images, torch.from_numpy(np.asarray(found, np.float32)) * 255, self.eps_8bit or self.within_8bit
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,13 @@ from edgeguard.evaluate.engine.store import AdversarialImages, Store
 from edgeguard.evaluate.engine.sweep import SweepJob, run_sweep
 from edgeguard.evaluate.engine.targets import Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
-from edgeguard.evaluate.reports.masking import WORST_CASE
+from edgeguard.evaluate.reports.masking import summary_title
 from edgeguard.evaluate.reports.pictures import Example
 from edgeguard.evaluate.reports.results import Cell
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.guard import certificate
 from edgeguard.model import load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.model.contract import require_pixels
 
 #: (what is being done, units done, units in all)
@@ -82,8 +83,7 @@ class Evaluation:
     ) -> None:
         deployed = load_model(model)
         contract = deployed.contract
-        if contract.task != "classify":
-            raise InputError(f"{model} is a detector; evaluate attacks classifiers")
+        require_classifier(deployed, model, "evaluate attacks classifiers")
         require_pixels(contract, "evaluate (but for `evaluate matrix`, which attacks trained networks)")
         offset = 1 if contract.background else 0
         self.protocol, self.store, self.executor, self.progress = protocol, store, executor, progress
@@ -96,6 +96,8 @@ class Evaluation:
         self.samples = [self.samples[i] for i in chosen]
         self.target = Target(str(model), self.place)
         self.surrogate = None if surrogate is None else (str(surrogate), load_model(surrogate).sha256)
+        #: Of each defense, by title, which clean images are right: in the order of `samples`.
+        self.clean_right: dict[str, np.ndarray[Any, Any]] = {}
         self._attacked: list[Sample] = []
         self._examples: dict[str, Example] = {}
 
@@ -110,7 +112,7 @@ class Evaluation:
         self._attacked = seeds
         library = tuple(sample.path for sample in rest[:_LIBRARY_IMAGES])
         self.target = replace(self.target, library=library)
-        defenses = [d for d in self.protocol.defenses if self._exists(d)]
+        defenses = self.defenses
         for defense in defenses:
             yield self._clean_cell(defense, self.samples)
         if self.protocol.box == "gray":
@@ -120,6 +122,11 @@ class Evaluation:
                 yield from self._smallest(seeds[: defense.limit], defense)
         else:
             yield from self._white(seeds, defenses)
+
+    @property
+    def defenses(self) -> list[DefensePlan]:
+        """Those of the protocol that this model has."""
+        return [defense for defense in self.protocol.defenses if self._exists(defense)]
 
     def examples(self) -> tuple[Example, ...]:
         """One image of each of the first attacks, as the attacker found it and as it left it."""
@@ -165,7 +172,8 @@ class Evaluation:
     def _clean_cell(self, defense: DefensePlan, images: Sequence[Sample]) -> Cell:
         images = images[: defense.limit]
         scores = self._scores(f"clean, {defense.title}", images, defense.name, defense.when, None)
-        cell = self._counted("clean", None, defense, images, _right(images, scores, attacked=False))
+        right = self.clean_right[defense.title] = _right(images, scores, attacked=False)
+        cell = self._counted("clean", None, defense, images, right)
         blocks = sum(score.blocks for score in scores)
         return replace(cell, certified_share=sum(score.safe_blocks for score in scores) / blocks) if blocks else cell
 
@@ -203,8 +211,9 @@ class Evaluation:
                 cell = _with_certificate(cell, found, len(images))
                 yield cell
                 worst[plan.eps_8bit] = worst.get(plan.eps_8bit, np.ones(len(images), bool)) & survivors
+            title = summary_title(self.protocol.attacks)
             for eps, survivors in worst.items():
-                yield self._counted(WORST_CASE, eps, defense, images, survivors)
+                yield self._counted(title, eps, defense, images, survivors)
 
     def _smallest(self, images: Sequence[Sample], defense: DefensePlan) -> Iterator[Cell]:
         """Each attack on what the ones before it left, at the budgets below the smallest that broke an image."""

@@ -10,13 +10,15 @@ Three kinds of rows, of rising honesty:
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgeguard.errors import InputError
+from edgeguard.evaluate.attacks.bounds import whole_budget
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
@@ -29,6 +31,7 @@ from edgeguard.evaluate.experiments.matrix_jobs import (
     PartStore,
     run_matrix_job,
 )
+from edgeguard.evaluate.reports.folder import claim
 from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
@@ -109,6 +112,7 @@ def matrix(
     def show(done: int, total: int) -> None:
         progress(titles[min(done, total - 1)], done, total)
 
+    claim(folder, _facts(runs, plan, jobs[0].images))
     kept, executor = PartStore(folder / "cells"), local_executor(workers)
     try:
         found = finished(jobs, run_matrix_job, kept=kept, executor=executor, progress=show)
@@ -120,6 +124,17 @@ def matrix(
     return Matrix(tuple(cells), source)
 
 
+def _facts(runs: Sequence[Restored], plan: MatrixPlan, images: str) -> dict[str, object]:
+    decides = json.dumps({**asdict(plan), "images": 0, "batch": 0}, sort_keys=True)
+    return {
+        "protocol": f"matrix:{runs[0].name}",
+        "models": [run.sha256 for run in runs],
+        "seed": plan.seed,
+        "photographs": images,
+        "plan": hashlib.sha256(decides.encode()).hexdigest(),
+    }
+
+
 def matched_codec(config: TrainConfig) -> str:
     """The fixed codec that stands for a training's own: itself, or JPEG 50 for one that is drawn."""
     codec = TrainingCodec(config.codec, config.codec_share)
@@ -127,6 +142,8 @@ def matched_codec(config: TrainConfig) -> str:
 
 
 def _check_plan(runs: Sequence[Restored], plan: MatrixPlan) -> None:
+    for eps in (*plan.gray_eps_8bit, *plan.white_eps_8bit):
+        whole_budget(eps, "--eps")
     for codec in (*plan.codecs, *plan.white_codecs):
         if TrainingCodec(codec).is_drawn:
             raise InputError(f"--codec {codec} is drawn for each image: at test time a fixed one is wanted")

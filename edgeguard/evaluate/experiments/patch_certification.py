@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from edgeguard.datasets.images import read_labeled_folder
+from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.executors import LocalProcesses
 from edgeguard.evaluate.engine.targets import Target
 from edgeguard.model import load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.model.contract import require_pixels
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.statistics import wilson
@@ -99,16 +101,18 @@ def certified_accuracy(
     """
     deployed = load_model(model)
     contract = deployed.contract
-    if contract.task != "classify" or contract.input.width != contract.input.height:
-        raise InputError(f"{model}: double masking wants a classifier with a square input")
+    require_classifier(deployed, model, "double masking is for classifiers")
+    if contract.input.width != contract.input.height:
+        raise InputError(f"{model}: double masking wants a square input")
     require_pixels(contract, "double masking")
     masks = MaskSet(contract.input.width, max(round(patch_share**0.5 * contract.input.width), 1), per_axis)
-    known = [image for image in read_labeled_folder(images, contract.labels) if image.label is not None]
+    known = read_labeled_folder(images, contract.labels, outputs=deployed.classes, background=contract.background)
     order = np.random.default_rng(0).permutation(len(known))[:limit]
+    chosen = readable([known[k] for k in order], images)
     target = Target(str(model), "input")
     jobs = [
-        CertifyJob(target, masks, str(known[k].data), int(known[k].label or 0) + int(contract.background))
-        for k in order
+        CertifyJob(target, masks, str(image.data), int(image.label or 0) + int(contract.background))
+        for image in chosen
     ]  # fmt: skip
     found, executor = [], LocalProcesses(workers)
     try:

@@ -66,6 +66,7 @@ class Operator:
     input_shapes: tuple[tuple[int, ...], ...]
     outputs: tuple[int, ...]
     options: Any
+    output_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,9 @@ def _operator(operator: Any, code: Any, names: dict[int, str], tensors: tuple[Te
         name = (code.customCode or b"CUSTOM").decode("utf-8", "replace")
     inputs = _numbers(operator.inputs)
     shapes = tuple(tensors[number].shape for number in inputs)
-    return Operator(name, inputs, shapes, _numbers(operator.outputs), operator.builtinOptions)
+    outputs = _numbers(operator.outputs)
+    types = tuple(tensors[number].dtype for number in outputs)
+    return Operator(name, inputs, shapes, outputs, operator.builtinOptions, types)
 
 
 def _tensor(tensor: Any, buffer: Any, data: bytes) -> TensorSpec:

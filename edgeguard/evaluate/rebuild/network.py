@@ -78,7 +78,7 @@ class Network(torch.nn.Module):
             if self._is_integer(step):
                 values[step.outputs[0]] = self._integer_step(index, step, values[step.inputs[0]])
             else:
-                inputs = [self._real(values, n) for n in step.inputs if n >= 0]
+                inputs = [self._given(step, values, n) for n in step.inputs if n >= 0]
                 result = OPERATORS[step.name](step, inputs, self.graph.tensors[step.outputs[0]].shape)
                 activation = ACTIVATIONS[_activation(step)]
                 for n, part in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=True):
@@ -86,7 +86,7 @@ class Network(torch.nn.Module):
             if wanted in step.outputs:
                 break
             for n in step.inputs:
-                if self._last_use[n] == index:
+                if self._last_use[n] == index and n != wanted:
                     values.pop(n, None)
         return self._real(values, wanted).reshape(len(levels), -1)
 
@@ -122,6 +122,13 @@ class Network(torch.nn.Module):
         high = min(high, zero + round(most / spec.scale[0])) if most is not None else high
         return _on_grid(sums, scale, zero, low, high)
 
+    def _given(self, step: Operator, values: dict[int, Tensor], number: int) -> Tensor:
+        """What a step gets of a tensor: its real values; CAST gets the integers as they are stored."""
+        spec = self.graph.tensors[number]
+        if step.name == "CAST" and number in values and _has_grid(spec):
+            return values[number] + spec.zero_point[0]
+        return self._real(values, number)
+
     def _real(self, values: dict[int, Tensor], number: int) -> Tensor:
         if number not in values:
             return getattr(self, f"constant_{number}")
@@ -144,6 +151,8 @@ class Network(torch.nn.Module):
         if spec.dtype == "float32":
             mean, std = (torch.tensor(v, dtype=torch.float32) for v in self._normalization())
             return (x - mean) / std
+        if not spec.is_quantized:  # whole numbers that the graph casts itself
+            return x - (128 if spec.dtype == "int8" else 0)
         offset = spec.zero_point[0] + (128 if spec.dtype == "int8" else 0)
         return (x - offset) * spec.scale[0]
 
@@ -217,19 +226,21 @@ def _keeps_batch(graph: Graph, step: Operator) -> bool:
     parameters = [graph.tensors[n].data for n in step.inputs if n >= 0]
     if step.name == "TRANSPOSE":
         return parameters[1] is not None and int(parameters[1][0]) == 0
-    if step.name in ("MEAN", "SUM", "REDUCE_MAX"):
+    if step.name in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "ARG_MAX", "ARG_MIN", "CUMSUM", "REVERSE_V2"):
         axes = parameters[1]
         return axes is not None and not {0, -len(step.input_shapes[0])} & {int(axis) for axis in axes.reshape(-1)}
+    if step.name in ("SHAPE", "FILL", "BROADCAST_TO"):  # what follows counts on the shapes that the file states
+        return False
     return not (step.name in ("CONCATENATION", "PACK", "UNPACK", "GATHER") and step.options.axis == 0)
 
 
 def _logits(graph: Graph) -> int:
-    """The tensor before a closing SOFTMAX, else the output."""
+    """The tensor before a closing SOFTMAX or LOG_SOFTMAX, else the output."""
     makers = {o.outputs[0]: o for o in graph.operators}
     number = graph.outputs[0]
     while number in makers:
         maker = makers[number]
-        if maker.name == "SOFTMAX":
+        if maker.name in ("SOFTMAX", "LOG_SOFTMAX"):
             return maker.inputs[0]
         if maker.name not in _PASSED_THROUGH:
             break

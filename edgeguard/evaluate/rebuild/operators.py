@@ -1,22 +1,23 @@
 """TensorFlow Lite's operators in torch, on NHWC tensors of real values, differentiable.
 
-Only what image classifiers of the mobile families use. Each function gets the operator, its inputs as tensors (None for
-one that was left out) and the shape that the file states for the output; activation and requantisation come after it.
+What image classifiers use of the operators that are known to be harmless (`model.harmless`). Each function gets the
+operator, its inputs as tensors (those that were left out are left out here) and the shape that the file states for the
+output; activation and requantisation come after it.
 Semantics: tensorflow/lite/kernels (reference implementation).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgeguard.evaluate.rebuild.arithmetic import ARITHMETIC, Function, Inputs
 from edgeguard.evaluate.rebuild.graph import Operator
+from edgeguard.evaluate.rebuild.resizing import resize_bilinear, resize_nearest_neighbor
 
-Inputs = Sequence[Tensor]
-Function = Callable[[Operator, Inputs, tuple[int, ...]], Tensor | tuple[Tensor, ...]]
 _SAME = 0
 
 
@@ -106,6 +107,11 @@ def max_pool_2d(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> T
     return _nhwc(F.max_pool2d(padded, kernel, (options.strideH, options.strideW)))
 
 
+def l2_pool_2d(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The root of the mean square of the pixels that exist."""
+    return average_pool_2d(operator, [inputs[0].square()], shape).sqrt()
+
+
 def reshape(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
     """The file's shapes have a batch of 1; a tensor that still has its batch axis keeps it."""
     x = inputs[0]
@@ -133,26 +139,6 @@ def mirror_pad(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Te
         if before or after:
             x = x.index_select(axis, torch.tensor(order))
     return x
-
-
-def mean(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """The mean over the axes of the second input, which stay as 1 where `keepDims` says so."""
-    return inputs[0].mean(_axes(inputs), keepdim=bool(operator.options.keepDims))
-
-
-def total(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """The sum over the axes of the second input, which stay as 1 where `keepDims` says so."""
-    return inputs[0].sum(_axes(inputs), keepdim=bool(operator.options.keepDims))
-
-
-def reduce_max(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """The largest value over the axes of the second input, which stay as 1 where `keepDims` says so."""
-    return inputs[0].amax(_axes(inputs), keepdim=bool(operator.options.keepDims))
-
-
-def softmax(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """Over the last axis, of the input times `beta`."""
-    return torch.softmax(inputs[0] * operator.options.beta, dim=-1)
 
 
 def concatenation(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
@@ -184,6 +170,58 @@ def unpack(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> tuple[
 def transpose(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
     """Axes in the order of the second input."""
     return inputs[0].permute([int(axis) for axis in inputs[1].tolist()])
+
+
+def reverse(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Backwards along the axes of the second input."""
+    return inputs[0].flip([int(axis) for axis in inputs[1].reshape(-1).tolist()])
+
+
+def tile(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """As often along each axis as the second input says."""
+    return inputs[0].repeat([int(times) for times in inputs[1].tolist()])
+
+
+def broadcast_to(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """To the shape that the file states, whose batch of 1 stands for that of the data."""
+    x = inputs[0]
+    batched = x.ndim == len(shape) > 0 and shape[0] == 1
+    return x.expand(len(x) if batched else shape[0], *shape[1:]) if shape else x
+
+
+def fill(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """One value in the shape that the file states."""
+    return inputs[1].reshape(()).expand(shape)
+
+
+def shape_of(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """The shape that the file states for the input."""
+    return torch.tensor(operator.input_shapes[0])
+
+
+def range_(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Inputs: first value, the value before which it ends, step."""
+    first, _, step = (each.reshape(()) for each in inputs)
+    return first + step * torch.arange(shape[0], dtype=first.dtype)
+
+
+def batch_to_space(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Inputs: data, block sides, crops (before and after, for each side). Images of a batch become rows and columns."""
+    x, (high, wide), crops = inputs[0], inputs[1].tolist(), inputs[2].tolist()
+    n, h, w, c = x.shape
+    x = x.reshape(high, wide, n // (high * wide), h, w, c).permute(2, 3, 0, 4, 1, 5)
+    x = x.reshape(n // (high * wide), h * high, w * wide, c)
+    (top, bottom), (left, right) = crops
+    return x[:, top : h * high - bottom, left : w * wide - right]
+
+
+def space_to_batch(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
+    """Inputs: data, block sides, paddings (before and after, for each side). Every n-th row and column is an image."""
+    (high, wide), ((top, bottom), (left, right)) = inputs[1].tolist(), inputs[2].tolist()
+    x = F.pad(inputs[0], (0, 0, left, right, top, bottom))
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // high, high, w // wide, wide, c).permute(2, 4, 0, 1, 3, 5)
+    return x.reshape(n * high * wide, h // high, w // wide, c)
 
 
 def slice_(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
@@ -221,18 +259,6 @@ def gather(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor
     return inputs[0].index_select(axis, index.reshape(-1)).unflatten(axis, index.shape or (1,))
 
 
-def resize_bilinear(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """Half-pixel centres, or aligned corners."""
-    corners = bool(operator.options.alignCorners)
-    return _nhwc(F.interpolate(_nchw(inputs[0]), shape[1:3], mode="bilinear", align_corners=corners))
-
-
-def resize_nearest_neighbor(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """Half-pixel centres, or the pixel above and left; corners are not aligned."""
-    mode = "nearest-exact" if operator.options.halfPixelCenters else "nearest"
-    return _nhwc(F.interpolate(_nchw(inputs[0]), shape[1:3], mode=mode))
-
-
 def depth_to_space(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
     """Channels are (row, column, rest), unlike torch's pixel_shuffle."""
     n, h, w, c = inputs[0].shape
@@ -256,16 +282,6 @@ def batch_matmul(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> 
     return left @ right
 
 
-def l2_normalization(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """The last axis divided by its Euclidean length, or by 1e-6 where that is larger."""
-    return F.normalize(inputs[0], dim=-1, eps=1e-6)
-
-
-def gelu(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
-    """x times the normal distribution's share below x, or its tanh approximation."""
-    return F.gelu(inputs[0], approximate="tanh" if operator.options.approximate else "none")
-
-
 def squeeze(operator: Operator, inputs: Inputs, shape: tuple[int, ...]) -> Tensor:
     """The shape that the file states, axes of 1 left out."""
     return reshape(operator, inputs, shape)
@@ -275,41 +291,32 @@ def _third(inputs: Inputs) -> Tensor | None:
     return inputs[2] if len(inputs) > 2 else None
 
 
-def _axes(inputs: Inputs) -> list[int]:
-    return [int(axis) for axis in inputs[1].reshape(-1).tolist()]
-
-
-def _unary(function: Callable[[Tensor], Tensor]) -> Function:
-    return lambda operator, inputs, shape: function(inputs[0])
-
-
-def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
-    return lambda operator, inputs, shape: function(inputs[0], inputs[1])
-
-
-OPERATORS: dict[str, Function] = {
+OPERATORS: dict[str, Function] = ARITHMETIC | {
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
     "TRANSPOSE_CONV": transpose_conv,
     "FULLY_CONNECTED": fully_connected,
     "AVERAGE_POOL_2D": average_pool_2d,
     "MAX_POOL_2D": max_pool_2d,
+    "L2_POOL_2D": l2_pool_2d,
     "RESHAPE": reshape,
     "SQUEEZE": squeeze,
     "EXPAND_DIMS": reshape,
     "PAD": pad,
     "PADV2": pad,
     "MIRROR_PAD": mirror_pad,
-    "MEAN": mean,
-    "SUM": total,
-    "REDUCE_MAX": reduce_max,
-    "SOFTMAX": softmax,
     "CONCATENATION": concatenation,
     "PACK": pack,
     "UNPACK": unpack,
     "SPLIT": split,
     "SPLIT_V": split_v,
     "TRANSPOSE": transpose,
+    "REVERSE_V2": reverse,
+    "TILE": tile,
+    "BROADCAST_TO": broadcast_to,
+    "FILL": fill,
+    "SHAPE": shape_of,
+    "RANGE": range_,
     "SLICE": slice_,
     "STRIDED_SLICE": strided_slice,
     "GATHER": gather,
@@ -317,35 +324,9 @@ OPERATORS: dict[str, Function] = {
     "RESIZE_NEAREST_NEIGHBOR": resize_nearest_neighbor,
     "DEPTH_TO_SPACE": depth_to_space,
     "SPACE_TO_DEPTH": space_to_depth,
+    "BATCH_TO_SPACE_ND": batch_to_space,
+    "SPACE_TO_BATCH_ND": space_to_batch,
     "BATCH_MATMUL": batch_matmul,
-    "L2_NORMALIZATION": l2_normalization,
-    "GELU": gelu,
-    "PRELU": _binary(lambda x, slope: torch.where(x >= 0, x, x * slope)),
-    "LEAKY_RELU": lambda operator, inputs, shape: F.leaky_relu(inputs[0], operator.options.alpha),
-    "ADD": _binary(torch.add),
-    "SUB": _binary(torch.sub),
-    "MUL": _binary(torch.mul),
-    "DIV": _binary(torch.div),
-    "MAXIMUM": _binary(torch.maximum),
-    "MINIMUM": _binary(torch.minimum),
-    "SQUARED_DIFFERENCE": _binary(lambda a, b: (a - b) ** 2),
-    "POW": _binary(torch.pow),
-    "LOGISTIC": _unary(torch.sigmoid),
-    "TANH": _unary(torch.tanh),
-    "RELU": _unary(F.relu),
-    "RELU6": _unary(F.relu6),
-    "RELU_N1_TO_1": _unary(F.hardtanh),
-    "RELU_0_TO_1": _unary(lambda x: x.clamp(0, 1)),
-    "ELU": _unary(F.elu),
-    "HARD_SWISH": _unary(F.hardswish),
-    "EXP": _unary(torch.exp),
-    "SQRT": _unary(torch.sqrt),
-    "RSQRT": _unary(torch.rsqrt),
-    "SQUARE": _unary(torch.square),
-    "NEG": _unary(torch.neg),
-    "ABS": _unary(torch.abs),
-    "QUANTIZE": _unary(lambda x: x),
-    "DEQUANTIZE": _unary(lambda x: x),
 }
 
 
@@ -368,8 +349,8 @@ def unsupported(operator: Operator) -> str | None:
         return f"{name} with activation {options.fusedActivationFunction}"
     if name == "STRIDED_SLICE" and (options.ellipsisMask or options.newAxisMask):
         return f"{name} with an ellipsis or new axes"
-    if name == "RESIZE_BILINEAR" and not (options.alignCorners or options.halfPixelCenters):
-        return f"{name} with neither half-pixel centres nor aligned corners"
-    if name == "RESIZE_NEAREST_NEIGHBOR" and options.alignCorners:
-        return f"{name} with aligned corners"
+    if name == "GATHER" and getattr(options, "batchDims", False):
+        return f"{name} with batch dimensions"
+    if name in ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND") and len(operator.input_shapes[0]) != 4:
+        return f"{name} of {len(operator.input_shapes[0])} dimensions"
     return None

@@ -3,12 +3,21 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from edgeguard.evaluate.protocol import AttackPlan
 from edgeguard.evaluate.reports.results import Cell
 
 WORST_CASE = "worst case"
+#: What stands there instead where no attack had a gradient: the worst of these is no worst case.
+GRADIENT_FREE_ONLY = "gradient-free attacks only"
+SUMMARIES = (WORST_CASE, GRADIENT_FREE_ONLY)
 _NO_LIMIT = 255
 #: An attack that takes so many of all images from what the attacks before it left, and two at least, outdoes them.
 _OUTDONE_SHARE = 0.1
+
+
+def summary_title(attacks: Sequence[AttackPlan]) -> str:
+    """What the row over all attacks of a budget may be called."""
+    return WORST_CASE if any(not plan.gradient_free for plan in attacks) else GRADIENT_FREE_ONLY
 
 
 def masking_warnings(cells: Sequence[Cell]) -> list[str]:
@@ -48,7 +57,7 @@ def _beaten(defence: str, cells: Sequence[Cell]) -> list[str]:
         if not cell.gradient_free:
             continue
         same_budget = [other for other in cells if other.eps_8bit == cell.eps_8bit]
-        gradient = [other for other in same_budget if not other.gradient_free and other.attack != WORST_CASE]
+        gradient = [other for other in same_budget if not other.gradient_free and other.attack not in SUMMARIES]
         if gradient and cell.correct < min(other.correct for other in gradient):
             best = min(gradient, key=lambda other: other.correct)
             found.append(
@@ -59,7 +68,7 @@ def _beaten(defence: str, cells: Sequence[Cell]) -> list[str]:
 
 
 def _unlimited(defence: str, cells: Sequence[Cell]) -> list[str]:
-    unlimited = [cell for cell in cells if cell.eps_8bit == _NO_LIMIT and cell.attack == WORST_CASE]
+    unlimited = [cell for cell in cells if cell.eps_8bit == _NO_LIMIT and cell.attack in SUMMARIES]
     return [
         f"{defence}: {_percent(cell)} survive an attack without limit (eps 255): the attack is broken"
         for cell in unlimited

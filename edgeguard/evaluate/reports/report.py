@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeguard.evaluate.protocol import Protocol
-from edgeguard.evaluate.reports.masking import WORST_CASE
+from edgeguard.evaluate.reports.masking import GRADIENT_FREE_ONLY, SUMMARIES
 from edgeguard.evaluate.reports.pictures import Example, amplified, png_uri, spectrum, spectrum_picture
 from edgeguard.evaluate.reports.results import Cell
 from edgeguard.reporting.charts import Point, Series, Svg, chart, histogram
@@ -27,6 +27,8 @@ class Findings:
         warnings: signs of gradient masking.
         examples: attacked images.
         certified: share of blocks that +-1 level cannot change, for each image after pass 1; empty without a proof.
+        classes: how folders or labels.csv became class indices, in words.
+        doubts: what a reader has to know first: odd clean accuracies, the guard's cost, what time did not allow.
     """
 
     subject: str
@@ -34,6 +36,8 @@ class Findings:
     warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     certified: tuple[float, ...] = ()
+    classes: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def html_report(protocol: Protocol, cells: Sequence[Cell], findings: Findings) -> str:
@@ -45,9 +49,14 @@ def html_report(protocol: Protocol, cells: Sequence[Cell], findings: Findings) -
         title=protocol.title,
         subject=findings.subject,
         twin=findings.twin,
+        classes=findings.classes,
+        doubts=findings.doubts,
         warnings=findings.warnings,
         accuracy=_by_defence(cells) if gray else _by_attack(cells),
         paper_source=protocol.paper_source if gray and protocol.paper else "",
+        summary_name="Worst case"
+        if not any(c.attack == GRADIENT_FREE_ONLY for c in cells)
+        else "Gradient-free attacks",
         budget_chart=_budget_chart([cell for cell in cells if cell.attack != "clean"]),
         frontier_chart=_frontier_chart(cells),
         examples=[_figures(example) for example in findings.examples],
@@ -64,13 +73,13 @@ def _by_attack(cells: Sequence[Cell]) -> Table:
     found = {(cell.threat, cell.defence, cell.attack, cell.eps_8bit): cell for cell in cells}
     rows = sorted(
         dict.fromkeys((cell.attack, cell.eps_8bit) for cell in cells),
-        key=lambda row: (row[0] != "clean", row[1] or 0.0, row[0] == WORST_CASE),
+        key=lambda row: (row[0] != "clean", row[1] or 0.0, row[0] in SUMMARIES),
     )
     return Table(
         [(_heading(*row), *(_entry(found.get((*column, *row))) for column in columns)) for row in rows],
         ("attack", *(Entry(defence, threat) for threat, defence in columns)),
         numbers=len(columns),
-        marked=frozenset(i for i, (attack, _) in enumerate(rows) if attack == WORST_CASE),
+        marked=frozenset(i for i, (attack, _) in enumerate(rows) if attack in SUMMARIES),
     )
 
 
@@ -111,7 +120,7 @@ def _average(row: Sequence[Cell | None]) -> Entry:
 
 def _budget_chart(cells: Sequence[Cell]) -> Svg | None:
     swept = [cell for cell in cells if cell.eps_8bit is not None and cell.eps_8bit < 255]
-    wanted = WORST_CASE if any(cell.attack == WORST_CASE for cell in swept) else None
+    wanted = next((name for name in SUMMARIES if any(cell.attack == name for cell in swept)), None)
     budgets = sorted({cell.eps_8bit or 0.0 for cell in swept})
     if wanted is None or len(budgets) < 2:
         return None
@@ -128,7 +137,7 @@ def _budget_chart(cells: Sequence[Cell]) -> Svg | None:
 def _frontier_chart(cells: Sequence[Cell]) -> Svg | None:
     """Clean accuracy against the worst case at the middle budget, over the tables that were tried."""
     clean = {(c.threat, c.defence): c for c in cells if c.attack == "clean"}
-    worst = [c for c in cells if c.attack == WORST_CASE and c.eps_8bit is not None and c.eps_8bit < 255]
+    worst = [c for c in cells if c.attack in SUMMARIES and c.eps_8bit is not None and c.eps_8bit < 255]
     budgets = sorted({c.eps_8bit or 0.0 for c in worst})
     if len({cell.accuracy for cell in clean.values()}) < 3 or not budgets:
         return None
@@ -142,7 +151,9 @@ def _frontier_chart(cells: Sequence[Cell]) -> Svg | None:
     ]
     xs = [series_.points[0].x for series_ in series]
     first, last = int(min(xs) // 5 * 5), int(-(-max(xs) // 5) * 5)
-    return chart(series, "clean accuracy, %", f"worst case at eps {middle:g}, %", list(range(first, last + 1, 5)))
+    return chart(
+        series, "clean accuracy, %", f"{worst[0].attack} at eps {middle:g}, %", list(range(first, last + 1, 5))
+    )
 
 
 def _point(cell: Cell, x: float, label: str = "") -> Point:
@@ -178,10 +189,14 @@ def _violations(cells: Sequence[Cell]) -> list[str]:
 
 def _limits(protocol: Protocol, cells: Sequence[Cell]) -> list[str]:
     """What the numbers do not say."""
-    told = [
+    told = [protocol.caveat] if protocol.caveat else []
+    told += [
         "Attacks are made on the undefended model and shown to each defence (gray box). An attacker who knows the "
         "defence does better: see a white-box protocol before you trust any of these figures."
         if protocol.box == "gray"
+        else "The attacker only asks the deployed file for its outputs: no attack had a gradient. Whoever rebuilds "
+        "the model does better, so that no row is a worst case."
+        if any(cell.attack == GRADIENT_FREE_ONLY for cell in cells)
         else "The attacker knows the model and the defence. A better attack can only lower these figures.",
         "Only the attacks listed were tried, with the budgets and steps of the protocol; accuracy is an upper bound.",
         "Images were chosen among those that the undefended model gets right; clean columns use all images.",

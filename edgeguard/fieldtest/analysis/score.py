@@ -9,10 +9,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from edgeguard.dct.profile import resolve_profile
-from edgeguard.errors import DeviceError, InputError, JpegError, ProfileError
+from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
+from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.model import Model, load_model
+from edgeguard.model.classifier import require_classifier
 from edgeguard.model.contract import ContractGuard, require_pixels
 from edgeguard.model.input_path import InputPath
 from edgeguard.patchguard import PATCH_GUARDS
@@ -79,14 +81,11 @@ def score(
 
     Raises:
         InputError: no passes, an unknown guard, or a model that is no classifier.
+        CheckFailed: no stored frame can be used; nothing was written.
     """
     session = Session(folder)
     deployed = load_model(model)
-    if deployed.contract.task != "classify":
-        raise InputError(f"{model} is a detector; a field test is scored with a classifier")
-    require_pixels(deployed.contract, "a field test's score")
-    if deployed.contract.guard.place == "in-graph":
-        raise InputError(f"{model} has its guard inside the graph, where it cannot be switched off: score one without")
+    check_scorable(deployed, model, session.plan.sheets)
     for guard in guards:
         _check_guard(guard, deployed)
     if not session.passes:
@@ -105,6 +104,9 @@ def score(
                 progress(done, len(jobs))
     except BrokenProcessPool as error:
         raise DeviceError("a scoring process was killed (out of memory?): try --workers 1") from error
+    if not outcomes:
+        why = unreadable[0] if unreadable else "none of them has a live answer"
+        raise CheckFailed(f"nothing was scored: of {len(jobs)} stored frames none can be used ({why})")
     scores = Scores(
         session.plan.session,
         deployed.sha256,
@@ -115,6 +117,32 @@ def score(
     )
     write_scores(folder / "scores.jsonl", scores)
     return scores
+
+
+def check_scorable(deployed: Model, path: Path, sheets: Sequence[Sheet]) -> None:
+    """Refuse a model that a field test cannot be scored with: before the plan is made, and again before it is scored.
+
+    Args:
+        deployed: the model.
+        path: of it, for messages.
+        sheets: of the plan.
+
+    Raises:
+        InputError: no classifier of pixels, a guard that cannot be switched off, or a label of a sheet that it lacks.
+    """
+    require_classifier(deployed, path, "a field test is scored with a classifier")
+    require_pixels(deployed.contract, "a field test's score")
+    if deployed.contract.guard.place == "in-graph":
+        raise InputError(f"{path} has its guard inside the graph, where it cannot be switched off: score one without")
+    labels = deployed.contract.labels
+    for sheet in sheets:
+        for label in (sheet.label, sheet.target):
+            if label is not None and label not in labels:
+                known = f"{', '.join(labels[:6])}{', ...' if len(labels) > 6 else ''}" if labels else "none"
+                raise InputError(
+                    f"{path} has no label {label!r}, which the {sheet.arm} sheet of {sheet.object!r} wants; it has "
+                    f"the labels {known}"
+                )
 
 
 def write_scores(path: Path, scores: Scores) -> None:

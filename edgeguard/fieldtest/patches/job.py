@@ -111,7 +111,7 @@ def make(
         raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
     classifier = GuardedClassifier(twin(order.model, place).undefended(), order.through, contract)
     recipe = Recipe(**{**asdict(recipe), "target": target})
-    scenes = _scenes(order, contract, recipe.shape)
+    scenes = _scenes(order, contract, recipe.shape, deployed.classes)
     facts = {
         **asdict(recipe), "model": deployed.sha256, "card": order.card,
         "images": None if order.images is None else order.images.name, "area": order.area,
@@ -154,9 +154,9 @@ def label_index(contract: Contract, label: str) -> int:
     raise InputError(f"the model has no label {label!r}{hint}")
 
 
-def _scenes(order: PatchOrder, contract: Contract, shape: str) -> Scenes:
+def _scenes(order: PatchOrder, contract: Contract, shape: str, outputs: int) -> Scenes:
     if order.images is not None:
-        return PhotographScenes(photographs_in(order.images, contract.labels), contract, order.area)
+        return PhotographScenes(photographs_in(order.images, contract, outputs), contract, order.area)
     card = str(order.card)
     side = float(order.area**0.5) * 120.0
     overlay = Overlay((order.center[0] * 120.0, order.center[1] * 120.0), side, shape)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.datasets.images import LabeledImage, read_labeled_folder
+from edgeguard.datasets.readable import readable
 from edgeguard.fieldtest.patches.printing import View
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, object_picture
 from edgeguard.fieldtest.virtual.field import LIGHTS, SheetPainter, Stand, light_of, placed_at, project
@@ -125,6 +126,13 @@ def mosaic(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], colum
     return sheet
 
 
-def photographs_in(folder: Path, labels: tuple[str, ...]) -> list[LabeledImage]:
-    """Labelled photographs of a folder; see `images.read_labeled_folder`."""
-    return [image for image in read_labeled_folder(folder, labels) if image.label is not None]
+def photographs_in(folder: Path, contract: Contract, outputs: int) -> list[LabeledImage]:
+    """Labelled photographs of a folder that can be read; see `images.labeled_folder` and `readable`.
+
+    Args:
+        folder: class folders, or one with labels.csv.
+        contract: of the model.
+        outputs: how many it has.
+    """
+    found = read_labeled_folder(folder, contract.labels, outputs=outputs, background=contract.background)
+    return readable(found, folder)

@@ -17,6 +17,7 @@ from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.attacks import attack, is_wrong
+from edgeguard.evaluate.attacks.installed import check_installed
 from edgeguard.evaluate.attacks.toolbox import toolbox
 from edgeguard.evaluate.twin import Twin
 from edgeguard.guard import GuardProfile
@@ -94,9 +95,10 @@ def test_an_attack_with_the_same_seed_is_the_same(victim: Twin, cards: tuple[tor
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_budgets_below_a_level_change_nothing(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
-    images, labels = cards
-    assert torch.equal(attack("pgd", {"eps_8bit": 0.9, "steps": 2})(victim, images, labels), images)
+@pytest.mark.parametrize("eps", [0.031, 0, -4, 1.9, 256, float("nan"), True])
+def test_a_budget_that_no_file_can_carry_is_refused(eps: float) -> None:
+    with pytest.raises(InputError, match=r"whole number of levels from 1 to 255 \(8/255 is eps_8bit = 8\)"):
+        attack("pgd", {"eps_8bit": eps})
 
 
 def test_dct_steps_reach_what_the_guard_keeps(cards: tuple[torch.Tensor, torch.Tensor], victim: Twin) -> None:
@@ -164,3 +166,17 @@ def test_stopping_early_is_as_good(victim: Twin, cards: tuple[torch.Tensor, torc
 
     found = attack("pgd", {**parameters, "early_stop": True})(counting, images, labels)
     assert is_wrong(victim, found, labels).all() and sum(calls) < 8 * len(images)
+
+
+def test_hop_skip_jump_stays_within_a_budget(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, labels = (part[:1] for part in cards)
+    made = attack("hop-skip-jump", {"eps_8bit": 3, "steps": 1, "queries": 20})
+    assert made.gradient_free and (made(victim, images, labels) - images).abs().max() <= 3
+
+
+def test_what_is_not_installed_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="the Adversarial Robustness Toolbox has no attack Nonsense"):
+        check_installed([attack("art", {"attack": "Nonsense"})])
+    monkeypatch.setattr("edgeguard.evaluate.attacks.installed.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs pyautoattack: pip install"):
+        check_installed([attack("autoattack", {"eps_8bit": 2})])

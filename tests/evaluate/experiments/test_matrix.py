@@ -100,6 +100,8 @@ def test_every_model_behind_every_codec(run: Restored, stripes: Path, tmp_path: 
     assert "plain, jpeg:50" in "\n".join(lines(found.cells))
     with pytest.raises(InputError, match="drawn for each image"):
         matrix([run], str(stripes), replace(plan, white_codecs=("jpeg:20..90",)), tmp_path)
+    with pytest.raises(InputError, match="--eps wants a whole number of levels from 1 to 255"):
+        matrix([run], str(stripes), replace(plan, white_eps_8bit=(0.031,)), tmp_path)
     with pytest.raises(ProfileError, match="no guard preset 'fdd'"):
         matrix([run], str(stripes), replace(plan, white_codecs=("fdd",)), tmp_path)
 

@@ -5,6 +5,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate.reports.masking import masking_warnings
+from edgeguard.evaluate.reports.plausible import implausible
 from edgeguard.evaluate.reports.results import Cell, read_results, write_results
 
 
@@ -49,3 +50,25 @@ def test_masking_is_noticed() -> None:
         _cell("worst case", 255, 0),
     ]
     assert masking_warnings(sound) == []
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "gates", "said"),
+    [
+        (88, 100, {"int8_top1": 0.88, "n": 400}, None),
+        (80, 100, {"int8_top1": 0.88, "n": 400}, None),  # may be chance
+        (60, 100, {"int8_top1": 0.88, "n": 400}, "far below the 88.0 % that the conversion measured (n = 400)"),
+        (60, 100, {"int8_top1": None, "n": 400}, None),
+        (60, 100, {}, None),
+        (3, 100, {}, "no better than chance with 13 classes"),
+        (60, 100, {"int8_top1": "high", "n": "many"}, None),
+    ],
+)
+def test_a_clean_accuracy_that_is_odd(correct: int, n: int, gates: dict[str, object], said: str | None) -> None:
+    found = implausible(_cell("clean", None, correct, n), gates, 13, is_deployed=True)
+    assert found is None if said is None else found is not None and said in found
+
+
+def test_gates_say_nothing_of_other_defences() -> None:
+    cell = _cell("clean", None, 60)
+    assert implausible(cell, {"int8_top1": 0.88, "n": 400}, 13, is_deployed=False) is None

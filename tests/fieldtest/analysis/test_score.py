@@ -7,11 +7,11 @@ import pytest
 from fieldtest.conftest import play
 
 from edgeguard.demo.assets import bundled_clip, bundled_model
-from edgeguard.errors import InputError
+from edgeguard.errors import CheckFailed, InputError
 from edgeguard.fieldtest.analysis.findings import Comparison, findings
 from edgeguard.fieldtest.analysis.paired import Difference
 from edgeguard.fieldtest.analysis.report import html_report, text_report
-from edgeguard.fieldtest.analysis.score import Outcome, Scores, read_scores, score, write_scores
+from edgeguard.fieldtest.analysis.score import Outcome, Scores, check_scorable, read_scores, score, write_scores
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet
@@ -90,6 +90,18 @@ def test_what_cannot_be_scored(recorded: Session, session: Session) -> None:
     (recorded.folder / "scores.jsonl").write_text("{}\n{]\n")
     with pytest.raises(InputError, match="damaged"):
         read_scores(recorded.folder)
+    with pytest.raises(
+        InputError,
+        match=r"has no label 'tram', which the clean sheet of 'stop' wants; it has the labels background, stop,",
+    ):
+        check_scorable(load_model(bundled_model()), bundled_model(), [Sheet(1, "stop", "tram", "clean")])
+    with pytest.raises(InputError, match="has no label 'bus'"):
+        check_scorable(load_model(bundled_model()), bundled_model(), [Sheet(1, "stop", "stop", "patch", target="bus")])
+    for done in recorded.passes:
+        for frame in done.frames:
+            (recorded.folder / frame.file).write_bytes(b"")
+    with pytest.raises(CheckFailed, match="nothing was scored: of 72 stored frames none can be used"):
+        score(recorded.folder, bundled_model(), ["off"], workers=1)
     with pytest.raises(InputError, match="guard off"):
         findings(recorded, Scores(recorded.plan.session, "", LABELS, ("fd",), ()))
 

@@ -1,0 +1,63 @@
+"""Every image is opened before long work begins: one that cannot be read is named then, not hours later."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from edgeguard.datasets.images import LabeledImage
+from edgeguard.errors import EdgeGuardError, InputError
+from edgeguard.jpeg.decode import decode_rgb
+
+_log = logging.getLogger(__name__)
+
+#: Share of a set that may be left out, as in training.
+AT_MOST = 0.01
+_NAMED = 5
+
+
+def readable(
+    images: Sequence[LabeledImage],
+    where: object,
+    *,
+    at_most: float = AT_MOST,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[LabeledImage]:
+    """The images that decode; those that do not are named and left out.
+
+    Args:
+        images: files, bytes or pixels.
+        where: they come from, for messages.
+        at_most: share of them that may be left out.
+        progress: called with images opened, and all of them.
+
+    Raises:
+        InputError: more than that cannot be read.
+    """
+    found, broken = [], []
+    for number, image in enumerate(images, start=1):
+        why = _fault(image)
+        if why is None:
+            found.append(image)
+        else:
+            broken.append(f"{image.name} ({why})")
+        progress(number, len(images))
+    if not broken:
+        return found
+    named = ", ".join(broken[:_NAMED]) + (f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else "")
+    if len(broken) > at_most * len(images):
+        raise InputError(
+            f"{where}: {len(broken)} of {len(images)} images cannot be read, more than {at_most:.0%}: {named}: "
+            "mend them or take them away"
+        )
+    _log.warning("%s: %d of %d images cannot be read and are left out: %s", where, len(broken), len(images), named)
+    return found
+
+
+def _fault(image: LabeledImage) -> str | None:
+    """Why an image does not decode, in a few words; None for one that does."""
+    try:
+        content = image.content()
+        if isinstance(content, bytes):
+            decode_rgb(content)
+    except EdgeGuardError as error:
+        return str(error)
+    return None
