@@ -7,7 +7,6 @@ them: with the model in a process of its own, their memory is given back whole b
 """
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,10 +91,15 @@ class ModelProcess:
             raise InputError(f"{path.name}: what was read of it makes no sense: {error}") from error
         facts = replace(merge_facts(facts, sidecar), sha256=sha256_file(path) if path.is_file() else None)
         named = str(loaded.get("kind"))[:40]
-        return ProcessSource(named, size or facts.size, facts, self, lambda: _load_here(path, options))
+        return ProcessSource(named, size or facts.size, facts, self, path, options)
 
-    def ask(self, what: str, frame: Frame | None = None, **fields: Any) -> Frame:
-        """What the process answers.
+    def load_again(self, path: Path, options: dict[str, Any], *, cpu_s: int) -> "ProcessSource":
+        """As `load`, in a fresh process that may take so many seconds more of processor time."""
+        self._limits = replace(self._limits, cpu_s=None if self._limits.cpu_s is None else self._limits.cpu_s + cpu_s)
+        return self.load(path, **options)
+
+    def ask(self, what: str, frame: Frame | None = None, *, most_bytes: int = 1 << 31, **fields: Any) -> Frame:
+        """What the process answers, in at most so many bytes.
 
         Raises:
             EdgeGuardError: what it raised there, or it is gone.
@@ -104,7 +108,8 @@ class ModelProcess:
         if self._child is None:
             raise DeviceError(f"{_WHAT} is gone")
         frame = frame or Frame({})
-        return _checked(self._child.ask(Frame({**frame.fields, **fields, "do": what}, frame.blobs)))
+        request = Frame({**frame.fields, **fields, "do": what}, frame.blobs)
+        return _checked(self._child.ask(request, most_bytes=most_bytes))
 
     def end(self) -> None:
         """Let it go, its memory and its folder; twice is fine."""
@@ -147,11 +152,12 @@ class ProcessSource(Source):
 
     Attributes:
         process: holds the model until `release`.
-        load_here: loads the model in this process, for what needs the module itself.
+        path, options: that it was loaded with.
     """
 
     process: ModelProcess
-    load_here: Callable[[], Source]
+    path: Path
+    options: dict[str, Any]
 
     def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         """See `Source.outputs`."""
@@ -190,9 +196,9 @@ class ProcessSource(Source):
         path.write_bytes(data)
         return float_graph(path, normalization)
 
-    def here(self) -> Source:
-        """See `Source.here`."""
-        return self.load_here()
+    def again(self, cpu_s: int) -> "ProcessSource":
+        """The model, loaded again in a fresh process; see `ModelProcess.load_again`."""
+        return self.process.load_again(self.path, self.options, cpu_s=cpu_s)
 
     def release(self) -> None:
         """See `Source.release`."""
@@ -200,12 +206,6 @@ class ProcessSource(Source):
 
     def _outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         return arrays_of(self.process.ask("outputs", frame_of_arrays((normalized,))), rows=len(normalized))
-
-
-def _load_here(path: Path, options: dict[str, Any]) -> Source:
-    from edgeguard_converters.load.registry import load_source
-
-    return load_source(path, **{**options, "trust_pickle": bool(options["trust_pickle"])})
 
 
 def _translated(path: Path, kind: str, options: dict[str, Any], limits: Limits) -> tuple[str, bytes]:

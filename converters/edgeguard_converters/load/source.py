@@ -96,10 +96,6 @@ class Source(ABC):
             InputError: the graph cannot be lowered; the message names the first line of the reason.
         """
 
-    def here(self) -> "Source":
-        """The source in this process, for what needs the module itself."""
-        return self
-
     def release(self) -> None:  # noqa: B027 - most sources hold nothing that could go
         """The model is not needed any more: what holds memory can go."""
 
