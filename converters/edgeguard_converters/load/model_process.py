@@ -6,7 +6,6 @@ torch, its exporter and litert-torch hold most of the memory of a conversion, wh
 them: with the model in a process of its own, their memory is given back whole before calibration begins.
 """
 
-import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from edgeguard.system.confine import Confinement, Limits, Reach
 from edgeguard.system.confined_child import ConfinedChild
 from edgeguard.system.files import sha256_file
 from edgeguard.system.frames import Frame
+from edgeguard.system.isolation import say_what_is_missing
 from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
 from edgeguard_converters.graph.foreign import check_foreign_graph
 from edgeguard_converters.graph.normalization import Normalization
@@ -30,7 +30,6 @@ from edgeguard_converters.load.formats import model_format
 from edgeguard_converters.load.refused import PickleRefused
 from edgeguard_converters.load.source import Source, facts_from_sidecar, merge_facts
 
-_log = logging.getLogger(__name__)
 _SERVICE = "edgeguard_converters.load.model_service:ModelService"
 _WHAT = "the process that held the model"
 _ERRORS = {kind.__name__: kind for kind in (InputError, PickleRefused, CheckFailed, DeviceError)}
@@ -140,9 +139,9 @@ class ModelProcess:
     def _begin(self, request: Frame, reach: Reach | None = None, *, trusted: bool = False) -> Frame:
         self.end()
         self._child = ConfinedChild(_SERVICE, what=_WHAT, limits=self._limits, reach=reach, confined=not trusted)
-        missing = self._child.start().missing
-        if missing and not trusted:
-            _log.warning("THE MODEL'S PROCESS IS NOT FULLY CONFINED: %s", "; ".join(missing))
+        confinement = self._child.start()
+        if not trusted:
+            say_what_is_missing(confinement)
         return self.ask("load", request)
 
 

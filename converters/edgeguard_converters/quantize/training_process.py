@@ -39,8 +39,8 @@ class ProcessTraining:
 
     @property
     def identity(self) -> str:
-        """The hash of the file, and what makes a module of it; nothing that the process said."""
-        return f"file {self._source.facts.sha256} {self._source.options['arch']}"
+        """The hash of the file, and the options that make a module of it; nothing that the process said."""
+        return f"file {self._source.facts.sha256} {sorted(self._source.options.items())}"
 
     def show(self, pixels: NDArray[np.uint8], targets: NDArray[np.int64]) -> None:
         """See `Training.show`."""
