@@ -135,7 +135,7 @@ def facts_from_sidecar(model: Path) -> FileFacts:
         return FileFacts()
     try:
         data = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{sidecar}: not JSON: {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"{sidecar}: it holds no JSON object")
