@@ -112,8 +112,8 @@ def progress_file(
     """
     numbers = repr((identity, normalization.mean, normalization.std, pixels.shape))
     total = hashlib.sha256(numbers.encode())
-    total.update(np.ascontiguousarray(pixels))
-    total.update(np.ascontiguousarray(targets))
+    total.update(np.ascontiguousarray(pixels).data)
+    total.update(np.ascontiguousarray(targets).data)
     kept = cache_file(f"finetune-{total.hexdigest()[:24]}.pt")
     clear_partials(kept)
     _clear_old(kept)

@@ -1,6 +1,7 @@
 """Fine-tuning in the confined process that holds a model: the two ends of the pipe."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,8 @@ class ProcessTraining:
         self._ask("end")
         return replace(self._source, kind="torch.export")
 
-    def _ask(self, what: str, *blobs: bytes, **fields: object) -> Frame:
-        return self._source.process.ask("finetune", Frame({}, blobs), training=what, **fields)
+    def _ask(self, what: str, *blobs: bytes, **fields: Any) -> Frame:
+        return self._source.process.ask("finetune", Frame({**fields, "training": what}, blobs))
 
 
 class TrainingService:

@@ -76,7 +76,7 @@ def _reshaped(offset: bytes = b"K\x00", size: bytes = b"K\x04", stride: bytes = 
 
 
 def _sparse(folder: Path, flag: Path) -> Path:
-    tensor = torch.sparse_coo_tensor([[10**9]], [1.0], (4,), check_invariants=False)
+    tensor = torch.sparse_coo_tensor(torch.tensor([[10**9]]), torch.ones(1), (4,), check_invariants=False)
     (folder / "w.pt").write_bytes(saved({"w": tensor}))
     return folder / "w.pt"
 

@@ -235,7 +235,7 @@ def test_what_the_process_says_of_its_epochs_is_checked(done: object) -> None:
     from edgeguard_converters.quantize.training_process import ProcessTraining
 
     training = ProcessTraining.__new__(ProcessTraining)
-    training._ask = lambda *_, **__: Frame({"done": done})
+    setattr(training, "_ask", lambda *_, **__: Frame({"done": done}))  # noqa: B010 - mypy knows it as a method
     with pytest.raises(InputError, match="no number of epochs"):
         training.begin(None, 3)
 
