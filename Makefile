@@ -14,7 +14,7 @@ WHEELS := dist/.built
 PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo test test-full test-native fuzz fuzz-python test-aarch64 wheels release-check release-check-x86-64 lint types
+.PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models test-aarch64 wheels release-check release-check-x86-64 lint types
 .PHONY: bench clean
 
 demo: $(FOR_DEMO)
@@ -50,6 +50,11 @@ fuzz-python: $(FOR_TEST)
 	mkdir -p build/fuzz-python build/fuzz-findings
 	$(BIN)/python tests/fuzz/fuzz_parsers.py build/fuzz-python -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 	  -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz-findings/
+
+# Mutated .tflite files and contracts through the commands that read them, for FUZZ_SECONDS in all; build/fuzz-models.
+fuzz-models: $(FOR_TEST)
+	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) * 3 / 4 )) --keep build/fuzz-models
+	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) / 4 )) --of contracts --keep build/fuzz-models
 
 # What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
 wheels: $(FOR_WHEELS)

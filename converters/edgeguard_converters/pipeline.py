@@ -22,10 +22,11 @@ from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.baked_guard import check_bakeable
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.load.model_process import ModelProcess, ProcessSource
+from edgeguard_converters.load.model_process import ModelProcess
 from edgeguard_converters.load.source import Source
 from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options, check_options
+from edgeguard_converters.quantize.finetune import finetune_classifier
 from edgeguard_converters.result import Conversion
 from edgeguard_converters.support.folder import work_folder
 from edgeguard_converters.support.log import chatter_to, log_file
@@ -284,17 +285,10 @@ def _verify(work: Work) -> None:
 
 
 def _finetune(work: Work, training: list[LabeledImage]) -> None:
-    from edgeguard_converters.quantize.finetune import finetune_classifier  # with it comes torch
-
     work.notes.add(f"not good enough yet ({'; '.join(work.gates.failures)}): fine-tuning on {len(training)} images")
-    if isinstance(work.source, ProcessSource):
-        work.notes.add(
-            "fine-tuning loads the model in this process: the lists of what a model file may hold protect it, "
-            "no confined process does"
-        )
     work.given = work.float_outputs
     work.source, work.progress = finetune_classifier(
-        work.source.here(), work.inferred, training, epochs=work.options.epochs, step=work.step
+        work.source, work.inferred, training, epochs=work.options.epochs, step=work.step
     )
 
 

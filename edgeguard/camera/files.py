@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeguard.camera.lossless import from_png
+from edgeguard.camera.opencv_capture import MOST_PIXELS, ffmpeg_options
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
@@ -17,6 +18,8 @@ from edgeguard.system.redirect import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
+#: A playlist or a list of files, whatever its name, would let FFmpeg read other files and open connections.
+_SHUT = "protocol_whitelist;file|format_whitelist;avi,mov,mp4,matroska,webm"
 
 
 class ImageFiles:
@@ -61,7 +64,14 @@ class ImageFiles:
 
 
 class VideoFile:
-    """A video file, every frame. Motion JPEG keeps the camera's own bytes, other codecs are decoded by FFmpeg."""
+    """A video file, every frame. Motion JPEG keeps the camera's own bytes, other codecs are decoded by FFmpeg.
+
+    Args:
+        path: of an AVI, MP4, QuickTime, Matroska or WebM file; nothing else is read, nor what the file refers to.
+
+    Raises:
+        InputError: it is none of these, its frames have more than 64 million pixels, or none can be read.
+    """
 
     live = False
 
@@ -71,16 +81,17 @@ class VideoFile:
         self.name = path.name
         self._path = path
         self._motion_jpeg = False
-        with muted():
-            self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        with muted(), ffmpeg_options(_SHUT):
+            self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise InputError(f"{path} is not a video that can be read")
+            raise InputError(f"{path} is not a video that can be read (AVI, MP4, QuickTime, Matroska or WebM)")
         fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
         # Packets as they are: from .avi only, other containers give the first one only.
         if fourcc.upper() == b"MJPG" and path.suffix.lower() == ".avi":
             self._motion_jpeg = bool(self._capture.set(cv2.CAP_PROP_FORMAT, -1))
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0
         width, height = (int(self._capture.get(k)) for k in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        self._check_size(width * height)
         self.applied = Applied(width, height, fourcc.decode("ascii", "replace"), self.fps)
 
     def frames(self) -> Iterator[Captured | Lost]:
@@ -92,6 +103,7 @@ class VideoFile:
             if not good:
                 break
             at = start + index / self.fps
+            self._check_size(frame.size // 3)  # it may change within a film
             if self._motion_jpeg:
                 yield from_jpeg(index, self.name, frame.tobytes(), at, "source")
             else:
@@ -103,6 +115,11 @@ class VideoFile:
     def close(self) -> None:
         """Release the file."""
         self._capture.release()
+
+    def _check_size(self, pixels: int) -> None:
+        if pixels > MOST_PIXELS:
+            self.close()
+            raise InputError(f"{self._path} has frames of {pixels} pixels, more than {MOST_PIXELS}")
 
 
 def from_jpeg(

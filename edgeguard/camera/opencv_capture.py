@@ -1,11 +1,37 @@
-"""A cv2.VideoCapture that may be closed from another thread: release during read crashes, so it waits for the read."""
+"""A cv2.VideoCapture that may be closed from another thread: release during read crashes, so it waits for the read.
+
+And the doors of the FFmpeg behind it: it follows playlists, redirects and references to other files and protocols
+unless it is told which demuxers and protocols it may use.
+"""
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Pixels of a frame that FFmpeg decodes; more are refused.
+MOST_PIXELS = 64_000_000
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_opening = threading.Lock()  # the options are one environment variable of the whole process
+
+
+@contextmanager
+def ffmpeg_options(options: str) -> Iterator[None]:
+    """While open, captures of this process begin with these options of FFmpeg, written `name;value|name;value`.
+
+    A process has one such setting: others wait until it is free again.
+    """
+    with _opening:
+        before = os.environ.get(_OPTIONS)
+        os.environ[_OPTIONS] = options
+        try:
+            yield
+        finally:
+            os.environ.pop(_OPTIONS) if before is None else os.environ.__setitem__(_OPTIONS, before)
 
 
 class OpenCvCapture:

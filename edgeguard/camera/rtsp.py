@@ -1,23 +1,18 @@
 """RTSP through OpenCV's FFmpeg, with its doors shut: one demuxer, one protocol family, and timeouts."""
 
-import os
-import threading
 import time
 from collections.abc import Iterator
 
 import numpy as np
 
 from edgeguard.camera.files import from_jpeg
-from edgeguard.camera.opencv_capture import OpenCvCapture
+from edgeguard.camera.opencv_capture import MOST_PIXELS, OpenCvCapture, ffmpeg_options
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.camera.urls import split_url, without_credentials
 from edgeguard.errors import DeviceError
 
-_MAX_PIXELS = 64_000_000
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 #: FFmpeg follows playlists and redirects to other protocols unless it is told which it may open.
 _SHUT = "input_format;rtsp|protocol_whitelist;{protocols}|rtsp_transport;tcp|allowed_media_types;video"
-_opening = threading.Lock()  # the options are one environment variable of the whole process
 
 
 class Rtsp:
@@ -45,19 +40,14 @@ class Rtsp:
         protocols = "tls,tcp,rtp,srtp" if parts.scheme == "rtsps" else "tcp,rtp"
         settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1e3 * timeout_s), cv2.CAP_PROP_READ_TIMEOUT_MSEC]
         settings += [int(1e3 * timeout_s), cv2.CAP_PROP_N_THREADS, 1]
-        with _opening:
-            before = os.environ.get(_OPTIONS)
-            os.environ[_OPTIONS] = _SHUT.format(protocols=protocols)
-            try:
-                self._capture = OpenCvCapture(url, cv2.CAP_FFMPEG, settings)
-            finally:
-                os.environ.pop(_OPTIONS) if before is None else os.environ.__setitem__(_OPTIONS, before)
+        with ffmpeg_options(_SHUT.format(protocols=protocols)):
+            self._capture = OpenCvCapture(url, cv2.CAP_FFMPEG, settings)
         if not self._capture.opened:
             raise DeviceError(f"{self.name} cannot be opened: no answer, a refusal, or no video in it")
         width, height = (int(self._capture.get(k)) for k in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > _MAX_PIXELS:
+        if width * height > MOST_PIXELS:
             self.close()
-            raise DeviceError(f"{self.name} announces {width}x{height} pixels, more than {_MAX_PIXELS}")
+            raise DeviceError(f"{self.name} announces {width}x{height} pixels, more than {MOST_PIXELS}")
         codec, rate = self._capture.fourcc, self._capture.get(cv2.CAP_PROP_FPS)
         self._motion_jpeg = codec == "MJPG" and self._capture.set(cv2.CAP_PROP_FORMAT, -1)
         self.applied = Applied(width or None, height or None, codec or None, rate if 0 < rate < 1000 else None)
@@ -69,6 +59,8 @@ class Rtsp:
             frame = self._capture.read()
             if frame is None:
                 raise DeviceError(f"{self.name} was lost after {index} frames")
+            if frame.size > 3 * MOST_PIXELS:
+                raise DeviceError(f"{self.name} turned to {frame.shape[1]}x{frame.shape[0]} pixels: too many")
             if self._motion_jpeg:
                 yield from_jpeg(index, self.name, frame.tobytes())
             else:

@@ -85,7 +85,10 @@ def run_command(
     if as_json and settings.output == "-":
         raise InputError("--json and --output - both want standard output: write the results to a file")
     refuse_run_flags(flags, settings)
-    _run(settings, flags, as_json)
+    from edgeguard.run.restarts import ends_counted, state_folder
+
+    with ends_counted(state_folder()):
+        _run(settings, flags, as_json)
 
 
 def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:

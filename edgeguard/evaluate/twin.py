@@ -13,6 +13,7 @@ from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import Backward
+from edgeguard.errors import InputError
 from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.model import Model, load_model
 from edgeguard.model.classifier import require_classifier

@@ -243,8 +243,9 @@ def _parse(payload: bytes) -> Seal:
     except (ValueError, TypeError, RecursionError) as error:
         raise SealError("the frame's seal is damaged") from error
     if not (
-        _is_number(seal.sequence, int, _LAST_SEQUENCE)
-        and _is_number(seal.captured_at, (int, float), _LAST_SECOND)
+        isinstance(seal.sequence, int)
+        and _is_number(seal.sequence, _LAST_SEQUENCE)
+        and _is_number(seal.captured_at, _LAST_SECOND)
         and isinstance(seal.nonce, str)
         and _NONCE.fullmatch(seal.nonce)
         and isinstance(seal.profile, str)
@@ -255,9 +256,9 @@ def _parse(payload: bytes) -> Seal:
     return seal
 
 
-def _is_number(value: object, kind: type | tuple[type, ...], most: int) -> bool:
+def _is_number(value: object, most: int) -> bool:
     """0..most; compared as it is, since a whole number of JSON may be too large for a float."""
-    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= most  # type: ignore[operator]
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _mac(blank: bytes, key: bytes) -> bytes:

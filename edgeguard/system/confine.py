@@ -15,6 +15,7 @@ from edgeguard.system.landlock import restrict_files
 from edgeguard.system.namespaces import drop_capabilities, freeze_files, leave_network
 from edgeguard.system.seccomp import filter_calls
 
+READ_ONLY = "a read-only mount namespace"
 _GIB = 1 << 30
 _OPEN_FILES = 1024
 _NOT_TOUCHED = 2 * _GIB  # address space that libraries set aside (a stack for each thread) and never use
@@ -68,7 +69,10 @@ class Confinement:
             (self.network, "nothing keeps it from the network (no network namespaces, no call filter)"),
             (self.calls, "nothing keeps it from other processes of yours (no call filter)"),
         )
-        return tuple(text for applied, text in named if not applied)
+        said = [text for applied, text in named if not applied]
+        if self.files == READ_ONLY:
+            said.append("it can read your files, though not change them (no Landlock)")
+        return tuple(said)
 
     def __str__(self) -> str:
         named = (("files", self.files), ("network", self.network), ("system calls", self.calls))
@@ -113,7 +117,7 @@ def confine(folder: Path | None, limits: Limits, reach: Reach | None = None) -> 
     version = restrict_files(readable=readable, writable=[Path(os.devnull)], private=folder, execute=limits.processes)
     files = f"Landlock {version}" if version else ""
     if not files and freeze_files(folder):
-        files = "a read-only mount namespace"
+        files = READ_ONLY
     drop_capabilities()
     calls = "seccomp" if filter_calls(processes=limits.processes) else ""
     return Confinement(files, network or ("seccomp" if calls else ""), calls)

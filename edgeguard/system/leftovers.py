@@ -8,7 +8,9 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _PARTIAL = r"\.{stem}-[0-9a-f]{{8}}({suffixes})"
@@ -69,6 +71,18 @@ def clear_folders(parent: Path, name: re.Pattern[str]) -> list[str]:
     """Remove our own folders of such a name that nobody holds any more."""
     found = [entry for entry in _entries(parent) if name.fullmatch(entry.name)]
     return _cleared([e for e in found if e.is_dir() and not e.is_symlink() and e.stat().st_uid == os.geteuid()])
+
+
+def clear_empty(parent: Path, name: re.Pattern[str]) -> list[str]:
+    """Remove our own empty files of such a name that nobody holds any more."""
+    mine = []
+    for entry in _entries(parent):
+        if name.fullmatch(entry.name):
+            with suppress(OSError):  # another one cleared it
+                about = entry.lstat()
+                if stat.S_ISREG(about.st_mode) and about.st_size == 0 and about.st_uid == os.geteuid():
+                    mine.append(entry)
+    return _cleared(mine)
 
 
 def _entries(folder: Path) -> list[Path]:

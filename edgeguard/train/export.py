@@ -19,6 +19,7 @@ from edgeguard.train.codec_network import MEAN, STD
 from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.layers import in_layout
 from edgeguard.train.weight_quantization import with_plain_weights
+from edgeguard_converters.load.program import read_program
 
 
 def save_program(
@@ -65,19 +66,20 @@ def save_program(
 
 
 def load_program(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A .pt2 to fine-tune, and its `edgeguard.json` (empty where it has none).
+    """A .pt2 to fine-tune, and its `edgeguard.json` (empty where it has none). The file may be a stranger's.
 
     Raises:
-        InputError: it is no torch.export program.
+        InputError: it is no torch.export program, or it holds what is not allowed.
     """
-    extra = {"edgeguard.json": ""}
     try:
         with _without_warnings():
-            module = torch.export.load(path, extra_files=extra).module()
+            program, facts = read_program(path)
+            module = program.module(check_guards=False)  # guards are source, which torch would execute
+    except (InputError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a torch.export program: {error}") from error
     except Exception as error:
         raise InputError(f"{path} cannot be read as a torch.export program ({type(error).__name__})") from error
-    facts = json.loads(extra["edgeguard.json"]) if extra["edgeguard.json"] else {}
-    return module, facts if isinstance(facts, dict) else {}
+    return module, facts
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import os
+import socket
 from pathlib import Path
 
 import cv2
@@ -80,6 +81,74 @@ def test_a_video_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(b"not a video at all" * 50)
     with pytest.raises(InputError, match="not a video"):
         open_source(tmp_path / "x.mp4")
+
+
+def _small_video(path: Path, size: tuple[int, int] = (64, 48), codec: str = "FFV1") -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 10, size)
+    writer.write(np.zeros((size[1], size[0], 3), np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv", ".mov", ".webm"])
+@pytest.mark.parametrize(
+    "kind", ["concat", "concat of an address", "hls", "hls of an address", "dash", "sdp", "image sequence"]
+)
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, kind: str, suffix: str) -> None:
+    """Whatever its name: FFmpeg looks at the content, and would follow the list to files and addresses."""
+    other = _small_video(tmp_path / "other.mp4", codec="mp4v")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.mp4"
+        dash = (
+            '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+            'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet><Representation id="1" '
+            f'bandwidth="1" mimeType="video/mp4"><BaseURL>{address}</BaseURL></Representation></AdaptationSet></Period>'
+            "</MPD>"
+        )
+        sdp = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n"
+        texts = {
+            "concat": f"ffconcat version 1.0\nfile {other.name}\n",
+            "concat of an address": f"ffconcat version 1.0\nfile {address}\n",
+            "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other.name}\n#EXT-X-ENDLIST\n",
+            "hls of an address": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{address}\n#EXT-X-ENDLIST\n",
+            "dash": dash,
+            "sdp": sdp,
+        }
+        path = tmp_path / (f"%d{suffix}" if kind == "image sequence" else f"list{suffix}")
+        if kind == "image sequence":
+            _small_video(tmp_path / f"1{suffix}")
+        path.write_text(texts.get(kind, "x" * 99))
+        with pytest.raises(InputError, match="not a video that can be read"):
+            open_source(path)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_a_file_named_like_an_address_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _small_video(tmp_path / "x.avi").rename(tmp_path / "concat:y.avi")
+    assert len(list(open_source("concat:y.avi").frames())) == 1
+
+
+def test_the_users_own_options_of_ffmpeg_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;udp")
+    open_source(_small_video(tmp_path / "x.avi")).close()
+    assert os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "rtsp_transport;udp"
+
+
+def test_frames_of_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _small_video(tmp_path / "x.avi")
+    monkeypatch.setattr("edgeguard.camera.files.MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(InputError, match="frames of 3072 pixels, more than 3071"):
+        open_source(path)
+
+
+def test_a_film_that_grows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source(_small_video(tmp_path / "x.avi"))
+    monkeypatch.setattr("edgeguard.camera.files.MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(InputError, match="more than 3071"):
+        list(source.frames())
 
 
 def test_a_camera_that_is_not_there() -> None:

@@ -6,6 +6,7 @@ import time
 import zlib
 from pathlib import Path
 
+import cv2
 import jpeglib
 import numpy as np
 import pytest
@@ -281,6 +282,24 @@ def test_a_file_that_claims_gigabytes_of_pixels_is_refused_by_its_header() -> No
             decode_rgb(data)
     with pytest.raises(JpegError, match="does not decode"):
         decode_rgb(b"P6\n60000 60000\n255\n")  # no format that we read
+
+
+@pytest.mark.parametrize("suffix", [".ppm", ".pfm", ".hdr", ".sr", ".jp2", ".exr", ".avif", ".pam"])
+def test_a_format_of_opencvs_own_is_not_decoded_whatever_its_name(suffix: str) -> None:
+    """Most of its advisories are on decoders that nobody needs here."""
+    picture = np.full((64, 64, 3), 7, np.float32 if suffix in (".pfm", ".hdr", ".exr") else np.uint8)
+    try:
+        data = cv2.imencode(suffix, picture)[1].tobytes()
+    except cv2.error:
+        data = {".exr": b"\x76\x2f\x31\x01", ".avif": b"\0\0\0\x1cftypavif"}.get(suffix, b"") + bytes(64)
+    with pytest.raises(JpegError, match="does not decode"):
+        decode_rgb(data)
+
+
+def test_postscript_is_not_run() -> None:
+    """Pillow would hand it to Ghostscript."""
+    with pytest.raises(JpegError, match="does not decode"):
+        decode_rgb(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(x) print\n")
 
 
 def _table_segment(number: int, table: tuple[int, ...]) -> bytes:

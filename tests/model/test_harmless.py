@@ -1,5 +1,6 @@
 """Which graphs may run in this process: the usual ones, and nothing that a pixel could steer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -171,8 +172,8 @@ def test_tables_over_each_other_are_counted_as_often_as_they_are_named() -> None
     schema.TensorStart(builder)
     tensor = schema.TensorEnd(builder)
 
-    def many(start: object, offset: int) -> int:
-        start(builder, 400)  # type: ignore[operator]
+    def many(start: Callable[[Builder, int], object], offset: int) -> int:
+        start(builder, 400)
         for _ in range(400):
             builder.PrependUOffsetTRelative(offset)
         return int(builder.EndVector())

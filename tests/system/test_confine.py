@@ -39,25 +39,29 @@ def _ask(child: ConfinedChild, what: str, target: Path | str = "") -> str:
     return f"refused: {answer.fields['text']}" if "error" in answer.fields else answer.fields["did"]
 
 
-@pytest.mark.parametrize(
-    "what",
-    ["write", "append", "truncate", "unlink", "rename", "link", "symlink", "mkdir", "chmod", "chown", "utime",
-     "setxattr", "mknod", "read", "list"],
-)  # fmt: skip
-def test_a_file_outside_stays_as_it_is(child: ConfinedChild, tmp_path: Path, what: str) -> None:
-    target = tmp_path / "yours"
+CHANGES = ("write", "append", "truncate", "unlink", "rename", "link", "symlink", "mkdir", "chmod", "chown", "utime",
+           "setxattr", "mknod")  # fmt: skip
+BEYOND_FILES = ("environment", "memory", "tcp", "udp", "fork", "execute", "spawn", "kill", "kill all", "session",
+                "limits", "raise limits")  # fmt: skip
+
+
+def _attack_a_file(child: ConfinedChild, folder: Path, what: str) -> str:
+    """What the process said of its attempt on a file, which has to be as it was."""
+    target = folder / "yours"
     target.write_text("yours")
     before = target.stat()
-    assert _ask(child, what, target).startswith("refused")
-    assert [p.name for p in tmp_path.iterdir()] == ["yours"] and target.read_text() == "yours"
+    said = _ask(child, what, target)
+    assert [p.name for p in folder.iterdir()] == ["yours"] and target.read_text() == "yours"
     assert (target.stat().st_mode, target.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    return said
 
 
-@pytest.mark.parametrize(
-    "what",
-    ["passwd", "environment", "memory", "tcp", "udp", "fork", "execute", "spawn", "kill", "kill all", "session",
-     "limits", "raise limits"],
-)  # fmt: skip
+@pytest.mark.parametrize("what", [*CHANGES, "read", "list"])
+def test_a_file_outside_stays_as_it_is(child: ConfinedChild, tmp_path: Path, what: str) -> None:
+    assert _attack_a_file(child, tmp_path, what).startswith("refused")
+
+
+@pytest.mark.parametrize("what", ["passwd", *BEYOND_FILES])
 def test_nothing_else_is_reached(child: ConfinedChild, what: str) -> None:
     assert _ask(child, what).startswith("refused")
 
@@ -180,3 +184,62 @@ except OSError as error:
         pytest.skip("this system gives no mount namespaces")
     assert done.stdout.strip() == "refused", done.stderr
     assert not (tmp_path / "outside").exists() and (tmp_path / "private" / "x").exists()
+
+
+#: What kernels would do that have no Landlock, and no namespaces either: said to the child before it shuts itself in.
+WITHOUT_LANDLOCK = "import edgeguard.system.confine as c; c.restrict_files = lambda **_: 0; "
+WITHOUT_NAMESPACES = WITHOUT_LANDLOCK + "c.freeze_files = lambda _: False; c.leave_network = lambda: False; "
+WITHOUT_ANY = WITHOUT_NAMESPACES + "c.filter_calls = lambda **_: False; "
+
+
+def _without(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    from edgeguard.system import confined_child
+
+    monkeypatch.setattr(confined_child, "_BEGIN", what + confined_child._BEGIN)
+
+
+def test_without_landlock_the_mount_namespace_alone_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _without(monkeypatch, WITHOUT_LANDLOCK)
+    with _child() as child:
+        if not child.confinement.files:
+            pytest.skip("this system gives no mount namespaces")
+        assert child.confinement.files == "a read-only mount namespace"
+        assert child.confinement.missing == ("it can read your files, though not change them (no Landlock)",)
+        for what in CHANGES:
+            assert _attack_a_file(child, tmp_path, what).startswith("refused"), what
+        for what in BEYOND_FILES:
+            assert _ask(child, what).startswith("refused"), what
+        assert _ask(child, "mine") == "1" and _ask(child, "thread") == "ran"
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        (WITHOUT_NAMESPACES, ("keeps it from your files",)),
+        (WITHOUT_ANY, ("keeps it from your files", "from the network", "from other processes")),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "data", "arch"), [("model.tflite", b"\0\0\0\0TFL3", None), ("model.pt", b"\x80\x02.", "mine:make")]
+)
+@pytest.mark.convert
+def test_where_nothing_confines_it_is_said_loudly(
+    without: str,
+    words: tuple[str, ...],
+    name: str,
+    data: bytes,
+    arch: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+    tmp_path: Path,
+) -> None:
+    from edgeguard_converters.load.model_process import ModelProcess
+
+    _without(monkeypatch, without)
+    model = tmp_path / name
+    model.write_bytes(data)
+    with ModelProcess() as process, pytest.raises(InputError, match="model"):
+        process.load(model, arch=arch)
+    (loud,) = [line for line in said if "THE MODEL'S PROCESS IS NOT FULLY CONFINED" in line]
+    assert all(word in loud for word in words) and len(loud.split(";")) == len(words)
+    assert [word for word in words if word in "; ".join(isolation().missing)] == list(words)  # what doctor says

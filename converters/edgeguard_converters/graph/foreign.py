@@ -97,6 +97,8 @@ class _Check:
             self._operator(graph.Operators(i), codes, kinds, known)
         if not set(self._indices(graph, "Outputs", len(kinds))) <= known:
             raise InputError("the graph has an output that nothing computes")
+        for i in range(self._spent(model.SignatureDefsLength())):
+            self._signature(model.SignatureDefs(i), len(kinds))
 
     def _code(self, code: Any) -> int:
         builtin = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
@@ -120,6 +122,7 @@ class _Check:
         self._bytes += size
         if any(side < 0 for side in sides) or size > _MOST_TENSOR_BYTES or self._bytes > 16 * _MOST_TENSOR_BYTES:
             raise InputError(f"the graph holds a tensor of shape {sides}, more than is taken; refused")
+        self._quantization(tensor.Quantization(), sides)
         if tensor.Buffer() >= self._model.BuffersLength():
             raise InputError("the graph holds a tensor whose buffer is not there")
         buffer = self._model.Buffers(tensor.Buffer())
@@ -132,12 +135,30 @@ class _Check:
             raise InputError(f"the graph holds a constant of {held} bytes where its shape says {size}; refused")
         return kind, bool(held)
 
+    def _quantization(self, found: Any, sides: list[int]) -> None:
+        """Scales are one, or one for each step along an axis that is there."""
+        if found is None or (not found.ScaleLength() and not found.ZeroPointLength()):
+            return
+        scales, axis = found.ScaleLength(), found.QuantizedDimension()
+        along = sides[axis] if 0 <= axis < len(sides) else None
+        if scales not in (1, along) or found.ZeroPointLength() not in (0, 1, scales):
+            raise InputError(f"the graph holds a tensor of shape {sides} with {scales} scales along {axis}; refused")
+
+    def _signature(self, signature: Any, tensors: int) -> None:
+        """It names the one graph and tensors of it."""
+        named = [signature.Inputs(i) for i in range(self._spent(signature.InputsLength()))]
+        named += [signature.Outputs(i) for i in range(self._spent(signature.OutputsLength()))]
+        if signature.SubgraphIndex() != 0 or any(each.TensorIndex() >= tensors for each in named):
+            raise InputError("the graph has a signature of tensors that are not there; refused")
+
     def _operator(self, operator: Any, codes: list[int], kinds: list[tuple[int, bool]], known: set[int]) -> None:
         code = codes[operator.OpcodeIndex()]
         inputs, outputs = (
             self._indices(operator, "Inputs", len(kinds), none=True),
             self._indices(operator, "Outputs", len(kinds)),
         )
+        if operator.IntermediatesLength():
+            raise InputError(f"the graph holds a {_NAMES[code]} with a memory of its own, which is not on the list")
         if not set(inputs) <= known or set(outputs) & known or not outputs:
             raise InputError("the graph's operators are not in an order in which they can run; refused")
         known.update(outputs)

@@ -1,15 +1,13 @@
 """torch.export programs (.pt2)."""
 
-import logging
 from pathlib import Path
 
 import torch
 
 from edgeguard.errors import InputError
 from edgeguard.preprocess.dct_input import FREQUENCIES, picture_size
-from edgeguard_converters.load.archive import read_archive, read_file
-from edgeguard_converters.load.exported_archive import FACTS_MEMBER, facts_of_archive, fresh_program
-from edgeguard_converters.load.pickle_guard import doors_shut
+from edgeguard_converters.load.exported_archive import FACTS_MEMBER
+from edgeguard_converters.load.program import read_program
 from edgeguard_converters.load.source import facts_from_json
 from edgeguard_converters.load.torch_source import TorchSource
 
@@ -21,18 +19,8 @@ def load_exported(path: Path) -> TorchSource:
         PickleRefused: a pickle or another way to run code hides in the archive.
         InputError: the archive is damaged, or the program takes no image.
     """
-    members = read_archive(read_file(path), path.name)
-    facts = facts_from_json(facts_of_archive(members), FACTS_MEMBER)
-    fresh = fresh_program(members)
-    logging.getLogger("torch.export").setLevel(logging.ERROR)
-    try:
-        with doors_shut():
-            program = torch.export.load(fresh)
-    except InputError:
-        raise
-    except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"torch cannot load the exported program: {first}") from error
+    program, said = read_program(path)
+    facts = facts_from_json(said, FACTS_MEMBER)
     coefficients = facts.color == "DCT"
     shape = _input_shape(program, FREQUENCIES if coefficients else 3)
     channels_last = shape[3] == 3 and shape[1] != 3

@@ -6,8 +6,6 @@ torch, its exporter and litert-torch hold most of the memory of a conversion, wh
 them: with the model in a process of its own, their memory is given back whole before calibration begins.
 """
 
-import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from edgeguard.system.confine import Confinement, Limits, Reach
 from edgeguard.system.confined_child import ConfinedChild
 from edgeguard.system.files import sha256_file
 from edgeguard.system.frames import Frame
+from edgeguard.system.isolation import say_what_is_missing
 from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
 from edgeguard_converters.graph.foreign import check_foreign_graph
 from edgeguard_converters.graph.normalization import Normalization
@@ -31,7 +30,6 @@ from edgeguard_converters.load.formats import model_format
 from edgeguard_converters.load.refused import PickleRefused
 from edgeguard_converters.load.source import Source, facts_from_sidecar, merge_facts
 
-_log = logging.getLogger(__name__)
 _SERVICE = "edgeguard_converters.load.model_service:ModelService"
 _WHAT = "the process that held the model"
 _ERRORS = {kind.__name__: kind for kind in (InputError, PickleRefused, CheckFailed, DeviceError)}
@@ -92,10 +90,15 @@ class ModelProcess:
             raise InputError(f"{path.name}: what was read of it makes no sense: {error}") from error
         facts = replace(merge_facts(facts, sidecar), sha256=sha256_file(path) if path.is_file() else None)
         named = str(loaded.get("kind"))[:40]
-        return ProcessSource(named, size or facts.size, facts, self, lambda: _load_here(path, options))
+        return ProcessSource(named, size or facts.size, facts, self, path, options)
 
-    def ask(self, what: str, frame: Frame | None = None, **fields: Any) -> Frame:
-        """What the process answers.
+    def load_again(self, path: Path, options: dict[str, Any], *, cpu_s: int) -> "ProcessSource":
+        """As `load`, in a fresh process that may take so many seconds more of processor time."""
+        self._limits = replace(self._limits, cpu_s=None if self._limits.cpu_s is None else self._limits.cpu_s + cpu_s)
+        return self.load(path, **options)
+
+    def ask(self, what: str, frame: Frame | None = None, *, most_bytes: int = 1 << 31, **fields: Any) -> Frame:
+        """What the process answers, in at most so many bytes.
 
         Raises:
             EdgeGuardError: what it raised there, or it is gone.
@@ -104,7 +107,8 @@ class ModelProcess:
         if self._child is None:
             raise DeviceError(f"{_WHAT} is gone")
         frame = frame or Frame({})
-        return _checked(self._child.ask(Frame({**frame.fields, **fields, "do": what}, frame.blobs)))
+        request = Frame({**frame.fields, **fields, "do": what}, frame.blobs)
+        return _checked(self._child.ask(request, most_bytes=most_bytes))
 
     def end(self) -> None:
         """Let it go, its memory and its folder; twice is fine."""
@@ -135,9 +139,9 @@ class ModelProcess:
     def _begin(self, request: Frame, reach: Reach | None = None, *, trusted: bool = False) -> Frame:
         self.end()
         self._child = ConfinedChild(_SERVICE, what=_WHAT, limits=self._limits, reach=reach, confined=not trusted)
-        missing = self._child.start().missing
-        if missing and not trusted:
-            _log.warning("THE MODEL'S PROCESS IS NOT FULLY CONFINED: %s", "; ".join(missing))
+        confinement = self._child.start()
+        if not trusted:
+            say_what_is_missing(confinement)
         return self.ask("load", request)
 
 
@@ -147,11 +151,12 @@ class ProcessSource(Source):
 
     Attributes:
         process: holds the model until `release`.
-        load_here: loads the model in this process, for what needs the module itself.
+        path, options: that it was loaded with.
     """
 
     process: ModelProcess
-    load_here: Callable[[], Source]
+    path: Path
+    options: dict[str, Any]
 
     def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         """See `Source.outputs`."""
@@ -190,9 +195,9 @@ class ProcessSource(Source):
         path.write_bytes(data)
         return float_graph(path, normalization)
 
-    def here(self) -> Source:
-        """See `Source.here`."""
-        return self.load_here()
+    def again(self, cpu_s: int) -> "ProcessSource":
+        """The model, loaded again in a fresh process; see `ModelProcess.load_again`."""
+        return self.process.load_again(self.path, self.options, cpu_s=cpu_s)
 
     def release(self) -> None:
         """See `Source.release`."""
@@ -200,12 +205,6 @@ class ProcessSource(Source):
 
     def _outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         return arrays_of(self.process.ask("outputs", frame_of_arrays((normalized,))), rows=len(normalized))
-
-
-def _load_here(path: Path, options: dict[str, Any]) -> Source:
-    from edgeguard_converters.load.registry import load_source
-
-    return load_source(path, **{**options, "trust_pickle": bool(options["trust_pickle"])})
 
 
 def _translated(path: Path, kind: str, options: dict[str, Any], limits: Limits) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ from edgeguard.system.frames import Frame
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.load.exchange import arrays_of, facts_to_json, frame_of_arrays
 from edgeguard_converters.load.source import FileFacts, Source
+from edgeguard_converters.quantize.training_process import TrainingService
 
 _LOG_KEPT = 1 << 18  # bytes of an exporter's chatter that are worth a look
 
@@ -21,6 +22,7 @@ class ModelService:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._source: Source | None = None
+        self._training: TrainingService | None = None
 
     def __call__(self, request: Frame) -> Frame:
         """Answer one request: `load` first, then any of the others."""
@@ -36,7 +38,17 @@ class ModelService:
             return Frame({"answer": self._source.joins_boxes(arrays_of(request)[0])})
         if what == "export":
             return self._export(self._source, request)
+        if what == "finetune":
+            return self._finetune(self._source, request)
         return Frame({"answer": getattr(self._source, {"not_finite": what, "parameter_count": what}[what])()})
+
+    def _finetune(self, source: Source, request: Frame) -> Frame:
+        if self._training is None:
+            self._training = TrainingService(source, request)
+            return Frame({})
+        answer = self._training(request)
+        self._source = self._training.source
+        return answer
 
     def _export(self, source: Source, request: Frame) -> Frame:
         log = self._folder / "log"

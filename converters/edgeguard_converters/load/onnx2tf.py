@@ -18,7 +18,7 @@ from edgeguard_converters.load.archive import read_file
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.tflite_source import TfliteSource, tflite_source
 from edgeguard_converters.support.cache import cache_file
-from edgeguard_converters.support.log import new_log
+from edgeguard_converters.support.log import log_file, new_log
 
 PINS = (
     "onnx2tf==1.28.8", "tensorflow==2.19.0", "tf_keras==2.19.0", "onnx==1.22.0", "onnx-graphsurgeon", "sng4onnx",
@@ -99,16 +99,15 @@ def _environment() -> Path:
     python, ready = folder / "bin" / "python", folder / "ready"
     if ready.is_file():
         return python
-    log = new_log()
-    try:
-        with open(log, "ab") as chatter:
-            for command in (
-                [sys.executable, "-m", "venv", "--clear", str(folder)],
-                [str(python), "-m", "pip", "install", "--quiet", *PINS],
-            ):
-                subprocess.run(command, stdout=chatter, stderr=chatter, timeout=_LIMIT_S, check=True)
-    except (subprocess.SubprocessError, OSError) as error:
-        raise DeviceError(f"onnx2tf's environment cannot be built in {folder} (log: {log})") from error
+    with log_file() as log:
+        try:
+            with open(log, "ab") as chatter:
+                for command in (
+                    [sys.executable, "-m", "venv", "--clear", str(folder)],
+                    [str(python), "-m", "pip", "install", "--quiet", *PINS],
+                ):
+                    subprocess.run(command, stdout=chatter, stderr=chatter, timeout=_LIMIT_S, check=True)
+        except (subprocess.SubprocessError, OSError) as error:
+            raise DeviceError(f"onnx2tf's environment cannot be built in {folder} (log: {log})") from error
     ready.touch()
-    log.unlink(missing_ok=True)
     return python

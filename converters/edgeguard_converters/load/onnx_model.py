@@ -110,6 +110,8 @@ def _check_tensor(tensor: Any, name: str) -> None:
     item = _ITEM_BYTES.get(tensor.data_type)
     if item is None or any(side < 0 for side in tensor.dims) or len(tensor.dims) > 16:
         raise InputError(f"{name} holds a weight of a type or shape that is not allowed; refused")
+    if tensor.HasField("raw_data") and any(_values(tensor)):
+        raise InputError(f"{name} holds the numbers of a weight twice, which readers take differently; refused")
     count = math.prod(tensor.dims)
     held = len(tensor.raw_data) // item if tensor.HasField("raw_data") else max(map(len, _values(tensor)))
     if count * item > _MOST_TENSOR_BYTES or held != count:

@@ -96,10 +96,6 @@ class Source(ABC):
             InputError: the graph cannot be lowered; the message names the first line of the reason.
         """
 
-    def here(self) -> "Source":
-        """The source in this process, for what needs the module itself."""
-        return self
-
     def release(self) -> None:  # noqa: B027 - most sources hold nothing that could go
         """The model is not needed any more: what holds memory can go."""
 
@@ -139,7 +135,7 @@ def facts_from_sidecar(model: Path) -> FileFacts:
         return FileFacts()
     try:
         data = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{sidecar}: not JSON: {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"{sidecar}: it holds no JSON object")

@@ -16,6 +16,7 @@ from edgeguard.errors import InputError
 from edgeguard.system.confine import Limits, Reach
 from edgeguard.system.confined_child import ConfinedChild
 from edgeguard.system.frames import Frame
+from edgeguard.system.isolation import say_what_is_missing
 from edgeguard_converters.load.archive import read_file
 from edgeguard_converters.load.checkpoint import STORAGES, Tensor, read_checkpoint
 from edgeguard_converters.load.exchange import facts_of, facts_to_json
@@ -83,6 +84,7 @@ def read_in_child(path: Path, limits: Limits) -> Frame:
     """
     child = ConfinedChild(_SERVICE, what="the process that read the weights", limits=limits, reach=Reach((path,)))
     with child:
+        say_what_is_missing(child.confinement)
         answer = child.ask(Frame({"path": str(path)}), most_bytes=1 << 34)
     if "error" in answer.fields:
         kind = PickleRefused if answer.fields["error"] == "PickleRefused" else InputError

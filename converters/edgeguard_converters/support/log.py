@@ -1,11 +1,13 @@
 """Keeping the converters' chatter out of the terminal: it goes to a log file."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from edgeguard.system.leftovers import clear_empty, hold
 from edgeguard.system.redirect import redirected
 
 _PREFIX, _SUFFIX = "edgeguard-convert-", ".log"
@@ -27,18 +29,27 @@ def new_log() -> Path:
 
 @contextmanager
 def log_file() -> Iterator[Path]:
-    """A log for the length of some work. It stays only if that ends in an error whose message names it."""
+    """A log for the length of some work. It stays only if that ends in an error whose message names it.
+
+    It is held meanwhile: the empty one of a killed conversion goes with the next.
+    """
     log = new_log()
+    held = hold(log)
     try:
         yield log
     except BaseException as error:
         if str(log) not in str(error):
             log.unlink(missing_ok=True)
         raise
-    log.unlink(missing_ok=True)
+    else:
+        log.unlink(missing_ok=True)
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def _clear_old(folder: Path) -> None:
+    clear_empty(folder, re.compile(re.escape(_PREFIX) + ".*" + re.escape(_SUFFIX)))
     logs: list[tuple[float, Path]] = []
     for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         try:

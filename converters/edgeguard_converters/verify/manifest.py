@@ -43,7 +43,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the manifest {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a manifest: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or "file_sha256" not in manifest:
         raise InputError(f"{path} is not a manifest of schema {SCHEMA}")

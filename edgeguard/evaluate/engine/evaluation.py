@@ -219,6 +219,7 @@ class Evaluation:
         """Each attack on what the ones before it left, at the budgets below the smallest that broke an image."""
         budgets = sorted({plan.eps_8bit for plan in self.protocol.attacks if plan.eps_8bit is not None})
         right = {eps: np.ones(len(images), bool) for eps in budgets}
+        title = summary_title(self.protocol.attacks)
         for plans in _by_attack(self.protocol.attacks):
             before = {eps: int(right[eps].sum()) for eps in budgets}
             found: dict[float, list[Score]] = {eps: [] for eps in budgets}
@@ -232,7 +233,7 @@ class Evaluation:
                 )
                 yield _with_certificate(cell, found[eps], before[eps])
         for eps in budgets:
-            yield self._counted(WORST_CASE, eps, defense, images, right[eps])
+            yield self._counted(title, eps, defense, images, right[eps])
 
     def _swept(
         self,

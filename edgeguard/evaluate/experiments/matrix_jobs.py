@@ -146,7 +146,7 @@ class PartStore:
         try:
             data = json.loads(self._path(key).read_bytes())
             return Part(tuple(data["correct"]), dict(data["note"]), tuple(data["l2"]))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
     def save(self, key: str, result: Part) -> None:

@@ -103,6 +103,6 @@ def read_results(path: Path) -> list[Cell]:
             for derived in ("accuracy", "low", "high"):
                 del data[derived]
             cells.append(Cell(**{**data, "correct_images": tuple(data["correct_images"])}))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}:{number}: not a result: {error}") from error
     return cells

@@ -165,7 +165,7 @@ def read_scores(folder: Path) -> Scores:
         outcomes = tuple(Outcome(**json.loads(line)) for line in lines[1:])
     except OSError as error:
         raise InputError(f"{folder} is not scored yet: edgeguard fieldtest score") from error
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, IndexError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is damaged: score again") from error
     if head.pop("schema", None) != SCHEMA or head.get("session") != Session(folder).plan.session:
         raise InputError(f"{path} is of another version or session: score again")

@@ -150,7 +150,7 @@ def read_plan(folder: Path) -> Plan:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{folder} is not a session: {path.name}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         schema = data.get("schema") if isinstance(data, dict) else None

@@ -6,6 +6,7 @@ camera or a power cut leaves besides (frames without a line, half a line) is no 
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections import Counter
@@ -205,12 +206,19 @@ def _exposure(jpeg: bytes | None) -> dict[str, float]:
     if jpeg is None or b"Exif\0\0" not in jpeg[:4096]:
         return {}
     import io
+    import warnings
 
     from PIL import ExifTags, Image
 
-    found = Image.open(io.BytesIO(jpeg)).getexif().get_ifd(ExifTags.IFD.Exif)
     names = {ExifTags.Base.ExposureTime: "exposure_s", ExifTags.Base.ISOSpeedRatings: "iso"}
-    return {name: float(found[tag]) for tag, name in names.items() if tag in found}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = Image.open(io.BytesIO(jpeg), formats=("JPEG",)).getexif().get_ifd(ExifTags.IFD.Exif)
+        values = {name: float(found[tag]) for tag, name in names.items() if tag in found}
+    except Exception:  # what a camera writes there is not worth a frame, and parsers raise whatever they like
+        return {}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _line(done: Pass) -> bytes:
@@ -226,7 +234,7 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
     for number, line in enumerate(lines, start=1):
         try:
             data = json.loads(line) if line else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise InputError(f"{path}:{number} is damaged: {error}") from error

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import cast, get_args
 
 import cv2
-import numpy as np
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch
 from edgeguard.fieldtest.sheets.sheet import (
@@ -20,6 +19,7 @@ from edgeguard.fieldtest.sheets.sheet import (
     read_sheet,
     with_overlay,
 )
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
@@ -101,10 +101,10 @@ def sheet_and_picture(path: Path) -> tuple[Sheet, Picture]:
         InputError: one of them is missing, damaged, or they do not belong together.
     """
     sheet = read_sheet(path.with_suffix(".json"))
-    data = cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_COLOR)
-    if data is None:
-        raise InputError(f"{path.with_suffix('.png')}: the picture that belongs to the sheet is not there")
-    picture = np.ascontiguousarray(np.asarray(data, np.uint8)[:, :, ::-1])
+    try:
+        picture = decode_rgb(path.with_suffix(".png").read_bytes())
+    except (OSError, JpegError) as error:
+        raise InputError(f"{path.with_suffix('.png')}: the picture that belongs to the sheet is not there") from error
     if picture_hash(picture) != sheet.picture_sha256:
         raise InputError(f"{path.with_suffix('.png')} is not the picture of {path.with_suffix('.json').name}")
     return sheet, picture

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.sheet import Picture
+from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
 
 SCHEMA = 1
@@ -66,7 +66,7 @@ def read_patch(folder: Path) -> tuple[PatchFile, Picture]:
         data = json.loads((folder / "patch.json").read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {folder / 'patch.json'}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{folder / 'patch.json'} is damaged: {error}") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise InputError(f"{folder / 'patch.json'} is not a patch of version {SCHEMA}")
@@ -74,10 +74,10 @@ def read_patch(folder: Path) -> tuple[PatchFile, Picture]:
         about = PatchFile(**{**data, "center_share": tuple(float(v) for v in data["center_share"])})
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / 'patch.json'} is damaged: {error}") from error
-    found = cv2.imread(str(folder / "patch.png"), cv2.IMREAD_COLOR)
-    if found is None:
-        raise InputError(f"{folder / 'patch.png'} is not there, or not a picture")
-    picture = np.ascontiguousarray(np.asarray(found, np.uint8)[:, :, ::-1])
+    try:
+        picture = decode_rgb((folder / "patch.png").read_bytes())
+    except (OSError, JpegError) as error:
+        raise InputError(f"{folder / 'patch.png'} is not there, or not a picture") from error
     if hashlib.sha256(picture.tobytes()).hexdigest() != about.picture_sha256:
         raise InputError(f"{folder / 'patch.png'} is not the picture that patch.json describes")
     return about, picture

@@ -95,7 +95,7 @@ def read_sheet(path: Path) -> Sheet:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a sheet's manifest: {error}") from error
     return parse_sheet(data, str(path))
 

@@ -11,6 +11,7 @@ if not os.environ.get("CI"):
     for needed in ("torch", "onnx", "tensorflow"):
         pytest.importorskip(needed, reason="the extras convert, onnx and keras are not all installed")
 
+from converters.load import hostile_advisories as advisories
 from converters.load.hostile_others import OPERATORS, make_saved_models, other_files
 from converters.load.hostile_torch import torch_files
 
@@ -30,7 +31,8 @@ pytestmark = [
 ]
 TESTS = Path(__file__).parents[2]
 LIMITS = Limits(memory_bytes=3 << 30, folder_bytes=200 << 20, cpu_s=60, wall_s=45.0)
-FILES = [pytest.param(make, id=name) for name, _, make in (*torch_files(), *other_files())]
+ADVISORIES = (*advisories.TORCH, *advisories.KERAS, *advisories.ONNX, *advisories.TFLITE)
+FILES = [pytest.param(make, id=name) for name, _, make in (*torch_files(), *other_files(), *ADVISORIES)]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Hostile model files against the lists alone: refused in one line, in this process, before a library loads them."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ if not os.environ.get("CI"):
     pytest.importorskip("h5py", reason="the keras extra is not installed")
 
 import torch
+from converters.load import hostile_advisories as advisories
 from converters.load.hostile_others import KERAS, ONNX, TFLITE, small_graph
 from converters.load.hostile_torch import Hostile, torch_files
 
@@ -19,6 +21,7 @@ from edgeguard_converters.load.registry import load_source
 from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
 
 pytestmark = pytest.mark.convert
+LOADED = [*torch_files(), *ONNX, *TFLITE, *advisories.TORCH, *advisories.ONNX, *advisories.TFLITE]
 
 
 def _refuse_to_load(*_: object, **__: object) -> None:
@@ -40,12 +43,12 @@ def _named(files: list[Hostile]) -> list[object]:
 
 
 def test_there_are_sixty_of_twenty_five_kinds() -> None:
-    files = [*torch_files(), *ONNX, *KERAS, *TFLITE]
+    files = [*LOADED, *KERAS, *advisories.KERAS]
     assert len(files) >= 60 and len({kind for _, kind, _ in files}) >= 25
     assert len({name for name, _, _ in files}) == len(files)
 
 
-@pytest.mark.parametrize("make", _named([*torch_files(), *ONNX, *TFLITE]))
+@pytest.mark.parametrize("make", _named(LOADED))
 def test_it_is_refused_in_one_line(make, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     (tmp_path / "in").mkdir()
@@ -56,7 +59,7 @@ def test_it_is_refused_in_one_line(make, tmp_path: Path) -> None:
     assert not flag.exists() and sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
-@pytest.mark.parametrize("make", _named(KERAS))
+@pytest.mark.parametrize("make", _named([*KERAS, *advisories.KERAS]))
 def test_a_keras_file_is_refused_before_tensorflow_is_there(make, tmp_path: Path) -> None:
     from edgeguard_converters.load.keras_files import checked_copy
 
@@ -66,6 +69,24 @@ def test_a_keras_file_is_refused_before_tensorflow_is_there(make, tmp_path: Path
         checked_copy(make(tmp_path / "in", flag), tmp_path)
     assert "\n" not in str(refused.value) and not flag.exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_what_a_script_holds_beside_its_code_stays_behind(tmp_path: Path) -> None:
+    """Bytecode for another interpreter, a pickle: nobody reads it, and the library does not see it."""
+    import io
+    import zipfile
+
+    from converters.load import hostile_torch
+
+    from edgeguard_converters.load.script_archive import fresh_script
+
+    code = b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R."
+    change = partial(hostile_torch._added, "bytecode.pkl", code)
+    path = hostile_torch._script(change, tmp_path, tmp_path / "flag")
+    found = hostile_torch.members(path.read_bytes())
+    assert any(name.endswith("bytecode.pkl") for name in found)
+    with zipfile.ZipFile(io.BytesIO(fresh_script(found, path.name).getvalue())) as fresh:
+        assert fresh.namelist() and not any("bytecode" in name for name in fresh.namelist())
 
 
 def test_the_small_graph_itself_is_good(tmp_path: Path) -> None:

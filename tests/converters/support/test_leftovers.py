@@ -33,6 +33,16 @@ def test_logs_of_refused_conversions_do_not_pile_up(temporary: Path) -> None:
     assert kept == [36, 37, 38, 39, 40]
 
 
+def test_the_empty_log_of_a_killed_conversion_goes_and_a_running_ones_stays(temporary: Path) -> None:
+    left = temporary / "edgeguard-convert-abcd1234.log"
+    left.touch()
+    with log_file() as running:
+        assert not left.exists()
+        with log_file() as beside:
+            assert running.exists() and beside.exists()
+    assert list(temporary.iterdir()) == []
+
+
 def test_folders_of_killed_conversions_go_and_those_of_others_stay(temporary: Path) -> None:
     left, foreign = temporary / "edgeguard-123-abcd1234", temporary / "edgeguard-notes"
     for folder in (left, foreign):

@@ -126,9 +126,11 @@ def test_a_patch_and_its_manifest(tmp_path: Path) -> None:
     control, _ = made_sheet("stop", "noise", patch=tmp_path)
     assert sheet.target == "yield" and sheet.overlay == control.overlay and control.target is None
     assert sheet.overlay is not None and sheet.overlay.side_mm == pytest.approx(36)
-    (tmp_path / "patch.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="not a picture"):
-        read_patch(tmp_path)
+    # the second is a picture of another format under the name of a .png, which only OpenCV would take
+    for data in (b"no picture", b"P6\n48 48\n255\n" + picture.tobytes()):
+        (tmp_path / "patch.png").write_bytes(data)
+        with pytest.raises(InputError, match="not a picture"):
+            read_patch(tmp_path)
 
 
 def _photo(scale: float, cast: tuple[float, float, float] = (1, 1, 1)) -> tuple[NDArray[np.uint8], Sheet]:
