@@ -26,7 +26,8 @@ from edgeguard.system.foreign import parsing
 
 __all__ = [
     "ENTRY", "SCHEMA", "BoxForm", "Contract", "ContractGuard", "Crop", "Detection", "InputSpec", "Keypoints", "Kind",
-    "Place", "Preprocess", "Segmentation", "Task", "check_coefficient_input", "read_contract", "require_pixels",
+    "Place", "Preprocess", "Segmentation", "Task", "check_coefficient_input", "read_contract",
+    "require_classifier", "require_pixels",
 ]  # fmt: skip
 
 SCHEMA = 1
@@ -183,6 +184,16 @@ def require_pixels(contract: Contract, what: str) -> None:
     """
     if contract.input.color == "DCT":
         raise InputError(f"{what} is for models of pixels; this one reads DCT coefficients")
+
+
+def require_classifier(contract: Contract, what: str) -> None:
+    """Refuse every other task.
+
+    Raises:
+        InputError: "`what` is for classifiers" and the model's task.
+    """
+    if contract.task != "classify":
+        raise InputError(f"{what} is for classifiers; this model's task is {contract.task}")
 
 
 def read_contract(model: ModelFile) -> Contract | None:

@@ -1,7 +1,7 @@
 """A contract for a .tflite that carries none: what its file, its graph and a few made pictures tell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -80,6 +80,12 @@ def derive_contract(model: ModelFile, runner: Runner, hints: Hints) -> tuple[Con
         outputs=found.outputs,
     )
     return contract, tuple(_guesses(contract, found, hints))
+
+
+def with_crop(contract: Contract, crop: Crop) -> Contract:
+    """The contract with another crop: `center` keeps the middle 87.5 %, the others the whole frame."""
+    fraction = _CENTER if crop == "center" else 1.0
+    return replace(contract, preprocess=replace(contract.preprocess, crop=crop, crop_fraction=fraction))
 
 
 def image_spec(detail: dict[str, Any]) -> InputSpec:

@@ -7,15 +7,25 @@ import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeguard.errors import InputError
 from edgeguard.model.flatbuffer import ModelFile
-from edgeguard.system.foreign import parsing
+from edgeguard.system.foreign import parsing, read_bounded
 
 #: Bytes of a label file, and of the list of an archive's members.
 LARGEST = 1 << 20
 _MOST_CLASSES = 65536
 _END = struct.Struct("<4s4H2LH")  # a zip's last record, without its comment
+
+
+def read_label_file(path: str | Path) -> tuple[str, ...]:
+    """`parse_labels` of a file.
+
+    Raises:
+        InputError: it cannot be read, or has more than a megabyte.
+    """
+    return parse_labels(read_bounded(path, LARGEST, "the labels"))
 
 
 @dataclass(frozen=True)

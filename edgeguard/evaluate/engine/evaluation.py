@@ -25,7 +25,7 @@ from edgeguard.evaluate.reports.results import Cell
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.guard import certificate
 from edgeguard.model import load_model
-from edgeguard.model.contract import require_pixels
+from edgeguard.model.contract import require_classifier, require_pixels
 
 #: (what is being done, units done, units in all)
 Progress = Callable[[str, int, int], None]
@@ -81,8 +81,7 @@ class Evaluation:
     ) -> None:
         deployed = load_model(model)
         contract = deployed.contract
-        if contract.task != "classify":
-            raise InputError(f"{model} is a detector; evaluate attacks classifiers")
+        require_classifier(contract, f"{model}: evaluate")
         require_pixels(contract, "evaluate (but for `evaluate matrix`, which attacks trained networks)")
         offset = 1 if contract.background else 0
         self.protocol, self.store, self.executor, self.progress = protocol, store, executor, progress

@@ -13,7 +13,7 @@ from edgeguard.errors import DeviceError, InputError, JpegError, ProfileError
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.model import Model, load_model
-from edgeguard.model.contract import ContractGuard, require_pixels
+from edgeguard.model.contract import ContractGuard, require_classifier, require_pixels
 from edgeguard.model.input_path import InputPath
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
@@ -82,8 +82,7 @@ def score(
     """
     session = Session(folder)
     deployed = load_model(model)
-    if deployed.contract.task != "classify":
-        raise InputError(f"{model} is a detector; a field test is scored with a classifier")
+    require_classifier(deployed.contract, f"{model}: a field test's score")
     require_pixels(deployed.contract, "a field test's score")
     if deployed.contract.guard.place == "in-graph":
         raise InputError(f"{model} has its guard inside the graph, where it cannot be switched off: score one without")
