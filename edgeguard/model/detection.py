@@ -10,7 +10,7 @@ from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract, Detection
 from edgeguard.model.output_roles import misfit
 from edgeguard.model.prediction import BoxScore, Prediction, Score, label_of, softmax
-from edgeguard.model.yolo import end_to_end_misfit, split_joined
+from edgeguard.model.yolo import decoded, end_to_end_misfit, split_joined
 from edgeguard.preprocess.geometry import Placement
 
 _BOX = 4
@@ -55,8 +55,12 @@ def read_raw(
         raise InputError(f"the outputs {[values.shape for values in outputs]} are not boxes and scores")
     boxes, scores = outputs[found[0]], outputs[found[1]]
     boxes = boxes if boxes.shape[1] == _BOX else boxes.T
-    scores = scores if scores.shape[0] == len(boxes) else scores.T
-    return _corners(boxes, contract), _checked(_probabilities(scores, contract))
+    scores = _probabilities(scores if scores.shape[0] == len(boxes) else scores.T, contract)
+    if detection.objectness:
+        scores = scores[:, :1] * scores[:, 1:]
+    if detection.units == "cells":
+        boxes = decoded(boxes, contract.input.width, contract.input.height)
+    return _corners(boxes, contract), _checked(scores)
 
 
 def detect(

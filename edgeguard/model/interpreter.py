@@ -124,7 +124,8 @@ class Model:
         if found is None:
             return 0
         count = max(shapes[found[0]])
-        return next((side for side in shapes[found[1]] if side != count), count)
+        columns = next((side for side in shapes[found[1]] if side != count), count)
+        return columns - int(detection is not None and detection.objectness)
 
     def __call__(self, rgb: NDArray[np.uint8]) -> Prediction:
         """Classify a frame, or detect on it: sanitise, crop, resize, quantise as the contract says, then run."""

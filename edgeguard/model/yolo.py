@@ -57,10 +57,15 @@ def columns_axis(shape: Sequence[int], width: int, height: int) -> int | None:
     Example:
         >>> columns_axis((84, 8400), 640, 640), columns_axis((25200, 85), 640, 640), columns_axis((100, 4), 640, 640)
         (0, 1, None)
+
+    Raises:
+        InputError: both axes are as long.
     """
     if len(shape) != 2 or min(shape) <= BOX_NUMBERS:
         return None
     counts = anchor_counts(width, height)
+    if shape[0] == shape[1]:
+        raise InputError(f"an output of {shape[0]}x{shape[1]}: nothing tells its boxes from its columns")
     anchors = [axis for axis in (0, 1) if shape[axis] in counts]
     if len(anchors) == 1:
         return 1 - anchors[0]
@@ -129,7 +134,7 @@ def joined_form(
     _refuse_other_heads(table, width, height, tables[0].shape[0])
     columns, boxes = table.shape[1], tables[0].shape[0]
     if objectness is None:
-        objectness = _has_objectness(columns, boxes, axis, width, height, labels)
+        objectness = has_objectness(pictures[0].shape, width, height, labels)
     if objectness and columns < BOX_NUMBERS + 2:
         raise InputError(f"an output of {columns} columns has no class beside an objectness")
     return Detection("cxcywh", _units(table, boxes, width, height, objectness), "joined", objectness=objectness)
@@ -149,11 +154,23 @@ def split_joined(output: Floats, detection: Detection, width: int, height: int) 
     if detection.objectness:
         scores = scores[:, :1] * scores[:, 1:]
     if detection.units == "cells":
-        boxes = _decoded(boxes, width, height)
+        boxes = decoded(boxes, width, height)
     return boxes, scores
 
 
-def _has_objectness(columns: int, boxes: int, axis: int, width: int, height: int, labels: int) -> bool:
+def has_objectness(shape: Sequence[int], width: int, height: int, labels: int = 0) -> bool:
+    """Whether the fifth column of a joined output is an objectness: by the labels, else by the number of boxes.
+
+    Args:
+        shape: of the output, (columns, boxes) or (boxes, columns).
+        width, height: of the model's input.
+        labels: how many are known; 0 for none.
+
+    Raises:
+        InputError: nothing tells, or the labels fit neither.
+    """
+    axis = columns_axis(shape, width, height)
+    columns, boxes = (shape[1], shape[0]) if axis == 1 else (shape[0], shape[1])
     without, with_one = columns - BOX_NUMBERS, columns - BOX_NUMBERS - 1
     if labels in (without, with_one) and labels:
         return labels == with_one
@@ -182,7 +199,7 @@ def _units(table: Floats, boxes: int, width: int, height: int, objectness: bool)
     raise InputError("boxes with negative sides: the head is not decoded; export the model with its decoding inside")
 
 
-def _decoded(boxes: Floats, width: int, height: int) -> Floats:
+def decoded(boxes: Floats, width: int, height: int) -> Floats:
     """Centers and sides in pixels of YOLOX's offsets in cells and logarithms of sides."""
     centers, strides = anchor_cells(len(boxes), width, height)
     sides = np.exp(np.minimum(boxes[:, 2:], 20.0))
