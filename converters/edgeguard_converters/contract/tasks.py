@@ -58,11 +58,6 @@ def find_task(
     if found is not None:
         count = max(shapes[found[0]])
         return FoundTask("detect", next((side for side in shapes[found[1]] if side != count), count))
-    if len(outputs) == 1 and len(shapes[0]) == 2:
-        raise InputError(
-            f"one output {shapes[0]} holds boxes and scores together, which one int8 scale cannot: export "
-            "the model with two outputs, boxes and scores"
-        )
     return _others(outputs, spec, labels)
 
 
@@ -117,6 +112,11 @@ def _others(outputs: Outputs, spec: InputSpec, labels: int) -> FoundTask:
         trial=lambda: list(trial),
     )
     found = recognize(facts)
+    if found.detection is not None and found.detection.head == "joined":
+        raise InputError(
+            f"one output {outputs[0].shape[1:]} holds boxes and scores together, which one int8 scale cannot: export "
+            "the model with two outputs, boxes and scores, or as ONNX"
+        )
     if found.task in ("classify", "detect"):
         raise InputError("the model's outputs are lists of finished boxes: export it without suppression inside")
     if found.task == "segment" and _holds_numbers(outputs[0]):
