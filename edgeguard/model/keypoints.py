@@ -65,11 +65,11 @@ def _from_points(outputs: Sequence[Floats], contract: Contract, spec: Keypoints)
     values = outputs[0]
     if len(outputs) != 1 or values.shape[-1] != 3 or values.size != 3 * max(values.shape[:-1], default=0):
         raise InputError(f"the outputs {[v.shape for v in outputs]} are not rows of two coordinates and a score")
-    rows = values.reshape(-1, 3).astype(np.float32)
+    rows: Floats = values.reshape(-1, 3).astype(np.float32)
     if spec.order == "yx":
         rows = rows[:, [1, 0, 2]]
     if spec.units == "pixels":
-        rows = rows / np.array([contract.input.width, contract.input.height, 1], np.float32)
+        rows = np.asarray(rows / np.array([contract.input.width, contract.input.height, 1]), np.float32)
     return rows
 
 

@@ -226,7 +226,7 @@ def anchor_cells(boxes: int, width: int, height: int) -> tuple[Floats, Floats]:
 def _refuse_other_heads(table: Floats, width: int, height: int, boxes: int) -> None:
     """By what stands behind the box: scores lie in 0..1 and do not follow the place of the anchor."""
     rest = table[:, BOX_NUMBERS:]
-    outside = ((rest < -_SLACK) | (rest > 1 + _SLACK)).any(axis=0)
+    outside: NDArray[np.bool_] = np.asarray(((rest < -_SLACK) | (rest > 1 + _SLACK)).any(axis=0))
     follows = _columns_that_follow(table, rest)
     if follows.sum() >= 3:  # x of several keypoints
         raise InputError(f"its output looks like a YOLO pose model (keypoints behind each box): {_NOT_A_TASK}")

@@ -173,16 +173,15 @@ def test_keypoints(fd: GuardProfile, tmp_path: Path) -> None:
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.smooth = torch.nn.AvgPool2d(8)
-            line = torch.linspace(4 / SIDE, 1 - 4 / SIDE, SIDE // 8)
-            self.register_buffer("line", line)
+            self.smooth, self.best = torch.nn.AvgPool2d(8), torch.nn.MaxPool2d(8)
+            self.line = torch.nn.Buffer(torch.linspace(4 / SIDE, 1 - 4 / SIDE, SIDE // 8))
 
         def forward(self, x):
             maps = self.smooth(x)
             weights = torch.softmax(maps.flatten(2) * 30, 2).reshape(maps.shape)
             y = (weights.sum(3) * self.line).sum(2)
             x = (weights.sum(2) * self.line).sum(2)
-            score = torch.sigmoid(maps.amax((2, 3)) * 12 - 6)
+            score = torch.sigmoid(self.best(maps).flatten(1) * 12 - 6)
             return torch.stack([y, x, score], 2)
 
     model = _convert(Net().eval(), tmp_path / "m.tflite", fd, labels=("r", "g", "b"))
@@ -191,46 +190,62 @@ def test_keypoints(fd: GuardProfile, tmp_path: Path) -> None:
     assert point.name == "b" and (point.x, point.y) == pytest.approx((32, 48), abs=3) and point.score > 0.8
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("saved", ["module", "pt2", "traced"])
-def test_a_gray_classifier_with_one_sigmoid_output(saved: str, fd: GuardProfile, tmp_path: Path) -> None:
+def _gray_net():
+    """One sigmoid output: how bright the picture is."""
     import torch
 
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.look = torch.nn.Conv2d(1, 4, 8, 8)
+            self.look = torch.nn.Conv2d(1, 4, 8, 8, bias=False)
             with torch.no_grad():
                 self.look.weight.fill_(1 / 64)
-                self.look.bias.zero_()
 
         def forward(self, x):
-            return torch.sigmoid(self.look(x).amax((1, 2, 3))[:, None] * 20 - 8)
+            return torch.sigmoid(self.look(x).mean((1, 2, 3))[:, None] * 20 - 8)
 
-    net: Any = Net().eval()
-    example = torch.zeros(1, 1, SIDE, SIDE)
-    if saved == "pt2":
-        torch.export.save(torch.export.export(net, (example,)), tmp_path / "n.pt2")
-    elif saved == "traced":
-        torch.jit.save(torch.jit.trace(net, (example,)), tmp_path / "n.pt")
-    given = {"module": net, "pt2": tmp_path / "n.pt2", "traced": tmp_path / "n.pt"}[saved]
-    model = (
-        _convert(given, tmp_path / "m.tflite", fd, labels=("dark", "bright"))
-        if saved != "pt2"
-        else _pt2(given, tmp_path, fd)
-    )
+    return Net().eval()
+
+
+@pytest.mark.full
+def test_a_gray_classifier_with_one_sigmoid_output(fd: GuardProfile, tmp_path: Path) -> None:
+    import torch
+
+    from edgeguard_converters import convert
+
+    torch.export.save(torch.export.export(_gray_net(), (torch.zeros(1, 1, SIDE, SIDE),)), tmp_path / "n.pt2")
+    rng = np.random.default_rng(2)
+    pictures = [rng.integers(low, low + 60, (SIDE, SIDE, 3), dtype=np.uint8) for low in rng.integers(0, 190, 48)]
+    done = convert(
+        tmp_path / "n.pt2", output=tmp_path / "m.tflite", calibration=pictures[:24], evaluation=pictures[24:],
+        profile=fd, preprocess="unit", crop="none", labels=("dark", "bright"),
+    )  # fmt: skip
+    assert not any("colour" in note for note in done.notes)
+    model = load_model(tmp_path / "m.tflite", "cpu", 1)
     assert model.contract.input.color == "GRAY" and model.contract.outputs == "probabilities" and model.classes == 2
     assert model(np.full((90, 90, 3), 20, np.uint8)).label == "dark"
     bright = model(np.full((90, 90, 3), 200, np.uint8))
     assert bright.label == "bright" and bright.score > 0.9
 
 
-def _pt2(path: Path, folder: Path, fd: GuardProfile) -> Model:
-    from edgeguard_converters import convert
+@pytest.mark.parametrize("saved", ["module", "traced", "pt2"])
+def test_one_channel_is_seen_whatever_the_file(saved: str, tmp_path: Path) -> None:
+    import torch
 
-    pictures = _pictures(48)
-    convert(
-        path, output=folder / "m.tflite", calibration=list(pictures[:24]), evaluation=list(pictures[24:]), profile=fd,
-        preprocess="unit", crop="none", labels=("dark", "bright"),
-    )  # fmt: skip
-    return load_model(folder / "m.tflite", "cpu", 1)
+    from edgeguard_converters.load.exported import load_exported
+    from edgeguard_converters.load.source import FileFacts
+    from edgeguard_converters.load.torch_source import TorchSource
+    from edgeguard_converters.load.torchscript import load_torchscript
+
+    net, example = _gray_net(), torch.zeros(1, 1, SIDE, SIDE)
+    if saved == "module":
+        source = TorchSource("module", (SIDE, SIDE), FileFacts(), net)
+    elif saved == "pt2":
+        torch.export.save(torch.export.export(net, (example,)), tmp_path / "n.pt2")
+        source = load_exported(tmp_path / "n.pt2")
+    else:
+        torch.jit.save(torch.jit.trace(net, (example,)), tmp_path / "n.pt")
+        source = load_torchscript(tmp_path / "n.pt", (SIDE, SIDE))
+    assert source.facts.color == "GRAY"
+    (found,) = source.outputs(np.full((2, SIDE, SIDE, 1), 0.5, np.float32))
+    np.testing.assert_allclose(found, [[1 / (1 + np.exp(-2.0))]] * 2, rtol=1e-4)

@@ -60,7 +60,7 @@ def test_each_exporter_has_an_order_of_its_own(order: tuple[str, ...], n: int, t
 )
 def test_names_of_the_signature_go_before_values(names: dict[str, int], tmp_path: Path) -> None:
     """Classes 0 and 1 with scores 1 and 0: the values alone fit both ways."""
-    boxes = Out([[*BOXES, [0, 0, 1, 1]]])
+    boxes = Out(np.array([[*BOXES, [0, 0, 1, 1]]]))
     classes, scores, count = Out([[0.0, 1.0, 1.0]]), Out([[1.0, 1.0, 0.0]]), Out([3.0])
     data = made_model([classes, boxes, count, scores], signature=names)
     found = _load(data, tmp_path / "m.tflite")(FRAME).boxes

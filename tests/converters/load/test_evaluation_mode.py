@@ -7,7 +7,9 @@ import pytest
 
 from edgeguard.errors import InputError
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("torch", reason="torch is not installed")
+
+import torch
 
 
 class Net(torch.nn.Module):
@@ -25,11 +27,11 @@ class Net(torch.nn.Module):
                 self.norm.running_mean.normal_()
                 self.norm.running_var.uniform_(0.5, 2)
 
-    def forward(self, x: "torch.Tensor") -> "torch.Tensor":
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.drop(self.norm(self.look(x)).relu().mean((2, 3))))
 
 
-def _expected(net: torch.nn.Module) -> tuple["torch.Tensor", "torch.Tensor"]:
+def _expected(net: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.rand(1, 3, 16, 16)
     with torch.inference_mode():
         return x, net.eval()(x)
@@ -85,7 +87,7 @@ def test_random_numbers_are_refused_by_their_operator() -> None:
     from edgeguard_converters.load.evaluation_mode import into_evaluation_mode
 
     class DropPath(torch.nn.Module):
-        def forward(self, x: "torch.Tensor") -> "torch.Tensor":
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * torch.rand_like(x)
 
     graph = torch.export.export(DropPath(), (torch.rand(1, 3, 4, 4),)).module(check_guards=False)
@@ -113,7 +115,7 @@ def test_a_module_that_trains_for_ever_is_refused(kind: str) -> None:
     from edgeguard_converters.load.torch_source import TorchSource
 
     class Trains(torch.nn.Module):
-        def forward(self, x: "torch.Tensor") -> "torch.Tensor":
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             if kind == "dropout":
                 return torch.nn.functional.dropout(x.mean((2, 3)), 0.5, training=True)
             return torch.nn.functional.batch_norm(x.mean((2, 3)), None, None, training=True)
