@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_codec
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
-from edgeguard.evaluate.twin import agreement
+from edgeguard.evaluate.twin import Twin, agreement
 from edgeguard.guard import GuardProfile, Sanitizer
-from edgeguard.model import load_model
+from edgeguard.model import Contract, InputSpec, load_model
 from edgeguard.preprocess.crop_resize import crop_and_resize
 
 
@@ -80,3 +82,12 @@ def test_the_undefended_twin_has_no_guard(scenes: list[NDArray[np.uint8]]) -> No
 def test_what_is_no_tflite_is_refused() -> None:
     with pytest.raises(InputError, match="TFL3"):
         twin(bundled_program())
+
+
+@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+def test_one_output_is_two_classes(outputs: Literal["logits", "probabilities"]) -> None:
+    contract = Contract(InputSpec(8, 8), outputs=outputs)
+    twin_ = Twin(torch.nn.Identity(), contract, "input")
+    given = torch.tensor([[0.8]]) if outputs == "probabilities" else torch.logit(torch.tensor([[0.8]]))
+    assert torch.softmax(twin_.of_classes(given), 1).tolist()[0] == pytest.approx([0.2, 0.8], abs=1e-6)
+    assert twin_.of_classes(torch.ones(2, 3)).shape == (2, 3)

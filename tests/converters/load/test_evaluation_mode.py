@@ -136,3 +136,26 @@ def test_keras_layers_that_train_for_ever_are_refused() -> None:
     }
     with pytest.raises(InputError, match="calls a layer with training=True"):
         keras_config._value(layer, "", [1000])
+
+
+@pytest.mark.parametrize(
+    ("operator", "training", "why"),
+    [
+        ("FusedBatchNormV3", True, "normalizes by the batch"),
+        ("RandomUniform", False, "draws random numbers"),
+        ("FusedBatchNormV3", False, None),
+    ],
+)
+def test_saved_models_that_serve_training_are_refused(operator: str, training: bool, why: str | None) -> None:
+    """The graph as TensorFlow's protobuf has it; only a function that is served is looked at."""
+    from types import SimpleNamespace as Part
+
+    from edgeguard_converters.load import keras_service
+
+    node = Part(op=operator, attr={"is_training": Part(b=training)})
+    graph = Part(node=[], library=Part(function=[Part(node_def=[node])]))
+    if why is None:
+        keras_service._refuse_training(graph)
+    else:
+        with pytest.raises(InputError, match=why):
+            keras_service._refuse_training(graph)
