@@ -86,7 +86,7 @@ def _size(sample_or_size: Any) -> tuple[int, int] | None:
         return sample_or_size, sample_or_size
     shape = getattr(sample_or_size, "shape", None)
     if shape is not None:
-        if len(shape) != 4 or shape[1] != 3:
+        if len(shape) != 4 or shape[1] not in (1, 3):
             raise InputError(f"the sample is not an image batch (1, 3, h, w): shape {tuple(shape)}")
         return int(shape[3]), int(shape[2])
     width, height = sample_or_size

@@ -28,6 +28,7 @@ class Options:
         preprocess: auto or a preset; `mean` and `std` instead of it, in 0..255 units.
         size: (width, height).
         boxes: what a detector's four numbers are.
+        objectness: whether the fifth number of a box says if there is an object; None: by labels and shapes.
         onnx2tf: read ONNX with onnx2tf, which is installed into an environment of its own.
         precision: int8 computes in integers; weight-only and float16 store smaller weights and compute in float.
         io: type of input and output; uint8 by default for int8, float32 for the others.
@@ -50,6 +51,7 @@ class Options:
     labels: tuple[str, ...] | None = None
     background: bool | None = None
     boxes: BoxForm | None = None
+    objectness: bool | None = None
     arch: str | None = None
     trust_pickle: bool = False
     onnx2tf: bool = False

@@ -189,6 +189,8 @@ def _load(work: Work) -> None:
             trust_pickle=options.trust_pickle,
             onnx2tf=options.onnx2tf,
         )
+    for line in work.source.facts.said:
+        work.notes.add(line)
     if bad := work.source.not_finite():
         raise InputError(f"the model's weights hold NaN or infinity (first in {bad}): its training diverged")
 

@@ -18,6 +18,7 @@ def bench_command(
     model: Annotated[Path | None, typer.Argument(help="A .tflite file; by default the bundled card model.")] = None,
     guard: Annotated[str | None, typer.Option(help="Preset or .toml profile, instead of the contract's.")] = None,
     image: Annotated[Path | None, typer.Option(help="A frame like the camera's; by default a rendered one.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels, one a line, for a model without a contract.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="About how long to measure.")] = 10.0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -30,8 +31,12 @@ def bench_command(
     from edgeguard.diagnostics.bench import bench, stage_count
     from edgeguard.guard import decode_rgb, resolve_profile
     from edgeguard.model import ContractGuard, load_model
+    from edgeguard.model.derive import Hints
+    from edgeguard.model.labels import read_label_file
 
-    loaded = load_model(model or bundled_model(), threads=threads)
+    loaded = load_model(
+        model or bundled_model(), threads=threads, hints=Hints(None if labels is None else read_label_file(labels))
+    )
     if guard is not None:
         profile = resolve_profile(guard)
         if profile is None:

@@ -55,6 +55,10 @@ def convert_command(
         bool, typer.Option("--onnx2tf", help="Read ONNX with onnx2tf, installed into a private environment.")
     ] = False,
     boxes: Annotated[str | None, typer.Option(help="A detector's four numbers: yxyx, xyxy or cxcywh.")] = None,
+    objectness: Annotated[
+        bool | None,
+        typer.Option("--objectness/--no-objectness", help="The fifth number of a YOLO box multiplies its scores."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="int8, weight-only, float16 or float32.")] = "int8",
     io: Annotated[str | None, typer.Option(help="uint8, int8 or float32 input and output.")] = None,
     keep_float: Annotated[
@@ -146,8 +150,8 @@ def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "Options":
         place = "in-graph"
     elif place == "in-graph":
         raise InputError("a guard inside the graph is asked for with --bake-guard")
-    as_they_are = ("patch_guard", "preprocess", "arch", "trust_pickle", "onnx2tf", "boxes", "precision", "io",
-                   "auto_mixed", "epochs", "ranges")  # fmt: skip
+    as_they_are = ("patch_guard", "preprocess", "arch", "trust_pickle", "onnx2tf", "boxes", "objectness", "precision",
+                   "io", "auto_mixed", "epochs", "ranges")  # fmt: skip
     return Options(
         guard=profile,
         place="none" if profile is None else place,
@@ -227,7 +231,8 @@ def _print_table(done: "Conversion") -> None:
     if "ranges" in contract.gates:
         rows.append(("ranges", contract.gates["ranges"]))
     if contract.detection is not None:
-        rows.append(("boxes", f"{contract.detection.boxes} in {contract.detection.units} units"))
+        times = ", score = objectness x class" if contract.detection.objectness else ""
+        rows.append(("boxes", f"{contract.detection.boxes} in {contract.detection.units} units{times}"))
     if layers := contract.gates.get("float_layers"):
         rows.append(("float layers", f"{len(layers)}: {', '.join(_tail(name) for name in layers)}"))
     if report.float_top1 is not None and report.int8_top1 is not None:

@@ -27,7 +27,10 @@ def show(
     contract = fields["contract"]
     if contract is None:
         on_stdout("contract       none: it runs without a guard")
+        for line in fields["looks_like"]:
+            on_stdout(f"looks like     {line}")
         return
+    on_stdout(f"task           {contract['task']}")
     guard, preprocess = contract["guard"], contract["preprocess"]
     profile = guard["profile"]
     on_stdout(f"guard          {profile['name'] or 'unnamed'} ({profile['color']}), place {guard['place']}, "
@@ -40,6 +43,10 @@ def show(
     if detection := contract.get("detection"):
         thresholds = f"score from {detection['score_threshold']:g}, overlap to {detection['iou_threshold']:g}"
         on_stdout(f"boxes          {detection['boxes']}, {detection['units']}, {detection['head']} head, {thresholds}")
+    if segmentation := contract.get("segmentation"):
+        on_stdout(f"class map      {segmentation['layout']}")
+    if keypoints := contract.get("keypoints"):
+        on_stdout(f"keypoints      {keypoints['head']}, {keypoints['order']}, {keypoints['units']}")
     for name, value in contract["gates"].items():
         on_stdout(f"gate           {name} {value}")
     on_stdout(f"source         {contract['source_sha256']}")
@@ -85,4 +92,17 @@ def _describe(file: Path) -> dict[str, Any]:
         "operators": operators,
         "edgetpu": edgetpu,
         "contract": None if contract is None else contract.to_dict(),
+        **({"looks_like": _looks_like(file)} if contract is None else {}),
     }
+
+
+def _looks_like(file: Path) -> list[str]:
+    """What a file without a contract would run as, and what of that is guessed; or why it would not run."""
+    from edgeguard.errors import EdgeGuardError
+    from edgeguard.model import load_model
+
+    try:
+        model = load_model(file, "cpu", 1)
+    except EdgeGuardError as error:
+        return [f"nothing that runs here: {str(error).removeprefix(f'{file}: ')}"]
+    return [f"{model.contract.task}, {len(model.contract.labels)} labels", *model.guesses]

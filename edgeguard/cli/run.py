@@ -16,6 +16,7 @@ from edgeguard.settings.declare import keys_of
 if TYPE_CHECKING:
     from edgeguard.camera import Source
     from edgeguard.model import Model
+    from edgeguard.model.derive import Hints
     from edgeguard.pipeline.result import FrameResult
     from edgeguard.run.runner import Outcome
 
@@ -38,6 +39,7 @@ def run_command(
     guard: Annotated[str | None, flag(Settings, "guard")] = None,
     patch_guard: Annotated[str | None, flag(Settings, "patch_guard")] = None,
     labels: Annotated[str | None, flag(Settings, "labels")] = None,
+    crop: Annotated[str | None, flag(Settings, "crop")] = None,
     delegate: Annotated[str | None, flag(Settings, "delegate")] = None,
     fallback: Annotated[str | None, flag(Settings, "fallback")] = None,
     isolate: Annotated[str | None, flag(Settings, "isolate")] = None,
@@ -132,6 +134,10 @@ def _raise_what_went_wrong(outcome: "Outcome") -> None:
     if outcome.failure is not None:
         raise outcome.failure
     pipeline, counters = outcome.pipeline, outcome.pipeline.counters
+    if counters.misread:
+        raise InputError(
+            f"what the model said of {counters.misread} frames is no result of its task, the first: {pipeline.misread}"
+        )
     failed = [sink for sink in outcome.status.sinks if sink.failure is not None]
     if failed:
         raise DeviceError(f"{failed[0].name}: {failed[0].failure}; {failed[0].dropped} results were dropped")
@@ -166,11 +172,15 @@ def _load(settings: Settings) -> "Model":
 
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard
-    from edgeguard.model.labels import LARGEST, parse_labels
-    from edgeguard.system.foreign import read_bounded
+    from edgeguard.model.derive import Hints, with_crop
+    from edgeguard.model.labels import read_label_file
 
-    loaded = _load_file(settings)
+    labels = None if settings.labels is None else read_label_file(settings.labels)
+    loaded = _load_file(settings, Hints(labels, settings.crop))
     contract = loaded.contract
+    if loaded.has_contract and settings.crop not in (None, contract.preprocess.crop):
+        _warn("--crop replaces the crop that the model was calibrated and checked with")
+        contract = with_crop(contract, settings.crop)
     if settings.guard is not None:
         profile = resolve_profile(settings.guard)
         place = contract.guard.place if contract.guard.place not in ("none", "in-graph") else "frame"
@@ -183,8 +193,7 @@ def _load(settings: Settings) -> "Model":
     if settings.patch_guard is not None:
         name = None if settings.patch_guard == "none" else settings.patch_guard
         contract = replace(contract, guard=replace(contract.guard, patch=name))
-    if settings.labels is not None:
-        labels = parse_labels(read_bounded(settings.labels, LARGEST, "the labels"))
+    if labels is not None and loaded.has_contract:
         contract = replace(contract, labels=labels)
     if contract.labels and loaded.classes and len(contract.labels) != loaded.classes:
         raise InputError(f"{len(contract.labels)} labels for a model with {loaded.classes} outputs")
@@ -195,7 +204,7 @@ def _load(settings: Settings) -> "Model":
     return loaded.with_contract(contract)
 
 
-def _load_file(settings: Settings) -> "Model":
+def _load_file(settings: Settings, hints: "Hints") -> "Model":
     """The model's file; where wanted, another on the CPU when the Edge TPU is not there."""
     from edgeguard.demo.assets import bundled_model
     from edgeguard.model import load_model
@@ -203,12 +212,14 @@ def _load_file(settings: Settings) -> "Model":
     path = settings.model or bundled_model()
     threads, isolate = settings.threads, settings.isolate
     try:
-        return load_model(path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate)
+        return load_model(
+            path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate, hints=hints
+        )
     except DeviceError as error:
         if settings.fallback is None:
             raise DeviceError(f"{error}; --fallback PLAIN.tflite would run on the CPU instead") from error
         _warn(f"{error}: RUNNING {settings.fallback} ON THE CPU INSTEAD")
-        return load_model(settings.fallback, "cpu", threads, isolate=isolate)
+        return load_model(settings.fallback, "cpu", threads, isolate=isolate, hints=hints)
 
 
 def _say_what_runs(model: "Model") -> None:
@@ -230,13 +241,14 @@ def _say_what_runs(model: "Model") -> None:
     if model.isolated is not None:
         _warn(f"the model runs in a watched process of its own: {model.isolated}")
     if model.contract.preprocess.guessed:
-        _warn("this model's preprocessing was guessed")
+        _warn("; ".join(("this model's preprocessing was guessed", *model.guesses)))
 
 
 class _Shown:
     """What the terminal shows of each result: a line where nothing else takes results, else a count."""
 
     def __init__(self, model: "Model", settings: Settings, counter: Any, *, quiet: bool) -> None:
+        self._model, self._says_share = model, not model.has_contract
         self._wants_two = model.contract.guard.place == "frame"
         self._taken = any((settings.output, settings.save, settings.web, settings.mqtt, settings.record))
         self._to_stdout = settings.output == "-"
@@ -245,6 +257,8 @@ class _Shown:
 
     def show(self, result: "FrameResult") -> None:
         self._frames += 1
+        if self._says_share and result.received is not None:
+            self._say_share(*result.received.size())
         if self._wants_two and result.passes == 1 and result.pass1 == "none":
             _warn("pass 1 used other tables than this profile (or none): one pass counts, nothing is certified")
             self._wants_two = False
@@ -254,6 +268,16 @@ class _Shown:
             other = f"   undefended: {result.undefended.label}" if result.undefended else ""
             score = "" if result.prediction.score is None else f"{result.prediction.score:.2f}"
             on_stdout(f"{result.frame:6d}  {score}  {result.prediction.label}{other}")
+
+    def _say_share(self, width: int, height: int) -> None:
+        """How much of the first frame the model looks at: a guessed crop may leave out more than half of it."""
+        from edgeguard.preprocess.geometry import place
+
+        self._says_share = False
+        contract = self._model.contract
+        source = place(width, height, contract.input, contract.preprocess).source
+        share = source.width * source.height / (width * height)
+        beside_results(f"crop {contract.preprocess.crop}: {share:.0%} of a {width}x{height} frame is in use")
 
 
 def _report(outcome: "Outcome", as_json: bool) -> None:

@@ -31,7 +31,7 @@ from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.evaluate.twin import agreement, twin
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
-from edgeguard.model.classifier import require_classifier
+from edgeguard.model.contract import require_classifier
 from edgeguard.statistics import paired_proportions
 from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials
@@ -106,7 +106,7 @@ def evaluate(
         )
     check_installed(attack(one.kind, one.parameters) for one in plan.attacks)
     deployed = load_model(model)
-    require_classifier(deployed, model, "evaluate attacks classifiers")
+    require_classifier(deployed.contract, f"{model}: evaluate")
     if deployed.patch_guard is not None:
         _log.warning(
             "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",

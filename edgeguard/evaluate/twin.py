@@ -16,9 +16,9 @@ from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.model import Model, load_model
-from edgeguard.model.classifier import require_classifier
-from edgeguard.model.contract import Contract, ContractGuard, require_pixels
+from edgeguard.model.contract import Contract, ContractGuard, require_classifier, require_pixels
 from edgeguard.model.input_path import InputPath
+from edgeguard.model.prediction import two_classes
 
 TwinPlace = Literal["frame", "input"]
 
@@ -49,7 +49,15 @@ class Twin(torch.nn.Module):
 
     def forward(self, levels: Tensor) -> Tensor:
         """float32 (n, 3, h, w) RGB 0..255 to (n, classes)."""
-        return self.network(self.prepared(levels))
+        return self.of_classes(self.network(self.prepared(levels)))
+
+    def of_classes(self, outputs: Tensor) -> Tensor:
+        """Logits of two classes where the network has one output, that of class 1; others as they are."""
+        if outputs.shape[-1] != 1:
+            return outputs
+        if self.contract.outputs == "probabilities":
+            outputs = torch.logit(outputs, eps=1e-6)
+        return torch.cat([torch.zeros_like(outputs), outputs], dim=-1)
 
     def prepared(self, levels: Tensor) -> Tensor:
         """What the network gets: levels behind the guard, of the model's size."""
@@ -107,8 +115,10 @@ def twin(path: str | os.PathLike[str], place: TwinPlace = "frame", backward: Bac
         >>> module(torch.zeros(1, 3, 224, 224)).argmax()         # doctest: +SKIP
     """
     model = load_model(path)
-    require_classifier(model, path, "the twin is for classifiers")
+    require_classifier(model.contract, f"{path}: the twin")
     require_pixels(model.contract, "the twin")
+    if model.contract.input.color == "GRAY":
+        raise InputError(f"{path}: the twin is for models of colors; this one reads one gray channel")
     return Twin(rebuild(path, model), model.contract, place, backward)
 
 
@@ -143,6 +153,7 @@ def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> Twi
         expected = model.infer(path(path.arrive(frame, "run")).tensor)
         with torch.inference_mode():
             outputs = network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
+        outputs = two_classes(outputs, logits=contract.outputs == "logits")
         if outputs.shape != expected.shape:
             raise InputError(
                 f"the runtime gives an output of shape {expected.shape} where the graph's operators give "

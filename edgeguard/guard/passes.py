@@ -158,7 +158,7 @@ def received_tensor(
     if profile is None or not works_on_coefficients(received, contract, profile):
         return frame_to_tensor(received.decode(), contract, profile, _which(received), margins)
     assert received.jpeg is not None
-    signed = contract.input.dtype == "int8"
+    signed = contract.input.dtype == "int8" and contract.input.color == "RGB"
     pixels = requantized_tensor(received.jpeg, profile, contract.input, contract.preprocess, scale, signed)
     return pixels[None].view(np.int8) if signed else quantize_input(pixels, contract.input, contract.preprocess)
 

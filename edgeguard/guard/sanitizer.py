@@ -63,7 +63,7 @@ def frame_to_tensor(
         return frame_coefficients(rgb, contract, profile)
     place = contract.guard.place if profile else "none"
     before = profile if place == "frame" else None
-    if contract.input.dtype == "int8" and place != "input":
+    if contract.input.dtype == "int8" and contract.input.color == "RGB" and place != "input":
         levels = crop_and_resize(
             rgb, contract.input, contract.preprocess, profile=before, which=which, signed=True, margins=margins
         )

@@ -2,26 +2,43 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError, ProfileError
 from edgeguard.model.contract_types import check_types
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.task_specs import (
+    POSTPROCESS_ROLES,
+    BoxForm,
+    Detection,
+    Head,
+    Keypoints,
+    Layout,
+    Role,
+    Segmentation,
+    Units,
+    spec_to_dict,
+)
 from edgeguard.preprocess.dct_input import LEAST_DC_STEP, MCU, tensor_shape
 from edgeguard.system.foreign import parsing
+
+__all__ = [
+    "ENTRY", "SCHEMA", "BoxForm", "Contract", "ContractGuard", "Crop", "Detection", "InputSpec", "Keypoints", "Kind",
+    "Place", "Preprocess", "Segmentation", "Task", "check_coefficient_input", "read_contract",
+    "require_classifier", "require_pixels",
+]  # fmt: skip
 
 SCHEMA = 1
 ENTRY = "edgeguard.json"
 _MOST_BYTES = 4 << 20  # a thousand labels are 20 kB
 
-Task = Literal["classify", "detect"]
+Task = Literal["classify", "detect", "segment", "keypoints"]
 #: What the input tensor holds; absent in a file means an image.
 Kind = Literal["image"]
 Place = Literal["frame", "input", "in-graph", "none"]
 Crop = Literal["center", "letterbox", "none"]
-BoxForm = Literal["yxyx", "xyxy", "cxcywh"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +49,14 @@ class InputSpec:
     height: int
     dtype: Literal["uint8", "int8", "float32"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
-    color: Literal["RGB", "DCT"] = "RGB"
+    color: Literal["RGB", "GRAY", "DCT"] = "RGB"
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and channels of the tensor: the picture's, or its coefficients' (`preprocess.dct_input`)."""
-        return (self.height, self.width, 3) if self.color == "RGB" else tensor_shape(self.width, self.height)
+        if self.color == "DCT":
+            return tensor_shape(self.width, self.height)
+        return self.height, self.width, 3 if self.color == "RGB" else 1
 
 
 @dataclass(frozen=True)
@@ -68,26 +87,6 @@ class ContractGuard:
 
 
 @dataclass(frozen=True)
-class Detection:
-    """How to read a detector's outputs.
-
-    Attributes:
-        boxes: what the four numbers of a box are.
-        units: of boxes: 0..1 of the input's sides, or the input's pixels.
-        head: `raw` = boxes and class scores of every anchor; `postprocess` = the four outputs of
-            TFLite_Detection_PostProcess.
-        score_threshold: boxes below it are left out.
-        iou_threshold: of two boxes of one class that overlap more, the weaker is left out.
-    """
-
-    boxes: BoxForm = "yxyx"
-    units: Literal["relative", "pixels"] = "relative"
-    head: Literal["raw", "postprocess"] = "raw"
-    score_threshold: float = 0.3
-    iou_threshold: float = 0.5
-
-
-@dataclass(frozen=True)
 class Contract:
     """See docs/contract.md for each field."""
 
@@ -99,6 +98,8 @@ class Contract:
     background: bool = False
     outputs: Literal["logits", "probabilities"] = "logits"
     detection: Detection | None = None
+    segmentation: Segmentation | None = None
+    keypoints: Keypoints | None = None
     trained_on_profile: str | None = None
     source_sha256: str | None = None
     calibration_sha256: str | None = None
@@ -108,8 +109,11 @@ class Contract:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in the file."""
         data = {"schema": SCHEMA, **asdict(self)}
-        if self.detection is None:
-            del data["detection"]  # a classifier's contract has no such key
+        for name, spec in self._task_specs().items():
+            if spec is None:
+                del data[name]  # a contract has the key of its own task only
+            else:
+                data[name] = spec_to_dict(spec)
         profile = self.guard.profile
         data["guard"] = {
             "profile": None if profile is None else profile.to_dict(),
@@ -119,6 +123,9 @@ class Contract:
         if self.guard.patch is not None:
             data["guard"]["patch"] = self.guard.patch
         return data
+
+    def _task_specs(self) -> dict[str, Detection | Segmentation | Keypoints | None]:
+        return {"detection": self.detection, "segmentation": self.segmentation, "keypoints": self.keypoints}
 
     def to_json(self) -> bytes:
         """Canonical JSON: keys sorted, no spaces, so that equal contracts are equal bytes."""
@@ -179,6 +186,16 @@ def require_pixels(contract: Contract, what: str) -> None:
         raise InputError(f"{what} is for models of pixels; this one reads DCT coefficients")
 
 
+def require_classifier(contract: Contract, what: str) -> None:
+    """Refuse every other task.
+
+    Raises:
+        InputError: "`what` is for classifiers" and the model's task.
+    """
+    if contract.task != "classify":
+        raise InputError(f"{what} is for classifiers; this model's task is {contract.task}")
+
+
 def read_contract(model: ModelFile) -> Contract | None:
     """The contract inside a .tflite, or None for a model that carries none."""
     data = model.metadata(ENTRY)
@@ -223,7 +240,7 @@ def _parse(fields: dict[str, Any]) -> Contract:
             "preprocess": preprocess,
             "guard": _parse_guard(fields.get("guard", {})),
             "labels": tuple(fields.get("labels", ())),
-            "detection": None if fields.get("detection") is None else Detection(**fields["detection"]),
+            **_parse_task_specs(fields),
         }
     )
     _check(contract)
@@ -232,6 +249,15 @@ def _parse(fields: dict[str, Any]) -> Contract:
     except InputError as error:
         raise ValueError(str(error)) from error
     return contract
+
+
+def _parse_task_specs(fields: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"detection": Detection, "segmentation": Segmentation, "keypoints": Keypoints}
+    found = {name: None if fields.get(name) is None else kind(**fields[name]) for name, kind in kinds.items()}
+    detection = found["detection"]
+    if isinstance(detection, Detection):
+        found["detection"] = replace(detection, roles=tuple(detection.roles))
+    return found
 
 
 def _triples(raw: dict[str, Any]) -> dict[str, tuple[float, ...]]:
@@ -261,24 +287,42 @@ def _check(contract: Contract) -> None:
         "input.height": isinstance(spec.height, int) and 1 <= spec.height <= 8192,
         "input.dtype": spec.dtype in ("uint8", "int8", "float32"),
         "input.layout": spec.layout == "NHWC",
-        "input.color": spec.color in ("RGB", "DCT"),
+        "input.color": spec.color in ("RGB", "GRAY", "DCT"),
         "preprocess.crop": preprocess.crop in get_args(Crop),
         "preprocess.crop_fraction": 0 < float(preprocess.crop_fraction) <= 1,
         "preprocess.resize": preprocess.resize == "area",
         "preprocess.mean": len(preprocess.mean) == 3 and all(map(math.isfinite, preprocess.mean)),
         "preprocess.std": len(preprocess.std) == 3 and all(math.isfinite(s) and s > 0 for s in preprocess.std),
         "detection": (contract.detection is not None) == (contract.task == "detect"),
+        "segmentation": (contract.segmentation is not None) == (contract.task == "segment"),
+        "keypoints": (contract.keypoints is not None) == (contract.task == "keypoints"),
         "outputs": contract.outputs in ("logits", "probabilities"),
     }
-    if contract.detection is not None:
-        detection = contract.detection
-        checks |= {
-            "detection.boxes": detection.boxes in get_args(BoxForm),
-            "detection.units": detection.units in ("relative", "pixels"),
-            "detection.head": detection.head in ("raw", "postprocess"),
-            "detection.score_threshold": 0 <= float(detection.score_threshold) <= 1,
-            "detection.iou_threshold": 0 <= float(detection.iou_threshold) <= 1,
-        }
-    for name, good in checks.items():
+    for name, good in (checks | _task_checks(contract)).items():
         if not good:
             raise ValueError(f"{name} is out of range")
+
+
+def _task_checks(contract: Contract) -> dict[str, bool]:
+    checks: dict[str, bool] = {}
+    if (detection := contract.detection) is not None:
+        roles = detection.roles
+        checks |= {
+            "detection.boxes": detection.boxes in get_args(BoxForm),
+            "detection.units": detection.units in get_args(Units),
+            "detection.head": detection.head in get_args(Head),
+            "detection.score_threshold": 0 <= float(detection.score_threshold) <= 1,
+            "detection.iou_threshold": 0 <= float(detection.iou_threshold) <= 1,
+            "detection.roles": set(roles) <= set(get_args(Role)) and len(set(roles)) == len(roles)
+            and set(roles) >= set(POSTPROCESS_ROLES[:3]),
+        }  # fmt: skip
+    if (segmentation := contract.segmentation) is not None:
+        checks["segmentation.layout"] = segmentation.layout in get_args(Layout)
+    if (keypoints := contract.keypoints) is not None:
+        checks |= {
+            "keypoints.head": keypoints.head in ("points", "heatmaps"),
+            "keypoints.order": keypoints.order in ("yx", "xy"),
+            "keypoints.units": keypoints.units in ("relative", "pixels"),
+            "keypoints.score_threshold": 0 <= float(keypoints.score_threshold) <= 1,
+        }
+    return checks

@@ -7,7 +7,8 @@ _NONE = type(None)
 _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "": {
         "input": (dict,), "preprocess": (dict,), "guard": (dict,), "task": (str,), "labels": (list,),
-        "background": (bool,), "outputs": (str,), "detection": (dict, _NONE), "trained_on_profile": (str, _NONE),
+        "background": (bool,), "outputs": (str,), "detection": (dict, _NONE),
+        "segmentation": (dict, _NONE), "keypoints": (dict, _NONE), "trained_on_profile": (str, _NONE),
         "source_sha256": (str, _NONE), "calibration_sha256": (str, _NONE), "versions": (dict,), "gates": (dict,),
     },
     "input": {"width": (int,), "height": (int,), "dtype": (str,), "layout": (str,), "color": (str,)},
@@ -17,11 +18,19 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "guard": {"profile": (dict, _NONE), "place": (str,), "passes": (int,), "patch": (str, _NONE)},
     "detection": {
         "boxes": (str,), "units": (str,), "head": (str,), "score_threshold": _NUMBER, "iou_threshold": _NUMBER,
+        "objectness": (bool,), "roles": (list,),
     },
+    "segmentation": {"layout": (str,)},
+    "keypoints": {"head": (str,), "order": (str,), "units": (str,), "logits": (bool,), "score_threshold": _NUMBER},
 }  # fmt: skip
 _NAMES = {dict: "a table", list: "a list", str: "a text", bool: "true or false", int: "a whole number",
           float: "a number", _NONE: "null"}  # fmt: skip
-_ITEMS: dict[str, tuple[type, ...]] = {"labels": (str,), "preprocess.mean": _NUMBER, "preprocess.std": _NUMBER}
+_ITEMS: dict[str, tuple[type, ...]] = {
+    "labels": (str,),
+    "preprocess.mean": _NUMBER,
+    "preprocess.std": _NUMBER,
+    "detection.roles": (str,),
+}
 
 
 def check_types(fields: dict[str, Any]) -> None:

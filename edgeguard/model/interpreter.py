@@ -10,25 +10,33 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.sanitizer import Sanitizer
-from edgeguard.model.contract import Contract, Detection, InputSpec, Preprocess, check_coefficient_input, read_contract
+from edgeguard.model.contract import Contract, check_coefficient_input, read_contract
+from edgeguard.model.derive import Hints, derive_contract, output_steps, shaped
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
 from edgeguard.model.input_path import InputPath
 from edgeguard.model.isolation import Isolate, open_graph
-from edgeguard.model.labels import read_labels
-from edgeguard.model.prediction import Prediction, rank, softmax
+from edgeguard.model.keypoints import find_keypoints
+from edgeguard.model.prediction import Prediction, rank, softmax, two_classes
+from edgeguard.model.segmentation import segment
 from edgeguard.model.watched import GraphFailure, Runner
+from edgeguard.model.yolo import BOX_NUMBERS, columns_axis
 from edgeguard.patchguard import PatchGuard
 from edgeguard.preprocess.dct_input import FREQUENCIES
 from edgeguard.preprocess.geometry import place
 from edgeguard.system.foreign import parsing, read_bounded
 
-_COLORS = 3
+_NO_HINTS = Hints()
+_SLACK = 0.02  # of a score, after 8 bits
 Delegate = Literal["auto", "cpu", "edgetpu"]
 
 
+class NoAnswer(GraphFailure):
+    """The graph ran, and what it says of a frame is no result of its task: its outputs are misread, or it is broken."""
+
+
 class Model:
-    """A classifier or detector in memory with its contract.
+    """A model of one of the contract's tasks in memory, with its contract.
 
     Attributes:
         contract: the one inside the file, or a derived one (`has_contract` is False then).
@@ -36,6 +44,7 @@ class Model:
         integer_only: True when input and output are 8-bit.
         input_path: from received frames to its tensor, as the contract says.
         sanitizer: the contract's, or None.
+        guesses: what was guessed of a file without a contract, a line each.
         isolated: why the graph runs in a watched process of its own; None where it runs in this one.
 
     Example:
@@ -46,14 +55,26 @@ class Model:
     """
 
     def __init__(
-        self, data: bytes, runner: Runner, contract: Contract | None, threads: int, isolated: str | None = None
+        self,
+        data: bytes,
+        runner: Runner,
+        contract: Contract | None,
+        threads: int,
+        isolated: str | None = None,
+        *,
+        hints: Hints = _NO_HINTS,
     ) -> None:
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.threads, self.isolated = threads, isolated
         self.has_contract = contract is not None
+        self.guesses: tuple[str, ...] = ()
         self._runner = runner
         self._input, self._outputs = _image_input(runner), runner.outputs
-        self._take(contract if contract is not None else self._derive_contract(ModelFile(data)))
+        self._steps = output_steps(self._outputs)
+        _check_answers(self._outputs)
+        if contract is None:
+            contract, self.guesses = derive_contract(ModelFile(data), runner, hints)
+        self._take(contract)
 
     def with_contract(self, contract: Contract) -> "Model":
         """The same model under another contract (another guard, other labels): a copy that shares the loaded graph.
@@ -86,15 +107,25 @@ class Model:
 
     @property
     def classes(self) -> int:
-        """How many classes there are, a background class included; 0 where the graph does not say."""
-        if self.contract.task == "classify":
-            return int(np.prod(self._outputs[0]["shape"]))
+        """How many classes there are, background included (of a pose, keypoints); 0 where the graph is silent."""
+        contract = self.contract
         shapes = [tuple(int(side) for side in detail["shape"][1:]) for detail in self._outputs]
+        if contract.task == "classify":
+            return max(int(np.prod(shapes[0])), 2)
+        if contract.segmentation is not None:
+            axis = {"HWC": 2, "CHW": 0, "HW": None}[contract.segmentation.layout]
+            return 0 if axis is None else max(shapes[0][axis], 2)
+        if contract.keypoints is not None:
+            return shapes[0][2] if contract.keypoints.head == "heatmaps" else int(np.prod(shapes[0])) // 3
+        if (detection := contract.detection) is not None and detection.head == "joined":
+            axis = columns_axis(shapes[0], contract.input.width, contract.input.height)
+            return 0 if axis is None else shapes[0][axis] - BOX_NUMBERS - int(detection.objectness)
         found = box_and_score_outputs(shapes)
         if found is None:
             return 0
         count = max(shapes[found[0]])
-        return next((side for side in shapes[found[1]] if side != count), count)
+        columns = next((side for side in shapes[found[1]] if side != count), count)
+        return columns - int(detection is not None and detection.objectness)
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -113,51 +144,47 @@ class Model:
             InputError: the graph fails on it; a `GraphFailure` where it may work on another tensor.
         """
         try:
-            return self._runner.run(tensor)
+            return self._runner.run(shaped(tensor, self._input))
         except RuntimeError as error:
             raise GraphFailure(f"the graph failed on this frame: {' '.join(str(error).split())}") from error
 
     def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
-        """`run` for a classifier: float32 of shape (classes,)."""
-        return self.run(tensor)[0].ravel()
+        """`run` for a classifier: float32 of shape (classes,); the one output of two classes becomes two."""
+        return two_classes(self.run(tensor)[0].ravel(), logits=self.contract.outputs == "logits")
 
     def read(self, outputs: tuple[NDArray[np.float32], ...], width: int, height: int, count: int = 5) -> Prediction:
         """What the outputs say of a frame of this size: the `count` best classes, or boxes in its pixels.
 
         Raises:
-            GraphFailure: they are no scores or boxes.
+            NoAnswer: they are no result of the contract's task.
         """
-        if self.contract.task == "classify":
-            return self.rank(outputs[0].ravel(), count)
-        placement = place(width, height, self.contract.input, self.contract.preprocess)
+        contract = self.contract
         try:
             with parsing("what the model says of this frame"):
-                return detect(outputs, self.contract, placement)
+                if contract.task == "classify":
+                    return self.rank(outputs[0].ravel(), count)
+                placement = place(width, height, contract.input, contract.preprocess)
+                if contract.task == "segment":
+                    return segment(outputs[0], contract, placement)
+                if contract.task == "keypoints":
+                    return find_keypoints(outputs, contract, placement)
+                return detect(outputs, contract, placement, self._steps)
         except InputError as error:
-            raise GraphFailure(str(error)) from error
+            raise NoAnswer(str(error)) from error
 
     def rank(self, outputs: NDArray[np.float32], count: int = 5) -> Prediction:
-        """Outputs to scores 0..1, best first."""
-        scores = softmax(outputs) if self.contract.outputs == "logits" else outputs
-        return rank(scores, self.contract.labels, count)
+        """Outputs to scores 0..1, best first.
 
-    def _derive_contract(self, model_file: ModelFile) -> Contract:
-        """For models of other makers: quantised ones get levels as they are, float ones are assumed to want [-1, 1]."""
-        _, height, width, channels = (int(side) for side in self._input["shape"])
-        if channels != _COLORS:
-            raise InputError(f"the model's input has {channels} channels and no contract says what they are")
-        dtype = np.dtype(self._input["dtype"]).name
-        labels = read_labels(model_file)
-        detector = len(self._outputs) == 4  # TFLite_Detection_PostProcess
-        return Contract(
-            task="detect" if detector else "classify",
-            detection=Detection(head="postprocess") if detector else None,
-            input=InputSpec(width, height, dtype),
-            preprocess=Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, guessed=True),
-            labels=labels,
-            background=len(labels) > 0 and labels[0].lower() == "background",
-            outputs="probabilities" if model_file.ends_in_probabilities() else "logits",
-        )
+        Raises:
+            InputError: they are no scores: not finite, or probabilities outside 0..1.
+        """
+        logits = self.contract.outputs == "logits"
+        scores = two_classes(outputs, logits=logits)
+        if not np.isfinite(scores).all():
+            raise InputError("not all scores are finite numbers")
+        if not logits and (scores.min() < -_SLACK or scores.max() > 1 + _SLACK):
+            raise InputError(f"a score is {scores[np.abs(scores - 0.5).argmax()]:g}, which is not in 0..1")
+        return rank(softmax(scores) if logits else scores, self.contract.labels, count)
 
 
 def load_model(
@@ -167,8 +194,9 @@ def load_model(
     *,
     require_sha256: str | None = None,
     isolate: Isolate = "auto",
+    hints: Hints = _NO_HINTS,
 ) -> Model:
-    """Load a .tflite image classifier.
+    """Load a .tflite: a classifier, a detector, a segmentation or a pose model.
 
     Args:
         path: the file.
@@ -176,9 +204,10 @@ def load_model(
         threads: CPU threads, by default one for each core.
         require_sha256: refuse the file unless its bytes have this hash; checked before anything parses them.
         isolate: which graphs run in a watched process of their own; see `isolation.open_graph`.
+        hints: what is known of a file that carries no contract.
 
     Raises:
-        InputError: the file is missing, empty, truncated, not a .tflite, or not an image classifier.
+        InputError: the file is missing, empty, truncated, not a .tflite, or no task that runs here.
         DeviceError: the Edge TPU is wanted and cannot be used.
     """
     data = read_bounded(path, LARGEST_FILE, "the model")
@@ -191,7 +220,7 @@ def load_model(
         wants_tpu = delegate == "edgetpu" or (delegate == "auto" and model_file.is_edgetpu)
         runner, isolated = open_graph(model_file, threads=threads, edgetpu=wants_tpu, isolate=isolate)
         with parsing("the model"):
-            return Model(data, runner, contract, threads, isolated)
+            return Model(data, runner, contract, threads, isolated, hints=hints)
     except (InputError, DeviceError) as error:
         raise type(error)(f"{path}: {error}") from error
 
@@ -202,23 +231,34 @@ def _image_input(runner: Runner) -> dict[str, Any]:
         raise InputError(f"the model has {len(details)} inputs; an image model has one")
     detail: dict[str, Any] = details[0]
     shape = tuple(int(side) for side in detail["shape"])
-    if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, FREQUENCIES) or min(shape) < 1:
-        raise InputError(f"the model's input is not an image: shape {shape}, wanted (1, height, width, 3)")
+    is_image = len(shape) == 4 and min(shape) >= 1 and (shape[3] in (1, 3, FREQUENCIES) or shape[1] == 1)
+    if is_image and shape[0] != 1:
+        raise InputError(f"the file fixes a batch of {shape[0]} pictures; one at a time is run: export it with batch 1")
+    if not is_image:
+        raise InputError(f"the model's input is not an image: shape {shape}, wanted (1, height, width, 3 or 1)")
     if np.dtype(detail["dtype"]).name not in ("uint8", "int8", "float32"):
         raise InputError(f"the model's input type {np.dtype(detail['dtype']).name} is not uint8, int8 or float32")
     return detail
 
 
-def _check_outputs(details: list[dict[str, Any]], contract: Contract) -> None:
-    detection = contract.detection
-    wanted = 1 if detection is None else 4 if detection.head == "postprocess" else 2
-    if len(details) != wanted:
-        kind = "a classifier" if detection is None else f"a detector with a {detection.head} head"
-        raise InputError(f"the model has {len(details)} outputs; {kind} has {wanted}")
+def _check_answers(details: list[dict[str, Any]]) -> None:
     for detail in details:
         shape = tuple(int(side) for side in detail["shape"])
         if not shape or min(shape) < 1:
             raise InputError(f"the model has an output of shape {shape}, which holds no answer")
+
+
+def _check_outputs(details: list[dict[str, Any]], contract: Contract) -> None:
+    """As many outputs as the contract's way of reading them needs."""
+    wanted, kind = {1}, {"classify": "a classifier", "segment": "a segmentation model"}.get(contract.task, "")
+    if (detection := contract.detection) is not None:
+        wanted = {{"raw": 2, "postprocess": len(detection.roles)}.get(detection.head, 1)}
+        kind = f"a detector with a {detection.head} head"
+    if (keypoints := contract.keypoints) is not None:
+        wanted = {1} if keypoints.head == "points" else {1, 2, 4}
+        kind = f"a pose model with {keypoints.head}"
+    if len(details) not in wanted:
+        raise InputError(f"the model has {len(details)} outputs; {kind} has {' or '.join(map(str, sorted(wanted)))}")
 
 
 def _check_input(detail: dict[str, Any], contract: Contract) -> None:
@@ -227,5 +267,6 @@ def _check_input(detail: dict[str, Any], contract: Contract) -> None:
     actual = tuple(int(side) for side in detail["shape"])
     dtype = np.dtype(detail["dtype"]).name
     check_coefficient_input(contract)
-    if wanted != actual or spec.dtype != dtype:
+    planar = spec.color == "GRAY" and actual == (1, 1, spec.height, spec.width)
+    if (wanted != actual and not planar) or spec.dtype != dtype:
         raise InputError(f"the contract says {spec.dtype} {wanted}, the graph takes {dtype} {actual}")

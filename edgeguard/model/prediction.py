@@ -29,18 +29,56 @@ class BoxScore:
 
 
 @dataclass(frozen=True)
+class Keypoint:
+    """A point of a pose: its name (its number as text where there is none), a score 0..1, and where, in the frame's
+    pixels."""
+
+    name: str
+    index: int
+    score: float
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """The class of each pixel that a segmentation model looked at.
+
+    Attributes:
+        classes: (h, w) of class numbers.
+        x1, y1, x2, y2: the part of the frame that it covers, in the frame's pixels.
+    """
+
+    classes: NDArray[np.int64]
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The classes with the highest scores, best first; of a detector those of its best boxes, none where it sees none.
 
-    `boxes` is None for a classifier.
+    Of a segmentation the classes with the largest shares of the picture; of a pose its score under the label "pose".
+
+    Attributes:
+        top: see above.
+        boxes: of a detector, else None.
+        shares: of a segmentation, else None: each class that it sees, largest share first; the score is the share.
+        class_map: of a segmentation, else None.
+        keypoints: of a pose, else None: all of them, in the model's order.
     """
 
     top: tuple[Score, ...]
     boxes: tuple[BoxScore, ...] | None = None
+    shares: tuple[Score, ...] | None = None
+    class_map: ClassMap | None = None
+    keypoints: tuple[Keypoint, ...] | None = None
 
     @property
     def best(self) -> Score | None:
-        """The first of `top`; None for a detector that sees nothing."""
+        """The first of `top`; None for a detector or a pose that sees nothing."""
         return self.top[0] if self.top else None
 
     @property
@@ -57,6 +95,21 @@ class Prediction:
     def score(self) -> float:
         """The best class's score; 0 for a detector that sees nothing."""
         return self.top[0].score if self.top else 0.0
+
+
+def two_classes(scores: NDArray[np.float32], *, logits: bool) -> NDArray[np.float32]:
+    """Scores of one output (..., 1), that of class 1, as those of two classes (..., 2); others as they are.
+
+    Softmax of the two logits is the sigmoid of the one.
+
+    Example:
+        >>> two_classes(np.array([[0.75]], np.float32), logits=False).tolist()
+        [[0.25, 0.75]]
+    """
+    if scores.shape[-1] != 1:
+        return scores
+    other = np.zeros_like(scores) if logits else 1 - scores
+    return np.concatenate([other, scores], axis=-1)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -31,6 +31,7 @@ class Counters:
         frames: results given.
         captured, dropped, lost, skipped: whole frames that arrived; of these not taken in time; damaged ones; not
             wanted (`every`, `fps`).
+        misread: of the lost ones those on which the graph ran and what it said was no result of its task.
         losses, reconnects: of the camera.
         certified_frames, proven, proven_2: frames that were looked at; of these proven at 1 and at 2 levels.
         suspected, alarms: frames that the patch guard changed or marked, and on which it rang.
@@ -41,6 +42,7 @@ class Counters:
     dropped: int = 0
     lost: int = 0
     skipped: int = 0
+    misread: int = 0
     losses: int = 0
     reconnects: int = 0
     disagreements: int = 0
@@ -94,6 +96,7 @@ class Counters:
             "dropped": self.dropped,
             "lost": self.lost,
             "skipped": self.skipped,
+            "misread": self.misread,
             "losses": self.losses,
             "reconnects": self.reconnects,
             "fps": round(self.frames / elapsed, 2) if elapsed > 0 else 0.0,

@@ -10,7 +10,7 @@ from edgeguard.camera.reader import Drop, FrameReader
 from edgeguard.camera.source import Captured, Lost, Source
 from edgeguard.errors import EdgeGuardError, JpegError
 from edgeguard.model.contract import require_pixels
-from edgeguard.model.interpreter import Model
+from edgeguard.model.interpreter import Model, NoAnswer
 from edgeguard.model.watched import GraphFailure
 from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.pacing import Timing
@@ -78,6 +78,7 @@ class Pipeline:
         self.counters = Counters()
         self.losses: list[Lost] = []  # the first hundred that were found after capture
         self._undecodable, self._last_failure = 0, ""
+        self.misread = ""  # why what the graph said was first no result
         self._tripped = False
         self.reader: FrameReader[Arrived] | None = None
         self._compare_every, self._every, self._next_wanted = compare_every, every, 0
@@ -159,6 +160,9 @@ class Pipeline:
             if str(error) != self._last_failure:
                 _log.warning("frame %d of %s is lost: %s", captured.index, captured.source, error)
             self._last_failure = str(error)
+            if isinstance(error, NoAnswer):
+                self.counters.misread += 1
+                self.misread = self.misread or str(error)
             return Lost(captured.index, captured.source, str(error))
 
     def _make_ready(self, arrived: Arrived) -> Ready | Lost:

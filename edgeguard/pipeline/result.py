@@ -63,6 +63,7 @@ class FrameResult:
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
         best, boxes = self.prediction.best, self.prediction.boxes
+        shares, keypoints = self.prediction.shares, self.prediction.keypoints
         return {
             "schema": SCHEMA,
             "frame": self.frame,
@@ -89,6 +90,8 @@ class FrameResult:
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
             **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
+            **({} if shares is None else {"shares": [_share(score) for score in shares]}),
+            **({} if keypoints is None else {"keypoints": [asdict(point) for point in keypoints]}),
         }
 
     def proof_dict(self) -> dict[str, Any]:
@@ -111,3 +114,7 @@ def _rounded(share: float | None) -> float | None:
 
 def _score(score: Score) -> dict[str, Any]:
     return {"label": score.label, "index": score.index, "score": score.score}
+
+
+def _share(share: Score) -> dict[str, Any]:
+    return {"label": share.label, "index": share.index, "share": share.score}

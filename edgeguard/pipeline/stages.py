@@ -140,9 +140,15 @@ class Stages:
 
 
 def _placed(prediction: Prediction, offset: tuple[int, int]) -> Prediction:
-    """Boxes in the whole frame's pixels."""
+    """Boxes, keypoints and class map in the whole frame's pixels."""
     left, top = offset
-    if prediction.boxes is None or offset == (0, 0):
+    if offset == (0, 0):
         return prediction
-    moved = tuple(replace(b, x1=b.x1 + left, y1=b.y1 + top, x2=b.x2 + left, y2=b.y2 + top) for b in prediction.boxes)
-    return replace(prediction, boxes=moved)
+    boxes, points, seen = prediction.boxes, prediction.keypoints, prediction.class_map
+    if boxes is not None:
+        boxes = tuple(replace(b, x1=b.x1 + left, y1=b.y1 + top, x2=b.x2 + left, y2=b.y2 + top) for b in boxes)
+    if points is not None:
+        points = tuple(replace(point, x=point.x + left, y=point.y + top) for point in points)
+    if seen is not None:
+        seen = replace(seen, x1=seen.x1 + left, y1=seen.y1 + top, x2=seen.x2 + left, y2=seen.y2 + top)
+    return replace(prediction, boxes=boxes, keypoints=points, class_map=seen)

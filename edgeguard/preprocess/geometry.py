@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgeguard.dct.boxes import SIGN, Box
 
+_LUMA = np.array([19595, 38470, 7471], np.uint32)  # .299, .587, .114 in 65536ths
 LETTERBOX_LEVEL = 114  # the grey that YOLO's training code pads with; any constant would do, it has to be written down
 
 
@@ -28,7 +29,7 @@ class InputSpec(Protocol):
 
     @property
     def color(self) -> str:
-        """What the channels are: `RGB`, or `DCT` for quantised coefficients."""
+        """What the channels are: `RGB`, `GRAY`, or `DCT` for quantised coefficients."""
 
 
 class PreprocessSpec(Protocol):
@@ -113,10 +114,21 @@ def canvas(input_: InputSpec, signed: bool = False) -> NDArray[np.uint8]:
     return np.full((input_.height, input_.width, 3), level, dtype=np.uint8)
 
 
+def gray_levels(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Luma (ITU-R BT.601, in 16-bit integers, the nearest level) of HxWx3 levels: HxWx1.
+
+    Example:
+        >>> gray_levels(np.array([[[255, 255, 255], [255, 0, 0]]], np.uint8)).ravel().tolist()
+        [255, 76]
+    """
+    return ((rgb.astype(np.uint32) @ _LUMA + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+
 def quantize_input(pixels: NDArray[np.uint8], input_: InputSpec, preprocess: PreprocessSpec) -> NDArray[np.generic]:
     """Levels HxWxC to the model's tensor (1, H, W, C): levels as they are for uint8, minus 128 for int8,
-    `(level - mean) / std` for float32. C is 3, or 64 for coefficients, which share one mean and one std."""
-    batch = pixels[None]
+    `(level - mean) / std` for float32. C is 3, or 64 for coefficients, which share one mean and one std. Three channels
+    become one (luma) for a gray input."""
+    batch = gray_levels(pixels)[None] if input_.color == "GRAY" and pixels.shape[-1] == 3 else pixels[None]
     if input_.dtype == "uint8":
         return batch
     if input_.dtype == "int8":

@@ -51,6 +51,9 @@ class Settings:
         "lgs, entropy, chunks, recompression (an alarm) or none, instead of the contract's.", None, words=TEXT
     )
     labels: str | None = _model("Labels, one a line, for a model that carries none.", None, values="file", words=TEXT)
+    crop: Literal["center", "letterbox", "none"] | None = _model(
+        "How a frame is fitted to the model: its middle, whole with bars, or whole and stretched.", None
+    )
     delegate: Literal["auto", "cpu", "edgetpu"] = _model("What computes.", "auto")
     fallback: str | None = _model(
         "A .tflite for the CPU, used when the Edge TPU cannot be.", None, values="file", words=TEXT

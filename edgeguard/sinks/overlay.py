@@ -4,10 +4,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.model.prediction import ClassMap
 from edgeguard.pipeline.result import FrameResult
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK, _PAPER, _ALARM, _BOX = (255, 255, 255), (24, 28, 34), (230, 60, 50), (90, 220, 120)
+_LEAST_POINT = 0.3  # score of a keypoint that is drawn
+#: Of class 0, which is not drawn, and of the others in turn.
+_CLASS_COLORS = np.array(
+    [(0, 0, 0), (230, 80, 60), (60, 140, 230), (240, 200, 60), (150, 80, 220), (60, 200, 190), (240, 130, 200)],
+    np.uint16,
+)
 MIN_WIDTH = 480
 
 
@@ -20,6 +27,11 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     height, width = (side - side % 2 for side in picture.shape[:2])
     canvas = np.full((height + 56, width, 3), _PAPER, np.uint8)
     canvas[:height] = picture[:height, :width]
+    if result.prediction.class_map is not None:
+        _tint(canvas[:height], result.prediction.class_map, scale)
+    for point in result.prediction.keypoints or ():
+        if point.score >= _LEAST_POINT:
+            cv2.circle(canvas[:height], (round(scale * point.x), round(scale * point.y)), 4, _BOX, -1, cv2.LINE_AA)
     for box in result.prediction.boxes or ():
         corners = [round(scale * side) for side in (box.x1, box.y1, box.x2, box.y2)]
         cv2.rectangle(canvas, (corners[0], corners[1]), (corners[2], corners[3]), _BOX, 2)
@@ -42,6 +54,21 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
         if not agrees:
             cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), _ALARM, 4)
     return canvas
+
+
+def _tint(picture: NDArray[np.uint8], seen: ClassMap, scale: int) -> None:
+    """Blend the colors of the classes over the part of the picture that the map covers; class 0 stays as it is."""
+    height, width = picture.shape[:2]
+    left, top = max(round(scale * seen.x1), 0), max(round(scale * seen.y1), 0)
+    right, bottom = min(round(scale * seen.x2), width), min(round(scale * seen.y2), height)
+    if right <= left or bottom <= top:
+        return
+    small = (seen.classes % len(_CLASS_COLORS)).astype(np.uint8)
+    small[seen.classes > 0] = (seen.classes[seen.classes > 0] - 1) % (len(_CLASS_COLORS) - 1) + 1
+    classes = cv2.resize(small, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+    part = picture[top:bottom, left:right]
+    colored = classes > 0
+    part[colored] = (part[colored].astype(np.uint16) + _CLASS_COLORS[classes[colored]]) // 2
 
 
 def _text(

@@ -41,6 +41,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--trust-pickle": PERMISSION,
         "--onnx2tf": [f"{PROGRAM} --onnx2tf"],
         "--boxes": [f"{PROGRAM} --boxes yxyx"],
+        "--objectness": [f"{PROGRAM} --objectness"],
         "--precision": ALWAYS,
         "--io": [(f"{PROGRAM} --precision float16 --io int8", "its --io is float32")],
         "--keep-float": [f"{PROGRAM} --precision float16 --keep-float x"],
@@ -60,7 +61,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--key-file": [(f"{RUN} --key-file key", "a key is for the stream of an edgeguard sensor")],
         "--lost-after": [f"{RUN} --lost-after 1"],
         "--give-up-after": [f"{RUN} --give-up-after 0"],
-        "--guard": ALWAYS, "--patch-guard": ALWAYS, "--labels": ALWAYS, "--delegate": ALWAYS,
+        "--guard": ALWAYS, "--patch-guard": ALWAYS, "--labels": ALWAYS, "--crop": ALWAYS, "--delegate": ALWAYS,
         "--fallback": [f"{RUN} --delegate cpu --fallback {MODEL}"],
         "--isolate": ALWAYS, "--threads": ALWAYS, "--require-model": ALWAYS, "--require-guard": ALWAYS,
         "--every": ALWAYS,
@@ -124,7 +125,10 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--size": [(f"{SENSOR} --size 640x480", "asked of local cameras only")],
         "--camera-fps": [(f"{SENSOR} --camera-fps 5", "asked of local cameras only")],
     },
-    "bench": {"--guard": ALWAYS, "--image": ALWAYS, "--seconds": ALWAYS, "--threads": ALWAYS, "--json": ALWAYS},
+    "bench": {
+        "--guard": ALWAYS, "--image": ALWAYS, "--labels": ALWAYS, "--seconds": ALWAYS, "--threads": ALWAYS,
+        "--json": ALWAYS,
+    },
     "demo": {"--output": ["--cards c.pdf --output d"], "--cards": ALWAYS, "--json": ["--cards c.pdf --json"]},
     "doctor": {"--json": ALWAYS},
     "patch make": {

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from edgeguard.evaluate.rebuild.network import Network
 from edgeguard.evaluate.run import evaluate
 from edgeguard.evaluate.twin import Twin, agreement
 from edgeguard.guard import GuardProfile, Sanitizer
-from edgeguard.model import load_model
+from edgeguard.model import Contract, InputSpec, load_model
 from edgeguard.model.contract import ContractGuard
 from edgeguard.model.input_path import InputPath
 from edgeguard.preprocess.crop_resize import crop_and_resize
@@ -145,5 +146,14 @@ def test_a_model_that_segments_is_told_so(tmp_path: Path, card_images: Path) -> 
         lambda: evaluate(path, card_images, "quick", tmp_path / "out"),
         lambda: certified_accuracy(path, card_images),
     ):
-        with pytest.raises(InputError, match=r"6x8x3 values, not with one score for each class \(it segments"):
+        with pytest.raises(InputError, match="for classifiers"):
             refused()
+
+
+@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+def test_one_output_is_two_classes(outputs: Literal["logits", "probabilities"]) -> None:
+    contract = Contract(InputSpec(8, 8), outputs=outputs)
+    twin_ = Twin(torch.nn.Identity(), contract, "input")
+    given = torch.tensor([[0.8]]) if outputs == "probabilities" else torch.logit(torch.tensor([[0.8]]))
+    assert torch.softmax(twin_.of_classes(given), 1).tolist()[0] == pytest.approx([0.2, 0.8], abs=1e-6)
+    assert twin_.of_classes(torch.ones(2, 3)).shape == (2, 3)

@@ -59,7 +59,7 @@ def test_a_patch_guard_stands_in_the_contract_only_where_one_was_chosen() -> Non
         ({"guard": {"place": "frame", "profile": None}}, "profile is missing"),
         ({"guard": {"place": "frame", "profile": {"schema": 1}}}, "guard.profile"),
         ({"guard": {"place": "none", "profile": None, "patch": 3}}, "guard.patch"),
-        ({"task": "segment"}, "task 'segment', which this version does not know"),
+        ({"task": "panoptic"}, "task 'panoptic', which this version does not know"),
         ({"task": ["classify"]}, "does not know"),
         ({"input": {"width": 8, "height": 8, "kind": "audio"}}, "input.kind 'audio', which this version does not know"),
     ],

@@ -73,12 +73,12 @@ def test_boxes_come_back_in_the_frame(tmp_path: Path) -> None:
     found = model(frame).boxes
     assert found is not None and [box.index for box in found] == [1, 0]
     assert [round(box.score, 2) for box in found] == [0.9, 0.6]
-    # the derived contract crops the middle 87.5 %: 700x350 from (50, 25)
-    first = found[0]  # y 0..0.5, x 0.125..0.375 of that part
-    assert (first.x1, first.y1, first.x2, first.y2) == pytest.approx((137.5, 25, 312.5, 200), abs=0.5)
+    # the derived contract of a detector sees the whole frame
+    first = found[0]  # y 0..0.5, x 0.125..0.375
+    assert (first.x1, first.y1, first.x2, first.y2) == pytest.approx((100, 0, 300, 200), abs=0.5)
 
 
 def test_other_numbers_of_outputs_are_refused(tmp_path: Path) -> None:
     _detector(tmp_path / "two.tflite", outputs=2)
-    with pytest.raises(InputError, match="has 2 outputs; a classifier has 1"):
+    with pytest.raises(InputError, match="looks like 2 outputs of no known detector"):
         load_model(tmp_path / "two.tflite", delegate="cpu")

@@ -159,3 +159,19 @@ def test_a_patch_guard_stands_between_resize_and_model(folder: Path, name: str) 
             marked, alarms = marked + bool(guarded.suspect.any()), alarms + guarded.alarm
     summary = pipeline.counters.to_dict()
     assert summary["suspected"] == marked > 0 and summary["alarms"] == alarms
+
+
+def test_what_is_found_in_a_region_is_placed_in_the_frame() -> None:
+    from edgeguard.model.prediction import BoxScore, ClassMap, Keypoint, Prediction
+    from edgeguard.pipeline.stages import _placed
+
+    seen = Prediction(
+        (),
+        boxes=(BoxScore("a", 0, 0.5, 1, 2, 3, 4),),
+        class_map=ClassMap(np.zeros((2, 2), np.int64), 0, 0, 8, 8),
+        keypoints=(Keypoint("nose", 0, 0.5, 1, 2),),
+    )
+    placed = _placed(seen, (16, 8))
+    assert placed.boxes == (BoxScore("a", 0, 0.5, 17, 10, 19, 12),) and placed.keypoints is not None
+    assert (placed.keypoints[0].x, placed.keypoints[0].y) == (17, 10) and placed.class_map is not None
+    assert (placed.class_map.x1, placed.class_map.y1, placed.class_map.x2, placed.class_map.y2) == (16, 8, 24, 16)

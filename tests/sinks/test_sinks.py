@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError
 from edgeguard.model import Prediction, Score
+from edgeguard.model.prediction import ClassMap, Keypoint
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.jsonl import JsonLines
 from edgeguard.sinks.overlay import draw_overlay
@@ -164,3 +165,21 @@ def test_overlay_shows_disagreement_in_red(result: FrameResult) -> None:
     alarm = draw_overlay(replace(result, undefended=Score("left", 6, 0.5)))
     assert calm.shape == alarm.shape and calm.shape[0] % 2 == calm.shape[1] % 2 == 0 and calm.shape[1] >= 480
     assert tuple(alarm[1, 1]) == (230, 60, 50) != tuple(calm[1, 1])
+
+
+def test_overlay_tints_class_maps_and_marks_keypoints(result: FrameResult) -> None:
+    assert result.rgb is not None
+    height, width = result.rgb.shape[:2]
+    plain = draw_overlay(result)
+    classes = np.zeros((4, 4), np.int64)
+    classes[:, :2] = 3
+    seen = ClassMap(classes, 0, 0, width, height)
+    tinted = draw_overlay(replace(result, prediction=replace(result.prediction, class_map=seen)))
+    scale = plain.shape[1] // width
+    left, right = slice(0, scale * width // 2 - 2), slice(scale * width // 2 + 2, scale * width)
+    assert (tinted[: scale * height, left] != plain[: scale * height, left]).any(axis=2).mean() > 0.9
+    assert np.array_equal(tinted[: scale * height, right], plain[: scale * height, right])
+    points = (Keypoint("nose", 0, 0.9, 40.0, 30.0), Keypoint("ear", 1, 0.1, 90.0, 30.0))
+    marked = draw_overlay(replace(result, prediction=replace(result.prediction, keypoints=points)))
+    changed = np.argwhere((marked != plain).any(axis=2))
+    assert np.abs(changed - (scale * 30, scale * 40)).max() <= 6 and len(changed) > 20

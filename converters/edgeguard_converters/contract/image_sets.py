@@ -134,7 +134,9 @@ def split(
 def odd_images(images: list[LabeledImage], pixels: NDArray[np.uint8], contract: Contract) -> list[str]:
     """Lines about calibration images that are unlike what a camera gives: without colour, all alike, or tiny."""
     found = []
-    if contract.input.color == "DCT":  # colour is in other rows
+    if contract.input.color == "GRAY":
+        spread = np.ones(len(pixels))  # nobody wants color of a gray model's pictures
+    elif contract.input.color == "DCT":  # colour is in other rows
         spread = np.ptp(pixels[:, 2 * pixels.shape[1] // 3 :, :, 0], axis=(1, 2))
     else:
         spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))

@@ -1,7 +1,7 @@
 """The contract of a conversion: what the file says, what the flags say, and what the model's own outputs tell."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from edgeguard.model.contract import (
     check_coefficient_input,
 )
 from edgeguard.model.detection import box_and_score_outputs
+from edgeguard.model.prediction import two_classes
 from edgeguard_converters.contract.image_sets import GateImages
 from edgeguard_converters.contract.preprocessing import explicit, from_facts, guess
+from edgeguard_converters.contract.tasks import find_task
 from edgeguard_converters.graph.normalization import PRESETS, Normalization
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.source import FileFacts, Source
@@ -28,6 +30,8 @@ from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options
 
 _FIXED = ("torch.export", "TFLite")  # kinds of files that hold one input size
+_PROBED = 4  # images
+_REPEATS = 1e-2  # of the largest output: sums are added in another order for several pictures
 _PROBE = Normalization((127.5,) * 3, (127.5,) * 3, "probe")
 
 
@@ -92,15 +96,34 @@ def infer_contract(
         InputError: the outputs are neither class scores nor boxes, labels do not fit them, or something has to be said
             by the user.
     """
-    probe = source.outputs(_PROBE.apply(images.calibration[:1]))
-    task, classes = _task(probe)
+    probed = _PROBE.apply(images.calibration[:_PROBED])
+    _check_repeatable(source, probed)
+    known = options.labels if options.labels is not None else source.facts.labels or ()
+    found = find_task(
+        source.outputs(probed),
+        outline.input,
+        joined=source.joins_boxes(probed[:1]),
+        labels=len(known),
+        boxes=options.boxes,
+        objectness=options.objectness,
+    )
+    task, classes = found.task, found.classes
     if task == "classify" and options.boxes is not None:
         raise InputError("--boxes is for detectors; this model is a classifier")
-    labels, background = _labels(source, options, classes, notes)
+    if found.detection is None and options.objectness is not None:
+        raise InputError("--objectness is for detectors that give boxes and scores in one output")
+    labels, background = _labels(source, options, classes, notes, task)
+    if found.recognized is not None and not labels:
+        labels = found.recognized.labels
     if mapping is not None and task == "classify":
         _check_order(mapping, classes - int(background))
     targets = _targets(images.labels, classes, background, notes) if task == "classify" else None
     normalization = _normalization(source, options, task, images, targets, notes)
+    if outline.input.color == "GRAY" and not normalization.is_uniform:
+        raise InputError(
+            "the model reads one gray channel, and this preprocessing has a mean and std for each of three: give "
+            "--preprocess unit|tf|none, or --mean and --std with one value three times"
+        )
     normalized = normalization.apply(images.evaluation[:8])
     outputs = source.outputs(normalized)
     in_graph = not normalization.is_uniform and outline.input.dtype == "float32"
@@ -114,8 +137,15 @@ def infer_contract(
     )
     if task == "classify":
         contract = replace(contract, outputs="probabilities" if _sum_to_one(outputs[0]) else "logits")
+    elif (seen := found.recognized) is not None:
+        # the probe's normalization may be another one: what the outputs are is judged on the right one
+        again = find_task(outputs, outline.input, joined=False, labels=len(labels), boxes=None, objectness=None)
+        seen = again.recognized or seen
+        contract = replace(contract, outputs=seen.outputs, segmentation=seen.segmentation, keypoints=seen.keypoints)
+        if seen.why:
+            notes.add(seen.why)
     else:
-        contract = _detector(source, options, contract, outputs, source.joins_boxes(normalized), notes)
+        contract = _detector(source, options, contract, outputs, found.detection, notes)
     return InferredContract(normalization, contract, targets)
 
 
@@ -137,24 +167,18 @@ def _compare_profiles(facts: FileFacts, guard: ContractGuard, notes: Notes) -> N
         )
 
 
-def _task(outputs: Outputs) -> tuple[Literal["classify", "detect"], int]:
-    shapes = [values.shape[1:] for values in outputs]
-    if len(outputs) == 1 and int(np.prod(shapes[0])) == max(shapes[0], default=0) >= 2:
-        return "classify", int(np.prod(shapes[0]))
-    found = box_and_score_outputs(shapes)
-    if found is not None:
-        count = max(shapes[found[0]])
-        return "detect", next((side for side in shapes[found[1]] if side != count), count)
-    if len(outputs) == 1 and len(shapes[0]) == 2:
-        raise InputError(
-            f"one output {shapes[0]} holds boxes and scores together, which one int8 scale cannot: export "
-            "the model with two outputs, boxes and scores"
-        )
-    shown = ", ".join("x".join(map(str, shape)) for shape in shapes)
-    raise InputError(
-        f"the model's outputs ({shown} an image) are neither one vector of class scores nor boxes (n, 4) with scores "
-        "(n, classes)"
-    )
+def _check_repeatable(source: Source, probed: NDArray[np.float32]) -> None:
+    """Refuse a model that says something else of the same picture: again, or beside other pictures."""
+    first, again = source.outputs(probed[:1]), source.outputs(probed[:1])
+    together = tuple(values[:1] for values in source.outputs(probed))
+    for other, why in ((again, "when it is asked again"), (together, "when other pictures stand beside it")):
+        for wanted, found in zip(first, other, strict=True):
+            scale = max(float(np.abs(wanted).max()), 1e-12)
+            if wanted.shape != found.shape or not float(np.abs(wanted - found).max()) <= _REPEATS * scale:
+                raise InputError(
+                    f"the model says something else of one picture {why}: it was saved in training mode (batch "
+                    "normalization by the batch, or dropout); call model.eval() before the export"
+                )
 
 
 def _normalization(
@@ -171,14 +195,16 @@ def _normalization(
         return Normalization(*PRESETS[options.preprocess], "preset")
     if (stated := from_facts(source.facts)) is not None:
         return stated
-    if images.stand_in or task == "detect":
-        what = "a detector's outputs" if task == "detect" else "stand-in pictures"
+    if images.stand_in or task != "classify":
+        kind = {"detect": "a detector's outputs", "segment": "class maps", "keypoints": "keypoints"}
+        what = kind.get(task, "stand-in pictures")
         raise InputError(
             f"the file does not say its preprocessing, and {what} cannot tell: give --preprocess imagenet|tf|unit|none"
-            + ("" if task == "detect" else ", or --calibrate FOLDER with your own images")
+            + ("" if task != "classify" else ", or --calibrate FOLDER with your own images")
         )
     pixels = images.calibration if targets is None else images.evaluation
-    found = guess(lambda x: source.outputs(x)[0].reshape(len(x), -1), pixels, targets)
+    presets = {n: p for n, p in PRESETS.items() if source.facts.color != "GRAY" or len(set(p[0])) == 1}
+    found = guess(lambda x: _scores_of(source.outputs(x)[0]), pixels, targets, presets)
     notes.add(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess")
     return found
 
@@ -188,41 +214,44 @@ def _pixels(normalization: Normalization) -> Normalization:
 
 
 def _detector(
-    source: Source, options: Options, contract: Contract, outputs: Outputs, joined: bool, notes: Notes
+    source: Source, options: Options, contract: Contract, outputs: Outputs, joined: Detection | None, notes: Notes
 ) -> Contract:
     found = box_and_score_outputs([values.shape[1:] for values in outputs])
     assert found is not None
     boxes, scores = outputs[found[0]], outputs[found[1]]
     facts = source.facts.detection
-    form: Any = options.boxes or facts.get("boxes") or ("cxcywh" if joined else None)
+    form: Any = options.boxes or facts.get("boxes") or (None if joined is None else joined.boxes)
     if form not in get_args(BoxForm):
         raise InputError("the file does not say what a box's four numbers are: give --boxes yxyx, xyxy or cxcywh")
     probabilities = bool((scores >= 0).all() and (scores <= 1).all())
-    if joined and not probabilities and options.boxes is None and "boxes" not in facts:
-        raise InputError(
-            f"one output of {boxes.shape[1:]} and {scores.shape[1:]} looks like a YOLO head, but its scores are not in "
-            "0..1: give --boxes if it is a detector; features and masks are not supported"
-        )
-    units: Any = facts.get("units") or ("pixels" if float(np.abs(boxes).max()) > 2 else "relative")
+    cells = joined.units if joined is not None and joined.units == "cells" else None
+    units: Any = facts.get("units") or cells or ("pixels" if float(np.abs(boxes).max()) > 2 else "relative")
     axis = 2 if scores.shape[1] == max(boxes.shape[1:]) else 1
-    background = contract.background or (probabilities and np.allclose(scores.sum(axis=axis), 1, atol=1e-2))
+    objectness = joined is not None and joined.objectness
+    if objectness:
+        notes.add("the fifth number of each box is taken as its objectness: score = objectness x class")
+    background = contract.background or (
+        not objectness and probabilities and np.allclose(scores.sum(axis=axis), 1, atol=1e-2)
+    )
     if background and not contract.background:
         notes.add("the scores of each box sum to 1: class 0 is taken as background")
     return replace(
         contract,
-        detection=Detection(boxes=form, units=units),
+        detection=Detection(boxes=form, units=units, objectness=objectness),
         outputs="probabilities" if probabilities else "logits",
         background=bool(background),
     )
 
 
-def _labels(source: Source, options: Options, classes: int, notes: Notes) -> tuple[tuple[str, ...], bool]:
+def _labels(source: Source, options: Options, classes: int, notes: Notes, task: str) -> tuple[tuple[str, ...], bool]:
     labels = options.labels if options.labels is not None else source.facts.labels or ()
     if labels and len(labels) == classes - 1:
         labels = ("background", *labels)
     if labels and len(labels) != classes:
         raise InputError(f"{len(labels)} labels for {classes} outputs")
     background = options.background
+    if task == "keypoints":
+        background = False
     if background is None:
         background = labels[0].strip().lower() == "background" if labels else classes == 1001
         if background:
@@ -250,6 +279,15 @@ def _targets(known: list[int | None], classes: int, background: bool, notes: Not
     return targets
 
 
-def _sum_to_one(outputs: NDArray[np.float32]) -> bool:
+def _scores_of(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, classes); one output is two classes'."""
     flat = outputs.reshape(len(outputs), -1)
+    return two_classes(flat, logits=not _sum_to_one(outputs))
+
+
+def _sum_to_one(outputs: NDArray[np.float32]) -> bool:
+    """Whether these are probabilities: they sum to one, or the only one lies in 0..1."""
+    flat = outputs.reshape(len(outputs), -1)
+    if flat.shape[1] == 1:
+        return bool(((flat >= 0) & (flat <= 1)).all())
     return bool((flat >= 0).all() and np.allclose(flat.sum(axis=1), 1, atol=1e-3))

@@ -47,6 +47,7 @@ def guess(
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64] | None,
+    presets: dict[str, tuple[Triple, Triple]] = PRESETS,
 ) -> Normalization:
     """Try the presets and keep the best one, if the images tell the best two apart.
 
@@ -56,13 +57,14 @@ def guess(
         run: normalized pixels (n, h, w, 3) to raw outputs (n, classes).
         pixels: what the model would see, uint8.
         labels: raw output indices of the images, or None.
+        presets: what is tried.
 
     Raises:
         InputError: a bootstrap over the images does not separate the best two.
     """
     chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), _GUESS_IMAGES)).astype(int)
     evidence: dict[str, NDArray[np.float64]] = {}
-    for name, (mean, std) in PRESETS.items():
+    for name, (mean, std) in presets.items():
         outputs = run(Normalization(mean, std, "preset").apply(pixels[chosen]))
         if labels is None:
             evidence[name] = softmax(outputs).astype(np.float64)

@@ -14,6 +14,7 @@ from edgeguard_converters.load.source import FileFacts
 _FLOAT = np.dtype("<f4")
 _MOST_AXES = 8
 _MOST_TEXT = 1 << 16
+_MOST_SAID = 50
 _MOST_LABELS = 100_000
 
 
@@ -68,7 +69,7 @@ def facts_of(data: Any) -> FileFacts:
         if labels is not None and len(labels) > _MOST_LABELS:
             raise ValueError("more labels than a model has outputs")
         color = data["color"]
-        if color not in ("RGB", "DCT"):
+        if color not in ("RGB", "GRAY", "DCT"):
             raise ValueError("no such color")
         return FileFacts(
             mean=_three(data["mean"]),
@@ -79,6 +80,7 @@ def facts_of(data: Any) -> FileFacts:
             labels=None if labels is None else tuple(str(_text(label)) for label in labels),
             trained_on_profile=_text(data["trained_on_profile"]),
             color=color,
+            said=tuple(str(_text(line)) for line in data["said"][:_MOST_SAID]),
             detection={str(_text(key)): str(_text(value)) for key, value in dict(data["detection"]).items()},
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:

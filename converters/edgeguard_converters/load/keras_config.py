@@ -7,6 +7,7 @@ Lambda layer is code, and some layers read files that their configuration names.
 import re
 from typing import Any
 
+from edgeguard.errors import InputError
 from edgeguard_converters.load.refused import PickleRefused
 
 _LAYERS_LISTED = """
@@ -91,6 +92,11 @@ def _object(value: dict[str, Any], left: list[int]) -> dict[str, Any]:
             raise PickleRefused(f"the model holds a class that it registers itself: {str(name)[:60]!r}; refused")
     elif "module" in value or any(str(key).startswith("__") for key in value):
         raise PickleRefused("the model's configuration names a module without a class; refused")
+    if value.get("training") is True:
+        raise InputError(
+            "the model calls a layer with training=True, so that it normalizes by the batch or drops values at random "
+            "for ever: build it without, the weights can stay"
+        )
     return {
         _key(key): None if key in ("registered_name", "quantization_config") else _value(item, key, left)
         for key, item in value.items()

@@ -53,13 +53,13 @@ def _convert(path: Path, folder: Path, size: tuple[int, int]) -> bytes:
     if len(shapes) != 1:
         raise InputError(f"the model takes {len(shapes)} inputs; an image model takes one")
     shape = shapes[0]
-    if len(shape) != 4 or shape[3] != 3:
-        raise InputError(f"the model's input is not an image batch (n, height, width, 3): {shape}")
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        raise InputError(f"the model's input is not an image batch (n, height, width, 3 or 1): {shape}")
     sides = [shape[1] or size[1], shape[2] or size[0]]
     if not all(sides):
         raise InputError("the model's input size is not fixed: give --size N or WxH")
     try:
-        concrete = tf.function(call).get_concrete_function(tf.TensorSpec([1, *sides, 3], tf.float32))
+        concrete = tf.function(call).get_concrete_function(tf.TensorSpec([1, *sides, shape[3]], tf.float32))
         data = bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
     except Exception as error:
         raise InputError(f"TensorFlow cannot convert it: {_first_line(error)}") from error
@@ -75,8 +75,19 @@ def _saved_model(tf: Any, folder: Path) -> tuple[Any, list[tuple[Any, ...]], Cal
     if name is None:
         raise InputError("the SavedModel has no serving signature")
     function = signatures[name]
+    _refuse_training(function.graph.as_graph_def())
     inputs = list(function.structured_input_signature[1].items())
     return loaded, [tuple(spec.shape) for _, spec in inputs], lambda x: function(**{inputs[0][0]: x})
+
+
+def _refuse_training(graph: Any) -> None:
+    """What is served must not normalize by the batch nor draw random numbers: such a graph was saved in training."""
+    functions = [node for function in graph.library.function for node in function.node_def]
+    for node in (*graph.node, *functions):
+        by_batch = node.op.startswith("FusedBatchNorm") and node.attr["is_training"].b
+        if by_batch or node.op.startswith(("Random", "StatelessRandom")):
+            what = "normalizes by the batch" if by_batch else f"draws random numbers ({node.op})"
+            raise InputError(f"what the SavedModel serves {what}: save it in inference mode (training=False)")
 
 
 def _keras(tf: Any, path: Path) -> tuple[Any, list[tuple[Any, ...]], Callable[[Any], Any]]:

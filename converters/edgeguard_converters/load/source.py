@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,9 @@ class FileFacts:
         crop, crop_fraction: of the contract's preprocessing.
         labels: one for each output.
         trained_on_profile: name or hash of the profile that the training images went through.
-        color: what the input holds, colors or DCT coefficients.
+        color: what the input holds, colors, one gray channel or DCT coefficients.
         detection: `boxes` and `units` of the contract's Detection.
+        said: lines that the user has to know, of what was decided as the file was read.
         sha256: of the file itself; None for a folder and for a model in memory.
     """
 
@@ -37,9 +38,10 @@ class FileFacts:
     crop_fraction: float | None = None
     labels: tuple[str, ...] | None = None
     trained_on_profile: str | None = None
-    color: Literal["RGB", "DCT"] = "RGB"
+    color: Literal["RGB", "GRAY", "DCT"] = "RGB"
     detection: dict[str, str] = field(default_factory=dict)
     sha256: str | None = None
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,15 @@ def facts_from_sidecar(model: Path) -> FileFacts:
 def merge_facts(first: FileFacts, second: FileFacts) -> FileFacts:
     """Field by field: the first's value where it has one, else the second's."""
     names = FileFacts.__dataclass_fields__
-    return FileFacts(**{n: getattr(second, n) if getattr(first, n) in (None, {}) else getattr(first, n) for n in names})
+    return FileFacts(
+        **{n: getattr(second, n) if getattr(first, n) in (None, {}, ()) else getattr(first, n) for n in names}
+    )
 
 
-def _color(value: Any) -> Literal["RGB", "DCT"]:
-    if value not in ("RGB", "DCT"):
-        raise ValueError(f"color {value!r} is neither RGB nor DCT")
-    return "DCT" if value == "DCT" else "RGB"
+def _color(value: Any) -> Literal["RGB", "GRAY", "DCT"]:
+    if value not in ("RGB", "GRAY", "DCT"):
+        raise ValueError(f"color {value!r} is neither RGB, GRAY nor DCT")
+    return cast(Literal["RGB", "GRAY", "DCT"], value)
 
 
 def _triple(value: Any) -> tuple[float, float, float] | None:

@@ -1,6 +1,6 @@
 """A float .tflite as the trained model: ours to guard, calibrate and quantise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,8 @@ def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:
     if inputs[0].shapeSignature is not None and any(int(side) < 0 for side in inputs[0].shapeSignature[1:]):
         raise InputError("the graph's input size is not fixed: export it with a fixed size")
     shape = tuple(int(side) for side in inputs[0].shape)
-    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
-        raise InputError(f"the graph's input is not one image of shape (1, height, width, 3), but {shape}")
+    if len(shape) != 4 or shape[0] != 1 or shape[3] not in (1, 3):
+        raise InputError(f"the graph's input is not one image of shape (1, height, width, 3 or 1), but {shape}")
+    if shape[3] == 1:
+        facts = replace(facts, color="GRAY")
     return TfliteSource(kind, (shape[2], shape[1]), facts, graph.with_signature())

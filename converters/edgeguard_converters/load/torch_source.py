@@ -1,7 +1,7 @@
 """A trained torch module: running it, and lowering it to a float .tflite whose input is NHWC."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,19 @@ from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.graph.tflite_graph import TfliteGraph
-from edgeguard_converters.load.source import Source
+from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.load.split_boxes import BOX_NUMBERS, joined_axis, with_separate_boxes
 from edgeguard_converters.support.log import chatter_to
 
 _BATCH = 2  # small: activations are most of the memory
+
+
+def color_of(module: torch.nn.Module, facts: FileFacts) -> FileFacts:
+    """Facts that say GRAY where the module's first convolution takes one channel."""
+    first = next((m for m in module.modules() if isinstance(m, torch.nn.Conv2d)), None)
+    if facts.color == "RGB" and first is not None and first.in_channels == 1:
+        return replace(facts, color="GRAY")
+    return facts
 
 
 class ImageModel(torch.nn.Module):
@@ -54,6 +62,10 @@ class TorchSource(Source):
 
     module: torch.nn.Module
     channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        """A module whose first convolution takes one channel reads gray pictures, whatever it was loaded from."""
+        object.__setattr__(self, "facts", color_of(self.module, self.facts))
 
     def outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         """See `Source.outputs`."""

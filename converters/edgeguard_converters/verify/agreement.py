@@ -6,14 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.boxes import Box
-from edgeguard.model.contract import Contract
+from edgeguard.model.contract import Contract, Keypoints
 from edgeguard.model.detection import detect
-from edgeguard.model.prediction import BoxScore
+from edgeguard.model.keypoints import keypoints_of
+from edgeguard.model.prediction import BoxScore, two_classes
+from edgeguard.model.segmentation import class_map
 from edgeguard.preprocess.geometry import Placement
 from edgeguard.statistics import bootstrap_ratio, wilson
 from edgeguard_converters.graph.run import Outputs
 
 _SAME_BOX = 0.5  # intersection over union
+_SAME_MAP = 0.95  # share of pixels, below which a picture counts as one on which the two differ
+_SAME_POINT = 0.05  # of the input's diagonal
+_SAME_SCORE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +36,51 @@ def agreement(first: Outputs, second: Outputs, contract: Contract) -> Agreement:
 
     Classifiers: the share of pictures with the same best class (Wilson's interval). Detectors: twice the matched boxes
     over all boxes of both, where boxes match when they have one class and overlap by half (interval by bootstrap over
-    the pictures); 1 where neither sees a box.
+    the pictures); 1 where neither sees a box. Class maps: the share of pixels with the same class. Poses: the share of
+    keypoints that both see at the same place.
     """
     if contract.task == "classify":
-        return _of_classes(first[0], second[0])
+        return _of_classes(first[0], second[0], contract)
+    if contract.task == "segment":
+        return _of_pixels(first[0], second[0], contract)
+    if contract.task == "keypoints":
+        return _of_keypoints(first, second, contract)
     return _of_boxes(first, second, contract)
 
 
-def _of_classes(first: NDArray[np.float32], second: NDArray[np.float32]) -> Agreement:
+def classes_of(outputs: NDArray[np.float32], contract: Contract) -> NDArray[np.int64]:
+    """The best class of each picture, (n,); one output is two classes'."""
+    scores = two_classes(outputs.reshape(len(outputs), -1), logits=contract.outputs == "logits")
+    return np.asarray(scores.argmax(axis=1), np.int64)
+
+
+def _of_pixels(first: NDArray[np.float32], second: NDArray[np.float32], contract: Contract) -> Agreement:
+    """The share of pixels with the same class; pictures, not pixels, are drawn for the interval."""
+    same = np.array(
+        [(class_map(a, contract) == class_map(b, contract)).mean() for a, b in zip(first, second, strict=True)]
+    )
+    share = float(same.mean())
+    return Agreement(share, *bootstrap_ratio(same, np.ones_like(same)), same < _SAME_MAP)
+
+
+def _of_keypoints(first: Outputs, second: Outputs, contract: Contract) -> Agreement:
+    """The share of keypoints that both see at one place (a twentieth of the input's diagonal), or neither sees."""
+    threshold = (contract.keypoints or Keypoints()).score_threshold
+    size = np.array([contract.input.width, contract.input.height])
+    reach = _SAME_POINT * float(np.hypot(*size))
+    same = []
+    for index in range(len(first[0])):
+        a, b = (keypoints_of([values[index] for values in outputs], contract) for outputs in (first, second))
+        near = np.hypot(*((a[:, :2] - b[:, :2]) * size).T) <= reach
+        seen = a[:, 2] >= threshold, b[:, 2] >= threshold
+        same.append(np.where(seen[0] | seen[1], near & (np.abs(a[:, 2] - b[:, 2]) <= _SAME_SCORE), True).mean())
+    shares = np.array(same)
+    return Agreement(float(shares.mean()), *bootstrap_ratio(shares, np.ones_like(shares)), shares < 1)
+
+
+def _of_classes(first: NDArray[np.float32], second: NDArray[np.float32], contract: Contract) -> Agreement:
     n = len(first)
-    same = first.reshape(n, -1).argmax(axis=1) == second.reshape(n, -1).argmax(axis=1)
+    same = classes_of(first, contract) == classes_of(second, contract)
     return Agreement(float(same.mean()), *wilson(int(same.sum()), n), ~same)
 
 

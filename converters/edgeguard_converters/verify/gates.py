@@ -10,10 +10,12 @@ from edgeguard.model.contract import Contract
 from edgeguard.statistics import lowest_snr_db, wilson
 from edgeguard_converters import defaults
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.verify.agreement import Agreement, agreement
+from edgeguard_converters.verify.agreement import Agreement, agreement, classes_of
 
 FLOAT_TOLERANCE = 1e-3
 FEW_IMAGES = 50
+#: What has to survive quantization, for each task.
+_SURVIVE = {"classify": "labels", "detect": "boxes", "segment": "pixels' classes", "keypoints": "keypoints"}
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def check_gates(
     same = agreement(float_outputs, int8_outputs, contract)
     snr = lowest_snr_db(float_outputs, int8_outputs)
     given = float_outputs if reference is None else reference
-    float_top1, int8_top1 = _accuracy(given[0], labels), _accuracy(int8_outputs[0], labels)
-    failures = _failures(difference, same, snr, thresholds, "labels" if contract.task == "classify" else "boxes")
+    float_top1, int8_top1 = _accuracy(given[0], labels, contract), _accuracy(int8_outputs[0], labels, contract)
+    failures = _failures(difference, same, snr, thresholds, _SURVIVE[contract.task])
     if reference is not None and float_top1 is not None and int8_top1 is not None:
         n = len(float_outputs[0])
         if wilson(round(int8_top1 * n), n)[1] < float_top1:
@@ -121,5 +123,5 @@ def largest_difference(trained: Outputs, found: Outputs) -> float:
     return worst
 
 
-def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float | None:
-    return None if labels is None else float((outputs.reshape(len(outputs), -1).argmax(axis=1) == labels).mean())
+def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None, contract: Contract) -> float | None:
+    return None if labels is None else float((classes_of(outputs, contract) == labels).mean())

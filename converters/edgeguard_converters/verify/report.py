@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from edgeguard.dct.boxes import Box
 from edgeguard.model.contract import Contract
 from edgeguard.model.detection import detect
+from edgeguard.model.keypoints import find_keypoints
 from edgeguard.model.prediction import label_of
+from edgeguard.model.segmentation import segment
 from edgeguard.preprocess.dct_input import picture
 from edgeguard.preprocess.geometry import Placement
 from edgeguard.reporting.charts import Bar, Svg, bars
@@ -17,7 +19,7 @@ from edgeguard.reporting.html import Entry, Figure, Table, data_uri, page
 from edgeguard.statistics import lowest_snr_db
 from edgeguard_converters.edgetpu.predict import EdgeTpuPrediction
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.verify.agreement import agreement
+from edgeguard_converters.verify.agreement import agreement, classes_of
 from edgeguard_converters.verify.gates import GateReport
 from edgeguard_converters.verify.guard_cost import GuardCost
 from edgeguard_converters.verify.latency import Latency, verdict
@@ -69,7 +71,9 @@ def worst_images(
 
     def shown(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         profile = contract.guard.profile
-        return picture(levels, profile) if contract.input.color == "DCT" and profile is not None else levels
+        if contract.input.color == "DCT" and profile is not None:
+            return picture(levels, profile)
+        return levels.repeat(3, axis=2) if contract.input.color == "GRAY" else levels
 
     def said(outputs: Outputs, index: int) -> str:
         return _said([values[index] for values in outputs], contract)
@@ -82,8 +86,14 @@ def worst_images(
 
 def _said(outputs: list[NDArray[np.float32]], contract: Contract) -> str:
     if contract.task == "classify":
-        return label_of(int(outputs[0].argmax()), contract.labels)
+        return label_of(int(classes_of(outputs[0][None], contract)[0]), contract.labels)
     side = Box(0, 0, contract.input.width, contract.input.height)
+    if contract.task == "segment":
+        shares = segment(outputs[0], contract, Placement(side, side)).top
+        return ", ".join(f"{share.label} {share.score:.0%}" for share in shares)
+    if contract.task == "keypoints":
+        seen = find_keypoints(outputs, contract, Placement(side, side))
+        return f"pose {seen.score:.2f}"
     boxes = detect(outputs, contract, Placement(side, side)).boxes or ()
     return ", ".join(f"{box.label} {box.score:.2f}" for box in boxes) or "nothing"
 

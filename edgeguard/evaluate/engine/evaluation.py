@@ -26,8 +26,7 @@ from edgeguard.evaluate.reports.results import Cell
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.guard import certificate
 from edgeguard.model import load_model
-from edgeguard.model.classifier import require_classifier
-from edgeguard.model.contract import require_pixels
+from edgeguard.model.contract import require_classifier, require_pixels
 
 #: (what is being done, units done, units in all)
 Progress = Callable[[str, int, int], None]
@@ -83,7 +82,7 @@ class Evaluation:
     ) -> None:
         deployed = load_model(model)
         contract = deployed.contract
-        require_classifier(deployed, model, "evaluate attacks classifiers")
+        require_classifier(contract, f"{model}: evaluate")
         require_pixels(contract, "evaluate (but for `evaluate matrix`, which attacks trained networks)")
         offset = 1 if contract.background else 0
         self.protocol, self.store, self.executor, self.progress = protocol, store, executor, progress

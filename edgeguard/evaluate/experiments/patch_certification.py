@@ -13,8 +13,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.executors import LocalProcesses
 from edgeguard.evaluate.engine.targets import Target
 from edgeguard.model import load_model
-from edgeguard.model.classifier import require_classifier
-from edgeguard.model.contract import require_pixels
+from edgeguard.model.contract import require_classifier, require_pixels
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.statistics import wilson
 
@@ -101,7 +100,7 @@ def certified_accuracy(
     """
     deployed = load_model(model)
     contract = deployed.contract
-    require_classifier(deployed, model, "double masking is for classifiers")
+    require_classifier(deployed.contract, f"{model}: double masking")
     if contract.input.width != contract.input.height:
         raise InputError(f"{model}: double masking wants a square input")
     require_pixels(contract, "double masking")

@@ -14,8 +14,7 @@ from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.model import Model, load_model
-from edgeguard.model.classifier import require_classifier
-from edgeguard.model.contract import ContractGuard, require_pixels
+from edgeguard.model.contract import ContractGuard, require_classifier, require_pixels
 from edgeguard.model.input_path import InputPath
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
@@ -130,7 +129,7 @@ def check_scorable(deployed: Model, path: Path, sheets: Sequence[Sheet]) -> None
     Raises:
         InputError: no classifier of pixels, a guard that cannot be switched off, or a label of a sheet that it lacks.
     """
-    require_classifier(deployed, path, "a field test is scored with a classifier")
+    require_classifier(deployed.contract, f"{path}: a field test's score")
     require_pixels(deployed.contract, "a field test's score")
     if deployed.contract.guard.place == "in-graph":
         raise InputError(f"{path} has its guard inside the graph, where it cannot be switched off: score one without")
