@@ -23,9 +23,9 @@ class Net(torch.nn.Module):
         self.drop = torch.nn.Dropout(0.5)
         self.head = torch.nn.Linear(4, 3)
         if statistics:
-            with torch.no_grad():
-                self.norm.running_mean.normal_()
-                self.norm.running_var.uniform_(0.5, 2)
+            assert self.norm.running_mean is not None and self.norm.running_var is not None
+            self.norm.running_mean.normal_()
+            self.norm.running_var.uniform_(0.5, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.drop(self.norm(self.look(x)).relu().mean((2, 3))))
