@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The set-up has two parts; the second holds the first.
+# The set-up has three parts; the last holds the others.
+FOR_WHEELS := $(VENV)/.installed-wheels
 FOR_DEMO := $(VENV)/.installed-demo
 FOR_TEST := $(VENV)/.installed-test
 
@@ -51,7 +52,7 @@ fuzz-python: $(FOR_TEST)
 	  -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz-findings/
 
 # What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
-wheels: $(FOR_TEST)
+wheels: $(FOR_WHEELS)
 	@$(RELEASE).build_wheels
 
 # Each wheel in clean environments: this machine's Pythons, and Debian's for aarch64 under emulation.
@@ -104,6 +105,12 @@ else \
 fi
 endef
 
+$(FOR_WHEELS): pyproject.toml constraints.txt
+	$(ENVIRONMENT)
+	@echo "set-up: what builds and audits wheels"
+	@$(PIP_INSTALL) $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["release"])')
+	@touch $@
+
 $(FOR_DEMO): pyproject.toml constraints.txt $(NATIVE)
 	$(ENVIRONMENT)
 	$(PYTORCH)
@@ -116,9 +123,9 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 	$(PYTORCH)
 	@echo "set-up: EdgeGuard with every extra, TensorFlow, Ray and the tests' tools among them"
 	@$(PIP_INSTALL) --editable '.[convert,onnx,keras,attack,sheets,serial,web,mqtt,metrics,cluster,dev]'
-	@touch $(FOR_DEMO) $@
+	@touch $(FOR_WHEELS) $(FOR_DEMO) $@
 
-$(WHEELS): $(PACKAGED) pyproject.toml CMakeLists.txt README.md LICENSE
+$(WHEELS): $(PACKAGED) pyproject.toml CMakeLists.txt README.md LICENSE | $(FOR_WHEELS)
 	@$(RELEASE).build_wheels
 
 clean:

@@ -1,6 +1,7 @@
 """The arrows between packages point down only, and the command line starts light."""
 
 import ast
+import functools
 import graphlib
 import runpy
 import subprocess
@@ -23,9 +24,14 @@ def _part(module: str) -> str | None:
     return names[1] if names[0] == "edgeguard" and len(names) > 1 else None
 
 
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = (
                 [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "edgeguard" else [node.module]
@@ -49,7 +55,7 @@ def _name(path: Path) -> str:
 def _modules_of(path: Path, known: dict[str, Path]) -> set[str]:
     """The modules of ours that a file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module:
             whole = {f"{node.module}.{alias.name}" for alias in node.names} & set(known)
             found |= whole or ({node.module} & set(known))

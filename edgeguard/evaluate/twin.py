@@ -13,6 +13,7 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.crop_resize import CropResize
 from edgeguard.differentiable.guard_layer import GuardLayer, to_levels
 from edgeguard.differentiable.surrogates import Backward
+from edgeguard.errors import InputError
 from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.model import Model, load_model
 from edgeguard.model.classifier import require_classifier
@@ -114,7 +115,11 @@ class TwinAgreement:
 
 
 def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> TwinAgreement:
-    """Compare the twin with the runtime on frames (HxWx3), both from the frame on, guard included."""
+    """Compare the twin with the runtime on frames (HxWx3), both from the frame on, guard included.
+
+    Raises:
+        InputError: they give outputs of different sizes: the file says one thing of its shapes and does another.
+    """
     agreeing, tied, largest, contract = 0, 0, 0.0, model.contract
     path = InputPath(contract, patch_guard=None)
     network = twin_.network
@@ -124,6 +129,11 @@ def agreement(twin_: Twin, model: Model, frames: list[NDArray[np.uint8]]) -> Twi
         expected = model.infer(path(path.arrive(frame)).tensor)
         with torch.inference_mode():
             outputs = network.outputs(on_frames.prepared(to_levels(frame[None])))[0].numpy()
+        if outputs.shape != expected.shape:
+            raise InputError(
+                f"the runtime gives an output of shape {expected.shape} where the graph's operators give "
+                f"{outputs.shape}: the file is damaged"
+            )
         equal = bool(outputs.argmax() == expected.argmax())
         agreeing += equal
         tied += not equal and bool(expected[outputs.argmax()] == expected.max())

@@ -1,8 +1,9 @@
 """The process in which a foreign graph lives: started by `model.watched`, never imported.
 
 It is run as a script with nothing but numpy and the runtime loaded. The runtime's wrapper is the very `runtime.py` of
-this folder. What it may use is limited before it looks at the graph. It answers the parent over a socket: a length, and
-JSON; after that one byte a frame. Frames and outputs lie in memory that both share.
+this folder. It shuts itself in before it loads anything, and what it may use is limited before it looks at the graph.
+It answers the parent over a socket: a length, and JSON; after that one byte a frame. The socket is read and written as
+a file, since a confined process has no calls for sockets. Frames and outputs lie in memory that both share.
 """
 
 import importlib.util
@@ -11,7 +12,6 @@ import mmap
 import os
 import resource
 import signal
-import socket
 import struct
 import sys
 from pathlib import Path
@@ -24,12 +24,15 @@ _ORPHAN_S = 30.0  # the parent's own deadlines are shorter: beyond them nobody w
 
 def main() -> None:
     """Say that the libraries are loaded, load the graph, run it once on zeros, then once for each request."""
-    line = socket.socket(fileno=int(sys.argv[1]))
+    line = int(sys.argv[1])
     model, shared, threads, memory_bytes = (int(word) for word in sys.argv[2:6])
+    on_edgetpu = sys.argv[6] == "edgetpu"
+    if not on_edgetpu:  # libedgetpu opens the device through sockets and files of the system
+        _shut_in(memory_bytes)
     runtime = _beside("runtime")
     delegates: list[Any] = []
     try:
-        if sys.argv[6] == "edgetpu":
+        if on_edgetpu:
             delegates = [_beside("edgetpu").edgetpu_delegate(runtime.runtime()[3])]
         else:
             runtime.runtime()
@@ -73,7 +76,7 @@ def _plain(detail: dict[str, Any], shape: Any) -> dict[str, Any]:
     }
 
 
-def _serve(line: socket.socket, runner: Any, shared: int) -> None:
+def _serve(line: int, runner: Any, shared: int) -> None:
     """One frame for each byte on the line. The first message says where in the shared memory each tensor lies."""
     import numpy as np
 
@@ -85,7 +88,7 @@ def _serve(line: socket.socket, runner: Any, shared: int) -> None:
         return [(np.ndarray(shape, detail["dtype"], memory, start), detail) for detail, (start, shape) in pairs]
 
     inputs, outputs = views(runner.inputs, layout["inputs"]), views(runner.outputs, layout["outputs"])
-    while line.recv(1) == RUN:
+    while os.read(line, 1) == RUN:
         signal.setitimer(signal.ITIMER_REAL, _ORPHAN_S)
         try:
             for position, (view, _) in enumerate(inputs):
@@ -97,15 +100,15 @@ def _serve(line: socket.socket, runner: Any, shared: int) -> None:
                     raise ValueError(f"an output changed its size to {values.shape}")
                 view[...] = values
         except Exception as error:
-            line.sendall(FAILED)
+            os.write(line, FAILED)
             _tell(line, {"error": _one_line(error)})
         else:
-            line.sendall(DONE)
+            os.write(line, DONE)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _limit(memory_bytes: int) -> None:
-    """What this process may use from here on; the one place for it."""
+    """What this process may use from here on, beside what its libraries have taken."""
     now = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     for what, limit in (
         (resource.RLIMIT_DATA, now + memory_bytes),
@@ -113,6 +116,14 @@ def _limit(memory_bytes: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
     ):
         resource.setrlimit(what, (limit, limit))
+
+
+def _shut_in(memory_bytes: int) -> None:
+    """No file but the libraries', no network, no other process, as far as the system gives it."""
+    sys.path.append(str(Path(__file__).parents[2]))  # where no package is installed: EdgeGuard's own folder
+    from edgeguard.system.confine import Limits, confine
+
+    confine(None, Limits(memory_bytes=memory_bytes, folder_bytes=0, cpu_s=None))
 
 
 def _beside(name: str) -> ModuleType:
@@ -128,14 +139,25 @@ def _all_of(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
-def _message(line: socket.socket) -> bytes:
-    (length,) = struct.unpack("<I", line.recv(4, socket.MSG_WAITALL))
-    return line.recv(length, socket.MSG_WAITALL)
+def _message(line: int) -> bytes:
+    (length,) = struct.unpack("<I", _exactly(line, 4))
+    return _exactly(line, length)
 
 
-def _tell(line: socket.socket, fields: dict[str, Any]) -> None:
+def _exactly(line: int, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        if not (part := os.read(line, count - len(found))):
+            raise EOFError("nobody is there any more")
+        found += part
+    return found
+
+
+def _tell(line: int, fields: dict[str, Any]) -> None:
     text = json.dumps(fields).encode()
-    line.sendall(struct.pack("<I", len(text)) + text)
+    data = struct.pack("<I", len(text)) + text
+    while data:
+        data = data[os.write(line, data) :]
 
 
 def _one_line(error: Exception) -> str:

@@ -34,14 +34,14 @@ class Limits:
     Attributes:
         memory_bytes: of memory in use; whoever watches the process ends it above that.
         folder_bytes: in its folder, and in any one file.
-        cpu_s: seconds of processor time, over all threads.
+        cpu_s: seconds of processor time, over all threads; None where it lives as long as it is needed.
         wall_s: seconds for one answer.
         processes: it may start others.
     """
 
     memory_bytes: int = 8 * _GIB
     folder_bytes: int = 4 * _GIB
-    cpu_s: int = 4 * 3600
+    cpu_s: int | None = 4 * 3600
     wall_s: float = 900.0
     processes: bool = False
 
@@ -86,11 +86,11 @@ class Reach:
     readable: tuple[Path, ...] = field(default=())
 
 
-def confine(folder: Path, limits: Limits, reach: Reach | None = None) -> Confinement:
+def confine(folder: Path | None, limits: Limits, reach: Reach | None = None) -> Confinement:
     """Shut this process in. It cannot be taken back and holds for all that the process starts.
 
     Args:
-        folder: the one place where it may write; whoever started the process removes it.
+        folder: the one place where it may write; whoever started the process removes it. None: it writes nowhere.
         limits: see there. Memory and answers are bounded by whoever watches; the kernel's bounds here are the second.
         reach: what else it may read. The interpreter, the packages and the system's libraries always are.
 
@@ -136,13 +136,14 @@ def _set_limits(limits: Limits) -> None:
     wanted = {
         resource.RLIMIT_FSIZE: limits.folder_bytes,
         resource.RLIMIT_DATA: limits.memory_bytes + _NOT_TOUCHED,
-        resource.RLIMIT_CPU: limits.cpu_s,
+        resource.RLIMIT_CPU: resource.RLIM_INFINITY if limits.cpu_s is None else limits.cpu_s,
         resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_CORE: 0,
     }
     for kind, value in wanted.items():
         _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        if hard != resource.RLIM_INFINITY:
+            value = hard if value == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (value, value))
 
 

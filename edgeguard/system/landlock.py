@@ -41,7 +41,7 @@ def restrict_files(
     *,
     readable: Iterable[Path],
     writable: Iterable[Path],
-    private: Path,
+    private: Path | None,
     execute: bool = False,
 ) -> int:
     """Refuse this process all files but the listed ones, and TCP and signals to others where the kernel knows how.
@@ -51,7 +51,7 @@ def restrict_files(
     Args:
         readable: folders (with all below them) and files that may be read; those that are not there are left out.
         writable: files that may be read and written, such as /dev/null.
-        private: a folder in which files may be made, written and removed.
+        private: a folder in which files may be made, written and removed; None: there is none.
         execute: what is readable may be executed too.
 
     Returns:
@@ -71,7 +71,8 @@ def restrict_files(
             _allow(ruleset, path, (_READ | (_EXECUTE if execute else 0)) & handled)
         for path in writable:
             _allow(ruleset, path, (_READ_FILE | _WRITE_FILE | _IOCTL_DEV) & handled)
-        _allow(ruleset, private, _PRIVATE & handled)
+        if private is not None:
+            _allow(ruleset, private, _PRIVATE & handled)
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _checked(_syscall(_RESTRICT_SELF, ruleset, 0))
     finally:

@@ -20,8 +20,11 @@ def leave_network() -> bool:
     return _unshare(_NEW_NETWORK)
 
 
-def freeze_files(private: Path) -> bool:
+def freeze_files(private: Path | None) -> bool:
     """Make every mounted file system read-only for this process, but for a folder. It must have one thread only.
+
+    Args:
+        private: the folder; None: there is none.
 
     Returns:
         False where the system does not allow it (namespaces are switched off, or the kernel is older than 5.12).
@@ -29,9 +32,11 @@ def freeze_files(private: Path) -> bool:
     if not _unshare(_NEW_MOUNTS):
         return False
     library = ctypes.CDLL(None, use_errno=True)
-    path = os.fsencode(private)
     if library.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) != 0:
         return False
+    if private is None:
+        return _set_read_only(b"/", True)
+    path = os.fsencode(private)
     if library.mount(path, path, None, _MS_BIND, None) != 0:
         return False
     return _set_read_only(b"/", True) and _set_read_only(path, False)

@@ -10,6 +10,7 @@ from edgeguard.guard import GuardProfile
 
 @pytest.mark.convert
 class TestConvert:
+    @pytest.mark.full
     def test_bare_convert_of_our_own_program(self, tmp_path: Path) -> None:
         from edgeguard.demo.assets import bundled_program
         from edgeguard.model import load_model

@@ -142,6 +142,7 @@ def test_the_order_of_calibration_images_does_not_matter(
     assert scales[0] == scales[1]
 
 
+@pytest.mark.full
 def test_one_that_int8_cannot_hold_is_refused_with_no_file_left(
     images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_one_that_int8_cannot_hold_is_refused_with_no_file_left(
     assert [p.name for p in tmp_path.iterdir()] == ["bad.pt2"]
 
 
+@pytest.mark.full
 def test_a_failed_gate_keeps_an_older_file(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -173,6 +175,7 @@ def test_unequal_normalisation_stays_in_the_graph(images: list[LabeledImage], tm
     assert done.contract.preprocess.mean == PRESETS["imagenet"][0]
 
 
+@pytest.mark.full
 def test_every_fourth_image_is_held_out_without_an_evaluation_set(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:

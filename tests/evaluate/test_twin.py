@@ -15,6 +15,7 @@ from edgeguard.differentiable.surrogates import BACKWARDS, Backward, surrogate_c
 from edgeguard.errors import InputError
 from edgeguard.evaluate import twin
 from edgeguard.evaluate.experiments.patch_certification import certified_accuracy
+from edgeguard.evaluate.rebuild.network import Network
 from edgeguard.evaluate.run import evaluate
 from edgeguard.evaluate.twin import agreement
 from edgeguard.guard import GuardProfile, Sanitizer
@@ -26,6 +27,17 @@ def test_the_twin_says_what_the_file_says(scenes: list[NDArray[np.uint8]]) -> No
     found = agreement(twin(bundled_model()), load_model(bundled_model()), scenes)
     assert found.n == len(scenes) and found.agreeing >= found.n - 1
     assert found.largest_difference < 0.5  # logits of about 6
+
+
+def test_outputs_of_two_sizes_are_a_damaged_file(
+    scenes: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in files whose operators say another shape than their tensors."""
+    followed, model = twin(bundled_model()), load_model(bundled_model())
+    right = Network.outputs
+    monkeypatch.setattr(Network, "outputs", lambda self, x: right(self, x).repeat(1, 60))
+    with pytest.raises(InputError, match="the file is damaged"):
+        agreement(followed, model, scenes[:1])
 
 
 def test_batches_are_what_single_images_are(scenes: list[NDArray[np.uint8]]) -> None:

@@ -30,6 +30,7 @@ def _tables_by_pillow(data: bytes) -> dict[int, list[int]]:
     return image.quantization
 
 
+@pytest.mark.full
 def test_quality_of_cjpeg_and_simplejpeg_from_1_to_100(scene: NDArray[np.uint8], tmp_path: Path) -> None:
     import simplejpeg
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.model import watched
 from edgeguard.model.runtime import GraphRunner
 from edgeguard.model.watched import GraphFailure, WatchedRunner
+from edgeguard.system.landlock import landlock_version
 
 ZEROS = np.zeros(crafted.IMAGE, np.uint8)
 
@@ -203,6 +205,51 @@ def test_what_the_process_says_is_not_believed(monkeypatch: pytest.MonkeyPatch, 
         with pytest.raises(InputError) as caught:
             WatchedRunner(b"")
         assert "\n" not in str(caught.value)
+
+
+_TAKEN_OVER = """
+import os, socket, sys
+def runtime(): return None
+class GraphRunner:
+    def __init__(self, data, **_):
+        reached = []
+        for name, attempt in {
+            "a file of yours": lambda: open(PRIVATE).read(),
+            "a new file": lambda: open(PRIVATE + "-new", "w"),
+            "your home": lambda: os.listdir(os.path.dirname(PRIVATE)),
+            "the network": lambda: socket.socket(socket.AF_INET).connect(("127.0.0.1", PORT)),
+            "a datagram": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", PORT)),
+            "your process": lambda: os.kill(os.getppid(), 0),
+            "another program": lambda: os.execv("/bin/true", ["true"]),
+            "a process": os.fork,
+            "more memory": lambda: __import__("resource").setrlimit(9, (1, 1)) or bytearray(4 << 30),
+        }.items():
+            try:
+                attempt()
+            except Exception:
+                continue
+            reached.append(name)
+        raise RuntimeError("reached: " + (", ".join(reached) or "nothing"))
+"""
+
+
+@pytest.mark.skipif(
+    landlock_version() == 0 and not os.environ.get("CI"), reason="this kernel has no Landlock: nothing confines here"
+)
+def test_who_takes_the_process_over_reaches_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    private = tmp_path / "private.txt"
+    private.write_text("yours")
+    script = Path(watched.__file__).with_name("watched_child.py").read_text()
+    load, begin = '    runtime = _beside("runtime")\n', "    on_edgetpu ="
+    assert load in script and begin in script
+    # The double is read before the walls stand, since they hide this test's folder; it is run behind them.
+    (tmp_path / "watched_child.py").write_text(script.replace(load, "").replace(begin, load + begin))
+    monkeypatch.setattr(watched, "__file__", str(tmp_path / "watched.py"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = f"PRIVATE, PORT = {str(private)!r}, {server.getsockname()[1]}\n"
+        (tmp_path / "runtime.py").write_text(head + _TAKEN_OVER)
+        with pytest.raises(InputError, match="reached: nothing"):
+            WatchedRunner(b"")
 
 
 def test_without_the_edge_tpu_it_is_the_device_that_lacks() -> None:

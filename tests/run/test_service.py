@@ -26,6 +26,7 @@ def test_the_unit_is_hardened_and_watched() -> None:
     assert service["ExecStart"] == "/opt/edgeguard/bin/edgeguard run --config /etc/edgeguard.toml"
     assert service["Type"] == "notify" and int(service["WatchdogSec"]) > 0 and service["DynamicUser"] == "yes"
     assert service["SupplementaryGroups"] == "video dialout" and service["ProtectSystem"] == "strict"
+    assert "landlock_restrict_self" in service["SystemCallFilter"] and service["SystemCallErrorNumber"] == "EPERM"
     assert "ProtectHome=read-only" in unit_text(Path("/home/pi/e.toml"), COMMAND, ())
 
 

@@ -52,6 +52,7 @@ def test_workers_end_that_had_no_job_yet() -> None:
         pool.submit(abs, 1)
 
 
+@pytest.mark.full
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(_PARENT)

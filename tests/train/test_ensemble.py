@@ -45,6 +45,7 @@ def test_members_are_trained_behind_their_codecs_and_vote(stripes: Path, tmp_pat
     assert (tmp_path / "member-0" / "log.jsonl").read_bytes() == lines and again.epochs == done.epochs
 
 
+@pytest.mark.full
 def test_images_that_went_through_a_profile_before(stripes: Path, tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('[codec]\napplied = "fd"\n[schedule]\nepochs = 1\nbatch = 24\n[augment]\nlight = 0.2\n')

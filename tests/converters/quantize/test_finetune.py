@@ -70,6 +70,7 @@ def test_it_mends_what_int8_hurts(squares: list) -> None:
     assert kept.is_file() and loss_when_rounded(tuned) < 0.8 * before
 
 
+@pytest.mark.full
 def test_an_interrupted_run_goes_on(squares: list) -> None:
     from converters.models import SIDE
 

@@ -34,6 +34,7 @@ def not_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.full
 def test_auto_mixed_keeps_the_guilty_layers_float(
     not_int8: Path, squares: list, fd: GuardProfile, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_layers_named_by_the_user_stay_float(
 @pytest.mark.parametrize(
     ("pattern", "message"), [("no such layer", "matches no layer"), ("(", "no regular expression")]
 )
+@pytest.mark.full
 def test_a_layer_that_is_not_there(
     trained: Path,
     squares: list,
@@ -93,6 +95,7 @@ def test_a_layer_that_is_not_there(
 @pytest.mark.parametrize(
     "io", ["int8", pytest.param("uint8", marks=pytest.mark.full), pytest.param("float32", marks=pytest.mark.full)]
 )
+@pytest.mark.full
 def test_every_input_type_gives_the_same_answers(
     trained: Path,
     squares: list,
@@ -115,6 +118,7 @@ def test_every_input_type_gives_the_same_answers(
         pytest.param("float32", 1.05, marks=pytest.mark.full),
     ],
 )
+@pytest.mark.full
 def test_float_graphs_with_small_weights(
     trained: Path,
     squares: list,
@@ -154,6 +158,7 @@ def test_what_does_not_go_together(fd: GuardProfile, changes: dict, message: str
         check_options(_options(fd, **changes))
 
 
+@pytest.mark.full
 def test_unequal_means_become_one_depthwise_convolution(
     trained: Path,
     squares: list,
@@ -201,6 +206,7 @@ def test_a_patch_embedding_takes_unequal_means_exactly(tmp_path: Path) -> None:
     np.testing.assert_allclose(graph.outputs(pixels)[0], expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.full
 def test_a_refusal_leaves_no_log_behind(
     not_int8: Path,
     squares: list,

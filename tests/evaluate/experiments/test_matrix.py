@@ -33,6 +33,7 @@ def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Restored:
     return restored(folder)
 
 
+@pytest.mark.full
 def test_cells_agree_with_asking_the_model(run: Restored, stripes: Path, tmp_path: Path) -> None:
     found = matrix([run], str(stripes), PLAN, tmp_path, workers=1)
     cells = {(c.attack, c.defence): c for c in found.cells}

@@ -54,6 +54,7 @@ def test_nothing_differs() -> None:
 
 
 @pytest.mark.parametrize("rates", [(0.1, 0.1), (0.5, 0.5), (0.9, 0.9), (0.5, 0.1)])
+@pytest.mark.full
 def test_coverage_and_level(rates: tuple[float, float]) -> None:
     """A small run of benchmarks/fieldtest_coverage.py: 400 tables, so within three standard errors of 95 and 5 %."""
     import sys

@@ -152,6 +152,7 @@ def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
     assert sheet.through_guard == about.through_guard and sheet.model_sha256 == load_model(bundled_model()).sha256
 
 
+@pytest.mark.full
 def test_an_interrupted_patch_is_the_same_patch(tmp_path: Path) -> None:
     class Interrupted(Exception):
         pass
