@@ -56,11 +56,13 @@ class Pace:
         ahead = forecast(plan, evaluation.defenses, costs, workers)
         clean = len(evaluation.samples)
         attacked = min(plan.images, clean)
+        slowest = 1e3 * max(costs.gradient_s.values())
+        gradient = f"; a query with its gradient takes {slowest:.0f} ms" if gradients else ""
+        counted = [(attacked, "image"), (len(plan.attacks), "attack"), (len(evaluation.defenses), "defence")]
+        work = ", ".join(_counted(number, what) for number, what in counted)
         said = (
-            f"forecast: at most about {duration(ahead.seconds(attacked, clean))} on {workers} "
-            f"core{'' if workers == 1 else 's'} ({attacked} images, {len(plan.attacks)} attacks, "
-            f"{len(evaluation.defenses)} defences; a query with its gradient takes "
-            f"{1e3 * max(costs.gradient_s.values()):.0f} ms); --minutes attacks fewer images"
+            f"forecast: at most about {duration(ahead.seconds(attacked, clean))} on {_counted(workers, 'core')} "
+            f"({work}{gradient}); --minutes attacks fewer images"
         )
         return cls(plan, ahead, attacked, clean, began, said)
 
@@ -103,3 +105,7 @@ class Pace:
             return None
         named = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
         return f"the time is over: rows that were not reached: {named}; run again with more --minutes to get them"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
