@@ -119,7 +119,7 @@ def _one_level(frame: Frame, number: int) -> Frame:
     height, width, _ = frame.shape
     attacks = _attacks()
     if number % 3 == 0:
-        change = np.random.default_rng(number).integers(-1, 2, frame.shape)
+        change = np.random.default_rng(number).integers(-1, 2, frame.shape).astype(np.int16)
     else:
         change = np.tile(attacks[number % len(attacks)], (height // 8, width // 8))[:, :, None]
     return np.clip(frame.astype(np.int16) + change, 0, 255).astype(np.uint8)
