@@ -105,6 +105,22 @@ def ways(profile: GuardProfile) -> Sequence[Way]:
     ]  # fmt: skip
 
 
+def resized(path: Path, size: tuple[int, int]) -> Frame:
+    """A photograph of this width and height."""
+    return np.asarray(cv2.resize(decode_rgb(path.read_bytes()), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def send(raw: Frame, profile: GuardProfile) -> bytes:
+    """All that the sensor does with a frame."""
+    return seal_png(write_png(sanitize(raw, profile, "first")), SEAL, KEY)
+
+
+def take(data: bytes) -> Frame:
+    """All that the receiver does before pass 2."""
+    verify_seal(data, KEY)
+    return read_png(read_png_info(data))
+
+
 def cpu_ms(work: Callable[[], Any]) -> tuple[float, Any]:
     """The shortest of five, and what the last gave."""
     times, found = [], None
@@ -128,8 +144,7 @@ def main() -> None:
     width, height = (int(side) for side in arguments.size.split("x"))
     photos = sorted(p for p in arguments.photos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     photos = photos[:: max(len(photos) // arguments.count, 1)][: arguments.count]
-    raw = [cv2.resize(decode_rgb(p.read_bytes()), (width, height), interpolation=cv2.INTER_AREA) for p in photos]
-    raw = [np.asarray(frame, np.uint8) for frame in raw]
+    raw = [resized(path, (width, height)) for path in photos]
     frames = [sanitize(frame, profile, "first") for frame in raw]
     print(f"{len(frames)} frames of {width}x{height} after pass 1 of {profile.name}; CPU time of one core")
     print(f"{'':36}{'MB':>7}{'write ms':>10}{'read ms':>9}{'frames/s':>10}{'MB/s at 8':>11}")
@@ -140,8 +155,8 @@ def main() -> None:
             if way.lossless and isinstance(found, np.ndarray) and not (found.reshape(frame.shape) == frame).all():
                 raise SystemExit(f"{way.name} is not lossless")
         tell(way.name, [len(data) for _, data in written], [ms for ms, _ in written], [ms for ms, _ in read])
-    sent = [cpu_ms(lambda f=f: seal_png(write_png(sanitize(f, profile, "first")), SEAL, KEY)) for f in raw]
-    taken = [cpu_ms(lambda d=data: (verify_seal(d, KEY), read_png(read_png_info(d)))) for _, data in sent]
+    sent = [cpu_ms(partial(send, frame, profile)) for frame in raw]
+    taken = [cpu_ms(partial(take, data)) for _, data in sent]
     tell("ours, sealed", [len(data) for _, data in sent], [ms for ms, _ in sent], [ms for ms, _ in taken])
 
 

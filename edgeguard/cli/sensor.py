@@ -13,7 +13,9 @@ EXAMPLE = "Example: edgeguard sensor --camera 0 --guard fd-jpeg --listen 127.0.0
 
 
 def sensor_command(
-    guard: Annotated[str, typer.Option(help="A preset or .toml profile: fd (sent without loss), fd-jpeg (as JPEG).")],
+    guard: Annotated[
+        str, typer.Option(help="A preset or .toml profile: proof-1 or fd (sent without loss), fd-jpeg (as JPEG).")
+    ],
     camera: Annotated[int | None, typer.Option(help="The N-th usable camera, from 0 (see edgeguard doctor).")] = None,
     source: Annotated[
         str | None, typer.Option(help="v4l2:PATH, picamera2:N, http://, rtsp:// or synthetic:cards?fps=15.")

@@ -21,7 +21,6 @@ from sensor.test_node import Live
 
 from edgeguard.camera import Captured, Lost, open_source
 from edgeguard.dct.dct_basis import DCT
-from edgeguard.dct.slack import smallest_steps
 from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg
 from edgeguard.jpeg.seal import Seal, read_seal, seal_png
@@ -35,7 +34,7 @@ FD, GRAY = GuardProfile.preset("fd"), GuardProfile("gray", "gray", GuardProfile.
 #: Steps so coarse that a rendered frame away from 0 and 255 is proven at two levels before, and at one after a change.
 COARSE = GuardProfile("coarse", "rgb", ((64,) * 64,))
 #: The finest steps for one level, with room and with the rounding that helps: it proves any frame.
-PROOF = GuardProfile("proof", "rgb", (smallest_steps(1, 1.2),), room=16, proof_levels=1)
+PROOF = GuardProfile.preset("proof-1")
 KEY = b"k" * 32
 Frame = NDArray[np.uint8]
 
@@ -120,7 +119,7 @@ def _one_level(frame: Frame, number: int) -> Frame:
     height, width, _ = frame.shape
     attacks = _attacks()
     if number % 3 == 0:
-        change = np.random.default_rng(number).integers(-1, 2, frame.shape)
+        change = np.random.default_rng(number).integers(-1, 2, frame.shape).astype(np.int16)
     else:
         change = np.tile(attacks[number % len(attacks)], (height // 8, width // 8))[:, :, None]
     return np.clip(frame.astype(np.int16) + change, 0, 255).astype(np.uint8)
