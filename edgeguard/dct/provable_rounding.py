@@ -5,8 +5,9 @@ its certificate. Where one is too long, pixels are changed by one level, one aft
 lowers the sum of the squared excesses most, among those that shorten the worst residual. Pass 2 finds the same indices
 either way.
 
-Where that is not enough, because the block's pixels leave 0..255 and are clipped, its contrast is lowered by eighths until
-it is: at the end it is flat, and a flat block has no residual. Integers only: the native kernel gives the same bytes.
+Where that is not enough, because the block's pixels leave 0..255 and are clipped, its contrast is lowered by eighths
+until it is: at the end it is flat, and a flat block has no residual. Integers only: the native kernel gives the same
+bytes.
 """
 
 from functools import cache
