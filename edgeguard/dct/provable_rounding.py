@@ -67,7 +67,8 @@ def _attempt(coefficients: Int, steps: Int, allowed: Int) -> tuple[NDArray[np.ui
     """Pixels, and which blocks are within the limit."""
     indices = quantize(coefficients, steps)
     pixels = round_provably(inverse_dct(indices, steps), indices, steps, allowed)
-    return pixels, ~_is_beyond(_residuals(pixels, indices, steps), allowed.reshape(64, -1)).any(axis=0)
+    beyond = _is_beyond(_residuals(pixels, indices, steps), allowed.reshape(64, -1))
+    return pixels, np.asarray(~beyond.any(axis=0))
 
 
 def _residuals(pixels: NDArray[np.uint8], indices: Int, steps: Int) -> NDArray[np.int16]:

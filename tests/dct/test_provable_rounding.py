@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from dct.test_kernel import random_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from edgeguard.dct.provable_rounding import effects
 from edgeguard.dct.slack import MARGIN_UNIT, limits, provable, quantizer_margins, smallest_steps
 from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
 from edgeguard.preprocess.area_resize import area_resize
-from tests.dct.test_kernel import random_frame
 
 SETS = instruction_sets() or (pytest.param("none", marks=pytest.mark.skip(reason="the native kernel was not built")),)
 PASSES: tuple[Pass, ...] = ("only", "first", "second")
