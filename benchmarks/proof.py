@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,9 +47,9 @@ def methods(raw: NDArray[np.uint8], profiles: list[GuardProfile], name: str) -> 
     for profile in profiles:
         received = sanitize_native(raw, profile, name, which="first")
         found |= {
-            f"pass 1, {profile.name}": lambda p=profile: sanitize_native(raw, p, name, which="first"),
-            f"pass 2, {profile.name}": lambda p=profile, r=received: second(r, p, name, False),
-            f"pass 2, {profile.name}, margins": lambda p=profile, r=received: second(r, p, name, True),
+            f"pass 1, {profile.name}": partial(sanitize_native, raw, profile, name, which="first"),
+            f"pass 2, {profile.name}": partial(second, received, profile, name, False),
+            f"pass 2, {profile.name}, margins": partial(second, received, profile, name, True),
         }
     return found
 
@@ -78,14 +79,16 @@ def main() -> None:
             ratios: dict[str, list[float]] = {}
             taken: dict[str, list[float]] = {}
             for photo in photos:
-                raw = np.asarray(cv2.resize(decode_rgb(photo.read_bytes()), size, interpolation=cv2.INTER_AREA))
+                raw = np.asarray(
+                    cv2.resize(decode_rgb(photo.read_bytes()), size, interpolation=cv2.INTER_AREA), np.uint8
+                )
                 times = {row: cpu_ms(method) for row, method in methods(raw, profiles, name).items()}
                 for row, ms in times.items():
                     ratios.setdefault(row, []).append(ms / times[f"{row[:6]}, fd"])
                     taken.setdefault(row, []).append(ms)
-            for row, found in ratios.items():
+            for row, each in ratios.items():
                 ms = statistics.median(taken[row])
-                print(f"  {size[0]:4}x{size[1]:<4} {row:34} {statistics.median(found):5.2f} ({ms:6.2f})", flush=True)
+                print(f"  {size[0]:4}x{size[1]:<4} {row:34} {statistics.median(each):5.2f} ({ms:6.2f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def design(
         if proof is not None:
             shown |= {
                 "slack": proof.slack, "certified_share": proof.certified_share, "proven_share": proof.proven_share,
+                "lowered_share": proof.lowered_share,
             }  # fmt: skip
         on_stdout(json.dumps(shown))
         return
@@ -88,7 +89,7 @@ def design(
     if proof is not None:
         on_stdout(
             f"at +-{certify}: {proof.proven_share:.1%} of images proven, {proof.certified_share:.3%} of their blocks "
-            f"certified (room {profile.room}, slack {proof.slack:g})"
+            f"certified, {proof.lowered_share:.2%} lost contrast for it (room {profile.room}, slack {proof.slack:g})"
         )
     if dc_step % 8 and not profile.room:
         on_stdout(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edgeguard.dct.color import SAMPLING, rgb_to_chroma, rgb_to_gray, upsample, ycbcr_to_rgb
 from edgeguard.dct.integer_dct import Int, forward_dct, inverse_dct, quantize, sanitize_blocks, with_room
 from edgeguard.dct.profile import GuardProfile, Pass
-from edgeguard.dct.provable_rounding import round_provably
+from edgeguard.dct.provable_rounding import provable_pixels
 from edgeguard.dct.slack import limits
 from edgeguard.jpeg.blocks import BLOCK, join_blocks, pad_to_blocks, split_blocks
 from edgeguard.jpeg.tables import Table, as_array
@@ -45,9 +45,10 @@ def _pixel_plane(plane: NDArray[np.uint8], profile: GuardProfile, table: Table, 
     limit = limits(as_array(table), proof_levels)[:, :, None, None, None] if proof_levels else None
 
     def blocks_through(blocks: NDArray[np.uint8], steps: Int) -> NDArray[np.uint8]:
-        indices = quantize(with_room(forward_dct(blocks), room_before), steps)
-        pixels = inverse_dct(indices, steps, room=room_after)
-        return pixels if limit is None else round_provably(pixels, indices, steps, limit)
+        coefficients = with_room(forward_dct(blocks), room_before)
+        if limit is not None:
+            return provable_pixels(coefficients, steps, limit)
+        return inverse_dct(quantize(coefficients, steps), steps, room=room_after)
 
     return _by_strips(plane, table, blocks_through)
 

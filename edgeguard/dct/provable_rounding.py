@@ -3,7 +3,11 @@
 Pass 1 stores whole levels, which leaves residuals of about .3 in each coefficient; the longest of a block decides about
 its certificate. Where one is too long, pixels are changed by one level, one after the other: each time the pixel that
 lowers the sum of the squared excesses most, among those that shorten the worst residual. Pass 2 finds the same indices
-either way. Integers only: the native kernel gives the same bytes.
+either way.
+
+Where that is not enough, because the block's pixels leave 0..255 and are clipped, its contrast is lowered by eighths
+until it is: at the end it is flat, and a flat block has no residual. Integers only: the native kernel gives the same
+bytes.
 """
 
 from functools import cache
@@ -12,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.dct_basis import DCT
-from edgeguard.dct.integer_dct import Int, forward_dct
+from edgeguard.dct.integer_dct import Int, forward_dct, inverse_dct, mul, quantize
 
 MAX_CHANGES = 16
 #: Units of a residual here: 1/1024 coefficient.
@@ -33,6 +37,49 @@ def effects() -> NDArray[np.int16]:
     return np.rint(exact * 2**_SCALE_BITS).astype(np.int16)
 
 
+def provable_pixels(coefficients: Int, steps: Int, limit: Int) -> NDArray[np.uint8]:
+    """Quantise and round blocks so that their residuals are within the limit, with as much contrast as that leaves.
+
+    Args:
+        coefficients: `forward_dct`'s with the profile's room, (8, 8, ...).
+        steps: (8, 8), broadcasting against them.
+        limit: `slack.limits`, (8, 8) with the axes of `steps`.
+
+    Returns:
+        uint8, the shape of the coefficients: pixels of pass 1.
+    """
+    shape = coefficients.shape
+    flat = coefficients.reshape(8, 8, -1)
+    step, allowed = (np.broadcast_to(array, shape).reshape(8, 8, -1) for array in (steps, limit))
+    out, good = _attempt(flat, step, allowed)
+    for eighths in range(7, -1, -1):
+        bad = np.flatnonzero(~good)
+        if not bad.size:
+            break
+        lowered = mul(flat[:, :, bad], 4096 * eighths)
+        lowered[0, 0] = flat[0, 0, bad]
+        pixels, fits = _attempt(lowered, step[:, :, bad], allowed[:, :, bad])
+        out[:, :, bad[fits]], good[bad[fits]] = pixels[:, :, fits], True
+    return out.reshape(shape)
+
+
+def _attempt(coefficients: Int, steps: Int, allowed: Int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels, and which blocks are within the limit."""
+    indices = quantize(coefficients, steps)
+    pixels = round_provably(inverse_dct(indices, steps), indices, steps, allowed)
+    beyond = _is_beyond(_residuals(pixels, indices, steps), allowed.reshape(64, -1))
+    return pixels, np.asarray(~beyond.any(axis=0))
+
+
+def _residuals(pixels: NDArray[np.uint8], indices: Int, steps: Int) -> NDArray[np.int16]:
+    """Of each block, (64, blocks), 1/32 coefficient; modulo 2**16, as 16-bit lanes hold them."""
+    return (forward_dct(pixels) - 32 * indices * steps).astype(np.int16).reshape(64, -1)
+
+
+def _is_beyond(residuals: NDArray[np.int16], allowed: Int) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(residuals) > allowed)  # in 16 bits, where -2**15 is its own magnitude
+
+
 def round_provably(pixels: NDArray[np.uint8], indices: Int, steps: Int, limit: Int) -> NDArray[np.uint8]:
     """Pixels of pass 1, some changed by one level, so that more residuals are within the limit.
 
@@ -46,10 +93,10 @@ def round_provably(pixels: NDArray[np.uint8], indices: Int, steps: Int, limit: I
         uint8, the shape of `pixels`.
     """
     shape, blocks = pixels.shape, pixels.reshape(64, -1)
-    residuals = (forward_dct(pixels) - 32 * indices * steps).astype(np.int16).reshape(64, -1).astype(np.int32)
+    narrow = _residuals(pixels, indices, steps)
+    residuals = narrow.astype(np.int32)
     allowed = np.broadcast_to(limit, shape).reshape(64, -1)
-    sizes = np.abs(residuals)
-    short = np.flatnonzero((sizes > allowed).any(axis=0) & (sizes < _HOPELESS).all(axis=0))
+    short = np.flatnonzero(_is_beyond(narrow, allowed).any(axis=0) & (np.abs(residuals) < _HOPELESS).all(axis=0))
     if not short.size:
         return pixels
     out = blocks.copy()

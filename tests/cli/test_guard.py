@@ -44,7 +44,7 @@ class TestGuard:
         loaded = GuardProfile.load(profile)
         assert loaded.sha256 == told["sha256"] and max(loaded.tables[0]) < 32
         shown = here("guard", "design", folder, "--output", profile, "--certify", 2, "--room", 24, "--color", "gray")
-        assert "at +-2: " in shown.stdout and "(room 24, slack" in shown.stdout
+        assert "at +-2: " in shown.stdout and "lost contrast for it (room 24, slack" in shown.stdout
         here("guard", "design", folder, "--output", profile, "--certify", 1)
         here("guard", "apply", folder / "0.jpg", "--guard", profile, "--pass", "first", "--output", travels)
         found = json.loads(here("guard", "certify", travels, "--guard", profile, "--json").stdout)

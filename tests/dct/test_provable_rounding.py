@@ -1,5 +1,7 @@
 """Room, rounding that helps and margins: the native kernel equals the definition byte for byte, on each set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from dct.test_kernel import random_frame
@@ -112,6 +114,21 @@ def test_few_blocks_stay_short_and_pass_2_is_the_same(scenes: list[NDArray[np.ui
         change = np.abs(one.astype(int) - other)
         assert 0 < change.mean() < 0.05 and change.max() <= 16
     assert before > 100 and after < before / 50
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_no_block_is_left_where_there_is_room(levels: int) -> None:
+    """Whatever the picture: black and white noise clips in every block, and loses contrast until it does not."""
+    noise = np.random.default_rng(levels).choice(np.array([0, 255], np.uint8), (64, 64, 3))
+    profile = GuardProfile("x", "rgb", (smallest_steps(levels, 1.0),), room=16, proof_levels=levels)
+    first = sanitize_frame(noise, profile, "first")
+    steps = component_steps(profile)
+    found = forward_dct(split_blocks(first))
+    residuals = np.abs(found - 32 * quantize(found, steps) * steps)
+    assert (residuals <= limits(steps[:, :, 0, 0, 0], levels)[:, :, None, None, None]).all()
+    assert first.std() > 20  # it is not all grey
+    plain = sanitize_frame(noise, replace(profile, proof_levels=0), "first")
+    assert (plain.min(), plain.max()) == (0, 255)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])

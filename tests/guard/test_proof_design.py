@@ -26,8 +26,8 @@ def test_what_cannot_be_designed(scene: NDArray[np.uint8]) -> None:
         design_certified([scene], 1, room=65)
 
 
-def test_the_coarsest_table_is_the_answer_where_none_proves() -> None:
-    """Without room black and white clip, whatever the table."""
+def test_the_coarsest_table_is_the_answer_where_blocks_lose_contrast() -> None:
+    """Black and white noise clips in every block, whatever the table: it is proven, but not as it was."""
     noise = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (32, 32, 3))
-    found = design_certified([noise], 1, room=0)
-    assert found.proven_share == 0 and found.slack == 3
+    found = design_certified([noise], 1, room=4)
+    assert found.proven_share == 1 and found.lowered_share > 0.5 and found.slack == 3

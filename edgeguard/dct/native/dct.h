@@ -148,9 +148,11 @@ template <bool Mapped, bool Undone, bool Marked, bool Helped> struct Mode {
 };
 using Nothing = Mode<false, false, false, false>;
 
-// Writes sanitised pixels over the strip's; x is left as what was dequantised, times 16, [v], lanes u.
+// Writes sanitised pixels over the strip's. Helped: gives the coefficients, and what they were dequantised to, times 16,
+// both [v], lanes u.
 template <class M> inline void sanitize_blocks(uint8_t* strip, int stride, int column, const Table& table,
-                                               const Options* options, uint16_t* margins, V (&kept)[8]) {
+                                               const Options* options, uint16_t* margins, V (&coefficients)[8],
+                                               V (&kept)[8]) {
     V x[8];
     for (int i = 0; i < 8; ++i) x[i] = widen(strip + i * stride + column);
     forward_pixels(x);
@@ -160,6 +162,9 @@ template <class M> inline void sanitize_blocks(uint8_t* strip, int stride, int c
         const V scale = splat(table.room_scale);
         for (int v = 0; v < 8; ++v) x[v] = mul(x[v], scale);
         x[0] = add(x[0], load(table.dc_room));
+    }
+    if (M::helped) {
+        for (int v = 0; v < 8; ++v) coefficients[v] = x[v];
     }
     V nearest[3] = {splat(0x7FFF), splat(0x7FFF), splat(0x7FFF)};
     quantise<M::marked>(x, table, nearest);

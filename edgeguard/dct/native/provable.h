@@ -174,12 +174,9 @@ inline Open open_blocks(uint8_t* strip, int stride, int column, int columns, con
     return open;
 }
 
-// `kept`: what was dequantised, times 16. The strip holds pass 1's pixels.
-inline void mend_blocks(uint8_t* strip, int stride, int column, int columns, const Table& table, const Options& options,
-                        const V (&kept)[8]) {
-    const Open open = open_blocks(strip, stride, column, columns, table, kept);
-    if (!open.any) return;
-    V x[8];
+// Of the pixels in a strip: residuals, 1/32 coefficient, [v], lanes u; the lanes where they are beyond the limit have the top
+// bit of the result.
+inline V residuals_of(const uint8_t* strip, int stride, int column, const Table& table, const V (&kept)[8], V (&x)[8]) {
     for (int i = 0; i < 8; ++i) x[i] = widen(strip + i * stride + column);
     forward_pixels(x);
     transpose(x);
@@ -189,18 +186,21 @@ inline void mend_blocks(uint8_t* strip, int stride, int column, int columns, con
         x[v] = sub(x[v], shift_left<1>(kept[v]));
         beyond = or_(beyond, sub_saturated(load(table.limit[v]), magnitude(x[v])));
     }
+    return and_(beyond, splat(0x8000));
+}
+
+// Mends the wanted blocks of a vector that are beyond their limit; those that still are stay wanted.
+inline void mend_wanted(uint8_t* strip, int stride, int column, const Table& table, const Options& options,
+                        const V (&kept)[8], bool (&wanted)[Lanes / 8]) {
+    V x[8];
     alignas(64) int16_t flags[Lanes], rows[8][Lanes], residuals[64];
-    const V short_lanes = and_(beyond, splat(0x8000));
-    if (!any(short_lanes)) return;
-    store(flags, short_lanes);
+    store(flags, residuals_of(strip, stride, column, table, kept, x));
+    bool any_mended = false;
     transpose(x);
     for (int u = 0; u < 8; ++u) store(rows[u], x[u]);
     for (int b = 0; b < Lanes / 8; ++b) {
-        const Place& place = open.place[b];
-        const bool is_short = any_of_eight(flags + 8 * b);
-        if (!open.block[b] || !is_short) continue;
-        uint8_t before[64];
-        for (int i = 0; i < 8; ++i) memcpy(before + 8 * i, place.pixels + i * stride, 8);
+        wanted[b] = wanted[b] && any_of_eight(flags + 8 * b);
+        if (!wanted[b]) continue;
         bool is_hopeless = false;
         for (int u = 0; u < 8; ++u) {
             for (int v = 0; v < 8; ++v) {
@@ -210,17 +210,80 @@ inline void mend_blocks(uint8_t* strip, int stride, int column, int columns, con
             }
         }
         if (is_hopeless) continue;
-        mend_block(place.pixels, stride, residuals, table.aim, options.effects);
-        if (place.pattern != nullptr) learn(place, before);
+        mend_block(strip + column + 8 * b, stride, residuals, table.aim, options.effects);
+        any_mended = true;
     }
+    if (!any_mended) return;
+    store(flags, residuals_of(strip, stride, column, table, kept, x));
+    for (int b = 0; b < Lanes / 8; ++b) wanted[b] = wanted[b] && any_of_eight(flags + 8 * b);
+}
+
+// Lowers the contrast of the wanted blocks, down to their mean, until they can be proven.
+inline void lower_contrast(uint8_t* strip, int stride, int column, const Table& table, const Options& options,
+                           const V (&coefficients)[8], bool (&wanted)[Lanes / 8]) {
+    alignas(64) uint8_t tried[8 * Lanes];
+    const V others = load(table.not_dc_only);
+    for (int eighths = 7; eighths >= 0; --eighths) {
+        V x[8], kept[8], unused[3] = {splat(0), splat(0), splat(0)};
+        for (int v = 0; v < 8; ++v) x[v] = mul(coefficients[v], splat(4096 * eighths));
+        x[0] = or_(and_(x[0], others), andnot(others, coefficients[0]));
+        quantise<false>(x, table, unused);
+        for (int v = 0; v < 8; ++v) kept[v] = x[v];
+        const V bias = splat(128 * 32 + 16);
+        inverse_1d<Plain>(x, bias);
+        transpose(x);
+        inverse_1d<Pixels>(x, bias);
+        for (int i = 0; i < 8; i += 2) {
+            narrow(tried + i * Lanes, tried + (i + 1) * Lanes, shift_right<5>(x[i]), shift_right<5>(x[i + 1]));
+        }
+        bool still[Lanes / 8];
+        memcpy(still, wanted, sizeof still);
+        mend_wanted(tried, Lanes, 0, table, options, kept, still);
+        bool any_wanted = false;
+        for (int b = 0; b < Lanes / 8; ++b) {
+            for (int i = 0; wanted[b] && !still[b] && i < 8; ++i) {
+                memcpy(strip + i * stride + column + 8 * b, tried + i * Lanes + 8 * b, 8);
+            }
+            wanted[b] = still[b];
+            any_wanted |= still[b];
+        }
+        if (!any_wanted) return;
+    }
+}
+
+// `coefficients` and `kept` as `sanitize_blocks` gives them. The strip holds pass 1's pixels.
+inline void mend_blocks(uint8_t* strip, int stride, int column, int columns, const Table& table, const Options& options,
+                        const V (&coefficients)[8], const V (&kept)[8]) {
+    const Open open = open_blocks(strip, stride, column, columns, table, kept);
+    if (!open.any) return;
+    V x[8];
+    const V beyond = residuals_of(strip, stride, column, table, kept, x);
+    if (!any(beyond)) return;
+    alignas(64) int16_t flags[Lanes];
+    store(flags, beyond);
+    bool was_short[Lanes / 8], wanted[Lanes / 8], any_short = false, any_wanted = false;
+    uint8_t before[Lanes / 8][64];
+    for (int b = 0; b < Lanes / 8; ++b) {
+        was_short[b] = wanted[b] = open.block[b] && any_of_eight(flags + 8 * b);
+        any_short |= wanted[b];
+        for (int i = 0; wanted[b] && i < 8; ++i) memcpy(before[b] + 8 * i, open.place[b].pixels + i * stride, 8);
+    }
+    if (!any_short) return;
+    mend_wanted(strip, stride, column, table, options, kept, wanted);
+    for (int b = 0; b < Lanes / 8; ++b) {
+        any_wanted |= wanted[b];
+        if (was_short[b] && !wanted[b] && open.place[b].pattern != nullptr) learn(open.place[b], before[b]);
+    }
+    if (!any_wanted) return;
+    lower_contrast(strip, stride, column, table, options, coefficients, wanted);
 }
 
 template <class M> inline void strip_of(uint8_t* strip, int stride, int columns, const Table& table,
                                         const Options* options, uint16_t* margins) {
     for (int x = 0; x < columns; x += Lanes) {
-        V kept[8];
-        sanitize_blocks<M>(strip, stride, x, table, options, M::marked ? margins + x / 8 : nullptr, kept);
-        if (M::helped) mend_blocks(strip, stride, x, columns, table, *options, kept);
+        V coefficients[8], kept[8];
+        sanitize_blocks<M>(strip, stride, x, table, options, M::marked ? margins + x / 8 : nullptr, coefficients, kept);
+        if (M::helped) mend_blocks(strip, stride, x, columns, table, *options, coefficients, kept);
     }
 }
 
