@@ -134,10 +134,9 @@ def test_budget_is_spent_only_where_the_certificate_allows(scenes: list[NDArray[
     assert 0.5 < proof.share_1 < 1
 
 
-@pytest.mark.parametrize("color", ["rgb", "gray", "ycbcr420"])
-def test_only_what_the_crop_reads_is_handled(color: str, scenes: list[NDArray[np.uint8]]) -> None:
+@by_color
+def test_only_what_the_crop_reads_is_handled(profile: GuardProfile, scenes: list[NDArray[np.uint8]]) -> None:
     """The guard on the part gives the bytes of the guard on the frame, and the resize reads nothing else."""
-    profile = replace(GuardProfile.preset("jpeg:75"), color=color) if color != "gray" else PROFILES[1]
     contract = replace(twin(bundled_model()).contract, input=InputSpec(64, 64), preprocess=Preprocess())
     frame = scenes[0]
     part = part_that_is_read(frame.shape[1], frame.shape[0], contract, profile)
