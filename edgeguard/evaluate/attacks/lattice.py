@@ -1,17 +1,17 @@
 """The lattice attack: it knows the guard's indices and residuals, and moves whole indices instead of pixels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.guarded_victim import GuardedVictim
 from edgeguard.differentiable.lattice_run import LatticeRun
 from edgeguard.differentiable.lattice_step import LatticeBudget
+from edgeguard.differentiable.sign_run import SignRun
 from edgeguard.evaluate.attacks.attack import Victim
-from edgeguard.evaluate.attacks.gradient import Pgd
 
 _KICK = 0.05  # of the units, when a restart goes on from the best changes so far
 
@@ -23,7 +23,7 @@ class Lattice:
     Each turn takes one gradient at the guard's output, with momentum over turns, and expresses it by indices. The
     share of units that gain most by a better change is moved; the share falls to a twentieth. Cross-entropy and the
     margin to the best wrong class (after a random start to one fixed class) take turns. Where no guard of blocks stands
-    in front, it is PGD.
+    in front, blocks move to the sign of the gradient instead.
 
     Attributes:
         eps_8bit: budget in levels.
@@ -54,32 +54,34 @@ class Lattice:
 
     def __call__(self, victim: Victim, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         """See `Attack`."""
-        if not isinstance(victim, GuardedVictim) or victim.profile is None:
-            plain = Pgd(eps_8bit=self.eps_8bit, steps=self.steps, restarts=self.restarts, early_stop=True)
-            return plain(victim, images, labels, seed)
         found = images.clone()
         for i in range(len(images)):
             one = slice(i, i + 1)
-            found[one] = self._attacked(victim, victim.profile, images[one], labels[one], seed)
+            found[one] = self._attacked(victim, images[one], labels[one], seed)
         return found
 
-    def _attacked(
-        self, victim: GuardedVictim, profile: GuardProfile, image: Tensor, labels: Tensor, seed: int
-    ) -> Tensor:
-        budget = LatticeBudget(profile, image, int(self.eps_8bit + 1e-6))
-        if not budget.feasible.any():
-            return image
-        generator = torch.Generator().manual_seed(seed)
-        best: LatticeRun | None = None
+    def _attacked(self, victim: Victim, image: Tensor, labels: Tensor, seed: int) -> Tensor:
+        generator, eps = torch.Generator().manual_seed(seed), int(self.eps_8bit + 1e-6)
+        started: Callable[[bool], LatticeRun | SignRun]
+        if isinstance(victim, GuardedVictim) and victim.profile is not None:
+            budget = LatticeBudget(victim.profile, image, eps)
+            if not budget.feasible.any():
+                return image
+            before, behind = victim.through_guard, victim.behind_guard
+            started = lambda randomly: LatticeRun(budget, generator, randomly=randomly)  # noqa: E731
+        else:
+            before, behind = torch.clone, victim
+            started = lambda randomly: SignRun(image, eps, generator, randomly=randomly)  # noqa: E731
+        best: LatticeRun | SignRun | None = None
         smallest, ranked = torch.inf, torch.zeros(0)
         for restart in range(self.restarts):
             goes_on = restart % 2 == 1 and best is not None
-            run = best.kicked(_KICK) if goes_on and best else LatticeRun(budget, generator, randomly=restart > 0)
+            run = best.kicked(_KICK) if goes_on and best else started(restart > 0)
             first_share = self.share / 2 if goes_on else self.share
             lowest, since = torch.inf, 0
             for turn in range(self.steps):
-                shown = victim.through_guard(run.levels()).requires_grad_(True)
-                logits = victim.behind_guard(shown)
+                shown = before(run.levels()).requires_grad_(True)
+                logits = behind(shown)
                 margin = float(_margins(logits.detach(), labels))
                 if margin < smallest:
                     best, smallest = run.kicked(0.0), margin
