@@ -1,5 +1,7 @@
 """Moves on a guard's lattice, one turn after the other: the units that gain most by the gradient are moved."""
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -24,16 +26,29 @@ class LatticeRun:
     """
 
     def __init__(self, budget: LatticeBudget, generator: torch.Generator, *, randomly: bool) -> None:
-        self.budget = budget
+        self.budget, self.generator = budget, generator
         self.change = torch.zeros_like(budget.base)
         self.moved = torch.zeros_like(budget.indices)
         self.gradient: Tensor | None = None
         self.may_move = budget.feasible.any(0).any(1)
         if randomly:
-            chosen = self.may_move.nonzero()[:, 0]
-            chosen = chosen[torch.rand(len(chosen), generator=generator) < 0.5]
-            slope = torch.randn(budget.indices.shape, generator=generator)
-            self._take(chosen, slope, sets=False)
+            self.kick(0.5)
+
+    def kicked(self, share: float) -> "LatticeRun":
+        """A run that goes on from here with a share (0..1) of its units moved at random, and no memory of gradients."""
+        other = copy(self)
+        other.change, other.moved, other.gradient = self.change.clone(), self.moved.clone(), None
+        other.kick(share)
+        return other
+
+    def kick(self, share: float) -> None:
+        """Move a share of the units that can move, each toward what a random gradient wants."""
+        chosen = self.may_move.nonzero()[:, 0]
+        chosen = chosen[torch.rand(len(chosen), generator=self.generator) < share]
+        slope = torch.randn(self.moved.shape, generator=self.generator)
+        if len(chosen):
+            best = self.budget.best(slope, chosen, sets=False)
+            self.change[chosen], self.moved[chosen] = best.change, best.moved
 
     def levels(self) -> Tensor:
         """float32 (n, 3, h, w): the images as they are changed now."""

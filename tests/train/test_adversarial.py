@@ -112,15 +112,20 @@ def test_dct_steps_move_few_coefficients(batch: tuple[torch.Tensor, torch.Tensor
 class _Open(_Watched):
     """What the lattice attack needs to know of a guard is handed on."""
 
+    def __init__(self, inner: torch.nn.Module) -> None:
+        assert isinstance(inner, CodecNetwork)
+        super().__init__(inner)
+        self.network = inner
+
     @property
     def profile(self) -> object:
-        return self.inner.profile
+        return self.network.profile
 
     def through_guard(self, levels: torch.Tensor) -> torch.Tensor:
-        return self.inner.through_guard(levels)
+        return self.network.through_guard(levels)
 
     def behind_guard(self, levels: torch.Tensor) -> torch.Tensor:
-        return self.inner.behind_guard(levels)
+        return self.network.behind_guard(levels)
 
 
 @pytest.mark.parametrize("method", ["fgsm-rs", "pgd", "trades"])

@@ -23,7 +23,7 @@ from edgeguard.system.files import write_bytes
 _PRESETS = ("fd", "fd-paper")
 _DC_STEPS, _CORNER_STEPS, _REST_STEPS = (16, 24, 32, 40), (16, 24, 32), (24, 32, 40)
 _MOST_ATTACKED = 8
-_STEPS, _LATTICE_STEPS = 20, 60
+_STEPS, _LATTICE_STEPS = 20, 100
 
 
 @dataclass(frozen=True)

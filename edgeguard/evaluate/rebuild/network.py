@@ -166,10 +166,10 @@ class _OnGrid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero: int, low: int, high: int) -> Tensor:
-        grid = (x * scale).add_(zero).round_()
-        clipped = grid.clamp(low, high)
+        grid = (x * scale).round_()  # less the zero point, which is added after the rounding and taken off again
+        clipped = grid.clamp(low - zero, high - zero)
         ctx.save_for_backward(clipped == grid if ctx.needs_input_grad[0] else None, scale)
-        return clipped.sub_(zero)
+        return clipped
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
