@@ -1,4 +1,4 @@
-"""What a source gives: a captured frame, or the news that one was lost."""
+"""What a source gives: a captured frame, or the news that one was lost, or that nothing has changed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgeguard.errors import DeviceError
+from edgeguard.jpeg.seal import Refusal
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +32,27 @@ class Captured:
 
 @dataclass(frozen=True)
 class Lost:
-    """A frame that arrived damaged; it is counted and never inferred on."""
+    """A frame that arrived damaged or was refused; it is counted and never inferred on.
+
+    Attributes:
+        refusal: why its seal was refused; None for a frame that is merely damaged.
+    """
 
     index: int
     source: str
     reason: str
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The camera answers, and shows the picture that it showed before: it is alive, and there is nothing new."""
+
+    source: str
+
+
+class FormatError(DeviceError):
+    """A source that answers and gives nothing that could be a picture: trying again does not help."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,7 @@ class Source(Protocol):
         """What was set up, as the camera granted it."""
         ...
 
-    def frames(self) -> Iterator[Captured | Lost]:
+    def frames(self) -> "Iterator[Captured | Lost | Unchanged]":
         """Frames until the source ends.
 
         Raises:

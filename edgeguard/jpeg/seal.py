@@ -13,6 +13,7 @@ import stat
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
@@ -46,8 +47,20 @@ class Seal:
     profile: str
 
 
+#: Why a frame is refused: what its seal lacks, or what somebody did to it on its way.
+Refusal = Literal["no seal", "damaged seal", "wrong MAC", "replayed", "out of order", "held back"]
+
+
 class SealError(JpegError):
-    """A frame that is not what the sensor sent: forged, damaged, of another stream, or out of order."""
+    """A frame that is not what the sensor sent: forged, damaged, of another stream, or out of order.
+
+    Attributes:
+        kind: which of these.
+    """
+
+    def __init__(self, message: str, kind: Refusal = "damaged seal") -> None:
+        super().__init__(message)
+        self.kind: Refusal = kind
 
 
 def seal_jpeg(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
@@ -105,12 +118,12 @@ def _check_mac(data: bytes, key: bytes) -> None:
     """The MAC stands at the end of the first segment, whatever the rest of the file is."""
     end = 4 + int.from_bytes(data[4:6], "big")
     if data[:4] != bytes([0xFF, 0xD8, 0xFF, 0xE0 + APP]) or data[6 : 6 + len(TAG)] != TAG:
-        raise SealError("the frame is not sealed, or its seal is not at its place")
+        raise SealError("the frame is not sealed, or its seal is not at its place", "no seal")
     if not 4 + _FIXED + _MAC_BYTES < end <= min(len(data), 6 + _FIXED + _MOST_JSON + _MAC_BYTES):
         raise SealError("the frame's seal is damaged")
     blank = data[: end - _MAC_BYTES] + _NO_MAC + data[end:]
     if not hmac.compare_digest(data[end - _MAC_BYTES : end], _mac(blank, key)):
-        raise SealError("the frame is forged or damaged: its MAC is not the key's")
+        raise SealError("the frame is forged or damaged: its MAC is not the key's", "wrong MAC")
 
 
 class SealChecker:
@@ -150,15 +163,17 @@ class SealChecker:
         now = time.monotonic() if arrived_at is None else arrived_at
         seal = verify_seal(data, self._key)
         if not hmac.compare_digest(seal.nonce, self._nonce):
-            raise SealError("the frame is of another stream: replayed")
+            raise SealError("the frame is of another stream: replayed", "replayed")
         if seal.sequence <= self._last:
-            raise SealError(f"the frame is out of order: number {seal.sequence} after {self._last}")
+            kind: Refusal = "replayed" if seal.sequence == self._last else "out of order"
+            raise SealError(f"the frame is out of order: number {seal.sequence} after {self._last}", kind)
         took = now - seal.captured_at
         if self._quickest is None and now - self._began > _FIRST_WITHIN_S:
-            raise SealError("the frame was held back: the stream's first one came too late")
+            raise SealError("the frame was held back: the stream's first one came too late", "held back")
         if self._quickest is not None and took - self._quickest > _DELAYED_BY_S:
             raise SealError(
-                f"the frame was held back for {took - self._quickest:.1f} s (or the sensor's clock was set)"
+                f"the frame was held back for {took - self._quickest:.1f} s (or the sensor's clock was set)",
+                "held back",
             )
         self._quickest = took if self._quickest is None else min(took, self._quickest)
         self._last = seal.sequence
