@@ -1,7 +1,7 @@
 """What a run counts: bounded in memory, whatever its length."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,6 +32,11 @@ class Counters:
         captured, dropped, lost, skipped: whole frames that arrived; of these not taken in time; damaged ones; not
             wanted (`every`, `fps`).
         losses, reconnects: of the camera.
+        refused: frames that were not taken for what their seal says, by why: that is no damage.
+        other_profile: frames whose seal names another profile than the run's.
+        unchanged: times that a camera said that its picture is the last one.
+        noted: what a stream held that had to be passed over, and how often.
+        proven: whether each frame's seal is checked with a key.
         suspected, alarms: frames that the patch guard changed or marked, and on which it rang.
     """
 
@@ -42,6 +47,11 @@ class Counters:
     skipped: int = 0
     losses: int = 0
     reconnects: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    other_profile: int = 0
+    unchanged: int = 0
+    noted: Counter[str] = field(default_factory=Counter)
+    proven: bool = False
     disagreements: int = 0
     compared: int = 0
     started_at: float = field(default_factory=time.monotonic)
@@ -87,6 +97,10 @@ class Counters:
             "dropped": self.dropped,
             "lost": self.lost,
             "skipped": self.skipped,
+            "refused": dict(self.refused),
+            "other_profile": self.other_profile,
+            "unchanged": self.unchanged,
+            "noted": dict(self.noted),
             "losses": self.losses,
             "reconnects": self.reconnects,
             "fps": round(self.frames / elapsed, 2) if elapsed > 0 else 0.0,
@@ -94,13 +108,20 @@ class Counters:
             "age_ms": _percentiles(self.ages_ms),
             "pass1": main_pass1,
             "passes": passes,
-            "why": "no guard" if passes == 0 else _WHY[main_pass1],
+            "why": self._why(main_pass1, passes),
             "certified_share": round(self.certified_sum / self.certified_frames, 4) if self.certified_frames else None,
             "suspected": self.suspected,
             "alarms": self.alarms,
             "compared": self.compared,
             "disagreements": self.disagreements,
         }
+
+    def _why(self, pass1: str, passes: int) -> str:
+        if passes == 0:
+            return "no guard"
+        if pass1 == "sensor" and self.proven:
+            return "the sensor's seal proves it: its MAC is your key's"
+        return _WHY[pass1]
 
 
 def _most_frequent(counts: dict[K, int], default: K) -> K:
