@@ -89,6 +89,11 @@ def seal_jpeg(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
     return sealed[: end - _MAC_BYTES] + _mac(sealed, key) + sealed[end:]
 
 
+def is_sealed(data: bytes) -> bool:
+    """Whether a JPEG begins with a seal, whatever it says; looks at a few bytes only."""
+    return data[:4] == bytes([0xFF, 0xD8, 0xFF, 0xE0 + APP]) and data[6 : 6 + len(TAG)] == TAG
+
+
 def read_seal(info: JpegInfo) -> Seal | None:
     """What the first segment of a JPEG says, unproven; None where there is none.
 
@@ -117,7 +122,7 @@ def verify_seal(data: bytes, key: bytes) -> Seal:
 def _check_mac(data: bytes, key: bytes) -> None:
     """The MAC stands at the end of the first segment, whatever the rest of the file is."""
     end = 4 + int.from_bytes(data[4:6], "big")
-    if data[:4] != bytes([0xFF, 0xD8, 0xFF, 0xE0 + APP]) or data[6 : 6 + len(TAG)] != TAG:
+    if not is_sealed(data):
         raise SealError("the frame is not sealed, or its seal is not at its place", "no seal")
     if not 4 + _FIXED + _MAC_BYTES < end <= min(len(data), 6 + _FIXED + _MOST_JSON + _MAC_BYTES):
         raise SealError("the frame's seal is damaged")

@@ -120,7 +120,7 @@ class Pipeline:
             try:
                 yield from self._results(self._from_reader)
             finally:
-                self._count_reader()
+                self.count_reader()
 
     def evaluate_frame(self, captured: Captured) -> FrameResult:
         """The result of one frame that the caller holds; it is not counted.
@@ -152,7 +152,7 @@ class Pipeline:
                         self._lose(result)
                         continue
                     self.counters.add(result)
-                    self._count_reader()
+                    self.count_reader()
                     yield result
             finally:
                 self.timing.stop()
@@ -235,12 +235,14 @@ class Pipeline:
                 )
             return Lost(captured.index, captured.source, reason)
 
-    def _count_reader(self) -> None:
+    def count_reader(self) -> None:
+        """Take the reader's counts over; safe in any thread."""
         if (reader := self.reader) is not None:
             counters = self.counters
             counters.captured, counters.dropped, counters.skipped = reader.captured, reader.dropped, reader.skipped
             counters.losses, counters.reconnects = reader.losses, reader.reconnects
             counters.lost = reader.lost + self._undecodable
+            counters.other_profile = self.stages.other_profile
             counters.refused, counters.noted, counters.unchanged = reader.refused, reader.noted, reader.unchanged
 
     def _lose(self, lost: Lost) -> None:

@@ -7,6 +7,8 @@ from functools import cached_property
 from edgeguard.camera.source import Captured, Lost
 from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.passes import Received
+from edgeguard.jpeg.header import read_jpeg_info
+from edgeguard.jpeg.seal import is_sealed, read_seal
 from edgeguard.model.input_path import InputPath, Prepared
 from edgeguard.model.interpreter import Model
 from edgeguard.model.prediction import Prediction, Score
@@ -38,6 +40,9 @@ class Stages:
         model: with its contract.
         keep_frames, decode_scale, region: see `Pipeline`.
         certify_every_s: the certificate costs as much as sanitising in full; 0 makes one for each frame.
+
+    Attributes:
+        other_profile: frames that a sensor sealed with another profile than the run's.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class Stages:
         certify_every_s: float,
     ) -> None:
         self._certify_every_s, self._certified_at = certify_every_s, float("-inf")
-        self.model = model
+        self.model, self.other_profile = model, 0
         self.path = InputPath(
             model.contract,
             patch_guard=model.patch_guard,
@@ -64,11 +69,20 @@ class Stages:
         """In the capture thread of a live source."""
         try:
             if captured.jpeg is not None:
-                return Arrived(captured, self.path.capture_jpeg(captured.jpeg))
+                received = self.path.capture_jpeg(captured.jpeg)
+                self.other_profile += self._has_another_profile(received)
+                return Arrived(captured, received)
             assert captured.rgb is not None
             return Arrived(captured, self.path.capture(captured.rgb))
         except JpegError as error:
             return Lost(captured.index, captured.source, str(error))
+
+    def _has_another_profile(self, received: Received) -> bool:
+        profile = self.path.profile
+        if profile is None or received.pass1 == "sensor" or received.jpeg is None or not is_sealed(received.jpeg):
+            return False
+        seal = read_seal(read_jpeg_info(received.jpeg))
+        return seal is not None and seal.profile != profile.sha256
 
     def make_ready(self, arrived: Arrived) -> Ready | Lost:
         """Decode, pass 2, crop, resize, quantise; in the thread that works ahead of the model."""
