@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.camera.source import Captured, Lost, Source, Unchanged
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.guide import Advice, Guide, Observation, Situation, observe
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.session import LiveOutcome, Pass, Session
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.pipeline import Pipeline
 
 
@@ -160,7 +160,7 @@ def _decoded(source: Source, status: Status) -> Iterator[tuple[Captured, NDArray
             status.lost += 1
             continue
         try:
-            yield item, item.rgb if item.rgb is not None else decode_rgb(item.jpeg or b"")
+            yield item, item.rgb if item.rgb is not None else decode_whole(item.jpeg or b"")
         except JpegError:
             status.lost += 1
 
