@@ -20,6 +20,7 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 #: FFmpeg follows playlists and redirects to other protocols unless it is told which it may open.
 _SHUT = "input_format;rtsp|protocol_whitelist;{protocols}|rtsp_transport;{transport}|allowed_media_types;video"
 _TRANSPORTS = ("transport=udp", "transport=tcp")
+_BETWEEN_TRIES_S = 0.3
 _opening = threading.Lock()  # the options are one environment variable of the whole process
 
 
@@ -48,19 +49,18 @@ class Rtsp:
 
         parts, transport = _without_transport(split_url(url, ("rtsp", "rtsps")))
         self.name = without_credentials(parts)
-        describe(parts, self.name, timeout_s)
+        probe = describe(parts, self.name, timeout_s)
         protocols = "tls,tcp,rtp,srtp" if parts.scheme == "rtsps" else "tcp,rtp"
         if transport == "udp":
             protocols += ",udp"
         settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1e3 * timeout_s), cv2.CAP_PROP_READ_TIMEOUT_MSEC]
         settings += [int(1e3 * timeout_s), cv2.CAP_PROP_N_THREADS, 1]
-        with _opening:
-            before = os.environ.get(_OPTIONS)
-            os.environ[_OPTIONS] = _SHUT.format(protocols=protocols, transport=transport)
-            try:
-                self._capture = OpenCvCapture(parts.geturl(), cv2.CAP_FFMPEG, settings)
-            finally:
-                os.environ.pop(_OPTIONS) if before is None else os.environ.__setitem__(_OPTIONS, before)
+        options = _SHUT.format(protocols=protocols, transport=transport)
+        with probe:
+            self._capture = _open(parts.geturl(), settings, options)
+        if not self._capture.opened:  # some cameras serve one connection at a time
+            time.sleep(_BETWEEN_TRIES_S)
+            self._capture = _open(parts.geturl(), settings, options)
         if not self._capture.opened:
             other = "tcp" if transport == "udp" else "udp"
             raise DeviceError(
@@ -91,6 +91,18 @@ class Rtsp:
     def close(self) -> None:
         """Release the stream."""
         self._capture.close()
+
+
+def _open(url: str, settings: list[int], options: str) -> OpenCvCapture:
+    import cv2
+
+    with _opening:
+        before = os.environ.get(_OPTIONS)
+        os.environ[_OPTIONS] = options
+        try:
+            return OpenCvCapture(url, cv2.CAP_FFMPEG, settings)
+        finally:
+            os.environ.pop(_OPTIONS) if before is None else os.environ.__setitem__(_OPTIONS, before)
 
 
 def _without_transport(parts: SplitResult) -> tuple[SplitResult, str]:

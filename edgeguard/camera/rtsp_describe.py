@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
@@ -27,8 +28,11 @@ class _Reply:
         return [value for key, value in self.headers if key == name]
 
 
-def describe(parts: SplitResult, name: str, timeout_s: float) -> None:
-    """Return where the server lets this user in and has video at this path.
+def describe(parts: SplitResult, name: str, timeout_s: float) -> socket.socket:
+    """The connection, still open, where the server lets this user in and has video at this path.
+
+    Some servers take their pipeline down when the last connection ends, and refuse whoever comes in that moment: keep
+    it until the stream is opened.
 
     Args:
         parts: of an rtsp:// or rtsps:// URL, credentials included.
@@ -44,16 +48,24 @@ def describe(parts: SplitResult, name: str, timeout_s: float) -> None:
     host = parts.netloc.rpartition("@")[2]
     uri = f"{parts.scheme}://{host}{target_of(parts) if parts.path or parts.query else ''}"
     for number in range(1, _MOST_TRIES + 1):
-        reply = _ask(parts, name, timeout_s, uri, number, None if login is None else login.header("DESCRIBE", uri))
+        sock, reply = _ask(
+            parts, name, timeout_s, uri, number, None if login is None else login.header("DESCRIBE", uri)
+        )
         if reply.status != 401:
             break
+        sock.close()
         wanted = reply.all("www-authenticate")
         if login is None:
             raise DeviceError(f"{name} wants a user and a password (rtsp://user:password@...)")
         if not login.challenged(wanted):
             kinds = ", ".join(str(challenge) for challenge in challenges(wanted))
             raise DeviceError(f"{name} refuses this user or password{f' ({kinds[:80]})' if kinds else ''}")
-    _judge(reply, name)
+    try:
+        _judge(reply, name)
+    except DeviceError:
+        sock.close()
+        raise
+    return sock
 
 
 def _judge(reply: _Reply, name: str) -> None:
@@ -72,17 +84,22 @@ def _judge(reply: _Reply, name: str) -> None:
         raise DeviceError(f"{name} has no video at this path, only {', '.join(sorted(set(media)))[:80] or 'nothing'}")
 
 
-def _ask(parts: SplitResult, name: str, timeout_s: float, uri: str, number: int, authorization: str | None) -> _Reply:
+def _ask(
+    parts: SplitResult, name: str, timeout_s: float, uri: str, number: int, authorization: str | None
+) -> tuple[socket.socket, _Reply]:
     lines = [f"DESCRIBE {uri} RTSP/1.0", f"CSeq: {number}", "User-Agent: edgeguard", "Accept: application/sdp"]
     if authorization is not None:
         lines.append(f"Authorization: {authorization}")
     address = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     try:
-        with socket.create_connection(address, timeout_s) as plain:
-            sock = plain if parts.scheme == "rtsp" else _unproven().wrap_socket(plain, server_hostname=address[0])
-            with sock:
-                sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
-                return _read(sock, name)
+        with ExitStack() as stack:
+            sock = stack.enter_context(socket.create_connection(address, timeout_s))
+            if parts.scheme == "rtsps":
+                sock = stack.enter_context(_unproven().wrap_socket(sock, server_hostname=address[0]))
+            sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
+            reply = _read(sock, name)
+            stack.pop_all()
+            return sock, reply
     except TimeoutError as error:
         raise DeviceError(f"{name} is silent: no answer within {timeout_s:g} s") from error
     except ConnectionRefusedError as error:

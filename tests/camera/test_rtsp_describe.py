@@ -56,7 +56,7 @@ def _reply(status: str, body: str = "", *headers: str) -> bytes:
 
 def _ask(host: str, login: str = "", path: str = "/1", timeout_s: float = 3.0) -> None:
     url = f"rtsp://{login}{host}{path}"
-    describe(split_url(url, ("rtsp",)), f"rtsp://{host}{path}", timeout_s)
+    describe(split_url(url, ("rtsp",)), f"rtsp://{host}{path}", timeout_s).close()
 
 
 def _digest(algorithm: str) -> Callable[[str], bytes]:
@@ -130,16 +130,19 @@ def test_nobody_listens() -> None:
 
 
 def test_a_server_that_describes_and_does_not_deliver() -> None:
-    with server(
-        lambda request: _reply("200 OK", VIDEO) if "DESCRIBE" in request else _reply("461 Unsupported")
-    ) as host:
+    def script(request: str) -> bytes:
+        return _reply("200 OK", VIDEO) if "DESCRIBE" in request else _reply("461 Unsupported")
+
+    with server(script) as host:
         with pytest.raises(DeviceError, match=r"has video and does not deliver it over TCP: try \?transport=udp"):
             Rtsp(f"rtsp://{host}/1", timeout_s=1.0)
 
 
 def test_our_word_is_taken_out_of_the_url() -> None:
     for query, sent, transport in (
-        ("transport=udp", "", "udp"), ("a=1&transport=tcp&b=2", "a=1&b=2", "tcp"), ("transport=x", "transport=x", "tcp"),
-    ):  # fmt: skip
+        ("transport=udp", "", "udp"),
+        ("a=1&transport=tcp&b=2", "a=1&b=2", "tcp"),
+        ("transport=x", "transport=x", "tcp"),
+    ):
         parts, found = _without_transport(split_url(f"rtsp://camera/1?{query}", ("rtsp",)))
         assert (parts.query, found) == (sent, transport)
