@@ -31,6 +31,7 @@ _TICK_S = 1.0
 _PICTURES_THAT_WAIT = {"video": 8, "recorder": 32}  # of the outputs that want pictures
 _MOST_SAID = 8  # different bugs
 _LONGEST_DELAY_S = 1.5  # between attempts to open a camera again, but for a picture that is asked for more rarely
+_PATIENCE_S = 4.0  # the first result waits so long for an MQTT broker, behind its queue
 _REFUSED_FOR_S = 30.0  # the alarm goes on for so long after the last frame that was refused
 _STUCK_S = 20.0  # frames arrive and no result comes: systemd should restart the service
 
@@ -195,7 +196,12 @@ def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tu
         from edgeguard.sinks.mqtt import Mqtt
 
         url, password, authority = settings.mqtt, _path(settings.mqtt_password_file), _path(settings.mqtt_ca_file)
-        yield "mqtt", lambda: Mqtt(url, settings.mqtt_name, status, password_file=password, ca_file=authority)
+        yield (
+            "mqtt",
+            lambda: Mqtt(
+                url, settings.mqtt_name, status, password_file=password, ca_file=authority, patience_s=_PATIENCE_S
+            ),
+        )
 
 
 def _open_servers(settings: Settings, status: RunStatus, stack: ExitStack) -> None:
