@@ -91,6 +91,7 @@ class RunStatus:
         return {
             "source": self.source, "applied": str(self.applied), "coding": self.coding,
             "state": str(self.state), "reason": self.reason, "away_since": self.away_since,
+            "shows_now": self.shows_now,
             "size": self._size_of(last), "model": self.model,
             "guard": None if guard.profile is None else guard.profile.name,
             "patch_guard": guard.patch, "last": None if last is None else last.to_dict(), "ringing": self.ringing,
