@@ -55,7 +55,7 @@ def boundary_of(content_type: str) -> bytes:
         b'a b'
     """
     message = Message()
-    message["Content-Type"] = re.sub(r"\s*=\s*", "=", content_type)
+    message["Content-Type"] = content_type
     found = message.get_param("boundary", "")
     return found.strip().encode("latin-1", "replace") if isinstance(found, str) else b""
 

@@ -13,6 +13,7 @@ from programs import missing
 
 from edgeguard.camera import Captured, Lost, open_source
 from edgeguard.camera.reader import FrameReader
+from edgeguard.camera.source import Unchanged
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.jpeg.decode import decode_rgb
 
@@ -43,8 +44,8 @@ def rtsp() -> Iterator[int]:
         yield port
 
 
-def _take(url: str, count: int) -> list[Captured | Lost]:
-    source, items = open_source(url), []
+def _take(url: str, count: int) -> list[Captured | Lost | Unchanged]:
+    source, items = open_source(url), list[Captured | Lost | Unchanged]()
     for item in source.frames():
         items.append(item)
         if len(items) == count:
