@@ -171,7 +171,7 @@ def test_run_counts_two_passes_behind_a_sensor_and_refuses_forgeries(tmp_path: P
         forged = run("run", "--source", url, "--key-file", other, "--lost-after", 0.5, "--give-up-after", 1, "--json")
         refused(forged, 3, "frames were refused, none was taken")
         summary = json.loads(forged.stdout)
-        assert summary["frames"] == 0 and summary["lost"] > 5
+        assert summary["frames"] == summary["lost"] == summary["losses"] == 0 and summary["refused"]["wrong MAC"] > 5
         refused(here("run", "--source", "0", "--key-file", key), 2, "a key is for the stream of an edgeguard sensor")
         key.chmod(0o644)
         refused(here("run", "--source", url, "--key-file", key), 2, "others can read the key file")
