@@ -180,7 +180,7 @@ class Mqtt:
             try:
                 if self._owner.owns or self._take_the_name():
                     self._tell(None)
-            except Undelivered:  # the next result says it
+            except (Undelivered, ValueError, OSError):  # the next result says it
                 continue
 
     def _take_the_name(self) -> bool:

@@ -12,6 +12,7 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.base import Sink, Undelivered
 
 _RETRY_S = 5.0
+_MOST_SAID = 8  # different reasons of one outage
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +46,7 @@ class QueuedSink:
     ) -> None:
         self.name, self.written, self.dropped = name, 0, 0
         self.failure: str | None = None
+        self._said: set[str] = set()  # reasons since it worked last
         self._open_sink, self._pictures = open_sink, pictures
         self._capacity = capacity
         self._reader_left = False
@@ -123,7 +125,10 @@ class QueuedSink:
             _log.info("%s works again; %d results were dropped", self.name, self.dropped)
 
     def _say(self, why: str) -> None:
-        if why != self.failure:
+        if self.failure is None:
+            self._said.clear()
+        if why not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add(why)
             _log.warning("%s: %s; its results are dropped and counted until it works again", self.name, why)
         self.failure = why
 
