@@ -117,6 +117,8 @@ class Counters:
         }
 
     def _why(self, pass1: str, passes: int) -> str:
+        if not self.frames:
+            return "no results"
         if passes == 0:
             return "no guard"
         if pass1 == "sensor" and self.proven:
