@@ -36,7 +36,7 @@ class Counters:
         other_profile: frames whose seal names another profile than the run's.
         unchanged: times that a camera said that its picture is the last one.
         noted: what a stream held that had to be passed over, and how often.
-        proven: whether each frame's seal is checked with a key.
+        checked_with_key: whether each frame's seal is checked with a key.
         suspected, alarms: frames that the patch guard changed or marked, and on which it rang.
     """
 
@@ -51,7 +51,7 @@ class Counters:
     other_profile: int = 0
     unchanged: int = 0
     noted: Counter[str] = field(default_factory=Counter)
-    proven: bool = False
+    checked_with_key: bool = False
     disagreements: int = 0
     compared: int = 0
     started_at: float = field(default_factory=time.monotonic)
@@ -121,7 +121,7 @@ class Counters:
             return "no results"
         if passes == 0:
             return "no guard"
-        if pass1 == "sensor" and self.proven:
+        if pass1 == "sensor" and self.checked_with_key:
             return "the sensor's seal proves it: its MAC is your key's"
         return _WHY[pass1]
 

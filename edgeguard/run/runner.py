@@ -79,7 +79,7 @@ def run(
         raise
     if str(source.applied):
         _log.info("%s: %s", source.name, source.applied)
-    pipeline.counters.proven = settings.key_file is not None
+    pipeline.counters.checked_with_key = settings.key_file is not None
     status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
     _tell_states(pipeline, status)
     alarms = Alarms(
