@@ -31,6 +31,7 @@ def open_source(
     size: tuple[int, int] | None = None,
     fps: float | None = None,
     key: bytes | None = None,
+    poll_s: float | None = None,
 ) -> Source:
     """Open a camera index, an image, a folder of images, a video file, a URL, or rendered scenes.
 
@@ -40,6 +41,7 @@ def open_source(
             `serial:openmv-vcp:PORT`, `synthetic:cards`.
         size, fps: asked of local cameras; `applied` says what they granted.
         key: shared with an `edgeguard sensor`; only what it sealed is taken.
+        poll_s: the URL gives one still picture: ask for it every so many seconds.
 
     Raises:
         InputError: no such file, an empty one, or a form that this version does not know.
@@ -53,6 +55,8 @@ def open_source(
     text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
     if key is not None and not text.startswith(("http://", "https://")):
         raise InputError(f"a key is for the stream of an edgeguard sensor (http://), not for {text}")
+    if poll_s is not None and (key is not None or not text.startswith(("http://", "https://"))):
+        raise InputError(f"--poll is for the http:// URL of a still picture, not for {'a sensor' if key else text}")
     if text.isdecimal():
         from edgeguard.camera.local import NumberedCamera
 
@@ -63,6 +67,10 @@ def open_source(
         return open_exactly(text, size=size, fps=fps)
     if size is not None or fps is not None:
         raise InputError(f"a size and a frame rate can be asked of local cameras only, not of {text}")
+    if poll_s is not None:
+        from edgeguard.camera.http_still import HttpStill
+
+        return HttpStill(text, poll_s)
     if text.startswith(("http://", "https://")):
         from edgeguard.camera.http_mjpeg import HttpMjpeg
 
@@ -88,21 +96,22 @@ def source_opener(
     size: tuple[int, int] | None = None,
     fps: float | None = None,
     key: bytes | None = None,
+    poll_s: float | None = None,
 ) -> Callable[[], Source]:
     """What opens a source, and opens it again after a loss: a numbered camera stays the one that it was at first.
 
     Args:
-        spec, size, fps, key: as for `open_source`.
+        spec, size, fps, key, poll_s: as for `open_source`.
 
     Returns:
         A function that raises as `open_source` does.
     """
     text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
-    if text.isdecimal() and key is None:
+    if text.isdecimal() and key is None and poll_s is None:
         from edgeguard.camera.local import NumberedCamera
 
         return NumberedCamera(int(text), size, fps).open
-    return lambda: open_source(spec, size=size, fps=fps, key=key)
+    return lambda: open_source(spec, size=size, fps=fps, key=key, poll_s=poll_s)
 
 
 def _open_serial(text: str) -> Source:

@@ -132,3 +132,13 @@ def from_jpeg(
         return Lost(index, source, str(error))
     taken_at = time.time() if at is None else at
     return Captured(index, source, data, None, taken_at, "source" if clock == "source" else "received")
+
+
+def from_image(index: int, source: str, data: bytes) -> Captured | Lost:
+    """A camera's picture of whatever format: a JPEG keeps its bytes, others are decoded to a raw frame."""
+    if data[:2] == b"\xff\xd8":
+        return from_jpeg(index, source, data)
+    try:
+        return Captured(index, source, None, decode_rgb(data), time.time(), "received")
+    except JpegError as error:
+        return Lost(index, source, str(error))

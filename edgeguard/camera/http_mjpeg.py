@@ -1,44 +1,47 @@
-"""HTTP Motion JPEG (multipart/x-mixed-replace), read with the standard library.
+"""HTTP Motion JPEG (multipart/x-mixed-replace, and what small cameras make of it).
 
 A network camera is hostile input. Reading the parts ourselves keeps FFmpeg's demuxers, playlists and protocols out of
 it, keeps the camera's own bytes, and makes every wait end: opening, each read, and each whole frame have a deadline.
 """
 
-import base64
-import contextlib
 import http.client
-import re
 import secrets
-import socket
-import ssl
-import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import SplitResult, unquote, urlunsplit
 
 from edgeguard.camera.files import from_jpeg
+from edgeguard.camera.http_client import HttpClient
 from edgeguard.camera.lossless import from_png, is_png
-from edgeguard.camera.source import Applied, Captured, Lost
-from edgeguard.camera.urls import split_url, without_credentials
+from edgeguard.camera.multipart import MultipartError, MultipartReader, Part, boundary_of
+from edgeguard.camera.source import Applied, Captured, FormatError, Lost
 from edgeguard.errors import DeviceError, JpegError
-from edgeguard.jpeg.seal import SealChecker
+from edgeguard.jpeg.seal import SealChecker, SealError
 
-MAX_FRAME_BYTES = 16 << 20
-_MAX_HEADER_BYTES = 8192
 _CHUNK = 1 << 16
+_FIRST_PICTURE_S = 2.5  # whoever has sent bytes for so long, and no picture begins in them, will never send one
+_AFTER_THE_END_S = 1.0  # for what some cameras send behind a closing delimiter
+_SEEN_BYTES = 48  # of the beginning, to be shown
 _CLOCKS_AGREE_S, _OLDEST_S = 1.0, 60.0  # else the sensor's clock is wrong, and the time of arrival counts
+_JPEG_TYPES = frozenset(("", "image/jpeg", "image/jpg", "image/pjpeg"))
+_NO_STREAMS = ("application/json", "application/xml", "application/vnd.apple.mpegurl", "application/x-mpegurl")
+_NO_STREAM_KINDS = ("audio/", "text/", "video/mp4", "video/mp2t", "video/x-flv", "video/webm")
+NOT_PICTURES = "parts that are no JPEG"
 
 
 class HttpMjpeg:
     """Frames of an MJPEG stream. A final boundary ends it; anything else that ends it is a loss.
 
     Args:
-        url: http:// or https://, with or without user:password@ (sent as Basic, never shown).
+        url: http:// or https://, with or without user:password@ (see `http_client.HttpClient`).
         timeout_s: the longest wait for the connection and for each piece of data.
         frame_timeout_s: the longest time for the answer's head, and from one frame's start to its end (against slow
             drips).
         key: shared with an `edgeguard sensor`: frames that it did not seal for this connection, that are out of order
             or were held back, are lost (`jpeg.seal.SealChecker`).
+
+    Attributes:
+        noticed: what the stream holds that had to be passed over, and how often.
 
     Raises:
         InputError: not an http(s) URL.
@@ -50,46 +53,67 @@ class HttpMjpeg:
     def __init__(
         self, url: str, *, timeout_s: float = 3.0, frame_timeout_s: float = 6.0, key: bytes | None = None
     ) -> None:
-        parts = split_url(url, ("http", "https"))
-        self.name = without_credentials(parts)
-        self.applied = Applied(format="MJPG")
         nonce = "" if key is None else secrets.token_hex(16)
+        self._client = HttpClient(url, timeout_s=timeout_s, head_timeout_s=frame_timeout_s)
+        self.name = self._client.name
+        self.applied = Applied(format="MJPG")
         self._checker = None if key is None else SealChecker(key, nonce)
         self._timeout_s, self._frame_timeout_s = timeout_s, frame_timeout_s
-        self._connection = _connection(parts, timeout_s)
-        self._late = False
-        late = threading.Timer(frame_timeout_s, self._give_up)  # each byte of a head may be in time, and the whole late
-        late.daemon = True
-        late.start()
+        accept = "multipart/x-mixed-replace, image/jpeg;q=0.5, */*;q=0.1"
+        self._response = self._client.get(accept, query=f"nonce={nonce}" if nonce else "")
         try:
-            self._response = self._open(parts, nonce)
-            self._boundary = self._check_answer()
-        except BaseException as error:
-            self.close()  # now, and not when the garbage is collected
-            if self._late:
-                raise DeviceError(f"{self.name} does not answer within {frame_timeout_s:g} s") from error
+            self._reader = MultipartReader(self._check_answer())
+        except BaseException:
+            self.close()
             raise
-        finally:
-            late.cancel()
-        self._buffer = b""
+        self._no_jpegs: Counter[str] = Counter()
+        self._types: Counter[str] = Counter()
+        self._beginning, self._bytes, self._shows_pictures = b"", 0, False
+        self._began = time.monotonic()
+
+    @property
+    def noticed(self) -> Counter[str]:
+        """What the stream holds that had to be passed over, and how often."""
+        return self._reader.passed_over + self._no_jpegs
 
     def frames(self) -> Iterator[Captured | Lost]:
         """Each part's JPEG, or a sensor's PNG, with the time of its arrival."""
-        index = 0
+        index, deadline = 0, time.monotonic() + self._frame_timeout_s
         while True:
-            deadline = time.monotonic() + self._frame_timeout_s
-            headers = self._next_part(deadline)
-            if headers is None:
+            try:
+                for part in self._reader.parts():
+                    deadline = time.monotonic() + self._frame_timeout_s
+                    if self._is_picture(part):
+                        yield self._frame(index, part.data)
+                        index += 1
+            except MultipartError as error:
+                raise self._no_stream(str(error)) from error
+            if not self._fill(deadline):
                 return
-            data = self._read_body(headers, deadline)
-            checker = self._checker
-            yield _frame(index, self.name, data) if checker is None else self._proven(index, data, checker)
-            index += 1
 
-    def _proven(self, index: int, data: bytes, checker: SealChecker) -> Captured | Lost:
-        """A frame with the sensor's time, where the two clocks agree; one that is not proven is lost."""
+    def close(self) -> None:
+        """Shut the connection down, which also wakes a thread that waits in `frames`."""
+        self._client.close()
+
+    def _is_picture(self, part: Part) -> bool:
+        """A JPEG, what calls itself one, or a PNG (a sensor's; `from_png` judges it)."""
+        is_frame = part.data[:2] == b"\xff\xd8" or is_png(part.data)
+        self._shows_pictures |= is_frame
+        if is_frame or part.content_type in _JPEG_TYPES:
+            return True
+        self._no_jpegs[NOT_PICTURES] += 1
+        if len(self._types) < 8:
+            self._types[part.content_type[:60]] += 1
+        return False
+
+    def _frame(self, index: int, data: bytes) -> Captured | Lost:
+        """The frame, with the sensor's time where its clock and ours agree; one that is not proven is refused."""
+        if self._checker is None:
+            return _frame(index, self.name, data)
         try:
-            seal = checker.check(data)
+            seal = self._checker.check(data)
+        except SealError as error:
+            return Lost(index, self.name, str(error), error.kind)
         except JpegError as error:
             return Lost(index, self.name, str(error))
         age_s = time.time() - seal.captured_at
@@ -97,127 +121,77 @@ class HttpMjpeg:
             return _frame(index, self.name, data, seal.captured_at, "source")
         return _frame(index, self.name, data)
 
-    def close(self) -> None:
-        """Shut the connection down, which also wakes a thread that waits in `frames`."""
-        sock = self._connection.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
-
-    def _give_up(self) -> None:
-        self._late = True
-        self.close()
-
-    def _open(self, parts: SplitResult, nonce: str) -> http.client.HTTPResponse:
-        query = "&".join(part for part in (parts.query, f"nonce={nonce}" if nonce else "") if part)
-        path = urlunsplit(("", "", parts.path or "/", query, ""))
-        headers = {"User-Agent": "edgeguard", "Accept": "multipart/x-mixed-replace"}
-        if parts.username is not None:
-            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
-        try:
-            self._connect(parts)
-            self._connection.request("GET", path, headers=headers)
-            return self._connection.getresponse()
-        except TimeoutError as error:
-            raise DeviceError(f"{self.name} does not answer within {self._timeout_s:g} s") from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise DeviceError(f"{self.name} cannot be reached: {reason}") from error
-
-    def _connect(self, parts: SplitResult) -> None:
-        """A socket that `close` can end at any moment, a TLS handshake included."""
-        connection = self._connection
-        connection.sock = sock = socket.create_connection((connection.host, connection.port), self._timeout_s)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if parts.scheme == "https":
-            context = ssl.create_default_context()
-            secured = context.wrap_socket(sock, server_hostname=connection.host, do_handshake_on_connect=False)
-            connection.sock = secured
-            secured.do_handshake()
-
     def _check_answer(self) -> bytes:
-        response = self._response
-        if response.status != 200:
-            raise DeviceError(f"{self.name} answers {response.status} {response.reason}")
-        content_type = response.getheader("Content-Type", "")
-        match = re.search(r'boundary="?([^";,\s]{1,200})"?', content_type)
-        if not content_type.lower().startswith("multipart/x-mixed-replace") or match is None:
-            kind = content_type.split(";")[0].strip() or "nothing that names its type"
+        """The boundary that the answer declares; empty where it declares none and may be a stream all the same."""
+        content_type = self._response.getheader("Content-Type", "")
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind.startswith("multipart/"):
+            return boundary_of(content_type)
+        if kind == "text/html":
+            raise DeviceError(f"{self.name} answers with text/html, a web page and no stream: is it the camera's page, "
+                              "or its login? Its stream has a URL of its own")  # fmt: skip
+        if kind.startswith("image/") and self._response.getheader("Content-Length") is not None:
+            raise DeviceError(f"{self.name} answers with one still picture ({kind}): --poll 1 asks for one each second")
+        no_stream = kind.startswith(_NO_STREAM_KINDS) and kind != "text/plain"
+        if no_stream or kind in _NO_STREAMS:
             raise DeviceError(f"{self.name} answers with {kind}, not with an MJPEG stream (multipart/x-mixed-replace)")
-        return b"--" + match[1].encode("latin-1", "replace").removeprefix(b"--")
+        return b""
 
-    def _next_part(self, deadline: float) -> dict[str, str] | None:
-        """Skip to the next boundary and read the part's headers; None at the closing boundary."""
-        while True:
-            line = self._read_line(deadline)
-            if line.startswith(self._boundary):
-                if line[len(self._boundary) :].startswith(b"--"):
-                    return None
-                break
-            if line.strip():
-                raise DeviceError(f"{self.name} sends something else than parts of its stream")
-        headers: dict[str, str] = {}
-        while line := self._read_line(deadline).strip():
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip().lower()] = value.strip()
-            if len(headers) > 64:
-                raise DeviceError(f"{self.name} sends more than 64 headers with a frame")
-        return headers
-
-    def _read_body(self, headers: dict[str, str], deadline: float) -> bytes:
-        length = headers.get("content-length", "")
-        if length.isdecimal():
-            if len(length) > 12 or int(length) > MAX_FRAME_BYTES:  # Python refuses to convert thousands of digits
-                raise DeviceError(f"{self.name} announces a frame of {length[:20]} bytes, more than {MAX_FRAME_BYTES}")
-            while len(self._buffer) < int(length):
-                self._fill(deadline, "in mid-frame")
-            return self._take(int(length))
-        mark, searched = b"\r\n" + self._boundary, 0
-        while (found := self._buffer.find(mark, searched)) < 0:
-            searched = max(len(self._buffer) - len(mark), 0)
-            if len(self._buffer) > MAX_FRAME_BYTES:
-                raise DeviceError(f"{self.name} sends a frame of more than {MAX_FRAME_BYTES} bytes")
-            self._fill(deadline, "in mid-frame")
-        return self._take(found)
-
-    def _read_line(self, deadline: float) -> bytes:
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > _MAX_HEADER_BYTES:
-                raise DeviceError(f"{self.name} sends something else than parts of its stream")
-            self._fill(deadline, "between frames")
-        return self._take(end + 1)
-
-    def _take(self, count: int) -> bytes:
-        taken, self._buffer = self._buffer[:count], self._buffer[count:]
-        return taken
-
-    def _fill(self, deadline: float, where: str) -> None:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
+    def _fill(self, deadline: float) -> bool:
+        """Read on; False at the end of the stream."""
+        where = "in mid-frame" if self._reader.in_part else "between frames"
+        now = time.monotonic()
+        no_picture = self._bytes > 0 and not self._shows_pictures and not self._reader.in_part
+        if no_picture and now - self._began > _FIRST_PICTURE_S:
+            raise self._no_stream("shows no picture")
+        if now >= deadline:
             raise DeviceError(f"{self.name} stalls {where}: no whole frame within {self._frame_timeout_s:g} s")
-        sock = self._connection.sock
-        if sock is not None:
-            sock.settimeout(min(self._timeout_s, remaining))
+        wait_s = min(self._timeout_s, deadline - now)
+        if self._reader.closing:
+            wait_s = min(wait_s, _AFTER_THE_END_S)
+        self._client.limit_wait(wait_s)
         try:
             data = self._response.read1(_CHUNK)
         except TimeoutError as error:
+            if self._reader.closing:
+                return False
             raise DeviceError(f"{self.name} stalls {where}: no data for {self._timeout_s:g} s") from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise DeviceError(f"{self.name} was lost {where}: {error or type(error).__name__}") from error
+        # http.client drops its own stream, at a chunked end or when another thread closes, and then trips over that
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            if self._reader.closing:
+                return False
+            reason = "its connection broke off" if isinstance(error, AttributeError) else error or type(error).__name__
+            raise DeviceError(f"{self.name} was lost {where}: {reason}") from error
         if not data:
-            raise DeviceError(f"{self.name} ended {where}")
-        self._buffer += data
+            return self._ended(where)
+        self._beginning += data[: _SEEN_BYTES - len(self._beginning)]
+        self._bytes += len(data)
+        self._reader.feed(data)
+        return True
+
+    def _ended(self, where: str) -> bool:
+        """The last part may be whole without a delimiter behind it; False where nothing is left."""
+        if not self._reader.at_end:
+            self._reader.end()
+            return True
+        if self._reader.closing and self._shows_pictures:
+            return False
+        if not self._bytes:
+            raise DeviceError(f"{self.name} answers and sends nothing, not even the type of a stream")
+        if not self._shows_pictures and not self._reader.in_part:
+            raise self._no_stream("shows no picture")
+        raise DeviceError(f"{self.name} ended {where}")
+
+    def _no_stream(self, why: str) -> DeviceError:
+        """What was seen instead of pictures; of a stream that had some, that it breaks off."""
+        if self._shows_pictures:
+            return DeviceError(f"{self.name} {why}")
+        kind = self._response.getheader("Content-Type", "") or "no Content-Type"
+        types = ", ".join(f"{count} of {name}" for name, count in self._types.items())
+        seen = f"its parts are {types}" if types else f"it begins with {self._beginning!r}"
+        return FormatError(f"{self.name} {why}: it answers with {kind[:120]!r}, {self._bytes} bytes so far; {seen}")
 
 
 def _frame(index: int, name: str, data: bytes, at: float | None = None, clock: str = "received") -> Captured | Lost:
     reads = from_png if is_png(data) else from_jpeg
     return reads(index, name, data, at, clock)
-
-
-def _connection(parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
-    host = parts.hostname or ""
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s)
-    return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""What a source gives: a captured frame, or the news that one was lost."""
+"""What a source gives: a captured frame, or the news that one was lost, or that nothing has changed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.dct.jpeg_decode import decode_whole
+from edgeguard.errors import DeviceError
+from edgeguard.jpeg.seal import Refusal
 from edgeguard.png.frame import read_png, read_png_info
 
 
@@ -42,20 +44,36 @@ class Captured:
         """Its pixels, RGB.
 
         Raises:
-            JpegError: its bytes do not decode.
+            JpegError: its bytes do not decode, or something of them is missing.
         """
         if self.rgb is not None:
             return self.rgb
-        return read_png(read_png_info(self.png)) if self.png is not None else decode_rgb(self.jpeg or b"")
+        return read_png(read_png_info(self.png)) if self.png is not None else decode_whole(self.jpeg or b"")
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A frame that arrived damaged; it is counted and never inferred on."""
+    """A frame that arrived damaged or was refused; it is counted and never inferred on.
+
+    Attributes:
+        refusal: why its seal was refused; None for a frame that is merely damaged.
+    """
 
     index: int
     source: str
     reason: str
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The camera answers, and shows the picture that it showed before: it is alive, and there is nothing new."""
+
+    source: str
+
+
+class FormatError(DeviceError):
+    """A source that answers and gives nothing that could be a picture: trying again does not help."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,7 @@ class Source(Protocol):
         """What was set up, as the camera granted it."""
         ...
 
-    def frames(self) -> Iterator[Captured | Lost]:
+    def frames(self) -> "Iterator[Captured | Lost | Unchanged]":
         """Frames until the source ends.
 
         Raises:

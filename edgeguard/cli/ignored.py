@@ -70,7 +70,7 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         (("fallback",), settings.delegate == "cpu", "is for the Edge TPU; with --delegate cpu it is never used"),
         (("fps",), settings.drop is not None, "is for the latest frame: with --every-frame each one is inferred on"),
         (
-            ("fps", "lost_after", "give_up_after", "every_frame", "drop"),
+            ("fps", "lost_after", "give_up_after", "every_frame", "drop", "frozen_after"),
             is_file,
             f"is for cameras and streams, not for the file or folder {settings.source}",
         ),

@@ -34,6 +34,7 @@ def run_command(
     size: Annotated[str | None, flag(Settings, "size")] = None,
     camera_fps: Annotated[float | None, flag(Settings, "camera_fps")] = None,
     key_file: Annotated[str | None, flag(Settings, "key_file")] = None,
+    poll: Annotated[float | None, flag(Settings, "poll")] = None,
     lost_after: Annotated[float | None, flag(Settings, "lost_after")] = None,
     give_up_after: Annotated[float | None, flag(Settings, "give_up_after")] = None,
     guard: Annotated[str | None, flag(Settings, "guard")] = None,
@@ -73,6 +74,7 @@ def run_command(
     alarm_disagreement: Annotated[float | None, flag(Settings, "alarm_disagreement")] = None,
     alarm_certified: Annotated[float | None, flag(Settings, "alarm_certified")] = None,
     alarm_unproven: Annotated[float | None, flag(Settings, "alarm_unproven")] = None,
+    frozen_after: Annotated[float | None, flag(Settings, "frozen_after")] = None,
     alarm_window: Annotated[int | None, flag(Settings, "alarm_window")] = None,
     record: Annotated[str | None, flag(Settings, "record")] = None,
     record_seconds: Annotated[float | None, flag(Settings, "record_seconds")] = None,
@@ -164,7 +166,7 @@ def _opener(settings: Settings) -> "Callable[[], Source]":
         key = None if settings.key_file is None else read_key(Path(settings.key_file))
     except ValueError as error:
         raise InputError(str(error)) from error
-    return source_opener(spec, size=size, fps=settings.camera_fps, key=key)
+    return source_opener(spec, size=size, fps=settings.camera_fps, key=key, poll_s=settings.poll)
 
 
 def _load(settings: Settings) -> "Model":
@@ -294,6 +296,15 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     ]
     if summary["age_ms"]["p95"] is not None:
         lines.append(f"age of a result: p50 {summary['age_ms']['p50']} p95 {summary['age_ms']['p95']} ms")
+    if summary["refused"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in summary["refused"].items())
+        lines.append(f"REFUSED {sum(summary['refused'].values())} frames for what their seal says: {kinds}")
+    if summary["other_profile"]:
+        lines.append(f"{summary['other_profile']} frames were sealed by a sensor with another profile")
+    if summary["noted"]:
+        lines.append("passed over: " + ", ".join(f"{count} {kind}" for kind, count in summary["noted"].items()))
+    if summary["unchanged"]:
+        lines.append(f"the picture had not changed {summary['unchanged']} times")
     if summary["losses"]:
         lines.append(f"camera lost {summary['losses']} times, back {summary['reconnects']} times")
     if summary["certified_share"] is not None:

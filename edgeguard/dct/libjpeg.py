@@ -51,14 +51,20 @@ def frame_native(data: bytes, info: JpegInfo, profile: GuardProfile, scale: int)
         JpegError: libjpeg cannot read the file, or its data are broken.
         RuntimeError: no libjpeg was found, or there is no memory.
     """
-    width, height = scaled(info.width, scale), scaled(info.height, scale)
-    out = np.empty((height, width, 3), np.uint8)
-    message = ctypes.create_string_buffer(_MESSAGE_LENGTH)
-    status = _ready().eg_jpeg_frame(
-        data, len(data), steps(profile), scale, width, height, address(out), out.strides[0], set_number(), message
-    )
-    _check(status, message)
-    return out
+    return _frame(data, info, steps(profile), scale)
+
+
+def decode_native(data: bytes, info: JpegInfo, scale: int) -> NDArray[np.uint8]:
+    """Decode at 1/scale (1, 2 or 4) to RGB; a file whose picture is not all there is an error.
+
+    The file's own tables stand for a profile's, so that no coefficient changes.
+
+    Raises:
+        JpegError: libjpeg cannot read the file, or its data are broken.
+        RuntimeError: no libjpeg was found, or there is no memory.
+    """
+    tables = info.tables if len(info.tables) == 3 else info.tables * 3
+    return _frame(data, info, b"".join(bytes(table) for table in tables), scale)
 
 
 def tensor_native(
@@ -134,6 +140,17 @@ def file_native(data: bytes, info: JpegInfo, profile: GuardProfile) -> bytes:
             break
     _check(length, message)
     raise RuntimeError("libjpeg wrote an empty file")
+
+
+def _frame(data: bytes, info: JpegInfo, tables: Any, scale: int) -> NDArray[np.uint8]:
+    width, height = scaled(info.width, scale), scaled(info.height, scale)
+    out = np.empty((height, width, 3), np.uint8)
+    message = ctypes.create_string_buffer(_MESSAGE_LENGTH)
+    status = _ready().eg_jpeg_frame(
+        data, len(data), tables, scale, width, height, address(out), out.strides[0], set_number(), message
+    )
+    _check(status, message)
+    return out
 
 
 def _ready() -> ctypes.CDLL:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgeguard.camera.connection import close_in_time
 from edgeguard.camera.local import LocalCamera, local_cameras, open_exactly
 from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError
@@ -164,7 +165,7 @@ def _no_frame(camera: LocalCamera) -> str:
         found = next(iter(source.frames()), None)
         return "" if isinstance(found, Captured) else f"its first frame is damaged: {getattr(found, 'reason', 'none')}"
     finally:
-        source.close()
+        close_in_time(source)
 
 
 def _edgetpu() -> Iterator[Finding]:

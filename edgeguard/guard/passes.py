@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
 from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.guard.sanitizer import frame_to_tensor
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import read_seal
 from edgeguard.png.frame import read_png, read_png_info
@@ -46,14 +46,14 @@ class Received:
         """The received pixels, before pass 2.
 
         Raises:
-            JpegError: the bytes do not decode.
+            JpegError: they do not decode, or something of them is missing.
         """
         if self.rgb is not None:
             return self.rgb
         if self.png is not None:
             return read_png(read_png_info(self.png))
         assert self.jpeg is not None
-        return decode_rgb(self.jpeg)
+        return decode_whole(self.jpeg)
 
 
 def receive_raw(rgb: NDArray[np.uint8], profile: GuardProfile | None) -> Received:
@@ -186,5 +186,5 @@ def sanitize_jpeg(
     if contract is not None:
         return received_tensor(receive_jpeg(data, profile), contract, profile, scale)
     if profile.is_pixel_domain:
-        return sanitize(decode_rgb(data), profile)
+        return sanitize(decode_whole(data), profile)
     return requantized_frame(data, profile, scale or 1)

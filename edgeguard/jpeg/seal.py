@@ -14,6 +14,7 @@ import stat
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
@@ -52,8 +53,20 @@ class Seal:
     room: int = 0
 
 
+#: Why a frame is refused: what its seal lacks, or what somebody did to it on its way.
+Refusal = Literal["no seal", "damaged seal", "wrong MAC", "replayed", "out of order", "held back"]
+
+
 class SealError(JpegError):
-    """A frame that is not what the sensor sent: forged, damaged, of another stream, or out of order."""
+    """A frame that is not what the sensor sent: forged, damaged, of another stream, or out of order.
+
+    Attributes:
+        kind: which of these.
+    """
+
+    def __init__(self, message: str, kind: Refusal = "damaged seal") -> None:
+        super().__init__(message)
+        self.kind: Refusal = kind
 
 
 def seal_jpeg(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
@@ -88,6 +101,11 @@ def seal_png(data: bytes, seal: Seal, key: bytes | None = None) -> bytes:
         blank = head + len(payload).to_bytes(4, "big") + CHUNK + payload + bytes(4) + rest
         payload = payload[:-_MAC_BYTES] + _mac(blank, key)
     return head + chunk(CHUNK, payload) + rest
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether a JPEG begins with a seal, whatever it says; looks at a few bytes only."""
+    return data[:4] == bytes([0xFF, 0xD8, 0xFF, 0xE0 + APP]) and data[6 : 6 + len(TAG)] == TAG
 
 
 def read_seal(info: JpegInfo | PngInfo) -> Seal | None:
@@ -134,13 +152,13 @@ def _check_mac(data: bytes, key: bytes) -> None:
     is_png = data[: len(SIGNATURE)] == SIGNATURE
     start, end = _png_payload(data) if is_png else _jpeg_payload(data)
     if data[start : start + len(TAG)] != TAG:
-        raise SealError("the frame is not sealed, or its seal is not at its place")
+        raise SealError("the frame is not sealed, or its seal is not at its place", "no seal")
     if not _FIXED + _MAC_BYTES < end - start <= _FIXED + _MOST_JSON + _MAC_BYTES or end > len(data):
         raise SealError("the frame's seal is damaged")
     mac, blank_to = end - _MAC_BYTES, end + (4 if is_png else 0)
     blank = data[:mac] + bytes(blank_to - mac) + data[blank_to:]
     if not hmac.compare_digest(data[mac:end], _mac(blank, key)):
-        raise SealError("the frame is forged or damaged: its MAC is not the key's")
+        raise SealError("the frame is forged or damaged: its MAC is not the key's", "wrong MAC")
 
 
 def _jpeg_payload(data: bytes) -> tuple[int, int]:
@@ -193,15 +211,17 @@ class SealChecker:
         now = time.monotonic() if arrived_at is None else arrived_at
         seal = verify_seal(data, self._key)
         if not hmac.compare_digest(seal.nonce, self._nonce):
-            raise SealError("the frame is of another stream: replayed")
+            raise SealError("the frame is of another stream: replayed", "replayed")
         if seal.sequence <= self._last:
-            raise SealError(f"the frame is out of order: number {seal.sequence} after {self._last}")
+            kind: Refusal = "replayed" if seal.sequence == self._last else "out of order"
+            raise SealError(f"the frame is out of order: number {seal.sequence} after {self._last}", kind)
         took = now - seal.captured_at
         if self._quickest is None and now - self._began > _FIRST_WITHIN_S:
-            raise SealError("the frame was held back: the stream's first one came too late")
+            raise SealError("the frame was held back: the stream's first one came too late", "held back")
         if self._quickest is not None and took - self._quickest > _DELAYED_BY_S:
             raise SealError(
-                f"the frame was held back for {took - self._quickest:.1f} s (or the sensor's clock was set)"
+                f"the frame was held back for {took - self._quickest:.1f} s (or the sensor's clock was set)",
+                "held back",
             )
         self._quickest = took if self._quickest is None else min(took, self._quickest)
         self._last = seal.sequence
@@ -250,7 +270,8 @@ def _parse(payload: bytes) -> Seal:
         and _NONCE.fullmatch(seal.nonce)
         and isinstance(seal.profile, str)
         and _PROFILE.fullmatch(seal.profile)
-        and _is_number(seal.room, int, _MOST_ROOM)
+        and isinstance(seal.room, int)
+        and _is_number(seal.room, _MOST_ROOM)
     ):
         raise SealError("the frame's seal is damaged")
     return seal

@@ -17,6 +17,7 @@ class Alarm:
         name: for people and topics.
         level: rings when the mean of the window reaches it; ends when the mean falls below half of it.
         window: signs that are looked at; it does not ring before it is full.
+        why: for people, of an alarm that is held.
 
     Example:
         >>> alarm = Alarm("disagreement", level=0.5, window=4)
@@ -32,6 +33,7 @@ class Alarm:
     window: int
     ringing: bool = False
     count: int = 0
+    why: str = ""
     _signs: deque[float] = field(default_factory=deque)
 
     def sign(self, value: float) -> bool:
@@ -54,6 +56,7 @@ class Alarms:
     `disagreement`: the undefended path says something else than the defended one, on a share of the compared frames.
     `patch`: the patch guard rings. `certified`: fewer blocks than usual are certified, the mean is below a level.
     `unproven`: too large a share of the frames that were looked at is not proven.
+    Alarms without a window are held while their cause lasts: `frozen` and `refused`.
 
     Args:
         disagreement: level from 0 to 1; 0 switches it off.
@@ -84,7 +87,7 @@ class Alarms:
     @property
     def ringing(self) -> tuple[str, ...]:
         """Names of those that ring."""
-        return tuple(alarm.name for alarm in self.alarms.values() if alarm.ringing)
+        return tuple(alarm.name for alarm in list(self.alarms.values()) if alarm.ringing)
 
     def update(self, result: FrameResult) -> tuple[str, ...]:
         """Take the signs of a result; returns the names of the alarms that ring."""
@@ -97,6 +100,23 @@ class Alarms:
         if result.proven is not None:
             self._sign("unproven", float(not result.proven))
         return self.ringing
+
+    def hold(self, name: str, rings: bool, why: str = "") -> None:
+        """Begin or end an alarm whose cause is known.
+
+        Args:
+            name: of the alarm.
+            rings: whether its cause lasts.
+            why: for people.
+        """
+        alarm = self.alarms.get(name)
+        if alarm is None:
+            alarm = self.alarms[name] = Alarm(name, 1.0, 1)
+        if alarm.ringing == rings:
+            return
+        alarm.ringing, alarm.why = rings, why
+        alarm.count += rings
+        self._changed(alarm)
 
     def _sign(self, name: str, value: float) -> None:
         alarm = self.alarms.get(name)

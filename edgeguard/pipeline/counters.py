@@ -1,7 +1,7 @@
 """What a run counts: bounded in memory, whatever its length."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -34,6 +34,11 @@ class Counters:
         misread: of the lost ones those on which the graph ran and what it said was no result of its task.
         losses, reconnects: of the camera.
         certified_frames, proven, proven_2: frames that were looked at; of these proven at 1 and at 2 levels.
+        refused: frames that were not taken for what their seal says, by why: that is no damage.
+        other_profile: frames whose seal names another profile than the run's.
+        unchanged: times that a camera said that its picture is the last one.
+        noted: what a stream held that had to be passed over, and how often.
+        checked_with_key: whether each frame's seal is checked with a key.
         suspected, alarms: frames that the patch guard changed or marked, and on which it rang.
     """
 
@@ -45,6 +50,11 @@ class Counters:
     misread: int = 0
     losses: int = 0
     reconnects: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    other_profile: int = 0
+    unchanged: int = 0
+    noted: Counter[str] = field(default_factory=Counter)
+    checked_with_key: bool = False
     disagreements: int = 0
     compared: int = 0
     started_at: float = field(default_factory=time.monotonic)
@@ -97,6 +107,10 @@ class Counters:
             "lost": self.lost,
             "skipped": self.skipped,
             "misread": self.misread,
+            "refused": dict(self.refused),
+            "other_profile": self.other_profile,
+            "unchanged": self.unchanged,
+            "noted": dict(self.noted),
             "losses": self.losses,
             "reconnects": self.reconnects,
             "fps": round(self.frames / elapsed, 2) if elapsed > 0 else 0.0,
@@ -104,7 +118,7 @@ class Counters:
             "age_ms": _percentiles(self.ages_ms),
             "pass1": main_pass1,
             "passes": passes,
-            "why": "no guard" if passes == 0 else _WHY[main_pass1],
+            "why": self._why(main_pass1, passes),
             **self._proof(),
             "suspected": self.suspected,
             "alarms": self.alarms,
@@ -121,6 +135,15 @@ class Counters:
             "proven_frames": self.proven if count else None,
             "proven_2_frames": self.proven_2 if count else None,
         }
+
+    def _why(self, pass1: str, passes: int) -> str:
+        if not self.frames:
+            return "no results"
+        if passes == 0:
+            return "no guard"
+        if pass1 == "sensor" and self.checked_with_key:
+            return "the sensor's seal proves it: its MAC is your key's"
+        return _WHY[pass1]
 
 
 def _most_frequent(counts: dict[K, int], default: K) -> K:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
+from edgeguard.camera.connection import close_in_time
 from edgeguard.camera.reader import Drop, FrameReader
-from edgeguard.camera.source import Captured, Lost, Source
+from edgeguard.camera.source import Captured, Lost, Source, Unchanged
 from edgeguard.errors import EdgeGuardError, JpegError
 from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model, NoAnswer
 from edgeguard.model.watched import GraphFailure
 from edgeguard.pipeline.counters import Counters
+from edgeguard.pipeline.losses import LossTeller
 from edgeguard.pipeline.pacing import Timing
 from edgeguard.pipeline.prefetch import Prefetcher
 from edgeguard.pipeline.result import FrameResult
@@ -40,7 +42,7 @@ class Pipeline:
         every: infer on every so many frames only.
         fps: results a second at most, of a live source.
         every_frame: no latest-frame slot but a queue of eight, and which frame goes when it is full.
-        reopen, lost_after_s, give_up_after_s: see `FrameReader`.
+        reopen, lost_after_s, give_up_after_s, longest_delay_s: see `FrameReader`.
 
     Example:
         >>> with Pipeline(open_source("folder/"), load_model("model.tflite")) as pipeline:  # doctest: +SKIP
@@ -63,6 +65,7 @@ class Pipeline:
         reopen: Callable[[], Source] | None = None,
         lost_after_s: float = 3.0,
         give_up_after_s: float | None = None,
+        longest_delay_s: float = 1.5,
     ) -> None:
         if compare_every:
             require_pixels(model.contract, "--compare")
@@ -79,7 +82,8 @@ class Pipeline:
         self.losses: list[Lost] = []  # the first hundred that were found after capture
         self._undecodable, self._last_failure = 0, ""
         self.misread = ""  # why what the graph said was first no result
-        self._tripped = False
+        self._tripped = self._began = False
+        self._teller = LossTeller()
         self.reader: FrameReader[Arrived] | None = None
         self._compare_every, self._every, self._next_wanted = compare_every, every, 0
         self._just_in_time = source.live and every_frame is None
@@ -87,13 +91,17 @@ class Pipeline:
             self.reader = FrameReader(
                 source, self._pass_one, reopen=reopen, lost_after_s=lost_after_s, give_up_after_s=give_up_after_s,
                 capacity=1 if every_frame is None else _QUEUE, drop=every_frame or "oldest",
+                on_lost=self._teller.tell, longest_delay_s=longest_delay_s,
             )  # fmt: skip
 
     def __enter__(self) -> "Pipeline":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.source.close()
+        if self.reader is None:
+            self.source.close()
+        elif not self._began:  # else its reader closed it
+            close_in_time(self.source)
         self.counters.ended_at = time.monotonic()
 
     def __iter__(self) -> Iterator[FrameResult]:
@@ -105,13 +113,15 @@ class Pipeline:
         """
         self.counters.started_at = time.monotonic()
         if self.reader is None:
-            yield from self._results(self._from_files())
+            with closing(self.source):  # last: FFmpeg aborts where one thread closes what another one reads
+                yield from self._results(self._from_files())
             return
+        self._began = True
         with self.reader:
             try:
                 yield from self._results(self._from_reader)
             finally:
-                self._count_reader()
+                self.count_reader()
 
     def evaluate_frame(self, captured: Captured) -> FrameResult:
         """The result of one frame that the caller holds; it is not counted.
@@ -126,10 +136,10 @@ class Pipeline:
         return self.stages.infer(ready, live=False, compare=False)
 
     def _results(self, take: Callable[[], Arrived | None]) -> Iterator[FrameResult]:
-        """Results in order; a file is closed last, since FFmpeg aborts where one thread closes what another reads."""
+        """Results in order."""
         depth = 1 if self._just_in_time else _AHEAD
         prefetcher = Prefetcher(take, self._make_ready, depth=depth, handed_over=self.timing.infer_begins)
-        with closing(self.source), prefetcher:
+        with prefetcher:
             try:
                 for ready in prefetcher:
                     if isinstance(ready, Lost):
@@ -143,12 +153,11 @@ class Pipeline:
                         self._lose(result)
                         continue
                     self.counters.add(result)
-                    self._count_reader()
+                    self.count_reader()
                     yield result
             finally:
                 self.timing.stop()
-                if self.reader is not None:  # closing is what ends a live source's wait for its next frame
-                    self.source.close()
+                if self.reader is not None:  # it closes the source after that: a loss after the stop is none
                     self.reader.stop()
 
     def _infer(self, ready: Ready, compare: bool) -> FrameResult | Lost:
@@ -157,7 +166,7 @@ class Pipeline:
             return self.stages.infer(ready, self.source.live, compare)
         except GraphFailure as error:
             captured = ready.arrived.captured
-            if str(error) != self._last_failure:
+            if str(error) != self._last_failure and not self.source.live:
                 _log.warning("frame %d of %s is lost: %s", captured.index, captured.source, error)
             self._last_failure = str(error)
             if isinstance(error, NoAnswer):
@@ -187,6 +196,8 @@ class Pipeline:
 
         def take() -> Arrived | None:
             for item in items:
+                if isinstance(item, Unchanged):
+                    continue
                 arrived = item if isinstance(item, Lost) else self._pass_one(item)
                 if isinstance(arrived, Lost):
                     self._lose(arrived)
@@ -228,15 +239,20 @@ class Pipeline:
                 )
             return Lost(captured.index, captured.source, reason)
 
-    def _count_reader(self) -> None:
+    def count_reader(self) -> None:
+        """Take the reader's counts over; safe in any thread."""
         if (reader := self.reader) is not None:
             counters = self.counters
             counters.captured, counters.dropped, counters.skipped = reader.captured, reader.dropped, reader.skipped
             counters.losses, counters.reconnects = reader.losses, reader.reconnects
             counters.lost = reader.lost + self._undecodable
+            counters.other_profile = self.stages.other_profile
+            counters.refused, counters.noted, counters.unchanged = reader.refused, reader.noted, reader.unchanged
 
     def _lose(self, lost: Lost) -> None:
         self.counters.lost += 1
         self._undecodable += 1
         if len(self.losses) < 100:
             self.losses.append(lost)
+        if self.source.live:
+            self._teller.tell(lost)

@@ -8,10 +8,13 @@ from edgeguard.camera.source import Captured, Lost
 from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.certificate import Proof
 from edgeguard.guard.passes import Received
+from edgeguard.jpeg.header import read_jpeg_info
+from edgeguard.jpeg.seal import is_sealed, read_seal
 from edgeguard.model.input_path import InputPath, Prepared
 from edgeguard.model.interpreter import Model
 from edgeguard.model.prediction import Prediction, Score
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.png.frame import read_png_info
 from edgeguard.preprocess.region import Region
 
 
@@ -40,6 +43,9 @@ class Stages:
         keep_frames, decode_scale, region: see `Pipeline`.
         certify_share: of one core's time that may go into proofs, above 0 and at most 1: a live source's frames are
             looked at as often as that allows; None looks at each frame.
+
+    Attributes:
+        other_profile: frames that a sensor sealed with another profile than the run's.
     """
 
     def __init__(
@@ -52,7 +58,7 @@ class Stages:
         certify_share: float | None,
     ) -> None:
         self._certify_share, self._certify_again_at = certify_share, float("-inf")
-        self.model = model
+        self.model, self.other_profile = model, 0
         self.path = InputPath(
             model.contract,
             patch_guard=model.patch_guard,
@@ -66,9 +72,22 @@ class Stages:
     def pass_one(self, captured: Captured) -> Arrived | Lost:
         """In the capture thread of a live source."""
         try:
-            return Arrived(captured, self.path.capture(captured.contents))
+            received = self.path.capture(captured.contents)
+            self.other_profile += self._has_another_profile(captured, received)
+            return Arrived(captured, received)
         except JpegError as error:
             return Lost(captured.index, captured.source, str(error))
+
+    def _has_another_profile(self, captured: Captured, received: Received) -> bool:
+        profile = self.path.profile
+        if profile is None or received.pass1 == "sensor":
+            return False
+        seal = None
+        if captured.png is not None:
+            seal = read_seal(read_png_info(captured.png))
+        elif captured.jpeg is not None and is_sealed(captured.jpeg):
+            seal = read_seal(read_jpeg_info(captured.jpeg))
+        return seal is not None and seal.profile != profile.sha256
 
     def make_ready(self, arrived: Arrived) -> Ready | Lost:
         """Decode, pass 2, crop, resize, quantise; in the thread that works ahead of the model."""

@@ -34,6 +34,7 @@ class RunStatus:
         state, reason: of the camera, and why it was lost.
         last: the newest result.
         result_at: monotonic time of it.
+        away_since: Unix time since when the camera gives nothing that may be taken; None while it does.
         last_proof: the newest result whose frame was looked at for a proof.
         ringing: alarms.
         coding: sampling and tables of the camera's JPEGs, as they were seen last; empty for raw frames.
@@ -47,6 +48,7 @@ class RunStatus:
     applied: Applied = field(default_factory=Applied)
     state: State = State.STARTING
     reason: str = ""
+    away_since: float | None = None
     last: FrameResult | None = None
     result_at: float | None = None
     last_proof: FrameResult | None = None
@@ -72,13 +74,18 @@ class RunStatus:
             self.history.append(point)
 
     def unhealthy(self, stale_after_s: float) -> str | None:
-        """Why the run is not well: no result for too long; None when it is well."""
+        """Why the run is not well: no result for too long, or of a picture that is old; None when it is well."""
         since = self.result_at if self.result_at is not None else self.began
         silent_s = time.monotonic() - since
         if silent_s <= stale_after_s:
-            return None
+            return "the camera's picture does not change" if "frozen" in self.ringing else None
         why = f" ({self.reason})" if self.reason and self.state is not State.RUNNING else ""
         return f"no result for {silent_s:.0f} s, camera {self.state}{why}"
+
+    @property
+    def shows_now(self) -> bool:
+        """Whether the last result is of what the camera sees now."""
+        return self.state is State.RUNNING and self.last is not None and "frozen" not in self.ringing
 
     def to_dict(self, last: FrameResult | None) -> dict[str, Any]:
         """Everything but pictures, as plain data, with the result that is to be shown."""
@@ -87,8 +94,10 @@ class RunStatus:
         guard = self.contract.guard
         return {
             "source": self.source, "applied": str(self.applied), "coding": self.coding,
-            "state": str(self.state), "reason": self.reason,
-            "model": self.model, "guard": None if guard.profile is None else guard.profile.name,
+            "state": str(self.state), "reason": self.reason, "away_since": self.away_since,
+            "shows_now": self.shows_now,
+            "size": self._size_of(last), "model": self.model,
+            "guard": None if guard.profile is None else guard.profile.name,
             "patch_guard": guard.patch, "last": None if last is None else last.to_dict(), "ringing": self.ringing,
             "counters": self.counters.to_dict(), "slowed": self.slowed, "celsius": self.power.celsius,
             "limits": self.power.now, "uptime_s": round(time.monotonic() - self.began, 1), "history": history,
@@ -102,6 +111,11 @@ class RunStatus:
         if found is None:
             return None
         return {"frame": found.frame, "certified_share": found.certified_share, **found.proof_dict()}
+
+    @staticmethod
+    def _size_of(last: FrameResult | None) -> list[int] | None:
+        """Width and height of the shown frame, in which its boxes are."""
+        return None if last is None or last.received is None else list(last.received.size())
 
     def sinks_to_dict(self) -> list[dict[str, Any]]:
         """How each sink fares."""

@@ -32,6 +32,9 @@ from edgeguard.system.power import read_power
 _TICK_S = 1.0
 _PICTURES_THAT_WAIT = {"video": 8, "recorder": 32}  # of the outputs that want pictures
 _MOST_SAID = 8  # different bugs
+_LONGEST_DELAY_S = 1.5  # between attempts to open a camera again, but for a picture that is asked for more rarely
+_PATIENCE_S = 4.0  # the first result waits so long for an MQTT broker, behind its queue
+_REFUSED_FOR_S = 30.0  # the alarm goes on for so long after the last frame that was refused
 _STUCK_S = 20.0  # frames arrive and no result comes: systemd should restart the service
 
 _log = logging.getLogger(__name__)
@@ -78,6 +81,7 @@ def run(
         raise
     if str(source.applied):
         _log.info("%s: %s", source.name, source.applied)
+    pipeline.counters.checked_with_key = settings.key_file is not None
     status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
     _tell_states(pipeline, status)
     alarms = Alarms(
@@ -93,7 +97,7 @@ def run(
         stack.enter_context(pipeline)
         sinks = _open_sinks(settings, source, status, stack)
         _open_servers(settings, status, stack)
-        stack.enter_context(_housekeeping(pipeline, status, settings))
+        stack.enter_context(_housekeeping(pipeline, status, settings, alarms))
         try:
             for found in pipeline:
                 result = replace(found, alarms=alarms.update(found))
@@ -123,7 +127,8 @@ def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Cal
         fps=settings.fps,
         every_frame=settings.drop,
         reopen=open_frames,
-        lost_after_s=settings.lost_after,
+        lost_after_s=settings.lost_after + (settings.poll or 0),
+        longest_delay_s=max(_LONGEST_DELAY_S, settings.poll or 0),
         give_up_after_s=settings.give_up_after or None,
     )
 
@@ -132,15 +137,16 @@ def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:
     """The camera's states go to the status, losses and returns to the user."""
 
     def changed(state: State, why: str) -> None:
-        was_away = status.state in (State.LOST, State.BACKING_OFF) or (status.state is State.STARTING and status.reason)
         status.state = state
-        if state is State.LOST:
+        if state in (State.LOST, State.REFUSED):
+            status.away_since = status.away_since or time.time()
             status.reason = why
-            _log.warning("camera lost: %s; trying again", why)
+            word = "camera lost" if state is State.LOST else "ALL FRAMES ARE REFUSED"
+            _log.warning("%s: %s; trying again", word, why)
         elif state is State.RUNNING:
-            if was_away:
+            if status.away_since is not None:
                 _log.info("camera is back")
-            status.reason = ""
+            status.away_since, status.reason = None, ""
         notify(f"STATUS=camera {state} {status.reason}".strip())
 
     if pipeline.reader is not None:
@@ -151,7 +157,7 @@ def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:
 
 def _log_alarm(alarm: Alarm) -> None:
     if alarm.ringing:
-        _log.warning("ALARM %s", alarm.name)
+        _log.warning("ALARM %s%s", alarm.name, f": {alarm.why}" if alarm.why else "")
     else:
         _log.info("alarm %s is over", alarm.name)
 
@@ -193,7 +199,12 @@ def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tu
         from edgeguard.sinks.mqtt import Mqtt
 
         url, password, authority = settings.mqtt, _path(settings.mqtt_password_file), _path(settings.mqtt_ca_file)
-        yield "mqtt", lambda: Mqtt(url, settings.mqtt_name, status, password_file=password, ca_file=authority)
+        yield (
+            "mqtt",
+            lambda: Mqtt(
+                url, settings.mqtt_name, status, password_file=password, ca_file=authority, patience_s=_PATIENCE_S
+            ),
+        )
 
 
 def _open_servers(settings: Settings, status: RunStatus, stack: ExitStack) -> None:
@@ -222,9 +233,10 @@ def _path(text: str | None) -> Path | None:
 
 
 @contextmanager
-def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> Iterator[None]:
-    """Once a second: temperature and throttling, the rate that follows from them, systemd's watchdog."""
+def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, alarms: Alarms) -> Iterator[None]:
+    """Once a second: alarms of the camera, temperature and throttling, the rate that follows, systemd's watchdog."""
     over, controller, said = threading.Event(), ThrottleController(), set[str]()
+    watch = _CameraWatch(pipeline, status, alarms, settings.frozen_after)
 
     def keep() -> None:
         before, rate = pipeline.counters.frames, 0.0
@@ -242,6 +254,7 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> 
                 notify("WATCHDOG=1")
 
     def _duties(rate: float) -> None:
+        watch.look()
         status.power = read_power()
         _look_at_coding(status)
         _slow_down(controller.update(status.power, rate, time.monotonic()))
@@ -267,6 +280,31 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings) -> 
         notify("STOPPING=1")
         over.set()
         thread.join(timeout=5)
+
+
+class _CameraWatch:
+    """Holds the alarms `frozen` and `refused` while their causes last; results are not needed for that."""
+
+    def __init__(self, pipeline: Pipeline, status: RunStatus, alarms: Alarms, frozen_after_s: float) -> None:
+        self._pipeline, self._reader, self._status, self._alarms = pipeline, pipeline.reader, status, alarms
+        self._frozen_after_s = frozen_after_s
+        self._refused, self._refused_at = 0, float("-inf")
+
+    def look(self) -> None:
+        """To be called about once a second."""
+        reader = self._reader
+        if reader is None:
+            return
+        same_s = reader.picture.same_for_s() if self._status.state is State.RUNNING else 0.0
+        frozen = 0 < self._frozen_after_s <= same_s
+        self._alarms.hold("frozen", frozen, f"the picture has been the same to the last bit for {same_s:.0f} s")
+        now, refused = time.monotonic(), reader.refused.total()
+        if refused > self._refused:
+            self._refused, self._refused_at = refused, now
+        kinds = ", ".join(f"{count} {kind}" for kind, count in list(reader.refused.items()))
+        self._alarms.hold("refused", now - self._refused_at < _REFUSED_FOR_S, f"frames are refused: {kinds}")
+        self._status.ringing = self._alarms.ringing
+        self._pipeline.count_reader()
 
 
 def _look_at_coding(status: RunStatus) -> None:

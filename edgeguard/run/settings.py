@@ -42,6 +42,9 @@ class Settings:
     camera_fps: float | None = _camera(
         "Frames a second to ask of a local camera.", None, low=0.1, high=1000, unit="frames/s"
     )
+    poll: float | None = _camera(
+        "Ask the http:// URL of a still picture every so often.", None, low=0.05, high=86400, unit="s"
+    )
     lost_after: float = _camera("Seconds without a frame: lost.", 3.0, low=0.2, high=3600, unit="s")
     give_up_after: float = _camera("Seconds lost: end; 0 never.", 0.0, low=0, high=_MILLION, unit="s")
 
@@ -109,6 +112,9 @@ class Settings:
     alarm_disagreement: float = _alarms("Share of compared results that disagree: alarm; 0 off.", 0.5, low=0, high=1)
     alarm_certified: float = _alarms("Certified share below it: alarm; 0 off.", 0.0, low=0, high=1)
     alarm_unproven: float = _alarms("Share of frames that are not proven: alarm; 0 off.", 0.0, low=0, high=1)
+    frozen_after: float = _alarms(
+        "A camera's picture that is the same for so long: alarm; 0 off.", 30.0, low=0, high=_MILLION, unit="s"
+    )
     alarm_window: int = _alarms("Results that an alarm looks at.", 10, low=1, high=10000, unit="results")
 
     record: str | None = _recorder(

@@ -3,7 +3,12 @@
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
+
+
+class Undelivered(DeviceError):
+    """A result did not reach its receiver; the sink itself goes on and needs not to be opened again."""
 
 
 class Sink(AbstractContextManager["Sink"], Protocol):

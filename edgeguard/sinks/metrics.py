@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import InputError
+from edgeguard.jpeg.seal import Refusal
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.health import run_health
 from edgeguard.system.addresses import is_loopback
@@ -76,6 +77,15 @@ class _Collector:
             ("certified_frames", "Frames that were looked at for a proof", counters.certified_frames),
         ):
             yield CounterMetricFamily(f"edgeguard_{name}", text, value)
+        refused = CounterMetricFamily(
+            "edgeguard_refused", "Frames refused for what their seal says, which is no damage", labels=["reason"]
+        )
+        for reason in get_args(Refusal):
+            refused.add_metric([reason], counters.refused[reason])
+        yield refused
+        yield CounterMetricFamily(
+            "edgeguard_other_profile", "Frames that a sensor sealed with another profile", counters.other_profile
+        )
         stages = CounterMetricFamily("edgeguard_stage_seconds", "Time spent in each stage", labels=["stage"])
         for stage, seconds in counters.stage_seconds.items():
             stages.add_metric([stage], seconds)
@@ -91,7 +101,7 @@ class _Collector:
             sinks.add_metric([sink.name], sink.dropped)
         yield sinks
         alarms = GaugeMetricFamily("edgeguard_alarm", "1 while an alarm rings", labels=["alarm"])
-        for name in ("patch", "disagreement", "certified", "unproven"):
+        for name in ("patch", "disagreement", "certified", "unproven", "frozen", "refused"):
             alarms.add_metric([name], float(name in status.ringing))
         yield alarms
         states = GaugeMetricFamily("edgeguard_camera_state", "1 for the state of the camera", labels=["state"])

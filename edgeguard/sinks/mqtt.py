@@ -15,8 +15,12 @@ from urllib.parse import unquote, urlsplit
 from edgeguard.errors import InputError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.sinks.base import Undelivered
+from edgeguard.sinks.mqtt_owner import Owner
 
 _INTERVAL_S = 1.0
+_LOOK_S = 0.1  # a change is published so soon
+_CLAIM_AGAIN_S = 3.0
 _DISCOVERY = "homeassistant"
 _MOST_WAITING = 100
 _KEEPALIVE_S = 30
@@ -26,14 +30,16 @@ _log = logging.getLogger(__name__)
 class Mqtt:
     """Publishes what the run sees; a broker that is away is tried again in the background and never waited for.
 
-    Topics: `NAME/status` (`online`, `offline` as last will, retained), `NAME/state` (JSON, retained; at most one a
-    second, at once when the label or an alarm changes), `homeassistant/.../config` (discovery, retained).
+    Topics, all retained: `NAME/status` (`online`; `offline` as last will), `NAME/camera` (`online` while its picture is
+    of now), `NAME/state` (JSON; at most one a second, and at each change of label, alarms or camera), and
+    `homeassistant/.../config` (discovery). `NAME/owner/...` keeps a second process with this name from publishing.
 
     Args:
         url: mqtt://[user@]host[:port], or mqtts:// for TLS.
         name: first level of the topics, and of the device.
         status: what the run is doing.
         password_file, ca_file: of the user, and the authority that signed the broker (the system's by default).
+        patience_s: how long the first result waits for the broker.
 
     Raises:
         InputError: not such a URL, a file that cannot be read, the extra is not installed.
@@ -47,6 +53,7 @@ class Mqtt:
         *,
         password_file: Path | None = None,
         ca_file: Path | None = None,
+        patience_s: float = 0.0,
     ) -> None:
         try:
             import paho.mqtt.client as paho
@@ -56,9 +63,11 @@ class Mqtt:
         host, port, user, tls = _parse(url)
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise InputError(f"--mqtt-name wants letters, digits, - and _, got {name!r}")
-        self._name, self._status = name, status
-        self._sent_at = 0.0
-        self._sent: tuple[object, ...] = ()
+        self._name, self._status, self._patience_s = name, status, patience_s
+        self._sent_at, self._sent = 0.0, ""
+        self._refusal = ""
+        self._last: FrameResult | None = None
+        self._owner = Owner(name, lambda topic, text: self._send(topic, text, retain=False))
         self._client = client = paho.Client(CallbackAPIVersion.VERSION2)
         client.max_queued_messages_set(_MOST_WAITING)
         client.reconnect_delay_set(1, 30)
@@ -70,26 +79,86 @@ class Mqtt:
                 client.tls_set_context(ssl.create_default_context(cafile=None if ca_file is None else str(ca_file)))
             except (OSError, ssl.SSLError) as error:
                 raise InputError(f"cannot use the authority {ca_file}: {error}") from error
-        client.on_connect = self._introduce
-        self._address, self._closing = (host, port), threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="edgeguard-broker", daemon=True)
-        self._thread.start()
+        client.on_connect, client.on_disconnect, client.on_message = self._connected, self._gone, self._received
+        self._address, self._closing, self._subscribed = (host, port), threading.Event(), threading.Event()
+        self._publishing = threading.Lock()
+        self._threads = [
+            threading.Thread(target=work, name=f"edgeguard-{kind}", daemon=True)
+            for kind, work in (("broker", self._serve), ("mqtt-state", self._tell_changes))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there now."""
-        return bool(self._client.is_connected())
+        """Whether the broker is there now, and the name is ours."""
+        return bool(self._client.is_connected()) and self._owner.owns
 
     def __enter__(self) -> "Mqtt":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.connected:
-            with contextlib.suppress(RuntimeError, ValueError):  # the connection went just now: the will says it
-                self._client.publish(f"{self._name}/status", "offline", qos=1, retain=True).wait_for_publish(2)
         self._closing.set()
+        self._threads[1].join(timeout=3)
+        if self.connected:
+            self._owner.lost_connection()  # the last word is no news to answer
+            with contextlib.suppress(RuntimeError, ValueError):  # the connection went just now: the will says it
+                self._client.publish(f"{self._name}/camera", "offline", qos=1, retain=True)
+                self._client.publish(f"{self._name}/status", "offline", qos=1, retain=True).wait_for_publish(2)
         self._client.disconnect()
-        self._thread.join(timeout=2)
+        self._threads[0].join(timeout=2)
+
+    def write(self, result: FrameResult) -> None:
+        """Publish the state: at most once a second, and at once when the label or an alarm changed.
+
+        Raises:
+            Undelivered: the broker is away or refuses us, or another process has the name.
+        """
+        deadline, self._patience_s = time.monotonic() + self._patience_s, 0.0
+        while not self.connected and not self._refusal and time.monotonic() < deadline:
+            self._closing.wait(0.02)
+        if not self.connected:
+            raise Undelivered(self._refusal or "the broker cannot be reached")
+        self._tell(result)
+
+    def _tell(self, result: FrameResult | None) -> None:
+        """Publish the state where it is news, or the last one is a second old."""
+        with self._publishing:
+            self._last = result = result or self._last or self._status.last
+            state, now = self._state(result), time.monotonic()
+            news = json.dumps({key: state[key] for key in ("label", "alarms", "camera", "reason")})
+            if news == self._sent and now - self._sent_at < _INTERVAL_S:
+                return
+            self._sent, self._sent_at = news, now
+            self._send(f"{self._name}/camera", "online" if self._status.shows_now else "offline")
+            self._send(f"{self._name}/state", json.dumps(state))
+
+    def _state(self, result: FrameResult | None) -> dict[str, Any]:
+        """What is told; without label, score and age while there is no picture of now."""
+        status, counters, proof = self._status, self._status.counters, self._status.proof_to_dict()
+        shown = result if status.shows_now else None
+        alarms = sorted({*(result.alarms if shown and result else ()), *status.ringing})
+        return {
+            "label": None if shown is None else shown.prediction.label,
+            "score": None if shown is None else shown.prediction.score,
+            "age_ms": None if shown is None or shown.age_ms is None else round(shown.age_ms, 1),
+            "frame": None if result is None else result.frame, "alarms": alarms, "alarm": "ON" if alarms else "OFF",
+            "camera": str(status.state), "reason": status.reason, "away_since": status.away_since,
+            "frames": counters.frames, "dropped": counters.dropped, "lost": counters.lost,
+            "refused": counters.refused.total(), "refused_by": dict(counters.refused),
+            "passes": None if shown is None else shown.passes, "celsius": status.power.celsius,
+            **({"proof": proof} if result is not None and result.certifies else {}),
+        }  # fmt: skip
+
+    def _send(self, topic: str, text: str, *, retain: bool = True, qos: int = 0) -> None:
+        """Hand a message to the client.
+
+        Raises:
+            Undelivered: it takes no more.
+        """
+        sent = self._client.publish(topic, text, qos=qos, retain=retain)
+        if sent.rc != 0:
+            raise Undelivered("the broker does not take messages")
 
     def _serve(self) -> None:
         """Talk with the broker; one that sends what cannot be parsed is a broker that went away."""
@@ -104,59 +173,84 @@ class Mqtt:
                     told = True
             self._closing.wait(1)
 
-    def write(self, result: FrameResult) -> None:
-        """Publish the state: at most once a second, and at once when the label or an alarm changed."""
-        now, what = time.monotonic(), (result.prediction.label, result.alarms)
-        if not self.connected or (what == self._sent and now - self._sent_at < _INTERVAL_S):
-            return
-        self._sent, self._sent_at = what, now
-        self._publish(self._state(result))
+    def _tell_changes(self) -> None:
+        """Take the name when the broker is there, then publish each change, also while no result comes."""
+        while not self._closing.wait(_LOOK_S):
+            if not self._client.is_connected() or not self._subscribed.is_set():
+                continue
+            try:
+                if self._owner.owns or self._take_the_name():
+                    self._tell(None)
+            except (Undelivered, ValueError, OSError):  # the next result says it
+                continue
 
-    def _state(self, result: FrameResult) -> dict[str, Any]:
-        counters, proof = self._status.counters, self._status.proof_to_dict()
-        return {
-            "label": result.prediction.label, "score": result.prediction.score, "frame": result.frame,
-            "age_ms": None if result.age_ms is None else round(result.age_ms, 1), "alarms": list(result.alarms),
-            "alarm": "ON" if result.alarms else "OFF", "camera": str(self._status.state), "frames": counters.frames,
-            "dropped": counters.dropped, "passes": result.passes, "celsius": self._status.power.celsius,
-            **({"proof": proof} if result.certifies else {}),
-        }  # fmt: skip
-
-    def _publish(self, state: dict[str, Any]) -> None:
-        self._client.publish(f"{self._name}/state", json.dumps(state), qos=0, retain=True)
-
-    def _introduce(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure:
-            return
-        client.publish(f"{self._name}/status", "online", qos=1, retain=True)
+    def _take_the_name(self) -> bool:
+        if not self._owner.claim():
+            if self._owner.other is not None:
+                self._refusal = (
+                    f"another edgeguard publishes as {self._name} ({self._owner.other}): "
+                    "end it, or give this one another --mqtt-name"
+                )
+            self._closing.wait(_CLAIM_AGAIN_S)
+            return False
+        self._refusal, self._sent = "", ""
+        self._send(f"{self._name}/status", "online", qos=1)
         for kind, key, config in _entities(self._name):
-            topic = f"{_DISCOVERY}/{kind}/{self._name}/{key}/config"
-            client.publish(topic, json.dumps(config), qos=1, retain=True)
+            self._send(f"{_DISCOVERY}/{kind}/{self._name}/{key}/config", json.dumps(config), qos=1)
+        return True
+
+    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refusal = f"the broker refuses us: {reason}"
+            return
+        self._refusal = ""
+        client.subscribe([(topic, 1) for topic in (*self._owner.topics, f"{self._name}/status")])
+        self._subscribed.set()
+
+    def _gone(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._owner.lost_connection()
+        self._subscribed.clear()
+
+    def _received(self, client: Any, userdata: Any, message: Any) -> None:
+        try:
+            if message.topic != f"{self._name}/status":
+                self._owner.received(message.topic, message.payload)
+            elif self._owner.owns and message.payload != b"online":  # the last will of another process
+                self._send(f"{self._name}/status", "online", qos=1)
+        except Undelivered:
+            return
 
 
 def _entities(name: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Home Assistant's entities: (component, object, configuration)."""
+    run = [{"topic": f"{name}/status"}]
+    picture = [*run, {"topic": f"{name}/camera"}]  # no label, score or age without a picture of now
     base = {
-        "availability_topic": f"{name}/status", "state_topic": f"{name}/state",
+        "state_topic": f"{name}/state", "availability_mode": "all",
         "device": {
             "identifiers": [name], "name": name, "manufacturer": "EdgeGuard", "sw_version": version("edgeguard"),
         },
     }  # fmt: skip
-    shown: list[tuple[str, str, dict[str, Any]]] = [
-        ("sensor", "label", {"name": "Label", "icon": "mdi:eye"}),
-        ("sensor", "score", {"name": "Score", "state_class": "measurement"}),
-        ("sensor", "age_ms", {"name": "Frame age", "unit_of_measurement": "ms", "device_class": "duration"}),
-        ("sensor", "camera", {"name": "Camera", "entity_category": "diagnostic"}),
-        ("binary_sensor", "alarm", {"name": "Alarm", "device_class": "problem"}),
-    ]
+    shown: list[tuple[str, str, list[dict[str, str]], dict[str, Any]]] = [
+        ("sensor", "label", picture, {"name": "Label", "icon": "mdi:eye"}),
+        ("sensor", "score", picture, {"name": "Score", "state_class": "measurement"}),
+        ("sensor", "age_ms", picture, {"name": "Frame age", "unit_of_measurement": "ms", "device_class": "duration"}),
+        ("sensor", "camera", run, {"name": "Camera", "entity_category": "diagnostic"}),
+        ("sensor", "refused", run, {"name": "Refused frames", "state_class": "total_increasing",
+                                    "entity_category": "diagnostic"}),
+        ("binary_sensor", "alarm", run, {"name": "Alarm", "device_class": "problem"}),
+    ]  # fmt: skip
     return [
         (
             kind,
             key,
-            {**base, **config, "unique_id": f"{name}_{key}", "value_template": f"{{{{ value_json.{key} }}}}"},
+            {
+                **base, **config, "availability": available, "unique_id": f"{name}_{key}",
+                "value_template": f"{{{{ value_json.{key} }}}}",
+            },
         )
-        for kind, key, config in shown
-    ]
+        for kind, key, available, config in shown
+    ]  # fmt: skip
 
 
 def _parse(url: str) -> tuple[str, int, str | None, bool]:

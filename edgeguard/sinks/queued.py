@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from edgeguard.errors import EdgeGuardError
 from edgeguard.pipeline.result import FrameResult
-from edgeguard.sinks.base import Sink
+from edgeguard.sinks.base import Sink, Undelivered
 
 _RETRY_S = 5.0
+_MOST_SAID = 8  # different reasons of one outage
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +46,7 @@ class QueuedSink:
     ) -> None:
         self.name, self.written, self.dropped = name, 0, 0
         self.failure: str | None = None
+        self._said: set[str] = set()  # reasons since it worked last
         self._open_sink, self._pictures = open_sink, pictures
         self._capacity = capacity
         self._reader_left = False
@@ -67,7 +69,7 @@ class QueuedSink:
         self._thread.join(timeout=5)
         if self._thread.is_alive():
             with self._changed:
-                self.dropped += len(self._queue)
+                self.dropped += len(self._queue) + 1  # and the one that it hangs in
             self.failure = self.failure or "it did not finish in time"
 
     def write(self, result: FrameResult) -> None:
@@ -109,6 +111,10 @@ class QueuedSink:
         except BrokenPipeError:
             self._reader_left = True
             return
+        except Undelivered as error:
+            self.dropped += 1
+            self._say(str(error))
+            return
         except Exception as error:  # what a result holds came from outside: this thread must outlive it
             self.dropped += 1
             known = isinstance(error, (EdgeGuardError, OSError))
@@ -118,10 +124,16 @@ class QueuedSink:
             self.failure = None
             _log.info("%s works again; %d results were dropped", self.name, self.dropped)
 
-    def _fail(self, why: str) -> None:
+    def _say(self, why: str) -> None:
         if self.failure is None:
+            self._said.clear()
+        if why not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add(why)
             _log.warning("%s: %s; its results are dropped and counted until it works again", self.name, why)
         self.failure = why
+
+    def _fail(self, why: str) -> None:
+        self._say(why)
         self._retry_at = time.monotonic() + _RETRY_S
         self._close()
 

@@ -72,6 +72,11 @@ class AnnotatedVideo:
         self._partial = self._pending.enter_context(replaced(self._path, suffix=_IN_FRAGMENTS))
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
+        if not self._writer.isOpened():  # it would take frames and keep none
+            self._writer = None
+            problem = DeviceError(f"cannot write {self._path}: is the folder there, and the disk not full?")
+            self._pending.__exit__(DeviceError, problem, None)
+            raise problem
 
     def _readable(self) -> bool:
         import cv2

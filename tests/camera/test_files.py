@@ -8,11 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, open_source
+from edgeguard.camera.source import Unchanged
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
 
 
-def rgb_of(item: Captured | Lost) -> NDArray[np.uint8]:
+def rgb_of(item: Captured | Lost | Unchanged) -> NDArray[np.uint8]:
     """The pixels of a frame that arrived raw."""
     assert isinstance(item, Captured) and item.rgb is not None
     return item.rgb

@@ -3,10 +3,13 @@ import time
 from collections.abc import Callable, Iterator
 from unittest import mock
 
+import numpy as np
 import pytest
 
+from edgeguard.camera.connection import close_in_time
+from edgeguard.camera.frozen import PictureClock
 from edgeguard.camera.reader import Drop, FrameReader, State
-from edgeguard.camera.source import Applied, Captured, Lost, Source
+from edgeguard.camera.source import Applied, Captured, FormatError, Lost, Source, Unchanged
 from edgeguard.errors import DeviceError
 
 
@@ -174,3 +177,145 @@ def test_a_surprise_in_a_driver_is_a_loss() -> None:
         assert reader.take() == 0
         with pytest.raises(DeviceError, match="ValueError: bad"):
             reader.take()
+
+
+class HangsInClose(Scripted):
+    """Its `close` does not come back."""
+
+    def __init__(self, release: threading.Event, count: int = 2) -> None:
+        super().__init__(count, 0.01, then_silent=True)
+        self.release, self.closing_threads = release, set[str]()
+
+    def close(self) -> None:
+        self.closing_threads.add(threading.current_thread().name)
+        self.release.wait(60)
+        super().close()
+
+
+def test_a_driver_that_hangs_in_close_is_left_and_the_camera_found_again() -> None:
+    release = threading.Event()
+    stuck = HangsInClose(release)
+    with FrameReader(
+        stuck, lambda frame: frame.index, reopen=Camera(Scripted(10_000, 0.01)), lost_after_s=0.3
+    ) as reader:
+        began = time.monotonic()
+        while reader.reconnects == 0:
+            assert time.monotonic() - began < 3
+            time.sleep(0.01)
+        assert reader.take() is not None
+        began = time.monotonic()
+    assert time.monotonic() - began < 3.5 and stuck.closing_threads == {"edgeguard-closing"}
+    release.set()
+
+
+def test_it_gives_up_on_time_though_closing_hangs() -> None:
+    release = threading.Event()
+    reopen = Camera(DeviceError("unplugged"))
+    with FrameReader(
+        HangsInClose(release), lambda f: f.index, reopen=reopen, lost_after_s=0.2, give_up_after_s=0.5, capacity=9
+    ) as reader:
+        began = time.monotonic()
+        with pytest.raises(DeviceError, match="unplugged"):
+            list(reader)
+    assert time.monotonic() - began < 6  # two of them for closing
+    release.set()
+
+
+def test_a_surprise_in_close_harms_nobody() -> None:
+    class Breaks(Scripted):
+        def close(self) -> None:
+            super().close()
+            raise ValueError("a driver's")
+
+    with FrameReader(Breaks(3), lambda frame: frame.index, capacity=9) as reader:
+        assert list(reader) == [0, 1, 2]
+    assert close_in_time(Breaks(1)) and reader.losses == 0
+
+
+def test_a_loss_after_the_stop_is_none() -> None:
+    states: list[State] = []
+    good = Scripted(10_000, 0.005, error=DeviceError("its connection broke off"))
+    with FrameReader(
+        good, lambda frame: frame.index, reopen=lambda: good, on_state=lambda state, why: states.append(state)
+    ) as reader:
+        assert reader.take() is not None
+        reader.stop()
+    assert reader.losses == 0 and State.LOST not in states and states[-1] is State.STOPPED
+
+
+class Says(Scripted):
+    """Gives what it is told to, then is silent."""
+
+    def __init__(self, *items: Captured | Lost | Unchanged, gap_s: float = 0.0, error: Exception | None = None) -> None:
+        super().__init__(0, error=error)
+        self.items, self.gap = items, gap_s
+
+    def frames(self) -> Iterator[Captured | Lost]:
+        for item in self.items:
+            if self.closed.wait(self.gap):
+                return
+            yield item  # type: ignore[misc]  # as a source of stills does
+        if self.error is not None:
+            raise self.error
+        self.closed.wait(30)
+
+
+def _picture(data: bytes = b"\xff\xd8") -> Captured:
+    return Captured(0, "x", data, None, time.time(), "received")
+
+
+def test_refused_frames_are_counted_apart_and_are_no_loss_of_the_camera() -> None:
+    states: list[tuple[State, str]] = []
+    lost: list[Lost] = []
+    refused = [Lost(0, "x", "its MAC is not the key's", "wrong MAC"), Lost(0, "x", "replayed", "replayed")]
+    first = Says(_picture(), Lost(0, "x", "it ends early"), *refused, *refused[:1])
+    reopen = Camera(Says(*refused), Says(*refused, _picture()))
+    with FrameReader(
+        first, lambda f: f.index, reopen=reopen, lost_after_s=0.3, capacity=9,
+        on_state=lambda state, why: states.append((state, why)), on_lost=lost.append,
+    ) as reader:  # fmt: skip
+        assert [reader.take(), reader.take()] == [0, 9]
+    assert reader.refused == {"wrong MAC": 4, "replayed": 3} and reader.lost == 1 and len(lost) == 8
+    assert reader.losses == reader.reconnects == 0
+    kinds = [state for state, _ in states]
+    assert State.REFUSED in kinds and State.LOST not in kinds and State.BACKING_OFF not in kinds
+    said = next(why for state, why in states if state is State.REFUSED)
+    assert said.startswith("scripted: 3 frames were refused") and "another key or profile" in said
+
+
+def test_what_never_gives_a_picture_ends_the_reader() -> None:
+    wrong = Says(error=FormatError("it sends text"))
+    with FrameReader(wrong, lambda f: f.index, reopen=Camera(wrong)) as reader:
+        with pytest.raises(FormatError, match="it sends text"):
+            reader.take()
+    assert reader.losses == 0
+    later = Camera(Says(error=FormatError("it sends text")), Says(_picture()))
+    with FrameReader(Says(_picture()), lambda f: f.index, reopen=later, lost_after_s=0.2, capacity=9) as reader:
+        assert [reader.take(), reader.take()] == [0, 1]  # a camera that did give some may come back
+
+
+def test_a_camera_that_says_that_nothing_changed_is_there() -> None:
+    same = Unchanged("x")
+    source = Says(_picture(b"\xff\xd8 \xff\xda 1"), *[same] * 8, _picture(b"\xff\xd8 \xff\xda 2"), same, gap_s=0.1)
+    with FrameReader(source, lambda f: f.index, reopen=Camera(source), lost_after_s=0.5, capacity=9) as reader:
+        assert [reader.take(), reader.take()] == [0, 1]
+        assert reader.losses == 0 and reader.unchanged == 8 and reader.captured == 2
+
+
+def test_how_long_a_picture_is_the_same() -> None:
+    clock = PictureClock()
+    sealed = [b"\xff\xd8\xff\xef seal %d \xff\xda the same picture" % number for number in range(3)]
+    assert clock.same_for_s(9.0) == 0
+    for now, data in enumerate(sealed):
+        clock.saw(_picture(data), now=float(now))
+    assert clock.same_for_s(5.0) == 5.0
+    clock.saw(_picture(sealed[0] + b"!"), now=6.0)
+    assert clock.same_for_s(60.0) == 0
+    clock.saw_nothing_new()
+    assert clock.same_for_s(60.0) == 54.0
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    other = rgb.copy()
+    other[3, 5, 1] = 1
+    for now, frame in enumerate((rgb, rgb.copy(), other)):
+        clock.saw(Captured(0, "x", None, frame, 0.0, "received"), now=float(now))
+        assert clock.same_for_s(9.0) == (9.0 if now == 1 else 0)

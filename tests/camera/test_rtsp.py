@@ -13,6 +13,7 @@ from programs import missing
 
 from edgeguard.camera import Captured, Lost, open_source
 from edgeguard.camera.reader import FrameReader
+from edgeguard.camera.source import Unchanged
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.jpeg.decode import decode_rgb
 
@@ -43,8 +44,8 @@ def rtsp() -> Iterator[int]:
         yield port
 
 
-def _take(url: str, count: int) -> list[Captured | Lost]:
-    source, items = open_source(url), []
+def _take(url: str, count: int) -> list[Captured | Lost | Unchanged]:
+    source, items = open_source(url), list[Captured | Lost | Unchanged]()
     for item in source.frames():
         items.append(item)
         if len(items) == count:
@@ -70,6 +71,17 @@ def test_other_codecs_come_decoded(rtsp: int) -> None:
     assert all(frame.rgb is not None and frame.rgb.shape == (240, 320, 3) and frame.rgb.max() > 200 for frame in frames)
 
 
+def test_over_udp(rtsp: int) -> None:
+    url = f"rtsp://127.0.0.1:{rtsp}/mjpeg"
+    frames = [item for item in _take(f"{url}?transport=udp", 3) if isinstance(item, Captured)]
+    assert frames and all(frame.source == url and frame.jpeg is not None for frame in frames)
+
+
+def test_a_path_that_the_server_does_not_know(rtsp: int) -> None:
+    with pytest.raises(DeviceError, match="answers 404 Not Found: there is no stream at this path"):
+        open_source(f"rtsp://127.0.0.1:{rtsp}/nothing")
+
+
 def test_a_server_that_goes_is_lost_and_found_again(rtsp: int) -> None:
     with server() as port:
         url = f"rtsp://127.0.0.1:{port}/mjpeg"
@@ -92,7 +104,7 @@ def test_a_server_that_goes_is_lost_and_found_again(rtsp: int) -> None:
 
 def test_what_cannot_be_opened() -> None:
     began = time.monotonic()
-    with pytest.raises(DeviceError, match=r"rtsp://127.0.0.1:1/x cannot be opened"):
+    with pytest.raises(DeviceError, match=r"rtsp://127.0.0.1:1/x refuses the connection: nothing listens on port 1 "):
         open_source("rtsp://user:secret@127.0.0.1:1/x")
     assert time.monotonic() - began < 5 and "OPENCV_FFMPEG_CAPTURE_OPTIONS" not in os.environ
     with pytest.raises(InputError, match="not an rtsp:// or rtsps:// URL"):
@@ -103,5 +115,5 @@ def test_a_playlist_on_the_port_is_not_followed(tmp_path: Path) -> None:
     from camera.streams import answer, http_server
 
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n"
-    with http_server(answer(head + b"#EXTM3U\n/etc/passwd\n")) as url, pytest.raises(DeviceError, match="cannot be"):
+    with http_server(answer(head + b"#EXTM3U\n/etc/passwd\n")) as url, pytest.raises(DeviceError, match="speaks HTTP"):
         open_source(url.replace("http://", "rtsp://"))

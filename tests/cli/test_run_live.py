@@ -107,7 +107,7 @@ def test_bad_flags_of_each_sink_and_source() -> None:
         (("--delegate", "gpu"), 2, "is one of auto"),
     ):
         refused(here("run", "--source", LIVE, *arguments), code, said)
-    refused(here("run", "--source", "rtsp://127.0.0.1:1/x"), 3, "cannot be opened")
+    refused(here("run", "--source", "rtsp://127.0.0.1:1/x"), 3, "refuses the connection: nothing listens on port 1")
     refused(here("run", "--source", "picamera2:0"), 3, "a Pi camera needs picamera2")
     refused(here("run", "--source", "synthetic:boats"), 2, "is not known")
 

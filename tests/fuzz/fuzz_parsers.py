@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import atheris
 import numpy as np
 
-from edgeguard.camera import files, http_mjpeg
+from edgeguard.camera import files, http_login, http_mjpeg, multipart
+from edgeguard.camera.http_client import HttpClient
+from edgeguard.camera.http_login import Login
 from edgeguard.camera.http_mjpeg import HttpMjpeg
 from edgeguard.camera.openmv import link as openmv_link
 from edgeguard.camera.openmv import packet as openmv_packet
@@ -28,6 +31,7 @@ from edgeguard.camera.vc0706 import protocol as vc0706_line
 from edgeguard.camera.vc0706.protocol import ProtocolError, Vc0706Line
 from edgeguard.errors import DeviceError, JpegError
 from edgeguard.guard import GuardProfile, encode_jpeg
+from edgeguard.jpeg import end as jpeg_end
 from edgeguard.jpeg import header as jpeg_header
 from edgeguard.jpeg import seal
 from edgeguard.jpeg.header import read_jpeg_info
@@ -142,22 +146,25 @@ def openmv_answers(data: bytes) -> None:
 
 
 def mjpeg(data: bytes) -> None:
-    """A stream of a network camera that sends anything."""
-    port = Port(data)
-    source = HttpMjpeg.__new__(HttpMjpeg)
-    source.name, source._boundary, source._buffer, source._checker = "fuzz", b"--frame", b"", None
-    source._timeout_s, source._frame_timeout_s = 3.0, 6.0
-    parts: dict[str, Any] = {
-        "_connection": SimpleNamespace(sock=None),
-        "_response": SimpleNamespace(read1=lambda count: port.read(min(count, 700))),
-    }
-    vars(source).update(parts)
+    """A stream of a network camera that sends anything; its first byte chooses what the head declared."""
+    port, declared = Port(data[1:]), ("multipart/x-mixed-replace; boundary=frame", "", "multipart/mixed; boundary=x")
+    kind = declared[data[0] % len(declared)] if data else ""
+    response: Any = SimpleNamespace(
+        read1=lambda count: port.read(min(count, 700)),
+        getheader=lambda name, default=None: kind if name == "Content-Type" else default,
+        status=200,
+    )
+    with mock.patch.object(HttpClient, "get", lambda *_, **__: response):
+        source = HttpMjpeg("http://fuzz/")
     try:
         for number, _ in enumerate(source.frames()):
             if number > _MOST_FRAMES:
                 break
     except DeviceError:
         pass
+    login = Login("me", "secret")
+    if login.challenged([data.decode("latin-1")]):
+        assert login.header("GET", "/")
 
 
 def requests(data: bytes) -> None:
@@ -231,17 +238,8 @@ def one_input(data: bytes) -> None:
 if __name__ == "__main__":
     seeds(Path(sys.argv[1]))
     instrument(
-        access,
-        files,
-        http_mjpeg,
-        jpeg_header,
-        message,
-        openmv,
-        openmv_link,
-        openmv_packet,
-        png_frame,
-        seal,
-        vc0706_line,
-    )
+        access, files, http_login, http_mjpeg, jpeg_end, jpeg_header, message, multipart, openmv, openmv_link,
+        openmv_packet, png_frame, seal, vc0706_line,
+    )  # fmt: skip
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

@@ -19,6 +19,7 @@ from commands import here
 from numpy.typing import NDArray
 
 from edgeguard.camera import Applied, Captured, Lost, open_source
+from edgeguard.camera.source import Unchanged
 from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.errors import DeviceError
 from edgeguard.guard import GuardProfile, encode_jpeg, read_jpeg_info
@@ -55,8 +56,8 @@ def live(scene: NDArray[np.uint8]) -> Live:
     return Live(scene)
 
 
-def _take(url: str, count: int, key: bytes | None = None) -> list[Captured | Lost]:
-    source, items = open_source(url, key=key), list[Captured | Lost]()
+def _take(url: str, count: int, key: bytes | None = None) -> list[Captured | Lost | Unchanged]:
+    source, items = open_source(url, key=key), list[Captured | Lost | Unchanged]()
     for item in source.frames():
         items.append(item)
         if len(items) == count:
@@ -166,9 +167,9 @@ def test_run_counts_two_passes_behind_a_sensor_and_refuses_forgeries(tmp_path: P
         lines = [json.loads(text) for text in (tmp_path / "r.jsonl").read_text().splitlines()]
         assert {(r["pass1"], r["passes"], r["time_source"]) for r in lines} == {("sensor", 2, "source")}
         forged = run("run", "--source", url, "--key-file", other, "--lost-after", 0.5, "--give-up-after", 1, "--json")
-        refused(forged, 3, "no whole frame")
+        refused(forged, 3, "frames were refused, none was taken")
         summary = json.loads(forged.stdout)
-        assert summary["frames"] == 0 and summary["lost"] > 5
+        assert summary["frames"] == summary["lost"] == summary["losses"] == 0 and summary["refused"]["wrong MAC"] > 5
         refused(here("run", "--source", "0", "--key-file", key), 2, "a key is for the stream of an edgeguard sensor")
         key.chmod(0o644)
         refused(here("run", "--source", url, "--key-file", key), 2, "others can read the key file")

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from programs import needed
 
+from edgeguard.camera.reader import State
 from edgeguard.errors import InputError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.sinks.base import Undelivered
 from edgeguard.sinks.mqtt import Mqtt
+from edgeguard.sinks.queued import QueuedSink
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
 Make = Callable[..., FrameResult]
@@ -80,18 +83,23 @@ def test_states_discovery_and_a_clean_goodbye(status: RunStatus, make: Make, tmp
         listener = Listener(port)
         with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
             _wait(lambda: listener.last("porch/status") == "online", "online")
+            _wait(lambda: listener.last("porch/camera") == "online", "the camera is there")
             for frame in range(20):  # the same label: one message a second at most
                 mqtt.write(make(frame))
             mqtt.write(make(20, "yield", alarms=("patch",)))
             _wait(lambda: '"yield"' in (listener.last("porch/state") or ""), "the new label")
             states = [json.loads(payload) for topic, payload, _ in listener.messages if topic == "porch/state"]
-            assert len(states) == 2 and states[0]["label"] == "stop" and states[0]["alarm"] == "OFF"
-            assert states[1]["alarm"] == "ON" and states[1]["alarms"] == ["patch"] and states[1]["camera"] == "running"
+            assert len(states) <= 4 and states[0]["label"] == "stop" and states[0]["alarm"] == "OFF"
+            assert states[-1]["alarm"] == "ON" and states[-1]["alarms"] == ["patch"]
+            assert states[-1]["camera"] == "running" and states[-1]["refused"] == 0
             config = json.loads(listener.last("homeassistant/sensor/porch/label/config") or "")
-            assert config["availability_topic"] == "porch/status" and config["state_topic"] == "porch/state"
+            assert config["availability"] == [{"topic": "porch/status"}, {"topic": "porch/camera"}]
+            assert config["availability_mode"] == "all" and config["state_topic"] == "porch/state"
             assert config["unique_id"] == "porch_label" and config["value_template"] == "{{ value_json.label }}"
-            assert listener.last("homeassistant/binary_sensor/porch/alarm/config") is not None
+            alarm = json.loads(listener.last("homeassistant/binary_sensor/porch/alarm/config") or "")
+            assert alarm["availability"] == [{"topic": "porch/status"}]
         _wait(lambda: listener.last("porch/status") == "offline", "offline at the end")
+        assert listener.last("porch/camera") == "offline"
         listener.close()
 
 
@@ -106,12 +114,103 @@ def test_the_newest_proof_is_published_where_frames_can_be_proven(
         with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
             _wait(lambda: listener.last("porch/status") == "online", "online")
             mqtt.write(make(6))
-            _wait(lambda: listener.last("porch/state") is not None, "a state")
-            assert "proof" not in json.loads(listener.last("porch/state") or "")
+            _wait(lambda: _state(listener).get("frame") == 6, "its state")
+            assert "proof" not in _state(listener)
             mqtt.write(make(7, "yield", certifies=True))
             _wait(lambda: '"yield"' in (listener.last("porch/state") or ""), "the new label")
-            assert json.loads(listener.last("porch/state") or "")["proof"] == {"frame": 5, **proof}
+            assert _state(listener)["proof"] == {"frame": 5, **proof}
         listener.close()
+
+
+def _state(listener: Listener) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(listener.last("porch/state") or "{}")
+    return found
+
+
+def test_a_camera_that_dies_is_told_at_once_and_takes_its_label_along(
+    status: RunStatus, make: Make, tmp_path: Path
+) -> None:
+    port = _free_port()
+    with broker(tmp_path, port):
+        listener = Listener(port)
+        with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
+            _wait(lambda: mqtt.connected, "connected")
+            mqtt.write(make(1, "stop"))
+            _wait(lambda: _state(listener).get("label") == "stop", "the label")
+            status.reason, status.away_since, status.state = "unplugged", 1234.5, State.LOST  # and no result comes
+            _wait(lambda: listener.last("porch/camera") == "offline", "the camera is gone", 2)
+            _wait(lambda: _state(listener)["camera"] == "lost", "its state", 2)
+            lost = _state(listener)
+            assert (lost["label"], lost["score"], lost["age_ms"]) == (None, None, None)
+            assert (lost["reason"], lost["away_since"]) == ("unplugged", 1234.5)
+            assert listener.last("porch/status") == "online"  # the run is there
+            status.counters.refused["wrong MAC"] += 3
+            status.state, status.reason, status.ringing = State.REFUSED, "its MAC", ("refused",)
+            _wait(lambda: _state(listener)["camera"] == "refused", "refused", 2)
+            assert _state(listener)["refused_by"] == {"wrong MAC": 3} and _state(listener)["alarms"] == ["refused"]
+            status.state, status.reason, status.ringing = State.RUNNING, "", ("frozen",)
+            _wait(lambda: _state(listener)["alarms"] == ["frozen"], "frozen", 2)
+            assert _state(listener)["label"] is None and listener.last("porch/camera") == "offline"
+            status.ringing = ()
+            mqtt.write(make(2, "yield"))
+            _wait(lambda: _state(listener)["label"] == "yield", "back", 2)
+            _wait(lambda: listener.last("porch/camera") == "online", "there again", 2)
+        listener.close()
+
+
+def test_a_second_process_with_the_same_name_is_refused(status: RunStatus, make: Make, tmp_path: Path) -> None:
+    port = _free_port()
+    with broker(tmp_path, port):
+        listener, url = Listener(port), f"mqtt://127.0.0.1:{port}"
+        with Mqtt(url, "porch", status) as first:
+            _wait(lambda: first.connected, "connected")
+            second = Mqtt(url, "porch", status, patience_s=5.0)
+            with pytest.raises(Undelivered, match=rf"another edgeguard publishes as porch \(process {os.getpid()} on "):
+                second.write(make(1, "from the second"))
+            first.write(make(2, "from the first"))
+            _wait(lambda: "from the first" in (listener.last("porch/state") or ""), "the first one goes on")
+            assert not second.connected and not any("second" in payload for _, payload, _ in listener.messages)
+            second._client._sock_close()  # its last will must not take the first one away
+            _wait(lambda: ("porch/status", "offline", False) in listener.messages, "the will of the second")
+            _wait(lambda: listener.last("porch/status") == "online", "the first one says that it is there")
+        with Mqtt(url, "garage", status) as other:
+            _wait(lambda: other.connected, "another name is free")
+        _wait(lambda: second.connected, "the name is free now", 15)
+        second.write(make(3))
+        second.__exit__()
+        listener.close()
+
+
+def test_two_that_start_at_once_find_one_owner(status: RunStatus, tmp_path: Path) -> None:
+    port = _free_port()
+    with broker(tmp_path, port):
+        both = [Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) for _ in range(2)]
+        _wait(lambda: any(one.connected for one in both), "one of them")
+        time.sleep(2.0)
+        assert sum(one.connected for one in both) == 1
+        for one in both:
+            one.__exit__()
+
+
+def test_what_is_not_delivered_is_counted_said_and_ends_in_a_failure(
+    status: RunStatus, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = _free_port()
+    with QueuedSink("mqtt", lambda: Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status, patience_s=0.2)) as sink:
+        for frame in range(5):
+            sink.write(make(frame))
+        _wait(lambda: sink.dropped == 5, "dropped")
+        assert sink.written == 0 and sink.failure == "the broker cannot be reached"
+        assert sum("the broker cannot be reached" in text for text in caplog.messages) == 1
+        with broker(tmp_path, port):
+            _wait(lambda: _delivered(sink, make), "works again", 20)
+    assert sink.failure is not None or sink.written > 0
+
+
+def _delivered(sink: QueuedSink, make: Make) -> bool:
+    sink.write(make(9))
+    time.sleep(0.1)
+    return sink.failure is None and sink.written > 0
 
 
 def test_the_last_will_of_a_killed_run(status: RunStatus, tmp_path: Path) -> None:
@@ -131,16 +230,18 @@ def test_a_broker_that_comes_late_and_goes_delays_nobody(status: RunStatus, make
     with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
         began = time.monotonic()
         for frame in range(100):
-            mqtt.write(make(frame, label=str(frame)))
+            with pytest.raises(Undelivered, match="the broker cannot be reached"):
+                mqtt.write(make(frame, label=str(frame)))
         assert time.monotonic() - began < 1.0 and not mqtt.connected
         with broker(tmp_path, port):
             _wait(lambda: mqtt.connected, "found", 15)
             mqtt.write(make(1))
         _wait(lambda: not mqtt.connected, "noticed that it went")
-        mqtt.write(make(2, "other"))
+        with pytest.raises(Undelivered):
+            mqtt.write(make(2, "other"))
 
 
-def test_a_password_from_a_file(status: RunStatus, tmp_path: Path) -> None:
+def test_a_password_from_a_file(status: RunStatus, make: Make, tmp_path: Path) -> None:
     port, passwords, secret = _free_port(), tmp_path / "passwords", tmp_path / "secret"
     subprocess.run(
         [needed("mosquitto_passwd"), "-b", "-c", passwords, "edge", "correct horse"], check=True, capture_output=True
@@ -150,9 +251,9 @@ def test_a_password_from_a_file(status: RunStatus, tmp_path: Path) -> None:
     with broker(tmp_path, port, "allow_anonymous false", f"password_file {passwords}"):
         with Mqtt(f"mqtt://edge@127.0.0.1:{port}", "porch", status, password_file=secret) as mqtt:
             _wait(lambda: mqtt.connected, "let in")
-        with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
-            time.sleep(0.5)
-            assert not mqtt.connected
+        with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status, patience_s=5.0) as mqtt:
+            with pytest.raises(Undelivered, match="the broker refuses us: Not authorized"):
+                mqtt.write(make())
 
 
 def test_tls_with_an_own_authority(status: RunStatus, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from programs import needed
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.passes import Received
+from edgeguard.model.prediction import BoxScore, Prediction, Score
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.web import WebPage
@@ -119,6 +121,36 @@ def test_a_browser_shows_it(browser: str, status: RunStatus) -> None:
         html = _rendered(browser, page.url)
         assert "stop  0.90" in html and "camera running" in html and "after pass 2: fd" in html
         assert re.search(r'<img id="raw"[^>]*src="raw.jpg\?frame=7"', html) and "MJPG, 320x240" in html
+        assert '<body class="live run">' in html
         status.state, status.reason, status.ringing = State.LOST, "camera:0 was lost", ("patch",)
+        status.away_since = time.time() - 75
         html = _rendered(browser, page.url)
         assert "camera lost" in html and "ALARM: patch | camera:0 was lost" in html
+        assert '<body class="live run away">' in html and "the last one: stop, frame 7, 1 passes" in html
+        assert re.search(r'<p id="label">no picture since [^<]*\(\d+ s\)</p>', html) and "stop  0.90" not in html
+
+
+def test_a_browser_draws_boxes_on_both_pictures_and_counts_classes(browser: str, status: RunStatus, make: Make) -> None:
+    boxes = (
+        BoxScore("<b>cat", 16, 0.9, 20, 40, 120, 200), BoxScore("<b>cat", 16, 0.5, 150, 5, 200, 60),
+        BoxScore("dog", 17, 0.7, 200, 100, 330, 250),
+    )  # fmt: skip
+    status.update(make(8, prediction=Prediction((Score("<b>cat", 16, 0.9),), boxes)))
+    status.counters.refused["wrong MAC"] = 3
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        html = _rendered(browser, page.url)
+        assert json.loads(_get(f"{page.url}state.json")[1])["size"] == [320, 240]
+    assert html.count('<rect class="box" x="20" y="40" width="100" height="160">') == 2  # received and sanitised
+    assert html.count('viewBox="0 0 320 240"') == 2 and html.count("&lt;b&gt;cat 0.50</text>") == 2
+    assert "Objects by class" in html and "<td>&lt;b&gt;cat</td><td>2 (best 0.90)</td>" in html
+    assert "<td>dog</td><td>1 (best 0.70)</td>" in html and "<td>refused: wrong MAC</td>" in html
+
+
+def test_a_browser_is_told_of_a_frozen_picture_and_of_refused_frames(browser: str, status: RunStatus) -> None:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        status.ringing = ("frozen",)
+        html = _rendered(browser, page.url)
+        assert '<p id="label">the picture does not change</p>' in html and "live run away" in html
+        status.ringing, status.state, status.away_since = ("refused",), State.REFUSED, time.time()
+        html = _rendered(browser, page.url)
+        assert '<p id="label">frames are refused since ' in html and "camera refused" in html

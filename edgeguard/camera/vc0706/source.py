@@ -8,8 +8,8 @@ from edgeguard.camera.serial_frames import serial_frames
 from edgeguard.camera.serial_port import open_port, parse_serial_spec
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.camera.vc0706.protocol import BAUD_CODES, DEFAULT_BAUD, SIZE_CODES, ProtocolError, Vc0706Line
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import DeviceError, InputError, JpegError
-from edgeguard.jpeg.decode import decode_rgb
 
 
 class Vc0706:
@@ -62,7 +62,7 @@ def _decodable(item: Captured | Lost) -> Captured | Lost:
     """Without a checksum a flipped bit can sit in a header that only the decoder looks into; 1/4 size is cheap."""
     try:
         if isinstance(item, Captured) and item.jpeg is not None:
-            decode_rgb(item.jpeg, 4)
+            decode_whole(item.jpeg, 4)
     except JpegError as error:
         return Lost(item.index, item.source, str(error))
     return item

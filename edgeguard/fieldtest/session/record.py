@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.camera.source import Captured, Lost, Source
+from edgeguard.camera.source import Captured, Lost, Source, Unchanged
 from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.guide import Advice, Guide, Observation, Situation, observe
 from edgeguard.fieldtest.session.plan import Cell
@@ -167,7 +167,7 @@ def _decoded(source: Source, status: Status) -> Iterator[tuple[Captured, NDArray
 def _latest(source: Source) -> Iterator[Captured | Lost]:
     """Frames of a live source as they come, stale ones dropped; all frames of a file."""
     if not source.live:
-        yield from source.frames()
+        yield from (item for item in source.frames() if not isinstance(item, Unchanged))
         return
     from edgeguard.camera.reader import FrameReader
 

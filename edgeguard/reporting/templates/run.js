@@ -38,8 +38,63 @@ function chart(history) {
   }
 }
 
+function shape(parent, name, attributes, text) {
+  const made = document.createElementNS(at("raw-boxes").namespaceURI, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+// Boxes are in pixels of the frame, whatever size its picture has here.
+function draw(picture, size, found) {
+  const over = at(picture.id + "-boxes");
+  over.replaceChildren();
+  if (!size || !found) return;
+  over.setAttribute("viewBox", "0 0 " + size[0] + " " + size[1]);
+  over.setAttribute("preserveAspectRatio", "none");
+  const letter = 13 * size[0] / Math.max(picture.clientWidth, 1);
+  for (const b of found) {
+    const group = shape(over, "g", {"class": "s" + (7 * b.index + (b.index >> 3)) % 8});
+    shape(group, "rect", {"class": "box", x: b.x1, y: b.y1, width: Math.max(b.x2 - b.x1, 0), height: Math.max(b.y2 - b.y1, 0)});
+    const top = b.y1 > 1.5 * letter ? b.y1 - .35 * letter : b.y1 + 1.1 * letter;
+    const right = b.x1 > .6 * size[0];  // else a long name leaves the picture
+    const place = {x: right ? b.x2 - .2 * letter : b.x1 + .2 * letter, y: top, "text-anchor": right ? "end" : "start"};
+    const text = shape(group, "text", place, b.label + " " + b.score.toFixed(2));
+    text.style.fontSize = letter + "px";
+  }
+}
+
+function classes(last) {
+  if (!last.boxes) return last.top.map(t => [t.label, t.score.toFixed(3)]);
+  const counts = new Map();
+  for (const b of last.boxes) {
+    const one = counts.get(b.label) || {count: 0, best: 0};
+    counts.set(b.label, {count: one.count + 1, best: Math.max(one.best, b.score)});
+  }
+  const found = [...counts].sort((a, b) => b[1].count - a[1].count || b[1].best - a[1].best).slice(0, 12);
+  return found.length ? found.map(([label, one]) => [label, one.count + " (best " + one.best.toFixed(2) + ")"]) : [["nothing", "0"]];
+}
+
+function clock(seconds) {
+  const ago = Math.max(0, Math.round(Date.now() / 1e3 - seconds));
+  const long = ago < 120 ? ago + " s" : ago < 7200 ? Math.round(ago / 60) + " min" : Math.round(ago / 3600) + " h";
+  return new Date(1e3 * seconds).toLocaleTimeString() + " (" + long + ")";
+}
+
+// What stands in the largest type: the answer while the picture is of now, else that there is none.
+function headline(s) {
+  const last = s.last;
+  if (s.shows_now) return (last.label === null ? "nothing" : last.label) + (last.score === null ? "" : "  " + last.score.toFixed(2));
+  if (s.ringing.includes("frozen") && s.state === "running") return "the picture does not change";
+  if (s.away_since) return (s.state === "refused" ? "frames are refused" : "no picture") + " since " + clock(s.away_since);
+  return last ? "no picture" : "-";
+}
+
 function show(s) {
-  const c = s.counters, last = s.last, fine = s.state === "running" && (s.result_age_s === null || s.result_age_s < 10);
+  const c = s.counters, last = s.last, fine = s.shows_now && (s.result_age_s === null || s.result_age_s < 10);
+  document.body.classList.toggle("away", last !== null && !s.shows_now);
+  at("label").textContent = headline(s);
   at("source").textContent = s.source + (s.applied || s.coding ? " (" + [s.applied, s.coding].filter(Boolean).join("; ") + ")" : "");
   at("state").textContent = "camera " + s.state;
   at("state").className = "chip " + (fine ? "good" : "bad");
@@ -47,15 +102,19 @@ function show(s) {
   at("alarms").textContent = [s.ringing.length ? "ALARM: " + s.ringing.join(", ") : "", s.reason && s.state !== "running" ? s.reason : ""].filter(Boolean).join(" | ");
   at("guard").textContent = "after pass 2: " + (s.guard || "no guard") + (s.patch_guard ? ", then " + s.patch_guard : "");
   if (last) {
-    at("label").textContent = (last.label === null ? "nothing" : last.label) + (last.score === null ? "" : "  " + last.score.toFixed(2));
     const undefended = last.undefended ? ", undefended: " + last.undefended.label : "";
     const proof = s.proof, certified = proof === null ? "" : ", " + Math.floor(100 * proof.certified_share) + " % of blocks certified";
-    at("detail").textContent = "frame " + last.frame + ", " + (last.age_ms === null ? "" : last.age_ms.toFixed(0) + " ms old, ") + last.passes + " passes (pass 1: " + last.pass1 + ")" + certified + undefended;
-    rows(at("top"), last.top.map(t => [t.label, t.score.toFixed(3)]));
+    const before = s.shows_now ? "" : "the last one: " + (last.label === null ? "nothing" : last.label) + ", ";
+    at("detail").textContent = before + "frame " + last.frame + ", " + (last.age_ms === null || !s.shows_now ? "" : last.age_ms.toFixed(0) + " ms old, ") + last.passes + " passes (pass 1: " + last.pass1 + ")" + certified + undefended;
+    at("classes").textContent = last.boxes ? "Objects by class" : "Best classes";
+    rows(at("top"), classes(last));
     if (last.frame !== shown) {
       shown = last.frame;
-      at("raw").src = "raw.jpg?frame=" + shown;
-      at("sanitized").src = "sanitized.jpg?frame=" + shown;
+      for (const name of ["raw", "sanitized"]) {
+        const picture = at(name);
+        picture.onload = () => draw(picture, s.size, last.boxes);
+        picture.src = name + ".jpg?frame=" + shown;
+      }
     }
   }
   const share = part => (Math.floor(1000 * part) / 10).toFixed(1) + " % of blocks", proof = s.proof;
@@ -64,6 +123,9 @@ function show(s) {
   const ms = Object.entries(c.ms).map(([stage, t]) => [stage + ", median", t.p50 === null ? "-" : t.p50.toFixed(1) + " ms"]);
   rows(at("run"), [
     ["results a second", c.fps], ["results", c.frames], ["dropped", c.dropped], ["damaged", c.lost, c.lost > 0],
+    ...Object.entries(c.refused).map(([why, count]) => ["refused: " + why, count, true]),
+    ...(c.other_profile ? [["sealed with another profile", c.other_profile, true]] : []),
+    ...Object.entries(c.noted).map(([what, count]) => ["passed over: " + what, count]),
     ["camera losses", c.losses, c.losses > 0], ["age, 95 %", c.age_ms.p95 === null ? "-" : c.age_ms.p95.toFixed(0) + " ms"],
     ...proven, ...ms, ["temperature", s.celsius === null ? "-" : s.celsius.toFixed(0) + " °C"],
     ["throttled", s.limits === null ? "not known" : s.limits.join(", ") || "no", s.limits !== null && s.limits.length > 0],
