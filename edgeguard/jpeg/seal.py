@@ -250,7 +250,8 @@ def _parse(payload: bytes) -> Seal:
         and _NONCE.fullmatch(seal.nonce)
         and isinstance(seal.profile, str)
         and _PROFILE.fullmatch(seal.profile)
-        and _is_number(seal.room, int, _MOST_ROOM)
+        and isinstance(seal.room, int)
+        and _is_number(seal.room, _MOST_ROOM)
     ):
         raise SealError("the frame's seal is damaged")
     return seal
