@@ -37,7 +37,8 @@ from edgeguard.jpeg import seal
 from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.seal import Seal, SealChecker, read_seal, seal_jpeg, seal_png
 from edgeguard.png import frame as png_frame
-from edgeguard.png.frame import MAX_PIXELS, SIGNATURE, chunk, read_png, read_png_info, write_png
+from edgeguard.png.frame import SIGNATURE, chunk, read_png, read_png_info, write_png
+from edgeguard.system.foreign import MAX_PIXELS
 from edgeguard.system.http import Access, access, message
 from edgeguard.system.http.message import BadRequest, read_request
 

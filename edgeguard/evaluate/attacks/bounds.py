@@ -48,6 +48,9 @@ BOUNDS: dict[str, Bounds] = {
     "initial_const": Bounds(1e-9, 1e9),
     "const": Bounds(1e-9, 1e9),
     "overshoot": Bounds(0, 100),
+    "share": Bounds(0.001, 1),
+    "momentum": Bounds(0, 1),
+    "patience": Bounds(1, 100_000, whole=True),
 }
 
 
