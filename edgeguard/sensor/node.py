@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, Source
-from edgeguard.camera.http_mjpeg import MAX_FRAME_BYTES
+from edgeguard.camera.multipart import MAX_PART_BYTES
 from edgeguard.camera.reader import FrameReader, State
 from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
 from edgeguard.dct.profile import GuardProfile
@@ -194,7 +194,7 @@ class SensorNode:
             while (frame := self.after(number)) is not None:
                 number = frame.number
                 data = self._sealed(frame, nonce)
-                if len(data) > MAX_FRAME_BYTES:
+                if len(data) > MAX_PART_BYTES:
                     self._tell_of_size(len(data))
                     continue
                 kind = b"image/png" if frame.jpeg is None else b"image/jpeg"
@@ -216,7 +216,7 @@ class SensorNode:
             self._told_of_size = True
             _log.warning(
                 "frames of %.1f MB are not sent: receivers take %d MB; ask the camera for a smaller --size",
-                size / 1e6, MAX_FRAME_BYTES / 1e6,
+                size / 1e6, MAX_PART_BYTES / 1e6,
             )  # fmt: skip
 
 

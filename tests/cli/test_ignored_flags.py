@@ -184,10 +184,10 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     "firmware ports": {"--json": ALWAYS},
     "guard design": {
         "--output": ALWAYS, "--as-bands": ALWAYS, "--as-step": ALWAYS, "--md-step": ALWAYS, "--color": ALWAYS,
-        "--by": ALWAYS, "--json": ALWAYS,
+        "--by": ALWAYS, "--certify": ALWAYS, "--room": ALWAYS, "--json": ALWAYS,
     },
     "guard show": {"--output": ALWAYS, "--json": ALWAYS},
-    "guard apply": {"--output": ALWAYS, "--guard": ALWAYS, "--json": ALWAYS},
+    "guard apply": {"--output": ALWAYS, "--guard": ALWAYS, "--pass": ALWAYS, "--json": ALWAYS},
     "guard bake": {"--output": ALWAYS, "--size": ALWAYS, "--guard": ALWAYS},
     "guard search": {
         "--images": ALWAYS, "--output": ALWAYS, "--eps": ALWAYS, "--limit": ALWAYS, "--workers": ALWAYS,

@@ -306,7 +306,7 @@ def test_a_frame_is_coded_once_for_all_receivers_and_not_without_one(scenes: lis
 def test_a_frame_that_is_too_large_for_receivers_is_told_once(scenes: list[Frame], said: list[str]) -> None:
     from unittest import mock
 
-    with mock.patch("edgeguard.sensor.node.MAX_FRAME_BYTES", 10_000), _node(scenes, FD) as node:
+    with mock.patch("edgeguard.sensor.node.MAX_PART_BYTES", 10_000), _node(scenes, FD) as node:
         with socket.create_connection(("127.0.0.1", int(node.url.split(":")[2].split("/")[0])), 5) as receiver:
             receiver.sendall(b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert b"200" in receiver.recv(100)
