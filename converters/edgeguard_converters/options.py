@@ -28,6 +28,8 @@ class Options:
         preprocess: auto or a preset; `mean` and `std` instead of it, in 0..255 units.
         size: (width, height).
         boxes: what a detector's four numbers are.
+        arch: of a state_dict: None or auto, torchvision:NAME, timm:NAME, module:factory.
+        weights: the container of a checkpoint that holds several.
         onnx2tf: read ONNX with onnx2tf, which is installed into an environment of its own.
         precision: int8 computes in integers; weight-only and float16 store smaller weights and compute in float.
         io: type of input and output; uint8 by default for int8, float32 for the others.
@@ -51,6 +53,7 @@ class Options:
     background: bool | None = None
     boxes: BoxForm | None = None
     arch: str | None = None
+    weights: str | None = None
     trust_pickle: bool = False
     onnx2tf: bool = False
     precision: Precision = "int8"

@@ -178,7 +178,10 @@ def _load(work: Work) -> None:
             size=options.size,
             trust_pickle=options.trust_pickle,
             onnx2tf=options.onnx2tf,
+            weights=options.weights,
         )
+        for line in work.source.facts.said:
+            work.notes.add(line)
     if bad := work.source.not_finite():
         raise InputError(f"the model's weights hold NaN or infinity (first in {bad}): its training diverged")
 

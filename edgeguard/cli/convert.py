@@ -25,7 +25,7 @@ def convert_command(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A .pt2, TorchScript, state_dict (with --arch), .onnx, .keras, .h5, SavedModel or float .tflite."
+            help="A .pt, .pth, .pt2, .safetensors, TorchScript, .onnx, .keras, .h5, SavedModel or float .tflite."
         ),
     ],
     output: Annotated[Path | None, typer.Option(help="Default: the model's name with .tflite.")] = None,
@@ -47,7 +47,12 @@ def convert_command(
     size: Annotated[str | None, typer.Option(help="N or WxH; from the export where it holds one.")] = None,
     crop: Annotated[str | None, typer.Option(help="center:FRACTION, letterbox or none. [center:0.875]")] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels, one a line.")] = None,
-    arch: Annotated[str | None, typer.Option(help="module:factory that makes the module of a state_dict.")] = None,
+    arch: Annotated[
+        str, typer.Option(help="Of a state_dict: auto, torchvision:NAME, timm:NAME, or module:factory (your code).")
+    ] = "auto",
+    weights: Annotated[
+        str | None, typer.Option(help="Of a checkpoint that holds several: which (model, ema, ...).")
+    ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Load a pickled module too. THE FILE RUNS ITS CODE.")
     ] = False,
@@ -145,8 +150,8 @@ def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "tuple[tuple[s
         place = "in-graph"
     elif place == "in-graph":
         raise InputError("a guard inside the graph is asked for with --bake-guard")
-    as_they_are = ("patch_guard", "preprocess", "arch", "trust_pickle", "onnx2tf", "boxes", "precision", "io",
-                   "auto_mixed", "epochs", "ranges")  # fmt: skip
+    as_they_are = ("patch_guard", "preprocess", "arch", "weights", "trust_pickle", "onnx2tf", "boxes", "precision",
+                   "io", "auto_mixed", "epochs", "ranges")  # fmt: skip
     options = Options(
         guard=profile,
         place="none" if profile is None else place,

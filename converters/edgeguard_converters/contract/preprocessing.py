@@ -40,7 +40,7 @@ def from_facts(facts: FileFacts) -> Normalization | None:
         return None
     if max(*facts.mean, *facts.std) <= 1 and (facts.mean, facts.std) != PRESETS["none"]:
         raise InputError("the model file gives mean and std in 0..1 units; they must be in 0..255 units")
-    return Normalization(facts.mean, facts.std, "file")
+    return Normalization(facts.mean, facts.std, facts.stated_by or "file")
 
 
 def guess(
