@@ -97,14 +97,14 @@ def _entry(name: str, classes: dict[str, set[str]]) -> dict[str, Any] | None:
     real = "torchvision:regnet" in name  # its constructor reads tensors
     with torch.device("cpu" if real else "meta"):
         model = build(name)
+        for module in model.modules():
+            classes[type(module).__module__].add(type(module).__qualname__)
         if sum(p.numel() for p in model.parameters()) > _MOST_PARAMETERS:
             return None
         shapes = _shapes(model)
         head = _head(name, model, shapes)
     if not head or any((_CLASSES, *shapes[key][1:]) != shapes[key] for key in head):
         raise ValueError("the number of classes is not the first side of its head")
-    for module in model.modules():
-        classes[type(module).__module__].add(type(module).__qualname__)
     return {
         "name": name,
         "names": names_hash(shapes),

@@ -7,7 +7,7 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 from edgeguard.model.contract import BoxForm, Crop, Place
 from edgeguard.patchguard import PATCH_GUARDS
-from edgeguard_converters.graph.normalization import PRESETS
+from edgeguard_converters.graph.normalization import PRESETS, explained_presets
 from edgeguard_converters.quantize.ranges import METHODS, Method
 from edgeguard_converters.result import Conversion
 from edgeguard_converters.verify.gates import Thresholds
@@ -78,7 +78,9 @@ def check_options(options: Options) -> None:
         InputError: one line with the flag's name.
     """
     if options.preprocess not in ("auto", *PRESETS):
-        raise InputError(f"--preprocess must be auto, {', '.join(PRESETS)}, got {options.preprocess!r}")
+        raise InputError(
+            f"--preprocess must be auto, {', '.join(PRESETS)}, got {options.preprocess!r} ({explained_presets()})"
+        )
     if options.place not in ("frame", "input", "in-graph", "none"):
         raise InputError(f"--place must be frame or input, got {options.place!r}")
     if options.guard is not None and options.place == "input" and not options.guard.is_pixel_domain:

@@ -28,7 +28,9 @@ def convert_command(
             help="A .pt, .pth, .pt2, .safetensors, TorchScript, .onnx, .keras, .h5, SavedModel or float .tflite."
         ),
     ],
-    output: Annotated[Path | None, typer.Option(help="Default: the model's name with .tflite.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: the model's name with .tflite; -int8.tflite for a .tflite.")
+    ] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Folder of images like those the camera sees.")] = None,
     eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
     guard: Annotated[str, typer.Option(help="fd, fd-paper, fd-jpeg, jpeg:Q, a .toml profile, or none.")] = (
@@ -41,7 +43,9 @@ def convert_command(
     bake_guard: Annotated[
         bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one-pass, after the resize).")
     ] = False,
-    preprocess: Annotated[str, typer.Option(help="auto, imagenet, tf, unit or none.")] = "auto",
+    preprocess: Annotated[
+        str, typer.Option(help="auto; imagenet (ImageNet's mean and std), tf (-1..1), unit (0..1), none (0..255).")
+    ] = "auto",
     mean: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
     std: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
     size: Annotated[str | None, typer.Option(help="N or WxH; from the export where it holds one.")] = None,
@@ -104,7 +108,7 @@ def convert_command(
 
     evaluation = None if eval_ is None else read_labeled_folder(eval_, known_labels or ())
     calibration = _stand_in if calibrate is None else read_folder(calibrate)
-    written = output or model.with_suffix(".tflite")
+    written = output or default_output(model)
     if written.resolve() == model.resolve():
         raise InputError(f"--output {written} would overwrite the model")
     training = None if finetune is None else read_labeled_folder(finetune, known_labels or ())
@@ -126,6 +130,17 @@ def convert_command(
     _print_json(done) if as_json else _print_table(done)
     if target == "edgetpu":
         _compile(done.path)
+
+
+def default_output(model: Path) -> Path:
+    """Beside the model, with .tflite; `-int8` before it where that is the model itself.
+
+    Example:
+        >>> default_output(Path("m.pt2")).name, default_output(Path("m.tflite")).name
+        ('m.tflite', 'm-int8.tflite')
+    """
+    written = model.with_suffix(".tflite")
+    return model.with_name(f"{model.stem}-int8.tflite") if written == model else written
 
 
 def _geometry(values: dict[str, Any]) -> dict[str, Any]:

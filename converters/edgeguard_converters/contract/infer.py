@@ -1,5 +1,6 @@
 """The contract of a conversion: what the file says, what the flags say, and what the model's own outputs tell."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -19,8 +20,8 @@ from edgeguard.model.contract import (
 )
 from edgeguard.model.detection import box_and_score_outputs
 from edgeguard_converters.contract.image_sets import GateImages
-from edgeguard_converters.contract.preprocessing import explicit, from_facts, guess
-from edgeguard_converters.graph.normalization import PRESETS, Normalization
+from edgeguard_converters.contract.preprocessing import checked_by_labels, explicit, from_facts, guess
+from edgeguard_converters.graph.normalization import PRESETS, Normalization, explained_presets
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.notes import Notes
@@ -160,17 +161,26 @@ def _normalization(
     if options.preprocess != "auto":
         return Normalization(*PRESETS[options.preprocess], "preset")
     if (stated := from_facts(source.facts)) is not None:
-        return stated
+        if source.facts.stated_by is None or targets is None or images.stand_in:
+            return stated
+        found = checked_by_labels(_scores_of(source), images.evaluation, targets, stated)
+        if found is not stated:
+            notes.add(f"THE FAMILY'S PREPROCESSING IS NOT THIS MODEL'S: {found.origin}; check it, or say --preprocess")
+        return found
     if images.stand_in or task == "detect":
         what = "a detector's outputs" if task == "detect" else "stand-in pictures"
         raise InputError(
-            f"the file does not say its preprocessing, and {what} cannot tell: give --preprocess imagenet|tf|unit|none"
-            + ("" if task == "detect" else ", or --calibrate FOLDER with your own images")
+            f"the file does not say its preprocessing, and {what} cannot tell: give --preprocess imagenet|tf|unit|none "
+            f"({explained_presets()})" + ("" if task == "detect" else ", or --calibrate FOLDER with your own images")
         )
     pixels = images.calibration if targets is None else images.evaluation
-    found = guess(lambda x: source.outputs(x)[0].reshape(len(x), -1), pixels, targets)
-    notes.add(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess")
+    found = guess(_scores_of(source), pixels, targets)
+    notes.add(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess ({explained_presets()})")
     return found
+
+
+def _scores_of(source: Source) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    return lambda x: source.outputs(x)[0].reshape(len(x), -1)
 
 
 def _pixels(normalization: Normalization) -> Normalization:

@@ -32,7 +32,16 @@ _PREFIXES = ("module.", "model.", "net.", "network.", "_model.", "student.", "ba
 _COUNTERS = re.compile(r"(.*\.)?(total_ops|total_params|n_averaged)")
 _PLAIN_KINDS = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
 _NARROW = ("float16", "bfloat16", "float64")
-_CLASS_OF_MODULE = re.compile(r"torch\.nn\.|torchvision\.|timm\.|torch\._dynamo\.eval_frame OptimizedModule")
+_COMPILED = "torch._dynamo.eval_frame OptimizedModule"
+#: Modules around the model, and the name of the module within.
+_MODULES_AROUND = {
+    "torch.nn.parallel.data_parallel DataParallel": "module",
+    "torch.nn.parallel.distributed DistributedDataParallel": "module",
+    _COMPILED: "_orig_mod",
+    "torch.optim.swa_utils AveragedModel": "module",
+    "timm.utils.model_ema ModelEmaV2": "module",
+    "timm.utils.model_ema ModelEmaV3": "module",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +93,30 @@ def find_weights(checkpoint: Any, name: str, wanted: str | None = None) -> Found
 
 def is_module(value: Any) -> bool:
     """True for the record of a torch module, which is known by what torch's base class keeps."""
-    return isinstance(value, Stub) and isinstance(value.state, dict) and "_modules" in value.state
+    if not isinstance(value, Stub):
+        return False
+    return (isinstance(value.state, dict) and "_modules" in value.state) or _compiled(value) is not None
+
+
+def unwrapped(record: Stub) -> tuple[Stub, list[str]]:
+    """A module without the wrappers around it (DataParallel, torch.compile, averaging), and lines for the user."""
+    said = []
+    while record.qualified in _MODULES_AROUND:
+        state = record.state if isinstance(record.state, dict) else {}
+        inner = _compiled(record) or dict(state.get("_modules") or {}).get(_MODULES_AROUND[record.qualified])
+        if not is_module(inner):
+            break
+        said.append(f"the {record.qualified.partition(' ')[2]} around the model was taken off")
+        record = inner
+    return record, said
+
+
+def _compiled(value: Stub) -> Stub | None:
+    """The module within what torch.compile made, which is pickled as a call with that module."""
+    if value.qualified != _COMPILED or not value.given or not is_module(value.given[0]):
+        return None
+    found: Stub = value.given[0]
+    return found
 
 
 def without_prefixes(names: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -29,13 +29,23 @@ from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.exchange import arrays_of, facts_of, frame_of_arrays, size_of
 from edgeguard_converters.load.formats import is_users_own, model_format
 from edgeguard_converters.load.onnx_model import weights_beside
-from edgeguard_converters.load.refused import PickleRefused
+from edgeguard_converters.load.refused import ArchitectureMissing, PickleRefused, SizeMissing
 from edgeguard_converters.load.source import Source, facts_from_sidecar, merge_facts
 
 _log = logging.getLogger(__name__)
 _SERVICE = "edgeguard_converters.load.model_service:ModelService"
 _WHAT = "the process that held the model"
-_ERRORS = {kind.__name__: kind for kind in (InputError, PickleRefused, CheckFailed, DeviceError)}
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (
+        InputError,
+        PickleRefused,
+        SizeMissing,
+        ArchitectureMissing,
+        CheckFailed,
+        DeviceError,
+    )
+}
 _CHUNK = 16  # images in the pipe at a time; a multiple of torch_source's batch, so that sums come out the same
 
 

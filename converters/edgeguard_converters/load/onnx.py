@@ -8,6 +8,7 @@ from edgeguard.errors import InputError
 from edgeguard_converters.load.archive import read_file
 from edgeguard_converters.load.onnx_graph.names import QUANTIZED_OPERATORS
 from edgeguard_converters.load.onnx_model import fresh_model
+from edgeguard_converters.load.refused import SizeMissing
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.torch_source import TorchSource
 
@@ -78,7 +79,7 @@ def _input(model: Any, wanted: tuple[int, int] | None) -> tuple[tuple[int, int],
             raise InputError(f"the graph fixes the input at {width}x{height}; leave --size out")
         return (width, height), channels_last
     if wanted is None:
-        raise InputError("the graph's input size is dynamic: give --size N or WxH")
+        raise SizeMissing("the graph's input size is dynamic: give --size N or WxH")
     return wanted, channels_last
 
 

@@ -7,6 +7,7 @@ record of its class's name, its arguments and its state.
 import io
 import math
 import pickle
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
@@ -31,6 +32,14 @@ _UNUSABLE = {
     "_rebuild_sparse_csr_tensor": "sparse", "_rebuild_meta_tensor_no_storage": "without numbers (device meta)",
     "_rebuild_wrapper_subclass": "of a tensor class of its own", "_rebuild_device_tensor_from_numpy": "of a device",
 }  # fmt: skip
+
+
+#: Names that `Name` stands for; any other becomes a stub.
+_NAMES = re.compile(
+    r"torch(\._utils|\._tensor|\.jit\._pickle) \w+|torch(\.storage)? (\w+Storage|Size|device|strided|sparse_\w+|per_\w+"
+    r"|\w+_format|b?float\w*|u?int\d+|qu?int\d+\w*|bool|complex\d+)"
+    r"|torch\.serialization _get_layout|collections (OrderedDict|defaultdict|Counter)|_codecs encode"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +162,7 @@ class Reader(pickle.Unpickler):
         if module.split(".")[0] == "__torch__":
             return type("_Object", (_Object,), {})
         qualified = f"{module} {name}"
-        if module in ("torch", "torch._utils", "torch._tensor", "torch.jit._pickle", "torch.storage") or qualified in (
-            "collections OrderedDict", "collections defaultdict", "collections Counter", "_codecs encode",
-        ):  # fmt: skip
+        if _NAMES.fullmatch(qualified):
             return Name(qualified, self)
         if module in ("builtins", "__builtin__") and name in _CONTAINERS:
             return _CONTAINERS[name]

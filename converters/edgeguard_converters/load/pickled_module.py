@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from edgeguard_converters.load.containers import is_dtype, is_module
+from edgeguard_converters.load.containers import is_dtype, is_module, unwrapped
 from edgeguard_converters.load.pickle_records import Stub, Tensor
 from edgeguard_converters.load.refused import PickleRefused
 from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
@@ -50,13 +50,6 @@ _FUNCTIONS = frozenset({
     "torch.nn.functional silu", "torch.nn.functional hardswish", "torch.nn.functional relu6",
     "torch.nn.functional softmax", "torch.nn.functional sigmoid", "torch._C._nn gelu",
 })  # fmt: skip
-#: Wrappers, and the name of the module within; the wrapper itself is not made.
-_WRAPPERS = {
-    "torch.nn.parallel.data_parallel DataParallel": "module",
-    "torch.nn.parallel.distributed DistributedDataParallel": "module",
-    "torch._dynamo.eval_frame OptimizedModule": "_orig_mod",
-    "torch.optim.swa_utils AveragedModel": "module",
-}
 _ENUMERATIONS = frozenset({"timm.layers.format Format"})
 #: Hooks that change what a module answers; those of training and of saving are left behind.
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
@@ -79,13 +72,7 @@ def module_of_record(record: Stub, name: str) -> tuple[torch.nn.Module, list[str
         PickleRefused: it holds a class, a function or a hook that is not on the lists; the first is named.
     """
     make_torchvision_importable()
-    said = []
-    while record.qualified in _WRAPPERS:
-        inner = record.state.get("_modules", {}).get(_WRAPPERS[record.qualified])
-        if not is_module(inner):
-            raise PickleRefused(f"{name} holds a {_shown(record)} around no module")
-        said.append(f"the {record.qualified.partition(' ')[2]} around the model was taken off")
-        record = inner
+    record, said = unwrapped(record)
     module = _Maker(name).module(record)
     module.train(False)
     return module.float(), said
@@ -200,9 +187,9 @@ class _Maker:
 
     def _refusal(self, what: str) -> PickleRefused:
         return PickleRefused(
-            f"{self._name} is a pickled module that holds {what}, which is not on the list of torch.nn, "
-            "torchvision and timm; refused, its code was not run: save a torch.export program, or its state_dict with --arch (or say "
-            "--trust-pickle if you made the file yourself)"
+            f"{self._name} is a pickled module that holds {what}, which is not on the list of torch.nn, torchvision "
+            "and timm; refused, its code was not run: save a torch.export program, or its state_dict with --arch (or "
+            "say --trust-pickle if you made the file yourself)"
         )
 
 

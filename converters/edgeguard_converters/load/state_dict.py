@@ -50,7 +50,7 @@ def source_of_weights(weights: Weights, arch: str | None, size: tuple[int, int] 
     """Put weights that were read into their network; errors as in `load_state_dict`."""
     shapes = {name: tuple(t.values.shape) for name, t in weights.tensors.items()}
     if arch in (None, "auto"):
-        return _of_library(weights, identified(shapes, weights.name), size)
+        return _of_library(weights, identified(shapes, weights.name, weights.hint), size)
     assert arch is not None
     if not is_users_own(arch):
         return _of_library(weights, named(arch, shapes), size)

@@ -18,7 +18,7 @@ from edgeguard.system.confined_child import ConfinedChild
 from edgeguard.system.frames import Frame
 from edgeguard_converters.load.archive import read_file
 from edgeguard_converters.load.checkpoint import STORAGES, Tensor, read_checkpoint
-from edgeguard_converters.load.containers import Found, find_weights
+from edgeguard_converters.load.containers import Found, find_weights, unwrapped
 from edgeguard_converters.load.exchange import facts_of, facts_to_json
 from edgeguard_converters.load.pickle_records import Stub
 from edgeguard_converters.load.refused import PickleRefused
@@ -39,11 +39,13 @@ class Weights:
         name: of the file, for messages.
         tensors: by the names of parameters and buffers.
         facts: what the checkpoint says beside them.
+        hint: the name of the network, where the checkpoint says one.
     """
 
     name: str
     tensors: dict[str, Tensor]
     facts: FileFacts
+    hint: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +84,15 @@ def read_weights(path: Path, wanted: str | None = None) -> Weights | PickledModu
     if found.module is not None:
         return PickledModule(path.name, found.module, facts)
     assert found.weights is not None
-    return Weights(path.name, {_checked_name(name): tensor for name, tensor in found.weights.items()}, facts)
+    return Weights(
+        path.name, {_checked_name(n): tensor for n, tensor in found.weights.items()}, facts, _hint(checkpoint)
+    )
 
 
 def tensors_of_module(module: PickledModule) -> Weights:
     """The state_dict of a module that was saved whole, whatever its classes are."""
     tensors: dict[str, Tensor] = {}
-    _collect(module.record, "", tensors, 0)
+    _collect(unwrapped(module.record)[0], "", tensors, 0)
     return Weights(module.name, {_checked_name(name): tensor for name, tensor in tensors.items()}, module.facts)
 
 
@@ -165,10 +169,17 @@ def _collect(record: Any, prefix: str, tensors: dict[str, Tensor], depth: int) -
         _collect(inner, f"{prefix}{name}.", tensors, depth + 1)
 
 
+def _hint(checkpoint: Any) -> str | None:
+    """`arch`, as the training scripts of torch and timm write it."""
+    found = checkpoint.get("arch") if isinstance(checkpoint, dict) else None
+    return found[:100] if isinstance(found, str) else None
+
+
 def _facts(checkpoint: Any, found: Found) -> FileFacts:
     """timm's configuration beside the weights or in the module, and what was decided."""
     facts = FileFacts()
-    state = found.module.state if found.module is not None else {}
+    record = None if found.module is None else unwrapped(found.module)[0]
+    state = record.state if record is not None and isinstance(record.state, dict) else {}
     for place in (checkpoint if isinstance(checkpoint, dict) else {}, state):
         config = place.get("pretrained_cfg") or place.get("default_cfg")
         if isinstance(config, dict):

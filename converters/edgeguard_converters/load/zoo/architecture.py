@@ -9,6 +9,7 @@ import torch
 
 from edgeguard.errors import InputError
 from edgeguard_converters.load.containers import below_prefix, without_prefixes
+from edgeguard_converters.load.refused import ArchitectureMissing
 from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
 from edgeguard_converters.load.zoo.index import Known, known_architectures, same_names
 
@@ -33,12 +34,13 @@ class Architecture:
     said: tuple[str, ...]
 
 
-def identified(shapes: Shapes, file: str) -> Architecture:
+def identified(shapes: Shapes, file: str, hint: str | None = None) -> Architecture:
     """Find the network of a state_dict (`--arch auto`).
 
     Args:
         shapes: of the tensors by their names.
         file: its name, for messages.
+        hint: the name of a network, from the checkpoint itself.
 
     Raises:
         InputError: none is known that fits, or several fit that do not compute the same.
@@ -46,12 +48,12 @@ def identified(shapes: Shapes, file: str) -> Architecture:
     for names, said in _namings(shapes):
         found = known_architectures({short: shapes[name] for name, short in names.items()})
         if found:
-            chosen, more = _chosen(found, file)
+            chosen, more = _chosen(found, file, hint)
             library, _, model = chosen.name.partition(":")
             line = f"{file}: the weights are {library} {model}'s, {chosen.classes} classes"
             made = build(chosen.name, chosen.classes)
             return Architecture(chosen.name, made, {s: n for n, s in names.items()}, (*said, line, *more))
-    raise InputError(_unknown(shapes, file))
+    raise ArchitectureMissing(_unknown(shapes, file))
 
 
 def named(arch: str, shapes: Shapes) -> Architecture:
@@ -144,7 +146,20 @@ def _namings(shapes: Shapes) -> Iterator[tuple[dict[str, str], list[str]]]:
         yield kept, [line, *more]
 
 
-def _chosen(found: list[Known], file: str) -> tuple[Known, list[str]]:
+def _chosen(found: list[Known], file: str, hint: str | None) -> tuple[Known, list[str]]:
+    """The network that is meant of those that fit.
+
+    Those that compute the same are one. Of others the one that the checkpoint names is meant, else torchvision's, which
+    a variant of timm's without weights of its own (another pooling) fits too; else the user has to say.
+    """
+    hinted = [known for known in found if known.name.partition(":")[2] == hint]
+    ours = [known for known in found if known.name.startswith("torchvision:")]
+    meant = hinted or ours or found
+    said = []
+    others = [known.name for known in found if known.function not in {m.function for m in meant}]
+    if others and not hinted:
+        said.append(f"{', '.join(others[:3])} WOULD FIT TOO and compute otherwise: if it is one of them, say --arch")
+    found = [known for known in found if known.function in {m.function for m in meant}]
     if len({known.function for known in found}) > 1:
         shown = ", ".join(known.name for known in found[:8])
         raise InputError(
@@ -152,8 +167,11 @@ def _chosen(found: list[Known], file: str) -> tuple[Known, list[str]]:
             f"--arch, such as --arch {found[0].name}"
         )
     first = min(found, key=lambda known: (known.name.startswith("timm"), len(known.name), known.name))
-    others = [known.name for known in found if known is not first]
-    return first, [f"{', '.join(others[:3])} would compute the same"] if others else []
+    if hinted:
+        first = min(hinted, key=lambda known: known.name.startswith("timm"))
+        said.append(f"the checkpoint itself says {hint}")
+    same = [known.name for known in found if known is not first]
+    return first, [*said, *([f"{', '.join(same[:3])} would compute the same"] if same else [])]
 
 
 def _unknown(shapes: Shapes, file: str) -> str:
