@@ -1,7 +1,7 @@
 """Fourteen ways in which people save one network, and what `edgeguard convert` makes of each, flags aside.
 
-The network is torchvision's MobileNetV2 with random weights whose batch normalization has seen the pictures. Each is loaded
-as `convert` loads it (in a confined process), and what the loaded model answers is compared with the network's
+The network is torchvision's MobileNetV2 with random weights whose batch normalization has seen the pictures. Each is
+loaded as `convert` loads it (in a confined process), and what the loaded model answers is compared with the network's
 own answers; those named with --convert go through the whole conversion, gates included.
 
     python benchmarks/saving_ways.py photos/                      # loads all of them: a minute or two
@@ -51,10 +51,15 @@ def _exported(net: Any, path: Path) -> None:
     torch.export.save(torch.export.export(net, (torch.zeros(1, 3, SIDE, SIDE),)), path)
 
 
+def _compiled(net: Any) -> Any:
+    return torch.compile(net)
+
+
 def _onnx(new: bool) -> Save:
-    return lambda net, path: (
-        torch.onnx.export(net, (torch.zeros(1, 3, SIDE, SIDE),), str(path), dynamo=new, verbose=False) and None
-    )
+    def save(net: Any, path: Path) -> None:
+        torch.onnx.export(net, (torch.zeros(1, 3, SIDE, SIDE),), str(path), dynamo=new, verbose=False)
+
+    return save
 
 
 #: Name, suffix, and what writes it.
@@ -63,7 +68,7 @@ WAYS: list[tuple[str, str, Save]] = [
     ("bare", ".pth", _pickled(lambda net: net.state_dict())),
     ("container", ".pth", _pickled(lambda net: {"model_state_dict": net.state_dict(), "epoch": 3})),
     ("dataparallel", ".pth", _pickled(lambda net: torch.nn.DataParallel(net).state_dict())),
-    ("compiled", ".pth", _pickled(lambda net: torch.compile(net).state_dict())),
+    ("compiled", ".pth", _pickled(lambda net: _compiled(net).state_dict())),
     (
         "lightning",
         ".ckpt",

@@ -103,7 +103,7 @@ def unwrapped(record: Stub) -> tuple[Stub, list[str]]:
     said = []
     while record.qualified in _MODULES_AROUND:
         state = record.state if isinstance(record.state, dict) else {}
-        inner = _compiled(record) or dict(state.get("_modules") or {}).get(_MODULES_AROUND[record.qualified])
+        inner: Any = _compiled(record) or dict(state.get("_modules") or {}).get(_MODULES_AROUND[record.qualified])
         if not is_module(inner):
             break
         said.append(f"the {record.qualified.partition(' ')[2]} around the model was taken off")

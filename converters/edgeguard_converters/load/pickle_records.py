@@ -237,7 +237,8 @@ class Name:
         if short in ("_rebuild_tensor", "_rebuild_tensor_v2"):
             return self._reader.tensor(*values[:4])
         if short == "_rebuild_tensor_v3":
-            return self._reader.tensor(*values[:4], values[6])
+            storage, offset, size, stride = values[:4]
+            return self._reader.tensor(storage, offset, size, stride, values[6])
         if short in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
             return values[0]
         if short == "_rebuild_from_type_v2" and isinstance(values[0], Name):

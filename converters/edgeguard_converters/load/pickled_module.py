@@ -117,7 +117,7 @@ class _Maker:
             if key.startswith("__") or callable(getattr(kind, key, None)):
                 raise self._refusal(f"an attribute {key[:60]!r} that replaces what a {kind.__name__} does")
             attributes[key] = self._value(value)
-        own = kind.__setstate__
+        own: Any = kind.__setstate__
         if own.__module__.startswith("torch.nn.modules."):
             own(made, attributes)  # gives modules of older versions what they lack
         else:

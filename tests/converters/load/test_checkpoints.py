@@ -61,6 +61,10 @@ def _legacy(what: Any, path: Path) -> None:
     torch.save(what, path, _use_new_zipfile_serialization=False)
 
 
+def _compiled(net: torch.nn.Module) -> Any:
+    return torch.compile(net)
+
+
 def _prefixed(net: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
     return {prefix + name: tensor for name, tensor in net.state_dict().items()}
 
@@ -81,7 +85,7 @@ WAYS: dict[str, tuple[Callable[[Any], Any], str]] = {
         "'model'",
     ),
     "DataParallel": (lambda n: torch.nn.DataParallel(n).state_dict(), "module. was removed"),
-    "compiled": (lambda n: torch.compile(n).state_dict(), "_orig_mod. was removed"),
+    "compiled": (lambda n: _compiled(n).state_dict(), "_orig_mod. was removed"),
     "nested prefixes": (lambda n: _prefixed(n, "module._orig_mod.model."), "was removed"),
     "FSDP's inner names": (
         lambda n: {k.replace("features.", "features._fsdp_wrapped_module."): v for k, v in n.state_dict().items()},
@@ -207,16 +211,14 @@ def test_counters_that_older_files_lack(net: torch.nn.Module, tmp_path: Path) ->
         (lambda w: w.to(torch.float8_e4m3fn), "float8_e4m3fn"),
     ],
 )
-def test_weights_without_plain_numbers_are_refused_by_name(
-    net: torch.nn.Module, tmp_path: Path, change: Any, why: str
-) -> None:
+def test_weights_without_plain_numbers_are_refused_by_name(net: Any, tmp_path: Path, change: Any, why: str) -> None:
     torch.save({**net.state_dict(), "classifier.1.weight": change(net.classifier[1].weight.data)}, tmp_path / "m.pt")
     with pytest.raises(InputError, match=f"the weight 'classifier.1.weight' is {why}: save the float model"):
         load_source(tmp_path / "m.pt")
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_quantised_weights_are_refused_by_name(net: torch.nn.Module, tmp_path: Path) -> None:
+def test_quantised_weights_are_refused_by_name(net: Any, tmp_path: Path) -> None:
     weight = torch.quantize_per_tensor(net.classifier[1].weight.data, 0.1, 0, torch.qint8)
     torch.save({**net.state_dict(), "classifier.1.weight": weight}, tmp_path / "m.pt")
     with pytest.raises(InputError, match="'classifier.1.weight' is quantised"):

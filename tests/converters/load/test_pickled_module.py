@@ -53,7 +53,7 @@ class _Global:
         return self.__qualname__
 
 
-class Pickler(pickle._Pickler):
+class Pickler(pickle._Pickler):  # type: ignore[misc, name-defined]
     """Python's own pickler, without the check that a name leads to the object."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:

@@ -89,7 +89,8 @@ class _Builder:
 
     @torch.no_grad()
     def steps(self, nodes: Any) -> _Steps:
-        program, statistics = [], set()
+        program: list[_Step] = []
+        statistics: set[str] = set()
         for proto in nodes:
             node = self._node(proto)
             outputs = tuple(proto.output)
