@@ -1,6 +1,7 @@
 """Fourteen ways in which people save one network, and what `edgeguard convert` makes of each, flags aside.
 
-The network is torchvision's MobileNetV2 with random weights whose batch normalization has seen the pictures. Each is
+The network is torchvision's MobileNetV2 with the weights of a trained one (--weights mobilenet_v2_imagenet.pt2), else
+with random ones whose batch normalization has seen the pictures; the latter say nothing about the gates. Each is
 loaded as `convert` loads it (in a confined process), and what the loaded model answers is compared with the network's
 own answers; those named with --convert go through the whole conversion, gates included.
 
@@ -98,15 +99,19 @@ def main() -> int:
     parser.add_argument("--convert", nargs="*", default=[], help="ways to convert whole, with --calibrate alone")
     parser.add_argument("--bare", nargs="*", default=[], help="ways to convert whole, with no flag at all")
     parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--weights", type=Path, help="a .pt2 of a trained MobileNetV2, its normalization folded")
+    parser.add_argument("--only", nargs="*", help="these ways alone")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
-    net = _network(wanted.photos, wanted.images)
+    net = _network(wanted.photos, wanted.images) if wanted.weights is None else _trained(wanted.weights)
     x = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = net(x).numpy()
     print(f"{'way':14s} {'loads bare':12s} {'difference':>10s}  {'says its preprocessing':24s} seconds  what was said")
     with tempfile.TemporaryDirectory() as folder:
         for name, suffix, save in WAYS:
+            if wanted.only and name not in wanted.only:
+                continue
             path = Path(folder) / f"{name.replace(' ', '-')}{suffix}"
             save(net, path)
             print(_row(name, path, x.permute(0, 2, 3, 1).contiguous().numpy(), expected), flush=True)
@@ -136,6 +141,23 @@ def _network(photos: Path, count: int) -> torch.nn.Module:
         head: Any = net.classifier
         torch.nn.init.normal_(head[1].weight, std=0.3)
     return net.eval()
+
+
+def _trained(program: Path) -> torch.nn.Module:
+    """The trained filters in order, each normalization with the bias that was folded into its filter."""
+    tensors = [t for t in torch.export.load(program).state_dict.values() if t.ndim]
+    net: Any = torchvision.models.mobilenet_v2(num_classes=len(tensors[-1]))
+    filters = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    with torch.no_grad():
+        for filter_, norm, weight, bias in zip(filters, norms, tensors[:-2:2], tensors[1:-2:2], strict=True):
+            filter_.weight.copy_(weight)
+            norm.bias.copy_(bias)
+            norm.running_var.fill_(1 - norm.eps)
+        net.classifier[1].weight.copy_(tensors[-2].flatten(1))
+        net.classifier[1].bias.copy_(tensors[-1])
+    trained: torch.nn.Module = net.eval()
+    return trained
 
 
 def _pixels(content: Any) -> Any:

@@ -36,8 +36,8 @@ _UNUSABLE = {
 
 #: Names that `Name` stands for; any other becomes a stub.
 _NAMES = re.compile(
-    r"torch(\._utils|\._tensor|\.jit\._pickle) \w+|torch(\.storage)? (\w+Storage|Size|device|strided|sparse_\w+|per_\w+"
-    r"|\w+_format|b?float\w*|u?int\d+|qu?int\d+\w*|bool|complex\d+)"
+    r"torch(\._utils|\._tensor) _rebuild_\w+|torch\.jit\._pickle \w+"
+    r"|torch(\.storage)? (\w+Storage|Size|device|strided|sparse_\w+|per_\w+|\w+_format|b?float\w*|u?int\d+|qu?int\d+\w*|bool|complex\d+)"
     r"|torch\.serialization _get_layout|collections (OrderedDict|defaultdict|Counter)|_codecs encode"
 )
 
@@ -243,8 +243,8 @@ class Name:
             return values[0]
         if short == "_rebuild_from_type_v2" and isinstance(values[0], Name):
             return values[0](*values[2])
-        if short in _UNUSABLE:
-            return Unusable(_UNUSABLE[short])
+        if short.startswith("_rebuild_"):
+            return Unusable(_UNUSABLE.get(short, f"made by {short[:60]}"))
         if self.qualified == "torch Size" or self.qualified.startswith("torch.jit._pickle "):
             return tuple(values[0])
         return str(values[:1])

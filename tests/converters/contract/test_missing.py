@@ -19,7 +19,7 @@ from edgeguard_converters.options import Options
 class Silent(Source):
     """A model whose file says nothing."""
 
-    def outputs(self, normalized):  # type: ignore[no-untyped-def]
+    def outputs(self, normalized):
         raise NotImplementedError
 
     def parameter_count(self) -> int:
@@ -77,7 +77,7 @@ def test_labels_may_overrule_a_family() -> None:
     pixels = (rng.integers(0, 40, (80, 8, 8, 3)) + 200 * labels[:, None, None, None]).astype(np.uint8)
     stated = Normalization(*PRESETS["imagenet"], "torchvision x")
 
-    def knows_tf(x):  # type: ignore[no-untyped-def]
+    def knows_tf(x):
         inside = np.abs(x).reshape(len(x), -1).max(axis=1) <= 1.0
         bright = x.reshape(len(x), -1).mean(axis=1) > 0
         answer = np.where(inside, bright, ~bright)
@@ -86,7 +86,7 @@ def test_labels_may_overrule_a_family() -> None:
     found = checked_by_labels(knows_tf, pixels, labels, stated)
     assert found.guessed and found.mean == PRESETS["tf"][0] and "torchvision x 0.00" in found.origin
 
-    def knows_all(x):  # type: ignore[no-untyped-def]
+    def knows_all(x):
         bright = x.reshape(len(x), -1).mean(axis=1) > np.median(x.reshape(len(x), -1).mean(axis=1))
         return np.stack([~bright, bright], axis=1).astype(np.float32)
 

@@ -53,7 +53,10 @@ class _Global:
         return self.__qualname__
 
 
-class Pickler(pickle._Pickler):  # type: ignore[misc, name-defined]
+_PythonPickler: Any = vars(pickle)["_Pickler"]
+
+
+class Pickler(_PythonPickler):
     """Python's own pickler, without the check that a name leads to the object."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
@@ -162,7 +165,10 @@ def test_its_weights_can_still_be_taken_with_an_architecture(tmp_path: Path) -> 
 
 #: Functions and classes of allowed packages that have effects, reached as a call.
 GADGETS = [
-    ("torch.hub", "load"), ("torch.serialization", "load"), ("torch", "load"), ("torch.jit", "load"),
+    ("torch.hub", "load"),
+    ("torch._utils", "_import_dotted_name"),
+    ("torch._tensor", "_rebuild_from_type_v2"),
+    ("torch._utils", "_rebuild_nothing"), ("torch.serialization", "load"), ("torch", "load"), ("torch.jit", "load"),
     ("torch.utils.cpp_extension", "load"), ("torch.ops", "load_library"), ("torch.classes", "load_library"),
     ("torch._C", "_import_ir_module_from_package"), ("torch.package", "PackageImporter"),
     ("torch.distributed.rpc", "rpc_sync"), ("torch.multiprocessing", "spawn"), ("torch.fx", "GraphModule"),

@@ -9,7 +9,7 @@ from edgeguard_converters.verify.gates import Thresholds, answers_alike, check_g
 RNG = np.random.default_rng(0)
 
 
-def _gates(expected: NDArray[np.float32], found: NDArray[np.float32], **thresholds: float):  # type: ignore[no-untyped-def]
+def _gates(expected: NDArray[np.float32], found: NDArray[np.float32], **thresholds: float):
     contract = Contract(input=InputSpec(width=8, height=8))
     return check_gates(
         (expected,), (expected,), (found,), contract=contract, labels=None, thresholds=Thresholds(**thresholds)
