@@ -36,9 +36,10 @@ _UNUSABLE = {
 
 #: Names that `Name` stands for; any other becomes a stub.
 _NAMES = re.compile(
-    r"torch(\._utils|\._tensor) _rebuild_\w+|torch\.jit\._pickle \w+"
-    r"|torch(\.storage)? (\w+Storage|Size|device|strided|sparse_\w+|per_\w+|\w+_format|b?float\w*|u?int\d+|qu?int\d+\w*|bool|complex\d+)"
-    r"|torch\.serialization _get_layout|collections (OrderedDict|defaultdict|Counter)|_codecs encode"
+    r"torch(\._utils|\._tensor) _rebuild_\w+|torch\.jit\._pickle \w+|torch\.serialization _get_layout"
+    r"|torch(\.storage)? (\w+Storage|Size|device|strided|sparse_\w+|per_\w+|\w+_format)"
+    r"|torch (b?float\w*|u?int\d+|qu?int\d+\w*|bool|complex\d+)"
+    r"|collections (OrderedDict|defaultdict|Counter)|_codecs encode"
 )
 
 
