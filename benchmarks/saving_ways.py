@@ -148,7 +148,7 @@ def _trained(program: Path) -> torch.nn.Module:
     tensors = [t for t in torch.export.load(program).state_dict.values() if t.ndim]
     net: Any = torchvision.models.mobilenet_v2(num_classes=len(tensors[-1]))
     filters = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
-    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms: list[Any] = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with torch.no_grad():
         for filter_, norm, weight, bias in zip(filters, norms, tensors[:-2:2], tensors[1:-2:2], strict=True):
             filter_.weight.copy_(weight)
