@@ -7,7 +7,7 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 from edgeguard.model.contract import BoxForm, Crop, Place
 from edgeguard.patchguard import PATCH_GUARDS
-from edgeguard_converters.graph.normalization import PRESETS
+from edgeguard_converters.graph.normalization import PRESETS, explained_presets
 from edgeguard_converters.quantize.ranges import METHODS, Method
 from edgeguard_converters.result import Conversion
 from edgeguard_converters.verify.gates import Thresholds
@@ -29,6 +29,8 @@ class Options:
         size: (width, height).
         boxes: what a detector's four numbers are.
         objectness: whether the fifth number of a box says if there is an object; None: by labels and shapes.
+        arch: of a state_dict: None or auto, torchvision:NAME, timm:NAME, module:factory.
+        weights: the container of a checkpoint that holds several.
         onnx2tf: read ONNX with onnx2tf, which is installed into an environment of its own.
         precision: int8 computes in integers; weight-only and float16 store smaller weights and compute in float.
         io: type of input and output; uint8 by default for int8, float32 for the others.
@@ -53,6 +55,7 @@ class Options:
     boxes: BoxForm | None = None
     objectness: bool | None = None
     arch: str | None = None
+    weights: str | None = None
     trust_pickle: bool = False
     onnx2tf: bool = False
     precision: Precision = "int8"
@@ -77,7 +80,9 @@ def check_options(options: Options) -> None:
         InputError: one line with the flag's name.
     """
     if options.preprocess not in ("auto", *PRESETS):
-        raise InputError(f"--preprocess must be auto, {', '.join(PRESETS)}, got {options.preprocess!r}")
+        raise InputError(
+            f"--preprocess must be auto, {', '.join(PRESETS)}, got {options.preprocess!r} ({explained_presets()})"
+        )
     if options.place not in ("frame", "input", "in-graph", "none"):
         raise InputError(f"--place must be frame or input, got {options.place!r}")
     if options.guard is not None and options.place == "input" and not options.guard.is_pixel_domain:

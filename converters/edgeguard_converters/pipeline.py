@@ -17,6 +17,7 @@ from edgeguard.system.leftovers import clear_partials
 from edgeguard_converters.candidates import Candidate, candidates
 from edgeguard_converters.contract.image_sets import GateImages, Labeled, prepare_images, read_labeled, split
 from edgeguard_converters.contract.infer import InferredContract, infer_contract, outline_contract
+from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
 from edgeguard_converters.contract.provenance import versions
 from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.baked_guard import check_bakeable
@@ -182,13 +183,18 @@ def _load(work: Work) -> None:
     else:
         if options.trust_pickle:
             work.notes.add("--trust-pickle: if the file is a pickle, the code in it runs now, with your rights")
-        work.source = work.load(
-            Path(work.model),
-            arch=options.arch,
-            size=options.size,
-            trust_pickle=options.trust_pickle,
-            onnx2tf=options.onnx2tf,
-        )
+        try:
+            work.source = work.load(
+                Path(work.model),
+                arch=options.arch,
+                size=options.size,
+                trust_pickle=options.trust_pickle,
+                onnx2tf=options.onnx2tf,
+                weights=options.weights,
+            )
+        except InputError as error:
+            raise with_the_rest(error, work.model, options, stand_in=callable(work.calibration)) from error
+        refuse_if_lacking(work.source, work.model, options, stand_in=callable(work.calibration))
     for line in work.source.facts.said:
         work.notes.add(line)
     if bad := work.source.not_finite():
@@ -295,7 +301,13 @@ def _finetune(work: Work, training: list[LabeledImage]) -> None:
 
 
 def _describe(work: Work) -> None:
-    candidate = work.candidate
+    candidate, gates = work.candidate, work.gates
+    if gates.snr_db < work.options.thresholds.min_snr_db and gates.worst is not None and not gates.failures:
+        name = work.chosen[1][gates.worst].name
+        work.notes.add(
+            f"SNR {gates.snr_db:.1f} dB over all gate images, {gates.snr_trimmed_db:.1f} dB without the worst: {name} "
+            "is outside of what calibration saw; add pictures like it to --calibrate"
+        )
     if kept := candidate.float_layers:
         work.notes.add(f"MIXED PRECISION: {len(kept)} of {candidate.operators} operators stay float")
     work.contract = replace(
@@ -349,6 +361,8 @@ def _refuse(work: Work) -> None:
         candidate, pixels = work.candidate, work.images.evaluation
         layers = layer_snr(work.float_graph, candidate.graph, pixels, log=work.log, feed=candidate.feed)
         blamed = f"; layers to blame: {', '.join(blame(layers))}; try --auto-mixed"
+    if gates.worst is not None and any(line.startswith("SNR gate") for line in gates.failures):
+        blamed = f"; int8 holds {work.chosen[1][gates.worst].name} worst{blamed}"
     hint = "; these are stand-in pictures: give --calibrate with your own" if work.stand_in else ""
     raise CheckFailed(f"{'; '.join(gates.failures)} (n = {gates.n}{hint}){blamed}; nothing was written")
 

@@ -25,10 +25,12 @@ def convert_command(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A .pt2, TorchScript, state_dict (with --arch), .onnx, .keras, .h5, SavedModel or float .tflite."
+            help="A .pt, .pth, .pt2, .safetensors, TorchScript, .onnx, .keras, .h5, SavedModel or float .tflite."
         ),
     ],
-    output: Annotated[Path | None, typer.Option(help="Default: the model's name with .tflite.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: the model's name with .tflite; -int8.tflite for a .tflite.")
+    ] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Folder of images like those the camera sees.")] = None,
     eval_: Annotated[Path | None, typer.Option("--eval", help="Class folders, or a folder with labels.csv.")] = None,
     guard: Annotated[
@@ -41,13 +43,20 @@ def convert_command(
     bake_guard: Annotated[
         bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one-pass, after the resize).")
     ] = False,
-    preprocess: Annotated[str, typer.Option(help="auto, imagenet, tf, unit or none.")] = "auto",
+    preprocess: Annotated[
+        str, typer.Option(help="auto; imagenet (ImageNet's mean and std), tf (-1..1), unit (0..1), none (0..255).")
+    ] = "auto",
     mean: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
     std: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
     size: Annotated[str | None, typer.Option(help="N or WxH; from the export where it holds one.")] = None,
     crop: Annotated[str | None, typer.Option(help="center:FRACTION, letterbox or none. [center:0.875]")] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels, one a line.")] = None,
-    arch: Annotated[str | None, typer.Option(help="module:factory that makes the module of a state_dict.")] = None,
+    arch: Annotated[
+        str, typer.Option(help="Of a state_dict: auto, torchvision:NAME, timm:NAME, or module:factory (your code).")
+    ] = "auto",
+    weights: Annotated[
+        str | None, typer.Option(help="Of a checkpoint that holds several: which (model, ema, ...).")
+    ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Load a pickled module too. THE FILE RUNS ITS CODE.")
     ] = False,
@@ -105,7 +114,7 @@ def convert_command(
         if folder is not None and not folder.is_dir():
             raise InputError(f"{folder} is not a folder")
     calibration = _stand_in if calibrate is None else read_folder(calibrate)
-    written = output or model.with_suffix(".tflite")
+    written = output or default_output(model)
     if written.resolve() == model.resolve():
         raise InputError(f"--output {written} would overwrite the model")
     with StepDisplay(8 + (report is not None)) as display:
@@ -126,6 +135,17 @@ def convert_command(
     _print_json(done) if as_json else _print_table(done)
     if target == "edgetpu":
         _compile(done.path)
+
+
+def default_output(model: Path) -> Path:
+    """Beside the model, with .tflite; `-int8` before it where that is the model itself.
+
+    Example:
+        >>> default_output(Path("m.pt2")).name, default_output(Path("m.tflite")).name
+        ('m.tflite', 'm-int8.tflite')
+    """
+    written = model.with_suffix(".tflite")
+    return model.with_name(f"{model.stem}-int8.tflite") if written == model else written
 
 
 def _geometry(values: dict[str, Any]) -> dict[str, Any]:
@@ -150,8 +170,8 @@ def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "Options":
         place = "in-graph"
     elif place == "in-graph":
         raise InputError("a guard inside the graph is asked for with --bake-guard")
-    as_they_are = ("patch_guard", "preprocess", "arch", "trust_pickle", "onnx2tf", "boxes", "objectness", "precision",
-                   "io", "auto_mixed", "epochs", "ranges")  # fmt: skip
+    as_they_are = ("patch_guard", "preprocess", "arch", "weights", "trust_pickle", "onnx2tf", "boxes", "objectness",
+                   "precision", "io", "auto_mixed", "epochs", "ranges")  # fmt: skip
     return Options(
         guard=profile,
         place="none" if profile is None else place,

@@ -58,6 +58,10 @@ def design(
         raise InputError(f"--by must be corner or sigma, got {by!r}")
     if output.suffix != ".toml":
         raise InputError(f"--output wants a .toml file, got {output}")
+    if certify is not None:
+        refuse_ignored(
+            context, ["as_bands", "as_step", "md_step", "by"], "has no use with --certify: the proof sets it"
+        )
     images = [_read(path) for path in _images(folder)]
     kinds: dict[str, Any] = {"color": color, "by": by}  # `design` checks the color
     proof = None
@@ -65,9 +69,6 @@ def design(
         profile = GuardProfile.design(images, as_bands, as_step, md_step, **kinds)
         profile = replace(profile, room=room or 0)
     else:
-        refuse_ignored(
-            context, ["as_bands", "as_step", "md_step", "by"], "has no use with --certify: the proof sets it"
-        )
         proof = _certified(images, certify, room, color)
         profile = proof.profile
     psnr = _mean_psnr(images, profile)

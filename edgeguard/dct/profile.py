@@ -26,7 +26,7 @@ from edgeguard.system.files import write_bytes
 
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q", "proof-1", "proof-2", "proof-3")
 #: Levels in transit, slack and room of the tables that come from the proof (docs/guard.md has their measured frontier).
-_PROOFS = {"proof-1": (1, 1.0, 16), "proof-2": (2, 1.0, 16), "proof-3": (3, 1.0, 12)}
+_PROOFS = {"proof-1": (1, 1.0, 16), "proof-2": (2, 1.0, 8), "proof-3": (3, 1.0, 12)}
 SCHEMA = 1
 MAX_ROOM = 64
 

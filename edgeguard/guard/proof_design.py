@@ -15,7 +15,7 @@ from edgeguard.jpeg.blocks import BLOCK, split_blocks
 from edgeguard.preprocess.crop_resize import sanitize
 
 #: The room with which few blocks clip, for proofs at 1, 2, 3 and 4 levels; more makes each step coarser.
-DEFAULT_ROOM = {1: 16, 2: 16, 3: 12, 4: 12}
+DEFAULT_ROOM = {1: 16, 2: 8, 3: 12, 4: 12}
 #: What is tried, in coefficient units; less of it gives finer steps, and more blocks that lose contrast.
 SLACKS = tuple(round(0.1 * tenths, 1) for tenths in range(8, 31))
 _ENOUGH = 0.99

@@ -25,6 +25,7 @@ MODEL, PROGRAM, CLIP = str(bundled_model()), str(bundled_program()), str(bundled
 EVALUATE = f"{MODEL} --images . --output out"
 SHEET = "--output s.pdf"
 RUN = f"--source {CLIP}"
+CERTIFY = ". --output p.toml --certify 1"
 SENSOR = "--guard fd-jpeg --source synthetic:cards"
 
 TABLE: dict[str, dict[str, str | Lines]] = {
@@ -183,8 +184,13 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     "firmware verify": {"--guard": ALWAYS, "--frames": ALWAYS},
     "firmware ports": {"--json": ALWAYS},
     "guard design": {
-        "--output": ALWAYS, "--as-bands": ALWAYS, "--as-step": ALWAYS, "--md-step": ALWAYS, "--color": ALWAYS,
-        "--by": ALWAYS, "--certify": ALWAYS, "--room": ALWAYS, "--json": ALWAYS,
+        "--output": ALWAYS,
+        "--as-bands": [f"{CERTIFY} --as-bands 4"],
+        "--as-step": [f"{CERTIFY} --as-step 8"],
+        "--md-step": [f"{CERTIFY} --md-step 8"],
+        "--color": ALWAYS,
+        "--by": [f"{CERTIFY} --by sigma"],
+        "--certify": ALWAYS, "--room": ALWAYS, "--json": ALWAYS,
     },
     "guard show": {"--output": ALWAYS, "--json": ALWAYS},
     "guard apply": {"--output": ALWAYS, "--guard": ALWAYS, "--pass": ALWAYS, "--json": ALWAYS},

@@ -35,7 +35,7 @@ def make_onnx(path: Path, side: int | None, classes: int = 4, operator: str = "R
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
     )
-    opset = helper.make_opsetid("", 18 if operator == "Mish" else 17)
+    opset = helper.make_opsetid("", 18 if operator == "Atanh" else 17)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
     onnx.save(model, path)
     return model

@@ -215,7 +215,7 @@ def test_stand_in_pictures_settle_no_preprocessing(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
     """On pictures from another world the guess is confident and wrong: measured on MobileNetV2, see decisions.md."""
-    with pytest.raises(InputError, match="stand-in pictures cannot tell: give --preprocess"):
+    with pytest.raises(InputError, match="it does not say its preprocessing"):
         convert(residual, tmp_path / "m.tflite", lambda: images, None, replace(options, preprocess="auto"))
     strict = replace(options, thresholds=Thresholds(0.9, 200.0))
     with pytest.raises(CheckFailed, match="give --calibrate with your own"):

@@ -146,7 +146,7 @@ def test_a_model_that_segments_is_told_so(tmp_path: Path, card_images: Path) -> 
         lambda: evaluate(path, card_images, "quick", tmp_path / "out"),
         lambda: certified_accuracy(path, card_images),
     ):
-        with pytest.raises(InputError, match="for classifiers"):
+        with pytest.raises(InputError, match="looks like a picture"):
             refused()
 
 

@@ -1,5 +1,6 @@
 """The contract of a conversion: what the file says, what the flags say, and what the model's own outputs tell."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
@@ -21,9 +22,9 @@ from edgeguard.model.contract import (
 from edgeguard.model.detection import box_and_score_outputs
 from edgeguard.model.prediction import two_classes
 from edgeguard_converters.contract.image_sets import GateImages
-from edgeguard_converters.contract.preprocessing import explicit, from_facts, guess
+from edgeguard_converters.contract.preprocessing import checked_by_labels, explicit, from_facts, guess
 from edgeguard_converters.contract.tasks import find_task
-from edgeguard_converters.graph.normalization import PRESETS, Normalization
+from edgeguard_converters.graph.normalization import PRESETS, Normalization, explained_presets
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.notes import Notes
@@ -194,18 +195,23 @@ def _normalization(
     if options.preprocess != "auto":
         return Normalization(*PRESETS[options.preprocess], "preset")
     if (stated := from_facts(source.facts)) is not None:
-        return stated
+        if source.facts.stated_by is None or targets is None or images.stand_in:
+            return stated
+        found = checked_by_labels(_scorer(source), images.evaluation, targets, stated)
+        if found is not stated:
+            notes.add(f"THE FAMILY'S PREPROCESSING IS NOT THIS MODEL'S: {found.origin}; check it, or say --preprocess")
+        return found
     if images.stand_in or task != "classify":
         kind = {"detect": "a detector's outputs", "segment": "class maps", "keypoints": "keypoints"}
         what = kind.get(task, "stand-in pictures")
         raise InputError(
-            f"the file does not say its preprocessing, and {what} cannot tell: give --preprocess imagenet|tf|unit|none"
-            + ("" if task != "classify" else ", or --calibrate FOLDER with your own images")
+            f"the file does not say its preprocessing, and {what} cannot tell: give --preprocess imagenet|tf|unit|none "
+            f"({explained_presets()})" + ("" if task != "classify" else ", or --calibrate FOLDER with your own images")
         )
     pixels = images.calibration if targets is None else images.evaluation
     presets = {n: p for n, p in PRESETS.items() if source.facts.color != "GRAY" or len(set(p[0])) == 1}
-    found = guess(lambda x: _scores_of(source.outputs(x)[0]), pixels, targets, presets)
-    notes.add(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess")
+    found = guess(_scorer(source), pixels, targets, presets)
+    notes.add(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess ({explained_presets()})")
     return found
 
 
@@ -277,6 +283,10 @@ def _targets(known: list[int | None], classes: int, background: bool, notes: Not
     if background:
         notes.add("evaluation adds 1 to each class index (background)")
     return targets
+
+
+def _scorer(source: Source) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    return lambda x: _scores_of(source.outputs(x)[0])
 
 
 def _scores_of(outputs: NDArray[np.float32]) -> NDArray[np.float32]:

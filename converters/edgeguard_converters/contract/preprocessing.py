@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edgeguard.errors import InputError
 from edgeguard.model.prediction import softmax
 from edgeguard.statistics import bootstrap_difference, mutual_information
-from edgeguard_converters.graph.normalization import PRESETS, Normalization, Triple
+from edgeguard_converters.graph.normalization import PRESETS, Normalization, Triple, explained_presets
 from edgeguard_converters.load.source import FileFacts
 
 _GUESS_IMAGES = 200
@@ -40,7 +40,7 @@ def from_facts(facts: FileFacts) -> Normalization | None:
         return None
     if max(*facts.mean, *facts.std) <= 1 and (facts.mean, facts.std) != PRESETS["none"]:
         raise InputError("the model file gives mean and std in 0..1 units; they must be in 0..255 units")
-    return Normalization(facts.mean, facts.std, "file")
+    return Normalization(facts.mean, facts.std, facts.stated_by or "file")
 
 
 def guess(
@@ -79,10 +79,43 @@ def guess(
     if low <= 0:
         raise InputError(
             f"the preprocessing cannot be told from {len(chosen)} images ({what}: {shown}): "
-            "give --preprocess imagenet|tf|unit|none or --mean and --std"
+            f"give --preprocess imagenet|tf|unit|none or --mean and --std ({explained_presets()})"
         )
     mean, std = PRESETS[best]
     return Normalization(mean, std, f"guessed {best} by {what} on {len(chosen)} images ({shown})", guessed=True)
+
+
+def checked_by_labels(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    stated: Normalization,
+) -> Normalization:
+    """What a family's metadata says, unless a preset gives more right answers than chance explains.
+
+    A network is often trained anew with other preprocessing than the published weights'.
+
+    Args:
+        run, pixels: as in `guess`.
+        labels: raw output indices of the images.
+        stated: what the family's metadata says.
+    """
+    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), _GUESS_IMAGES)).astype(int)
+
+    def right(normalization: Normalization) -> NDArray[np.float64]:
+        outputs = run(normalization.apply(pixels[chosen]))
+        return (outputs.argmax(axis=1) == labels[chosen]).astype(np.float64)[:, None]
+
+    own = right(stated)
+    best, most = stated, own
+    for name, (mean, std) in PRESETS.items():
+        other = Normalization(mean, std, name, guessed=True)
+        if _mean(rows := right(other)) > _mean(most):
+            best, most = other, rows
+    if best is stated or bootstrap_difference(most, own, _mean)[0] <= 0:
+        return stated
+    said = f"guessed {best.origin} by accuracy on {len(chosen)} images ({best.origin} {_mean(most):.2f}, "
+    return Normalization(best.mean, best.std, f"{said}{stated.origin} {_mean(own):.2f})", guessed=True)
 
 
 def _mean(rows: NDArray[np.float64]) -> float:

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 import edgeguard
 
 _TOOLS = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "opencv-python-headless")
-_TOOLS_OF = {"ONNX": ("onnx", "onnx2torch"), "Keras": ("tensorflow",), "SavedModel": ("tensorflow",)}
+_TOOLS_OF = {"ONNX": ("onnx",), "Keras": ("tensorflow",), "SavedModel": ("tensorflow",)}
 
 
 def versions(kind: str) -> dict[str, str]:

@@ -15,6 +15,19 @@ PRESETS: dict[str, tuple[Triple, Triple]] = {
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 
+#: What each preset makes of a pixel, for people.
+PRESET_MEANINGS = {
+    "imagenet": "0..1, then ImageNet's mean and std: torchvision, most of timm",
+    "tf": "-1..1: Keras MobileNets, many of Google's",
+    "unit": "0..1: ToTensor() alone",
+    "none": "0..255 as they are",
+}
+
+
+def explained_presets() -> str:
+    """The presets and what they mean, in one line."""
+    return "; ".join(f"{name} = {meaning}" for name, meaning in PRESET_MEANINGS.items())
+
 
 @dataclass(frozen=True)
 class Normalization:

@@ -14,8 +14,8 @@ from edgeguard_converters.load.source import FileFacts
 _FLOAT = np.dtype("<f4")
 _MOST_AXES = 8
 _MOST_TEXT = 1 << 16
-_MOST_SAID = 50
 _MOST_LABELS = 100_000
+_MOST_SAID = 50
 
 
 def frame_of_arrays(arrays: tuple[NDArray[np.float32], ...], fields: dict[str, Any] | None = None) -> Frame:
@@ -80,6 +80,7 @@ def facts_of(data: Any) -> FileFacts:
             labels=None if labels is None else tuple(str(_text(label)) for label in labels),
             trained_on_profile=_text(data["trained_on_profile"]),
             color=color,
+            stated_by=_text(data["stated_by"]),
             said=tuple(str(_text(line)) for line in data["said"][:_MOST_SAID]),
             detection={str(_text(key)): str(_text(value)) for key, value in dict(data["detection"]).items()},
         )

@@ -4,26 +4,34 @@ import zipfile
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard_converters.load.safetensors import is_safetensors
 
 _FOREIGN = {b"GGUF": "a GGUF file"}
 
 
-def model_format(path: Path, *, arch: str | None = None, onnx2tf: bool = False) -> str:
+def model_format(path: Path, *, arch: str | None = None, onnx2tf: bool = False, weights: str | None = None) -> str:
     """`exported`, `torchscript`, `weights`, `onnx`, `keras` (a SavedModel too) or `tflite`.
 
     Args:
         path: of the file, or of a SavedModel folder.
-        arch, onnx2tf: as in `registry.load_source`; they are for one format each.
+        arch, onnx2tf, weights: as in `registry.load_source`; they are for one format each.
 
     Raises:
         InputError: missing, empty, another kind of file, or an option that is for another format.
     """
     kind = _kind(path)
-    if arch is not None and kind != "weights":
+    if arch not in (None, "auto") and kind != "weights":
         raise InputError(f"--arch is for a state_dict; {path} holds its own architecture")
+    if weights is not None and kind != "weights":
+        raise InputError(f"--weights is for a checkpoint; {path} holds one model")
     if onnx2tf and kind != "onnx":
         raise InputError(f"--onnx2tf is for .onnx files, not for {path}")
     return kind
+
+
+def is_users_own(arch: str | None) -> bool:
+    """True for `module:factory`, which is code of the user's; False for networks of a library."""
+    return arch not in (None, "auto") and str(arch).partition(":")[0] not in ("torchvision", "timm")
 
 
 def _kind(path: Path) -> str:
@@ -42,6 +50,8 @@ def _kind(path: Path) -> str:
         return "tflite"
     if head[:4] == b"\x89HDF":
         return "keras"
+    if is_safetensors(head):
+        return "weights"
     if path.suffix.lower() == ".onnx":  # a protobuf message has no mark to know it by
         return "onnx"
     return _sniff(path, head)

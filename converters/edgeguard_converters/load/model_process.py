@@ -26,13 +26,24 @@ from edgeguard_converters.graph.foreign import check_foreign_graph
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.exchange import arrays_of, facts_of, frame_of_arrays, size_of
-from edgeguard_converters.load.formats import model_format
-from edgeguard_converters.load.refused import PickleRefused
+from edgeguard_converters.load.formats import is_users_own, model_format
+from edgeguard_converters.load.onnx_model import weights_beside
+from edgeguard_converters.load.refused import ArchitectureMissing, PickleRefused, SizeMissing
 from edgeguard_converters.load.source import Source, facts_from_sidecar, merge_facts
 
 _SERVICE = "edgeguard_converters.load.model_service:ModelService"
 _WHAT = "the process that held the model"
-_ERRORS = {kind.__name__: kind for kind in (InputError, PickleRefused, CheckFailed, DeviceError)}
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (
+        InputError,
+        PickleRefused,
+        SizeMissing,
+        ArchitectureMissing,
+        CheckFailed,
+        DeviceError,
+    )
+}
 _CHUNK = 16  # images in the pipe at a time; a multiple of torch_source's batch, so that sums come out the same
 
 
@@ -79,8 +90,10 @@ class ModelProcess:
 
         `arch` and `trust_pickle` are the user's own code: that process is not confined.
         """
-        kind = model_format(path, arch=options.get("arch"), onnx2tf=bool(options.get("onnx2tf")))
-        options = {name: options.get(name) for name in ("arch", "size", "trust_pickle", "onnx2tf")}
+        kind = model_format(
+            path, arch=options.get("arch"), onnx2tf=bool(options.get("onnx2tf")), weights=options.get("weights")
+        )
+        options = {name: options.get(name) for name in ("arch", "size", "trust_pickle", "onnx2tf", "weights")}
         sidecar = facts_from_sidecar(path)
         options["size"] = options["size"] or (None if kind in ("exported", "weights") else sidecar.size)
         loaded = self._load(path.resolve(), kind, options)
@@ -121,20 +134,25 @@ class ModelProcess:
             return self._begin(Frame({"graph": named, "options": options}, (data,))).fields
         if kind == "weights":
             return self._load_weights(path, options)
-        return self._begin(Frame({"path": str(path), "options": options}), Reach((path,))).fields
+        reach = Reach((path, *weights_beside(path))) if kind == "onnx" else Reach((path,))
+        return self._begin(Frame({"path": str(path), "options": options}), reach).fields
 
     def _load_weights(self, path: Path, options: dict[str, Any]) -> dict[str, Any]:
-        """The file is read by a confined process; the user's module then takes its numbers in one that is not."""
-        from edgeguard_converters.load.weights import read_in_child
-
+        """One confined process reads the file and makes the network, unless the network is the user's own code: then
+        the file is read by a confined process, and the user's module takes its numbers in one that is not."""
+        request = Frame({"path": str(path), "options": {**options, "trust_pickle": False}})
         try:
-            weights = read_in_child(path, self._limits)
+            if not is_users_own(options["arch"]):
+                return self._begin(request, Reach((path,))).fields
+            from edgeguard_converters.load.weights import read_in_child
+
+            weights = read_in_child(path, self._limits, options["weights"])
         except PickleRefused:
             if not options["trust_pickle"]:
                 raise
             return self._begin(Frame({"path": str(path), "options": options}), trusted=True).fields
         request = Frame({**weights.fields, "weights": path.name, "options": options}, weights.blobs)
-        return self._begin(request, trusted=options["arch"] is not None).fields
+        return self._begin(request, trusted=True).fields
 
     def _begin(self, request: Frame, reach: Reach | None = None, *, trusted: bool = False) -> Frame:
         self.end()

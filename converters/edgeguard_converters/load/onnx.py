@@ -1,4 +1,4 @@
-"""ONNX, through onnx2torch: the graph becomes a torch module and goes the way of the others."""
+"""ONNX, through our own importer: the graph becomes a torch module and goes the way of the others."""
 
 import re
 from pathlib import Path
@@ -6,35 +6,61 @@ from typing import Any
 
 from edgeguard.errors import InputError
 from edgeguard_converters.load.archive import read_file
+from edgeguard_converters.load.onnx_graph.names import QUANTIZED_OPERATORS
 from edgeguard_converters.load.onnx_model import fresh_model
+from edgeguard_converters.load.refused import SizeMissing
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.torch_source import TorchSource
-from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
+
+_NARROW = {10: "float16", 11: "float64", 16: "bfloat16"}
 
 
 def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
     """Load an ONNX model with one image input, (n, 3, h, w) or (n, h, w, 3).
 
     Raises:
-        InputError: onnx2torch is not installed, the file is damaged, reaches outside itself, or holds an operator that
-            is not on the list or not supported, the input is no image, or its size is neither in the file nor given.
+        InputError: onnx is not installed, the file is damaged, reaches outside its folder, is quantized without a float
+            form, or holds an operator that is not on the list or not supported, the input is no image, or its size is
+            neither in the file nor given.
     """
     try:
         import onnx  # noqa: F401
-
-        make_torchvision_importable()
-        import onnx2torch
     except ImportError as error:
         raise InputError(f"reading ONNX needs {error.name}: pip install 'edgeguard[onnx]'") from error
-    model = fresh_model(read_file(path), path.name)
+    from edgeguard_converters.load.onnx_graph.program import OnnxModule
+
+    model = fresh_model(read_file(path), path.name, path.resolve().parent)
     size, channels_last = _input(model, size)
-    try:
-        module = onnx2torch.convert(_fixed(model, size, channels_last))
-    except NotImplementedError as error:
-        raise InputError(f"onnx2torch cannot convert this graph: {_first_line(error)}; --onnx2tf may") from error
-    except Exception as error:
-        raise InputError(f"onnx2torch fails on this graph: {type(error).__name__}: {_first_line(error)}") from error
-    return TorchSource("ONNX", size, FileFacts(), module.float().eval(), channels_last)
+    said = _said(model, path.name)
+    module = OnnxModule(_fixed(model, size, channels_last))
+    return TorchSource("ONNX", size, FileFacts(said=said), module.eval(), channels_last)
+
+
+def _said(model: Any, name: str) -> tuple[str, ...]:
+    """What is done to a graph that is not the plain float graph of a model in use."""
+    lines = []
+    kinds = {node.op_type for node in model.graph.node}
+    if quantized := sorted(kinds & QUANTIZED_OPERATORS):
+        lines.append(
+            f"{name} IS QUANTISED ALREADY ({', '.join(quantized)}): its weights were dequantised; the float model that "
+            "it was made of would give a better file"
+        )
+    numbers = {tensor.data_type for tensor in model.graph.initializer}
+    if narrow := sorted(_NARROW[kind] for kind in numbers & _NARROW.keys()):
+        lines.append(f"weights of {', '.join(narrow)} are taken as float32")
+    training = [node for node in model.graph.node if _trains(node)]
+    if training:
+        lines.append(
+            f"{name} was exported in training mode ({', '.join(sorted({n.op_type for n in training}))}): batch "
+            "normalization takes its running statistics, dropout is left out"
+        )
+    return tuple(lines)
+
+
+def _trains(node: Any) -> bool:
+    if node.op_type == "BatchNormalization":
+        return len(node.output) > 1 or any(a.name == "training_mode" and a.i for a in node.attribute)
+    return node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] != ""
 
 
 def _input(model: Any, wanted: tuple[int, int] | None) -> tuple[tuple[int, int], bool]:
@@ -53,7 +79,7 @@ def _input(model: Any, wanted: tuple[int, int] | None) -> tuple[tuple[int, int],
             raise InputError(f"the graph fixes the input at {width}x{height}; leave --size out")
         return (width, height), channels_last
     if wanted is None:
-        raise InputError("the graph's input size is dynamic: give --size N or WxH")
+        raise SizeMissing("the graph's input size is dynamic: give --size N or WxH")
     return wanted, channels_last
 
 
@@ -78,8 +104,3 @@ def _fixed(model: Any, size: tuple[int, int], channels_last: bool) -> Any:
     for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=True):
         dimension.dim_value = side
     return model
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return (text.splitlines()[0] if text else type(error).__name__)[:250]

@@ -15,6 +15,7 @@ from edgeguard.system.confine import Limits, Reach
 from edgeguard.system.confined_child import ConfinedChild
 from edgeguard.system.frames import Frame
 from edgeguard_converters.load.archive import read_file
+from edgeguard_converters.load.onnx_model import weights_beside
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.tflite_source import TfliteSource, tflite_source
 from edgeguard_converters.support.cache import cache_file
@@ -48,7 +49,9 @@ def onnx_to_tflite(path: Path, size: tuple[int, int] | None) -> bytes:
     python, path = _environment(), path.resolve()
     home = python.parents[1]
     limits = Limits(wall_s=_LIMIT_S, processes=True)
-    child = ConfinedChild(_SERVICE, what="onnx2tf's process", limits=limits, reach=Reach((path, home)))
+    child = ConfinedChild(
+        _SERVICE, what="onnx2tf's process", limits=limits, reach=Reach((path, home, *weights_beside(path)))
+    )
     with child:
         answer = child.ask(Frame({"path": str(path), "size": size, "python": str(python)}))
     if "error" not in answer.fields and len(answer.blobs) == 1:
@@ -77,7 +80,7 @@ class Onnx2tfService:
         from edgeguard_converters.load.onnx_model import fresh_model
 
         path, python, folder = Path(request.fields["path"]), Path(request.fields["python"]), self._folder
-        model = fresh_model(read_file(path), path.name)
+        model = fresh_model(read_file(path), path.name, path.parent)
         (folder / "model.onnx").write_bytes(model.SerializeToString())
         np.save(folder / _PICTURES, np.zeros((20, 128, 128, 3), np.float32))
         command = [str(python.with_name("onnx2tf")), "-i", "model.onnx", "-o", "out", "-b", "1"]

@@ -1,27 +1,33 @@
 """An ONNX model, built anew from the parts of a stranger's that are known.
 
 ONNX files name other files for their weights, hold functions of their own and graphs within graphs, and operators of
-any domain. What the importer sees is made here: one flat graph, operators of the standard set, weights inside.
+any domain. What the importer sees is made here: one flat graph, operators of the standard set, weights inside. Weights
+of a file beside are read from the model's own folder alone.
 """
 
 import math
+import os
+import stat
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import InputError
+from edgeguard.system.names import is_plain_name
+from edgeguard_converters.load.archive import read_file
 
 _OPERATORS_LISTED = """
-     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil
-Celu Clip     Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div
-Dropout Einsum     Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm
-GlobalAveragePool     GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish
-Hardmax Identity     InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log
-LogSoftmax LpNormalization     LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg
-NonMaxSuppression NonZero Not OneHot Or     PRelu Pad Pow QuantizeLinear RMSNormalization Range Reciprocal ReduceL1
-ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax     ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu
-Reshape Resize RoiAlign Round ScatterElements ScatterND     Selu Shape Sigmoid Sign Sin Sinh Size Slice Softmax
-Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh     ThresholdedRelu Tile TopK Transpose Trilu
-Unsqueeze Upsample Where Xor
+Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil Celu Clip
+Concat Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div
+Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND
+Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish
+Hardmax Identity InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log
+LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg
+NonMaxSuppression NonZero Not OneHot Or PRelu Pad Pow QuantizeLinear RMSNormalization Range Reciprocal ReduceL1
+ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape
+Resize RoiAlign Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign
+SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where
+Xor
 """
 _OPERATORS = frozenset(_OPERATORS_LISTED.split())
 _DOMAINS = ("", "ai.onnx")
@@ -32,12 +38,13 @@ _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12:
 _INTEGERS, _FLOATS, _INTS, _STRINGS, _FLOAT, _TEXT, _TENSOR = 2, 6, 7, 8, 1, 3, 4
 
 
-def fresh_model(data: bytes, name: str) -> Any:
+def fresh_model(data: bytes, name: str, folder: Path | None = None) -> Any:
     """The model that the importer sees.
 
     Args:
         data: of the file.
         name: of the file, for messages.
+        folder: of the file, where weights of a file beside are looked for; None: nowhere.
 
     Raises:
         InputError: it is no ONNX model, or holds what is not allowed.
@@ -51,17 +58,18 @@ def fresh_model(data: bytes, name: str) -> Any:
         raise InputError(f"{name} is not an ONNX model that can be read: {_first_line(error)}") from error
     if old.functions or old.training_info:
         raise InputError(f"{name} holds functions or training of its own, which is not allowed; refused")
-    foreign = [entry.domain for entry in old.opset_import if entry.domain not in _DOMAINS]
-    if foreign or not old.opset_import:
-        raise InputError(f"{name} uses operators of another domain than ONNX's own: {foreign[:3]}; refused")
+    versions = [entry.version for entry in old.opset_import if entry.domain in _DOMAINS]
+    if len(versions) != 1:
+        raise InputError(f"{name} names {len(versions)} versions of ONNX's own operators; one is wanted")
     graph = old.graph
     if len(graph.node) > _MOST_NODES or graph.sparse_initializer:
         raise InputError(f"{name} has more nodes than a model has, or sparse weights; refused")
+    beside = _Beside(folder, name)
     for tensor in graph.initializer:
+        beside.take_in(tensor)
         _check_tensor(tensor, name)
     fresh = onnx.ModelProto(ir_version=old.ir_version, producer_name="edgeguard")
-    for entry in old.opset_import:
-        fresh.opset_import.add(domain="", version=entry.version)
+    fresh.opset_import.add(domain="", version=versions[0])
     fresh.graph.name = "graph"
     fresh.graph.node.extend(_fresh_node(onnx, node, name) for node in graph.node)
     fresh.graph.initializer.extend(_fresh_tensor(onnx, tensor) for tensor in graph.initializer)
@@ -72,6 +80,63 @@ def fresh_model(data: bytes, name: str) -> Any:
     except Exception as error:
         raise InputError(f"{name} is not an ONNX model that can be read: {_first_line(error)}") from error
     return fresh
+
+
+def weights_beside(path: Path) -> tuple[Path, ...]:
+    """Files in a model's own folder that it names: those that may hold its weights."""
+    try:
+        names = [entry.name for entry in os.scandir(path.parent) if entry.is_file(follow_symlinks=False)]
+        data = read_file(path) if len(names) > 1 else b""
+    except OSError:
+        return ()
+    return tuple(path.parent / name for name in names if name != path.name and name.encode() in data)
+
+
+class _Beside:
+    """Files beside a model that hold its weights."""
+
+    def __init__(self, folder: Path | None, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._files: dict[str, bytes] = {}
+
+    def take_in(self, tensor: Any) -> None:
+        """Put the numbers of a weight that lie in such a file into the weight."""
+        if tensor.data_location != 1:  # EXTERNAL
+            return
+        told = {entry.key: entry.value for entry in tensor.external_data}
+        data = self._file(told.get("location", ""))
+        try:
+            begin, length = int(told.get("offset", "0")), int(told.get("length", str(len(data))))
+        except ValueError:
+            begin = length = -1
+        if begin < 0 or length < 0 or begin + length > len(data):
+            raise InputError(f"{self._name}: the weight {tensor.name[:80]!r} lies outside of the file that holds it")
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        tensor.raw_data = data[begin : begin + length]
+
+    def _file(self, location: str) -> bytes:
+        if self._folder is None or not is_plain_name(location) or "/" in location or "\\" in location:
+            raise InputError(
+                f"{self._name} keeps weights in {location[:80]!r}, which is not in its own folder; refused: put the "
+                "file beside the model, or save it with the weights inside"
+            )
+        if location not in self._files:
+            self._files[location] = self._read(self._folder / location)
+        return self._files[location]
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise InputError(
+                f"{self._name} keeps its weights in {path.name}, which cannot be read beside it: {error.strerror}"
+            ) from error
+        with open(handle, "rb") as stream:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_TENSOR_BYTES:
+                raise InputError(f"{self._name}: {path.name} is no file of weights, or is too large; refused")
+            return stream.read(_MOST_TENSOR_BYTES)
 
 
 def _fresh_node(onnx: Any, node: Any, name: str) -> Any:
@@ -106,7 +171,7 @@ def _fresh_attribute(onnx: Any, attribute: Any, name: str) -> Any:
 def _check_tensor(tensor: Any, name: str) -> None:
     """Weights lie inside the file and are as many as their shape says."""
     if tensor.external_data or tensor.data_location or tensor.HasField("segment"):
-        raise InputError(f"{name} keeps its weights in other files: save it with the weights inside")
+        raise InputError(f"{name} keeps numbers of its graph in other files: save it with the weights inside")
     item = _ITEM_BYTES.get(tensor.data_type)
     if item is None or any(side < 0 for side in tensor.dims) or len(tensor.dims) > 16:
         raise InputError(f"{name} holds a weight of a type or shape that is not allowed; refused")

@@ -14,6 +14,9 @@ SHORT_BINUNICODE SHORT_BINSTRING BINSTRING EMPTY_LIST EMPTY_TUPLE EMPTY_DICT EMP
 TUPLE1 TUPLE2 TUPLE3 DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BUILD BINPERSID
 """
 _WORDS = frozenset(_WORDS_LISTED.split())
+#: Words that a pickle of any objects needs beside; they are for a reader that imports nothing.
+_WORDS_OF_OBJECTS = _WORDS | {"NEWOBJ", "NEWOBJ_EX", "STACK_GLOBAL", "MEMOIZE", "FRAME", "ADDITEMS", "FROZENSET",
+                              "BINBYTES", "SHORT_BINBYTES", "BINUNICODE8", "BINBYTES8"}  # fmt: skip
 _NUMBERED = ("LONG_BINPUT", "BINPUT")
 _TENSOR_NAMES = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
@@ -46,6 +49,23 @@ def check_pickle(
         PickleRefused: it imports or does what is not on the lists.
         InputError: it is damaged.
     """
+    return _check(data, name, _WORDS | {"NEWOBJ"} if new_objects else _WORDS, allowed)
+
+
+def check_objects(data: bytes, name: str) -> int:
+    """Refuse a pickle that `pickle_records`, which imports nothing, could not read in bounded memory.
+
+    Returns:
+        Where the pickle ends.
+
+    Raises:
+        PickleRefused: it holds words that no checkpoint needs.
+        InputError: it is damaged.
+    """
+    return _check(data, name, _WORDS_OF_OBJECTS, lambda _: True)
+
+
+def _check(data: bytes, name: str, words: frozenset[str], allowed: Callable[[str], bool]) -> int:
     stream = io.BytesIO(data)
     count = 0
     try:
@@ -53,8 +73,7 @@ def check_pickle(
             count += 1
             foreign = word.name == "GLOBAL" and not allowed(str(argument))
             far = word.name in _NUMBERED and int(argument or 0) > count  # the reader would make room for all numbers
-            unknown = word.name not in _WORDS and not (new_objects and word.name == "NEWOBJ")
-            if unknown or foreign or far or count > _MOST_WORDS:
+            if word.name not in words or foreign or far or count > _MOST_WORDS:
                 raise PickleRefused(
                     f"{name} is a pickle that can run code when loaded; refused, its code was not run "
                     "(save a torch.export program or a state_dict instead)"

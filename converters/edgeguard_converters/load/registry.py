@@ -29,14 +29,18 @@ def load_source(
     size: tuple[int, int] | None = None,
     trust_pickle: bool = False,
     onnx2tf: bool = False,
+    weights: str | None = None,
 ) -> Source:
     """Load a trained model.
 
     Args:
-        path: torch.export .pt2, TorchScript, a state_dict, ONNX, Keras, a SavedModel folder, or a float .tflite.
-        arch: `module:factory` that makes the torch module of a state_dict.
+        path: torch.export .pt2, TorchScript, a checkpoint, .safetensors, ONNX, Keras, a SavedModel folder, or a float
+            .tflite.
+        arch: of a state_dict: None or `auto` (known by names and shapes), `torchvision:NAME`, `timm:NAME`, or the
+            user's own `module:factory`.
         size: width and height of the input, where the file does not fix it.
         trust_pickle: load a pickled module too; its file runs its code as it is loaded.
+        weights: the container of a checkpoint to take, where it holds several.
         onnx2tf: take ONNX through onnx2tf, which is installed into an environment of its own.
 
     Returns:
@@ -45,7 +49,7 @@ def load_source(
     Raises:
         InputError: missing, empty, another kind of file, damaged, or dangerous to load.
     """
-    kind = model_format(path, arch=arch, onnx2tf=onnx2tf)
+    kind = model_format(path, arch=arch, onnx2tf=onnx2tf, weights=weights)
     try:
         source: Source
         with muted():  # torch warns of its own internals
@@ -61,7 +65,7 @@ def load_source(
             elif kind == "keras":
                 source = load_keras(path, size or facts_from_sidecar(path).size)
             else:
-                source = _load_weights(path, arch, size, trust_pickle)
+                source = _load_weights(path, arch, size, trust_pickle, weights)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path} is a damaged archive: {error}") from error
     facts = merge_facts(source.facts, facts_from_sidecar(path))
@@ -69,9 +73,11 @@ def load_source(
     return replace(source, size=source.size or facts.size, facts=replace(facts, sha256=sha256))
 
 
-def _load_weights(path: Path, arch: str | None, size: tuple[int, int] | None, trust_pickle: bool) -> Source:
+def _load_weights(
+    path: Path, arch: str | None, size: tuple[int, int] | None, trust_pickle: bool, wanted: str | None
+) -> Source:
     try:
-        return load_state_dict(path, arch, size)
+        return load_state_dict(path, arch, size, wanted)
     except PickleRefused:
         if not trust_pickle:
             raise

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,8 +27,9 @@ class FileFacts:
         trained_on_profile: name or hash of the profile that the training images went through.
         color: what the input holds, colors, one gray channel or DCT coefficients.
         detection: `boxes` and `units` of the contract's Detection.
-        said: lines that the user has to know, of what was decided as the file was read.
         sha256: of the file itself; None for a folder and for a model in memory.
+        stated_by: who gives mean, std and crop, where it is not the file itself: `torchvision mobilenet_v2`.
+        said: lines that the user has to know, of what was decided as the file was read.
     """
 
     mean: tuple[float, float, float] | None = None
@@ -41,6 +42,7 @@ class FileFacts:
     color: Literal["RGB", "GRAY", "DCT"] = "RGB"
     detection: dict[str, str] = field(default_factory=dict)
     sha256: str | None = None
+    stated_by: str | None = None
     said: tuple[str, ...] = ()
 
 
@@ -147,6 +149,8 @@ def facts_from_sidecar(model: Path) -> FileFacts:
 def merge_facts(first: FileFacts, second: FileFacts) -> FileFacts:
     """Field by field: the first's value where it has one, else the second's."""
     names = FileFacts.__dataclass_fields__
+    if first.mean is not None or second.mean is None:
+        second = replace(second, stated_by=first.stated_by)
     return FileFacts(
         **{n: getattr(second, n) if getattr(first, n) in (None, {}, ()) else getattr(first, n) for n in names}
     )

@@ -8,6 +8,7 @@ import torch
 from edgeguard.errors import InputError
 from edgeguard_converters.load.archive import read_archive, read_file
 from edgeguard_converters.load.evaluation_mode import into_evaluation_mode
+from edgeguard_converters.load.refused import SizeMissing
 from edgeguard_converters.load.script_archive import fresh_script
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.torch_source import TorchSource
@@ -21,7 +22,7 @@ def load_torchscript(path: Path, size: tuple[int, int] | None) -> TorchSource:
         InputError: the size is not known (TorchScript holds none), or torch cannot convert the graph.
     """
     if size is None:
-        raise InputError("a TorchScript file holds no input size: give --size N or WxH")
+        raise SizeMissing("a TorchScript file holds no input size: give --size N or WxH")
     from torch._export.converter import TS2EPConverter
 
     width, height = size

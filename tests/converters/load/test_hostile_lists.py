@@ -18,7 +18,6 @@ from converters.load.hostile_torch import Hostile, torch_files
 
 from edgeguard.errors import InputError
 from edgeguard_converters.load.registry import load_source
-from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
 
 pytestmark = pytest.mark.convert
 LOADED = [*torch_files(), *ONNX, *TFLITE, *advisories.TORCH, *advisories.ONNX, *advisories.TFLITE]
@@ -32,10 +31,9 @@ def _refuse_to_load(*_: object, **__: object) -> None:
 def libraries_shut(monkeypatch: pytest.MonkeyPatch) -> None:
     for place, name in ((torch.export, "load"), (torch.jit, "load"), (torch, "load")):
         monkeypatch.setattr(place, name, _refuse_to_load)
-    make_torchvision_importable()
-    import onnx2torch
+    from edgeguard_converters.load.onnx_graph import program
 
-    monkeypatch.setattr(onnx2torch, "convert", _refuse_to_load)
+    monkeypatch.setattr(program, "OnnxModule", _refuse_to_load)
 
 
 def _named(files: list[Hostile]) -> list[object]:

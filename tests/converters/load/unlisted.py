@@ -39,14 +39,12 @@ def _pickle(path: Path) -> None:
 
 
 def _onnx(path: Path) -> None:
-    from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
-
-    make_torchvision_importable()
     import onnx
-    import onnx2torch
     import torch
 
-    onnx2torch.convert(onnx.load_model(path))(torch.zeros(1, 3, 32, 32))
+    from edgeguard_converters.load.onnx_graph.program import OnnxModule
+
+    OnnxModule(onnx.load_model(path))(torch.zeros(1, 3, 32, 32))
 
 
 def _tflite(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Architectures that are known by their weights: torchvision's and timm's."""

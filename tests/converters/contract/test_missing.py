@@ -1,0 +1,93 @@
+"""What is missing is said at once, before anything else, with a line that works."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeguard.errors import InputError
+from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
+from edgeguard_converters.contract.preprocessing import checked_by_labels
+from edgeguard_converters.graph.normalization import PRESETS, Normalization
+from edgeguard_converters.load.refused import ArchitectureMissing, SizeMissing
+from edgeguard_converters.load.source import FileFacts, Source
+from edgeguard_converters.options import Options
+
+
+class Silent(Source):
+    """A model whose file says nothing."""
+
+    def outputs(self, normalized):
+        raise NotImplementedError
+
+    def parameter_count(self) -> int:
+        return 0
+
+    def not_finite(self) -> str | None:
+        return None
+
+    def export(self, *_: object) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+
+def test_size_and_preprocessing_in_one_message() -> None:
+    source = Silent("TorchScript", None, FileFacts())
+    with pytest.raises(InputError) as refused:
+        refuse_if_lacking(source, Path("m.pt"), Options(), stand_in=True)
+    text = str(refused.value)
+    assert "give --size N or WxH" in text and "--calibrate FOLDER" in text and "tf = -1..1" in text
+    assert text.endswith("For example: edgeguard convert m.pt --size 224 --calibrate photos/") and "\n" not in text
+
+
+def test_what_is_there_is_not_missed() -> None:
+    silent = Silent("TorchScript", None, FileFacts())
+    refuse_if_lacking(silent, "m", Options(size=(8, 8), preprocess="tf"), stand_in=True)
+    refuse_if_lacking(silent, "m", Options(size=(8, 8)), stand_in=False)
+    known = Silent("x", (8, 8), FileFacts(mean=(0.0,) * 3, std=(1.0,) * 3))
+    refuse_if_lacking(known, "m", Options(), stand_in=True)
+
+
+def test_a_loader_that_cannot_go_on_says_the_rest_too() -> None:
+    error = with_the_rest(ArchitectureMissing("m.pt: give --arch X"), Path("m.pt"), Options(), stand_in=True)
+    assert isinstance(error, ArchitectureMissing) and str(error).startswith("m.pt: give --arch X; ")
+    assert str(error).endswith("edgeguard convert m.pt --arch torchvision:resnet18 --size 224 --calibrate photos/")
+    error = with_the_rest(SizeMissing("give --size"), Path("m.pt"), Options(), stand_in=True)
+    assert str(error).endswith("edgeguard convert m.pt --size 224 --calibrate photos/")
+    plain = SizeMissing("give --size")
+    assert with_the_rest(plain, "m", Options(), stand_in=False) is plain
+
+
+@pytest.mark.full
+def test_nothing_is_printed_before_it(tmp_path: Path) -> None:
+    """The command line itself: TorchScript without --size and without pictures."""
+    torch = pytest.importorskip("torch", reason="the convert extra is not installed")
+    torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 8, 8)), tmp_path / "m.pt")
+    command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(tmp_path / "m.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1 and "--size 224 --calibrate photos/" in done.stderr
+
+
+def test_labels_may_overrule_a_family() -> None:
+    """A network that was trained with -1..1 in spite of its family; and one that was not."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    pixels = (rng.integers(0, 40, (80, 8, 8, 3)) + 200 * labels[:, None, None, None]).astype(np.uint8)
+    stated = Normalization(*PRESETS["imagenet"], "torchvision x")
+
+    def knows_tf(x):
+        inside = np.abs(x).reshape(len(x), -1).max(axis=1) <= 1.0
+        bright = x.reshape(len(x), -1).mean(axis=1) > 0
+        answer = np.where(inside, bright, ~bright)
+        return np.stack([~answer, answer], axis=1).astype(np.float32)
+
+    found = checked_by_labels(knows_tf, pixels, labels, stated)
+    assert found.guessed and found.mean == PRESETS["tf"][0] and "torchvision x 0.00" in found.origin
+
+    def knows_all(x):
+        bright = x.reshape(len(x), -1).mean(axis=1) > np.median(x.reshape(len(x), -1).mean(axis=1))
+        return np.stack([~bright, bright], axis=1).astype(np.float32)
+
+    assert checked_by_labels(knows_all, pixels, labels, stated) is stated

@@ -1,0 +1,52 @@
+"""The gates: one odd picture, and a model that answers nothing."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeguard.model.contract import Contract, InputSpec
+from edgeguard_converters.verify.gates import Thresholds, answers_alike, check_gates, without_the_worst
+
+RNG = np.random.default_rng(0)
+
+
+def _gates(expected: NDArray[np.float32], found: NDArray[np.float32], **thresholds: float):
+    contract = Contract(input=InputSpec(width=8, height=8))
+    return check_gates(
+        (expected,), (expected,), (found,), contract=contract, labels=None, thresholds=Thresholds(**thresholds)
+    )
+
+
+def test_one_picture_outside_the_calibrated_range_does_not_refuse_a_good_model() -> None:
+    expected = RNG.normal(size=(25, 10)).astype(np.float32)
+    found = expected + RNG.normal(0, 0.05, expected.shape).astype(np.float32)
+    expected[7] *= 6  # far beyond what calibration saw, where int8 saturates
+    found[7] = expected[7] / 3
+    report = _gates(expected, found)
+    assert report.snr_db < 15 < 20 < (report.snr_trimmed_db or 0) and report.worst == 7
+    assert report.failures == ()
+    assert report.to_dict()["worst"] == 7
+
+
+def test_many_such_pictures_do() -> None:
+    expected = RNG.normal(size=(25, 10)).astype(np.float32)
+    found = expected.copy()
+    found[::5] *= 0.2
+    report = _gates(expected, found)
+    assert any(line.startswith("SNR gate") for line in report.failures)
+
+
+def test_few_pictures_are_all_judged() -> None:
+    expected = RNG.normal(size=(5, 10)).astype(np.float32)
+    assert without_the_worst((expected,), (expected,)) == (None, None)
+    found = expected.copy()
+    found[0] *= -1
+    assert any(line.startswith("SNR gate") for line in _gates(expected, found).failures)
+
+
+def test_a_model_that_answers_the_same_is_refused() -> None:
+    expected = np.tile(RNG.normal(size=(1, 10)).astype(np.float32), (20, 1))
+    report = _gates(expected, expected.copy())
+    assert report.agreement == 1 and "answers the same for each of 20 gate images" in report.failures[0]
+    assert answers_alike((np.zeros((4, 3), np.float32),))
+    assert not answers_alike((expected, RNG.normal(size=(20, 4)).astype(np.float32)))
+    assert not answers_alike((expected[:1],))
