@@ -11,6 +11,8 @@ from edgeguard.camera.frozen import PictureClock
 from edgeguard.camera.reader import Drop, FrameReader, State
 from edgeguard.camera.source import Applied, Captured, FormatError, Lost, Source, Unchanged
 from edgeguard.errors import DeviceError
+from edgeguard.jpeg.seal import Seal, seal_png
+from edgeguard.png.frame import write_png
 
 
 class Scripted:
@@ -316,6 +318,10 @@ def test_how_long_a_picture_is_the_same() -> None:
     rgb = np.zeros((64, 64, 3), np.uint8)
     other = rgb.copy()
     other[3, 5, 1] = 1
+    for number, (levels, same_s) in enumerate(((rgb, 0), (rgb, 9), (other, 0))):  # a sensor's frames without loss
+        png = seal_png(write_png(levels), Seal(number, float(number), "", ""))
+        clock.saw(Captured(0, "x", None, None, 0.0, "received", png), now=float(number))
+        assert clock.same_for_s(9.0) == same_s
     for now, frame in enumerate((rgb, rgb.copy(), other)):
         clock.saw(Captured(0, "x", None, frame, 0.0, "received"), now=float(now))
         assert clock.same_for_s(9.0) == (9.0 if now == 1 else 0)

@@ -20,6 +20,7 @@ from sensor.link_attacker import LinkAttacker
 from sensor.test_node import Live
 
 from edgeguard.camera import Captured, Lost, open_source
+from edgeguard.camera.source import Unchanged
 from edgeguard.dct.dct_basis import DCT
 from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg
@@ -68,8 +69,8 @@ def _node(scenes: list[Frame], profile: GuardProfile, key: bytes | None = None) 
     return SensorNode(source, lambda: source, profile, host="127.0.0.1", port=0, key=key)
 
 
-def _take(url: str, count: int, key: bytes | None = None) -> list[Captured | Lost]:
-    source, items = open_source(url, key=key), list[Captured | Lost]()
+def _take(url: str, count: int, key: bytes | None = None) -> list[Captured | Lost | Unchanged]:
+    source, items = open_source(url, key=key), list[Captured | Lost | Unchanged]()
     for item in source.frames():
         items.append(item)
         if len(items) == count:
