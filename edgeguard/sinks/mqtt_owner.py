@@ -1,7 +1,8 @@
 """Who may publish under a name: two processes with one name would each deny what the other says.
 
 Before it publishes anything, a process asks on `NAME/owner/ask` and waits for an answer on `NAME/owner/answer`. Whoever
-has the name answers. Of two that ask at the same time the one with the smaller mark has it.
+has the name answers. Of two that ask within one wait the one with the smaller mark has it: it answers the other one,
+and the other one yields to its question, since it may have asked before the first one could hear it.
 """
 
 import os
@@ -30,7 +31,7 @@ class Owner:
         self._mark, self._publish = f"{secrets.token_hex(8)} process {os.getpid()} on {socket.gethostname()}", publish
         self._owns = self._claims = False
         self.other: str | None = None
-        self._heard = threading.Event()
+        self._heard, self._deciding = threading.Event(), threading.Lock()
 
     @property
     def topics(self) -> tuple[str, str]:
@@ -47,11 +48,14 @@ class Owner:
         self._owns, self.other = False, None
         self._heard.clear()
         self._claims = True
+        asked = False
         try:
             self._publish(self._ask, self._mark)
-            self._owns = not self._heard.wait(_ANSWER_WITHIN_S)
+            asked = True
+            self._heard.wait(_ANSWER_WITHIN_S)
         finally:
-            self._claims = False
+            with self._deciding:
+                self._owns, self._claims = asked and not self._heard.is_set(), False
         return self._owns
 
     def lost_connection(self) -> None:
@@ -63,8 +67,10 @@ class Owner:
         said = payload[:_LONGEST].decode("utf-8", "replace")
         if said == self._mark:
             return
-        if topic == self._ask and (self._owns or (self._claims and self._mark < said)):
+        with self._deciding:
+            answers = topic == self._ask and (self._owns or (self._claims and self._mark < said))
+            if not self._owns and (topic == self._answer or (topic == self._ask and self._claims and not answers)):
+                self.other = "".join(letter for letter in said.partition(" ")[2] if letter.isprintable())
+                self._heard.set()
+        if answers:
             self._publish(self._answer, self._mark)
-        elif topic == self._answer and not self._owns:
-            self.other = "".join(letter for letter in said.partition(" ")[2] if letter.isprintable())
-            self._heard.set()
