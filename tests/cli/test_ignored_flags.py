@@ -39,6 +39,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--std": [(f"{PROGRAM} --std 127", "--mean and --std go together")],
         "--size": ALWAYS, "--crop": ALWAYS, "--labels": ALWAYS,
         "--arch": [f"{PROGRAM} --arch a:b"],
+        "--weights": [f"{PROGRAM} --weights ema"],
         "--trust-pickle": PERMISSION,
         "--onnx2tf": [f"{PROGRAM} --onnx2tf"],
         "--boxes": [f"{PROGRAM} --boxes yxyx"],
