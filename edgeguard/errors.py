@@ -50,7 +50,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         True
     """
     found: BaseException | None = error
-    while found is not None:
+    seen = set[int]()  # an error that is raised again while its successor is handled makes the chain a ring
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
         if isinstance(found, MemoryError) or any(words in str(found).lower() for words in _NO_MEMORY):
             return True
         found = found.__cause__ or found.__context__

@@ -28,3 +28,9 @@ def _wrapped(inner: Exception) -> Exception:
 def test_errors_of_memory_are_known_however_deep(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
     assert is_out_of_memory(_wrapped(error)) is expected
+
+
+def test_a_chain_of_errors_that_is_a_ring_has_an_end() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__context__, second.__cause__ = second, first
+    assert not is_out_of_memory(first)
