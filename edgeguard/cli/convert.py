@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeguard_converters.pipeline import Conversion, Options
 
 _NOT_INSTALLED = "the converter is not installed ({}): pip install 'edgeguard[convert]'"
+_ON_A_BOARD = "this installation is a board's and has no converter: convert on a workstation and copy the .tflite over"
 EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
 
 
@@ -104,7 +105,8 @@ def convert_command(
         from edgeguard.datasets.images import read_folder
         from edgeguard_converters.pipeline import convert
     except ImportError as error:
-        raise InputError(_NOT_INSTALLED.format(error.name)) from error
+        of_ours = (error.name or "").startswith("edgeguard_converters")
+        raise InputError(_ON_A_BOARD if of_ours else _NOT_INSTALLED.format(error.name)) from error
     if find_spec("torch") is None:
         raise InputError(_NOT_INSTALLED.format("torch"))
     options = _options(context.params, geometry)

@@ -47,7 +47,7 @@ def run_demo(output: Path) -> list[Row]:
     Raises:
         DeviceError: the folder cannot be written.
     """
-    with_torch = _installed("torch", "litert_torch", "ai_edge_quantizer")
+    with_torch = _installed("torch", "litert_torch", "ai_edge_quantizer", "edgeguard_converters.load")
     model_path = convert_cards(output) if with_torch else bundled_model()
     if not with_torch:
         _log.info("the converter is not installed: the bundled .tflite runs")

@@ -106,7 +106,9 @@ def test_what_a_box_is_has_to_be_said(fd: GuardProfile, tmp_path: Path) -> None:
             crop="none",
         )  # fmt: skip
     with pytest.raises(InputError, match="a detector's outputs cannot tell"):
-        convert(_detector(True), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)))
+        convert(
+            _detector(True), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)), labels=("a", "b", "c"),
+        )  # fmt: skip
     assert not (tmp_path / "d.tflite").exists()
 
 
@@ -134,7 +136,7 @@ def test_outputs_that_are_neither(tmp_path: Path) -> None:
         def forward(self, x):
             return x.mean((2, 3)), x.amax((2, 3)), x.amin((2, 3))
 
-    with pytest.raises(InputError, match="neither one vector of class scores nor boxes"):
+    with pytest.raises(InputError, match="looks like a network with 3 heads"):
         convert(Three(), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)))
 
 

@@ -16,10 +16,20 @@ from release.steps import DIST, ROOT, WORK, ReleaseError, clean_variables, outpu
 from release.wheel_contents import wheel_mistakes
 
 _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++"
+#: A board converts nothing, and has little room: what reads trained models, and the one that the demo converts.
+NOT_ON_A_BOARD = (
+    "edgeguard_converters/load/**",
+    "edgeguard_converters/quantize/**",
+    "edgeguard/demo/assets/cards.pt2",
+)
 #: What the build of a machine's wheel sets, beside what every build does.
 BUILDS = {
     "x86_64": {"CMAKE_ARGS": "-DCMAKE_CXX_COMPILER=g++"},
-    "aarch64": {"CMAKE_ARGS": _CROSS, "_PYTHON_HOST_PLATFORM": "linux-aarch64"},
+    "aarch64": {
+        "CMAKE_ARGS": _CROSS,
+        "_PYTHON_HOST_PLATFORM": "linux-aarch64",
+        "SKBUILD_WHEEL_EXCLUDE": ";".join(("edgeguard/dct/native/**", *NOT_ON_A_BOARD)),
+    },
 }
 #: Says that what lies in dist/ is whole, and which time it has; make goes by its age.
 BUILT = DIST / ".built"

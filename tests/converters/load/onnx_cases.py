@@ -13,7 +13,7 @@ ONE, THREE = np.ones(3, np.float32), RNG.normal(1, 0.2, 3).astype(np.float32)
 
 
 def node_of(op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-    return helper.makenode_of(op, ["x", *inputs], [f"y{i}" for i in range(outputs)], **attributes)
+    return helper.make_node(op, ["x", *inputs], [f"y{i}" for i in range(outputs)], **attributes)
 
 
 I64 = np.int64
@@ -72,7 +72,7 @@ CASES: list[tuple[str, Any, Constants, int]] = [
     ("Mod", node_of("Mod", "a", fmod=1), {"a": np.float32(0.3)}, 13),
     (
         "Max of three",
-        helper.makenode_of("Max", ["x", "a", "b"], ["y0"]),
+        helper.make_node("Max", ["x", "a", "b"], ["y0"]),
         {"a": np.float32(0), "b": np.float32(0.2)},
         13,
     ),
@@ -80,8 +80,8 @@ CASES: list[tuple[str, Any, Constants, int]] = [
     ("Cast", node_of("Cast", to=TensorProto.FLOAT), {}, 13),
     ("Reshape", node_of("Reshape", "a"), {"a": np.array([0, -1, 4], I64)}, 14),
     ("Flatten", node_of("Flatten", axis=2), {}, 13),
-    ("Squeeze old", helper.makenode_of("Squeeze", ["p"], ["y0"], axes=[-1]), {}, 11),
-    ("Squeeze", helper.makenode_of("Squeeze", ["p", "a"], ["y0"]), {"a": np.array([3], I64)}, 13),
+    ("Squeeze old", helper.make_node("Squeeze", ["p"], ["y0"], axes=[-1]), {}, 11),
+    ("Squeeze", helper.make_node("Squeeze", ["p", "a"], ["y0"]), {"a": np.array([3], I64)}, 13),
     ("Unsqueeze", node_of("Unsqueeze", "a"), {"a": np.array([1, -1], I64)}, 13),
     ("Slice old", node_of("Slice", starts=[1], ends=[9], axes=[2]), {}, 9),
     (
@@ -99,7 +99,7 @@ CASES: list[tuple[str, Any, Constants, int]] = [
     ("Split by count", node_of("Split", outputs=2, axis=1, num_outputs=2), {}, 18),
     ("Gather one", node_of("Gather", "a", axis=1), {"a": np.array(-1, I64)}, 13),
     ("Gather", node_of("Gather", "a", axis=1), {"a": np.array([[2, 0]], I64)}, 13),
-    ("Concat", helper.makenode_of("Concat", ["x", "x"], ["y0"], axis=-1), {}, 13),
+    ("Concat", helper.make_node("Concat", ["x", "x"], ["y0"], axis=-1), {}, 13),
     ("Transpose", node_of("Transpose", perm=[0, 2, 3, 1]), {}, 13),
     ("Expand", node_of("Expand", "a"), {"a": np.array([2, 1, 1, 1, 1], I64)}, 13),
     ("Tile", node_of("Tile", "a"), {"a": np.array([1, 2, 1, 1], I64)}, 13),
@@ -111,7 +111,7 @@ CASES: list[tuple[str, Any, Constants, int]] = [
         {"a": np.array([1, 2, 2, 1], I64), "c": np.array([2, 3], I64)},
         18,
     ),
-    ("DepthToSpace", helper.makenode_of("DepthToSpace", ["t"], ["y0"], blocksize=2), {}, 13),
+    ("DepthToSpace", helper.make_node("DepthToSpace", ["t"], ["y0"], blocksize=2), {}, 13),
     ("SpaceToDepth", node_of("SpaceToDepth", blocksize=2), {}, 13),
     ("Trilu", node_of("Trilu", upper=0), {}, 14),
     ("CumSum", node_of("CumSum", "a"), {"a": np.array(2, I64)}, 14),
@@ -180,7 +180,7 @@ CASES: list[tuple[str, Any, Constants, int]] = [
     ),
     (
         "Where",
-        helper.makenode_of("Where", ["c", "x", "a"], ["y0"]),
+        helper.make_node("Where", ["c", "x", "a"], ["y0"]),
         {"c": np.arange(SIDE) % 2 == 0, "a": np.float32(5)},
         16,
     ),

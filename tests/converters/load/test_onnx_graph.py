@@ -59,9 +59,9 @@ def _both(path: Path, model: Any, n: int = 1) -> tuple[Any, Any]:
 def test_an_operator_answers_like_the_reference(tmp_path: Path, node: Any, constants: Constants, opset: int) -> None:
     nodes = [node]
     if "t" in node.input:
-        nodes = [helper.makenode_of("Concat", ["x", "x", "x", "x"], ["t"], axis=1), node]
+        nodes = [helper.make_node("Concat", ["x", "x", "x", "x"], ["t"], axis=1), node]
     if "p" in node.input:
-        nodes = [helper.makenode_of("ReduceMean", ["x"], ["p"], axes=[3]), node]
+        nodes = [helper.make_node("ReduceMean", ["x"], ["p"], axes=[3]), node]
     shape = [1, 3, SIDE, SIDE] if node.op_type == "GroupNormalization" else None
     found, wanted = _both(tmp_path / "m.onnx", _save(tmp_path / "m.onnx", nodes, constants, opset, shape=shape))
     np.testing.assert_allclose(found.reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-5)
@@ -95,11 +95,11 @@ def test_every_operator_that_we_import_may_be_in_a_file() -> None:
 def test_what_is_computed_from_the_shape_is_fixed(tmp_path: Path) -> None:
     """Shape, Gather, Concat, Reshape: the flattening of older exporters. Several pictures at once are right too."""
     nodes = [
-        helper.makenode_of("Shape", ["x"], ["s"]),
-        helper.makenode_of("Gather", ["s", "zero"], ["n"]),
-        helper.makenode_of("Unsqueeze", ["n", "z"], ["nn"]),
-        helper.makenode_of("Concat", ["nn", "rest"], ["all"], axis=0),
-        helper.makenode_of("Reshape", ["x", "all"], ["y0"]),
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"]),
+        helper.make_node("Unsqueeze", ["n", "z"], ["nn"]),
+        helper.make_node("Concat", ["nn", "rest"], ["all"], axis=0),
+        helper.make_node("Reshape", ["x", "all"], ["y0"]),
     ]
     constants = {"zero": np.array(0, I64), "z": np.array([0], I64), "rest": np.array([-1], I64)}
     found, wanted = _both(tmp_path / "m.onnx", _save(tmp_path / "m.onnx", nodes, constants, 17), n=3)
@@ -118,9 +118,9 @@ def test_training_mode_is_taken_off_and_said(tmp_path: Path, how: str) -> None:
         "t": np.array(True),
     }
     node, opset = {
-        "batch norm 14": (helper.makenode_of("BatchNormalization", given, ["y0", "m1", "v1"], training_mode=1), 17),
-        "batch norm 7": (helper.makenode_of("BatchNormalization", given, ["y0", "m1", "v1", "m2", "v2"]), 9),
-        "dropout": (helper.makenode_of("Dropout", ["x", "r", "t"], ["y0"]), 17),
+        "batch norm 14": (helper.make_node("BatchNormalization", given, ["y0", "m1", "v1"], training_mode=1), 17),
+        "batch norm 7": (helper.make_node("BatchNormalization", given, ["y0", "m1", "v1", "m2", "v2"]), 9),
+        "dropout": (helper.make_node("Dropout", ["x", "r", "t"], ["y0"]), 17),
     }[how]
     _save(tmp_path / "m.onnx", [node], constants, opset)
     source = load_source(tmp_path / "m.onnx")
@@ -135,12 +135,12 @@ def test_quantised_weights_are_dequantised_and_said(tmp_path: Path) -> None:
     weight = RNG.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
     scales = np.array([0.01, 0.02, 0.03, 0.04], np.float32)
     nodes = [
-        helper.makenode_of("QuantizeLinear", ["x", "s", "z"], ["q"]),
-        helper.makenode_of("DequantizeLinear", ["q", "s", "z"], ["d"]),
-        helper.makenode_of("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
-        helper.makenode_of("Conv", ["d", "wd"], ["c"]),
-        helper.makenode_of("QuantizeLinear", ["c", "s2", "z"], ["q2"]),
-        helper.makenode_of("DequantizeLinear", ["q2", "s2", "z"], ["y0"]),
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+        helper.make_node("Conv", ["d", "wd"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "s2", "z"], ["q2"]),
+        helper.make_node("DequantizeLinear", ["q2", "s2", "z"], ["y0"]),
     ]
     constants = {
         "s": np.float32(0.02),
@@ -157,11 +157,11 @@ def test_quantised_weights_are_dequantised_and_said(tmp_path: Path) -> None:
 
 def test_a_dynamically_quantised_graph_becomes_float(tmp_path: Path) -> None:
     nodes = [
-        helper.makenode_of("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]),
-        helper.makenode_of("MatMulInteger", ["q", "w", "qz", "wz"], ["m"]),
-        helper.makenode_of("Cast", ["m"], ["f"], to=TensorProto.FLOAT),
-        helper.makenode_of("Mul", ["qs", "ws"], ["k"]),
-        helper.makenode_of("Mul", ["f", "k"], ["y0"]),
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]),
+        helper.make_node("MatMulInteger", ["q", "w", "qz", "wz"], ["m"]),
+        helper.make_node("Cast", ["m"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["qs", "ws"], ["k"]),
+        helper.make_node("Mul", ["f", "k"], ["y0"]),
     ]
     weight = RNG.integers(0, 255, (SIDE, 5)).astype(np.uint8)
     constants = {"w": weight, "wz": np.uint8(128), "ws": np.float32(0.01)}
@@ -171,9 +171,9 @@ def test_a_dynamically_quantised_graph_becomes_float(tmp_path: Path) -> None:
 
 def test_half_precision_is_taken_as_float32(tmp_path: Path) -> None:
     nodes = [
-        helper.makenode_of("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
-        helper.makenode_of("Conv", ["h", "w"], ["c"]),
-        helper.makenode_of("Cast", ["c"], ["y0"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        helper.make_node("Conv", ["h", "w"], ["c"]),
+        helper.make_node("Cast", ["c"], ["y0"], to=TensorProto.FLOAT),
     ]
     found, wanted = _both(tmp_path / "m.onnx", _save(tmp_path / "m.onnx", nodes, {"w": W.astype(np.float16)}, 18))
     np.testing.assert_allclose(found, wanted, rtol=1e-2, atol=1e-2)
@@ -181,11 +181,11 @@ def test_half_precision_is_taken_as_float32(tmp_path: Path) -> None:
 
 
 def test_what_is_not_supported_is_named_with_its_place(tmp_path: Path) -> None:
-    node = helper.makenode_of("Atanh", ["x"], ["y0"], name="/backbone/odd/Atanh")
+    node = helper.make_node("Atanh", ["x"], ["y0"], name="/backbone/odd/Atanh")
     _save(tmp_path / "m.onnx", [node], {}, 17)
     with pytest.raises(InputError, match=r"Atanh at /backbone/odd/Atanh \(1x3x12x12\) is not supported"):
         load_source(tmp_path / "m.onnx")
-    nodes = [helper.makenode_of("ArgMax", ["x"], ["i"]), helper.makenode_of("Reshape", ["x", "i"], ["y0"])]
+    nodes = [helper.make_node("ArgMax", ["x"], ["i"]), helper.make_node("Reshape", ["x", "i"], ["y0"])]
     _save(tmp_path / "m.onnx", nodes, {}, 17, shape=[None] * 4)
     with pytest.raises(InputError, match="depends on the picture"):
         load_source(tmp_path / "m.onnx")
