@@ -107,7 +107,8 @@ def test_what_a_box_is_has_to_be_said(fd: GuardProfile, tmp_path: Path) -> None:
         )  # fmt: skip
     with pytest.raises(InputError, match="a detector's outputs cannot tell"):
         convert(
-            _detector(True), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)), labels=("a", "b", "c"),
+            _detector(True), SIDE, output=tmp_path / "d.tflite", calibration=list(_pictures(16)),
+            labels=("a", "b", "c"),
         )  # fmt: skip
     assert not (tmp_path / "d.tflite").exists()
 
