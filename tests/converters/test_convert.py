@@ -113,6 +113,7 @@ def test_a_patch_guard_is_carried_and_filters_what_calibrates_and_judges(
         convert(residual, tmp_path / "n.tflite", images[:60], images[60:], replace(options, patch_guard="magic"))
 
 
+@pytest.mark.full
 def test_same_inputs_same_bytes(
     residual: Path, converted: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_every_fourth_image_is_held_out_without_an_evaluation_set(
         convert(residual, tmp_path / "m.tflite", images[:3], None, options)
 
 
+@pytest.mark.full
 def test_no_image_both_calibrates_and_judges(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_no_image_both_calibrates_and_judges(
     assert done.report.n == 40 + 10 and any("40 images are in both sets" in line for line in done.notes)
 
 
+@pytest.mark.full
 def test_preprocessing_is_guessed_by_accuracy_and_says_so(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:
@@ -423,6 +426,7 @@ def _class_folders(folder: Path, images: list[LabeledImage], names: tuple[str, .
     return folder
 
 
+@pytest.mark.full
 def test_what_the_guard_costs_on_labelled_images(
     residual: Path, images: list[LabeledImage], options: Options, tmp_path: Path
 ) -> None:

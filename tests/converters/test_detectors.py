@@ -65,6 +65,7 @@ def _detector(joined: bool):
         pytest.param("module", False, marks=pytest.mark.full),
     ],
 )
+@pytest.mark.full
 def test_boxes_and_scores_survive_int8(joined: bool, saved: str, fd: GuardProfile, tmp_path: Path) -> None:
     """One tensor for pixels and scores would leave scores of 0 or 0.3 only: they are separated at their origin."""
     import torch

@@ -116,6 +116,7 @@ def _plan(text: str) -> Protocol:
     return parse_protocol(text, "t.toml")
 
 
+@pytest.mark.full
 def test_a_gray_box_table(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]
 ) -> None:
@@ -361,6 +362,7 @@ def test_images_are_chosen_by_the_seed(card_model: Path, card_images: Path, tmp_
     assert order(1) == order(1) != order(2)
 
 
+@pytest.mark.full
 def test_a_model_that_the_twin_cannot_rebuild(
     card_model: Path,
     card_images: Path,

@@ -56,6 +56,7 @@ def test_what_is_wrong_with_a_model_is_said_here(apart: ModelProcess, tmp_path: 
         apart.load(tmp_path / "not.pt2")
 
 
+@pytest.mark.full
 def test_it_goes_on_after_an_error(model: Path, apart: ModelProcess) -> None:
     source = apart.load(model)
     with pytest.raises(InputError):
@@ -63,6 +64,7 @@ def test_it_goes_on_after_an_error(model: Path, apart: ModelProcess) -> None:
     assert source.outputs(np.zeros((1, SIDE, SIDE, 3), np.float32))[0].shape == (1, 4)
 
 
+@pytest.mark.full
 def test_a_process_that_is_gone_is_said(model: Path, apart: ModelProcess) -> None:
     source = apart.load(model)
     os.kill(apart.process_id, signal.SIGKILL)  # as the kernel does when memory runs out
@@ -70,6 +72,7 @@ def test_a_process_that_is_gone_is_said(model: Path, apart: ModelProcess) -> Non
         source.parameter_count()
 
 
+@pytest.mark.full
 def test_released_it_is_gone_and_asked_again_says_so(model: Path, apart: ModelProcess) -> None:
     source = apart.load(model)
     source.release()

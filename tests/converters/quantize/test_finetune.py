@@ -178,6 +178,7 @@ def test_what_the_process_of_a_model_left_is_taken_up_by_the_next(hurt_file: Pat
     assert resumed == train(stop_after=-1)
 
 
+@pytest.mark.full
 def test_progress_that_does_not_fit_counts_for_nothing(squares: list) -> None:
     """Not its weights either: half of it may have been taken when the other half turned out to be broken."""
     import copy

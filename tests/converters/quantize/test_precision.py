@@ -57,6 +57,7 @@ def test_auto_mixed_keeps_the_guilty_layers_float(
     "pattern",
     ["#4", pytest.param("FULLY_CONNECTED", marks=pytest.mark.full), pytest.param("PAD", marks=pytest.mark.full)],
 )
+@pytest.mark.full
 def test_layers_named_by_the_user_stay_float(
     trained: Path,
     squares: list,

@@ -12,6 +12,7 @@ from edgeguard.model import load_model
 from edgeguard.patchguard.double_masking import MaskSet
 
 
+@pytest.mark.full
 def test_photographs_are_certified(card_model: Path, card_images: Path) -> None:
     shown = list[tuple[str, int, int]]()
     found = certified_accuracy(

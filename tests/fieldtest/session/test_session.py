@@ -164,6 +164,7 @@ class _Unplugged:
         pass
 
 
+@pytest.mark.full
 def test_nothing_is_lost_when_the_camera_is_unplugged(session: Session, sheets: Sheets) -> None:
     status = Status("bright", 0, 24)
     with pytest.raises(DeviceError):
