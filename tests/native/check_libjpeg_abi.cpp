@@ -15,9 +15,8 @@
 
 #include <type_traits>
 
+#include "abi.h"
 #include "libjpeg_api.h"
-
-extern "C" int eg_jpeg_open(const char*);
 
 namespace {
 

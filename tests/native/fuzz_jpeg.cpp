@@ -8,15 +8,7 @@
 
 #include <memory>
 
-extern "C" {
-int eg_usable(int set);
-int eg_jpeg_open(const char*);
-int eg_jpeg_frame(const uint8_t*, size_t, const uint8_t*, int, int, int, uint8_t*, ptrdiff_t, int, char*);
-int eg_jpeg_tensor(const uint8_t*, size_t, const uint8_t*, int, int, int, int, int, int, int, uint8_t*, ptrdiff_t, int,
-                   int, int, int, char*);
-ptrdiff_t eg_jpeg_file(const uint8_t*, size_t, const uint8_t*, int, int, uint8_t*, size_t, int, char*);
-int eg_jpeg_indices(const uint8_t*, size_t, const uint8_t*, int, int, int, const int*, int16_t* const*, int, char*);
-}
+#include "abi.h"
 
 namespace {
 

@@ -2,11 +2,10 @@
 
 #include <string.h>
 
+#include "abi.h"
 #include "area_plan.h"
 #include "dispatch.h"
 #include "memory.h"
-
-#define EG_EXPORT __attribute__((visibility("default")))
 
 bool usable(int set) {
 #if defined(__x86_64__)
@@ -185,8 +184,9 @@ EG_EXPORT int eg_abi(void) { return 7; }
 EG_EXPORT int eg_usable(int set) { return usable(set); }
 
 // Sanitise a frame of interleaved RGB into another. `color`: 0 as it is, 1 rgb, 2 gray, 3 ycbcr444, 4 ycbcr422,
-// 5 ycbcr420. `options`: null, or for 1 and 2 what the pass does beside. `tables`: 64 steps (natural order, 1..255) for each of three components. `set` as in eg_usable.
-// Returns 0, -1 for bad arguments, -2 when there is no memory for a strip.
+// 5 ycbcr420. `options`: null, or for 1 and 2 what the pass does beside. `tables`: 64 steps (natural order, 1..255) for
+// each of three components. `set` as in eg_usable. Returns 0, -1 for bad arguments, -2 when there is no memory for a
+// strip.
 EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int width, int height, int color,
                           const uint8_t* tables, const Options* options, uint8_t* target, ptrdiff_t target_stride,
                           int set) {
@@ -206,8 +206,9 @@ EG_EXPORT int eg_sanitize(const uint8_t* source, ptrdiff_t source_stride, int wi
 // Sanitise as above, crop, resize by area to out_width x out_height (neither larger than the crop), and flip the top bit
 // with `flip` = 0x80 (int8: level minus 128). Only the blocks under the crop are worked on; margins are theirs.
 EG_EXPORT int eg_tensor(const uint8_t* source, ptrdiff_t source_stride, int width, int height, int color,
-                        const uint8_t* tables, const Options* options, int left, int top, int crop_width, int crop_height, uint8_t* target,
-                        ptrdiff_t target_stride, int out_width, int out_height, int flip, int set) {
+                        const uint8_t* tables, const Options* options, int left, int top, int crop_width,
+                        int crop_height, uint8_t* target, ptrdiff_t target_stride, int out_width, int out_height,
+                        int flip, int set) {
     if (!valid(width, height, color, set) || !valid_options(options, color) ||
         !valid_crop(width, height, left, top, crop_width, crop_height, out_width, out_height, set)) {
         return BadArguments;

@@ -2,11 +2,10 @@
 
 #include <string.h>
 
+#include "abi.h"
 #include "area_plan.h"
 #include "dispatch.h"
 #include "jpeg_domain.h"
-
-#define EG_EXPORT __attribute__((visibility("default")))
 
 namespace {
 

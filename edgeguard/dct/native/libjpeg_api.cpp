@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 #include <string.h>
 
+#include "abi.h"
+
 namespace {
 
 turbo::Calls api;
@@ -105,7 +107,7 @@ void refuse(turbo::Object& object, int code, int detail) {
 
 // Load libjpeg-turbo (ABI 62) from a file or by its soname. Returns 1 when every function is there and the objects are
 // laid out as we know them.
-extern "C" __attribute__((visibility("default"))) int eg_jpeg_open(const char* path) {
+EG_EXPORT int eg_jpeg_open(const char* path) {
     if (found) return 1;
     void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) return 0;
