@@ -41,7 +41,7 @@ def compiler() -> str:
 
 def compile_check(compiler: str, header: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Compile the check with this text as the header; the program lies in the folder."""
-    for name in ("libjpeg_api.h", "libjpeg_api.cpp"):
+    for name in ("abi.h", "kernel.h", "libjpeg_api.h", "libjpeg_api.cpp"):
         (folder / name).write_text((NATIVE / name).read_text())
     (folder / HEADER).write_text(header)
     command = [compiler, *FLAGS, f"-I{folder}", str(CHECK), str(folder / "libjpeg_api.cpp"), "-ldl"]
