@@ -32,7 +32,7 @@ test-full: $(FOR_TEST)
 test-native:
 	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=$(or $(shell command -v clang++),c++) >/dev/null
 	cmake --build build/native --target check_kernel --parallel
-	build/native/check_kernel 20000
+	build/native/check_kernel 8000
 	cmake --build build/native --target run_check_libjpeg_abi
 
 # The compressed domain under libFuzzer (clang++), for FUZZ_SECONDS; findings go to build/fuzz-findings.

@@ -26,6 +26,12 @@ SHARED = Path(__file__).parents[2] / "shared"
 WITHOUT_SHARED = "needs the developers' shared photographs and models, which are not part of the project"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one worker more than cores, because many tests wait for cameras, brokers and children."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     has_converter = (
         importlib.util.find_spec("litert_torch") is not None and importlib.util.find_spec("torch") is not None
