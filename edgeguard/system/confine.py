@@ -28,6 +28,11 @@ _SYSTEM = (
 )
 
 
+#: Programs that a confined process starts look at themselves below here, and a rule names one process or all. With it
+#: the command lines of other processes can be read; their memory and their environment still cannot.
+_PROCESSES = Path("/proc")
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a confined process may take.
@@ -37,7 +42,7 @@ class Limits:
         folder_bytes: in its folder, and in any one file.
         cpu_s: seconds of processor time, over all threads; None where it lives as long as it is needed.
         wall_s: seconds for one answer.
-        processes: it may start others.
+        processes: it may start others, which may read the command lines of all processes.
     """
 
     memory_bytes: int = 8 * _GIB
@@ -114,6 +119,7 @@ def confine(folder: Path | None, limits: Limits, reach: Reach | None = None) -> 
     _set_limits(limits)
     network = "a network namespace" if leave_network() else ""
     readable = [*map(Path, _SYSTEM), *installed(), *(() if reach is None else reach.readable)]
+    readable += [_PROCESSES] if limits.processes else []
     version = restrict_files(readable=readable, writable=[Path(os.devnull)], private=folder, execute=limits.processes)
     files = f"Landlock {version}" if version else ""
     if not files and freeze_files(folder):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,7 @@ ATTACKS: dict[str, Callable[[str], Any]] = {
     "fork": lambda _: os.fork(),
     "execute": lambda _: os.execv("/bin/true", ["true"]),
     "spawn": lambda _: os.posix_spawn("/bin/true", ["true"], {}),
+    "start": lambda path: subprocess.run(["/bin/cat", path], capture_output=True, check=True).stdout[:9].decode(),
     "kill": lambda _: os.kill(os.getppid(), 0),
     "kill all": lambda _: os.kill(-1, 0),
     "session": lambda _: os.setsid(),

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_a_file_outside_stays_as_it_is(child: ConfinedChild, tmp_path: Path, wha
 @pytest.mark.parametrize("what", ["passwd", *BEYOND_FILES])
 def test_nothing_else_is_reached(child: ConfinedChild, what: str) -> None:
     assert _ask(child, what).startswith("refused")
+
+
+def test_what_it_starts_reads_of_itself_only(tmp_path: Path) -> None:
+    """TensorFlow reads its own command line, and dies where it cannot."""
+    limits = replace(LIMITS, processes=True)
+    (tmp_path / "yours").write_text("yours")
+    parts = {"what": "the attacker", "limits": limits, "reach": Reach((TESTS,))}
+    with ConfinedChild("system.attacker:Attacker", **parts) as child:
+        assert _ask(child, "start", "/proc/self/cmdline").startswith("/bin/cat")
+        for closed in (f"/proc/{os.getpid()}/environ", f"/proc/{os.getpid()}/mem", tmp_path / "yours", "/etc/passwd"):
+            assert _ask(child, "start", closed).startswith("refused")
 
 
 def test_a_socket_of_the_machine_is_not_reached(child: ConfinedChild, tmp_path: Path) -> None:
