@@ -7,6 +7,7 @@ made a thread; what it then loads may hold what it likes.
 import os
 import resource
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgeguard.system.seccomp import filter_calls
 READ_ONLY = "a read-only mount namespace"
 _GIB = 1 << 30
 _OPEN_FILES = 1024
+_MAKE_THREADS = {"numpy", "cv2", "torch", "tensorflow", "ai_edge_litert", "tflite_runtime", "onnx"}
 _NOT_TOUCHED = 2 * _GIB  # address space that libraries set aside (a stack for each thread) and never use
 #: What an interpreter and its libraries read of a system: libraries, time zones, facts about processors and memory.
 _SYSTEM = (
@@ -104,19 +106,23 @@ def confine(folder: Path | None, limits: Limits, reach: Reach | None = None) -> 
         reach: what else it may read. The interpreter, the packages and the system's libraries always are.
 
     Returns:
-        What was applied: a kernel without Landlock, or a container without namespaces, gives less.
+        What was applied: a kernel without Landlock, or a container without namespaces, gives less. An emulator has a
+        thread of its own in each process, which would stay outside: nothing but the limits is applied there.
 
     Raises:
-        RuntimeError: the process has several threads already: they would stay outside.
+        RuntimeError: the process itself has made threads already: they would stay outside.
 
     Example:
         >>> confine(Path("/tmp/private"), Limits())  # doctest: +SKIP
         Confinement(files='Landlock 7', network='a network namespace', calls='seccomp')
     """
-    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - names are enough
+    alone = len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 - names are enough
+    if not alone and _has_made_threads():
         raise RuntimeError("a process that has threads cannot be confined any more")
     _say_kill_me_first()
     _set_limits(limits)
+    if not alone:
+        return Confinement("", "", "")
     network = "a network namespace" if leave_network() else ""
     readable = [*map(Path, _SYSTEM), *installed(), *(() if reach is None else reach.readable)]
     readable += [_PROCESSES] if limits.processes else []
@@ -127,6 +133,11 @@ def confine(folder: Path | None, limits: Limits, reach: Reach | None = None) -> 
     drop_capabilities()
     calls = "seccomp" if filter_calls(processes=limits.processes) else ""
     return Confinement(files, network or ("seccomp" if calls else ""), calls)
+
+
+def _has_made_threads() -> bool:
+    """Whether this process's threads may be its own: Python's, or those of a library that has been loaded."""
+    return threading.active_count() > 1 or not _MAKE_THREADS.isdisjoint(sys.modules)
 
 
 def installed() -> Iterable[Path]:

@@ -1,6 +1,8 @@
 """A confined process can do no harm, and what it takes is bounded."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -159,6 +161,19 @@ def test_one_with_threads_cannot_be_confined(tmp_path: Path) -> None:
         thread.join()
 
 
+def test_an_emulator_has_a_thread_of_its_own() -> None:
+    """Nothing is promised there, and nothing dies: a graph's process under qemu ended with exit code 1."""
+    code = """
+import ctypes
+from edgeguard.system.confine import Limits, confine
+library = ctypes.CDLL(None)
+assert library.pthread_create(ctypes.byref(ctypes.c_ulong()), None, library.pause, None) == 0
+print(confine(None, Limits()).missing != ())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_what_a_system_does_not_give_is_said() -> None:
     nothing = Confinement("", "", "")
     assert len(nothing.missing) == 3 and "NOT confined" in str(nothing)
@@ -168,9 +183,6 @@ def test_what_a_system_does_not_give_is_said() -> None:
 @pytest.mark.parametrize("part", ["landlock", "mounts"])
 def test_each_way_to_guard_files_holds_alone(tmp_path: Path, part: str) -> None:
     """Landlock without the filter; a read-only mount namespace where Landlock is missing."""
-    import subprocess
-    import sys
-
     code = f"""
 import os, sys
 from pathlib import Path
