@@ -53,8 +53,9 @@ def _all(environment: Environment, reference: Reference) -> Iterator[str]:
     yield from check(environment, reference)
     board = environment.edgeguard("firmware", "show", "pi5").stdout.strip().splitlines()[0]
     yield f"firmware show pi5: {board}"
-    environment.edgeguard("run", "--source", environment.site / "edgeguard" / _CLIP, "--json")
-    yield "run: the bundled clip"
+    clip = environment.site / "edgeguard" / _CLIP
+    environment.edgeguard("run", "--source", clip, "--isolate", "always", "--json")
+    yield "run --isolate always: the bundled clip"
 
 
 def _libjpeg_interface(environment: Environment, suite: str) -> Iterator[str]:
