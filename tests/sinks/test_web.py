@@ -16,7 +16,8 @@ from programs import needed
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.passes import Received
+from edgeguard.guard import GuardProfile
+from edgeguard.guard.passes import Received, receive_raw
 from edgeguard.model.prediction import BoxScore, Prediction, Score
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
@@ -72,6 +73,13 @@ def test_pictures_are_those_of_the_result_that_was_told(status: RunStatus, make:
             status.update(make(n))
             _get(f"{page.url}state.json")
         assert _get(f"{page.url}raw.jpg?frame={frame}")[0] == 404 and _get(f"{page.url}raw.jpg?frame=x")[0] == 200
+
+
+def test_the_received_picture_has_the_cameras_levels_though_pass_1_leaves_room(status: RunStatus, make: Make) -> None:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        white = receive_raw(np.full((240, 320, 3), 255, np.uint8), GuardProfile.preset("proof-1"))
+        status.update(make(8, received=white))
+        assert white.decode().max() < 245 and decode_bgr(_get(f"{page.url}raw.jpg")[1]).min() > 250
 
 
 def test_a_name_that_was_made_to_point_here_reads_nothing(status: RunStatus) -> None:

@@ -70,7 +70,7 @@ class Pictures:
         contract = self._status.contract
         try:
             if name == "raw":
-                return _encode(last.received.decode())
+                return _encode(last.received.picture())
             return _encode(last.rgb if last.rgb is not None else InputPath(contract).frame(last.received))
         except JpegError:
             return b""
