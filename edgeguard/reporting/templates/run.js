@@ -1,6 +1,6 @@
 "use strict";
 const at = id => document.getElementById(id);
-let shown = -1;
+let shown = -1, answeredAt = null;
 
 function rows(table, pairs) {
   table.replaceChildren(...pairs.map(([name, value, wrong, color]) => {
@@ -164,12 +164,17 @@ function show(s) {
 
 async function tick() {
   try {
-    const answer = await fetch("state.json");
+    const answer = await fetch("state.json", {signal: AbortSignal.timeout(5000)});
     if (!answer.ok) throw new Error(answer.status);
     show(await answer.json());
+    answeredAt = Date.now() / 1e3;
   } catch (error) {
     at("state").textContent = "the run does not answer";
     at("state").className = "chip bad";
+    if (answeredAt !== null) {  // what stands there is of that time
+      document.body.classList.add("away");
+      at("label").textContent = "no answer since " + clock(answeredAt);
+    }
   }
   setTimeout(tick, 500);
 }
