@@ -90,9 +90,7 @@ def open_source(
         raise InputError(f"{text} is not known: synthetic:cards, or synthetic:field?... (see edgeguard fieldtest)")
     if text.startswith("serial:"):
         return _open_serial(text)
-    if not Path(text).exists():
-        _refuse_addresses(text)
-    return _open_file(Path(text))
+    return _open_file(text)
 
 
 def source_opener(
@@ -154,10 +152,12 @@ def _refuse_addresses(text: str) -> None:
         raise InputError(f"{host} is not there; if it is a camera's address, write http:// or rtsp:// before it")
 
 
-def _open_file(path: Path) -> Source:
+def _open_file(text: str) -> Source:
     from edgeguard.camera.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ImageFiles, VideoFile
 
+    path = Path(text)
     if not path.exists():
+        _refuse_addresses(text)
         raise InputError(f"{path} is not there")
     if path.is_dir():
         return ImageFiles(path)

@@ -118,9 +118,8 @@ class Mqtt:
         while not self.connected and not self._refusal and time.monotonic() < deadline:
             self._closing.wait(0.02)
         if not self.connected:
-            raise Undelivered(
-                self._refusal or f"the broker at {self._address[0]} port {self._address[1]} cannot be reached"
-            )
+            host, port = self._address
+            raise Undelivered(self._refusal or f"the broker cannot be reached: {host}, port {port}")
         self._tell(result)
 
     def _tell(self, result: FrameResult | None) -> None:
