@@ -10,6 +10,7 @@ import io
 import re
 import socket
 from collections import Counter
+from typing import Literal
 
 #: What was put right, by the names under which it is counted.
 NO_STATUS, NO_HEADER = "answers without a status line", "lines of the answer's head that are no headers"
@@ -43,7 +44,7 @@ class _Answering:
     def __init__(self, sock: socket.socket, noted: Counter[str]) -> None:
         self._sock, self._noted = sock, noted
 
-    def makefile(self, mode: str) -> io.BufferedReader:
+    def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
         return io.BufferedReader(_Mended(self._sock.makefile(mode, buffering=0), self._noted))
 
 
