@@ -1,15 +1,17 @@
 """The run as a whole against a bare undefended loop, and how old its results are.
 
-    python benchmarks/run.py MODEL.tflite [--photos FOLDER] [--threads 4] [--rounds 3] [--seconds 8]
+    python benchmarks/run.py MODEL.tflite [--photos FOLDER] [--threads 4] [--rounds 9] [--seconds 8] [--no-ages]
 
 1280x720 Motion JPEG (4:2:2, quality 90) over HTTP on loopback, from a server in a process of its own. Unpaced: every
 frame is inferred (`--every-frame`), frames a second and CPU seconds a frame against `VideoCapture.read`, resize and
-interpreter in turn. Paced at 30 frames/s: age of a result with a model that keeps up and with one that does not (the
-model run so often in each inference that it takes 50 ms). Each method runs in a fresh process.
+interpreter in turn. Rounds are interleaved: a ratio is the median of those of the rounds, and its interval (95 % or
+more) that of the sign test. Paced at 30 frames/s: age of a result with a model that keeps up and with one that does
+not (the model run so often in each inference that it takes 50 ms). Each method runs in a fresh process.
 """
 
 import argparse
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -39,8 +41,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--photos", type=Path, help="frames are made of these (default: rendered scenes)")
     parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--ages", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -52,8 +55,9 @@ def main() -> None:
           f"OpenCV {cv2.__version__}, {arguments.threads} threads")  # fmt: skip
     with mjpeg_server(jpegs, None) as url:
         throughput(arguments, url)
-    with mjpeg_server(jpegs, 30) as url:
-        ages(arguments, url)
+    if arguments.ages:
+        with mjpeg_server(jpegs, 30) as url:
+            ages(arguments, url)
 
 
 def frames(photos: Path | None) -> list[bytes]:
@@ -84,11 +88,30 @@ def throughput(arguments: argparse.Namespace, url: str) -> None:
     for _ in range(arguments.rounds):
         for method in methods:
             found[method].append(child(arguments, method, url))
-    base = {key: statistics.median(r[key] for r in found["bare"]) for key in ("fps", "cpu_ms")}
-    print(f"\n{'unpaced, every frame':28}{'frames/s':>10}{'ratio':>8}{'CPU ms':>10}{'ratio':>8}")
+    print(f"\n{'unpaced, every frame':24}{'frames/s':>9}{'ratio to bare':>21}{'CPU ms':>9}{'ratio to bare':>21}")
     for method, rounds in found.items():
-        fps, cpu = (statistics.median(r[key] for r in rounds) for key in ("fps", "cpu_ms"))
-        print(f"{method:28}{fps:10.1f}{fps / base['fps']:8.2f}{cpu:10.2f}{cpu / base['cpu_ms']:8.2f}")
+        line = f"{method:24}"
+        for key, digits in (("fps", 1), ("cpu_ms", 2)):
+            ratios = [one[key] / base[key] for one, base in zip(rounds, found["bare"], strict=True)]
+            low, high = interval(ratios)
+            ratio = f"{statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}]"
+            line += f"{statistics.median(one[key] for one in rounds):9.{digits}f}{ratio:>21}"
+        print(line)
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Of the median, by the sign test: order statistics that hold it with 95 % or more; all of few values.
+
+    Example:
+        >>> interval([float(n) for n in range(1, 10)])
+        (2.0, 8.0)
+    """
+    ordered, count = sorted(values), len(values)
+    outside = 0
+    while outside < count // 2 and 2 * sum(math.comb(count, i) for i in range(outside + 1)) / 2**count <= 0.05:
+        outside += 1
+    at = max(outside - 1, 0)
+    return ordered[at], ordered[count - 1 - at]
 
 
 def ages(arguments: argparse.Namespace, url: str) -> None:

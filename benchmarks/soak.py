@@ -22,7 +22,7 @@ from run import frames
 from edgeguard.reporting.charts import Point, Series, chart
 
 EVERY_S = 10.0
-PORT = 18077
+PORT = 18077  # and the next one, for the metrics
 FIELDS = ("seconds", "rss_mb", "descriptors", "threads", "frames", "age_p50_ms", "age_p95_ms", "dropped", "lost")
 
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("soak.csv"))
     parser.add_argument("--chart", type=Path, default=Path("soak.svg"))
     parser.add_argument("--guard", default="fd-jpeg")
+    parser.add_argument("--port", type=int, default=PORT, help="of the page; the next one is that of the metrics")
     parser.add_argument("--from-csv", type=Path, help="only summarise and draw the samples of an earlier run")
     arguments = parser.parse_args()
     if arguments.from_csv:
@@ -46,12 +47,19 @@ def main() -> None:
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "run"]
         command += [arguments.model] if arguments.model else []
         command += ["--source", url, "--guard", arguments.guard, "--output", f"{folder}/r.jsonl", "--rotate-mb", "5"]
-        command += ["--web", f"127.0.0.1:{PORT}", "--metrics", f"127.0.0.1:{PORT + 1}", "--compare-every", "10"]
+        command += [
+            "--web",
+            f"127.0.0.1:{arguments.port}",
+            "--metrics",
+            f"127.0.0.1:{arguments.port + 1}",
+            "--compare-every",
+            "10",
+        ]
         began = time.monotonic()
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            print(f"first result after {first_result_s(Path(folder) / 'r.jsonl', began):.2f} s", flush=True)
-            samples = watch(process.pid, 60 * arguments.minutes, arguments.output)
+            print(f"first result after {first_result_s(process, Path(folder) / 'r.jsonl', began):.2f} s", flush=True)
+            samples = watch(process.pid, arguments.port, 60 * arguments.minutes, arguments.output)
         finally:
             process.terminate()
             code = process.wait(20)
@@ -60,14 +68,16 @@ def main() -> None:
     arguments.chart.write_text(memory_chart(samples))
 
 
-def first_result_s(output: Path, began: float) -> float:
+def first_result_s(process: "subprocess.Popen[bytes]", output: Path, began: float) -> float:
     """Seconds from the start of the process to its first line."""
     while not output.exists() or not output.stat().st_size:
+        if process.poll() is not None:
+            raise SystemExit(f"the run ended before a result, exit code {process.returncode}: is the port free?")
         time.sleep(0.01)
     return time.monotonic() - began
 
 
-def watch(pid: int, seconds: float, output: Path) -> list[dict[str, float]]:
+def watch(pid: int, port: int, seconds: float, output: Path) -> list[dict[str, float]]:
     """Samples until the time is over or the run ends."""
     samples, began = [], time.monotonic()
     with open(output, "w", newline="") as stream:
@@ -76,7 +86,7 @@ def watch(pid: int, seconds: float, output: Path) -> list[dict[str, float]]:
         while time.monotonic() - began < seconds:
             time.sleep(EVERY_S)
             try:
-                sample = take(pid, time.monotonic() - began)
+                sample = take(pid, port, time.monotonic() - began)
             except OSError as error:
                 print(f"the run is gone: {error}")
                 break
@@ -86,10 +96,10 @@ def watch(pid: int, seconds: float, output: Path) -> list[dict[str, float]]:
     return samples
 
 
-def take(pid: int, seconds: float) -> dict[str, float]:
+def take(pid: int, port: int, seconds: float) -> dict[str, float]:
     """One sample of the process and of what it says of itself."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/state.json", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/state.json", timeout=30) as answer:
         counters = json.load(answer)["counters"]
     return {
         "seconds": round(seconds, 1),

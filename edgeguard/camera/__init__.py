@@ -1,6 +1,7 @@
 """Where frames come from. `open_source` picks the source by the form of its name; each is imported only when used."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ __all__ = ["Applied", "Captured", "Lost", "Source", "names_a_file", "open_source
 
 #: Beginnings of names that are no files: cameras, streams, rendered scenes.
 _SCHEMES = ("v4l2:", "picamera2:", "http://", "https://", "rtsp://", "rtsps://", "serial:", "synthetic:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
+_HOST = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|[A-Za-z0-9.-]+(?=:\d))(?::\d{1,5})?(?:/|$)")
 
 
 def names_a_file(spec: int | str | os.PathLike[str]) -> bool:
@@ -21,7 +24,7 @@ def names_a_file(spec: int | str | os.PathLike[str]) -> bool:
         >>> names_a_file("clip.avi"), names_a_file("0"), names_a_file("./0"), names_a_file("rtsp://camera/")
         (True, False, True, False)
     """
-    text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
+    text = _text_of(spec)
     return not text.isdecimal() and not text.startswith(_SCHEMES)
 
 
@@ -52,7 +55,7 @@ def open_source(
         Traceback (most recent call last):
         edgeguard.errors.InputError: no-such-file.mp4 is not there
     """
-    text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
+    text = _text_of(spec)
     if key is not None and not text.startswith(("http://", "https://")):
         raise InputError(f"a key is for the stream of an edgeguard sensor (http://), not for {text}")
     if poll_s is not None and (key is not None or not text.startswith(("http://", "https://"))):
@@ -87,7 +90,7 @@ def open_source(
         raise InputError(f"{text} is not known: synthetic:cards, or synthetic:field?... (see edgeguard fieldtest)")
     if text.startswith("serial:"):
         return _open_serial(text)
-    return _open_file(Path(text))
+    return _open_file(text)
 
 
 def source_opener(
@@ -130,10 +133,31 @@ def _open_serial(text: str) -> Source:
     raise InputError(f"{text} is not known: serial:vc0706:PORT, serial:openmv:PORT or serial:openmv-vcp:PORT")
 
 
-def _open_file(path: Path) -> Source:
+def _text_of(spec: int | str | os.PathLike[str]) -> str:
+    """A source's name; an address's scheme in small letters, as addresses have it."""
+    text = os.fspath(spec) if not isinstance(spec, int) else str(spec)
+    scheme, mark, rest = text.partition("://")
+    return f"{scheme.lower()}://{rest}" if mark and f"{scheme.lower()}://" in _SCHEMES else text
+
+
+def _refuse_addresses(text: str) -> None:
+    """What is meant as an address and is none that is known: say so, without what it may hold of a password."""
+    scheme, mark, _ = text.partition("://")
+    if mark and _SCHEME.fullmatch(scheme):
+        raise InputError(
+            f"a source of {scheme}:// is not known: use http:// for Motion JPEG and still pictures, rtsp://"
+        )
+    host = text.rpartition("@")[2].partition("?")[0]
+    if _HOST.match(host):
+        raise InputError(f"{host} is not there; if it is a camera's address, write http:// or rtsp:// before it")
+
+
+def _open_file(text: str) -> Source:
     from edgeguard.camera.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ImageFiles, VideoFile
 
+    path = Path(text)
     if not path.exists():
+        _refuse_addresses(text)
         raise InputError(f"{path} is not there")
     if path.is_dir():
         return ImageFiles(path)

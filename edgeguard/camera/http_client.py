@@ -7,9 +7,11 @@ import http.client
 import socket
 import ssl
 import threading
+from collections import Counter
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import SplitResult, urljoin
 
+from edgeguard.camera.http_head import read_answer
 from edgeguard.camera.http_login import Login, challenges
 from edgeguard.camera.urls import credentials, split_url, target_of, without_credentials
 from edgeguard.errors import DeviceError, InputError
@@ -30,6 +32,7 @@ class HttpClient:
 
     Attributes:
         name: the URL without credentials.
+        noted: what had to be put right in the heads of answers, and how often.
 
     Raises:
         InputError: not an http(s) URL.
@@ -41,6 +44,7 @@ class HttpClient:
         self._timeout_s, self._head_timeout_s = timeout_s, head_timeout_s
         login = credentials(self._url)
         self._login = None if login is None else Login(*login)
+        self.noted = Counter[str]()
         self._cookies: dict[str, str] = {}
         self._socket: socket.socket | None = None
         self._connection: http.client.HTTPConnection | None = None
@@ -110,9 +114,10 @@ class HttpClient:
         for _ in range(_MOST_STEPS):
             response = self._ask(parts, headers)
             self._keep_cookies(response)
-            if response.status in (200, 304):
+            if response.status in (200, 206, 304):
                 if self._login is not None:
                     self._login.accepted()
+                self._check_encoding(response)
                 return response
             if response.status in _REDIRECTS:
                 parts = self._redirected(parts, response)
@@ -134,7 +139,7 @@ class HttpClient:
         try:
             connection = self._connect(parts)
             connection.request("GET", target, headers=sent)
-            return connection.getresponse()
+            return read_answer(connection.sock, self.noted)
         except TimeoutError as error:
             raise DeviceError(f"{self.name} does not answer within {self._timeout_s:g} s") from error
         except ssl.SSLError as error:
@@ -159,6 +164,14 @@ class HttpClient:
             secured.do_handshake()
         connection.sock = sock
         return connection
+
+    def _check_encoding(self, response: http.client.HTTPResponse) -> None:
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise DeviceError(
+                f"{self.name} sends its answer compressed ({_printable(encoding)}), which was not wanted: a proxy "
+                "before it may do that; switch it off there, or use the camera's own address"
+            )
 
     def _keep_cookies(self, response: http.client.HTTPResponse) -> None:
         """Some cameras refuse, or redirect to the same place, until their cookie comes back."""

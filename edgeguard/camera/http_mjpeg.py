@@ -74,7 +74,7 @@ class HttpMjpeg:
     @property
     def noticed(self) -> Counter[str]:
         """What the stream holds that had to be passed over, and how often."""
-        return self._reader.passed_over + self._no_jpegs
+        return self._reader.passed_over + self._no_jpegs + self._client.noted
 
     def frames(self) -> Iterator[Captured | Lost]:
         """Each part's JPEG, or a sensor's PNG, with the time of its arrival."""
@@ -160,6 +160,8 @@ class HttpMjpeg:
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             if self._reader.closing:
                 return False
+            if isinstance(error, http.client.IncompleteRead) and not self._bytes:
+                raise self._no_stream("announces chunks (Transfer-Encoding) and sends none") from error
             reason = "its connection broke off" if isinstance(error, AttributeError) else error or type(error).__name__
             raise DeviceError(f"{self.name} was lost {where}: {reason}") from error
         if not data:

@@ -13,6 +13,7 @@ from edgeguard.errors import DeviceError
 
 _CHUNK = 1 << 16
 _PICTURES = ("image/", "application/octet-stream", "binary/")
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM")  # of pictures, whatever their type says
 
 
 class HttpStill:
@@ -69,25 +70,28 @@ class HttpStill:
         try:
             if response.status == 304:
                 return None
-            self._check(response)
-            data = self._read(response)
+            data = self._read(response, self._wrong_type(response))
         finally:
             self._client.end()
         tags = {"If-None-Match": response.getheader("ETag"), "If-Modified-Since": response.getheader("Last-Modified")}
         self._same = {name: value for name, value in tags.items() if value is not None}
         return data
 
-    def _check(self, response: http.client.HTTPResponse) -> None:
+    def _wrong_type(self, response: http.client.HTTPResponse) -> str:
+        """What to say where the type is no picture's and the bytes are none either; empty for a picture's type."""
         kind = response.getheader("Content-Type", "").partition(";")[0].strip().lower()
         if kind.startswith("multipart/"):
-            raise DeviceError(f"{self.name} answers with a stream ({kind}), not with a still picture: leave out --poll")
+            return f"{self.name} answers with a stream ({kind}), not with a still picture: leave out --poll"
         if kind == "text/html":
-            raise DeviceError(f"{self.name} answers with text/html, a web page: is it the camera's page, or its login? "
-                              "Its picture has a URL of its own")  # fmt: skip
+            return (
+                f"{self.name} answers with text/html, a web page: is it the camera's page, or its login? Its picture "
+                "has a URL of its own"
+            )
         if kind and not kind.startswith(_PICTURES):
-            raise DeviceError(f"{self.name} answers with {kind[:60]}, not with a picture")
+            return f"{self.name} answers with {kind[:60]}, not with a picture"
+        return ""
 
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
+    def _read(self, response: http.client.HTTPResponse, wrong_type: str) -> bytes:
         """The whole body; what breaks off is given as far as it came, and judged as a damaged picture."""
         deadline, data = time.monotonic() + self._frame_timeout_s, bytearray()
         while True:
@@ -98,13 +102,19 @@ class HttpStill:
             try:
                 piece = response.read1(_CHUNK)
             except TimeoutError as error:
-                raise DeviceError(f"{self.name} stalls: no data for {self._timeout_s:g} s") from error
+                raise DeviceError(wrong_type or f"{self.name} stalls: no data for {self._timeout_s:g} s") from error
             except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
                 if self._closed.is_set() or not data:
                     raise DeviceError(f"{self.name} was lost in its picture") from error
                 return bytes(data)
+            data += piece
+            if wrong_type and not _may_be_picture(data, at_end=not piece):
+                raise DeviceError(wrong_type)
             if not piece:
                 return bytes(data)
-            data += piece
             if len(data) > MAX_PART_BYTES:
                 raise DeviceError(f"{self.name} sends a picture of more than {MAX_PART_BYTES} bytes")
+
+
+def _may_be_picture(data: bytearray, at_end: bool) -> bool:
+    return any(data.startswith(one) or (not at_end and one.startswith(bytes(data))) for one in _BEGINNINGS)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.jpeg_decode import decode_whole
+from edgeguard.dct.room import without_room
 from edgeguard.errors import DeviceError
-from edgeguard.jpeg.seal import Refusal
+from edgeguard.jpeg.seal import Refusal, read_seal
 from edgeguard.png.frame import read_png, read_png_info
 
 
@@ -41,14 +42,18 @@ class Captured:
         return found
 
     def decode(self) -> NDArray[np.uint8]:
-        """Its pixels, RGB.
+        """Its pixels, RGB, with the camera's levels: a sensor's are without the room of its pass 1.
 
         Raises:
             JpegError: its bytes do not decode, or something of them is missing.
         """
         if self.rgb is not None:
             return self.rgb
-        return read_png(read_png_info(self.png)) if self.png is not None else decode_whole(self.jpeg or b"")
+        if self.png is None:
+            return decode_whole(self.jpeg or b"")
+        info = read_png_info(self.png)
+        seal = read_seal(info)
+        return without_room(read_png(info), 0 if seal is None else seal.room)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.dct.jpeg_encode import coded_with, encode_jpeg
 from edgeguard.dct.profile import GuardProfile, Pass
+from edgeguard.dct.room import without_room
 from edgeguard.guard.sanitizer import frame_to_tensor
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import read_seal
@@ -29,7 +30,9 @@ Pass1 = Literal["camera", "sensor", "run", "none"]
 class Received:
     """A frame as it arrives before pass 2: JPEG bytes, RGB pixels, or a sensor's PNG, one of them.
 
-    `coded_size` is the upright width and height of the JPEG or PNG.
+    Attributes:
+        coded_size: upright width and height of the JPEG or PNG.
+        room: of the profile that did pass 1 on pixels: their levels keep it.
     """
 
     jpeg: bytes | None
@@ -37,6 +40,7 @@ class Received:
     pass1: Pass1
     coded_size: tuple[int, int] = (0, 0)
     png: bytes | None = None
+    room: int = 0
 
     def size(self) -> tuple[int, int]:
         """Width and height of the frame as it will be decoded."""
@@ -55,13 +59,17 @@ class Received:
         assert self.jpeg is not None
         return decode_whole(self.jpeg)
 
+    def picture(self) -> NDArray[np.uint8]:
+        """The received pixels with the camera's levels, for people: without the room of pass 1. Raises as `decode`."""
+        return without_room(self.decode(), self.room)
+
 
 def receive_raw(rgb: NDArray[np.uint8], profile: GuardProfile | None) -> Received:
     """Pass 1 on a raw frame: code it with the profile (a real JPEG, or sanitised pixels)."""
     if profile is None:
         return Received(None, rgb, "none")
     if profile.is_pixel_domain:
-        return Received(None, sanitize(rgb, profile, "first"), "run")
+        return Received(None, sanitize(rgb, profile, "first"), "run", room=profile.room)
     return Received(encode_jpeg(rgb, profile), None, "run", (rgb.shape[1], rgb.shape[0]))
 
 
@@ -91,16 +99,8 @@ def receive_png(data: bytes, profile: GuardProfile | None) -> Received:
     info = read_png_info(data)
     seal = read_seal(info)
     if seal is not None and profile is not None and profile.is_pixel_domain and seal.profile == profile.sha256:
-        return Received(None, None, "sensor", (info.width, info.height), data)
-    return Received(None, _without_room(read_png(info), 0 if seal is None else seal.room), "none")
-
-
-def _without_room(levels: NDArray[np.uint8], room: int) -> NDArray[np.uint8]:
-    """room..255 - room as 0..255, to the nearest level."""
-    if room == 0:
-        return levels
-    widened = np.rint((np.arange(256) - room) * (255 / (255 - 2 * room)))
-    return np.clip(widened, 0, 255).astype(np.uint8)[levels]
+        return Received(None, None, "sensor", (info.width, info.height), data, profile.room)
+    return Received(None, without_room(read_png(info), 0 if seal is None else seal.room), "none")
 
 
 def passes_of(received: Received, contract: ContractSpec) -> int:

@@ -160,6 +160,6 @@ def _guesses(contract: Contract, found: Recognized, hints: Hints) -> list[str]:
         scale = next(name for name, values in _SCALES.items() if values == (preprocess.mean[0], preprocess.std[0]))
         said.append(f"the float input is taken to want {_SCALE_WORDS[scale]}")
     if hints.crop is None:
-        crop = {"center": f"the middle {_CENTER:.1%} of the shorter side", "none": "the whole frame, stretched"}
+        crop = {"center": f"the middle {_CENTER:.1%} of the shorter side", "none": "the whole frame, stretched,"}
         said.append(f"crop {preprocess.crop}: {crop[preprocess.crop]} is looked at; --crop letterbox|center|none")
     return said

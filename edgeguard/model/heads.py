@@ -30,6 +30,8 @@ _COARSEST_SCORE = 0.1
 _HEATMAPS = (14, 16, 17, 18)  # points of the usual bodies
 _SUPPORTED = "EdgeGuard runs classifiers, detectors, segmentation (class maps) and single-pose keypoints"
 _RASTER_LEAST = 8
+_LARGEST_LOGIT = 80.0  # beyond it softmax says 1.00 of whatever is largest
+_ANCHOR_COLUMNS = (12, 16, 18)  # a box and four to seven points: of MediaPipe's detectors
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ def _vector(facts: Facts, size: int) -> Recognized:
     probabilities = code in (SOFTMAX, LOGISTIC)
     if size == 1:
         if probabilities or len(facts.labels) == 2:
-            return Recognized("classify", "probabilities" if probabilities else "logits")
+            labels = (f"not {facts.labels[0]}", facts.labels[0]) if len(facts.labels) == 1 else ()
+            return Recognized("classify", "probabilities" if probabilities else "logits", labels=labels)
         raise _refused(facts, "one number that no sigmoid made: a regression; for two classes give --labels with both")
     if probabilities or len(facts.labels) == size:
         return Recognized("classify", "probabilities" if probabilities else "logits")
@@ -181,6 +184,10 @@ def _vector(facts: Facts, size: int) -> Recognized:
         raise _refused(facts, f"an embedding (a vector of length 1 in {size} dimensions)")
     if code in _FEATURES and size >= _FEWEST_FEATURES and size not in _USUAL_CLASSES:
         raise _refused(facts, f"a feature vector ({size} numbers that no classifier follows)")
+    largest = max(float(np.abs(values[0]).max()) for values in facts.trial())
+    if not largest <= _LARGEST_LOGIT:
+        what = f"coordinates or another regression (numbers up to {largest:.3g}); for classes give --labels"
+        raise _refused(facts, what)
     return Recognized(
         "classify",
         "logits",
@@ -212,7 +219,8 @@ def _raster(facts: Facts) -> Recognized:
     channels = shape[0] if channels_first else shape[2]
     layout: Literal["HWC", "CHW"] = "CHW" if channels_first else "HWC"
     outputs: Literal["logits", "probabilities"] = "probabilities" if code in (SOFTMAX, LOGISTIC) else "logits"
-    found = Recognized("segment", outputs, segmentation=Segmentation(layout))
+    labels = ("background", *facts.labels) if channels == 1 and len(facts.labels) == 1 else ()  # of the mask alone
+    found = Recognized("segment", outputs, segmentation=Segmentation(layout), labels=labels)
     if channels == 1 and facts.types[0].startswith(("int", "uint")) and facts.steps[0] == 0:
         return replace(found, segmentation=Segmentation("HW"))
     if (
@@ -256,6 +264,12 @@ def _several(shapes: Sequence[Shape]) -> str:
         return "a YOLO segmentation model (boxes with mask coefficients, and prototypes); export the detection model"
     if all(len(shape) in (3, 4) for shape in shapes) and len({shape[-1] for shape in shapes}) == 1:
         return "the grids of a YOLO head without its decoding; export the model with it"
+    if len(shapes) == 2 and all(len(shape) == 2 for shape in shapes) and shapes[0][0] == shapes[1][0]:
+        columns = sorted(shape[1] for shape in shapes)
+        if columns[0] == 1 and columns[1] in _ANCHOR_COLUMNS:
+            return (
+                "boxes with points, not decoded, as MediaPipe's detectors give them: the file does not hold the anchors"
+            )
     if all(int(np.prod(shape)) == max(shape, default=1) for shape in shapes):
         return f"a network with {len(shapes)} heads ({', '.join(str(int(np.prod(s))) for s in shapes)} numbers)"
     return f"{len(shapes)} outputs of no known detector"

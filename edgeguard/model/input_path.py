@@ -194,7 +194,8 @@ class InputPath:
             return receive_jpeg(contents, self.profile)
         if isinstance(contents, bytes) and is_sealed_png(contents):
             return receive_png(contents, self._pass_one_profile)
-        return Received(None, _pixels(contents), pass1)
+        room = self.profile.room if self.profile is not None and pass1 in ("run", "sensor") else 0
+        return Received(None, _pixels(contents), pass1, room=room)
 
     def __call__(self, received: Received) -> Prepared:
         """Decode, pass 2, crop, resize, patch guard, quantise.

@@ -6,6 +6,7 @@ import time
 _SLACK_S = 0.001
 _OLD = 0.85  # of the camera's interval: a frame that would be older when it is prepared waits for the next one
 _YOUNG = 0.5  # but not one that is younger than this, however long preparing takes
+_LATE = 0.25  # of a rate's interval: by so much the next frame may come earlier, to make up for a late one
 
 
 class Timing:
@@ -30,18 +31,22 @@ class Timing:
             self._changed.notify_all()
 
     def until_wanted(self) -> None:
-        """Wait until preparing the next frame would end when the model is free, and the frame rate allows it."""
+        """Wait until preparing the next frame would end when the model is free, and the frame rate allows it.
+
+        The rate counts from taking to taking, whatever preparing takes: in any t seconds at most fps * t + 1.25 frames.
+        """
         with self._changed:
             while not self._stopped:
                 now = time.monotonic()
-                ready_at = self._due - self._prepare_s
+                ready_at = self._due
                 if self._infer_began is not None:
                     ready_at = max(ready_at, self._infer_began + self._infer_s - self._prepare_s - _SLACK_S)
                 if now >= ready_at:
                     break
                 self._changed.wait(ready_at - now)
             if self.fps is not None:
-                self._due = max(self._due, time.monotonic()) + 1 / self.fps
+                now, interval_s = time.monotonic(), 1 / self.fps
+                self._due = (self._due if now - self._due < _LATE * interval_s else now) + interval_s
 
     def prepared(self, seconds: float) -> None:
         """A frame was prepared."""

@@ -118,7 +118,8 @@ class Mqtt:
         while not self.connected and not self._refusal and time.monotonic() < deadline:
             self._closing.wait(0.02)
         if not self.connected:
-            raise Undelivered(self._refusal or "the broker cannot be reached")
+            host, port = self._address
+            raise Undelivered(self._refusal or f"the broker cannot be reached: {host}, port {port}")
         self._tell(result)
 
     def _tell(self, result: FrameResult | None) -> None:
@@ -258,14 +259,20 @@ def _parse(url: str) -> tuple[str, int, str | None, bool]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise InputError(f"--mqtt {url!r} is not a URL: {error}") from error
+        raise InputError(f"--mqtt {_shown(url)!r} is not a URL: {error}") from error
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/"):
-        raise InputError(f"--mqtt wants mqtt://[user@]host[:port] or mqtts://..., got {url!r}")
+        raise InputError(f"--mqtt wants mqtt://[user@]host[:port] or mqtts://..., got {_shown(url)!r}")
     if parts.password is not None:
         raise InputError("--mqtt takes no password in the URL, where others can see it: use --mqtt-password-file")
     tls = parts.scheme == "mqtts"
     user = None if parts.username is None else unquote(parts.username)
     return parts.hostname, port or (8883 if tls else 1883), user, tls
+
+
+def _shown(url: str) -> str:
+    """Without user and password."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url.rpartition("@")[2]
 
 
 def _read_secret(path: Path | None) -> str | None:

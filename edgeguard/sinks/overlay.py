@@ -6,15 +6,11 @@ from numpy.typing import NDArray
 
 from edgeguard.model.prediction import ClassMap
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.sinks.class_colors import colored
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK, _PAPER, _ALARM, _BOX = (255, 255, 255), (24, 28, 34), (230, 60, 50), (90, 220, 120)
 _LEAST_POINT = 0.3  # score of a keypoint that is drawn
-#: Of class 0, which is not drawn, and of the others in turn.
-_CLASS_COLORS = np.array(
-    [(0, 0, 0), (230, 80, 60), (60, 140, 230), (240, 200, 60), (150, 80, 220), (60, 200, 190), (240, 130, 200)],
-    np.uint16,
-)
 MIN_WIDTH = 480
 
 
@@ -63,12 +59,9 @@ def _tint(picture: NDArray[np.uint8], seen: ClassMap, scale: int) -> None:
     right, bottom = min(round(scale * seen.x2), width), min(round(scale * seen.y2), height)
     if right <= left or bottom <= top:
         return
-    small = (seen.classes % len(_CLASS_COLORS)).astype(np.uint8)
-    small[seen.classes > 0] = (seen.classes[seen.classes > 0] - 1) % (len(_CLASS_COLORS) - 1) + 1
-    classes = cv2.resize(small, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
-    part = picture[top:bottom, left:right]
-    colored = classes > 0
-    part[colored] = (part[colored].astype(np.uint16) + _CLASS_COLORS[classes[colored]]) // 2
+    mask = cv2.resize(colored(seen.classes), (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+    part, drawn = picture[top:bottom, left:right], mask[:, :, 3] > 0
+    part[drawn] = (part[drawn].astype(np.uint16) + mask[drawn, :3]) // 2
 
 
 def _text(

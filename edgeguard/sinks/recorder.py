@@ -24,9 +24,10 @@ _MOST_BYTES = 64 << 20
 class EventRecorder:
     """Keeps the last seconds in memory; an alarm writes them, and what follows, into a folder of its own.
 
-    A frame that came as JPEG, or as a sensor's PNG, is kept byte for byte; a raw one is coded at quality 95, and its
-    line says so (`"recorded": "encoded"`). An event ends some seconds after its alarms, and after a minute at the
-    latest.
+    A frame that came as JPEG, or as a sensor's PNG, is kept byte for byte. A raw one is coded at quality 95 with the
+    camera's levels, and its line says so (`"recorded": "encoded"`). The levels of a PNG keep the room of pass 1: its
+    line says which (`"room": 16`), and its seal does. An event ends some seconds after its alarms, and after a minute
+    at the latest.
 
     Args:
         folder: events are folders in it, named by time and alarm.
@@ -105,7 +106,7 @@ class EventRecorder:
         received, kept = result.received, "received"
         data = received.jpeg or received.png
         if data is None:
-            bgr = np.ascontiguousarray(received.decode()[:, :, ::-1])
+            bgr = np.ascontiguousarray(received.picture()[:, :, ::-1])
             data, kept = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY])[1].tobytes(), "encoded"
         name = f"{result.frame:09d}{'.jpg' if received.png is None else '.png'}"
         write_bytes(self._event / name, data, durable=False)
@@ -113,6 +114,8 @@ class EventRecorder:
         if self._kept_bytes + self._event_bytes > self._quota_bytes:
             self._clear_old()
         line = {**result.to_dict(), "file": name, "recorded": kept}
+        if received.png is not None and received.room:
+            line["room"] = received.room
         with open(self._event / "results.jsonl", "a", encoding="utf-8") as stream:
             stream.write(unpaired_escaped(json.dumps(line, ensure_ascii=False)) + "\n")
 

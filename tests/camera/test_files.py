@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeguard.camera import Captured, Lost, open_source
+from edgeguard.camera import Captured, Lost, names_a_file, open_source
 from edgeguard.camera.source import Unchanged
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
@@ -130,6 +130,32 @@ def test_a_file_named_like_an_address_is_a_file(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     _small_video(tmp_path / "x.avi").rename(tmp_path / "concat:y.avi")
     assert len(list(open_source("concat:y.avi").frames())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mjpeg://me:secret@10.0.0.9/x?pwd=secret", "a source of mjpeg:// is not known: use http://"),
+        ("rtmp://me:secret@camera/live", "a source of rtmp:// is not known"),
+        ("10.0.9.17:3031/video", "10.0.9.17:3031/video is not there; if it is a camera's address, write http://"),
+        ("me:secret@10.0.9.17/video?pwd=secret", "^10.0.9.17/video is not there; if it is a camera's address"),
+        ("camera.local:8080/stream", "write http:// or rtsp:// before it"),
+        ("photos/2026-01-01T12:30/x.jpg", "^photos/2026-01-01T12:30/x.jpg is not there$"),
+        ("no-such-file.mp4", "^no-such-file.mp4 is not there$"),
+    ],
+)
+def test_an_address_that_is_none_is_named_and_shows_no_password(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        open_source(name)
+    assert "secret" not in str(error.value)
+
+
+def test_schemes_may_be_in_capitals() -> None:
+    assert not names_a_file("HTTP://camera/")
+    with pytest.raises(DeviceError, match="^http://127.0.0.1:1/x cannot be reached"):
+        open_source("HTTP://me:secret@127.0.0.1:1/x")
+    with pytest.raises(DeviceError, match="refuses the connection"):
+        open_source("Rtsp://127.0.0.1:1/x")
 
 
 def test_the_users_own_options_of_ffmpeg_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

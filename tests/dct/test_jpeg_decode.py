@@ -20,6 +20,7 @@ from edgeguard.errors import JpegError
 from edgeguard.guard import GuardProfile
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import ContractGuard, load_model
+from edgeguard.model.input_path import InputPath
 from edgeguard.pipeline import Pipeline
 
 needs_libjpeg = pytest.mark.skipif(libjpeg.libjpeg_path() is None, reason="no native library, or no libjpeg.so.62")
@@ -143,3 +144,30 @@ def test_steps_beyond_a_byte_are_decoded(scene: NDArray[np.uint8]) -> None:
     tables = {0: [300] * 64, 1: [300] * 64}
     jpeg = _jpeg(scene, qtables=tables)
     assert np.array_equal(decode_whole(jpeg), decode_rgb(jpeg))
+
+
+def _without(jpeg: bytes, *markers: int) -> bytes:
+    """Without these segments before the scan."""
+    kept, at = jpeg[:2], 2
+    while jpeg[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        kept += b"" if jpeg[at + 1] in markers else jpeg[at:end]
+        at = end
+    return kept + jpeg[at:]
+
+
+@needs_libjpeg
+@pytest.mark.parametrize("guard", ["none", "fd", "fd-jpeg"])
+def test_frames_of_webcams_leave_out_the_usual_huffman_tables(scene: NDArray[np.uint8], guard: str) -> None:
+    """As AVI has them (its `AVI1` in place of `JFIF`), and as mjpg-streamer and others pass them on."""
+    whole = _jpeg(scene)
+    avi1 = b"\xff\xe0\x00\x10AVI1" + bytes(10)
+    odd = whole[:2] + avi1 + _without(whole, 0xC4, 0xE0)[2:]
+    model = load_model(bundled_model())
+    profile = None if guard == "none" else GuardProfile.preset(guard)
+    chosen = ContractGuard() if profile is None else ContractGuard(profile, "frame")
+    path = InputPath(model.with_contract(replace(model.contract, guard=chosen)).contract)
+    tensors = [path(path.capture(jpeg)).tensor for jpeg in (whole, odd)]
+    assert np.array_equal(tensors[0], tensors[1]) and np.array_equal(decode_whole(whole), decode_whole(odd))
+    with pytest.raises(JpegError):
+        path(path.capture(_half(odd)))

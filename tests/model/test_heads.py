@@ -236,6 +236,9 @@ VECTOR[0, :2] = 0.6, -0.8
         ([Out(np.ones((1, 32, 32, 3)))], "a picture"),
         ([Out(np.ones((1, 8, 8, 17)))], "heatmaps of keypoints"),
         ([Out([[3.5]])], "a regression"),
+        ([Out([[[[117.0, 111.0, 161.0, 229.0]]]])], r"coordinates or another regression \(numbers up to 229\)"),
+        ([Out(np.zeros((1, 896, 16))), Out(np.zeros((1, 896, 1)))], "boxes with points, not decoded"),
+        ([Out(np.zeros((1, 2254, 1))), Out(np.zeros((1, 2254, 12)))], "boxes with points, not decoded"),
         ([Out([[0.1, 0.2]]), Out([[0.1, 0.2, 0.3]])], r"2 heads \(2, 3 numbers\)"),
         ([Out(np.zeros((1, 6, 56)))], "several poses"),
         ([Out(np.zeros((1, 9, 4)))], "boxes without scores"),
@@ -274,6 +277,23 @@ def test_one_map_of_a_sigmoid_is_a_mask(tmp_path: Path) -> None:
     values[0, :4] = 3.0
     model = _load(made_model([Out(values, code=OPS.LOGISTIC)], (32, 32)), tmp_path / "m.tflite", labels=("no", "yes"))
     assert [(s.label, s.score) for s in model(FRAME).shares or ()] == [("no", 0.75), ("yes", 0.25)]
+
+
+def test_one_label_names_what_is_seen(tmp_path: Path) -> None:
+    """MediaPipe's masks of persons carry one label for their one map; so do sigmoids of one class."""
+    values = np.full((1, 16, 16, 1), -3.0)
+    values[0, :4] = 3.0
+    mask = made_model([Out(values, code=OPS.LOGISTIC)], (32, 32), files={"labels.txt": "selfie\n"})
+    model = _load(mask, tmp_path / "m.tflite")
+    assert [(s.label, s.score) for s in model(FRAME).shares or ()] == [("background", 0.75), ("selfie", 0.25)]
+    one = made_model([Out([[1.0]], code=OPS.LOGISTIC)], (32, 32))
+    said = _load(one, tmp_path / "c.tflite", labels=("cat",))(FRAME)
+    assert [(s.label, s.index, round(s.score, 2)) for s in said.top] == [("cat", 1, 0.73), ("not cat", 0, 0.27)]
+
+
+def test_large_numbers_are_classes_where_labels_say_so(tmp_path: Path) -> None:
+    data = made_model([Out([[117.0, 229.0]])], (32, 32))
+    assert _load(data, tmp_path / "m.tflite", labels=("a", "b"))(FRAME).label == "b"
 
 
 def test_movenet_and_posenet(tmp_path: Path) -> None:

@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from edgeguard.camera import Captured, Lost, source_opener
 from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, encode_jpeg
-from edgeguard.jpeg.seal import Seal, seal_jpeg
+from edgeguard.jpeg.seal import Seal, seal_jpeg, seal_png
 from edgeguard.model import ContractGuard, load_model
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.pipeline.stages import Stages
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.png.frame import write_png
+from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.run.runner import Outcome, run
 from edgeguard.run.settings import Settings
 
@@ -160,17 +163,53 @@ def test_a_wrong_key_does_not_read_like_a_broken_cable(
     assert text.count("A FRAME OF") == 1
 
 
-def test_another_profile_is_counted(scenes: list[NDArray[np.uint8]]) -> None:
-    other = GuardProfile.preset("jpeg:60")
+def _of_another_profile(other: GuardProfile, scene: NDArray[np.uint8], seal: Seal) -> bytes:
+    """As a sensor with another profile sends it: a JPEG, or levels without loss."""
+    if not other.is_pixel_domain:
+        return seal_jpeg(encode_jpeg(scene, other), seal, KEY)
+    return seal_png(write_png(sanitize(scene, other, "first")), seal, KEY)
+
+
+@pytest.mark.parametrize("of_sensor", ["jpeg:60", "fd", "proof-1"])
+def test_another_profile_is_counted(of_sensor: str, scenes: list[NDArray[np.uint8]]) -> None:
+    """In a JPEG and in a PNG, whose levels come without the room of that profile."""
+    other = GuardProfile.preset(of_sensor)
 
     def reseal(sealed: bytes, number: int, nonce: str) -> bytes:
-        jpeg = encode_jpeg(scenes[number % len(scenes)], other)
-        return seal_jpeg(jpeg, Seal(number, time.time(), nonce, other.sha256), KEY)
+        seal = Seal(number, time.time(), nonce, other.sha256, other.room)
+        return _of_another_profile(other, scenes[number % len(scenes)], seal)
 
     with http_server(_sensor(scenes, reseal)) as url:
         outcome = _run(url, KEY, frames=10)
     counters = outcome.pipeline.counters
     assert counters.other_profile >= 10 and not counters.refused and counters.to_dict()["pass1"] == "none"
+
+
+@pytest.mark.parametrize("other", ["fd", "proof-1"])
+def test_a_png_of_another_profile_is_counted_at_a_guard_of_pixels_too(other: str, scene: NDArray[np.uint8]) -> None:
+    """What the sensor and the run agree on is not counted, nor is a PNG without a seal or a run without a guard."""
+    model = load_model(bundled_model())
+
+    def counted(png: bytes, guard: str | None) -> int:
+        profile = None if guard is None else GuardProfile.preset(guard)
+        chosen = ContractGuard() if profile is None else ContractGuard(profile, "frame")
+        stages = Stages(
+            model.with_contract(replace(model.contract, guard=chosen)),
+            keep_frames=False, decode_scale=None, region=None, certify_share=None,
+        )  # fmt: skip
+        arrived = stages.pass_one(Captured(0, "x", None, None, 0.0, "received", png))
+        assert not isinstance(arrived, Lost)
+        ready = stages.make_ready(arrived)
+        assert not isinstance(ready, Lost) and ready.prepared.passes == (
+            0 if guard is None else 2 - stages.other_profile
+        )
+        return stages.other_profile
+
+    profile = GuardProfile.preset(other)
+    png = write_png(sanitize(scene, profile, "first"))
+    sealed = seal_png(png, Seal(1, 1.0, "", profile.sha256, profile.room))
+    assert counted(sealed, "fd-jpeg") == counted(sealed, "proof-2") == 1
+    assert counted(sealed, other) == counted(sealed, None) == 0
 
 
 _PROGRAM = """

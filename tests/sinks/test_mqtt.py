@@ -200,7 +200,7 @@ def test_what_is_not_delivered_is_counted_said_and_ends_in_a_failure(
         for frame in range(5):
             sink.write(make(frame))
         _wait(lambda: sink.dropped == 5, "dropped")
-        assert sink.written == 0 and sink.failure == "the broker cannot be reached"
+        assert sink.written == 0 and sink.failure == f"the broker cannot be reached: 127.0.0.1, port {port}"
         assert sum("the broker cannot be reached" in text for text in caplog.messages) == 1
         with broker(tmp_path, port):
             _wait(lambda: _delivered(sink, make), "works again", 20)
@@ -270,6 +270,13 @@ def test_tls_with_an_own_authority(status: RunStatus, tmp_path: Path) -> None:
         with Mqtt(f"mqtts://localhost:{port}", "porch", status) as mqtt:  # the system does not know this authority
             time.sleep(0.7)
             assert not mqtt.connected
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@broker", "mqtt://me:secret@broker:99999", "me:secret@broker"])
+def test_a_url_that_is_none_shows_no_password(url: str, status: RunStatus) -> None:
+    with pytest.raises(InputError) as error:
+        Mqtt(url, "porch", status)
+    assert "secret" not in str(error.value) and "broker" in str(error.value)
 
 
 @pytest.mark.parametrize(

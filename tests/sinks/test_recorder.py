@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeguard.camera import Captured, open_source
 from edgeguard.errors import DeviceError
 from edgeguard.guard import GuardProfile, Sanitizer
-from edgeguard.guard.passes import Received, receive_png
+from edgeguard.guard.passes import Received, receive_png, receive_raw
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.seal import Seal, seal_png
 from edgeguard.pipeline.result import FrameResult
@@ -70,6 +70,27 @@ def test_a_sensors_frame_without_loss_is_kept_byte_for_byte_and_runs_again(
     assert (event / line["file"]).read_bytes() == png
     (again,) = open_source(event).frames()
     assert isinstance(again, Captured) and again.png == png
+
+
+def test_recorded_pictures_have_the_cameras_levels_though_pass_1_leaves_room(
+    make: Make, scene: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """A raw frame is widened before it is coded; a sensor's PNG keeps its bytes, and its line says the room."""
+    profile = GuardProfile.preset("proof-1")
+    half = np.ascontiguousarray(scene // 255 * 255)  # black and white: what room takes most from
+    raw = receive_raw(half, profile)
+    png = seal_png(write_png(raw.decode()), Seal(4, 1.0, "", profile.sha256, profile.room))
+    with EventRecorder(tmp_path) as recorder:
+        recorder.write(make(0, received=raw, alarms=("unproven",)))
+        recorder.write(make(1, received=receive_png(png, profile), alarms=("unproven",)))
+    (event,) = tmp_path.iterdir()
+    lines = [json.loads(line) for line in (event / "results.jsonl").read_text().splitlines()]
+    assert [(line["recorded"], line.get("room")) for line in lines] == [("encoded", None), ("received", 16)]
+    assert np.abs(raw.decode().astype(int) - half).mean() > 10 and (event / lines[1]["file"]).read_bytes() == png
+    for captured in open_source(event).frames():
+        assert isinstance(captured, Captured)
+        seen = captured.decode()
+        assert np.abs(seen.astype(int) - half).mean() < 6 and seen.max() > 250 and seen.min() < 5
 
 
 def test_the_oldest_events_go_when_the_quota_is_full(make: Make, clock: list[float], tmp_path: Path) -> None:

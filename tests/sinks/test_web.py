@@ -1,5 +1,6 @@
 """The page from outside: what it serves, whom it refuses, and what a browser makes of it."""
 
+import io
 import json
 import re
 import subprocess
@@ -8,18 +9,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from pictures import decode_bgr
+from PIL import Image
 from programs import needed
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.guard.passes import Received
-from edgeguard.model.prediction import BoxScore, Prediction, Score
+from edgeguard.guard import GuardProfile
+from edgeguard.guard.passes import Received, receive_raw
+from edgeguard.model.prediction import BoxScore, ClassMap, Keypoint, Prediction, Score
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.sinks.class_colors import color_of
 from edgeguard.sinks.web import WebPage
 from edgeguard.system.addresses import read_token
 
@@ -72,6 +78,13 @@ def test_pictures_are_those_of_the_result_that_was_told(status: RunStatus, make:
             status.update(make(n))
             _get(f"{page.url}state.json")
         assert _get(f"{page.url}raw.jpg?frame={frame}")[0] == 404 and _get(f"{page.url}raw.jpg?frame=x")[0] == 200
+
+
+def test_the_received_picture_has_the_cameras_levels_though_pass_1_leaves_room(status: RunStatus, make: Make) -> None:
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        white = receive_raw(np.full((240, 320, 3), 255, np.uint8), GuardProfile.preset("proof-1"))
+        status.update(make(8, received=white))
+        assert white.decode().max() < 245 and decode_bgr(_get(f"{page.url}raw.jpg")[1]).min() > 250
 
 
 def test_a_name_that_was_made_to_point_here_reads_nothing(status: RunStatus) -> None:
@@ -144,6 +157,53 @@ def test_a_browser_draws_boxes_on_both_pictures_and_counts_classes(browser: str,
     assert html.count('viewBox="0 0 320 240"') == 2 and html.count("&lt;b&gt;cat 0.50</text>") == 2
     assert "Objects by class" in html and "<td>&lt;b&gt;cat</td><td>2 (best 0.90)</td>" in html
     assert "<td>dog</td><td>1 (best 0.70)</td>" in html and "<td>refused: wrong MAC</td>" in html
+
+
+def test_a_browser_draws_the_mask_and_lists_the_classes_with_their_colors(
+    browser: str, status: RunStatus, make: Make
+) -> None:
+    classes = np.zeros((24, 32), np.int64)
+    classes[6:12, 8:24] = 15
+    shares = (Score("background", 0, 0.875), Score("<b>person", 15, 0.125))
+    seen = ClassMap(classes, 0.0, 20.0, 320.0, 220.0)
+    status.update(make(8, prediction=Prediction(shares, shares=shares, class_map=seen)))
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        html = _rendered(browser, page.url)
+        png = np.asarray(Image.open(io.BytesIO(_get(f"{page.url}mask.png?frame=8")[1])))
+        assert _get(f"{page.url}mask.png?frame=7")[0] == 404  # a result without a mask
+    assert png.shape == (24, 32, 4) and set(map(tuple, png[classes == 15])) == {(*color_of(15), 255)}  # type: ignore[misc]
+    assert not png[classes == 0].any()
+    place = 'href="mask.png?frame=8" x="0" y="20" width="320" height="200"'
+    assert html.count(f'<image class="mask" {place}') == 2  # received and sanitised
+    assert "Classes by share of the picture" in html and "background  88 %" in html
+    assert re.search(
+        r'<span class="swatch" style="background-color: rgb\(240, 200, 60\);"></span>&lt;b&gt;person<', html
+    )
+    assert "<td>12.5 %</td>" in html and html.count('class="swatch"') == 1
+
+
+def test_a_browser_draws_the_points_of_a_pose(browser: str, status: RunStatus, make: Make) -> None:
+    points = (Keypoint("<b>nose", 0, 0.9, 100.5, 50.0), Keypoint("left eye", 1, 0.2, 110.0, 45.0))
+    status.update(make(8, prediction=Prediction((Score("pose", 0, 0.55),), keypoints=points)))
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        html = _rendered(browser, page.url)
+    assert html.count('<circle class="point" cx="100.5" cy="50"') == 2 and html.count('class="point"') == 2
+    assert html.count("<title>&lt;b&gt;nose 0.90</title>") == 2 and "<td>0.20 (not drawn)</td>" in html
+    assert '<h2 id="classes">Keypoints</h2>' in html and "pose  0.55" in html
+
+
+def test_a_browser_shows_nothing_as_of_now_when_the_run_does_not_answer(browser: str, status: RunStatus) -> None:
+    """The process is gone, or the network: the label goes and the pictures turn gray."""
+    answers = iter([status.to_dict(status.last)])
+
+    def once(last: FrameResult | None) -> dict[str, Any]:
+        return next(answers)  # then it fails, and the server answers 500
+
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        with mock.patch.object(status, "to_dict", once):
+            html = _rendered(browser, page.url)
+    assert "the run does not answer" in html and '<body class="live run away">' in html
+    assert re.search(r'<p id="label">no answer since [^<]*\(\d+ s\)</p>', html) and "stop  0.90" not in html
 
 
 def test_a_browser_is_told_of_a_frozen_picture_and_of_refused_frames(browser: str, status: RunStatus) -> None:

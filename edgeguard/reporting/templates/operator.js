@@ -35,9 +35,10 @@ function show(s) {
 
 async function tick() {
   try {
-    show(await (await fetch("status.json")).json());
+    show(await (await fetch("status.json", {signal: AbortSignal.timeout(5000)})).json());
   } catch (error) {
     at("advice").textContent = "the recorder does not answer";
+    at("advice").className = "bad";
   }
   setTimeout(tick, 500);
 }

@@ -1,11 +1,17 @@
 "use strict";
 const at = id => document.getElementById(id);
-let shown = -1;
+let shown = -1, answeredAt = null;
 
 function rows(table, pairs) {
-  table.replaceChildren(...pairs.map(([name, value, wrong]) => {
+  table.replaceChildren(...pairs.map(([name, value, wrong, color]) => {
     const row = document.createElement("tr");
     for (const text of [name, value]) row.insertCell().textContent = text;
+    if (color) {
+      const swatch = document.createElement("span");
+      swatch.className = "swatch";
+      swatch.style.backgroundColor = color;
+      row.cells[0].prepend(swatch);
+    }
     if (wrong) row.cells[1].className = "wrong";
     return row;
   }));
@@ -46,29 +52,50 @@ function shape(parent, name, attributes, text) {
   return made;
 }
 
-// Boxes are in pixels of the frame, whatever size its picture has here.
-function draw(picture, size, found) {
-  const over = at(picture.id + "-boxes");
+// Boxes, points and masks are in pixels of the frame, whatever size its picture has here.
+function draw(picture, s) {
+  const over = at(picture.id + "-boxes"), last = s.last;
   over.replaceChildren();
-  if (!size || !found) return;
-  over.setAttribute("viewBox", "0 0 " + size[0] + " " + size[1]);
+  if (!s.size) return;
+  over.setAttribute("viewBox", "0 0 " + s.size[0] + " " + s.size[1]);
   over.setAttribute("preserveAspectRatio", "none");
-  const letter = 13 * size[0] / Math.max(picture.clientWidth, 1);
-  for (const b of found) {
-    const group = shape(over, "g", {"class": "s" + (7 * b.index + (b.index >> 3)) % 8});
-    shape(group, "rect", {"class": "box", x: b.x1, y: b.y1, width: Math.max(b.x2 - b.x1, 0), height: Math.max(b.y2 - b.y1, 0)});
-    const top = b.y1 > 1.5 * letter ? b.y1 - .35 * letter : b.y1 + 1.1 * letter;
-    const right = b.x1 > .6 * size[0];  // else a long name leaves the picture
-    const place = {x: right ? b.x2 - .2 * letter : b.x1 + .2 * letter, y: top, "text-anchor": right ? "end" : "start"};
-    const text = shape(group, "text", place, b.label + " " + b.score.toFixed(2));
-    text.style.fontSize = letter + "px";
-  }
+  const letter = 13 * s.size[0] / Math.max(picture.clientWidth, 1);
+  if (s.mask) mask(over, s.mask, last.frame);
+  for (const b of last.boxes || []) box(over, b, letter, s.size);
+  for (const p of last.keypoints || []) point(over, p, letter);
 }
 
-function classes(last) {
-  if (!last.boxes) return last.top.map(t => [t.label, t.score.toFixed(3)]);
+function mask(over, m, frame) {
+  shape(over, "image", {"class": "mask", href: "mask.png?frame=" + frame, x: m.x1, y: m.y1, width: m.x2 - m.x1, height: m.y2 - m.y1, preserveAspectRatio: "none"});
+}
+
+function box(over, b, letter, size) {
+  const group = shape(over, "g", {"class": "s" + (7 * b.index + (b.index >> 3)) % 8});
+  shape(group, "rect", {"class": "box", x: b.x1, y: b.y1, width: Math.max(b.x2 - b.x1, 0), height: Math.max(b.y2 - b.y1, 0)});
+  const top = b.y1 > 1.5 * letter ? b.y1 - .35 * letter : b.y1 + 1.1 * letter;
+  const right = b.x1 > .6 * size[0];  // else a long name leaves the picture
+  const place = {x: right ? b.x2 - .2 * letter : b.x1 + .2 * letter, y: top, "text-anchor": right ? "end" : "start"};
+  const text = shape(group, "text", place, b.label + " " + b.score.toFixed(2));
+  text.style.fontSize = letter + "px";
+}
+
+function point(over, p, letter) {
+  if (p.score < .3) return;  // as in the film of --save
+  const circle = shape(over, "circle", {"class": "point", cx: p.x, cy: p.y, r: .36 * letter});
+  shape(circle, "title", {}, p.name + " " + p.score.toFixed(2));
+}
+
+// What the model saw: a title, and a row of each class, object or point.
+function seen(last, mask) {
+  if (last.shares) return ["Classes by share of the picture", last.shares.slice(0, 12).map(t => [t.label, (100 * t.share).toFixed(1) + " %", false, mask && mask.colors[t.index]])];
+  if (last.keypoints) return ["Keypoints", last.keypoints.map(p => [p.name, p.score.toFixed(2) + (p.score < .3 ? " (not drawn)" : "")])];
+  if (last.boxes) return ["Objects by class", objects(last.boxes)];
+  return ["Best classes", last.top.map(t => [t.label, t.score.toFixed(3)])];
+}
+
+function objects(boxes) {
   const counts = new Map();
-  for (const b of last.boxes) {
+  for (const b of boxes) {
     const one = counts.get(b.label) || {count: 0, best: 0};
     counts.set(b.label, {count: one.count + 1, best: Math.max(one.best, b.score)});
   }
@@ -85,7 +112,7 @@ function clock(seconds) {
 // What stands in the largest type: the answer while the picture is of now, else that there is none.
 function headline(s) {
   const last = s.last;
-  if (s.shows_now) return (last.label === null ? "nothing" : last.label) + (last.score === null ? "" : "  " + last.score.toFixed(2));
+  if (s.shows_now) return (last.label === null ? "nothing" : last.label) + "  " + (last.shares ? (100 * last.score).toFixed(0) + " %" : last.score.toFixed(2));
   if (s.ringing.includes("frozen") && s.state === "running") return "the picture does not change";
   if (s.away_since) return (s.state === "refused" ? "frames are refused" : "no picture") + " since " + clock(s.away_since);
   return last ? "no picture" : "-";
@@ -106,13 +133,14 @@ function show(s) {
     const proof = s.proof, certified = proof === null ? "" : ", " + Math.floor(100 * proof.certified_share) + " % of blocks certified";
     const before = s.shows_now ? "" : "the last one: " + (last.label === null ? "nothing" : last.label) + ", ";
     at("detail").textContent = before + "frame " + last.frame + ", " + (last.age_ms === null || !s.shows_now ? "" : last.age_ms.toFixed(0) + " ms old, ") + last.passes + " passes (pass 1: " + last.pass1 + ")" + certified + undefended;
-    at("classes").textContent = last.boxes ? "Objects by class" : "Best classes";
-    rows(at("top"), classes(last));
+    const [title, found] = seen(last, s.mask);
+    at("classes").textContent = title;
+    rows(at("top"), found);
     if (last.frame !== shown) {
       shown = last.frame;
       for (const name of ["raw", "sanitized"]) {
         const picture = at(name);
-        picture.onload = () => draw(picture, s.size, last.boxes);
+        picture.onload = () => draw(picture, s);
         picture.src = name + ".jpg?frame=" + shown;
       }
     }
@@ -136,12 +164,17 @@ function show(s) {
 
 async function tick() {
   try {
-    const answer = await fetch("state.json");
+    const answer = await fetch("state.json", {signal: AbortSignal.timeout(5000)});
     if (!answer.ok) throw new Error(answer.status);
     show(await answer.json());
+    answeredAt = Date.now() / 1e3;
   } catch (error) {
     at("state").textContent = "the run does not answer";
     at("state").className = "chip bad";
+    if (answeredAt !== null) {  // what stands there is of that time
+      document.body.classList.add("away");
+      at("label").textContent = "no answer since " + clock(answeredAt);
+    }
   }
   setTimeout(tick, 500);
 }

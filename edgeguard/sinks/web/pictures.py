@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from edgeguard.errors import JpegError
 from edgeguard.model.input_path import InputPath
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.sinks.class_colors import color_of, colored
 
 _QUALITY = 85
 _MAX_SIDE = 960
@@ -52,6 +54,12 @@ class Pictures:
         result = self._find(frame)
         return b"" if result is None or result.received is None else self._once("sanitized", result)
 
+    def mask(self, frame: int | None = None) -> bytes:
+        """The classes of a segmentation as a PNG in colors, of the part of the frame that `mask_to_dict` says; empty
+        where there are none."""
+        result = self._find(frame)
+        return b"" if result is None or result.prediction.class_map is None else self._once("mask", result)
+
     def _find(self, frame: int | None) -> FrameResult | None:
         if frame is None:
             return self.tell()
@@ -66,14 +74,27 @@ class Pictures:
             return self._made[key]
 
     def _make(self, name: str, last: FrameResult) -> bytes:
+        if name == "mask":
+            assert last.prediction.class_map is not None
+            bgra = np.ascontiguousarray(colored(last.prediction.class_map.classes)[:, :, [2, 1, 0, 3]])
+            return cv2.imencode(".png", bgra)[1].tobytes()
         assert last.received is not None
         contract = self._status.contract
         try:
             if name == "raw":
-                return _encode(last.received.decode())
+                return _encode(last.received.picture())
             return _encode(last.rgb if last.rgb is not None else InputPath(contract).frame(last.received))
         except JpegError:
             return b""
+
+
+def mask_to_dict(last: FrameResult | None) -> dict[str, Any] | None:
+    """Where the mask of a segmentation lies, in the frame's pixels, and the color of each class that it shows."""
+    if last is None or last.prediction.class_map is None:
+        return None
+    seen, shares = last.prediction.class_map, last.prediction.shares or ()
+    colors = {str(share.index): f"rgb{color}" for share in shares if (color := color_of(share.index)) is not None}
+    return {"x1": seen.x1, "y1": seen.y1, "x2": seen.x2, "y2": seen.y2, "colors": colors}
 
 
 def _encode(rgb: NDArray[np.uint8]) -> bytes:

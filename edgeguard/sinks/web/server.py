@@ -4,13 +4,13 @@ from edgeguard.errors import InputError
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.reporting.served import page_files
 from edgeguard.sinks.health import run_health
-from edgeguard.sinks.web.pictures import Pictures
+from edgeguard.sinks.web.pictures import Pictures, mask_to_dict
 from edgeguard.system.addresses import is_loopback
 from edgeguard.system.http import Answer, HttpServer, Request
 
 
 class WebPage(HttpServer):
-    """Serves the page, /state.json, /raw.jpg, /sanitized.jpg and /healthz. Use as a context manager.
+    """Serves the page, /state.json, /raw.jpg, /sanitized.jpg, /mask.png and /healthz. Use as a context manager.
 
     Args:
         host, port: where; port 0 takes a free one.
@@ -36,13 +36,18 @@ class WebPage(HttpServer):
         if request.path in self._files:
             return Answer(200, *self._files[request.path])
         if request.path == "/state.json":
-            return Answer.json(self._status.to_dict(self._pictures.tell()))
-        if request.path in ("/raw.jpg", "/sanitized.jpg"):
+            last = self._pictures.tell()
+            return Answer.json({**self._status.to_dict(last), "mask": mask_to_dict(last)})
+        if request.path in ("/raw.jpg", "/sanitized.jpg", "/mask.png"):
             return self._picture(request)
         return Answer.line(404, "not found")
 
     def _picture(self, request: Request) -> Answer:
         text = request.query.get("frame", "")
         frame = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
-        jpeg = self._pictures.raw(frame) if request.path == "/raw.jpg" else self._pictures.sanitized(frame)
-        return Answer(200, jpeg, "image/jpeg") if jpeg else Answer.line(404, "no such frame (any more)")
+        if request.path == "/mask.png":
+            data, kind = self._pictures.mask(frame), "image/png"
+        else:
+            make = self._pictures.raw if request.path == "/raw.jpg" else self._pictures.sanitized
+            data, kind = make(frame), "image/jpeg"
+        return Answer(200, data, kind) if data else Answer.line(404, "no such frame (any more)")
