@@ -1,9 +1,9 @@
 """Fourteen ways in which people save one network, and what `edgeguard convert` makes of each, flags aside.
 
 Each file is loaded as `convert` loads it (in a confined process), and what the loaded model answers is compared with
-the network's own answers. Those named with --convert (or `all`) also go through the whole conversion, gates included,
-with --calibrate and nothing else (TorchScript with --size, which it does not hold); those named with --bare with no
-flag at all. The file that was written then labels the pictures of --judge beside the first file that was written.
+the network's own answers. With --convert the ways that it names (or `all`) go through the whole conversion instead,
+gates included, with --calibrate and nothing else (TorchScript with --size, which it does not hold); with --bare with
+no flag at all. The file that was written then labels the pictures of --judge beside the first file that was written.
 --results keeps the rows: what stands there is not done again.
 
     python benchmarks/saving_ways.py photos/                       # loads all of them: a minute or two
@@ -144,8 +144,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _kinds(name: str, wanted: argparse.Namespace) -> list[str]:
-    chosen = (("load", ["all"]), ("calibrate", wanted.convert), ("bare", wanted.bare))
-    return [kind for kind, names in chosen if name in names or names == ["all"]]
+    chosen = [("calibrate", wanted.convert), ("bare", wanted.bare)]
+    kinds = [kind for kind, names in chosen if name in names or names == ["all"]]
+    return kinds if wanted.convert or wanted.bare else ["load"]
 
 
 def _done(kind: str, net: Network, path: Path, wanted: argparse.Namespace, rows: list[Row]) -> Row:
