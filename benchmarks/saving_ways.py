@@ -198,7 +198,7 @@ def _converted(path: Path, flags: list[str], judge: Path | None, rows: list[Row]
     if judge is not None:
         model = load_model(written, isolate="never")  # it is of our own making
         pictures = read_labeled_folder(judge, model.contract.labels, outputs=None, background=model.contract.background)
-        row["labels"] = [int(model(_pixels(picture)).index) for picture in pictures]
+        row["labels"] = [model(_pixels(picture)).index for picture in pictures]
         known = [int(picture.label or 0) + int(model.contract.background) for picture in pictures]
         row["top1"] = float(np.mean([a == b for a, b in zip(row["labels"], known, strict=True)]))
         first = next((other["labels"] for other in rows if "labels" in other), row["labels"])

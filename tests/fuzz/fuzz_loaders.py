@@ -126,7 +126,7 @@ def tried(kind: Format, data: bytes, folder: Path) -> Outcome:
     _, status, spent = os.wait4(child, 0)
     seconds = spent.ru_utime + spent.ru_stime
     written = [entry.name for entry in inside.iterdir() if entry != path]
-    for name in written:
+    for name in (*written, path.name):
         (inside / name).unlink()
     how, _, rest = (said.read_text() if said.is_file() else "").partition("\n")
     size, _, text = rest.partition("\n")

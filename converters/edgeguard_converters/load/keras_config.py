@@ -82,7 +82,7 @@ def _object(value: dict[str, Any], left: list[int]) -> dict[str, Any]:
     if name is not None:
         if name == "function":
             return _function(value)
-        if name not in _CLASSES and name not in _SPECIAL:
+        if not isinstance(name, str) or (name not in _CLASSES and name not in _SPECIAL):
             what = "a Lambda layer, which is code" if name == "Lambda" else f"the class {str(name)[:60]!r}"
             raise PickleRefused(f"the model holds {what}, which is not allowed; refused, it was not run")
         module = value.get("module")

@@ -11,7 +11,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from edgeguard_converters.load.pickle_records import Tensor
 
 _Numbers = NDArray[np.float64]
 _PARAMETRIZED = re.compile(r"(.*?)parametrizations\.([^.]+)\.(original0|original1|original|0\._u|0\._v)")
-#: Of a weight's parts, by what they are called, those that say how it is kept.
+#: How a weight is kept in parts, in words.
 _PRUNED, _NORMED, _SPECTRAL = "pruning", "weight_norm", "spectral_norm"
 
 
@@ -47,7 +47,7 @@ def put_together(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list
     for name, how, parts in _split_weights(tensors):
         values = [_numbers(tensors[part]) for part in parts]
         try:
-            whole = {_PRUNED: _unmasked, _NORMED: _of_length, _SPECTRAL: _of_largest_1}[how](*values)
+            whole = _make(how)(*values)
         except ValueError as error:
             raise InputError(f"the parts of the weight {name[:80]!r}, which {how} had split, do not fit") from error
         for part in parts:
@@ -62,9 +62,13 @@ def put_together(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list
     return kept, [f"{count} weights were put together, which {how} had split" for how, count in made.items()]
 
 
+def _make(how: str) -> Callable[..., _Numbers]:
+    return {_PRUNED: _unmasked, _NORMED: _of_length}.get(how, _of_largest_1)
+
+
 def _split_weights(tensors: Mapping[str, Tensor]) -> list[tuple[str, str, tuple[str, ...]]]:
     """Name, how it is kept, and the names of the parts of each weight that is kept in parts."""
-    found = []
+    found: list[tuple[str, str, tuple[str, ...]]] = []
     for name in tensors:
         if match := _PARAMETRIZED.fullmatch(name):
             before, own, part = match.groups()

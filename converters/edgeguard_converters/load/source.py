@@ -187,7 +187,7 @@ def _from_timm(config: dict[str, Any]) -> FileFacts:
         mean=None if mean is None else (mean[0] * 255, mean[1] * 255, mean[2] * 255),
         std=None if std is None else (std[0] * 255, std[1] * 255, std[2] * 255),
         size=None if input_size is None else (int(input_size[2]), int(input_size[1])),
-        crop=_TIMM_CROPS.get(config.get("crop_mode"), "center") if config.get("crop_pct") else None,
+        crop=_TIMM_CROPS.get(str(config.get("crop_mode")), "center") if config.get("crop_pct") else None,
         crop_fraction=config.get("crop_pct"),
         labels=None if not config.get("label_names") else tuple(str(label) for label in config["label_names"]),
     )

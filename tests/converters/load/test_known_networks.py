@@ -11,8 +11,8 @@ if not os.environ.get("CI"):
     for library in ("torchvision", "timm", "onnxscript"):
         pytest.importorskip(library, reason="the extras zoo and onnx are not installed")
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "zoo"))
-from known_networks import FORMS, NAMES, SAME, rows_of
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+from zoo.known_networks import FORMS, NAMES, SAME, rows_of
 
 pytestmark = [pytest.mark.full, pytest.mark.convert]
 
