@@ -22,7 +22,7 @@ from edgeguard.model.detection import box_and_score_outputs
 from edgeguard.model.prediction import two_classes
 from edgeguard_converters.contract.crop import CropChoice
 from edgeguard_converters.contract.image_sets import GateImages
-from edgeguard_converters.contract.preprocessing import checked_by_labels, explicit, from_facts, guess
+from edgeguard_converters.contract.preprocessing import checked_by_labels, doubted, explicit, from_facts, guess
 from edgeguard_converters.contract.tasks import find_task
 from edgeguard_converters.graph.normalization import PRESETS, Normalization, explained_presets
 from edgeguard_converters.graph.run import Outputs
@@ -193,7 +193,11 @@ def _normalization(
     if options.preprocess != "auto":
         return Normalization(*PRESETS[options.preprocess], "preset")
     if (stated := from_facts(source.facts)) is not None:
-        if source.facts.stated_by is None or targets is None or images.stand_in:
+        if source.facts.stated_by is None or images.stand_in or task != "classify":
+            return stated
+        if targets is None:
+            if source.facts.color == "RGB" and (doubt := doubted(_scorer(source), images.calibration, stated)):
+                notes.add(doubt)
             return stated
         found = checked_by_labels(_scorer(source), images.evaluation, targets, stated)
         if found is not stated:
