@@ -14,7 +14,7 @@ WHEELS := dist/.built
 PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models test-aarch64 wheels release-check release-check-x86-64 lint types
+.PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check release-check-x86-64 lint types
 .PHONY: bench clean
 
 demo: $(FOR_DEMO)
@@ -55,6 +55,10 @@ fuzz-python: $(FOR_TEST)
 fuzz-models: $(FOR_TEST)
 	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) * 3 / 4 )) --keep build/fuzz-models
 	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) / 4 )) --of contracts --keep build/fuzz-models
+
+# Model files of every format that `convert` reads, changed with their structure in mind, for FUZZ_SECONDS.
+fuzz-loaders: $(FOR_TEST)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_loaders.py --seconds $(FUZZ_SECONDS) --keep build/fuzz-loaders
 
 # What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
 wheels: $(FOR_WHEELS)

@@ -19,6 +19,8 @@ class Notes:
         self.lines: list[str] = []
 
     def add(self, line: str) -> None:
-        """Log a line and keep it."""
+        """Log a line and keep it; a second time it is not said."""
+        if line in self.lines:
+            return
         self.lines.append(line)
         _log.warning("%s", line)

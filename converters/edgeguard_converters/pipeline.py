@@ -3,26 +3,38 @@
 The way of a model is the list of steps below; each fills in what the next ones need of the one `Work` that they share.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from edgeguard.datasets.classes import Classes, ClassMapping
-from edgeguard.datasets.images import LabeledImage, digest
+from edgeguard.datasets.classes import Classes
+from edgeguard.datasets.images import LabeledImage, digest, prepare
 from edgeguard.datasets.readable import readable
 from edgeguard.errors import CheckFailed, InputError
-from edgeguard.model.contract import ENTRY, Contract
+from edgeguard.model.contract import ENTRY
 from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.leftovers import clear_partials
-from edgeguard_converters.candidates import Candidate, candidates
-from edgeguard_converters.contract.image_sets import GateImages, Labeled, prepare_images, read_labeled, split
-from edgeguard_converters.contract.infer import InferredContract, infer_contract, outline_contract
+from edgeguard_converters.candidates import candidates
+from edgeguard_converters.contract.crop import (
+    UNKNOWN,
+    chosen_by_labels,
+    judged_images,
+    other_crop,
+    stated_crop,
+    with_crop,
+)
+from edgeguard_converters.contract.image_sets import (
+    Labeled,
+    behind_the_guard,
+    prepare_images,
+    read_labeled,
+    split,
+)
+from edgeguard_converters.contract.infer import classes_said, infer_contract, outline_contract
 from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
 from edgeguard_converters.contract.provenance import versions
 from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.baked_guard import check_bakeable
-from edgeguard_converters.graph.float_graph import FloatGraph
-from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.load.model_process import ModelProcess
 from edgeguard_converters.load.source import Source
 from edgeguard_converters.notes import Notes
@@ -33,20 +45,19 @@ from edgeguard_converters.support.folder import work_folder
 from edgeguard_converters.support.log import chatter_to, log_file
 from edgeguard_converters.support.memory import give_back_memory
 from edgeguard_converters.verify.checks import check_file, check_reload
+from edgeguard_converters.verify.crop_cost import crop_cost
 from edgeguard_converters.verify.findings import find
-from edgeguard_converters.verify.gates import GateReport, check_gates
-from edgeguard_converters.verify.guard_cost import GuardCost, guard_cost
+from edgeguard_converters.verify.gates import check_gates
+from edgeguard_converters.verify.guard_cost import guard_cost
 from edgeguard_converters.verify.layers import blame, layer_snr
 from edgeguard_converters.verify.report import html_report, json_report
+from edgeguard_converters.work import Calibration, Work
 
 __all__ = ["Conversion", "Options", "convert"]
 
 _TORCH_IMAGES = 64  # torch is ten times slower than the float graph, and a wrong graph shows on the first image
 _RELOADED = 8  # images that the finished file has to answer on disk as in memory
 _DEFAULTS = Options()
-
-#: Images, or a function that makes stand-in pictures.
-Calibration = list[LabeledImage] | Callable[[], list[LabeledImage]]
 
 
 def convert(
@@ -113,68 +124,6 @@ def convert(
     return work.conversion
 
 
-@dataclass(eq=False, kw_only=True)
-class Work:
-    """One conversion: what is wanted of it, and what the steps have made so far.
-
-    Attributes:
-        model, output, calibration, evaluation, training, options, report, load, step: what `convert` was given.
-        notes: what was said to the user.
-        log: where the tools' chatter goes.
-        folder: for files between the steps; it goes away after `BUILD`.
-        source: by `_load`; another one after fine-tuning.
-        stand_in: the calibration images are not the user's own, by `_choose_images`.
-        chosen: images to calibrate, and for the gates, by `_choose_images`; `trainees`: to fine-tune with.
-        mapping: how the gates' folder became class indices, by `_choose_images`; None where it is no folder.
-        cost: what the guard costs on the gates' images, by `_weigh_guard`.
-        contract: by `_outline`, completed by `_infer` and `_describe`.
-        images: by `_prepare`.
-        inferred: by `_infer`.
-        trained: what the trained model says of the first gate images, by `_export`.
-        float_graph: by `_export`; `mended` is the same, or the one beside it that int8 can hold.
-        float_outputs: what the float graph says of the gate images, by `_export`.
-        choice: graphs to try, by `_quantize`.
-        candidate, outputs, gates: the first of them that passes, else the last, what it says of the gate images and
-            how that was judged, by `_verify`.
-        given: what the float graph said before fine-tuning; None without.
-        progress: the file in which fine-tuning keeps its progress.
-        conversion: by `_write`.
-    """
-
-    model: str | Path | Source
-    output: Path
-    calibration: Calibration
-    evaluation: Labeled | None
-    training: Labeled | None
-    options: Options
-    report: Path | None
-    notes: Notes
-    step: Callable[[str], None]
-    given: Outputs | None = None
-    progress: Path | None = None
-    load: Callable[..., Source] = field(init=False)
-    log: Path = field(init=False)
-    folder: Path = field(init=False)
-    source: Source = field(init=False)
-    stand_in: bool = field(init=False)
-    chosen: tuple[list[LabeledImage], list[LabeledImage]] = field(init=False)
-    trainees: list[LabeledImage] | None = field(init=False)
-    mapping: ClassMapping | None = field(init=False)
-    cost: GuardCost | None = field(init=False)
-    contract: Contract = field(init=False)
-    images: GateImages = field(init=False)
-    inferred: InferredContract = field(init=False)
-    trained: Outputs = field(init=False)
-    float_graph: FloatGraph = field(init=False)
-    mended: FloatGraph = field(init=False)
-    float_outputs: Outputs = field(init=False)
-    choice: Iterator[Candidate] = field(init=False)
-    candidate: Candidate = field(init=False)
-    outputs: Outputs = field(init=False)
-    gates: GateReport = field(init=False)
-    conversion: Conversion = field(init=False)
-
-
 def _load(work: Work) -> None:
     work.step("loading the model")
     options = work.options
@@ -214,7 +163,12 @@ def _choose_images(work: Work) -> None:
 
 
 def _outline(work: Work) -> None:
-    work.contract = contract = outline_contract(work.source, work.options, work.notes)
+    work.crop = stated_crop(work.options, work.source.facts)
+    _sketch(work)
+
+
+def _sketch(work: Work) -> None:
+    work.contract = contract = outline_contract(work.source, work.options, work.crop, work.notes)
     if contract.guard.place == "in-graph" and contract.guard.profile is not None:
         check_bakeable(contract.guard.profile, contract.input.width, contract.input.height)
 
@@ -231,6 +185,30 @@ def _infer(work: Work) -> None:
         work.source, work.options, work.contract, images=work.images, notes=work.notes, mapping=work.mapping
     )
     work.contract = work.inferred.contract
+
+
+def _settle_crop(work: Work) -> None:
+    """Where labelled images say that the guess of a crop is wrong: begin again with the other one."""
+    other, inferred = other_crop(work.crop), work.inferred
+    if other is None:
+        return
+    if inferred.targets is None or work.stand_in or work.contract.input.color == "DCT":
+        if work.crop.by == "nobody":
+            work.notes.add(UNKNOWN)
+        return
+    work.step("settling the crop")
+    numbers = judged_images(len(inferred.targets))
+    seen = prepare([work.chosen[1][i] for i in numbers], behind_the_guard(with_crop(work.contract, other)))
+    right, other_right = (
+        classes_said(work.source, inferred.normalization, pixels) == inferred.targets[numbers]
+        for pixels in (work.images.evaluation[numbers], seen)
+    )
+    stated = work.crop
+    work.crop, line = chosen_by_labels(stated, right, other, other_right)
+    if line:
+        work.notes.add(line)
+    if (work.crop.crop, work.crop.fraction) != (stated.crop, stated.fraction):
+        _do((_sketch, _prepare, _infer), work)
 
 
 def _export(work: Work) -> None:
@@ -330,6 +308,21 @@ def _weigh_guard(work: Work) -> None:
     )
 
 
+def _weigh_crop(work: Work) -> None:
+    if work.crop.by not in ("you", "file"):
+        return
+    line = crop_cost(
+        work.chosen[1],
+        work.inferred.targets,
+        work.outputs,
+        contract=work.contract,
+        graph=work.candidate.graph,
+        feed=work.candidate.feed,
+    )
+    if line is not None:
+        work.notes.add(line)
+
+
 def _report(work: Work) -> None:
     if work.report is None:
         return
@@ -387,16 +380,17 @@ def _write(work: Work) -> None:
         notes=tuple(work.notes.lines),
         bytes=len(file.data),
         guard_cost=work.cost,
+        crop=work.crop.text,
     )
 
 
 Step = Callable[[Work], None]
 #: What the model is, and what it expects of images.
-UNDERSTAND: tuple[Step, ...] = (_load, _choose_images, _outline, _prepare, _infer)
+UNDERSTAND: tuple[Step, ...] = (_load, _choose_images, _outline, _prepare, _infer, _settle_crop)
 #: A graph that passes; once more after fine-tuning.
 BUILD: tuple[Step, ...] = (_export, _quantize, _verify)
 #: The report also where a gate failed, the file only where none did.
-DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _report, _refuse, _write)
+DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, _write)
 
 
 def _do(steps: tuple[Step, ...], work: Work) -> None:

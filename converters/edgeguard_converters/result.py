@@ -24,6 +24,7 @@ class Conversion:
         notes: things the user should know, one line each.
         bytes: size of the file.
         guard_cost: what the guard costs on the gates' images; None without labels.
+        crop: as `--crop` takes it, and who says it.
     """
 
     path: Path
@@ -35,3 +36,4 @@ class Conversion:
     notes: tuple[str, ...]
     bytes: int
     guard_cost: GuardCost | None = None
+    crop: str = ""

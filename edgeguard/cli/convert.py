@@ -50,7 +50,10 @@ def convert_command(
     mean: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
     std: Annotated[str | None, typer.Option(help="R,G,B in 0..255 units.")] = None,
     size: Annotated[str | None, typer.Option(help="N or WxH; from the export where it holds one.")] = None,
-    crop: Annotated[str | None, typer.Option(help="center:FRACTION, letterbox or none. [center:0.875]")] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(help="center:FRACTION, letterbox or none (whole). Else file, family, or --eval decides."),
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels, one a line.")] = None,
     arch: Annotated[
         str, typer.Option(help="Of a state_dict: auto, torchvision:NAME, timm:NAME, or module:factory (your code).")
@@ -243,7 +246,7 @@ def _print_table(done: "Conversion") -> None:
     rows = [
         ("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)"),
         ("guard", guard),
-        ("input", f"{size.width}x{size.height} {size.dtype}{coefficients}, crop {contract.preprocess.crop}"),
+        ("input", f"{size.width}x{size.height} {size.dtype}{coefficients}, crop {done.crop}"),
         ("preprocessing", f"{done.normalization.origin}: mean {_numbers(contract.preprocess.mean)}"
                           f" std {_numbers(contract.preprocess.std)}"),
         ("torch vs float", f"max difference {report.float_difference:.1e} of the largest output"),

@@ -1,18 +1,55 @@
-"""Progress on a terminal; nothing of it in a pipe."""
+"""Progress: a line that changes on a terminal; in a pipe a line every half minute, so that nothing looks hung."""
 
 import sys
 import time
 from contextlib import ExitStack, suppress
+from threading import Event, Thread
 from typing import Self
 
 from edgeguard.cli.messages import messages_to, on_stderr
 from edgeguard.system.terminal import printable
 
 _WIDTH = 24
+_EVERY_S = 30.0
+
+
+class Pulse:
+    """Says in a pipe, every half minute, what is going on; nothing where stderr is a terminal.
+
+    Example:
+        >>> with Pulse() as pulse:
+        ...     pulse.going_on("calibrating and quantising")
+    """
+
+    def __init__(self, every_s: float = _EVERY_S) -> None:
+        self._every_s = every_s
+        self._what, self._since = "", 0.0
+        self._ended = Event()
+        self._thread = Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        if not sys.stderr.isatty():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)  # a pipe that nobody reads may hold it
+
+    def going_on(self, what: str, *, since: float | None = None) -> None:
+        """What is going on now, since a time of `time.monotonic()` (now where nothing is said)."""
+        self._what, self._since = what, time.monotonic() if since is None else since
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._every_s):
+            if self._what:
+                minutes, seconds = divmod(int(time.monotonic() - self._since), 60)
+                on_stderr(f"{self._what} (for {minutes} min {seconds} s)" if minutes else f"{self._what} ({seconds} s)")
 
 
 class StepDisplay:
-    """One line on stderr that shows which of a known number of steps is running; only where stderr is a terminal.
+    """One line on stderr that shows which of a known number of steps is running; in a pipe see `Pulse`.
 
     While it is open, what the library logs is shown above it.
 
@@ -27,9 +64,11 @@ class StepDisplay:
         self._shown = sys.stderr.isatty()
         self._name = ""
         self._open = ExitStack()
+        self._pulse = Pulse()
 
     def __enter__(self) -> Self:
         self._open.enter_context(messages_to(self.say))
+        self._open.enter_context(self._pulse)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,6 +78,7 @@ class StepDisplay:
     def step(self, name: str) -> None:
         """The next step begins."""
         self._name = name
+        self._pulse.going_on(name)
         self._draw()
         self._done += 1
 
@@ -107,12 +147,17 @@ class FrameCounter(_Line):
 
 
 class UnitCounter(_Line):
-    """Units of long work with an estimate of the time that is left."""
+    """Units of long work with an estimate of the time that is left; in a pipe see `Pulse`."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._pulse = Pulse()
         self._what, self._began, self._first = "", 0.0, 0
         self._in_all = ""
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(self._pulse)
+        return super().__enter__()
 
     def left(self, seconds: float) -> None:
         """How long everything will take from now on."""
@@ -124,4 +169,6 @@ class UnitCounter(_Line):
             self._what, self._began, self._first = what, time.monotonic(), done
         new = done - self._first
         left = f", {(time.monotonic() - self._began) / new * (total - done):.0f} s left" if new else ""
-        self._write(f"{what}: {done} of {total}{left}{self._in_all}")
+        text = f"{what}: {done} of {total}{left}{self._in_all}"
+        self._pulse.going_on(text, since=self._began)
+        self._write(text)

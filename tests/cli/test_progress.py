@@ -1,8 +1,10 @@
 import sys
+import time
 
 import pytest
 
-from edgeguard.cli.progress import FrameCounter, StepDisplay
+from edgeguard.cli import progress
+from edgeguard.cli.progress import FrameCounter, Pulse, StepDisplay, UnitCounter
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -21,3 +23,42 @@ def test_progress_shows_on_a_terminal_only(
     assert "edgeguard: a line that stays\n" in shown
     assert ("first" in shown and "3 of 7 frames" in shown) == terminal
     assert shown.endswith("\x1b[K") == terminal
+
+
+def _wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    shown, end = "", time.monotonic() + 60
+    while text not in shown and time.monotonic() < end:
+        time.sleep(0.01)
+        shown += capsys.readouterr().err
+    assert text in shown
+    return shown
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_long_work_says_in_a_pipe_that_it_goes_on(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(progress, "Pulse", lambda: Pulse(0.02))
+    with StepDisplay(1) as display:
+        time.sleep(0.1)
+        assert capsys.readouterr().err == ""  # nothing is going on yet
+        display.step("calibrating")
+        if terminal:
+            time.sleep(0.1)
+            assert "edgeguard: calibrating (" not in capsys.readouterr().err
+        else:
+            assert "\x1b" not in _wait_for("edgeguard: calibrating (0 s)\n", capsys)
+    with UnitCounter() as counter:
+        counter.show("attacks", 3, 7)
+        if not terminal:
+            _wait_for("edgeguard: attacks: 3 of 7 (0 s)\n", capsys)
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""  # it ended with the work
+
+
+def test_what_takes_minutes_says_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    with Pulse(0.02) as pulse:
+        pulse.going_on("calibrating", since=time.monotonic() - 95)
+        _wait_for("edgeguard: calibrating (for 1 min 35 s)\n", capsys)

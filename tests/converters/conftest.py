@@ -3,10 +3,14 @@
 import gc
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgeguard.guard import GuardProfile
+
+if TYPE_CHECKING:
+    from edgeguard_converters.options import Options
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,3 +49,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fd() -> GuardProfile:
     """The default profile."""
     return GuardProfile.preset("fd")
+
+
+@pytest.fixture(scope="session")
+def options(fd: GuardProfile) -> "Options":
+    """For the small classifier."""
+    from edgeguard_converters.options import Options
+
+    return Options(guard=fd, preprocess="tf", crop="none")
+
+
+@pytest.fixture(scope="session")
+def converted(trained: Path, squares: list, options: "Options") -> Path:
+    """The small classifier behind the default profile."""
+    from converters.in_process import convert
+
+    path = trained.with_suffix(".tflite")
+    convert(trained, path, squares[:60], squares[60:], options)
+    return path

@@ -1,9 +1,13 @@
 """Small models for the converter's tests: a residual net trained for a few seconds, and one that int8 cannot hold."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+from edgeguard.datasets.images import LabeledImage
 
 SIDE = 32
 
@@ -73,3 +77,16 @@ def train_residual(mean: float = 127.5, std: float = 127.5) -> Residual:
 def make_residual() -> Residual:
     """A factory for --arch."""
     return Residual()
+
+
+def save_program(model: nn.Module, path: Path) -> Path:
+    """As a .pt2."""
+    torch.export.save(torch.export.export(model, (torch.zeros(1, 3, SIDE, SIDE),)), path)
+    return path
+
+
+def pixels_of(image: LabeledImage) -> NDArray[np.uint8]:
+    """The pixels of an image that was made from pixels."""
+    content = image.content()
+    assert isinstance(content, np.ndarray)
+    return content

@@ -7,12 +7,18 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def make_onnx(path: Path, side: int | None, classes: int = 4, operator: str = "Relu") -> onnx.ModelProto:
-    """Conv, Relu, Conv with stride 2, Relu, mean, Gemm; input (batch, 3, side, side), dynamic where side is None."""
+def make_onnx(
+    path: Path, side: int | None, classes: int = 4, operator: str = "Relu", *, channels: int = 3, last: bool = False
+) -> onnx.ModelProto:
+    """Conv, Relu, Conv with stride 2, Relu, mean, Gemm; input (batch, 3, side, side), dynamic where side is None.
+
+    `channels` instead of 3; `last`: the input is (batch, side, side, channels).
+    """
     rng = np.random.default_rng(0)
-    shape = ["n", 3, side or "h", side or "w"]
+    shape: list[int | str] = ["n", channels, side or "h", side or "w"]
+    shape = [shape[0], *shape[2:], channels] if last else shape
     weights = {
-        "w1": rng.normal(0, 0.4, (8, 3, 3, 3)),
+        "w1": rng.normal(0, 0.4, (8, channels, 3, 3)),
         "b1": rng.normal(0, 0.1, 8),
         "w2": rng.normal(0, 0.2, (16, 8, 3, 3)),
         "b2": rng.normal(0, 0.1, 16),
@@ -28,6 +34,9 @@ def make_onnx(path: Path, side: int | None, classes: int = 4, operator: str = "R
         helper.make_node("Flatten", ["e"], ["f"]),
         helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], transB=1),
     ]
+    if last:
+        nodes[0].input[0] = "t"
+        nodes.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]))
     graph = helper.make_graph(
         nodes,
         "small",

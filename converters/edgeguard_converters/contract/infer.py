@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from edgeguard.model.contract import (
     BoxForm,
     Contract,
     ContractGuard,
-    Crop,
     Detection,
     InputSpec,
     Preprocess,
@@ -21,8 +20,9 @@ from edgeguard.model.contract import (
 )
 from edgeguard.model.detection import box_and_score_outputs
 from edgeguard.model.prediction import two_classes
+from edgeguard_converters.contract.crop import CropChoice
 from edgeguard_converters.contract.image_sets import GateImages
-from edgeguard_converters.contract.preprocessing import checked_by_labels, explicit, from_facts, guess
+from edgeguard_converters.contract.preprocessing import checked_by_labels, doubted, explicit, from_facts, guess
 from edgeguard_converters.contract.tasks import find_task
 from edgeguard_converters.graph.normalization import PRESETS, Normalization, explained_presets
 from edgeguard_converters.graph.run import Outputs
@@ -45,7 +45,7 @@ class InferredContract:
     targets: NDArray[np.int64] | None
 
 
-def outline_contract(source: Source, options: Options, notes: Notes) -> Contract:
+def outline_contract(source: Source, options: Options, crop: CropChoice, notes: Notes) -> Contract:
     """What can be said before the model runs: size, crop and guard.
 
     Raises:
@@ -57,8 +57,6 @@ def outline_contract(source: Source, options: Options, notes: Notes) -> Contract
     if source.size is not None and options.size not in (None, source.size) and source.kind in _FIXED:
         raise InputError(f"the file fixes the input at {source.size[0]}x{source.size[1]}; leave --size out")
     facts = source.facts
-    crop: Crop = options.crop or (cast(Crop, facts.crop) if facts.crop in get_args(Crop) else "center")
-    fraction = options.crop_fraction or facts.crop_fraction or 0.875
     guarded = options.guard is not None and options.place != "none"
     guard = replace(
         ContractGuard(options.guard, options.place) if guarded else ContractGuard(), patch=options.patch_guard
@@ -66,7 +64,7 @@ def outline_contract(source: Source, options: Options, notes: Notes) -> Contract
     _compare_profiles(facts, guard, notes)
     contract = Contract(
         input=InputSpec(width=size[0], height=size[1], dtype=options.input_type, color=facts.color),
-        preprocess=Preprocess(crop=crop, crop_fraction=fraction if crop == "center" else 1.0),
+        preprocess=Preprocess(crop=crop.crop, crop_fraction=crop.fraction),
         guard=guard,
         trained_on_profile=facts.trained_on_profile,
     )
@@ -195,7 +193,11 @@ def _normalization(
     if options.preprocess != "auto":
         return Normalization(*PRESETS[options.preprocess], "preset")
     if (stated := from_facts(source.facts)) is not None:
-        if source.facts.stated_by is None or targets is None or images.stand_in:
+        if source.facts.stated_by is None or images.stand_in or task != "classify":
+            return stated
+        if targets is None:
+            if source.facts.color == "RGB" and (doubt := doubted(_scorer(source), images.calibration, stated)):
+                notes.add(doubt)
             return stated
         found = checked_by_labels(_scorer(source), images.evaluation, targets, stated)
         if found is not stated:
@@ -283,6 +285,11 @@ def _targets(known: list[int | None], classes: int, background: bool, notes: Not
     if background:
         notes.add("evaluation adds 1 to each class index (background)")
     return targets
+
+
+def classes_said(source: Source, normalization: Normalization, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The best class of each picture by the trained classifier, (n,)."""
+    return np.asarray(_scorer(source)(normalization.apply(pixels)).argmax(axis=1), np.int64)
 
 
 def _scorer(source: Source) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

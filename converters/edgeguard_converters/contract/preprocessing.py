@@ -12,6 +12,7 @@ from edgeguard_converters.graph.normalization import PRESETS, Normalization, Tri
 from edgeguard_converters.load.source import FileFacts
 
 _GUESS_IMAGES = 200
+_DOUBT_IMAGES = 32  # each costs four passes of the trained model
 
 
 def explicit(mean: Triple | None, std: Triple | None) -> Normalization:
@@ -83,6 +84,39 @@ def guess(
         )
     mean, std = PRESETS[best]
     return Normalization(mean, std, f"guessed {best} by {what} on {len(chosen)} images ({shown})", guessed=True)
+
+
+def doubted(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]], pixels: NDArray[np.uint8], stated: Normalization
+) -> str | None:
+    """A line where pictures without labels speak against a family's preprocessing, beyond chance; else None.
+
+    A preset under which the answers tell far more of the pictures is probably what the model was trained with. That
+    is no proof, so nothing is changed.
+
+    Args:
+        run, pixels: as in `guess`.
+        stated: what the family's metadata says.
+    """
+    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), _DOUBT_IMAGES)).astype(int)
+
+    def told(normalization: Normalization) -> NDArray[np.float64]:
+        return softmax(run(normalization.apply(pixels[chosen]))).astype(np.float64)
+
+    own = told(stated)
+    best, most, name = own, mutual_information(own), ""
+    for preset, (mean, std) in PRESETS.items():
+        if (mean, std) != (stated.mean, stated.std):
+            rows = told(Normalization(mean, std, preset))
+            if (value := mutual_information(rows)) > most:
+                best, most, name = rows, value, preset
+    if not name or bootstrap_difference(best, own, mutual_information)[0] <= 0:
+        return None
+    return (
+        f"THE FAMILY'S PREPROCESSING MAY NOT BE THIS MODEL'S: on {len(chosen)} pictures its answers tell more with "
+        f"--preprocess {name} (mutual information {most:.2f}, {stated.origin} {mutual_information(own):.2f}); labelled "
+        "images (--eval) decide, or say --preprocess"
+    )
 
 
 def checked_by_labels(

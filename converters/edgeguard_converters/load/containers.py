@@ -238,22 +238,7 @@ def _plain(found: Mapping[str, Any], name: str) -> tuple[dict[str, Tensor], list
         said.append(f"left behind, no weights: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}")
     if narrow:
         said.append(f"weights of {', '.join(sorted(narrow))} are taken as float32")
-    weights, merged = _unpruned(weights)
-    return weights, [*said, *merged]
-
-
-def _unpruned(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """torch.nn.utils.prune keeps weight_orig and weight_mask, whose product is the weight."""
-    pruned = [n.removesuffix("_mask") for n in weights if n.endswith("_mask") and f"{n[:-5]}_orig" in weights]
-    if not pruned:
-        return weights, []
-    kept = dict(weights)
-    for name in pruned:
-        original, mask = kept.pop(f"{name}_orig"), kept.pop(f"{name}_mask")
-        if original.kind == "bfloat16" or mask.kind == "bfloat16" or original.values.shape != mask.values.shape:
-            raise InputError(f"the pruned weight {name[:80]!r} cannot be put together: call prune.remove before saving")
-        kept[name] = Tensor(original.kind, original.values * mask.values.astype(original.values.dtype))
-    return kept, [f"{len(pruned)} pruned weights were put together (weight_orig x weight_mask)"]
+    return weights, said
 
 
 def _is_array(value: Any) -> bool:

@@ -81,6 +81,7 @@ def facts_of(data: Any) -> FileFacts:
             trained_on_profile=_text(data["trained_on_profile"]),
             color=color,
             stated_by=_text(data["stated_by"]),
+            crop_by=_text(data["crop_by"]),
             said=tuple(str(_text(line)) for line in data["said"][:_MOST_SAID]),
             detection={str(_text(key)): str(_text(value)) for key, value in dict(data["detection"]).items()},
         )

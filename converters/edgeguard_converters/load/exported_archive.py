@@ -70,13 +70,13 @@ def fresh_program(members: dict[str, bytes]) -> io.BytesIO:
         if member not in known:
             raise InputError(f"the archive lacks {member}: export it again with torch >= 2.9")
         config = rebuilt(PAYLOADS, _json(known[member], member), member)
-        for entry in config["config"].values():
-            place = f"{folder}/{entry['path_name']}"
-            if entry["use_pickle"]:
+        for entry in _field(config, "config", member).values():
+            place = f"{folder}/{_field(entry, 'path_name', member)}"
+            if _field(entry, "use_pickle", member):
                 raise PickleRefused(f"the archive holds a pickled tensor ({place}); refused, it was not loaded")
             if place not in known:
                 raise InputError(f"the archive lacks {place}")
-            _check_extent(entry["tensor_meta"], len(known[place]), place)
+            _check_extent(_field(entry, "tensor_meta", member), len(known[place]), place)
             fresh[place] = known[place]
         fresh[member] = json.dumps(config).encode()
     return fresh_archive({f"model/{member}": data for member, data in fresh.items()})
@@ -102,10 +102,16 @@ def _check_member(name: str, known: set[str]) -> None:
 
 def _check_extent(meta: dict[str, Any], size: int, place: str) -> None:
     """A tensor lies within its bytes and does not grow when something touches it."""
-    sizes = [_whole(side) for side in meta["sizes"]]
+    sizes = [_whole(side) for side in _field(meta, "sizes", place)]
     count = math.prod(sizes)
     if count * _WIDEST_ITEM > max(_WIDEST_ITEM * size, 1 << 20) or count > _MOST_TENSOR_BYTES:
         raise InputError(f"{place} has {size} bytes and claims {count} values; refused")
+
+
+def _field(record: Any, name: str, place: str) -> Any:
+    if not isinstance(record, dict) or name not in record:
+        raise InputError(f"{place} in the archive is damaged: a record without {name!r}")
+    return record[name]
 
 
 def _whole(side: Any) -> int:

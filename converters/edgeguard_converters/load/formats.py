@@ -1,5 +1,6 @@
 """What a model file is, by its first bytes and the names in its archive."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -7,6 +8,32 @@ from edgeguard.errors import InputError
 from edgeguard_converters.load.safetensors import is_safetensors
 
 _FOREIGN = {b"GGUF": "a GGUF file"}
+_AS_ONNX = "export the model as ONNX or torch.export, with the program that it comes from"
+#: Kinds of files that are known by their names and not read, and the way on.
+_KNOWN_ENDINGS = {
+    "saved_model.pb": ("one file of a SavedModel", "give the folder that it lies in"),
+    ".pb": (
+        "a frozen TensorFlow graph",
+        "make a SavedModel of it (tf.compat.v1.wrap_function and tf.saved_model.save), or a float .tflite "
+        "(tf.compat.v1.lite.TFLiteConverter.from_frozen_graph)",
+    ),
+    ".index": ("a part of a TensorFlow checkpoint, which holds weights alone", "save the model: model.save('m.keras')"),
+    ".pbtxt": ("a TensorFlow graph as text", "give the SavedModel or the Keras file"),
+    ".engine": ("a TensorRT engine, made for one GPU", _AS_ONNX),
+    ".plan": ("a TensorRT engine, made for one GPU", _AS_ONNX),
+    ".mlmodel": ("a Core ML model", _AS_ONNX),
+    ".mlpackage": ("a Core ML model", _AS_ONNX),
+    ".xml": ("an OpenVINO model", _AS_ONNX),
+    ".param": ("an ncnn model", _AS_ONNX),
+    ".pdmodel": ("a Paddle model", _AS_ONNX),
+    ".caffemodel": ("weights of Caffe", _AS_ONNX),
+    ".prototxt": ("a network of Caffe", _AS_ONNX),
+    ".weights": ("weights of Darknet", _AS_ONNX),
+    ".pte": ("an ExecuTorch program", "give the .pt2 that it was made of"),
+    ".mnn": ("an MNN model", _AS_ONNX),
+    ".npz": ("an archive of arrays without a network", "put them into the network and save that with torch.export"),
+}
+_TF_PART = re.compile(r"\.data-\d{5}-of-\d{5}$")
 
 
 def model_format(path: Path, *, arch: str | None = None, onnx2tf: bool = False, weights: str | None = None) -> str:
@@ -38,6 +65,7 @@ def _kind(path: Path) -> str:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "keras"
+        _refuse_by_name(path)
         raise InputError(f"{path} is a folder, but no SavedModel (it holds no saved_model.pb)")
     try:
         with path.open("rb") as stream:
@@ -52,6 +80,7 @@ def _kind(path: Path) -> str:
         return "keras"
     if is_safetensors(head):
         return "weights"
+    _refuse_by_name(path)
     if path.suffix.lower() == ".onnx":  # a protobuf message has no mark to know it by
         return "onnx"
     return _sniff(path, head)
@@ -81,3 +110,17 @@ def _sniff(path: Path, head: bytes) -> str:
         f"{path} is {foreign or 'not a model that is known here'}: give a torch.export .pt2, TorchScript, a "
         "state_dict, ONNX, Keras, a SavedModel folder or a float .tflite"
     )
+
+
+def _refuse_by_name(path: Path) -> None:
+    """Files of other programs, which their bytes do not tell.
+
+    Raises:
+        InputError: what the file is, and the way on.
+    """
+    name = path.name.lower()
+    if _TF_PART.search(name):
+        name = ".index"
+    for ending, (what, way_on) in _KNOWN_ENDINGS.items():
+        if name.endswith(ending):
+            raise InputError(f"{path} is {what}, which is not read: {way_on}")

@@ -82,7 +82,7 @@ def _object(value: dict[str, Any], left: list[int]) -> dict[str, Any]:
     if name is not None:
         if name == "function":
             return _function(value)
-        if name not in _CLASSES and name not in _SPECIAL:
+        if not isinstance(name, str) or (name not in _CLASSES and name not in _SPECIAL):
             what = "a Lambda layer, which is code" if name == "Lambda" else f"the class {str(name)[:60]!r}"
             raise PickleRefused(f"the model holds {what}, which is not allowed; refused, it was not run")
         module = value.get("module")
@@ -99,9 +99,20 @@ def _object(value: dict[str, Any], left: list[int]) -> dict[str, Any]:
         )
     return {
         _key(key): None if key in ("registered_name", "quantization_config") else _value(item, key, left)
-        for key, item in value.items()
+        for key, item in _without_old_keys(value).items()
         if key not in _LEFT_BEHIND or key in ("registered_name", "quantization_config")
     }
+
+
+def _without_old_keys(value: dict[str, Any]) -> dict[str, Any]:
+    """A layer without the keys that Keras 2 wrote and Keras 3 refuses, where they say what is so anyway."""
+    config, name = value.get("config"), str(value.get("class_name"))
+    if not isinstance(config, dict) or not name.startswith(("DepthwiseConv", "SeparableConv")):
+        return value
+    gone = {key for key in ("kernel_initializer", "kernel_regularizer", "kernel_constraint") if key in config}
+    if config.get("groups") == 1:
+        gone.add("groups")
+    return {**value, "config": {key: item for key, item in config.items() if key not in gone}}
 
 
 def _function(value: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,10 @@ _KINDS = "fiub"  # of numbers in weights
 _MOST_OBJECTS = 100_000
 _MOST_BYTES = 1 << 33
 _FILTERS = (1, 2, 3)  # of HDF5's own: deflate, shuffle, checksum; others are loaded from plug-ins
+_NO_MODEL = (
+    "the file holds weights without a model (no model_config): load them into the model and save it whole, "
+    "model.save('model.keras')"
+)
 _KEPT = ("weight_names", "layer_names", "backend", "keras_version", "name")
 
 
@@ -60,7 +64,7 @@ def _fresh_weights(data: bytes, config: str | None) -> bytes:
         with h5py.File(io.BytesIO(data), "r") as old, h5py.File(target, "w") as new:
             if config is not None:
                 if config not in old.attrs:
-                    raise InputError("the file holds weights without a model (no model_config)")
+                    raise InputError(_NO_MODEL)
                 new.attrs[config] = json.dumps(checked_config(_json(_text(old.attrs[config]).encode())))
             _copy(h5py, old, new, [0, 0], 0)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, UnicodeDecodeError) as error:

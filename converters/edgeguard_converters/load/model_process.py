@@ -246,4 +246,6 @@ def _error(answer: Frame) -> EdgeGuardError | MemoryError:
     name, text = str(answer.fields["error"]), " ".join(str(answer.fields.get("text")).split())
     if name == "MemoryError":
         return MemoryError(text)
-    return _ERRORS.get(name, InputError)(text)
+    if name not in _ERRORS:  # a library's, whose text may be a word
+        return InputError(f"the model cannot be read or run: {text or 'its reader does not say why'}")
+    return _ERRORS[name](text)

@@ -1,6 +1,7 @@
 """ONNX, through our own importer: the graph becomes a torch module and goes the way of the others."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _NARROW = {10: "float16", 11: "float64", 16: "bfloat16"}
 
 
 def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
-    """Load an ONNX model with one image input, (n, 3, h, w) or (n, h, w, 3).
+    """Load an ONNX model with one image input, (n, 3, h, w) or (n, h, w, 3); one channel instead of 3 is gray.
 
     Raises:
         InputError: onnx is not installed, the file is damaged, reaches outside its folder, is quantized without a float
@@ -30,10 +31,10 @@ def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
     from edgeguard_converters.load.onnx_graph.program import OnnxModule
 
     model = fresh_model(read_file(path), path.name, path.resolve().parent)
-    size, channels_last = _input(model, size)
-    said = _said(model, path.name)
-    module = OnnxModule(_fixed(model, size, channels_last))
-    return TorchSource("ONNX", size, FileFacts(said=said), module.eval(), channels_last)
+    pictures = _input(model, size)
+    facts = FileFacts(color="RGB" if pictures.channels == 3 else "GRAY", said=_said(model, path.name))
+    module = OnnxModule(_fixed(model, pictures))
+    return TorchSource("ONNX", pictures.size, facts, module.eval(), pictures.channels_last)
 
 
 def _said(model: Any, name: str) -> tuple[str, ...]:
@@ -63,24 +64,39 @@ def _trains(node: Any) -> bool:
     return node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] != ""
 
 
-def _input(model: Any, wanted: tuple[int, int] | None) -> tuple[tuple[int, int], bool]:
-    """The size of the image input, and whether its channels come last."""
+@dataclass(frozen=True)
+class _Pictures:
+    """What the graph takes: width and height, 3 channels or 1, and whether they come last."""
+
+    size: tuple[int, int]
+    channels: int
+    channels_last: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        (width, height), channels = self.size, self.channels
+        return (1, height, width, channels) if self.channels_last else (1, channels, height, width)
+
+
+def _input(model: Any, wanted: tuple[int, int] | None) -> _Pictures:
+    """The image input, its size from the graph or as the user says."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         raise InputError(f"the graph has {len(inputs)} inputs; an image model takes one")
     sides = [d.dim_value if d.HasField("dim_value") else 0 for d in inputs[0].type.tensor_type.shape.dim]
-    if len(sides) != 4 or 3 not in (sides[1], sides[3]):
-        raise InputError(f"the graph's input is not an image batch: shape {tuple(sides)}")
-    channels_last = sides[3] == 3 and sides[1] != 3
+    channels = next((n for n in (3, 1) if len(sides) == 4 and n in (sides[1], sides[3])), None)
+    if channels is None:
+        raise InputError(f"the graph's input is not an image batch (3 channels or 1): shape {tuple(sides)}")
+    channels_last = sides[3] == channels and sides[1] != channels
     height, width = (sides[1], sides[2]) if channels_last else (sides[2], sides[3])
     if width > 0 and height > 0:
         if wanted not in (None, (width, height)):
             raise InputError(f"the graph fixes the input at {width}x{height}; leave --size out")
-        return (width, height), channels_last
+        return _Pictures((width, height), channels, channels_last)
     if wanted is None:
         raise SizeMissing("the graph's input size is dynamic: give --size N or WxH")
-    return wanted, channels_last
+    return _Pictures(wanted, channels, channels_last)
 
 
 def first_input(model: Any) -> str:
@@ -96,11 +112,10 @@ def first_input(model: Any) -> str:
     return str(name)
 
 
-def _fixed(model: Any, size: tuple[int, int], channels_last: bool) -> Any:
+def _fixed(model: Any, pictures: _Pictures) -> Any:
     """The model with a batch of one and the input's size written into it."""
     constants = {tensor.name for tensor in model.graph.initializer}
     value = next(value for value in model.graph.input if value.name not in constants)
-    sides = (1, size[1], size[0], 3) if channels_last else (1, 3, size[1], size[0])
-    for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=True):
+    for dimension, side in zip(value.type.tensor_type.shape.dim, pictures.shape, strict=True):
         dimension.dim_value = side
     return model

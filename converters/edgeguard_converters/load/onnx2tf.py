@@ -1,4 +1,4 @@
-"""ONNX through onnx2tf, for graphs that onnx2torch does not know: in an environment of its own.
+"""ONNX through onnx2tf, for graphs that our importer does not know: in an environment of its own.
 
 onnx2tf pins versions of numpy, TensorFlow and protobuf that fit nothing else here, so it is installed (once, about
 2 GB, from the package index) into a folder of EdgeGuard's cache, only when the user asks for it.

@@ -14,6 +14,9 @@ from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
 
+#: timm's words for a picture that is stretched, and for one that is padded.
+_TIMM_CROPS = {"squash": "none", "border": "letterbox"}
+
 
 @dataclass(frozen=True)
 class FileFacts:
@@ -29,6 +32,7 @@ class FileFacts:
         detection: `boxes` and `units` of the contract's Detection.
         sha256: of the file itself; None for a folder and for a model in memory.
         stated_by: who gives mean, std and crop, where it is not the file itself: `torchvision mobilenet_v2`.
+        crop_by: who gives crop and crop_fraction, where it is not the file itself.
         said: lines that the user has to know, of what was decided as the file was read.
     """
 
@@ -43,6 +47,7 @@ class FileFacts:
     detection: dict[str, str] = field(default_factory=dict)
     sha256: str | None = None
     stated_by: str | None = None
+    crop_by: str | None = None
     said: tuple[str, ...] = ()
 
 
@@ -147,10 +152,16 @@ def facts_from_sidecar(model: Path) -> FileFacts:
 
 
 def merge_facts(first: FileFacts, second: FileFacts) -> FileFacts:
-    """Field by field: the first's value where it has one, else the second's."""
+    """Field by field: the first's value where it has one, else the second's; what a family says goes last."""
     names = FileFacts.__dataclass_fields__
+    if first.stated_by is not None and second.mean is not None:
+        first = replace(first, mean=None, std=None, stated_by=None)
+    if first.crop_by is not None and (second.crop is not None or second.crop_fraction is not None):
+        first = replace(first, crop=None, crop_fraction=None, crop_by=None)
     if first.mean is not None or second.mean is None:
         second = replace(second, stated_by=first.stated_by)
+    if first.crop is not None or first.crop_fraction is not None:
+        second = replace(second, crop_by=first.crop_by)
     return FileFacts(
         **{n: getattr(second, n) if getattr(first, n) in (None, {}, ()) else getattr(first, n) for n in names}
     )
@@ -176,6 +187,7 @@ def _from_timm(config: dict[str, Any]) -> FileFacts:
         mean=None if mean is None else (mean[0] * 255, mean[1] * 255, mean[2] * 255),
         std=None if std is None else (std[0] * 255, std[1] * 255, std[2] * 255),
         size=None if input_size is None else (int(input_size[2]), int(input_size[1])),
+        crop=_TIMM_CROPS.get(str(config.get("crop_mode")), "center") if config.get("crop_pct") else None,
         crop_fraction=config.get("crop_pct"),
         labels=None if not config.get("label_names") else tuple(str(label) for label in config["label_names"]),
     )

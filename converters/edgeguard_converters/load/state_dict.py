@@ -12,6 +12,7 @@ from edgeguard.errors import InputError
 from edgeguard_converters.load.containers import without_prefixes
 from edgeguard_converters.load.formats import is_users_own
 from edgeguard_converters.load.pickled_module import module_of_record
+from edgeguard_converters.load.reparametrized import put_together
 from edgeguard_converters.load.source import FileFacts, facts_from_json, merge_facts
 from edgeguard_converters.load.torch_source import TorchSource
 from edgeguard_converters.load.weight_tensors import torch_tensor
@@ -48,13 +49,26 @@ def load_state_dict(
 
 def source_of_weights(weights: Weights, arch: str | None, size: tuple[int, int] | None) -> TorchSource:
     """Put weights that were read into their network; errors as in `load_state_dict`."""
+    if arch is not None and arch != "auto" and is_users_own(arch):
+        return _of_users_own(weights, arch, size)
+    weights = _together(weights)
     shapes = {name: tuple(t.values.shape) for name, t in weights.tensors.items()}
     if arch in (None, "auto"):
         return _of_library(weights, identified(shapes, weights.name, weights.hint), size)
     assert arch is not None
-    if not is_users_own(arch):
-        return _of_library(weights, named(arch, shapes), size)
+    return _of_library(weights, named(arch, shapes), size)
+
+
+def _together(weights: Weights) -> Weights:
+    tensors, said = put_together(weights.tensors)
+    return replace(weights, tensors=tensors, facts=replace(weights.facts, said=(*weights.facts.said, *said)))
+
+
+def _of_users_own(weights: Weights, arch: str, size: tuple[int, int] | None) -> TorchSource:
     module = _make_module(arch)
+    own = {name for name in module.state_dict() if not name.endswith(_COUNTER)}
+    if not own <= set(_names_for(module, list(weights.tensors))[0].values()):
+        weights = _together(weights)  # the module does not keep them in parts, as the one that was trained did
     names, said = _names_for(module, list(weights.tensors))
     _load(module, {short: name for name, short in names.items()}, weights, arch)
     facts = merge_facts(weights.facts, _module_facts(module))

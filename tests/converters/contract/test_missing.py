@@ -9,7 +9,7 @@ import pytest
 
 from edgeguard.errors import InputError
 from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
-from edgeguard_converters.contract.preprocessing import checked_by_labels
+from edgeguard_converters.contract.preprocessing import checked_by_labels, doubted
 from edgeguard_converters.graph.normalization import PRESETS, Normalization
 from edgeguard_converters.load.refused import ArchitectureMissing, SizeMissing
 from edgeguard_converters.load.source import FileFacts, Source
@@ -91,3 +91,22 @@ def test_labels_may_overrule_a_family() -> None:
         return np.stack([~bright, bright], axis=1).astype(np.float32)
 
     assert checked_by_labels(knows_all, pixels, labels, stated) is stated
+
+
+def test_pictures_without_labels_may_doubt_a_family() -> None:
+    """A network that is certain of what it sees with -1..1 only, and one that is certain with its family's numbers."""
+    rng = np.random.default_rng(0)
+    pixels = (rng.integers(0, 40, (40, 8, 8, 3)) + 200 * (np.arange(40) % 2)[:, None, None, None]).astype(np.uint8)
+    stated = Normalization(*PRESETS["imagenet"], "torchvision x")
+
+    def certain_of(largest: float):
+        def scores(x):
+            inside = np.abs(x).reshape(len(x), -1).max(axis=1, keepdims=True) <= largest
+            bright = x.reshape(len(x), -1).mean(axis=1, keepdims=True)
+            return np.where(inside, 20 * np.concatenate([bright, -bright], axis=1), 0.0).astype(np.float32)
+
+        return scores
+
+    line = doubted(certain_of(1.0), pixels, stated)
+    assert line is not None and "MAY NOT BE THIS MODEL'S: on 32 pictures" in line and "--preprocess tf" in line
+    assert doubted(certain_of(3.0), pixels, stated) is None

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 from converters.load import hostile_others as others
-from converters.load import hostile_torch as torches
-from converters.load.hostile_torch import Bomb, Hostile, Make, members, saved
+from converters.load.hostile_base import Bomb, Hostile, Make, members, saved, write
 
 
 def _one_tensor(change: Callable[[bytes], bytes], folder: Path, flag: Path) -> Path:
@@ -26,14 +25,14 @@ def _one_tensor(change: Callable[[bytes], bytes], folder: Path, flag: Path) -> P
     name = next(name for name in found if name.endswith("data.pkl"))
     changed = change(found[name])
     assert changed != found[name]
-    return torches.write(folder / "w.pt", {**found, name: changed})
+    return write(folder / "w.pt", {**found, name: changed})
 
 
 def _bare_tensor(more: bytes, folder: Path, flag: Path) -> Path:
     """A pickle that makes a tensor, and then does something to it."""
     found = members(saved(torch.arange(4.0)))
     name = next(name for name in found if name.endswith("data.pkl"))
-    return torches.write(folder / "w.pt", {**found, name: found[name][:-1] + more + b"."})
+    return write(folder / "w.pt", {**found, name: found[name][:-1] + more + b"."})
 
 
 def _geometry(offset: bytes, size: bytes, stride: bytes, program: bytes) -> bytes:
@@ -68,7 +67,7 @@ def _package(folder: Path, flag: Path) -> Path:
     source = f"open({str(flag)!r}, 'w')\n".encode()
     found = {".data/version": b"6\n", ".data/python_version": b"3.11", ".data/extern_modules": b"", "m.py": source}
     found |= {"models/model.pkl": b"\x80\x03cm\nModel\n)R."}
-    return torches.write(folder / "evil.pt", {f"archive/{name}": data for name, data in found.items()})
+    return write(folder / "evil.pt", {f"archive/{name}": data for name, data in found.items()})
 
 
 def _reshaped(offset: bytes = b"K\x00", size: bytes = b"K\x04", stride: bytes = b"K\x01") -> Make:

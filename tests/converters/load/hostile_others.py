@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from converters.load.hostile_torch import Hostile, Make
+from converters.load.hostile_base import Hostile, Make
 
 
 def _onnx(change: Callable[[Any, Path], None], folder: Path, flag: Path) -> Path:

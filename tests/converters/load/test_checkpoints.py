@@ -194,7 +194,7 @@ def test_pruned_weights_are_put_together(net: torch.nn.Module, tmp_path: Path) -
     source = load_source(tmp_path / "m.pt")
     assert isinstance(source, TorchSource)
     assert torch.equal(source.module.state_dict()["features.0.0.weight"], pruned.features[0][0].weight)
-    assert "1 pruned weights were put together (weight_orig x weight_mask)" in source.facts.said
+    assert "1 weights were put together, which pruning had split" in source.facts.said
 
 
 def test_counters_that_older_files_lack(net: torch.nn.Module, tmp_path: Path) -> None:

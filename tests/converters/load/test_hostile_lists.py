@@ -13,8 +13,9 @@ if not os.environ.get("CI"):
 
 import torch
 from converters.load import hostile_advisories as advisories
+from converters.load.hostile_base import Hostile, members
 from converters.load.hostile_others import KERAS, ONNX, TFLITE, small_graph
-from converters.load.hostile_torch import Hostile, torch_files
+from converters.load.hostile_torch import torch_files
 
 from edgeguard.errors import InputError
 from edgeguard_converters.load.registry import load_source
@@ -74,14 +75,14 @@ def test_what_a_script_holds_beside_its_code_stays_behind(tmp_path: Path) -> Non
     import io
     import zipfile
 
-    from converters.load import hostile_torch
+    from converters.load import hostile_scripts
 
     from edgeguard_converters.load.script_archive import fresh_script
 
     code = b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R."
-    change = partial(hostile_torch._added, "bytecode.pkl", code)
-    path = hostile_torch._script(change, tmp_path, tmp_path / "flag")
-    found = hostile_torch.members(path.read_bytes())
+    change = partial(hostile_scripts._added, "bytecode.pkl", code)
+    path = hostile_scripts._script(change, tmp_path, tmp_path / "flag")
+    found = members(path.read_bytes())
     assert any(name.endswith("bytecode.pkl") for name in found)
     with zipfile.ZipFile(io.BytesIO(fresh_script(found, path.name).getvalue())) as fresh:
         assert fresh.namelist() and not any("bytecode" in name for name in fresh.namelist())

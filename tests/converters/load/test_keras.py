@@ -31,7 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved"])
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "keras2.h5", "saved"])
 def test_the_same_answers_as_keras(models: Path, name: str, tmp_path: Path) -> None:
     from edgeguard_converters.graph.normalization import PRESETS, Normalization
     from edgeguard_converters.load.registry import load_source
@@ -53,6 +53,19 @@ def test_code_in_a_model_is_not_run(models: Path, name: str) -> None:
         load_source(models / name)
     assert not (models / "ran").exists()
     assert "\n" not in str(refused.value)
+
+
+def test_weights_alone_are_named(models: Path) -> None:
+    from edgeguard_converters.load.registry import load_source
+
+    with pytest.raises(InputError, match=r"weights without a model .* model.save\('model.keras'\)"):
+        load_source(models / "model.weights.h5")
+
+
+def test_one_channel_is_gray(models: Path) -> None:
+    from edgeguard_converters.load.registry import load_source
+
+    assert load_source(models / "gray.keras").facts.color == "GRAY"
 
 
 def test_a_damaged_file_gives_one_line(models: Path, tmp_path: Path) -> None:

@@ -40,6 +40,25 @@ def test_the_float_graph_answers_like_the_reference(tmp_path: Path, preset: str)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("side", [SIDE, None])
+def test_one_channel_is_gray(tmp_path: Path, last: bool, side: int | None) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    model = make_onnx(tmp_path / "m.onnx", side, channels=1, last=last)
+    source = load_source(tmp_path / "m.onnx", size=(SIDE, SIDE))
+    assert source.facts.color == "GRAY" and source.size == (SIDE, SIDE)
+    x = np.random.default_rng(1).normal(size=(1, SIDE, SIDE, 1)).astype(np.float32)
+    expected = ReferenceEvaluator(model).run(None, {"x": x if last else x.transpose(0, 3, 1, 2)})[0]
+    np.testing.assert_allclose(source.outputs(x)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_two_channels_are_no_picture(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx", SIDE, channels=2)
+    with pytest.raises(InputError, match=r"not an image batch \(3 channels or 1\): shape \(0, 2, 32, 32\)"):
+        load_source(tmp_path / "m.onnx")
+
+
 def test_a_dynamic_size_has_to_be_given(tmp_path: Path) -> None:
     make_onnx(tmp_path / "m.onnx", None)
     with pytest.raises(InputError, match="give --size"):

@@ -1,5 +1,6 @@
 """What torchvision and timm say of the pictures that their networks were trained with."""
 
+from dataclasses import replace
 from typing import Any
 
 from edgeguard_converters.load.source import FileFacts, facts_from_json
@@ -20,9 +21,8 @@ def facts_of_architecture(arch: str, module: Any) -> FileFacts:
     if facts is None:
         return FileFacts()
     mean, std = (facts.mean, facts.std) if agreed else (None, None)
-    return FileFacts(
-        mean=mean, std=std, size=facts.size, crop_fraction=facts.crop_fraction, stated_by=f"{library} {name}"
-    )
+    family = f"{library} {name}"
+    return replace(facts, mean=mean, std=std, labels=None, stated_by=family, crop_by=family)
 
 
 def _of_timm(name: str, module: Any) -> tuple[FileFacts | None, bool]:

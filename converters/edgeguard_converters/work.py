@@ -1,0 +1,88 @@
+"""One conversion in the making: what its steps (see `pipeline`) hand on to each other."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeguard.datasets.classes import ClassMapping
+from edgeguard.datasets.images import LabeledImage
+from edgeguard.model.contract import Contract
+from edgeguard_converters.candidates import Candidate
+from edgeguard_converters.contract.crop import CropChoice
+from edgeguard_converters.contract.image_sets import GateImages, Labeled
+from edgeguard_converters.contract.infer import InferredContract
+from edgeguard_converters.graph.float_graph import FloatGraph
+from edgeguard_converters.graph.run import Outputs
+from edgeguard_converters.load.source import Source
+from edgeguard_converters.notes import Notes
+from edgeguard_converters.options import Options
+from edgeguard_converters.result import Conversion
+from edgeguard_converters.verify.gates import GateReport
+from edgeguard_converters.verify.guard_cost import GuardCost
+
+#: Images, or a function that makes stand-in pictures.
+Calibration = list[LabeledImage] | Callable[[], list[LabeledImage]]
+
+
+@dataclass(eq=False, kw_only=True)
+class Work:
+    """One conversion: what is wanted of it, and what the steps have made so far.
+
+    Attributes:
+        model, output, calibration, evaluation, training, options, report, load, step: what `convert` was given.
+        notes: what was said to the user.
+        log: where the tools' chatter goes.
+        folder: for files between the steps; it goes away after `BUILD`.
+        source: by `_load`; another one after fine-tuning.
+        stand_in: the calibration images are not the user's own, by `_choose_images`.
+        chosen: images to calibrate, and for the gates, by `_choose_images`; `trainees`: to fine-tune with.
+        mapping: how the gates' folder became class indices, by `_choose_images`; None where it is no folder.
+        cost: what the guard costs on the gates' images, by `_weigh_guard`.
+        crop: what is said of the crop, by `_outline`; by whom, also once `_settle_crop` has found it.
+        contract: by `_outline`, completed by `_infer`, `_settle_crop` and `_describe`.
+        images: by `_prepare`.
+        inferred: by `_infer`.
+        trained: what the trained model says of the first gate images, by `_export`.
+        float_graph: by `_export`; `mended` is the same, or the one beside it that int8 can hold.
+        float_outputs: what the float graph says of the gate images, by `_export`.
+        choice: graphs to try, by `_quantize`.
+        candidate, outputs, gates: the first of them that passes, else the last, what it says of the gate images and
+            how that was judged, by `_verify`.
+        given: what the float graph said before fine-tuning; None without.
+        progress: the file in which fine-tuning keeps its progress.
+        conversion: by `_write`.
+    """
+
+    model: str | Path | Source
+    output: Path
+    calibration: Calibration
+    evaluation: Labeled | None
+    training: Labeled | None
+    options: Options
+    report: Path | None
+    notes: Notes
+    step: Callable[[str], None]
+    given: Outputs | None = None
+    progress: Path | None = None
+    load: Callable[..., Source] = field(init=False)
+    log: Path = field(init=False)
+    folder: Path = field(init=False)
+    source: Source = field(init=False)
+    stand_in: bool = field(init=False)
+    chosen: tuple[list[LabeledImage], list[LabeledImage]] = field(init=False)
+    trainees: list[LabeledImage] | None = field(init=False)
+    mapping: ClassMapping | None = field(init=False)
+    cost: GuardCost | None = field(init=False)
+    crop: CropChoice = field(init=False)
+    contract: Contract = field(init=False)
+    images: GateImages = field(init=False)
+    inferred: InferredContract = field(init=False)
+    trained: Outputs = field(init=False)
+    float_graph: FloatGraph = field(init=False)
+    mended: FloatGraph = field(init=False)
+    float_outputs: Outputs = field(init=False)
+    choice: Iterator[Candidate] = field(init=False)
+    candidate: Candidate = field(init=False)
+    outputs: Outputs = field(init=False)
+    gates: GateReport = field(init=False)
+    conversion: Conversion = field(init=False)

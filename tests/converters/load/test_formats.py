@@ -1,0 +1,41 @@
+"""What a file is called where it is not read: by what made it, with the way on."""
+
+from pathlib import Path
+
+import pytest
+
+from edgeguard.errors import InputError
+from edgeguard_converters.load.formats import model_format
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "way_on"),
+    [
+        ("frozen_inference_graph.pb", "a frozen TensorFlow graph", "make a SavedModel of it"),
+        ("saved_model.pb", "one file of a SavedModel", "give the folder"),
+        ("model.ckpt.index", "a part of a TensorFlow checkpoint", "model.save('m.keras')"),
+        ("variables.data-00000-of-00001", "a part of a TensorFlow checkpoint", "model.save('m.keras')"),
+        ("yolov8n.engine", "a TensorRT engine", "as ONNX"),
+        ("Net.MLMODEL", "a Core ML model", "as ONNX"),
+        ("yolov3.weights", "weights of Darknet", "as ONNX"),
+        ("model.npz", "an archive of arrays", "torch.export"),
+    ],
+)
+def test_files_of_other_programs_are_named(tmp_path: Path, name: str, what: str, way_on: str) -> None:
+    (tmp_path / name).write_bytes(b"\x0a\x03abc" * 8)
+    with pytest.raises(InputError, match=what) as refused:
+        model_format(tmp_path / name)
+    assert way_on in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_folder_of_another_program_is_named(tmp_path: Path) -> None:
+    (tmp_path / "net.mlpackage").mkdir()
+    with pytest.raises(InputError, match="a Core ML model"):
+        model_format(tmp_path / "net.mlpackage")
+
+
+def test_a_name_does_not_go_before_what_the_bytes_say(tmp_path: Path) -> None:
+    (tmp_path / "m.weights").write_bytes(b"\0\0\0\0TFL3" + bytes(8))
+    assert model_format(tmp_path / "m.weights") == "tflite"
+    (tmp_path / "m.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(8))
+    assert model_format(tmp_path / "m.weights.h5") == "keras"
