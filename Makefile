@@ -1,5 +1,4 @@
-# make demo   sets up what the demo needs and runs the main job
-# make test   sets up what the tests need and passes them
+# make help   says what there is; each command sets up what it needs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,21 +14,24 @@ PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard con
 
 .NOTPARALLEL:  # two parts at once would write into one environment
 .PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models test-aarch64 wheels release-check release-check-x86-64 lint types
-.PHONY: bench clean
+.PHONY: bench clean help
 
-demo: $(FOR_DEMO)
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(FOR_DEMO)  ## the main job: converts, runs defended, attacks, shows what fails
 	$(BIN)/edgeguard demo
 
 # One thread for each worker: they share the cores.
-test: $(FOR_TEST)
+test: $(FOR_TEST)  ## the fast tests, under 5 minutes after the set-up
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-test-full: $(FOR_TEST)
+test-full: $(FOR_TEST)  ## the slow tests too, an hour or more
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "full or not full"
 
 # The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++), and
 # our picture of libjpeg's binary interface against its headers, where they are.
-test-native:
+test-native:  ## the native kernel under sanitizers
 	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=$(or $(shell command -v clang++),c++) >/dev/null
 	cmake --build build/native --target check_kernel --parallel
 	build/native/check_kernel 8000
@@ -37,7 +39,7 @@ test-native:
 
 # The compressed domain under libFuzzer (clang++), for FUZZ_SECONDS; findings go to build/fuzz-findings.
 FUZZ_SECONDS ?= 120
-fuzz: $(FOR_TEST)
+fuzz: $(FOR_TEST)  ## the compressed domain under libFuzzer, FUZZ_SECONDS=120
 	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=clang++ >/dev/null
 	cmake --build build/native --target fuzz_jpeg --parallel
 	$(BIN)/python tests/native/make_seeds.py build/fuzz-seeds
@@ -46,41 +48,41 @@ fuzz: $(FOR_TEST)
 	  -verbosity=0 -artifact_prefix=build/fuzz-findings/ build/fuzz-corpus build/fuzz-seeds
 
 # The parsers in Python (JPEG headers, seals, serial and HTTP streams) under Atheris, for FUZZ_SECONDS.
-fuzz-python: $(FOR_TEST)
+fuzz-python: $(FOR_TEST)  ## the parsers in Python under Atheris, FUZZ_SECONDS=120
 	mkdir -p build/fuzz-python build/fuzz-findings
 	$(BIN)/python tests/fuzz/fuzz_parsers.py build/fuzz-python -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 	  -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz-findings/
 
 # Mutated .tflite files and contracts through the commands that read them, for FUZZ_SECONDS in all; build/fuzz-models.
-fuzz-models: $(FOR_TEST)
+fuzz-models: $(FOR_TEST)  ## damaged models and contracts, FUZZ_SECONDS=120
 	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) * 3 / 4 )) --keep build/fuzz-models
 	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) / 4 )) --of contracts --keep build/fuzz-models
 
 # What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
-wheels: $(FOR_WHEELS)
+wheels: $(FOR_WHEELS)  ## wheels for x86-64 and aarch64 and the source archive, into dist/
 	@$(RELEASE).build_wheels
 
 # Each wheel in clean environments: this machine's Pythons, and Debian's for aarch64 under emulation.
-release-check: release-check-x86-64
+release-check: release-check-x86-64  ## each wheel in clean environments, aarch64 under emulation
 	@$(RELEASE).check_same_bytes
 	@$(RELEASE).check_aarch64 bookworm trixie tflite-runtime
 
-release-check-x86-64: $(FOR_TEST) $(WHEELS)
+release-check-x86-64: $(FOR_TEST) $(WHEELS)  ## of these, the ones of this machine
 	@$(RELEASE).check_x86_64
 
 # The wheel for aarch64 on Debian bookworm, under emulation: the same bytes as here.
-test-aarch64: $(FOR_TEST) $(WHEELS)
+test-aarch64: $(FOR_TEST) $(WHEELS)  ## of these, the one on Debian bookworm for aarch64
 	@$(RELEASE).check_aarch64 bookworm
 
-lint: $(FOR_TEST)
+lint: $(FOR_TEST)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-types: $(FOR_TEST)
+types: $(FOR_TEST)  ## mypy alone
 	$(BIN)/mypy
 
-bench: $(FOR_TEST)
+bench: $(FOR_TEST)  ## start-up and kernel, timed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
 
@@ -133,5 +135,5 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 $(WHEELS): $(PACKAGED) pyproject.toml CMakeLists.txt README.md LICENSE | $(FOR_WHEELS)
 	@$(RELEASE).build_wheels
 
-clean:
+clean:  ## removes what was built; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis edgeguard-demo
