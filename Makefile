@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 FOR_WHEELS := $(VENV)/.installed-wheels
 FOR_DEMO := $(VENV)/.installed-demo
 FOR_TEST := $(VENV)/.installed-test
+FOR_DOCS := $(VENV)/.installed-docs
 
 RELEASE = PYTHONPATH=tests $(BIN)/python -m release
 # The wheels are made again by `make wheels`, and where something that goes into them is newer.
@@ -14,7 +15,7 @@ PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard con
 
 .NOTPARALLEL:  # two parts at once would write into one environment
 .PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models test-aarch64 wheels release-check release-check-x86-64 lint types
-.PHONY: bench clean help
+.PHONY: bench clean docs help
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +87,11 @@ bench: $(FOR_TEST)  ## start-up and kernel, timed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
 
+# The site, strictly: a broken link, a name without a docstring's target or a page that is not there ends it.
+docs: $(FOR_DOCS)  ## the site, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "docs: build/site/index.html"
+
 NATIVE := $(wildcard edgeguard/dct/native/*.*) CMakeLists.txt
 # Where a compiler is, a kernel that does not build is an error and not a fallback.
 export EDGEGUARD_REQUIRE_NATIVE := $(if $(and $(shell command -v c++),$(shell command -v cmake)),1,0)
@@ -131,6 +137,11 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 	@echo "set-up: EdgeGuard with every extra, TensorFlow, Ray and the tests' tools among them"
 	@$(PIP_INSTALL) --editable '.[convert,onnx,zoo,keras,attack,sheets,serial,web,mqtt,metrics,cluster,dev]'
 	@touch $(FOR_WHEELS) $(FOR_DEMO) $@
+
+$(FOR_DOCS): pyproject.toml constraints.txt | $(FOR_TEST)
+	@echo "set-up: what builds the site"
+	@$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
 
 $(WHEELS): $(PACKAGED) pyproject.toml CMakeLists.txt README.md LICENSE | $(FOR_WHEELS)
 	@$(RELEASE).build_wheels
