@@ -74,7 +74,9 @@ def test_a_board_of_the_users_needs_no_checkout(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_attack_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch", reason="attacks need PyTorch")
+    pytest.importorskip("torch", reason="attacks need PyTorch")
+    import torch
+
     from edgeguard.evaluate import attacks
 
     @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def test_an_attack_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         eps_8bit: int = 8
         name = "brighter"
 
-        def __call__(self, victim: attacks.Victim, images: "torch.Tensor", labels: object, seed: int = 0) -> object:
+        def __call__(self, victim: attacks.Victim, images: torch.Tensor, labels: object, seed: int = 0) -> object:
             return attacks.whole_levels(images, images + self.eps_8bit, self.eps_8bit)
 
     kinds: dict[str, Callable[..., object]] = {**attacks.KINDS, "brighter": Brighter}
