@@ -1,5 +1,4 @@
-# make demo   sets up what the demo needs and runs the main job
-# make test   sets up what the tests need and passes them
+# make help   says what there is; each command sets up what it needs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,6 +6,7 @@ BIN := $(VENV)/bin
 FOR_WHEELS := $(VENV)/.installed-wheels
 FOR_DEMO := $(VENV)/.installed-demo
 FOR_TEST := $(VENV)/.installed-test
+FOR_DOCS := $(VENV)/.installed-docs
 
 RELEASE = PYTHONPATH=tests $(BIN)/python -m release
 # The wheels are made again by `make wheels`, and where something that goes into them is newer.
@@ -14,22 +14,25 @@ WHEELS := dist/.built
 PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check release-check-x86-64 lint types
-.PHONY: bench clean
+.PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check
+.PHONY: release-check-x86-64 lint types bench clean docs help
 
-demo: $(FOR_DEMO)
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(FOR_DEMO)  ## the main job: converts, runs defended, attacks, shows what fails
 	$(BIN)/edgeguard demo
 
 # One thread for each worker: they share the cores.
-test: $(FOR_TEST)
+test: $(FOR_TEST)  ## the fast tests, under 5 minutes after the set-up
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-test-full: $(FOR_TEST)
+test-full: $(FOR_TEST)  ## the slow tests too, an hour or more
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "full or not full"
 
 # The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++), and
 # our picture of libjpeg's binary interface against its headers, where they are.
-test-native:
+test-native:  ## the native kernel under sanitizers
 	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=$(or $(shell command -v clang++),c++) >/dev/null
 	cmake --build build/native --target check_kernel --parallel
 	build/native/check_kernel 8000
@@ -37,7 +40,7 @@ test-native:
 
 # The compressed domain under libFuzzer (clang++), for FUZZ_SECONDS; findings go to build/fuzz-findings.
 FUZZ_SECONDS ?= 120
-fuzz: $(FOR_TEST)
+fuzz: $(FOR_TEST)  ## the compressed domain under libFuzzer, FUZZ_SECONDS=120
 	cmake -S tests/native -B build/native -DCMAKE_CXX_COMPILER=clang++ >/dev/null
 	cmake --build build/native --target fuzz_jpeg --parallel
 	$(BIN)/python tests/native/make_seeds.py build/fuzz-seeds
@@ -46,47 +49,52 @@ fuzz: $(FOR_TEST)
 	  -verbosity=0 -artifact_prefix=build/fuzz-findings/ build/fuzz-corpus build/fuzz-seeds
 
 # The parsers in Python (JPEG headers, seals, serial and HTTP streams) under Atheris, for FUZZ_SECONDS.
-fuzz-python: $(FOR_TEST)
+fuzz-python: $(FOR_TEST)  ## the parsers in Python under Atheris, FUZZ_SECONDS=120
 	mkdir -p build/fuzz-python build/fuzz-findings
 	$(BIN)/python tests/fuzz/fuzz_parsers.py build/fuzz-python -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 	  -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz-findings/
 
 # Mutated .tflite files and contracts through the commands that read them, for FUZZ_SECONDS in all; build/fuzz-models.
-fuzz-models: $(FOR_TEST)
+fuzz-models: $(FOR_TEST)  ## damaged models and contracts, FUZZ_SECONDS=120
 	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) * 3 / 4 )) --keep build/fuzz-models
 	$(BIN)/python tests/fuzz/fuzz_models.py --seconds $$(( $(FUZZ_SECONDS) / 4 )) --of contracts --keep build/fuzz-models
 
 # Model files of every format that `convert` reads, changed with their structure in mind, for FUZZ_SECONDS.
-fuzz-loaders: $(FOR_TEST)
+fuzz-loaders: $(FOR_TEST)  ## damaged files of every format that convert reads
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_loaders.py --seconds $(FUZZ_SECONDS) --keep build/fuzz-loaders
 
 # What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
-wheels: $(FOR_WHEELS)
+wheels: $(FOR_WHEELS)  ## wheels for x86-64 and aarch64 and the source archive, into dist/
 	@$(RELEASE).build_wheels
 
 # Each wheel in clean environments: this machine's Pythons, and Debian's for aarch64 under emulation.
-release-check: release-check-x86-64
+release-check: release-check-x86-64  ## each wheel in clean environments, aarch64 under emulation
 	@$(RELEASE).check_same_bytes
 	@$(RELEASE).check_aarch64 bookworm trixie tflite-runtime
 
-release-check-x86-64: $(FOR_TEST) $(WHEELS)
+release-check-x86-64: $(FOR_TEST) $(WHEELS)  ## of these, the ones of this machine
 	@$(RELEASE).check_x86_64
 
 # The wheel for aarch64 on Debian bookworm, under emulation: the same bytes as here.
-test-aarch64: $(FOR_TEST) $(WHEELS)
+test-aarch64: $(FOR_TEST) $(WHEELS)  ## of these, the one on Debian bookworm for aarch64
 	@$(RELEASE).check_aarch64 bookworm
 
-lint: $(FOR_TEST)
+lint: $(FOR_TEST)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-types: $(FOR_TEST)
+types: $(FOR_TEST)  ## mypy alone
 	$(BIN)/mypy
 
-bench: $(FOR_TEST)
+bench: $(FOR_TEST)  ## start-up and kernel, timed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/sanitise.py
+
+# The site, strictly: a broken link, a name without a docstring's target or a page that is not there ends it.
+docs: $(FOR_DOCS)  ## the site, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "docs: build/site/index.html"
 
 NATIVE := $(wildcard edgeguard/dct/native/*.*) CMakeLists.txt
 # Where a compiler is, a kernel that does not build is an error and not a fallback.
@@ -134,8 +142,13 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 	@$(PIP_INSTALL) --editable '.[convert,onnx,zoo,keras,attack,sheets,serial,web,mqtt,metrics,cluster,dev]'
 	@touch $(FOR_WHEELS) $(FOR_DEMO) $@
 
+$(FOR_DOCS): pyproject.toml constraints.txt | $(FOR_TEST)
+	@echo "set-up: what builds the site"
+	@$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
+
 $(WHEELS): $(PACKAGED) pyproject.toml CMakeLists.txt README.md LICENSE | $(FOR_WHEELS)
 	@$(RELEASE).build_wheels
 
-clean:
+clean:  ## removes what was built; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis edgeguard-demo

@@ -76,7 +76,7 @@ def schema(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN)
     """The file's keys as JSON Schema (draft 2020-12), for editors and checkers."""
     from edgeguard.settings.describe import json_schema
 
-    on_stdout(*json.dumps(json_schema(_declared(kind), f"EdgeGuard {kind} file"), indent=2).splitlines())
+    on_stdout(*json.dumps(json_schema(declared(kind), f"EdgeGuard {kind} file"), indent=2).splitlines())
 
 
 @app.command(epilog="Example: edgeguard config table run")
@@ -84,10 +84,10 @@ def table(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN) 
     """The file's keys as Markdown: values, units, defaults and what they do."""
     from edgeguard.settings.describe import markdown_tables
 
-    on_stdout(*markdown_tables(_declared(kind)).splitlines())
+    on_stdout(*markdown_tables(declared(kind)).splitlines())
 
 
-def _declared(kind: Kind) -> dict[str, Key]:
+def declared(kind: Kind) -> dict[str, Key]:
     """The keys of a kind of file."""
     try:
         module = importlib.import_module(_MODULES[kind])

@@ -1,17 +1,19 @@
 """The pipeline: capture, preparation and model overlap; OpenCV, the kernel and LiteRT release the GIL."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
+from edgeguard.camera import source_opener
 from edgeguard.camera.connection import close_in_time
 from edgeguard.camera.reader import Drop, FrameReader
 from edgeguard.camera.source import Captured, Lost, Source, Unchanged
 from edgeguard.errors import EdgeGuardError, JpegError
 from edgeguard.model.contract import require_pixels
-from edgeguard.model.interpreter import Model, NoAnswer
+from edgeguard.model.interpreter import Model, NoAnswer, load_model
 from edgeguard.model.watched import GraphFailure
 from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.losses import LossTeller
@@ -32,8 +34,9 @@ class Pipeline:
     """Run a model over a source. Use as a context manager; iterate for results.
 
     Args:
-        source: where frames come from. Live sources keep only the latest frame, files are read in full.
-        model: with its contract.
+        source: where frames come from, or what `open_source` takes: it is then opened here, and again after a loss.
+            Live sources keep only the latest frame, files are read in full.
+        model: with its contract, or the path of a .tflite.
         compare_every: run the undefended path beside it on every so many results; 0 never.
         keep_frames: put the sanitised frame into each result (`stages.Stages`).
         decode_scale: decode JPEGs at 1/1, 1/2 or 1/4 where pass 2 works on their coefficients; by default the smallest
@@ -44,16 +47,20 @@ class Pipeline:
         every_frame: no latest-frame slot but a queue of eight, and which frame goes when it is full.
         reopen, lost_after_s, give_up_after_s, longest_delay_s: see `FrameReader`.
 
+    Raises:
+        InputError: what is named cannot be used: see `open_source`, `load_model`, `Region`.
+        DeviceError: the camera that is named is not there.
+
     Example:
-        >>> with Pipeline(open_source("folder/"), load_model("model.tflite")) as pipeline:  # doctest: +SKIP
+        >>> with Pipeline("folder/", "model.tflite") as pipeline:  # doctest: +SKIP
         ...     for result in pipeline:
         ...         print(result.to_json())
     """
 
     def __init__(
         self,
-        source: Source,
-        model: Model,
+        source: Source | int | str | os.PathLike[str],
+        model: Model | str | os.PathLike[str],
         *,
         compare_every: int = 0,
         keep_frames: bool = True,
@@ -67,16 +74,26 @@ class Pipeline:
         give_up_after_s: float | None = None,
         longest_delay_s: float = 1.5,
     ) -> None:
+        model = model if isinstance(model, Model) else load_model(model)
         if compare_every:
             require_pixels(model.contract, "--compare")
+        opened = isinstance(source, (int, str, os.PathLike))
+        if isinstance(source, (int, str, os.PathLike)):
+            opening = source_opener(source)
+            source, reopen = opening(), reopen or opening
         self.source, self.model = source, model
-        self.stages = Stages(
-            model,
-            keep_frames=keep_frames,
-            decode_scale=decode_scale,
-            region=region,
-            certify_share=_CERTIFY_SHARE if source.live else None,
-        )
+        try:
+            self.stages = Stages(
+                model,
+                keep_frames=keep_frames,
+                decode_scale=decode_scale,
+                region=region,
+                certify_share=_CERTIFY_SHARE if source.live else None,
+            )
+        except BaseException:
+            if opened:  # nobody else could close it
+                source.close()
+            raise
         self.timing = Timing(fps)
         self.counters = Counters()
         self.losses: list[Lost] = []  # the first hundred that were found after capture

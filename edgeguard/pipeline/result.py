@@ -24,7 +24,7 @@ def unpaired_escaped(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """The result of one frame.
+    """The result of one frame. Attributes that are not listed are those of the JSON line (docs/run.md).
 
     Attributes:
         rgb: the frame that the model's crop was taken from, where the pipeline keeps it.
@@ -32,7 +32,6 @@ class FrameResult:
         patch_suspect, patch_alarm: whether the patch guard marked anything, and whether it rang; None without one.
         alarms: names of the run's alarms that ring.
         certifies: whether frames of this run can be proven; without, the line has no keys for it.
-        The other attributes are those of the JSON line (docs/run.md).
     """
 
     frame: int

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeguard.camera import open_source
 from edgeguard.demo.assets import bundled_model
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, Sanitizer, encode_jpeg, sanitize_jpeg
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.seal import Seal, seal_jpeg
@@ -175,3 +175,32 @@ def test_what_is_found_in_a_region_is_placed_in_the_frame() -> None:
     assert placed.boxes == (BoxScore("a", 0, 0.5, 17, 10, 19, 12),) and placed.keypoints is not None
     assert (placed.keypoints[0].x, placed.keypoints[0].y) == (17, 10) and placed.class_map is not None
     assert (placed.class_map.x1, placed.class_map.y1, placed.class_map.x2, placed.class_map.y2) == (16, 8, 24, 16)
+
+
+def test_names_of_a_source_and_a_model_give_the_same_results(folder: Path) -> None:
+    by_hand = _run(folder, _model())
+    with Pipeline(folder, bundled_model()) as pipeline:
+        assert [result.prediction for result in pipeline] == [result.prediction for result in by_hand]
+
+
+def test_a_named_source_is_closed_where_the_pipeline_cannot_be(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr("edgeguard.camera.files.ImageFiles.close", lambda self: closed.append(self.name))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("a region that lies outside")
+
+    monkeypatch.setattr("edgeguard.pipeline.pipeline.Stages", refuse)
+    with pytest.raises(InputError, match="lies outside"):
+        Pipeline(folder, bundled_model())
+    assert len(closed) == 1
+    with pytest.raises(InputError):
+        Pipeline(open_source(folder), bundled_model())
+    assert len(closed) == 1  # a source that is given belongs to whoever gave it
+
+
+def test_a_named_camera_that_is_lost_is_opened_again(scene: NDArray[np.uint8]) -> None:
+    frames = [encode_jpeg(scene, CAMERA)] * 3
+    with http_server(stream(frames)) as url, Pipeline(url, _model(), lost_after_s=0.5) as pipeline:
+        seen = [result.frame for result, _ in zip(pipeline, range(4), strict=False)]
+    assert len(seen) == 4  # the stream ends after three frames: the fourth is of another connection

@@ -1,0 +1,1 @@
+"""What the site has beyond its pages: reference pages made from the code, and files from outside `docs`."""
