@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,9 @@ import torch
 
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.errors import InputError
-from edgeguard.evaluate.attacks import attack
+from edgeguard.evaluate.attacks import Attack, attack
+from edgeguard.evaluate.attacks.external import ArtAttack, AutoAttack
+from edgeguard.evaluate.engine.smallest_change import searches_once
 from edgeguard.evaluate.engine.targets import Target
 from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
 
@@ -126,30 +129,52 @@ def forecast(protocol: Protocol, defenses: Sequence[DefensePlan], costs: Costs, 
                 parts.append(Part(f"{plan.name}, {defense.title}", score, defense.limit, False))
         return Forecast(tuple(parts), workers, protocol.batch)
     for defense in defenses:
-        parts += [_part(plan, defense, costs, len(plan.gradients)) for plan in protocol.attacks]
+        for plan, is_tried in zip(protocol.attacks, _tried(protocol), strict=True):
+            part = _part(plan, defense, costs, len(plan.gradients))
+            parts.append(part if is_tried else replace(part, seconds=0.0))
     return Forecast(tuple(parts), workers, protocol.batch)
+
+
+def _tried(protocol: Protocol) -> list[bool]:
+    """Of each attack whether an image can need it, beside those of the same name with other budgets.
+
+    One search serves all budgets of some attacks. Where the smallest budget is looked for, so many of an attack's n
+    budgets are tried as halving them takes; the larger of them are counted.
+    """
+    left = Counter((plan.name, plan.kind) for plan in protocol.attacks)
+    for plan in {(plan.name, plan.kind): plan for plan in protocol.attacks}.values():
+        budgets = left[plan.name, plan.kind]
+        halvings = budgets.bit_length() if protocol.budgets == "smallest" else budgets
+        left[plan.name, plan.kind] = 1 if searches_once(plan) else halvings
+    found = []
+    for plan in protocol.attacks:
+        found.append(left[plan.name, plan.kind] > 0)
+        left[plan.name, plan.kind] -= 1
+    return found
 
 
 def calls(plan: AttackPlan) -> tuple[int, int]:
     """How often an attack asks for a gradient, and how often for outputs alone, for one image at most."""
-    made = attack(plan.kind, plan.parameters)
+    return asked(attack(plan.kind, plan.parameters))
+
+
+def asked(made: Attack) -> tuple[int, int]:
+    """The same of an attack itself."""
     steps = int(getattr(made, "steps", 1))
-    if plan.kind == "autoattack":
+    if isinstance(made, AutoAttack):
         each = {
             "apgd-ce": steps, "apgd-dlr": steps, "apgd-t": steps * _CLASSES_AIMED_AT,
             "fab-t": _FAB_STEPS * _CLASSES_AIMED_AT,
         }  # fmt: skip
-        parts = getattr(made, "parts", ())
-        restarts = int(getattr(made, "restarts", 1))
-        return restarts * sum(each.get(part, 0) for part in parts), "square" in parts and int(made.queries)  # type: ignore[attr-defined]
-    if plan.kind in ("art", "hop-skip-jump"):
-        given = getattr(made, "parameters", {})
-        rounds = int(given.get("max_iter", 100))
-        if plan.gradient_free:
-            first, most = int(given.get("init_eval", 100)), int(given.get("max_eval", 10_000))
+        gradients = made.restarts * sum(each.get(part, 0) for part in made.parts)
+        return gradients, made.queries if "square" in made.parts else 0
+    if isinstance(made, ArtAttack):
+        rounds = int(made.parameters.get("max_iter", 100))
+        if made.gradient_free:
+            first, most = int(made.parameters.get("init_eval", 100)), int(made.parameters.get("max_eval", 10_000))
             return 0, int(sum(min(first * math.sqrt(k), most) + 25 for k in range(1, rounds + 1))) + 100
         return rounds, 0
-    if plan.gradient_free:
+    if made.gradient_free:
         return 0, int(getattr(made, "queries", 1000))
     times = [int(getattr(made, name, 1)) for name in ("restarts", "searches", "rounds", "candidates")]
     return steps * math.prod(times), 0
