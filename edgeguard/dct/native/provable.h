@@ -166,44 +166,6 @@ inline uint32_t set_bits(V a) { return top_bits(or_(a, sub(splat(0), a))); }
 // Whether any of block b's eight bits is set.
 inline bool has(uint32_t bits, int b) { return (bits >> 8 * b & 0xFF) != 0; }
 
-// What is left to do in a vector of blocks after flat ones and known patterns.
-struct Open {
-    bool any;
-    bool block[Lanes / 8];
-    Place place[Lanes / 8];  // pattern is null where the block varies in both directions
-};
-
-inline void open_blocks(uint8_t* strip, int stride, int column, int columns, const Table& table, const V (&kept)[8],
-                        Open& open) {
-    alignas(64) int16_t lines[8][Lanes];
-    V any_across = or_(kept[1], kept[2]);
-    for (int v = 3; v < 8; ++v) any_across = or_(any_across, kept[v]);
-    const uint32_t across = set_bits(any_across);
-    const uint32_t down = set_bits(and_(or_(kept[0], any_across), load(table.not_dc_only)));
-    open.any = false;
-    if (table.flats_are_exact && (across | down) == 0) return;
-    bool has_lines = false;
-    for (int b = 0; b < Lanes / 8; ++b) {
-        const int left = 8 * b;
-        uint8_t* pixels = strip + column + left;
-        open.block[b] = column + left < columns;
-        open.place[b] = {pixels, stride, nullptr, {0, 0}, 0};
-        if (!open.block[b]) continue;
-        if (table.flats_are_exact) {
-            const bool is_across = has(across, b), is_down = has(down, b);
-            if (!is_across && !is_down) {
-                open.block[b] = false;
-            } else if (is_across != is_down) {
-                for (int v = 0; v < 8 && !has_lines; ++v) store(lines[v], kept[v]);
-                has_lines = true;
-                open.place[b] = place_of(pixels, stride, lines, left, is_down, table);
-                open.block[b] = !repeated(open.place[b]);
-            }
-        }
-        open.any |= open.block[b];
-    }
-}
-
 // Of the pixels in a strip: residuals, 1/32 coefficient, [v], lanes u. Bits of the lanes where one is beyond its limit.
 inline uint32_t residuals_of(const uint8_t* strip, int stride, int column, const Table& table, const V (&kept)[8],
                              V (&x)[8]) {
@@ -283,26 +245,38 @@ inline void lower_contrast(uint8_t* strip, int stride, int column, const Table& 
     }
 }
 
-// `coefficients` and `kept` as `sanitize_blocks` gives them. The strip holds pass 1's pixels.
+// `coefficients` and `kept` as `sanitize_blocks` gives them. The strip holds pass 1's pixels. Few vectors come beyond the
+// second transform, so that blocks that vary in one direction only are told apart behind it.
 inline void mend_blocks(uint8_t* strip, int stride, int column, int columns, const Table& table, const Options& options,
                         const V (&coefficients)[8], const V (&kept)[8]) {
-    Open open;
-    open_blocks(strip, stride, column, columns, table, kept, open);
-    if (!open.any) return;
+    V across = or_(kept[1], kept[2]);
+    for (int v = 3; v < 8; ++v) across = or_(across, kept[v]);
+    const V down = and_(or_(kept[0], across), load(table.not_dc_only));
+    if (table.flats_are_exact && !any(or_(across, down))) return;
     V x[8];
     const uint32_t beyond = residuals_of(strip, stride, column, table, kept, x);
     if (beyond == 0) return;
-    bool was_short[Lanes / 8], wanted[Lanes / 8], any_wanted = false;
+    const uint32_t across_bits = set_bits(across), down_bits = set_bits(down);
+    alignas(64) int16_t lines[8][Lanes];
+    for (int v = 0; v < 8; ++v) store(lines[v], kept[v]);
+    bool wanted[Lanes / 8], is_new[Lanes / 8], any_wanted = false;
+    Place places[Lanes / 8];
     uint8_t before[Lanes / 8][64];
     for (int b = 0; b < Lanes / 8; ++b) {
-        was_short[b] = wanted[b] = open.block[b] && has(beyond, b);
-        if (!wanted[b] || open.place[b].pattern == nullptr) continue;
-        for (int i = 0; i < 8; ++i) memcpy(before[b] + 8 * i, open.place[b].pixels + i * stride, 8);
+        const int left = 8 * b;
+        uint8_t* pixels = strip + column + left;
+        wanted[b] = column + left < columns && has(beyond, b);
+        const bool is_across = has(across_bits, b), is_down = has(down_bits, b);
+        is_new[b] = wanted[b] && table.flats_are_exact && is_across != is_down;
+        if (!is_new[b]) continue;
+        places[b] = place_of(pixels, stride, lines, left, is_down, table);
+        is_new[b] = wanted[b] = !repeated(places[b]);
+        for (int i = 0; is_new[b] && i < 8; ++i) memcpy(before[b] + 8 * i, pixels + i * stride, 8);
     }
     mend_wanted(strip, stride, column, table, options, kept, x, beyond, wanted);
     for (int b = 0; b < Lanes / 8; ++b) {
         any_wanted |= wanted[b];
-        if (was_short[b] && !wanted[b] && open.place[b].pattern != nullptr) learn(open.place[b], before[b]);
+        if (is_new[b] && !wanted[b]) learn(places[b], before[b]);
     }
     if (!any_wanted) return;
     lower_contrast(strip, stride, column, table, options, coefficients, wanted);
