@@ -41,8 +41,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[AttackPlan]:
 
     monkeypatch.setattr(smallest_change, "run_attack", searched)
     monkeypatch.setattr("edgeguard.evaluate.engine.sweep.run_attack", searched)
-    monkeypatch.setattr(jobs.Target, "read", lambda self, path: BEFORE)
-    monkeypatch.setattr(jobs.Target, "defense", lambda self, name: None)
+    monkeypatch.setattr(Target, "read", lambda self, path: BEFORE)
+    monkeypatch.setattr(Target, "defense", lambda self, name: None)
     monkeypatch.setattr(jobs, "in_pass", lambda defense, which, frame, seed: frame)
     return plans
 
