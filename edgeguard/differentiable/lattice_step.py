@@ -54,7 +54,7 @@ class LatticeBudget:
     """
 
     def __init__(self, profile: GuardProfile, images: Tensor, eps_8bit: int, room: int = 0) -> None:
-        self.lattice = BlockLattice(profile, *images.shape[2:], room)
+        self.lattice = BlockLattice(profile, *images.shape[2:], room=room)
         self.images = len(images)
         base = self.lattice.split(images, replicate=True).flatten(0, 1)
         free = self.lattice.split(torch.ones_like(images)).flatten(0, 1)
