@@ -54,7 +54,8 @@ class LatticeBudget:
     """
 
     def __init__(self, profile: GuardProfile, images: Tensor, eps_8bit: int, room: int = 0) -> None:
-        self.lattice = BlockLattice(profile, *images.shape[2:], room=room)
+        height, width = images.shape[2:]
+        self.lattice = BlockLattice(profile, height, width, room)
         self.images = len(images)
         base = self.lattice.split(images, replicate=True).flatten(0, 1)
         free = self.lattice.split(torch.ones_like(images)).flatten(0, 1)

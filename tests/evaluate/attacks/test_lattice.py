@@ -83,7 +83,8 @@ def test_one_pass_with_room_is_exact(color: Color, frames: NDArray[np.uint8]) ->
     """The guard maps levels before its transform: indices, reach and gain are those of the mapped levels."""
     profile = replace(GuardProfile.preset("proof-1"), color=color, proof_levels=0)
     images = to_levels(frames[:1])
-    lattice = BlockLattice(profile, *images.shape[2:], room=profile.room)
+    height, width = images.shape[2:]
+    lattice = BlockLattice(profile, height, width, profile.room)
     units = lattice.split(images, replicate=True)[0]
     steps = lattice.steps
     found = lattice.indices(units, steps).numpy().astype(np.int32)
