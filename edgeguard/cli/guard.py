@@ -219,7 +219,7 @@ def search(
             share = "-" if candidate.certified_share is None else f"{candidate.certified_share:.3f}"
             on_stdout(
                 f"{'*' if candidate.on_frontier else ' '} {candidate.name:14} clean {100 * candidate.clean:5.1f}  "
-                f"worst case {100 * candidate.robust:3.0f} (n {candidate.n_robust})  certified {share}"
+                f"{candidate.summary} {100 * candidate.robust:3.0f} (n {candidate.n_robust})  certified {share}"
             )
     if not as_json:
         on_stdout(f"* on the frontier; profiles, search.json and search.html are in {output}")

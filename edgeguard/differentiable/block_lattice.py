@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeguard.dct.color import SAMPLING, rgb_to_chroma, rgb_to_gray
-from edgeguard.dct.integer_dct import COEFFICIENT_SCALE, forward_dct, quantize
+from edgeguard.dct.integer_dct import COEFFICIENT_SCALE, forward_dct, quantize, with_room
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.surrogates import chroma_of, dct_matrix, luma_of
 from edgeguard.jpeg.blocks import BLOCK
@@ -29,6 +29,7 @@ class BlockLattice:
     Args:
         profile: the guard's.
         height, width: of the frames, any; the values of padding never change.
+        room: levels 0..255 become room..255 - room before the transform; `rgb` and `gray` only.
 
     Attributes:
         basis: float32 (K, P), the matrix B.
@@ -40,15 +41,15 @@ class BlockLattice:
         (12, (64, 64))
     """
 
-    def __init__(self, profile: GuardProfile, height: int, width: int) -> None:
-        self.profile, self.height, self.width = profile, height, width
+    def __init__(self, profile: GuardProfile, height: int, width: int, room: int = 0) -> None:
+        self.profile, self.height, self.width, self.room = profile, height, width, room
         rows, columns = SAMPLING.get(profile.color, (1, 1))
         self._sampling = rows, columns
         self._rows, self._columns = BLOCK * rows, BLOCK * columns
         self._down, self._across = -(-height // self._rows), -(-width // self._columns)
         self._planes = 3 if profile.color == "rgb" else 1
         self.units = self._planes * self._down * self._across
-        self.basis = _basis(profile)
+        self.basis = _basis(profile) * ((255 - 2 * room) / 255)
 
     @property
     def steps(self) -> Tensor:
@@ -81,8 +82,8 @@ class BlockLattice:
         """float32 (..., P) levels to (..., K), in real arithmetic; sums that the kernel has exactly are exact here."""
         found = (units - 128) @ self.basis.T
         if self.profile.is_pixel_domain:
-            found[..., 0] += 1024
-        if self.profile.color == "rgb":
+            found[..., 0] += 1024 - 8 * self.room / 255
+        if self.profile.color == "rgb" and self.room == 0:
             for k in _EXACT:
                 found[..., k] = (found[..., k] * 8).round() / 8
         return found
@@ -102,11 +103,11 @@ class BlockLattice:
         color, m = self.profile.color, len(units)
         levels = units.numpy().astype(np.uint8).reshape(m, 3 // self._planes, self._rows, self._columns)
         if color == "rgb":
-            return forward_dct(levels.transpose(2, 3, 1, 0))
+            return with_room(forward_dct(levels.transpose(2, 3, 1, 0)), self.room)
         stacked = np.ascontiguousarray(levels.transpose(0, 2, 3, 1)).reshape(m * self._rows, self._columns, 3)
         luma = rgb_to_gray(stacked).reshape(m, self._rows, self._columns)
         if color == "gray":
-            return forward_dct(luma.transpose(1, 2, 0)[:, :, None])
+            return with_room(forward_dct(luma.transpose(1, 2, 0)[:, :, None]), self.room)
         rows, columns = self._sampling
         blocks = luma.reshape(m, rows, BLOCK, columns, BLOCK).transpose(2, 4, 1, 3, 0).reshape(BLOCK, BLOCK, -1, m)
         chroma = [c.reshape(m, BLOCK, BLOCK).transpose(1, 2, 0) for c in rgb_to_chroma(stacked, rows, columns)]

@@ -16,6 +16,11 @@ class GuardedVictim(Protocol):
         """Of the guard that sees the attacked levels first, or None where none does, or another kind of defense."""
         ...
 
+    @property
+    def room(self) -> int:
+        """The room that the guard leaves before its transform: 0 where the attacked levels have it already."""
+        ...
+
     def through_guard(self, levels: Tensor) -> Tensor:
         """The guard's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
         ...

@@ -40,6 +40,7 @@ class LatticeBudget:
         profile: of the guard that comes after the change.
         images: float32 (n, 3, h, w), whole levels: what the attacker finds.
         eps_8bit: whole levels.
+        room: that the guard leaves before its transform (see `GuardedVictim`).
 
     Attributes:
         lattice: how the images are cut into units; all tensors below have all images' units one after the other.
@@ -52,8 +53,9 @@ class LatticeBudget:
         False
     """
 
-    def __init__(self, profile: GuardProfile, images: Tensor, eps_8bit: int) -> None:
-        self.lattice = BlockLattice(profile, *images.shape[2:])
+    def __init__(self, profile: GuardProfile, images: Tensor, eps_8bit: int, room: int = 0) -> None:
+        height, width = images.shape[2:]
+        self.lattice = BlockLattice(profile, height, width, room)
         self.images = len(images)
         base = self.lattice.split(images, replicate=True).flatten(0, 1)
         free = self.lattice.split(torch.ones_like(images)).flatten(0, 1)

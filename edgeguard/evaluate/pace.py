@@ -60,10 +60,9 @@ class Pace:
         gradient = f"; a query with its gradient takes {slowest:.0f} ms" if gradients else ""
         counted = [(attacked, "image"), (len(plan.attacks), "attack"), (len(evaluation.defenses), "defence")]
         work = ", ".join(_counted(number, what) for number, what in counted)
-        said = (
-            f"forecast: at most about {duration(ahead.seconds(attacked, clean))} on {_counted(workers, 'core')} "
-            f"({work}{gradient}); --minutes attacks fewer images"
-        )
+        most, usual = duration(ahead.seconds(attacked, clean)), duration(ahead.usual(attacked, clean))
+        time_ = f"about {usual}, at most {most}" if plan.budgets == "smallest" else f"at most about {most}"
+        said = f"forecast: {time_} on {_counted(workers, 'core')} ({work}{gradient}); --minutes attacks fewer images"
         return cls(plan, ahead, attacked, clean, began, said)
 
     def fitting(self, images: list[LabeledImage]) -> tuple[Protocol, list[LabeledImage]]:

@@ -206,6 +206,11 @@ def _doubt(cell: Cell, deployed: Model) -> str | None:
     return implausible(cell, deployed.contract.gates, deployed.classes, is_deployed=is_deployed)
 
 
+def asking_attacks(eps_8bit: int) -> tuple[AttackPlan, ...]:
+    """Attacks that ask the deployed file alone, with as many queries as they need: for a model that has no twin."""
+    return tuple(AttackPlan(kind, kind, {**needed, "eps_8bit": eps_8bit}) for kind, needed in _QUERIES.items())
+
+
 def _without_gradients(plan: Protocol) -> Protocol:
     """The protocol with gradient-free attacks alone, at each of its budgets and with as many queries as they need."""
     budgets = sorted({a.eps_8bit for a in plan.attacks if a.eps_8bit is not None and a.eps_8bit < _NO_LIMIT})
@@ -222,6 +227,8 @@ def _without_gradients(plan: Protocol) -> Protocol:
 
 def _possible(plan: Protocol, model: Path, images: list[LabeledImage]) -> tuple[Protocol, str]:
     """The protocol with the attacks that this model allows, and how well its twin follows it."""
+    if not plan.attacks:
+        return plan, "No attack, no twin."
     try:
         rebuilt = twin(model)
     except CannotRebuild as error:

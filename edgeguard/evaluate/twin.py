@@ -75,6 +75,11 @@ class Twin(torch.nn.Module):
         """Of the guard that sees the levels first, for attacks that look into it; None where none does."""
         return self.guard.profile if self.guard is not None and self.contract.guard.place == self.place else None
 
+    @property
+    def room(self) -> int:
+        """What that guard leaves before its transform: nothing in pass 2, whose levels have it already."""
+        return 0 if self.profile is None or self.contract.guard.place == "frame" else self.profile.room
+
     def through_guard(self, levels: Tensor) -> Tensor:
         """That guard's own bytes, float32 (n, 3, h, w) to the same shape."""
         return levels if self.guard is None else self.guard(levels.detach())

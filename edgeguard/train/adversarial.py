@@ -98,7 +98,7 @@ def _moved_on_the_lattice(
     """The lattice attack of `evaluate` in few turns: all units may move, single flips and gradient signs only."""
     if not isinstance(victim, GuardedVictim) or victim.profile is None or config.eps_8bit < 1:
         raise InputError("adversarial.lattice wants a codec that is one profile, and eps_8bit of at least 1")
-    budget = LatticeBudget(victim.profile, levels.round().cpu(), int(config.eps_8bit))
+    budget = LatticeBudget(victim.profile, levels.round().cpu(), int(config.eps_8bit), victim.room)
     run = LatticeRun(budget, generator, randomly=True)
     for _ in range(config.steps):
         shown = victim.through_guard(run.levels().to(levels.device)).requires_grad_(True)

@@ -58,6 +58,11 @@ class CodecNetwork(nn.Module):
         """Of a fixed codec, for attacks that look into it."""
         return self.codec.profile
 
+    @property
+    def room(self) -> int:
+        """What that codec leaves before its transform: it is both passes in one."""
+        return 0 if self.codec.profile is None else self.codec.profile.room
+
     def through_guard(self, levels: Tensor) -> Tensor:
         """The codec's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
         return to_levels(self.codec(to_frames(levels), self.rng)).to(levels.device)

@@ -1,5 +1,7 @@
 """How long an evaluation takes, before it starts."""
 
+from dataclasses import replace
+
 import pytest
 
 from edgeguard.errors import InputError
@@ -69,3 +71,26 @@ def test_the_quick_look_says_what_it_cannot_tell() -> None:
 
 def test_durations() -> None:
     assert [duration(seconds) for seconds in (8, 250, 9000)] == ["8 s", "4 min", "2.5 h"]
+
+
+def test_halving_tries_some_budgets_and_one_search_serves_all() -> None:
+    audit = load_protocol("guard-audit")
+    names = {"none", "contract"}
+    ahead = forecast(audit, audit.defenses[-1:], Costs(dict.fromkeys(names, 0.01), dict.fromkeys(names, 0.1)), 2)
+    lattice = [part.seconds for part in ahead.parts if part.title.startswith("lattice")]
+    assert len(lattice) == 4 and sum(seconds > 0 for seconds in lattice) == 3
+    asking = tuple(AttackPlan("h", "hop-skip-jump", {"eps_8bit": eps}) for eps in (1, 2, 4))
+    each = replace(audit, budgets="each", attacks=asking)
+    found = forecast(each, audit.defenses[-1:], Costs(dict.fromkeys(names, 0.01), dict.fromkeys(names, 0.1)), 2)
+    assert [part.seconds > 0 for part in found.parts] == [True, True, False, False]
+
+
+def test_what_is_usual_is_less_than_the_most() -> None:
+    """24 photographs, two cores, .17 s a gradient behind the guard: what an audit of int8 MobileNetV2 asks."""
+    audit = load_protocol("guard-audit")
+    costs = Costs({"none": 0.01, "contract": 0.02}, {"none": 0.15, "contract": 0.17})
+    ahead = forecast(audit, audit.defenses, costs, 2)
+    assert ahead.usual(24, 100) < ahead.seconds(24, 100) / 4
+    assert 10 * 60 < ahead.usual(24, 100) < 30 * 60
+    each = forecast(replace(audit, budgets="each"), audit.defenses, costs, 2)
+    assert each.usual(24, 100) == each.seconds(24, 100)

@@ -50,6 +50,13 @@ def test_the_example_loads() -> None:
     assert protocol.place == "frame" and "examples/dc40.toml" in {defence.name for defence in protocol.defenses}
 
 
+def test_the_lattice_attack_alone_is_an_example() -> None:
+    protocol = load_protocol(str(Path(__file__).parents[2] / "examples" / "stronger-attack.toml"))
+    assert [plan.kind for plan in protocol.attacks] == ["lattice", "lattice"] and protocol.budgets == "smallest"
+    assert {defence.when for defence in protocol.defenses} == {"computed"}
+    assert {"proof-1", "proof-2", "fd"} < {defence.name for defence in protocol.defenses}
+
+
 def test_the_example_of_every_key_has_every_key_and_stands_in_the_docs() -> None:
     root = Path(__file__).parents[2]
     text = (root / "examples" / "every-key.toml").read_text()

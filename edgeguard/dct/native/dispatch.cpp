@@ -103,6 +103,12 @@ void prepare_options(const uint8_t* natural, const Options& o, const int16_t* li
     for (int k = 0; k < 64 && limits != nullptr; ++k) {
         const int aim = 32 * limits[k] - 128;
         t.aim[k] = static_cast<int16_t>(aim < 0 ? 0 : aim > 32767 ? 32767 : aim);
+        int16_t reach = 0;
+        for (int p = 0; p < 64; ++p) {
+            const int16_t effect = o.effects[64 * k + p], size = static_cast<int16_t>(effect < 0 ? -effect : effect);
+            reach = size > reach ? size : reach;
+        }
+        t.reach[k] = reach;
     }
 }
 

@@ -34,6 +34,7 @@ struct alignas(64) Table {
     int16_t loss[3][MaxLanes];     // for v = 0, 1, 2 (the others are equal to one of them): see Options
     int16_t gain[3][MaxLanes];
     int16_t aim[64];    // natural order: what provable.h aims at, 1/1024 coefficient
+    int16_t reach[64];  // the most that a level more in one pixel adds to the coefficient, 1/1024
     int16_t room_scale, undo_scale;  // of the map, times 2**15; of its inverse, times 2**10
     bool flats_are_exact;  // a block of its DC alone has no residual
     int number;            // equal for equal tables

@@ -17,6 +17,14 @@
 namespace EG_NS {
 namespace {
 
+#if defined(__x86_64__)
+// The smallest of eight lanes.
+inline int least_of(__m128i a) {
+    const __m128i flip = _mm_set1_epi16(-32768);
+    return static_cast<int16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm_xor_si128(a, flip))) ^ 0x8000);
+}
+#endif
+
 #if defined(__AVX512BW__)
 
 constexpr int Lanes = 32;
@@ -74,6 +82,13 @@ inline V add32(V a, V b) { return _mm512_add_epi32(a, b); }
 inline V splat32(int v) { return _mm512_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm512_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm512_packs_epi32(low, high); }
+// The top bit of each lane, the first one lowest.
+inline uint32_t top_bits(V a) { return _mm512_movepi16_mask(a); }
+// The smallest lane.
+inline int least_of(V a) {
+    const __m256i half = _mm256_min_epi16(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    return least_of(_mm_min_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1)));
+}
 // The smallest of each block's eight lanes, none of them negative.
 inline void store_minima(uint16_t* p, V a) {
     p[0] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm512_extracti32x4_epi32(a, 0))));
@@ -137,6 +152,13 @@ inline V add32(V a, V b) { return _mm256_add_epi32(a, b); }
 inline V splat32(int v) { return _mm256_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm256_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm256_packs_epi32(low, high); }
+inline uint32_t top_bits(V a) {
+    const uint32_t found = _mm256_movemask_epi8(_mm256_packs_epi16(a, _mm256_setzero_si256()));
+    return (found & 0xFF) | (found >> 8 & 0xFF00);
+}
+inline int least_of(V a) {
+    return least_of(_mm_min_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
+}
 inline void store_minima(uint16_t* p, V a) {
     p[0] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm256_castsi256_si128(a))));
     p[1] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(_mm256_extracti128_si256(a, 1))));
@@ -197,6 +219,7 @@ inline V add32(V a, V b) { return _mm_add_epi32(a, b); }
 inline V splat32(int v) { return _mm_set1_epi32(v); }
 template <int N> inline V shift_right32(V a) { return _mm_srai_epi32(a, N); }
 inline V pack32(V low, V high) { return _mm_packs_epi32(low, high); }
+inline uint32_t top_bits(V a) { return _mm_movemask_epi8(_mm_packs_epi16(a, _mm_setzero_si128())) & 0xFF; }
 inline void store_minima(uint16_t* p, V a) { p[0] = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(a))); }
 
 #elif defined(__ARM_NEON)
@@ -258,6 +281,11 @@ inline V add32(V a, V b) { return from32(vaddq_s32(as32(a), as32(b))); }
 inline V splat32(int v) { return from32(vdupq_n_s32(v)); }
 template <int N> inline V shift_right32(V a) { return from32(vshrq_n_s32(as32(a), N)); }
 inline V pack32(V low, V high) { return vcombine_s16(vqmovn_s32(as32(low)), vqmovn_s32(as32(high))); }
+inline uint32_t top_bits(V a) {
+    const uint16x8_t each = {1, 2, 4, 8, 16, 32, 64, 128};
+    return vaddvq_u16(vandq_u16(as_unsigned(vshrq_n_s16(a, 15)), each));
+}
+inline int least_of(V a) { return vminvq_s16(a); }
 inline void store_minima(uint16_t* p, V a) { p[0] = vminvq_u16(as_unsigned(a)); }
 
 #else

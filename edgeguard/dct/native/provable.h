@@ -10,71 +10,100 @@
 namespace EG_NS {
 namespace {
 
-constexpr int MaxChanges = 16, Hopeless = 896, LargestEffect = 247, LargestExcess = 181, LargestCost = 32767;
+constexpr int MaxChanges = 16, Hopeless = 896, LargestExcess = 181, LargestCost = 32767, ExcessBits = 4;
 constexpr int Parts = 64 / Lanes;
 
-// The coefficients that a change of one pixel may bring beyond their aim, the worst of them, and what they cost now.
+// Bits of coefficients, natural order: those that cost something after some change of one pixel. What they cost now, and
+// the one that is farthest beyond its aim.
 struct Excess {
-    int count, worst, cost;
-    int8_t which[64];
+    uint64_t near;
+    int cost, worst;
 };
 
-inline Excess excess_of(const int16_t* residuals, const int16_t* aim) {
-    Excess e;
-    e.count = e.worst = e.cost = 0;
-    int largest = -32768;
-    alignas(64) int16_t beyond[64];
-    for (int k = 0; k < 64; k += Lanes) store(beyond + k, sub(magnitude(load(residuals + k)), load(aim + k)));
-    for (int k = 0; k < 64; ++k) {
-        const int over = beyond[k];
-        if (over <= -LargestEffect) continue;
-        e.which[e.count++] = static_cast<int8_t>(k);
-        if (over > largest) largest = over, e.worst = k;
-        if (over <= 0) continue;
-        const int part = (over >> 4) < LargestExcess ? over >> 4 : LargestExcess;
-        e.cost += part * part;
+inline int lowest(uint64_t bits) { return __builtin_ctzll(bits); }
+
+// The cost of residuals of so much beyond their aims.
+inline V squares(V beyond) {
+    const V part = smaller(shift_right<ExcessBits>(beyond), splat(LargestExcess));
+    return mullo(part, part);
+}
+
+inline Excess excess_of(const int16_t* residuals, const Table& table) {
+    Excess e = {0, 0, 0};
+    V lacking[Parts];  // up to the aim; negative beyond it
+    for (int i = 0; i < Parts; ++i) {
+        lacking[i] = sub(load(table.aim + i * Lanes), magnitude(load(residuals + i * Lanes)));
     }
+    V fewest = lacking[0];
+    for (int i = 1; i < Parts; ++i) fewest = smaller(fewest, lacking[i]);
+    const int least = least_of(fewest);
+    if (least > -(1 << ExcessBits)) return e;
+    V sums = splat(0);
+    uint64_t others = 0;  // not the worst
+    for (int i = 0; i < Parts; ++i) {
+        const V room = sub_saturated(lacking[i], sub(load(table.reach + i * Lanes), splat((1 << ExcessBits) - 1)));
+        e.near |= static_cast<uint64_t>(top_bits(room)) << (i * Lanes);
+        others |= static_cast<uint64_t>(top_bits(sub_saturated(splat(least), lacking[i]))) << (i * Lanes);
+        sums = add_saturated(sums, squares(sub(splat(0), smaller(lacking[i], splat(0)))));
+    }
+    e.worst = lowest(~others);
+    alignas(64) int32_t pairs[Lanes / 2];
+    store(pairs, madd(sums, splat(1)));
+    for (int i = 0; i < Lanes / 2; ++i) e.cost += pairs[i];
     if (e.cost > LargestCost) e.cost = LargestCost;
     return e;
 }
 
+// The pixel whose change costs least, the first of them, or -1: of those whose cost is below `limit` and that stay within
+// 0..255. `signs` are the directions of the changes.
+inline int cheapest(V (&costs)[Parts], int limit, const int16_t* signs, const uint8_t* pixels, int stride) {
+    for (;;) {
+        V fewest = costs[0];
+        for (int i = 1; i < Parts; ++i) fewest = smaller(fewest, costs[i]);
+        const int least = least_of(fewest);
+        if (least >= limit) return -1;
+        uint64_t others = 0;
+        for (int i = 0; i < Parts; ++i) {
+            others |= static_cast<uint64_t>(top_bits(sub(splat(least), costs[i]))) << (i * Lanes);
+        }
+        for (uint64_t found = ~others; found != 0; found &= found - 1) {
+            const int p = lowest(found), moved = pixels[(p >> 3) * stride + (p & 7)] + signs[p];
+            if (moved >= 0 && moved <= 255) return p;
+        }
+        const V none = splat(LargestCost);  // none of those can move
+        for (int i = 0; i < Parts; ++i) {
+            const V is_more = shift_right<15>(sub(splat(least), costs[i]));
+            costs[i] = or_(and_(costs[i], is_more), andnot(is_more, none));
+        }
+    }
+}
+
 // Natural order; residuals in 1/1024 coefficient.
-inline void mend_block(uint8_t* pixels, int stride, int16_t* residuals, const int16_t* aim, const int16_t* effects) {
+inline void mend_block(uint8_t* pixels, int stride, int16_t* residuals, const Table& table, const int16_t* effects) {
     const int16_t* by_pixel = effects + 64 * 64;
-    alignas(64) int16_t costs[64];
     for (int change = 0; change < MaxChanges; ++change) {
-        const Excess e = excess_of(residuals, aim);
+        const Excess e = excess_of(residuals, table);
         if (e.cost == 0) return;
         V signs[Parts], sums[Parts];
         for (int i = 0; i < Parts; ++i) {
             signs[i] = with_sign(splat(residuals[e.worst] > 0 ? -1 : 1), load(effects + 64 * e.worst + i * Lanes));
             sums[i] = splat(0);
         }
-        for (int n = 0; n < e.count; ++n) {
-            const int k = e.which[n];
-            const V now = splat(residuals[k]), free = splat(aim[k]), most = splat(LargestExcess);
+        for (uint64_t left = e.near; left != 0; left &= left - 1) {
+            const int k = lowest(left);
+            const V now = splat(residuals[k]), free = splat(table.aim[k]);
             for (int i = 0; i < Parts; ++i) {
                 const V size = magnitude(add(now, with_sign(load(effects + 64 * k + i * Lanes), signs[i])));
-                const V part = smaller(shift_right<4>(sub(size, smaller(size, free))), most);
-                sums[i] = add_saturated(sums[i], mullo(part, part));
+                sums[i] = add_saturated(sums[i], squares(sub(size, smaller(size, free))));
             }
         }
-        for (int i = 0; i < Parts; ++i) store(costs + i * Lanes, sums[i]);
-        V fewest = sums[0];
-        for (int i = 1; i < Parts; ++i) fewest = smaller(fewest, sums[i]);
-        if (!any(and_(sub(fewest, splat(e.cost)), splat(0x8000)))) return;
-        int least = e.cost, best = -1, sign = 0;
-        for (int p = 0; p < 64; ++p) {
-            if (costs[p] >= least) continue;
-            const int up = (effects[64 * e.worst + p] > 0) == (residuals[e.worst] > 0) ? -1 : 1;
-            const int moved = pixels[(p >> 3) * stride + (p & 7)] + up;
-            if (moved < 0 || moved > 255) continue;
-            least = costs[p], best = p, sign = up;
-        }
+        alignas(64) int16_t directions[64];
+        for (int i = 0; i < Parts; ++i) store(directions + i * Lanes, signs[i]);
+        const int best = cheapest(sums, e.cost, directions, pixels, stride);
         if (best < 0) return;
         uint8_t& pixel = pixels[(best >> 3) * stride + (best & 7)];
-        pixel = static_cast<uint8_t>(pixel + sign);
-        const V direction = splat(sign);
+        pixel = static_cast<uint8_t>(pixel + directions[best]);
+        const V direction = splat(directions[best]);
         for (int k = 0; k < 64; k += Lanes) {
             store(residuals + k, add(load(residuals + k), with_sign(load(by_pixel + 64 * best + k), direction)));
         }
@@ -131,52 +160,15 @@ inline void learn(const Place& p, const uint8_t (&before)[64]) {
     known.least = static_cast<int16_t>(least - p.dc), known.most = static_cast<int16_t>(most - p.dc);
 }
 
-inline bool any_of_eight(const int16_t* values) {
-    uint64_t halves[2];
-    memcpy(halves, values, 16);
-    return (halves[0] | halves[1]) != 0;
-}
+// Bits of lanes that are not zero.
+inline uint32_t set_bits(V a) { return top_bits(or_(a, sub(splat(0), a))); }
 
-// What is left to do in a vector of blocks after flat ones and known patterns.
-struct Open {
-    bool any;
-    bool block[Lanes / 8];
-    Place place[Lanes / 8];  // pattern is null where the block varies in both directions
-};
+// Whether any of block b's eight bits is set.
+inline bool has(uint32_t bits, int b) { return (bits >> 8 * b & 0xFF) != 0; }
 
-inline Open open_blocks(uint8_t* strip, int stride, int column, int columns, const Table& table, const V (&kept)[8]) {
-    Open open;
-    open.any = false;
-    alignas(64) int16_t lines[8][Lanes], across[Lanes], down[Lanes];
-    V any_across = or_(kept[1], kept[2]);
-    for (int v = 3; v < 8; ++v) any_across = or_(any_across, kept[v]);
-    store(across, any_across), store(down, and_(or_(kept[0], any_across), load(table.not_dc_only)));
-    bool has_lines = false;
-    for (int b = 0; b < Lanes / 8; ++b) {
-        const int left = 8 * b;
-        uint8_t* pixels = strip + column + left;
-        open.block[b] = column + left < columns;
-        open.place[b] = {pixels, stride, nullptr, {0, 0}, 0};
-        if (!open.block[b]) continue;
-        if (table.flats_are_exact) {
-            const bool is_across = any_of_eight(across + left), is_down = any_of_eight(down + left);
-            if (!is_across && !is_down) {
-                open.block[b] = false;
-            } else if (is_across != is_down) {
-                for (int v = 0; v < 8 && !has_lines; ++v) store(lines[v], kept[v]);
-                has_lines = true;
-                open.place[b] = place_of(pixels, stride, lines, left, is_down, table);
-                open.block[b] = !repeated(open.place[b]);
-            }
-        }
-        open.any |= open.block[b];
-    }
-    return open;
-}
-
-// Of the pixels in a strip: residuals, 1/32 coefficient, [v], lanes u; the lanes where they are beyond the limit have the top
-// bit of the result.
-inline V residuals_of(const uint8_t* strip, int stride, int column, const Table& table, const V (&kept)[8], V (&x)[8]) {
+// Of the pixels in a strip: residuals, 1/32 coefficient, [v], lanes u. Bits of the lanes where one is beyond its limit.
+inline uint32_t residuals_of(const uint8_t* strip, int stride, int column, const Table& table, const V (&kept)[8],
+                             V (&x)[8]) {
     for (int i = 0; i < 8; ++i) x[i] = widen(strip + i * stride + column);
     forward_pixels(x);
     transpose(x);
@@ -186,36 +178,37 @@ inline V residuals_of(const uint8_t* strip, int stride, int column, const Table&
         x[v] = sub(x[v], shift_left<1>(kept[v]));
         beyond = or_(beyond, sub_saturated(load(table.limit[v]), magnitude(x[v])));
     }
-    return and_(beyond, splat(0x8000));
+    return top_bits(beyond);
 }
 
-// Mends the wanted blocks of a vector that are beyond their limit; those that still are stay wanted.
+// Mends the wanted blocks of a vector that are beyond their limit (`x` and `beyond` as `residuals_of` gives them); those
+// that still are stay wanted.
 inline void mend_wanted(uint8_t* strip, int stride, int column, const Table& table, const Options& options,
-                        const V (&kept)[8], bool (&wanted)[Lanes / 8]) {
-    V x[8];
-    alignas(64) int16_t flags[Lanes], rows[8][Lanes], residuals[64];
-    store(flags, residuals_of(strip, stride, column, table, kept, x));
-    bool any_mended = false;
-    transpose(x);
-    for (int u = 0; u < 8; ++u) store(rows[u], x[u]);
+                        const V (&kept)[8], V (&x)[8], uint32_t beyond, bool (&wanted)[Lanes / 8]) {
+    bool any_wanted = false;
     for (int b = 0; b < Lanes / 8; ++b) {
-        wanted[b] = wanted[b] && any_of_eight(flags + 8 * b);
-        if (!wanted[b]) continue;
-        bool is_hopeless = false;
-        for (int u = 0; u < 8; ++u) {
-            for (int v = 0; v < 8; ++v) {
-                const int16_t r = rows[u][8 * b + v];
-                is_hopeless |= r >= Hopeless || r <= -Hopeless;
-                residuals[8 * u + v] = static_cast<int16_t>(r * 32);
-            }
-        }
-        if (is_hopeless) continue;
-        mend_block(strip + column + 8 * b, stride, residuals, table.aim, options.effects);
+        wanted[b] = wanted[b] && has(beyond, b);
+        any_wanted |= wanted[b];
+    }
+    if (!any_wanted) return;
+    alignas(64) int16_t rows[8][Lanes], residuals[64];
+    V hopeful = splat(-1);
+    transpose(x);
+    for (int u = 0; u < 8; ++u) {
+        hopeful = and_(hopeful, and_(sub_saturated(x[u], splat(Hopeless)), sub_saturated(splat(-Hopeless), x[u])));
+        store(rows[u], shift_left<5>(x[u]));
+    }
+    const uint32_t hopeless = ~top_bits(hopeful);
+    bool any_mended = false;
+    for (int b = 0; b < Lanes / 8; ++b) {
+        if (!wanted[b] || has(hopeless, b)) continue;
+        for (int u = 0; u < 8; ++u) memcpy(residuals + 8 * u, rows[u] + 8 * b, 16);
+        mend_block(strip + column + 8 * b, stride, residuals, table, options.effects);
         any_mended = true;
     }
     if (!any_mended) return;
-    store(flags, residuals_of(strip, stride, column, table, kept, x));
-    for (int b = 0; b < Lanes / 8; ++b) wanted[b] = wanted[b] && any_of_eight(flags + 8 * b);
+    beyond = residuals_of(strip, stride, column, table, kept, x);
+    for (int b = 0; b < Lanes / 8; ++b) wanted[b] = wanted[b] && has(beyond, b);
 }
 
 // Lowers the contrast of the wanted blocks, down to their mean, until they can be proven.
@@ -238,7 +231,8 @@ inline void lower_contrast(uint8_t* strip, int stride, int column, const Table& 
         }
         bool still[Lanes / 8];
         memcpy(still, wanted, sizeof still);
-        mend_wanted(tried, Lanes, 0, table, options, kept, still);
+        const uint32_t beyond = residuals_of(tried, Lanes, 0, table, kept, x);
+        mend_wanted(tried, Lanes, 0, table, options, kept, x, beyond, still);
         bool any_wanted = false;
         for (int b = 0; b < Lanes / 8; ++b) {
             for (int i = 0; wanted[b] && !still[b] && i < 8; ++i) {
@@ -251,28 +245,38 @@ inline void lower_contrast(uint8_t* strip, int stride, int column, const Table& 
     }
 }
 
-// `coefficients` and `kept` as `sanitize_blocks` gives them. The strip holds pass 1's pixels.
+// `coefficients` and `kept` as `sanitize_blocks` gives them. The strip holds pass 1's pixels. Few vectors come beyond the
+// second transform, so that blocks that vary in one direction only are told apart behind it.
 inline void mend_blocks(uint8_t* strip, int stride, int column, int columns, const Table& table, const Options& options,
                         const V (&coefficients)[8], const V (&kept)[8]) {
-    const Open open = open_blocks(strip, stride, column, columns, table, kept);
-    if (!open.any) return;
+    V across = or_(kept[1], kept[2]);
+    for (int v = 3; v < 8; ++v) across = or_(across, kept[v]);
+    const V down = and_(or_(kept[0], across), load(table.not_dc_only));
+    if (table.flats_are_exact && !any(or_(across, down))) return;
     V x[8];
-    const V beyond = residuals_of(strip, stride, column, table, kept, x);
-    if (!any(beyond)) return;
-    alignas(64) int16_t flags[Lanes];
-    store(flags, beyond);
-    bool was_short[Lanes / 8], wanted[Lanes / 8], any_short = false, any_wanted = false;
+    const uint32_t beyond = residuals_of(strip, stride, column, table, kept, x);
+    if (beyond == 0) return;
+    const uint32_t across_bits = set_bits(across), down_bits = set_bits(down);
+    alignas(64) int16_t lines[8][Lanes];
+    for (int v = 0; v < 8; ++v) store(lines[v], kept[v]);
+    bool wanted[Lanes / 8], is_new[Lanes / 8], any_wanted = false;
+    Place places[Lanes / 8];
     uint8_t before[Lanes / 8][64];
     for (int b = 0; b < Lanes / 8; ++b) {
-        was_short[b] = wanted[b] = open.block[b] && any_of_eight(flags + 8 * b);
-        any_short |= wanted[b];
-        for (int i = 0; wanted[b] && i < 8; ++i) memcpy(before[b] + 8 * i, open.place[b].pixels + i * stride, 8);
+        const int left = 8 * b;
+        uint8_t* pixels = strip + column + left;
+        wanted[b] = column + left < columns && has(beyond, b);
+        const bool is_across = has(across_bits, b), is_down = has(down_bits, b);
+        is_new[b] = wanted[b] && table.flats_are_exact && is_across != is_down;
+        if (!is_new[b]) continue;
+        places[b] = place_of(pixels, stride, lines, left, is_down, table);
+        is_new[b] = wanted[b] = !repeated(places[b]);
+        for (int i = 0; is_new[b] && i < 8; ++i) memcpy(before[b] + 8 * i, pixels + i * stride, 8);
     }
-    if (!any_short) return;
-    mend_wanted(strip, stride, column, table, options, kept, wanted);
+    mend_wanted(strip, stride, column, table, options, kept, x, beyond, wanted);
     for (int b = 0; b < Lanes / 8; ++b) {
         any_wanted |= wanted[b];
-        if (was_short[b] && !wanted[b] && open.place[b].pattern != nullptr) learn(open.place[b], before[b]);
+        if (is_new[b] && !wanted[b]) learn(places[b], before[b]);
     }
     if (!any_wanted) return;
     lower_contrast(strip, stride, column, table, options, coefficients, wanted);

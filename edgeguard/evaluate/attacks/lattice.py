@@ -64,7 +64,7 @@ class Lattice:
         generator, eps = torch.Generator().manual_seed(seed), int(self.eps_8bit + 1e-6)
         started: Callable[[bool], LatticeRun | SignRun]
         if isinstance(victim, GuardedVictim) and victim.profile is not None:
-            budget = LatticeBudget(victim.profile, image, eps)
+            budget = LatticeBudget(victim.profile, image, eps, victim.room)
             if not budget.feasible.any():
                 return image
             before, behind = victim.through_guard, victim.behind_guard

@@ -14,8 +14,9 @@ from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name, guard_of
 from edgeguard.evaluate.engine.executors import Executor
-from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_attack, run_score
+from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_score
 from edgeguard.evaluate.engine.resume import finished
+from edgeguard.evaluate.engine.smallest_change import finished_attacks
 from edgeguard.evaluate.engine.store import AdversarialImages, Store
 from edgeguard.evaluate.engine.sweep import SweepJob, run_sweep
 from edgeguard.evaluate.engine.targets import Frame, Target
@@ -294,9 +295,7 @@ class Evaluation:
         """Adversarial images of each batch, from the store where they are there."""
         jobs = [self._job(batch, attempt) for batch in _batches(images, self.protocol.batch)]
         what = f"{attempt.plan.name}{'' if attempt.through == 'none' else f' through {attempt.through}'}"
-        found = finished(
-            jobs, run_attack, kept=self.store, executor=self.executor, progress=partial(self.progress, what)
-        )
+        found = finished_attacks(jobs, kept=self.store, executor=self.executor, progress=partial(self.progress, what))
         self._keep_example(attempt, images[0], found[0].images[0])
         return found
 

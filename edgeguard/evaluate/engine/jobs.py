@@ -63,6 +63,10 @@ class AttackJob:
         """Paths of the files that it reads."""
         return _files(self.target, self.samples)
 
+    def before(self, sample: Sample) -> Frame:
+        """An image as the attacker finds it: as it is, or as pass 1 leaves it."""
+        return in_pass(self.target.defense(self.first_pass), "first", self.target.read(sample.path), self.seed)
+
     @property
     def key(self) -> str:
         """Names the result: the SHA-256 of everything that it depends on, paths left out."""
@@ -133,8 +137,7 @@ def run_attack(job: AttackJob) -> AdversarialImages:
     """
     began = time.perf_counter()
     target, plan = job.target, job.plan
-    first_pass = target.defense(job.first_pass)
-    frames = [in_pass(first_pass, "first", target.read(sample.path), job.seed) for sample in job.samples]
+    frames = [job.before(sample) for sample in job.samples]
     made = attack(plan.kind, plan.parameters)
     labels = torch.tensor([sample.label for sample in job.samples])
     found: list[Frame] = list(frames)

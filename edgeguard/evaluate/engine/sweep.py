@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, ScoreJob, run_attack, run_score
+from edgeguard.evaluate.engine.smallest_change import cut, search_job, searches_once
 from edgeguard.evaluate.engine.store import AdversarialImages
 from edgeguard.evaluate.engine.targets import Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, When
@@ -58,9 +59,15 @@ class SweepJob:
         """The image as the attack leaves it with one of the budgets."""
         return run_attack(self._attack(index)).images[0]
 
+    def searched(self) -> Frame | None:
+        """The image after one search that serves all budgets; None where the attack needs one for each."""
+        if not searches_once(self.plans[0]):
+            return None
+        return run_attack(search_job(self._attack(0))).images[0]
+
     def untouched(self) -> Frame:
         """The image as the attacker finds it."""
-        return self.target.defense(self.first_pass)(self.target.read(self.sample.path), self.seed)
+        return self._attack(0).before(self.sample)
 
     def breaks(self, changed: Frame) -> bool:
         """True where the deployed file errs behind its defense."""
@@ -85,14 +92,14 @@ def run_sweep(job: SweepJob) -> AdversarialImages:
     """
     began = time.perf_counter()
     tried: dict[int, Frame] = {}
+    untouched, found = job.untouched(), job.searched()
     held, broken = -1, len(job.plans)
     while broken - held > 1:
         middle = (held + broken) // 2
-        tried[middle] = job.at(middle)
+        tried[middle] = job.at(middle) if found is None else cut(found, untouched, job.plans[middle].eps_8bit or 0)
         if job.breaks(tried[middle]):
             broken = middle
         else:
             held = middle
-    untouched = job.untouched()
     shown = [tried.get(min(index, broken), untouched) for index in range(len(job.plans))]
     return AdversarialImages(tuple(shown), time.perf_counter() - began)

@@ -185,6 +185,11 @@ class Victim(torch.nn.Module):
         guard = guard_of(self.defense)
         return None if guard is None else guard.profile
 
+    @property
+    def room(self) -> int:
+        """See `GuardedVictim`: pass 2 gets levels that have the profile's room."""
+        return 0 if self.profile is None or self.which == "second" else self.profile.room
+
     def through_guard(self, levels: Tensor) -> Tensor:
         """The defense's own bytes, float32 (n, 3, h, w) to the same shape; no derivative."""
         return to_levels(np.stack([self._defended(frame) for frame in to_frames(levels)]))

@@ -11,6 +11,7 @@ Three kinds of rows, of rising honesty:
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ import numpy as np
 
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.bounds import whole_budget
-from edgeguard.evaluate.engine.executors import local_executor
+from edgeguard.evaluate.engine.executors import LocalProcesses, local_executor
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
+from edgeguard.evaluate.experiments.matrix_forecast import seconds_ahead
 from edgeguard.evaluate.experiments.matrix_jobs import (
     WHITE,
     AttackCosts,
@@ -31,6 +33,7 @@ from edgeguard.evaluate.experiments.matrix_jobs import (
     PartStore,
     run_matrix_job,
 )
+from edgeguard.evaluate.forecast import duration
 from edgeguard.evaluate.reports.folder import claim
 from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.train.codec import TrainingCodec
@@ -39,6 +42,8 @@ from edgeguard.train.data import Part as Images
 from edgeguard.train.restore import Restored, balanced_test_part
 
 __all__ = ["WHITE", "Matrix", "MatrixPlan", "Progress", "matched_codec", "matrix"]
+
+_log = logging.getLogger(__name__)
 
 #: (what is being done, batches done, batches in all)
 Progress = Callable[[str, int, int], None]
@@ -114,6 +119,13 @@ def matrix(
 
     claim(folder, _facts(runs, plan, jobs[0].images))
     kept, executor = PartStore(folder / "cells"), local_executor(workers)
+    cores = executor.workers if isinstance(executor, LocalProcesses) else 1
+    missing = [job for job in jobs if kept.load(job.key) is None]
+    ahead = duration(seconds_ahead(missing, cores))
+    _log.info(
+        "forecast: at most about %s on %d core%s (%d of %d batches are to be done); --limit takes fewer images",
+        ahead, cores, "" if cores == 1 else "s", len(missing), len(jobs),
+    )  # fmt: skip
     try:
         found = finished(jobs, run_matrix_job, kept=kept, executor=executor, progress=show)
     finally:

@@ -176,17 +176,21 @@ def run_matrix_job(job: MatrixJob) -> Part:
 
 def _gray(job: MatrixJob, levels: Tensor, labels: Tensor) -> Tensor:
     """Images changed against the model without a codec."""
-    if job.task.attack == "clean":
-        return levels
-    eps = job.task.eps_8bit
-    attack: Attack = DeepFool() if eps is None else Fgsm(eps_8bit=eps)
-    return attack(job.maker.victim("none"), levels, labels)
+    attack = gray_attack(job.task)
+    return levels if attack is None else attack(job.maker.victim("none"), levels, labels)
+
+
+def gray_attack(task: MatrixTask) -> Attack | None:
+    """The attack of a gray-box cell; None for clean images."""
+    if task.attack == "clean":
+        return None
+    return DeepFool() if task.eps_8bit is None else Fgsm(eps_8bit=task.eps_8bit)
 
 
 def _worst_case(job: MatrixJob, levels: Tensor, labels: Tensor, note: dict[str, int]) -> Tensor:
     """bool (n,): images that every attack leaves right; each attack gets what is left. `note` counts what each took."""
     left = torch.arange(len(levels))
-    for name, attack, backward in _chain(job.task, job.costs):
+    for name, attack, backward in adaptive_attacks(job.task, job.costs):
         if not len(left):
             break
         victim = job.target.victim(job.task.codec, backward)
@@ -203,7 +207,7 @@ def _worst_case(job: MatrixJob, levels: Tensor, labels: Tensor, note: dict[str, 
     return right
 
 
-def _chain(task: MatrixTask, costs: AttackCosts) -> list[tuple[str, Attack, Backward]]:
+def adaptive_attacks(task: MatrixTask, costs: AttackCosts) -> list[tuple[str, Attack, Backward]]:
     """Attacks from cheap to dear: PGD and APGD with each derivative of the codec (without a codec they are all the
     same), then the rest of AutoAttack with the straight-through one."""
     eps = task.eps_8bit

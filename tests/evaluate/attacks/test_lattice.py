@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from edgeguard.dct.color import Color
 from edgeguard.dct.integer_dct import inverse_dct
 from edgeguard.demo.assets import bundled_model
 from edgeguard.differentiable.block_lattice import BlockLattice
@@ -20,9 +21,11 @@ from edgeguard.evaluate.attacks import attack, is_wrong
 from edgeguard.evaluate.twin import Twin
 from edgeguard.guard import GuardProfile, certificate
 from edgeguard.jpeg.tables import corner_table
-from edgeguard.model.contract import InputSpec, Preprocess
+from edgeguard.model.contract import ContractGuard, InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.scene.views import render, stand_in_views
+from edgeguard.train.codec import TrainingCodec
+from edgeguard.train.codec_network import CodecNetwork
 
 PROFILES = [
     GuardProfile.preset("fd"),
@@ -73,6 +76,45 @@ def test_coefficients_and_residuals_agree_with_real_arithmetic(
     )  # luma and chroma are rounded to levels: .29 in each of 64 values
     assert (indices * steps + residuals - lattice.coefficients(units)).abs().max() < tolerance
     assert (residuals.abs() <= steps / 2).all()
+
+
+@pytest.mark.parametrize("color", ["rgb", "gray"])
+def test_one_pass_with_room_is_exact(color: Color, frames: NDArray[np.uint8]) -> None:
+    """The guard maps levels before its transform: indices, reach and gain are those of the mapped levels."""
+    profile = replace(GuardProfile.preset("proof-1"), color=color, proof_levels=0)
+    images = to_levels(frames[:1])
+    height, width = images.shape[2:]
+    lattice = BlockLattice(profile, height, width, profile.room)
+    units = lattice.split(images, replicate=True)[0]
+    steps = lattice.steps
+    found = lattice.indices(units, steps).numpy().astype(np.int32)
+    planes = found.T.reshape(8, 8, -1), steps.numpy().astype(np.int32).T.reshape(8, 8, -1)
+    blocks = torch.from_numpy(inverse_dct(*planes, room=profile.room).reshape(64, -1).T.astype(np.float32))
+    if color == "rgb":
+        assert np.array_equal(to_frames(lattice.join(blocks[None]))[0], sanitize(frames[0], profile))
+    indices, residuals = lattice.residuals(units, steps)
+    real = lattice.coefficients(units)
+    assert (indices * steps + residuals - real).abs().max() < (0.5 if color == "rgb" else 5.0)
+    budget = LatticeBudget(profile, images, 3, profile.room)
+    chosen = torch.arange(len(budget.base))
+    for seed in range(4):
+        slope = torch.randn(budget.indices.shape, generator=torch.Generator().manual_seed(seed))
+        best = budget.best(slope, chosen)
+        assert ((best.moved > 0) <= budget.feasible[0]).all() and ((best.moved < 0) <= budget.feasible[1]).all()
+        assert torch.equal(best.moved, lattice.indices(budget.base + best.change, steps) - budget.indices)
+
+
+def test_victims_say_in_which_pass_they_leave_room() -> None:
+    contract = twin(bundled_model()).contract
+    profile = GuardProfile.preset("proof-1")
+    behind = {
+        place: Twin(torch.nn.Identity(), replace(contract, guard=ContractGuard(profile, place)), place)
+        for place in ("frame", "input")
+    }
+    assert behind["frame"].room == 0, "what travels has the room"
+    assert behind["input"].room == profile.room
+    assert CodecNetwork(torch.nn.Identity(), TrainingCodec("proof-1")).room == profile.room
+    assert CodecNetwork(torch.nn.Identity(), TrainingCodec("none")).room == 0
 
 
 @by_color

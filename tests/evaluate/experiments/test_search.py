@@ -5,6 +5,10 @@ import pytest
 
 from edgeguard.evaluate.experiments import search as search_module
 from edgeguard.evaluate.experiments.search import Candidate, _with_frontier, candidate_profiles, search
+from edgeguard.evaluate.protocol import AttackPlan, Protocol
+from edgeguard.evaluate.rebuild.network import CannotRebuild
+from edgeguard.evaluate.reports.masking import summary_title
+from edgeguard.evaluate.reports.results import Cell
 from edgeguard.guard import GuardProfile
 
 
@@ -24,6 +28,37 @@ def test_the_frontier_holds_what_nothing_beats() -> None:
     ]
     kept = {c.name for c in _with_frontier(candidates) if c.on_frontier}
     assert kept == {"best clean", "most robust", "best certified"}
+
+
+@pytest.mark.parametrize("has_twin", [True, False])
+def test_the_search_uses_the_twin_where_there_is_one(
+    has_twin: bool, card_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one it asks the file, and no figure is called a worst case."""
+    given: list[tuple[AttackPlan, ...]] = []
+
+    def cells(model: Path, images: Path, plan: Protocol, output: Path, **_: object) -> list[Cell]:
+        given.append(plan.attacks)
+        title = summary_title(plan.attacks) if plan.attacks else "clean"
+        return [
+            Cell("guard-search", "white", "transit", "frame", title, None, d.title, 2, 10, 5, "0", certified_share=0.5)
+            for d in plan.defenses
+        ]
+
+    def without(model: Path) -> None:
+        raise CannotRebuild("the twin does not know X")
+
+    monkeypatch.setattr(search_module, "evaluate", cells)
+    if not has_twin:
+        monkeypatch.setattr(search_module, "twin", without)
+    found = search(card_model, tmp_path, tmp_path / "s", limit=1)
+    kinds = [plan.kind for plan in given[1]]
+    assert kinds == (["lattice", "pgd", "dct-pgd"] if has_twin else ["square", "hop-skip-jump"])
+    assert {plan.eps_8bit for plan in given[1]} == {2}
+    summary = "worst case" if has_twin else "gradient-free attacks only"
+    assert {c.summary for c in found if c.robust is not None} == {summary}
+    page = (tmp_path / "s" / "search.html").read_text()
+    assert summary in page and ("worst case" in page) == has_twin
 
 
 @pytest.mark.full
