@@ -5,6 +5,7 @@ device.json           who it is; identity/ holds its key
 trusted/              metadata of the repository, and seen.json; outside the slots, so no rollback forgets it
 incoming/             downloads that are not whole yet
 slots/a, slots/b      two bundles, unpacked
+reserve               room that only a change of the state may take
 state.json            which slot is current, and whether it is on trial
 """
 
@@ -21,7 +22,7 @@ from edgeguard.system.files import replaced
 from edgeguard.system.leftovers import clear_all_partials
 
 DEFAULT = Path("/var/lib/edgeguard-fleet")
-SLOTS = ("a", "b")
+_RESERVE_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Layout:
         return self.root / "state.json"
 
     @property
+    def reserve(self) -> Path:
+        """Room on the disk that only a change of the state may take."""
+        return self.root / "reserve"
+
+    @property
     def identity(self) -> Path:
         """The device's own key."""
         return self.root / "identity"
@@ -75,6 +81,8 @@ class Layout:
         except OSError as error:
             raise DeviceError(f"cannot write {self.root}: {error.strerror}") from error
         clear_all_partials(self.root)
+        if not self.reserve.exists():
+            write_durably(self.reserve, bytes(_RESERVE_BYTES))
         for left in self.trusted.glob("tmp*"):  # the TUF client's temporary files
             left.unlink(missing_ok=True)
 

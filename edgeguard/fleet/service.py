@@ -172,7 +172,6 @@ class SystemdService:
             raise DeviceError(f"systemctl {verb} {self._unit}: {error}") from error
 
 
-def run_command(root: str) -> list[str]:
-    """The command that becomes the run of a device's folder."""
-    launch = "from edgeguard.cli.main import main; main()"
-    return [sys.executable, "-c", launch, "fleet", "run", "--root", root]
+def edgeguard_command(*words: str) -> list[str]:
+    """The command line of this very installation, with these words."""
+    return [sys.executable, "-c", "from edgeguard.cli.main import main; main()", *words]

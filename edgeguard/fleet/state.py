@@ -150,4 +150,11 @@ def write_state(layout: Layout, state: State) -> None:
     Raises:
         DeviceError: the disk is full or cannot be written; the old state holds.
     """
-    write_durably(layout.state, json.encode(state))
+    data = json.encode(state)
+    try:
+        write_durably(layout.state, data)
+    except DeviceError:
+        if not layout.reserve.exists():
+            raise
+        layout.reserve.unlink()  # a bundle that fills the disk does not keep the one before it from coming back
+        write_durably(layout.state, data)

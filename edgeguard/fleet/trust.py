@@ -1,8 +1,8 @@
 """What this device trusts: The Update Framework's client (python-tuf), with two memories of our own beside it.
 
 python-tuf checks signatures, thresholds, expiry, rollback of metadata, mixed files, and sizes. `seen.json` remembers
-the serial and the time of the newest rollout: python-tuf does not sync its files, and a power cut that empties one would
-make it forget; and a clock that was set back would let old metadata live again.
+the serial and the time of the newest rollout: python-tuf does not sync its files, and a power cut that empties one
+would make it forget; and a clock that was set back would let old metadata live again.
 
 A repository serves `metadata/` and `targets/`. The target `rollout.json` says which bundles are rolled out to what
 share. It is signed by the key that is on line and can choose only among bundles that the release keys signed.

@@ -177,8 +177,8 @@ def _read(repository: Repository, now: datetime) -> _Current:
         delegations = Delegations({online: root.keys[online]}, {_ROLE: role})
         expires = now + _FRESH_FOR
         made = Targets(expires=expires, delegations=delegations), Targets(expires=expires)
-        new: tuple[Signed, ...] = (*made, snapshot := Snapshot(expires=expires), timestamp := Timestamp(expires=expires))
-        for signed in new:
+        snapshot, timestamp = Snapshot(expires=expires), Timestamp(expires=expires)
+        for signed in (*made, snapshot, timestamp):
             signed.version = 0  # writing makes it 1
         return _Current(*made, Rollout(1, 1, moment_text(now)), snapshot, timestamp, False)
     timestamp = _load(repository, "timestamp.json", Timestamp).signed
