@@ -20,6 +20,7 @@ Mqtt = Annotated[str | None, typer.Option(help="Broker for telemetry: mqtt://[us
 PasswordFile = Annotated[Path | None, typer.Option("--mqtt-password-file", help="Password of the MQTT user.")]
 CaFile = Annotated[Path | None, typer.Option("--mqtt-ca-file", help="Authority that signed the broker.")]
 Keys = Annotated[Path, typer.Option(help="Folder of keys (fleet keygen).")]
+Devices = Annotated[Path, typer.Option(help="The file of who belongs to the fleet.")]
 
 
 @app.command(epilog="Example: edgeguard fleet keygen keys/ --release-keys 3 --threshold 2")
@@ -274,6 +275,63 @@ def units(
         on_stdout(f"wrote {folder / name}")
     start = "systemctl daemon-reload && systemctl enable --now edgeguard-fleet-agent.timer edgeguard-fleet-run"
     on_stdout(f"start them with: {start}")
+
+
+@app.command(epilog="Example: edgeguard fleet enroll cam-hall --devices devices.json > token")
+def enroll(
+    device: Annotated[str, typer.Argument(help="The new device's name.")],
+    devices: Devices = Path("devices.json"),
+) -> None:
+    """Expect a device: print a one-time token for its fleet join."""
+    installed()
+    from edgeguard.fleet.workstation.devices import read_devices, write_devices
+
+    expecting, token = read_devices(devices).expecting(device, datetime.now(UTC))
+    write_devices(devices, expecting)
+    on_stdout(token)
+
+
+@app.command(epilog="Example: edgeguard fleet revoke cam-hall --devices devices.json")
+def revoke(
+    device: Annotated[str, typer.Argument(help="The lost device's name.")],
+    devices: Devices = Path("devices.json"),
+) -> None:
+    """A lost device's messages count for nothing from now on."""
+    installed()
+    from edgeguard.fleet.workstation.devices import read_devices, write_devices
+
+    write_devices(devices, read_devices(devices).without(device, datetime.now(UTC)))
+    on_stdout(f"{device} is revoked: take its user from the broker as well (docs/fleet.md)")
+
+
+@app.command(epilog="Example: edgeguard fleet status --mqtt mqtt://127.0.0.1 --web 127.0.0.1:8081")
+def status(
+    mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port], or mqtts://.")],
+    web: Annotated[str | None, typer.Option(help="Serve the page, /fleet.json and /metrics at HOST:PORT.")] = None,
+    web_token_file: Annotated[Path | None, typer.Option(help="Token of the page; wanted beyond loopback.")] = None,
+    devices: Annotated[Path | None, typer.Option(help="Who belongs to the fleet; also takes enrollments.")] = None,
+    repository: Annotated[Path | None, typer.Option(help="Watch its rollouts, and halt what fails.")] = None,
+    keys: Keys = Path("keys"),
+    listen: Annotated[float, typer.Option(min=0.1, help="Without --web: print JSON after so many seconds.")] = 65.0,
+    mqtt_password_file: PasswordFile = None,
+    mqtt_ca_file: CaFile = None,
+) -> None:
+    """Versions, health, disagreement, certified share, drift and refusals of all devices: a page, or JSON once."""
+    installed()
+    from edgeguard.fleet.workstation.watch import Halts, watch
+    from edgeguard.sinks.mqtt_client import Broker
+    from edgeguard.system.addresses import read_token
+    from edgeguard.system.termination import clean_end_on_sigterm
+
+    token = None if web_token_file is None else read_token(web_token_file)
+    halts = None if repository is None else Halts(repository, keys)
+    if devices is None:
+        on_stderr("without --devices nobody proves who a message is from: do not trust what you see")
+    with clean_end_on_sigterm(), messages_to(on_stderr):
+        found = watch(
+            Broker(mqtt, mqtt_password_file, mqtt_ca_file), devices, halts, web=web, token=token, seconds=listen
+        )
+    on_stdout(found)
 
 
 def _updater(root: Path, *, systemd: bool) -> "Updater":

@@ -22,7 +22,7 @@ from edgeguard.fleet.identity import Device
 from edgeguard.fleet.layout import Layout
 from edgeguard.fleet.state import read_state
 from edgeguard.fleet.workstation.keys import replace_key
-from edgeguard.fleet.workstation.publish import _write, _read  # a repository that its own rules would not write
+from edgeguard.fleet.workstation.publish import _read, _write  # a repository that its own rules would not write
 from edgeguard.system.files import sha256_file
 
 
@@ -45,9 +45,7 @@ class Case:
 
     def updater(self, device: Device | None = None) -> Updater:
         service = FakeService(well(self.layout))
-        return Updater(
-            self.layout, device or self.device, service, golden=lambda folder: None, now=lambda: self.now
-        )
+        return Updater(self.layout, device or self.device, service, golden=lambda folder: None, now=lambda: self.now)
 
     @property
     def repository(self) -> Path:
