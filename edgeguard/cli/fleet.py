@@ -73,9 +73,8 @@ def bundle(
         tuple(hardware or ()), tuple(group or ()), Health(within_s=within, frames=frames), tolerance, training_data
     )
     made = build(output, model, config, golden, now=datetime.now(UTC), selection=selection)
-    on_stdout(
-        f"wrote {output}: {len(made.files)} files, {len(made.golden)} golden images, until {made.expires}; not signed yet"
-    )
+    count = len(made.golden)
+    on_stdout(f"wrote {output}: {len(made.files)} files, {count} golden images, until {made.expires}; not signed yet")
 
 
 @app.command(epilog="Example: edgeguard fleet sign cam-7.egb --key keys/release")

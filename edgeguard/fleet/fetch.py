@@ -55,6 +55,8 @@ class Fetcher(FetcherInterface):
             answer = self._pool.request(
                 "GET", url, headers=headers, preload_content=False, redirect=False, timeout=timeout
             )
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise SlowRetrievalError(f"{url}: nothing for {self._silence_s:g} s") from error
         except urllib3.exceptions.HTTPError as error:
             raise DeviceError(f"{_host(url)} cannot be reached: {_plain(error)}") from error
         try:

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class StatusFile:
-    """Writes `path` every second while the context is open, also when no results come.
+    """Writes `path` every second until it is closed, also when no results come.
 
     Args:
         path: of the file.
@@ -34,9 +34,9 @@ class StatusFile:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="edgeguard-status", daemon=True)
         self._said = False
+        self._thread.start()
 
     def __enter__(self) -> "StatusFile":
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The attack table: whatever a stranger serves, sends or puts on a stick is refused in one line, and nothing changes."""
+"""The attack table: what a stranger serves, sends or puts on a stick is refused in one line, and nothing changes."""
 
 import http.server
 import io
