@@ -26,7 +26,7 @@ from edgeguard.fleet.fetch import Fetcher
 from edgeguard.fleet.identity import Device
 from edgeguard.fleet.install import is_whole
 from edgeguard.fleet.layout import Layout
-from edgeguard.fleet.probation import count_start
+from edgeguard.fleet.probation import Watch, count_start
 from edgeguard.fleet.state import read_state
 
 _WRITES = (
@@ -43,7 +43,8 @@ _WRITES = (
 
 
 def _updater(layout: Layout, device: Device) -> Updater:
-    return Updater(layout, device, FakeService(well(layout)), golden=lambda folder: None)
+    watch = Watch(sleep=lambda seconds: time.sleep(0.002))
+    return Updater(layout, device, FakeService(well(layout)), watch, golden=lambda folder: None)
 
 
 def _update(layout: Layout, device: Device, url: str) -> None:
@@ -120,6 +121,8 @@ def kills(count: int, seed: int, folder: Path) -> dict[str, int]:
             assert started.version in (old.version, version), (started, old, version)
             assert is_whole(layout, started), started
             counted["new" if started.version == version else "old"] += 1
+            if (done := counted["old"] + counted["new"]) % 100 == 0:
+                print(f"{done} kills, {time.monotonic() - began:.0f} s: {dict(counted)}", file=sys.stderr, flush=True)
             if generator.random() < 0.3:
                 _finish(layout, device, server.url, version)
         _finish(layout, device, server.url, version)

@@ -18,6 +18,7 @@ from edgeguard.fleet.probation import count_start
 from edgeguard.fleet.state import MOST_STARTS, read_state
 
 
+@pytest.mark.full
 def test_thirty_kills_leave_a_whole_bundle(tmp_path: Path) -> None:
     counted = kills(30, 7, tmp_path)
     assert counted["killed"] >= 15 and counted["old"] and counted["new"], counted
