@@ -128,6 +128,7 @@ class Server:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that was killed
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "Server":
