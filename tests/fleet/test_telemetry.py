@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("tuf", reason="the extra fleet is not installed")
 pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
-from fleet.brokers import broker, free_port, wait
 from fleet import fleets
+from fleet.brokers import broker, free_port, wait
 
 from edgeguard.errors import InputError
 from edgeguard.fleet.agent import Reporter
