@@ -224,20 +224,30 @@ def install(
 
 
 @app.command("run", epilog="Example: edgeguard fleet run --root /var/lib/edgeguard-fleet   (systemd starts it)")
-def run_current(root: Root = _ROOT) -> None:
+def run_current(
+    root: Root = _ROOT,
+    count_only: Annotated[bool, typer.Option("--count-only", help="Count a start, and end (as root, before).")] = False,
+    counted: Annotated[bool, typer.Option("--counted", help="The start is counted already.")] = False,
+) -> None:
     """On the device: start the current bundle; a bundle on trial only so often."""
     import os
 
     installed()
     from edgeguard.fleet.layout import Layout
-    from edgeguard.fleet.probation import count_start, work_folder
+    from edgeguard.fleet.probation import count_start
     from edgeguard.fleet.service import edgeguard_command
+    from edgeguard.fleet.state import read_state
+    from edgeguard.run.restarts import state_folder
 
-    layout = Layout(root.absolute())
-    current, taken_back = count_start(layout)
+    layout = Layout(root.absolute(), state_folder())
+    current, taken_back = (read_state(layout).current, None) if counted else count_start(layout)
+    if current is None:
+        raise InputError(f"no bundle is installed in {root}: edgeguard fleet install FILE")
     if taken_back is not None:
         on_stderr(f"{taken_back}; {current.title} is back")
-    work, slot = work_folder(layout, current), layout.slot(current.slot)
+    if count_only:
+        return
+    work, slot = layout.work / current.title, layout.slot(current.slot)
     work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
     words = [
@@ -337,10 +347,10 @@ def _updater(root: Path, *, systemd: bool) -> "Updater":
     from edgeguard.fleet.agent import Updater
     from edgeguard.fleet.identity import read_device
     from edgeguard.fleet.layout import Layout
-    from edgeguard.fleet.service import ChildService, SystemdService, edgeguard_command
+    from edgeguard.fleet.service import RUN_STATE, ChildService, SystemdService, edgeguard_command
     from edgeguard.fleet.trust import first_root
 
-    layout = Layout(root.absolute())
+    layout = Layout(root.absolute(), RUN_STATE if systemd else None)
     first_root(layout)
     device = read_device(layout)
     layout.make()

@@ -31,9 +31,11 @@ class Layout:
 
     Attributes:
         root: the folder.
+        run: where the run writes, if it has another user and a folder of its own.
     """
 
     root: Path
+    run: Path | None = None
 
     @property
     def trusted(self) -> Path:
@@ -63,7 +65,12 @@ class Layout:
     @property
     def status(self) -> Path:
         """What the run writes of itself every second (`run --status-file`)."""
-        return self.root / "status.json"
+        return (self.run or self.root) / "status.json"
+
+    @property
+    def work(self) -> Path:
+        """A folder for each bundle: where its run writes what its configuration names without a folder."""
+        return (self.run or self.root) / "work"
 
     def slot(self, name: str) -> Path:
         """A slot's folder."""

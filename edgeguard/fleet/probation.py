@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from msgspec import DecodeError, json
 
@@ -145,7 +144,8 @@ def roll_back(layout: Layout, why: str) -> None:
         state = read_state(layout)
         if state.current is None:
             return
-        remove_folder(work_folder(layout, state.current))  # first: the disk may be full by it
+        if not layout.work.is_symlink():  # a hostile run can put one there
+            remove_folder(layout.work / state.current.title)  # first: the disk may be full by it
         write_state(layout, state.rolled_back(why))
 
 
@@ -173,11 +173,6 @@ def count_start(layout: Layout) -> tuple[Installed, str | None]:
                 raise DeviceError(f"{state.current.title} {why}, and there is no other: install a bundle again")
         taken_back = f"{state.current.title} {why}"
         roll_back(layout, why)
-
-
-def work_folder(layout: Layout, installed: Installed) -> Path:
-    """Where a bundle's run writes what its configuration names without a folder."""
-    return layout.root / "work" / installed.title
 
 
 def _must_go(layout: Layout, state: State) -> str | None:

@@ -12,11 +12,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from edgeguard.errors import DeviceError
 
 UNIT = "edgeguard-fleet-run.service"
+#: What systemd gives the unit to write in; its user is the unit's own.
+RUN_STATE = Path("/var/lib/edgeguard-fleet-run")
 _END_WITHIN_S = 10.0
 
 

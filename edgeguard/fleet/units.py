@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgeguard.errors import InputError
-from edgeguard.fleet.service import UNIT
+from edgeguard.fleet.service import RUN_STATE, UNIT
 from edgeguard.run.service import unit_text
 
 AGENT = "edgeguard-fleet-agent"
@@ -22,7 +22,7 @@ MemoryMax=512M
 Nice=10
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths={root}
+ReadWritePaths={root} -/var/lib/private/edgeguard-fleet-run
 ProtectHome=yes
 PrivateTmp=yes
 ProtectKernelTunables=yes
@@ -67,15 +67,14 @@ def unit_texts(
         if any(c.isspace() or c in "%\"'\\$" for c in text):
             raise InputError(f"systemd wants a URL without spaces, quotes, $ and %, got {text}")
     run = unit_text(root / "device.json", command, groups)
-    lines = []
+    lines, state = [], f"StateDirectory={RUN_STATE.name}"
     for line in run.splitlines():
-        if line.startswith("ExecStart="):
-            line = f"ExecStart={command} fleet run --root {root}"
-        elif line.startswith("DynamicUser="):  # the slots are the agent's, and the run counts its starts in them
-            line = f"ReadWritePaths={root}"
+        if line.startswith("ExecStart="):  # the state is the agent's: the run's own user cannot change it
+            lines.append(f"ExecStartPre=+{command} fleet run --root {root} --count-only")
+            line = f"ExecStart={command} fleet run --root {root} --counted"
         elif line.startswith("#"):
             line = "# Written by edgeguard fleet units"
-        lines.append(line)
+        lines.append(line.replace("StateDirectory=edgeguard", state).replace("%S/edgeguard", "%S/edgeguard-fleet-run"))
     agent = _AGENT_TEXT.format(command=command, url=url, root=root, mqtt="" if mqtt is None else f" --mqtt {mqtt}")
     timer = _TIMER_TEXT.format(every=every_min, jitter=max(every_min // 3, 1))
     return {UNIT: "\n".join(lines) + "\n", f"{AGENT}.service": agent, f"{AGENT}.timer": timer}
