@@ -14,11 +14,15 @@ WHEELS := dist/.built
 PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models test-aarch64 wheels release-check release-check-x86-64 lint types
+.PHONY: demo demo-fleet test test-full test-native fuzz fuzz-python fuzz-models test-aarch64 wheels release-check release-check-x86-64 lint types
 .PHONY: bench clean
 
 demo: $(FOR_DEMO)
 	$(BIN)/edgeguard demo
+
+# A broker (mosquitto), a repository, three agents; a good bundle and a bad one.
+demo-fleet: $(FOR_TEST)
+	$(BIN)/python examples/fleet_demo.py
 
 # One thread for each worker: they share the cores.
 test: $(FOR_TEST)
