@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 EDGEGUARD = [sys.executable, "-c", "from edgeguard.cli.main import main; main()"]
 DEVICES = ("cam-door", "cam-hall", "cam-yard")
@@ -163,17 +164,17 @@ def _golden_images(folder: Path) -> None:
         cv2.imwrite(str(folder / f"{number}.png"), picture[:, :, ::-1])
 
 
-def _state(device: str) -> dict:  # type: ignore[type-arg]
+def _state(device: str) -> dict[str, Any]:
     path = Path(device) / "state.json"
-    empty = {"highest": {}, "failures": [], "trial": None, "current": None}
+    empty: dict[str, Any] = {"highest": {}, "failures": [], "trial": None, "current": None}
     return {**empty, **(json.loads(path.read_bytes()) if path.exists() else {})}
 
 
-def _fleet(page: str) -> dict:  # type: ignore[type-arg]
+def _fleet(page: str) -> dict[str, Any]:
     import urllib.request
 
     with urllib.request.urlopen(f"http://{page}/fleet.json", timeout=30) as answer:
-        found: dict = json.loads(answer.read())  # type: ignore[type-arg]
+        found: dict[str, Any] = json.loads(answer.read())
     return found
 
 

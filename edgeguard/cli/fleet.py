@@ -33,7 +33,7 @@ def keygen(
     ] = None,
 ) -> None:
     """Make a fleet's keys and the root metadata that devices trust; or revoke one."""
-    installed()
+    installed(workstation=True)
     from edgeguard.fleet.workstation.keys import make_keys, replace_key
 
     if replace is not None:
@@ -65,7 +65,7 @@ def bundle(
     training_data: Annotated[str | None, typer.Option(help="SHA-256 root of the training data.")] = None,
 ) -> None:
     """Make an unsigned bundle of a model, a configuration and golden images."""
-    installed()
+    installed(workstation=True)
     from edgeguard.fleet.manifest import Health
     from edgeguard.fleet.workstation.build import Selection, build
 
@@ -83,7 +83,7 @@ def sign(
     key: Annotated[Path, typer.Option(help="A release key.")],
 ) -> None:
     """Add a signature to a bundle."""
-    installed()
+    installed(workstation=True)
     from edgeguard.fleet.workstation.build import sign as sign_bundle
 
     made, count = sign_bundle(file, key)
@@ -104,7 +104,7 @@ def publish(
     keys: Keys = Path("keys"),
 ) -> None:
     """Publish a bundle to a share of the devices, grow the share, halt it, or say again that all is fresh."""
-    installed()
+    installed(workstation=True)
     from edgeguard.fleet.workstation.publish import Repository, change
     from edgeguard.fleet.workstation.publish import publish as publish_bundle
 
@@ -292,7 +292,7 @@ def enroll(
     devices: Devices = Path("devices.json"),
 ) -> None:
     """Expect a device: print a one-time token for its fleet join."""
-    installed()
+    installed(workstation=True)
     from edgeguard.fleet.workstation.devices import read_devices, write_devices
 
     expecting, token = read_devices(devices).expecting(device, datetime.now(UTC))
@@ -306,7 +306,7 @@ def revoke(
     devices: Devices = Path("devices.json"),
 ) -> None:
     """A lost device's messages count for nothing from now on."""
-    installed()
+    installed(workstation=True)
     from edgeguard.fleet.workstation.devices import read_devices, write_devices
 
     write_devices(devices, read_devices(devices).without(device, datetime.now(UTC)))
@@ -326,7 +326,7 @@ def status(
     mqtt_ca_file: CaFile = None,
 ) -> None:
     """Versions, health, disagreement, certified share, drift and refusals of all devices: a page, or JSON once."""
-    installed()
+    installed(workstation=True)
     from edgeguard.fleet.workstation.watch import Halts, watch
     from edgeguard.sinks.mqtt_client import Broker
     from edgeguard.system.addresses import read_token
@@ -393,11 +393,16 @@ def urlscheme(url: str) -> str:
     return parts.scheme if parts.hostname else ""
 
 
-def installed() -> None:
-    """Refuse in one line where the extra is missing."""
+def installed(*, workstation: bool = False) -> None:
+    """Refuse in one line where the extra is missing, or the workstation's part, which a board's wheel leaves out."""
     try:
         import cryptography
         import tuf
     except ImportError as error:
         raise InputError("fleets need more packages: pip install 'edgeguard[fleet]'") from error
     del cryptography, tuf
+    if workstation:
+        from importlib.util import find_spec
+
+        if find_spec("edgeguard.fleet.workstation") is None:
+            raise InputError("this is a workstation's command: a board's wheel does not hold it (docs/fleet.md)")

@@ -82,7 +82,7 @@ def _bundles(case: Case, answer: Callable[[http.server.BaseHTTPRequestHandler], 
     case.server.spoil = spoil
 
 
-def _metadata(case: Case, name: str, change: Callable[[dict], None] | bytes) -> None:  # type: ignore[type-arg]
+def _metadata(case: Case, name: str, change: Callable[[dict], None] | bytes) -> None:
     """Serve one metadata file changed."""
 
     def spoil(path: str, handler: http.server.BaseHTTPRequestHandler) -> bool:

@@ -50,7 +50,7 @@ def test_a_full_disk_at_every_step_changes_nothing(tmp_path: Path) -> None:
         if code == 0:
             break
         assert code == 3, f"step {step}: exit code {code}"
-    assert current.version == 2 and step > 8
+    assert current is not None and current.version == 2 and step > 8
 
 
 def _full_from(step: int, folder: str) -> None:

@@ -88,8 +88,17 @@ def test_openssl_verifies_a_bundles_signature(tmp_path: Path) -> None:
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     (tmp_path / "message").write_bytes(message)
     (tmp_path / "signature").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
-    command = [openssl, "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", fleet.keys / "release.pub", "-in"]
-    words = [*command, tmp_path / "message", "-sigfile", tmp_path / "signature"]
+    command: list[str | Path] = [
+        openssl,
+        "pkeyutl",
+        "-verify",
+        "-rawin",
+        "-pubin",
+        "-inkey",
+        fleet.keys / "release.pub",
+        "-in",
+    ]
+    words: list[str | Path] = [*command, tmp_path / "message", "-sigfile", tmp_path / "signature"]
     good = subprocess.run(words, capture_output=True, text=True, check=False)
     assert good.returncode == 0 and "Signature Verified Successfully" in good.stdout
     (tmp_path / "message").write_bytes(message + b" ")

@@ -24,7 +24,6 @@ from tuf.api.metadata import (
     Metadata,
     MetaFile,
     Root,
-    Signed,
     Snapshot,
     TargetFile,
     Targets,
@@ -277,7 +276,7 @@ class _Writer:
         timestamp.snapshot_meta = MetaFile.from_data(self._snapshot.version, data, ["sha256"])
         write_bytes(self._folder / "timestamp.json", self._signed(timestamp, online))
 
-    def _signed(self, signed: Signed, signers: list[CryptoSigner]) -> bytes:
+    def _signed(self, signed: Role, signers: list[CryptoSigner]) -> bytes:
         metadata = Metadata(signed)
         for signer in signers:
             metadata.sign(signer, append=True)
