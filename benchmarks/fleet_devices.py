@@ -92,6 +92,12 @@ def pss_mb(pids: list[int]) -> float:
     return total / 1000
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time of a process that runs."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser()
@@ -130,7 +136,7 @@ def run(folder: Path, count: int) -> None:
             brokers.wait(lambda: collector.connected and brokers._listens(web), "broker and server")
             context = multiprocessing.get_context("fork")
             results = context.Queue()
-            began = time.monotonic()
+            began, before = time.monotonic(), sum(os.times()[:4])
             url, broker = f"http://127.0.0.1:{web}", f"mqtt://127.0.0.1:{port}"
             workers = [
                 context.Process(target=work, args=(folder, names[i::WORKERS], url, broker, fleet.keys, results))
@@ -140,13 +146,20 @@ def run(folder: Path, count: int) -> None:
                 worker.start()
             pids = [os.getpid(), server.pid, mosquitto.pid, *(worker.pid or 0 for worker in workers)]
             done: list[tuple[float, int]] = []
+            told = 0
             while len(done) < count and (any(worker.is_alive() for worker in workers) or not results.empty()):
                 most = max(most, pss_mb(pids))
                 over.wait(0.5)
                 while not results.empty():
                     done += results.get()
+                if len(collected.latest) // 100 > told:
+                    told = len(collected.latest) // 100
+                    print(f"{told * 100} devices, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             brokers.wait(lambda: len(collected.latest) == count, "all messages", 60)
             took = time.monotonic() - began
+            for worker in workers:
+                worker.join()
+            used = sum(os.times()[:4]) + cpu_s(server.pid) + cpu_s(mosquitto.pid) - before
     finally:
         server.kill()
         server.wait()
@@ -155,6 +168,7 @@ def run(folder: Path, count: int) -> None:
     seconds = sorted(each for each, _ in done)
     traffic = max(received for _, received in done) - bundle.stat().st_size
     print(f"{count} devices updated in {took:.0f} s, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores")
+    print(f"processor time of all processes: {used:.0f} s, {1000 * used / count:.0f} ms a device")
     print(
         f"one device: median {seconds[count // 2]:.2f} s, slowest {seconds[-1]:.2f} s ({WORKERS * THREADS} at a time)"
     )
