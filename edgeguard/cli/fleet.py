@@ -148,14 +148,19 @@ def join(
     if (token_file is None) != (mqtt is None):
         raise InputError("--token-file and --mqtt belong together: the token goes to the broker")
     data = read_bounded(root_metadata, 512_000, "the root metadata")
-    from msgspec import convert
+    from msgspec import ValidationError, convert
     from tuf.api.metadata import Metadata, Root
 
     with parsing(str(root_metadata)):
         Metadata[Root].from_bytes(data).signed.get_delegated_role("targets")
-        found = {"schema": 1, "device": device or socket.gethostname(), "hardware": hardware or own_hardware(),
-                 "groups": group or (), "bundle": bundle_name}  # fmt: skip
+    found = {
+        "schema": 1, "device": device or socket.gethostname(), "hardware": hardware or own_hardware(),
+        "groups": group or (), "bundle": bundle_name,
+    }  # fmt: skip
+    try:
         me = convert(found, Device)
+    except ValidationError as error:
+        raise InputError(f"names are letters, digits, dots, dashes and underscores, 64 at most: {error}") from error
     layout = Layout(root)
     public = join(layout, data, me)
     on_stdout(f"{me.device} ({', '.join(me.hardware)}) trusts {root_metadata}; its key is {public.hex()}")

@@ -259,5 +259,9 @@ def _said(where: str) -> Iterator[None]:
         raise DeviceError(f"{where} answers with HTTP status {error.status_code}: {error}") from error
     except tuf.DownloadError as error:
         raise DeviceError(f"{where} cannot be reached: {error}") from error
+    except OSError as error:  # python-tuf writes what it trusts
+        raise DeviceError(
+            f"cannot write {error.filename or 'the trusted metadata'}: {error.strerror or error}"
+        ) from error
     except (tuf.RepositoryError, ValueError, KeyError) as error:
         raise InputError(f"{where}: the metadata is damaged or no metadata ({error}); refused") from error
