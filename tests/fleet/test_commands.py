@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.launch import refused
@@ -14,7 +15,7 @@ CONFIG = '[camera]\nsource = "synthetic:cards?fps=20&width=320&height=240"\n'
 
 
 @pytest.fixture
-def golden(tmp_path: Path, scenes: list) -> Path:  # type: ignore[type-arg]
+def golden(tmp_path: Path, scenes: list[Any]) -> Path:
     import cv2
 
     folder = tmp_path / "photos"
