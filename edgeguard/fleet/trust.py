@@ -28,7 +28,9 @@ from edgeguard.fleet.manifest import FileName, Moment, Word, moment, moment_text
 from edgeguard.system.foreign import read_bounded
 
 ROLLOUT = "rollout.json"
-_MOST_ROLLOUT_BYTES, _MOST_ROOT_BYTES = 64 << 10, 512_000
+#: What devices take.
+LARGEST_ROLLOUT, MOST_OFFERS = 64 << 10, 256
+_MOST_ROOT_BYTES = 512_000
 _CLOCK_SLACK = timedelta(minutes=10)
 
 
@@ -66,7 +68,7 @@ class Rollout:
     schema: Literal[1]
     serial: Annotated[int, Meta(ge=1, le=2**53)]
     created: Moment
-    bundles: Annotated[tuple[Offer, ...], Meta(max_length=256)] = ()
+    bundles: Annotated[tuple[Offer, ...], Meta(max_length=MOST_OFFERS)] = ()
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ class Repository:
             info = self._updater.get_targetinfo(ROLLOUT)
             if info is None:
                 raise InputError(f"{self._url} rolls nothing out: it has no {ROLLOUT}")
-            if info.length > _MOST_ROLLOUT_BYTES:
-                raise InputError(f"{ROLLOUT} has {info.length} bytes, more than {_MOST_ROLLOUT_BYTES}; refused")
+            if info.length > LARGEST_ROLLOUT:
+                raise InputError(f"{ROLLOUT} has {info.length} bytes, more than {LARGEST_ROLLOUT}; refused")
             data = read_small(self._fetcher, self._target_url(info), info.length)
             info.verify_length_and_hashes(data)
         rollout = _parsed(data)

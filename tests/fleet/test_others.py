@@ -15,11 +15,14 @@ from fleet.fleets import FakeService, Fleet, Server, files_of, well
 from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater as TufUpdater
 
+from edgeguard.errors import InputError
 from edgeguard.fleet.agent import Updater
 from edgeguard.fleet.fetch import Fetcher
 from edgeguard.fleet.manifest import moment_text
 from edgeguard.fleet.state import read_state
+from edgeguard.fleet.trust import Offer
 from edgeguard.fleet.workstation.keys import load_signer
+from edgeguard.fleet.workstation.publish import _read, _write, read_rollout
 
 
 def test_python_tufs_client_takes_our_repository(tmp_path: Path) -> None:
@@ -145,3 +148,22 @@ def test_a_broken_download_goes_on_where_it_broke_off(tmp_path: Path) -> None:
             updater.look(server.url, Fetcher())
         assert updater.look(server.url, Fetcher()).kind == "updated"
     assert ranges == [None, "bytes=2000-"]
+
+
+def test_old_bundles_leave_the_metadata(tmp_path: Path) -> None:
+    """With each bundle that ever was in the rollout, devices refused it after the 256th, and loaded more each time."""
+    fleet, sizes = Fleet(tmp_path), list[int]()
+    for version in range(1, 13):
+        fleet.publish(fleet.bundle(version))
+        files = [fleet.repository.metadata / f"{version}.{role}.json" for role in ("targets", "rollout", "snapshot")]
+        sizes.append(sum(path.stat().st_size for path in files))
+    assert sizes[-1] <= sizes[4] + 100, sizes
+    layout, device = fleet.device()
+    updater = Updater(layout, device, FakeService(well(layout)), golden=lambda folder: None)
+    with Server(fleet.repository.folder) as server:
+        assert updater.look(server.url, Fetcher()).text == "cam-12 runs and is well"
+    rollout = read_rollout(fleet.repository, datetime.now(UTC))
+    assert [offer.version for offer in rollout.bundles] == [9, 10, 11, 12]
+    many = [Offer(f"bundles/other{n}-1.egb", f"other{n}", 1) for n in range(300)]
+    with pytest.raises(InputError, match="300 bundles are more than devices take"):
+        _write(fleet.repository, _read(fleet.repository, datetime.now(UTC)), None, many, datetime.now(UTC))

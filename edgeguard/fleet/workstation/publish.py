@@ -33,7 +33,7 @@ from tuf.api.metadata import (
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fleet.install import Verified, verify
 from edgeguard.fleet.manifest import LARGEST_BUNDLE, moment_text
-from edgeguard.fleet.trust import ROLLOUT, Offer, ReleaseKeys, Rollout
+from edgeguard.fleet.trust import LARGEST_ROLLOUT, MOST_OFFERS, ROLLOUT, Offer, ReleaseKeys, Rollout
 from edgeguard.fleet.workstation.build import open_bundle
 from edgeguard.fleet.workstation.keys import read_root, signers_of
 from edgeguard.system.files import replaced, write_bytes
@@ -43,6 +43,7 @@ _ROLE = "rollout"
 _EXPIRES = {"targets": timedelta(days=180), _ROLE: timedelta(days=30)}
 _FRESH_FOR = timedelta(days=7)
 _LARGEST = 4 << 20
+_OFFERED = 4  # versions of a bundle for the same devices: the one before, the newest, and two that were halted
 Role = TypeVar("Role", Timestamp, Snapshot, Targets)
 
 
@@ -107,7 +108,10 @@ def publish(repository: Repository, bundle: Path | None, share: float | None, *,
             targets.targets[target] = info
             _copy(bundle, repository.targets / "bundles" / f"{info.hashes['sha256']}.{verified.manifest.title}.egb")
         offers = [o for o in offers if o.target != target]
-        offers.append(_offer(target, verified, 100.0 if share is None else share))
+        offers = _newest([*offers, _offer(target, verified, 100.0 if share is None else share)])
+        if targets is not None:  # what no device is offered any more takes no room in what each device loads
+            offered = {offer.target for offer in offers}
+            targets.targets = {path: one for path, one in targets.targets.items() if path in offered}
     return _write(repository, current, targets, offers, now)
 
 
@@ -153,6 +157,18 @@ def _verified(repository: Repository, bundle: Path) -> Verified:
             return verify(stream, keys)
         except InputError as error:
             raise InputError(f"{bundle.name}: {error} (edgeguard fleet sign {bundle} --key ...)") from error
+
+
+def _newest(offers: list[Offer]) -> list[Offer]:
+    """Of each bundle's name, hardware and groups the newest few versions."""
+    kept: list[Offer] = []
+    for offer in sorted(offers, key=lambda one: one.version, reverse=True):
+        alike = [
+            one for one in kept if (one.name, one.hardware, one.groups) == (offer.name, offer.hardware, offer.groups)
+        ]
+        if len(alike) < _OFFERED:
+            kept.append(offer)
+    return sorted(kept, key=lambda one: (one.name, one.version))
 
 
 def _check_grows(verified: Verified, offers: Iterable[Offer]) -> None:
@@ -218,6 +234,8 @@ def _write(
     serial = current.offers.serial + 1
     rollout = Rollout(1, serial, moment_text(now), tuple(offers))
     data = json.format(json.encode(rollout))
+    if len(data) > LARGEST_ROLLOUT or len(offers) > MOST_OFFERS:
+        raise InputError(f"{len(offers)} bundles are more than devices take in one {ROLLOUT}: use a second repository")
     info = TargetFile.from_data(ROLLOUT, data, ["sha256"])
     write = _Writer(repository, root.signed, current.snapshot, now)
     _make(repository)
