@@ -14,7 +14,7 @@ WHEELS := dist/.built
 PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo test test-full test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check
+.PHONY: demo demo-fleet test test-full test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check
 .PHONY: release-check-x86-64 lint types bench clean docs help
 
 help:  ## this list
@@ -22,6 +22,10 @@ help:  ## this list
 
 demo: $(FOR_DEMO)  ## the main job: converts, runs defended, attacks, shows what fails
 	$(BIN)/edgeguard demo
+
+# A broker (mosquitto), a repository, three agents; a good bundle and a bad one.
+demo-fleet: $(FOR_TEST)  ## a broker, a repository, three agents: an update and a rollback
+	$(BIN)/python examples/fleet_demo.py
 
 # One thread for each worker: they share the cores.
 test: $(FOR_TEST)  ## the fast tests, under 5 minutes after the set-up
@@ -139,7 +143,7 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 	$(ENVIRONMENT)
 	$(PYTORCH)
 	@echo "set-up: EdgeGuard with every extra, TensorFlow, Ray and the tests' tools among them"
-	@$(PIP_INSTALL) --editable '.[convert,onnx,zoo,keras,attack,sheets,serial,web,mqtt,metrics,cluster,dev]'
+	@$(PIP_INSTALL) --editable '.[convert,onnx,zoo,keras,attack,sheets,serial,web,mqtt,metrics,fleet,cluster,dev]'
 	@touch $(FOR_WHEELS) $(FOR_DEMO) $@
 
 $(FOR_DOCS): pyproject.toml constraints.txt | $(FOR_TEST)

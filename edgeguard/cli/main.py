@@ -16,6 +16,7 @@ from edgeguard.cli import (
     evaluate,
     fieldtest,
     firmware,
+    fleet,
     guard,
     model,
     patch,
@@ -45,6 +46,7 @@ app.command("train", epilog=train.EXAMPLE)(train.train_command)
 app.add_typer(patch.app, name="patch")
 app.add_typer(fieldtest.app, name="fieldtest")
 app.add_typer(firmware.app, name="firmware")
+app.add_typer(fleet.app, name="fleet")
 app.add_typer(guard.app, name="guard")
 app.add_typer(model.app, name="model")
 app.command("sensor", epilog=sensor.EXAMPLE)(sensor.sensor_command)

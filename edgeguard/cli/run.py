@@ -62,6 +62,7 @@ def run_command(
     rotate_mb: Annotated[float | None, flag(Settings, "rotate_mb")] = None,
     rotate_keep: Annotated[int | None, flag(Settings, "rotate_keep")] = None,
     save: Annotated[str | None, flag(Settings, "save")] = None,
+    status_file: Annotated[str | None, flag(Settings, "status_file")] = None,
     web: Annotated[str | None, flag(Settings, "web")] = None,
     web_token_file: Annotated[str | None, flag(Settings, "web_token_file")] = None,
     metrics: Annotated[str | None, flag(Settings, "metrics")] = None,

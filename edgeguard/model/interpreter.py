@@ -148,6 +148,13 @@ class Model:
         except RuntimeError as error:
             raise GraphFailure(f"the graph failed on this frame: {' '.join(str(error).split())}") from error
 
+    def run_raw(self, tensor: NDArray[np.generic]) -> tuple[NDArray[Any], ...]:
+        """As `run`, but the outputs as the graph stores them."""
+        try:
+            return self._runner.run_raw(shaped(tensor, self._input))
+        except RuntimeError as error:
+            raise GraphFailure(f"the graph failed on this frame: {' '.join(str(error).split())}") from error
+
     def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
         """`run` for a classifier: float32 of shape (classes,); the one output of two classes becomes two."""
         return two_classes(self.run(tensor)[0].ravel(), logits=self.contract.outputs == "logits")

@@ -195,6 +195,11 @@ def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tu
 
         folder, seconds = Path(settings.record), settings.record_seconds
         yield "recorder", lambda: EventRecorder(folder, seconds, int(settings.record_quota_mb * 1e6))
+    if settings.status_file is not None:
+        from edgeguard.sinks.status_file import StatusFile
+
+        status_file = Path(settings.status_file)
+        yield "status", lambda: StatusFile(status_file, status)
     if settings.mqtt is not None:
         from edgeguard.sinks.mqtt import Mqtt
 

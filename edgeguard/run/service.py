@@ -95,7 +95,7 @@ def install(config: Path, unit: Path = UNIT, *, start: bool = True) -> str:
 
     config = config.resolve()
     model = read_file(config).get("model")
-    command = _command()
+    command = own_command()
     needed = [command, config, *([Path(model)] if isinstance(model, str) and Path(model).is_absolute() else [])]
     problem = next(filter(None, map(_out_of_reach, needed)), None)
     start = start and _systemd_runs()
@@ -112,7 +112,7 @@ def install(config: Path, unit: Path = UNIT, *, start: bool = True) -> str:
     return f"wrote {unit} and started it; see: journalctl -u {unit.stem} -f"
 
 
-def _command() -> Path:
+def own_command() -> Path:
     """The program that runs now: beside its Python, before any other of that name."""
     here = Path(sys.executable).parent / "edgeguard"
     return here.absolute() if here.exists() else Path(shutil.which("edgeguard") or here).absolute()

@@ -95,6 +95,10 @@ class Settings:
     rotate_keep: int = _output("Older output files that stay.", 5, low=1, high=1000, unit="files")
     save: str | None = _output("Write the annotated video to this .mp4.", None, values="file", words=TEXT)
 
+    status_file: str | None = _output(
+        "Replace this JSON file every second with how the run is.", None, values="file", words=TEXT
+    )
+
     web: str | None = _web("Serve the page at HOST:PORT, e.g. 127.0.0.1:8080.", None, words=ADDRESS)
     web_token_file: str | None = _web("Token of the page; wanted beyond loopback.", None, values="file", words=TEXT)
 

@@ -4,18 +4,17 @@ import contextlib
 import json
 import logging
 import re
-import ssl
 import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from edgeguard.errors import InputError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.base import Undelivered
+from edgeguard.sinks.mqtt_client import Broker, new_client
 from edgeguard.sinks.mqtt_owner import Owner
 
 _INTERVAL_S = 1.0
@@ -55,12 +54,6 @@ class Mqtt:
         ca_file: Path | None = None,
         patience_s: float = 0.0,
     ) -> None:
-        try:
-            import paho.mqtt.client as paho
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError as error:
-            raise InputError("MQTT is not installed: pip install 'edgeguard[mqtt]'") from error
-        host, port, user, tls = _parse(url)
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise InputError(f"--mqtt-name wants letters, digits, - and _, got {name!r}")
         self._name, self._status, self._patience_s = name, status, patience_s
@@ -68,17 +61,10 @@ class Mqtt:
         self._refusal = ""
         self._last: FrameResult | None = None
         self._owner = Owner(name, lambda topic, text: self._send(topic, text, retain=False))
-        self._client = client = paho.Client(CallbackAPIVersion.VERSION2)
+        client, host, port = new_client(Broker(url, password_file, ca_file))
+        self._client = client
         client.max_queued_messages_set(_MOST_WAITING)
-        client.reconnect_delay_set(1, 30)
         client.will_set(f"{name}/status", "offline", qos=1, retain=True)
-        if user is not None:
-            client.username_pw_set(user, _read_secret(password_file))
-        if tls:
-            try:
-                client.tls_set_context(ssl.create_default_context(cafile=None if ca_file is None else str(ca_file)))
-            except (OSError, ssl.SSLError) as error:
-                raise InputError(f"cannot use the authority {ca_file}: {error}") from error
         client.on_connect, client.on_disconnect, client.on_message = self._connected, self._gone, self._received
         self._address, self._closing, self._subscribed = (host, port), threading.Event(), threading.Event()
         self._publishing = threading.Lock()
@@ -252,33 +238,3 @@ def _entities(name: str) -> list[tuple[str, str, dict[str, Any]]]:
         )
         for kind, key, available, config in shown
     ]  # fmt: skip
-
-
-def _parse(url: str) -> tuple[str, int, str | None, bool]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise InputError(f"--mqtt {_shown(url)!r} is not a URL: {error}") from error
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/"):
-        raise InputError(f"--mqtt wants mqtt://[user@]host[:port] or mqtts://..., got {_shown(url)!r}")
-    if parts.password is not None:
-        raise InputError("--mqtt takes no password in the URL, where others can see it: use --mqtt-password-file")
-    tls = parts.scheme == "mqtts"
-    user = None if parts.username is None else unquote(parts.username)
-    return parts.hostname, port or (8883 if tls else 1883), user, tls
-
-
-def _shown(url: str) -> str:
-    """Without user and password."""
-    scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url.rpartition("@")[2]
-
-
-def _read_secret(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the password file {path}: {error}") from error

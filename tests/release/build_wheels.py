@@ -20,6 +20,7 @@ _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX
 NOT_ON_A_BOARD = (
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",
+    "edgeguard/fleet/workstation/**",
     "edgeguard/demo/assets/cards.pt2",
 )
 #: What the build of a machine's wheel sets, beside what every build does.

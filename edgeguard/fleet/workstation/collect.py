@@ -1,0 +1,173 @@
+"""What the devices of a fleet say over MQTT: checked, and the newest of each kept."""
+
+import logging
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgeguard.errors import EdgeGuardError, InputError
+from edgeguard.fleet.enrollment import read_request
+from edgeguard.fleet.telemetry import LARGEST, verified
+from edgeguard.fleet.workstation.devices import Devices, read_devices, write_devices
+from edgeguard.sinks.mqtt_client import Broker, new_client
+from edgeguard.system.foreign import parsing
+
+_TOPIC = re.compile(r"edgeguard/([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/(telemetry|enroll)")
+_MOST_DEVICES = 200_000
+_MOST_SAID = 20
+_log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """The newest message of each device.
+
+    Args:
+        devices_file: keys, tokens and revoked devices; None takes messages that nobody proves, and says so.
+        now: the clock.
+
+    Attributes:
+        latest: fields of the newest message by device; `received_at` is ours.
+        refused: messages that count for nothing, by why.
+        received: all messages.
+    """
+
+    def __init__(self, devices_file: Path | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._file, self._now = devices_file, now
+        self._devices: Devices | None = None if devices_file is None else read_devices(devices_file)
+        self._read_at = time.monotonic()
+        self.latest: dict[str, dict[str, Any]] = {}
+        self.refused, self.received = Counter[str](), 0
+        self._lock, self._said = threading.Lock(), 0
+
+    def take(self, topic: str, payload: bytes) -> None:
+        """A message of the broker; what is no device's counts as refused, by why."""
+        found = _TOPIC.fullmatch(topic)
+        if found is None:
+            return
+        self.received += 1
+        try:
+            if found[2] == "enroll":
+                self._enroll(payload)
+            else:
+                self._telemetry(found[1], payload)
+        except EdgeGuardError as error:
+            self._refuse("message", f"{found[1]}: {error}")
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """The newest message of each device, in the order of their names."""
+        with self._lock:
+            return [self.latest[name] for name in sorted(self.latest)]
+
+    def _telemetry(self, device: str, payload: bytes) -> None:
+        devices = self._known()
+        if devices is None:
+            if len(payload) > LARGEST:
+                raise InputError("a message that is too long")
+            fields = _unproven(payload)
+        elif device in devices.revoked:
+            return self._refuse("revoked", f"{device} is revoked, and still sends")
+        elif device not in devices.keys:
+            return self._refuse("unknown", f"{device} does not belong to this fleet")
+        else:
+            fields = verified(payload, bytes.fromhex(devices.keys[device]))
+        if fields.get("device") != device or not isinstance(fields.get("seq"), int):
+            return self._refuse("other device", f"{device} sends in another one's name")
+        with self._lock:
+            before = self.latest.get(device)
+            if before is None and len(self.latest) >= _MOST_DEVICES:
+                raise InputError("too many devices")
+            if before is None or fields["seq"] > before["seq"]:
+                self.latest[device] = {**fields, "received_at": time.time()}
+                return None
+        return self._refuse("replayed", f"{device} sends what it sent before, or older")
+
+    def _enroll(self, payload: bytes) -> None:
+        if self._file is None:
+            return
+        request = read_request(payload)
+        devices = read_devices(self._file).enrolled(request, self._now())
+        write_devices(self._file, devices)
+        self._devices = devices
+        _log.info("%s belongs to the fleet now", request.device)
+
+    def _known(self) -> Devices | None:
+        """Who belongs to the fleet; read again after a second, so that a revocation holds at once."""
+        if self._file is not None and time.monotonic() - self._read_at > 1:
+            self._devices, self._read_at = read_devices(self._file), time.monotonic()
+        return self._devices
+
+    def _refuse(self, why: str, line: str) -> None:
+        self.refused[why] += 1
+        if self._said < _MOST_SAID:
+            self._said += 1
+            _log.warning("refused: %s", line)
+
+
+class Collector:
+    """Listens to a broker from `__enter__` to `__exit__`.
+
+    Args:
+        broker: where.
+        fleet: takes the messages.
+    """
+
+    def __init__(self, broker: Broker, fleet: Fleet) -> None:
+        self._client, *self._address = new_client(broker)
+        self._fleet, self._over = fleet, threading.Event()
+        self._client.on_connect, self._client.on_message = self._connected, self._received
+        self._thread = threading.Thread(target=self._serve, name="edgeguard-fleet-collect", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return bool(self._client.is_connected())
+
+    def __enter__(self) -> "Collector":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._client.disconnect()
+        self._thread.join(timeout=2)
+
+    def wake(self) -> None:
+        """Tell all devices that there is news."""
+        self._client.publish("edgeguard/fleet/wake", b"1", qos=1).wait_for_publish(5)
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            self._client.connect_async(*self._address, keepalive=60)
+            try:
+                self._client.loop_forever(retry_first_connection=True)
+            except Exception as error:
+                _log.warning("mqtt: %s; trying again", error)
+            self._over.wait(1)
+
+    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            _log.warning("mqtt: the broker refuses us: %s", reason)
+            return
+        client.subscribe([("edgeguard/+/telemetry", 1), ("edgeguard/+/enroll", 1)])
+
+    def _received(self, client: Any, userdata: Any, message: Any) -> None:
+        try:
+            self._fleet.take(message.topic, message.payload)
+        except Exception as error:  # a bug of ours ends no thread
+            _log.warning("a bug of ours: %s: %s", type(error).__name__, error)
+
+
+def _unproven(payload: bytes) -> dict[str, Any]:
+    from msgspec import json
+
+    with parsing("a message"):
+        fields = json.decode(payload)
+        if not isinstance(fields, dict):
+            raise TypeError("it is no object")
+    fields.pop("sig", None)
+    return fields
