@@ -32,6 +32,8 @@ def train_command(
     adversarial: Annotated[str | None, flag(TrainConfig, "method")] = None,
     eps: Annotated[float | None, flag(TrainConfig, "eps_8bit")] = None,
     learning_rate: Annotated[float | None, flag(TrainConfig, "learning_rate")] = None,
+    exclude: Annotated[Path | None, flag(TrainConfig, "exclude")] = None,
+    overlay: Annotated[Path | None, flag(TrainConfig, "overlay")] = None,
     limit: Annotated[int | None, flag(TrainConfig, "limit")] = None,
     seed: Annotated[int | None, flag(TrainConfig, "seed")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the last epoch as JSON.")] = False,
@@ -48,7 +50,8 @@ def train_command(
     flags = {
         "network": model, "data": None if data is None else str(data), "size": size, "epochs": epochs, "codec": codec,
         "codec_share": codec_share, "method": adversarial, "eps_8bit": eps, "learning_rate": learning_rate,
-        "limit": limit, "seed": seed,
+        "limit": limit, "seed": seed, "exclude": None if exclude is None else str(exclude),
+        "overlay": None if overlay is None else str(overlay),
     }  # fmt: skip
     settings = read_config(config, flags)
     refuse_train_flags(flags, settings)
