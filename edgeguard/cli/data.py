@@ -117,3 +117,41 @@ def verify(
     if not as_json:
         on_stdout(f"{data} is what {manifest} says: {len(found)} images, root {known.root}, "
                   f"signed by {known.signed_by}")  # fmt: skip
+
+
+@app.command(epilog="Example: edgeguard data audit photos/ --output audit/ --trusted known-clean/")
+def audit(
+    data: _Data,
+    output: Annotated[Path, typer.Option(help="Folder of report.html, audit.json, exclude.txt; run again to go on.")],
+    trusted: Annotated[
+        Path | None, typer.Option(help="Images known to be clean, 20 or more a class, for the compression gap.")
+    ] = None,
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: the highest figure of a check that passes. May be repeated.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=100, help="Images that the checks see which fit a classifier, classes balanced.")
+    ] = 5000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Look for broken files, duplicates, wrong labels, poison and odd colors; exit 1 where a check fails."""
+    from edgeguard.cli.progress import UnitCounter
+
+    try:
+        from edgeguard.audit.run import audit as make_audit
+        from edgeguard.audit.thresholds import thresholds
+
+        limits = thresholds(threshold or [])
+        with UnitCounter() as counter:
+            found = make_audit(data, output, limits, trusted=trusted, most=limit, progress=counter.show)
+    except ImportError as error:
+        raise not_installed(error) from error
+    if as_json:
+        on_stdout((output / "audit.json").read_text("utf-8").strip())
+    else:
+        for finding in found.findings:
+            mark = "FAILED" if finding.failed else "-" if finding.threshold is None or finding.value is None else "ok"
+            on_stdout(f"{finding.check:20s} {mark:7s} {finding.says}")
+        on_stdout(f"wrote {output / 'report.html'}, audit.json and exclude.txt ({len(found.excluded)} files)")
+    if found.failed:
+        raise CheckFailed(f"above their thresholds: {', '.join(found.failed)}")
