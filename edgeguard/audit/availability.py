@@ -6,12 +6,13 @@ from numpy.typing import NDArray
 
 from edgeguard.audit.features import fit_linear, out_of_sample_scores, patch_features
 from edgeguard.audit.findings import Finding, not_made
-from edgeguard.audit.images import Sample
+from edgeguard.audit.images import Sample, track_numbers
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.preprocess.crop_resize import sanitize
 
 _LEAST_OF_CLASS = 20
 _COARSE = 8
+_WANTS_TRUSTED = f"it needs clean images by the same class names, {_LEAST_OF_CLASS} of each class: --trusted FOLDER"
 
 
 def shortcut(sample: Sample, threshold: float) -> Finding:
@@ -38,8 +39,39 @@ def low_pass(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack(small).astype(np.float32).reshape(len(pixels), -1)
 
 
+def transfer_gap(sample: Sample, trusted: Sample | None, threshold: float) -> Finding:
+    """Whether what a linear probe learns holds on these data and not on trusted ones.
+
+    Both probes, on fine detail and on the coarse picture, are judged on images of the data that they have not seen and
+    on the trusted images. A pattern that stands for a class in the data only makes the difference; tracks stay
+    together, so that frames of one thing are not counted twice.
+    """
+    if (targets := _trusted_targets(sample, trusted)) is None or trusted is None:
+        return not_made("transfer-gap", _WANTS_TRUSTED)
+    gaps = {}
+    for name, view in (("fine detail", high_pass), ("the coarse picture", low_pass)):
+        features = view(sample.pixels)
+        fitted = fit_linear(features, sample.targets, len(sample.labels))
+        there = float((fitted.scores(view(trusted.pixels)).argmax(1) == targets).mean())
+        gaps[name] = (_accuracy(features, sample), there)
+    name, (here, there) = max(gaps.items(), key=lambda item: item[1][0] - item[1][1])
+    says = (
+        f"from {name} a linear probe is right on {here:.0%} of the data, unseen, and on {there:.0%} of trusted images"
+    )
+    return Finding("transfer-gap", says, max(here - there, 0.0), threshold)
+
+
+def _trusted_targets(sample: Sample, trusted: Sample | None) -> NDArray[np.int64] | None:
+    """The trusted images' classes as places in the data's labels; None where they are too few or others."""
+    if trusted is None or not set(trusted.labels) <= set(sample.labels):
+        return None
+    if np.bincount(trusted.targets, minlength=len(trusted.labels)).min() < _LEAST_OF_CLASS:
+        return None
+    return np.array([sample.labels.index(label) for label in trusted.labels])[trusted.targets]
+
+
 def _accuracy(features: NDArray[np.float32], sample: Sample) -> float:
-    scores = out_of_sample_scores(features, sample.targets, len(sample.labels))
+    scores = out_of_sample_scores(features, sample.targets, len(sample.labels), tracks=track_numbers(sample))
     return float((scores.argmax(1) == sample.targets).mean())
 
 
@@ -54,14 +86,10 @@ def compression_gap(sample: Sample, trusted: Sample | None, threshold: float) ->
         trusted: images that are known to be clean, at least 20 of each class, of the same class names.
         threshold: accuracy that jpeg:10 may gain.
     """
-    if trusted is None:
-        return not_made("compression-gap", "it needs clean images of the same classes: --trusted FOLDER")
-    known = np.array([sample.labels.index(label) if label in sample.labels else -1 for label in trusted.labels])
-    if (known < 0).any() or np.bincount(trusted.targets).min() < _LEAST_OF_CLASS:
-        return not_made("compression-gap", f"--trusted needs {_LEAST_OF_CLASS} images of each class, by the same names")
+    if (targets := _trusted_targets(sample, trusted)) is None or trusted is None:
+        return not_made("compression-gap", _WANTS_TRUSTED)
     profile = GuardProfile.preset("jpeg:10")
     coded = np.stack([sanitize(one, profile) for one in sample.pixels])
-    targets = known[trusted.targets]
     raw, behind = (_tested(pixels, sample, trusted.pixels, targets) for pixels in (sample.pixels, coded))
     says = (
         f"trained on the data as they are {raw:.0%} of {len(trusted)} trusted images are right, on what jpeg:10 leaves "

@@ -1,14 +1,11 @@
 """Check 6: tracks whose red and blue are swapped, told by what the rest of their class looks like."""
 
-from collections import defaultdict
-from pathlib import PurePosixPath
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.audit.findings import Finding, Suspect, ranked
-from edgeguard.audit.images import Sample
+from edgeguard.audit.images import Sample, tracks_of
 
 _GRID = 6
 _SHRINKAGE = 0.5
@@ -28,7 +25,7 @@ def color_outliers(sample: Sample, threshold: float) -> Finding:
     The other orders of the channels are not tried: with them a track in fifty of a clean set looks wrong before two
     thirds of the wrong ones do.
     """
-    tracks = _tracks(sample)
+    tracks = tracks_of(sample)
     grids = np.stack([mean_grid(sample.pixels[rows]) for rows in tracks.values()])
     targets = np.array([sample.targets[rows[0]] for rows in tracks.values()])
     scores = swap_scores(grids, targets)
@@ -94,12 +91,3 @@ def chroma_exchanged(colors: NDArray[np.float64]) -> NDArray[np.float64]:
     """The chroma of the same pictures with red and blue exchanged: red against blue changes its sign."""
     half = colors.shape[1] // 2
     return np.concatenate([-colors[:, :half], colors[:, half:]], axis=1)
-
-
-def _tracks(sample: Sample) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = defaultdict(list)
-    for row, name in enumerate(sample.names):
-        path = PurePosixPath(name)
-        before, sign, _ = path.stem.rpartition("_")
-        found[f"{path.parent}/{before if sign else path.stem}"].append(row)
-    return dict(found)

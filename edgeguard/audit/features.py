@@ -106,14 +106,31 @@ def fit_linear(features: NDArray[np.float32], targets: NDArray[np.int64], classe
 
 
 def out_of_sample_scores(
-    features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, *, folds: int = 5, seed: int = 0
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    classes: int,
+    *,
+    tracks: NDArray[np.int64] | None = None,
+    folds: int = 5,
+    seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Scores (n, classes) of each image by a classifier that was fitted without its fold; folds are balanced."""
+    """Scores (n, classes) of each image by a classifier that was fitted without its fold.
+
+    Args:
+        features: (n, d).
+        targets: (n,).
+        classes: how many there are.
+        tracks: (n,) images of one number show one thing, and stand in the same fold; None: each its own.
+        folds: balanced over each class's tracks.
+        seed: of the folds.
+    """
     fold = np.empty(len(targets), np.int64)
+    tracks = np.arange(len(targets)) if tracks is None else tracks
     rng = np.random.default_rng([seed, 7])
     for target in range(classes):
-        rows = rng.permutation(np.flatnonzero(targets == target))
-        fold[rows] = np.arange(len(rows)) % folds
+        rows = np.flatnonzero(targets == target)
+        own, place = np.unique(tracks[rows], return_inverse=True)
+        fold[rows] = (rng.permutation(len(own)) % folds)[place]
     scores = np.empty((len(targets), classes), np.float32)
     for number in range(folds):
         test = fold == number

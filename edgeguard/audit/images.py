@@ -1,8 +1,9 @@
 """The images that the checks work on: sound ones, small, with their classes."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,3 +78,21 @@ def balanced(sample: Sample, most: int, seed: int = 0) -> Sample:
     each = max(most // len(sample.labels), 1)
     rows = [rng.permutation(np.flatnonzero(sample.targets == target))[:each] for target in range(len(sample.labels))]
     return sample[np.sort(np.concatenate(rows))]
+
+
+def tracks_of(sample: Sample) -> dict[str, list[int]]:
+    """Rows by track: the images of one folder whose names share what stands before the last `_`, else one image."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(sample.names):
+        path = PurePosixPath(name)
+        before, sign, _ = path.stem.rpartition("_")
+        found[f"{path.parent}/{before if sign else path.stem}"].append(row)
+    return dict(found)
+
+
+def track_numbers(sample: Sample) -> NDArray[np.int64]:
+    """(n,) the number of each image's track."""
+    found = np.empty(len(sample), np.int64)
+    for number, rows in enumerate(tracks_of(sample).values()):
+        found[rows] = number
+    return found

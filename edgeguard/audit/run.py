@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.audit.availability import compression_gap, shortcut
+from edgeguard.audit.availability import compression_gap, shortcut, transfer_gap
 from edgeguard.audit.color import color_outliers
 from edgeguard.audit.duplicates import exact_duplicates, near_duplicates
 from edgeguard.audit.features import out_of_sample_scores, patch_features, probabilities
 from edgeguard.audit.files import broken_files, coding_by_class
 from edgeguard.audit.findings import Finding
-from edgeguard.audit.images import Progress, Sample, balanced, sample_of
+from edgeguard.audit.images import Progress, Sample, balanced, sample_of, track_numbers
 from edgeguard.audit.label_noise import label_noise
 from edgeguard.audit.targeted import targeted
 from edgeguard.errors import DeviceError, InputError
@@ -99,8 +99,9 @@ class _Data:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        targets = self.fitted.targets
-        return probabilities(out_of_sample_scores(self.features, targets, len(self.fitted.labels)), targets)
+        targets, classes = self.fitted.targets, len(self.fitted.labels)
+        scores = out_of_sample_scores(self.features, targets, classes, tracks=track_numbers(self.fitted))
+        return probabilities(scores, targets)
 
 
 def audit(
@@ -162,6 +163,7 @@ def _checks(data: _Data, limits: Mapping[str, float]) -> Iterator[tuple[str, Cal
     yield "near-duplicates", lambda: [near_duplicates(data.sample, data.hashes, wide["near-duplicates"])]
     yield "label-noise", lambda: [label_noise(data.fitted, data.probabilities)]
     yield "shortcut", lambda: [shortcut(data.fitted, wide["shortcut"])]
+    yield "transfer-gap", lambda: [transfer_gap(data.fitted, data.trusted, wide["transfer-gap"])]
     yield "compression-gap", lambda: [compression_gap(data.fitted, data.trusted, wide["compression-gap"])]
     yield "targeted", lambda: targeted(data.fitted, data.features, data.probabilities)
     yield "color", lambda: [color_outliers(data.sample, wide["color"])]

@@ -13,7 +13,8 @@ THRESHOLDS: Mapping[str, float] = {
     "leaks": 0.0,  # test images that stand in the training part
     "near-duplicates": 0.05,  # share
     "shortcut": 0.15,  # accuracy on fine detail above that on the picture
-    "compression-gap": 0.05,  # accuracy behind jpeg:10 above that without
+    "transfer-gap": 0.2,  # accuracy of a probe on the data above that on trusted images
+    "compression-gap": 0.01,  # accuracy behind jpeg:10 above that without
     "color": 0.02,  # share
 }
 

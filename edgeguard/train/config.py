@@ -136,6 +136,12 @@ class AugmentConfig:
         "A grey square of this side somewhere (DeVries and Taylor 2017).", 0, low=0, high=128, unit="pixels"
     )
     light: float = _augment("Contrast and brightness change by up to this share.", 0.0, low=0, high=1)
+    mixup: float = _augment(
+        "Batches are mixed with themselves in another order, by a share from Beta(m, m) (Zhang et al. 2018); 0: not.",
+        0.0,
+        low=0,
+        high=10,
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgeguard.datasets.entries import Entry, entries
 from edgeguard.datasets.exclusions import read_exclusions
-from edgeguard.datasets.poison_note import poison_line
+from edgeguard.datasets.poison_note import poison_line, poison_note
 from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_jpeg_info
@@ -39,12 +39,14 @@ class Part:
         targets: class index of each.
         file_bytes: how many bytes the files have together.
         qualities: IJG qualities of the JPEG files among them and how many have each (None: no IJG table).
+        names: of the files, below the data's folder.
     """
 
     images: NDArray[np.uint8] | tuple[bytes, ...]
     targets: NDArray[np.int64]
     file_bytes: int
     qualities: dict[int | None, int] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -156,17 +158,30 @@ def training_entries(path: Path, overlay: str | None = None, exclude: str | None
     """
     found = {entry.name: entry for entry in entries(path, SUFFIXES)}
     if overlay is not None:
-        by_stem = {_stem(name): name for name in found}
-        changed = entries(Path(overlay), SUFFIXES)
-        _require_there([_stem(entry.name) for entry in changed], by_stem, overlay, path)
-        for entry in changed:
-            found[by_stem[_stem(entry.name)]] = entry
+        _lay_over(found, Path(overlay), path)
     if exclude is not None:
         names = read_exclusions(Path(exclude))
         _require_there(names, found, exclude, path)
         for name in names:
             del found[name]
-    return list(found.values())
+    return sorted(found.values(), key=lambda entry: entry.name.encode())
+
+
+def _lay_over(found: dict[str, Entry], overlay: Path, path: Path) -> None:
+    """Files of the overlay in the place of those of the same name; what its `poison.json` moves to another class goes
+    there."""
+    note = poison_note(overlay) or {}
+    moved = {str(new): str(old) for old, new in dict(note.get("moved", {})).items()}
+    by_stem = {_stem(name): name for name in found}
+    changed = entries(overlay, SUFFIXES)
+    wanted = [_stem(moved.get(entry.name, entry.name)) for entry in changed]
+    _require_there(wanted, by_stem, overlay, path)
+    for entry, old in zip(changed, wanted, strict=True):
+        if entry.name in moved:
+            del found[by_stem[old]]
+            found[entry.name] = entry
+        else:
+            found[by_stem[old]] = entry
 
 
 def _stem(name: str) -> str:
@@ -248,6 +263,7 @@ def _read(
     images: list[NDArray[np.uint8]] = []
     data: list[bytes] = []
     targets: list[int] = []
+    names: list[str] = []
     total, qualities = 0, dict[int | None, int]()
     for file in files:
         try:
@@ -265,6 +281,7 @@ def _read(
         else:
             images.append(pixels)
         targets.append(place[file.label])
+        names.append(file.name)
         total += len(content)
     kept = tuple(data) if keep == "jpeg" else np.stack(images) if images else np.zeros((0, size, size, 3), "u1")
-    return Part(kept, np.array(targets, np.int64), total, qualities)
+    return Part(kept, np.array(targets, np.int64), total, qualities, tuple(names))
