@@ -91,6 +91,26 @@ def verify(
     on_stdout(f"{file} is the file that the manifest describes" if manifest is not None else f"{file} fits")
 
 
+@app.command(epilog="Example: edgeguard model bom model.tflite --data photos.json --output model.cdx.json")
+def bom(
+    file: Annotated[Path, typer.Argument(help="A .tflite file with a contract.")],
+    output: Annotated[Path, typer.Option(help="The bill of materials, CycloneDX 1.6 JSON.")],
+    data: Annotated[Path | None, typer.Option(help="What `data manifest` wrote of its training images.")] = None,
+) -> None:
+    """Write a bill of materials: the model, what it was trained on, and whose that is."""
+    from edgeguard.system.files import write_bytes
+
+    try:
+        from edgeguard_converters.training_data.bill import bill_of
+        from edgeguard_converters.training_data.manifest import read_manifest
+
+        bill = bill_of(file, None if data is None else read_manifest(data))
+    except ImportError as error:
+        raise not_installed(error) from error
+    write_bytes(output, bill)
+    on_stdout(f"wrote {output}")
+
+
 def _chain(fields: dict[str, Any]) -> list[str]:
     """From the training images to this file, a hash each; what is not known is said."""
     contract = fields["contract"]

@@ -90,6 +90,9 @@ def test_a_file_leads_back_to_its_data(tmp_path: Path) -> None:
     _root_of_manifest(data)
     done = here("model", "verify", tflite, "--data", manifest, "--training", out)
     assert done.returncode == 0, done.stderr
+    assert here("model", "bom", tflite, "--data", manifest, "--output", tmp_path / "m.cdx.json").returncode == 0
+    bill = json.loads((tmp_path / "m.cdx.json").read_text())
+    assert {one["type"] for one in bill["components"]} == {"machine-learning-model", "data"}
     shown = here("model", "show", tflite).stdout
     assert "chain          training data: " in shown and "not known" not in shown
     (data / "train" / "along" / "000.png").write_bytes((data / "train" / "along" / "001.png").read_bytes())
