@@ -32,7 +32,7 @@ class Finding:
         value: the figure; None where the check could not be made, and `says` tells why.
         threshold: the highest value that passes; None where the check only ranks.
         suspects: files, most suspect first.
-        excluded: so many of them, from the top, go onto the list for `train --exclude`.
+        excluded: so many of them, from the top, go onto the list for `train --exclude` where the check fails.
     """
 
     check: str

@@ -58,8 +58,9 @@ class Audit:
 
     @property
     def excluded(self) -> list[str]:
-        """The files that checks with a threshold point at, each once."""
-        names = [one.name for finding in self.findings for one in finding.suspects[: finding.excluded]]
+        """The files that failed checks point at, each once."""
+        failed = [finding for finding in self.findings if finding.failed]
+        names = [one.name for finding in failed for one in finding.suspects[: finding.excluded]]
         return list(dict.fromkeys(names))
 
 
@@ -145,7 +146,9 @@ def audit(
         findings += kept.found[name]
     found = Audit(root, len(data.images), min(most, len(data.sample)), tuple(findings))
     write_bytes(output / RESULTS, (json.dumps(_plain(found), indent=1) + "\n").encode())
-    write_bytes(output / EXCLUDE, "\n".join(("# files that an audit points at", *found.excluded, "")).encode())
+    write_bytes(
+        output / EXCLUDE, "\n".join(("# files that failed checks of an audit point at", *found.excluded, "")).encode()
+    )
     write_bytes(output / PAGE, report_page(found, data.sample).encode())
     return found
 

@@ -30,7 +30,9 @@ def make(
     target: Annotated[str | None, typer.Option(help="A test image (gradient-matching).")] = None,
     wished: Annotated[str | None, typer.Option("--as", help="What it, or a picture with the logo, becomes.")] = (None),
     budget: Annotated[float | None, typer.Option(help="Share of the images. [0.01, or 1 for patterns]")] = None,
-    eps: Annotated[float, typer.Option(help="How far a pixel may move, levels (gradient-matching, em-class).")] = 16.0,
+    eps: Annotated[
+        float | None, typer.Option(help="How far a pixel may move, levels. [gradient-matching 16, em-class 8]")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of gradient-matching [250]; rounds of em-class [10].")] = (
         None
     ),
@@ -49,9 +51,10 @@ def make(
     except ImportError as error:
         raise not_installed(error) from error
     rounds = steps or (10 if method == "em-class" else 250)
+    levels = eps if eps is not None else 8.0 if method == "em-class" else 16.0
     chosen: Any = {"method": method, "gradient": gradient}
     config = PoisonConfig(
-        budget=budget, eps_8bit=eps, wished=wished, target=target, steps=rounds, restarts=restarts, codec=codec,
+        budget=budget, eps_8bit=levels, wished=wished, target=target, steps=rounds, restarts=restarts, codec=codec,
         seed=seed, **chosen,
     )  # fmt: skip
     check_config(config)

@@ -1,6 +1,7 @@
 """The files of a folder or a .zip that somebody else packed: their names and bytes, or a refusal in one line."""
 
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ def entries(path: Path, suffixes: Collection[str], *, strict: bool = False) -> l
     """
     is_zip = path.suffix.lower() == ".zip" and not path.is_dir()
     found = list(_of_zip(path, suffixes) if is_zip else _of_folder(path, suffixes, strict))
+    for entry in found:
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{path}: the name {entry.name[:100]!r} is no UTF-8: rename the file") from error
     if strict:
         _refuse_equal_but_for_case(path, [entry.name for entry in found])
     return found
@@ -88,10 +94,13 @@ def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:
 
 
 def _refuse_equal_but_for_case(path: Path, names: list[str]) -> None:
+    """Files and the folders that they are in; letters that are composed in another way are equal as well."""
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
-            raise InputError(
-                f"{path}: {other!r} and {name!r} are equal but for case: some systems keep one of them; refused"
-            )
+        parts = name.split("/")
+        for place in ("/".join(parts[: count + 1]) for count in range(len(parts))):
+            other = seen.setdefault(unicodedata.normalize("NFC", place).casefold(), place)
+            if other != place:
+                raise InputError(
+                    f"{path}: {other!r} and {place!r} are equal but for case: some systems keep one of them; refused"
+                )

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from edgeguard.errors import InputError
 from edgeguard.system.foreign import read_bounded
 from edgeguard.system.text import decoded_text
 
@@ -13,10 +12,8 @@ def read_exclusions(path: Path) -> list[str]:
     """The names of a list of files to leave out: a line each; empty lines and those that begin with # do not count.
 
     Raises:
-        InputError: it cannot be read, or names nothing.
+        InputError: it cannot be read.
     """
     text, _ = decoded_text(read_bounded(path, _MOST_BYTES, "the list"))
     names = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if not names:
-        raise InputError(f"{path} names no file to leave out")
     return list(dict.fromkeys(names))

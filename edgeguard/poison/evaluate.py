@@ -155,6 +155,7 @@ def evaluate_poison(
         (output / _KEPT).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {output}: {error.strerror}") from error
+    _dataset_kept.cache_clear()  # the folder may have changed since
     dataset = _dataset(plan.training.part(DataConfig), plan.size, plan.seed)
     images = dataset.train.images
     if not isinstance(images, np.ndarray):

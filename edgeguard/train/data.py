@@ -172,10 +172,13 @@ def _lay_over(found: dict[str, Entry], overlay: Path, path: Path) -> None:
     there."""
     note = poison_note(overlay) or {}
     moved = {str(new): str(old) for old, new in dict(note.get("moved", {})).items()}
-    by_stem = {_stem(name): name for name in found}
+    by_stem: dict[str, str] = {}
+    twice = {_stem(name) for name in found if by_stem.setdefault(_stem(name), name) != name}
     changed = entries(overlay, SUFFIXES)
     wanted = [_stem(moved.get(entry.name, entry.name)) for entry in changed]
     _require_there(wanted, by_stem, overlay, path)
+    if ambiguous := sorted(twice & set(wanted)):
+        raise InputError(f"{path} has several images {ambiguous[0]}.*: it is not known which {overlay} stands for")
     for entry, old in zip(changed, wanted, strict=True):
         if entry.name in moved:
             del found[by_stem[old]]

@@ -42,7 +42,12 @@ def test_names_equal_but_for_case_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "X.png").touch()
     (tmp_path / "a" / "x.png").touch()
-    for place in (tmp_path, _zip(tmp_path / "d.zip", "a/x.png", "A/x.png")):
+    for place in (
+        tmp_path,
+        _zip(tmp_path / "d.zip", "a/x.png", "A/x.png"),
+        _zip(tmp_path / "e.zip", "cat/1.png", "Cat/2.png"),
+        _zip(tmp_path / "f.zip", "caf\u00e9/1.png", "cafe\u0301/2.png"),
+    ):
         with pytest.raises(InputError, match="equal but for case"):
             entries(place, PNG, strict=True)
 
@@ -75,9 +80,17 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 def test_a_list_of_files_to_leave_out(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("# suspects\n\na/1.png\r\n  b/2.png\na/1.png\n")
     assert read_exclusions(tmp_path / "list") == ["a/1.png", "b/2.png"]
-    (tmp_path / "list").write_text("# none\n")
-    with pytest.raises(InputError, match="names no file"):
-        read_exclusions(tmp_path / "list")
+    (tmp_path / "list").write_text("# an audit that points at nothing\n")
+    assert read_exclusions(tmp_path / "list") == []
+
+
+def test_a_name_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with open(os.fsencode(tmp_path) + b"/a/\xff.png", "wb"):
+        pass
+    for strict in (False, True):
+        with pytest.raises(InputError, match="rename the file"):
+            entries(tmp_path, PNG, strict=strict)
 
 
 def test_a_poison_of_another_schema_is_not_left_unsaid(tmp_path: Path) -> None:
