@@ -128,7 +128,7 @@ def make_poison(
         raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     dataset = read_dataset(training, size=training.size, seed=training.seed)
     _claim(output, config, training)
-    if any(dataset.train.qualities):
+    if dataset.train.qualities:
         _log.warning(
             "the training images are JPEG files; what is changed is written as PNG, since coding it as JPEG again "
             "would erase part of it. The coding alone then tells changed images from others (`data audit` sees it)"
