@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +175,8 @@ def evaluate_poison(
     brewings = list(dict.fromkeys(brewing for job in jobs if (brewing := job.brewing) is not None))
     kept = JsonKept(output / _KEPT)
     with closing(local_executor(workers)) as run:
-        for what, work, function in (("poisons", brewings, _brew), ("trainings", jobs, _train)):
-            told = lambda done, total, name=what: progress(name, done, total)  # noqa: E731
-            found = finished(work, function, kept=kept, executor=run, progress=told)
+        finished(brewings, _brew, kept=kept, executor=run, progress=partial(progress, "poisons"))
+        found = finished(jobs, _train, kept=kept, executor=run, progress=partial(progress, "trainings"))
     outcomes = [Outcome(**one) for one in found]
     lines = "".join(json.dumps(asdict(one)) + "\n" for one in outcomes)
     write_bytes(output / RESULTS, lines.encode())

@@ -148,7 +148,7 @@ def _image(entry: dict[str, Any]) -> ScannedImage:
     name = entry["name"]
     if not isinstance(name, str) or not is_plain_name(name) or entry["class"] != label_of(name):
         raise ValueError(f"{str(name)[:80]!r} is no name below a data set's folder, or its class is another")
-    facts = {field: entry.get(field) for field in ImageFacts.__dataclass_fields__}
+    facts: dict[str, Any] = {field: entry.get(field) for field in ImageFacts.__dataclass_fields__}
     sha256 = facts["sha256"]
     if sha256 is not None and len(bytes.fromhex(sha256)) != 32:
         raise ValueError(f"the SHA-256 of {name[:80]!r} has another length")
@@ -183,11 +183,11 @@ def differences(manifest: Manifest, found: Sequence[ScannedImage]) -> list[str]:
     for name, image in gone.items():
         by_content.setdefault(image.digest, []).append(name)
     for name, image in new.items():
-        old = by_content.get(image.digest) or [None]
-        origin = old.pop(0)
-        if origin is None:
+        old = by_content.get(image.digest)
+        if not old:
             lines.append(f"added: {name}")
             continue
+        origin = old.pop(0)
         del gone[origin]
         other = before[origin].label
         moved = f"moved from class {other} to {image.label}" if other != image.label else "renamed"
