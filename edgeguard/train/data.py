@@ -171,7 +171,7 @@ def _lay_over(found: dict[str, Entry], overlay: Path, path: Path) -> None:
     """Files of the overlay in the place of those of the same name; what its `poison.json` moves to another class goes
     there."""
     note = poison_note(overlay) or {}
-    moved = {str(new): str(old) for old, new in dict(note.get("moved", {})).items()}
+    moved = {str(new): str(old) for new, old in dict(note.get("moved", {})).items()}
     by_stem: dict[str, str] = {}
     twice = {_stem(name) for name in found if by_stem.setdefault(_stem(name), name) != name}
     changed = entries(overlay, SUFFIXES)

@@ -54,11 +54,14 @@ def test_listed_files_are_left_out_and_overlaid_ones_replaced(tmp_path: Path) ->
     assert isinstance(images, np.ndarray)
     assert [int(i) for i in range(12) if (images[i] == 7).all()] == [5]
     assert found.poison is not None and "POISONED (lsp)" in found.poison
-    for name, what in (("exclude", "list"), ("overlay", "poison")):
-        (tmp_path / "list").write_text("train/along/9.png\n")
-        (place / "001.bmp").rename(place / "77.bmp") if name == "overlay" else None
+    (tmp_path / "list").write_text("train/along/9.png\n")
+    (place / "001.bmp").rename(place / "77.bmp")
+    for wrong in (
+        TrainConfig(data=str(data), exclude=str(tmp_path / "list")),
+        TrainConfig(data=str(data), overlay=str(tmp_path / "poison")),
+    ):
         with pytest.raises(InputError, match="is not among the images"):
-            read_dataset(TrainConfig(data=str(data), **{name: str(tmp_path / what)}), size=32, seed=0)
+            read_dataset(wrong, size=32, seed=0)
 
 
 def test_a_poisoned_training_says_so_and_its_program_names_its_data(tmp_path: Path) -> None:
