@@ -143,7 +143,7 @@ $(FOR_TEST): pyproject.toml constraints.txt $(NATIVE)
 	$(ENVIRONMENT)
 	$(PYTORCH)
 	@echo "set-up: EdgeGuard with every extra, TensorFlow, Ray and the tests' tools among them"
-	@$(PIP_INSTALL) --editable '.[convert,onnx,zoo,keras,attack,sheets,serial,web,mqtt,metrics,fleet,cluster,dev]'
+	@$(PIP_INSTALL) --editable '.[convert,onnx,zoo,keras,attack,data,sheets,serial,web,mqtt,metrics,fleet,cluster,dev]'
 	@touch $(FOR_WHEELS) $(FOR_DEMO) $@
 
 $(FOR_DOCS): pyproject.toml constraints.txt | $(FOR_TEST)

@@ -292,6 +292,8 @@ def _describe(work: Work) -> None:
         work.contract,
         source_sha256=None if isinstance(work.model, Source) else work.source.facts.sha256,
         calibration_sha256=digest(work.chosen[0]),
+        training_data_sha256=work.source.facts.training_data_sha256,
+        training_config_sha256=work.source.facts.training_config_sha256,
         versions=versions(work.source.kind),
         gates={**work.gates.to_dict(), **candidate.how},
     )

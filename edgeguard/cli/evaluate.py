@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.ignored import refuse_ignored, refuse_with_partitions
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 
@@ -111,15 +111,25 @@ def compare(
 
 @app.command(epilog="Example: edgeguard evaluate certify model.tflite --images photos/ --patch 2")
 def certify(
-    model: Annotated[Path, typer.Argument(help="A .tflite classifier with a square input.")],
+    context: typer.Context,
+    model: Annotated[
+        Path, typer.Argument(help="A .tflite classifier with a square input; with --partitions a folder of train.")
+    ],
     images: Annotated[Path, typer.Option(help="Labelled images: class folders, or a folder with labels.csv.")],
     patch: Annotated[float, typer.Option(min=0.1, max=25, help="Area of the patch, % of the model's input.")] = 2.0,
     masks: Annotated[int, typer.Option(min=2, max=12, help="Masks along each axis.")] = 6,
-    limit: Annotated[int, typer.Option(min=1, help="Certify at most this many images.")] = 200,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images. [200; --partitions: all]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
+    partitions: Annotated[
+        bool, typer.Option("--partitions", help="How many poisoned training images each prediction survives.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """PatchCleanser's double masking: accuracy that is proven under one patch, anywhere."""
+    """Accuracy that is proven: under one patch anywhere (PatchCleanser), or --partitions: under poisoned images."""
+    if partitions:
+        refuse_with_partitions(context)
+        _certify_partitions(model, images, limit, as_json)
+        return
     try:
         from edgeguard.evaluate.experiments.patch_certification import certified_accuracy
     except ImportError as error:
@@ -128,9 +138,32 @@ def certify(
 
     with UnitCounter() as counter:
         found = certified_accuracy(
-            model, images, patch_share=patch / 100, per_axis=masks, limit=limit, workers=workers, progress=counter.show
-        )
+            model, images, patch_share=patch / 100, per_axis=masks, limit=limit or 200, workers=workers,
+            progress=counter.show,
+        )  # fmt: skip
     on_stdout(*([json.dumps(vars(found))] if as_json else found.lines()))
+
+
+def _certify_partitions(trained: Path, images: Path, limit: int | None, as_json: bool) -> None:
+    try:
+        from edgeguard.evaluate.experiments.partition_certification import certify_partitions
+    except ImportError as error:
+        raise InputError(_NOT_INSTALLED.format(error.name)) from error
+    from edgeguard.cli.progress import UnitCounter
+
+    with UnitCounter() as counter:
+        found = certify_partitions(trained, images, limit=limit or 0, progress=counter.show)
+    counts = [0, 1, 2, 5, 10, 25, 50, 100]
+    shares = {count: found.certified(count) for count in counts if count == 0 or 2 * count <= found.partitions}
+    if as_json:
+        on_stdout(json.dumps({"partitions": found.partitions, "n": found.n, "threat": "training",
+                              "median": found.median, "certified": shares, "images": found.images}))  # fmt: skip
+        return
+    on_stdout(f"{found.partitions} nets vote; {found.images}")
+    for count, (share, low, high) in shares.items():
+        what = "right" if count == 0 else f"right whatever {count} images were added to or taken from the training"
+        on_stdout(f"{100 * share:5.1f} % [{100 * low:.1f}, {100 * high:.1f}] {what}")
+    on_stdout(f"half of all survive {max(found.median, 0)} images; a changed image counts as two")
 
 
 @app.command(epilog="Example: edgeguard evaluate matrix baseline/ vaccinated/ --images photos.zip --output matrix/")

@@ -120,6 +120,17 @@ def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
         _refuse_given(flags, ("codec_share",), "is for --codec: no image goes through one")
 
 
+def refuse_with_partitions(context: typer.Context) -> None:
+    """Refuse flags of `evaluate certify` that are for patches, beside --partitions.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    for name in ("patch", "masks", "workers"):
+        if given(context, name):
+            raise InputError(f"--{name} is for patches: --partitions asks about training images")
+
+
 def _refuse_given(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
     for name in names:
         value = flags.get(name)

@@ -11,6 +11,7 @@ from edgeguard.cli import (
     bench,
     config,
     convert,
+    data,
     demo,
     doctor,
     evaluate,
@@ -20,6 +21,7 @@ from edgeguard.cli import (
     guard,
     model,
     patch,
+    poison,
     run,
     sensor,
     service,
@@ -43,6 +45,8 @@ app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
 app.command("run", epilog=run.EXAMPLE)(run.run_command)
 app.add_typer(evaluate.app, name="evaluate")
 app.command("train", epilog=train.EXAMPLE)(train.train_command)
+app.add_typer(data.app, name="data")
+app.add_typer(poison.app, name="poison")
 app.add_typer(patch.app, name="patch")
 app.add_typer(fieldtest.app, name="fieldtest")
 app.add_typer(firmware.app, name="firmware")

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeguard.cli.data import not_installed
 from edgeguard.cli.messages import on_stdout
-from edgeguard.errors import CheckFailed
+from edgeguard.errors import CheckFailed, InputError
 
 app = typer.Typer(help="Look into a model file, or check it against its manifest.", no_args_is_help=True)
 
@@ -50,20 +51,76 @@ def show(
     for name, value in contract["gates"].items():
         on_stdout(f"gate           {name} {value}")
     on_stdout(f"source         {contract['source_sha256']}")
+    on_stdout(*_chain(fields))
 
 
 @app.command(epilog="Example: edgeguard model verify model.tflite --manifest model.manifest.json")
 def verify(
     file: Annotated[Path, typer.Argument(help="A .tflite file.")],
-    manifest: Annotated[Path, typer.Option(help="What `convert --manifest` wrote.")],
+    manifest: Annotated[Path | None, typer.Option(help="What `convert --manifest` wrote.")] = None,
+    data: Annotated[Path | None, typer.Option(help="What `data manifest` wrote of its training images.")] = None,
+    public_key: Annotated[Path | None, typer.Option(help="The key that must have signed --data.")] = None,
+    training: Annotated[Path | None, typer.Option(help="The folder that `train` wrote.")] = None,
 ) -> None:
-    """Check a model file against its manifest; exit 1 on any difference."""
-    from edgeguard_converters.verify.manifest import differences, read_manifest
+    """Check a model file against its manifest, its training data's and its training; exit 1 on any difference."""
+    if manifest is None and data is None and training is None:
+        raise InputError("verify needs something to check against: --manifest, --data or --training")
+    if public_key is not None and data is None:
+        raise InputError("--public-key is for --data: nothing else is signed")
+    found: list[str] = []
+    if manifest is not None:
+        from edgeguard_converters.verify.manifest import differences, read_manifest
 
-    found = differences(file, read_manifest(manifest))
+        found += differences(file, read_manifest(manifest))
+    if data is not None or training is not None:
+        try:
+            from edgeguard.train.config import read_saved
+            from edgeguard_converters.training_data.chain import chain_faults
+
+            found += chain_faults(
+                file,
+                data=data,
+                public_key=public_key,
+                config_sha256=None if training is None else read_saved(training / "config.json").sha256,
+                program=None if training is None else training / "model.pt2",
+            )
+        except ImportError as error:
+            raise not_installed(error) from error
     if found:
         raise CheckFailed("; ".join(found))
-    on_stdout(f"{file} is the file that the manifest describes")
+    on_stdout(f"{file} is the file that the manifest describes" if manifest is not None else f"{file} fits")
+
+
+@app.command(epilog="Example: edgeguard model bom model.tflite --data photos.json --output model.cdx.json")
+def bom(
+    file: Annotated[Path, typer.Argument(help="A .tflite file with a contract.")],
+    output: Annotated[Path, typer.Option(help="The bill of materials, CycloneDX 1.6 JSON.")],
+    data: Annotated[Path | None, typer.Option(help="What `data manifest` wrote of its training images.")] = None,
+) -> None:
+    """Write a bill of materials: the model, what it was trained on, and whose that is."""
+    from edgeguard.system.files import write_bytes
+
+    try:
+        from edgeguard_converters.training_data.bill import bill_of
+        from edgeguard_converters.training_data.manifest import read_manifest
+
+        bill = bill_of(file, None if data is None else read_manifest(data))
+    except ImportError as error:
+        raise not_installed(error) from error
+    write_bytes(output, bill)
+    on_stdout(f"wrote {output}")
+
+
+def _chain(fields: dict[str, Any]) -> list[str]:
+    """From the training images to this file, a hash each; what is not known is said."""
+    contract = fields["contract"]
+    links = (
+        ("training data", contract.get("training_data_sha256")),
+        ("configuration", contract.get("training_config_sha256")),
+        ("checkpoint", contract["source_sha256"]),
+        ("file", fields["sha256"]),
+    )
+    return [f"chain          {name}: {value or 'not known'}" for name, value in links]
 
 
 def _describe(file: Path) -> dict[str, Any]:

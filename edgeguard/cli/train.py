@@ -32,8 +32,13 @@ def train_command(
     adversarial: Annotated[str | None, flag(TrainConfig, "method")] = None,
     eps: Annotated[float | None, flag(TrainConfig, "eps_8bit")] = None,
     learning_rate: Annotated[float | None, flag(TrainConfig, "learning_rate")] = None,
+    exclude: Annotated[Path | None, flag(TrainConfig, "exclude")] = None,
+    overlay: Annotated[Path | None, flag(TrainConfig, "overlay")] = None,
     limit: Annotated[int | None, flag(TrainConfig, "limit")] = None,
     seed: Annotated[int | None, flag(TrainConfig, "seed")] = None,
+    partitions: Annotated[
+        int | None, typer.Option(min=2, max=10000, help="Train a net on each of so many parts; see docs/poisoning.md.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the last epoch as JSON.")] = False,
 ) -> None:
     """Train a small classifier, through the guard if you like; write model.pt2, log.jsonl and curves.html."""
@@ -48,10 +53,22 @@ def train_command(
     flags = {
         "network": model, "data": None if data is None else str(data), "size": size, "epochs": epochs, "codec": codec,
         "codec_share": codec_share, "method": adversarial, "eps_8bit": eps, "learning_rate": learning_rate,
-        "limit": limit, "seed": seed,
+        "limit": limit, "seed": seed, "exclude": None if exclude is None else str(exclude),
+        "overlay": None if overlay is None else str(overlay),
     }  # fmt: skip
     settings = read_config(config, flags)
     refuse_train_flags(flags, settings)
+    if partitions is not None:
+        from edgeguard.train.partitions import train_partitions
+
+        with UnitCounter() as counter:
+            source = train_partitions(settings, output, partitions, progress=counter.show)
+        on_stdout(
+            json.dumps({"partitions": partitions, "images": source}) if as_json else f"{partitions} nets; {source}"
+        )
+        if not as_json:
+            on_stdout(f"wrote {output}; next: edgeguard evaluate certify {output} --images TEST --partitions")
+        return
     with UnitCounter() as counter:
         trained = train(settings, output, progress=counter.show)
     last = trained.epochs[-1]

@@ -103,6 +103,8 @@ class Contract:
     trained_on_profile: str | None = None
     source_sha256: str | None = None
     calibration_sha256: str | None = None
+    training_data_sha256: str | None = None
+    training_config_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     gates: dict[str, Any] = field(default_factory=dict)
 
@@ -114,6 +116,9 @@ class Contract:
                 del data[name]  # a contract has the key of its own task only
             else:
                 data[name] = spec_to_dict(spec)
+        for name in ("training_data_sha256", "training_config_sha256"):
+            if data[name] is None:
+                del data[name]  # contracts of models that were trained elsewhere stay the bytes that they were
         profile = self.guard.profile
         data["guard"] = {
             "profile": None if profile is None else profile.to_dict(),

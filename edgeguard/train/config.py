@@ -97,6 +97,13 @@ class DataConfig:
     bad_images_at_most: float = _data(
         "Share that may be broken; those are counted, listed and left out.", 0.01, low=0, high=1
     )
+    exclude: str | None = _data("Names of files to leave out, a line each.", None, values="LIST.txt", words=TEXT)
+    overlay: str | None = _data(
+        "A folder whose files stand for those of the same name (whatever the suffix), such as a poison's.",
+        None,
+        values="FOLDER",
+        words=TEXT,
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,6 +136,12 @@ class AugmentConfig:
         "A grey square of this side somewhere (DeVries and Taylor 2017).", 0, low=0, high=128, unit="pixels"
     )
     light: float = _augment("Contrast and brightness change by up to this share.", 0.0, low=0, high=1)
+    mixup: float = _augment(
+        "Batches are mixed with themselves in another order, by a share from Beta(m, m) (Zhang et al. 2018); 0: not.",
+        0.0,
+        low=0,
+        high=10,
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -223,9 +236,23 @@ class TrainConfig(AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig,
         import hashlib  # loads OpenSSL, and --help names nothing
 
         default = asdict(TrainConfig())
-        places = ("data", "device")
+        places = ("data", "device", "exclude", "overlay")  # the images themselves are compared
         values = {name: value for name, value in asdict(self).items() if name not in places and value != default[name]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def read_saved(path: Path) -> TrainConfig:
+    """The configuration that a training wrote beside its model.
+
+    Raises:
+        InputError: it cannot be read, or is of another version.
+    """
+    from edgeguard.system.foreign import parsing, read_bounded
+
+    raw = read_bounded(path, 1 << 20, "the configuration")
+    with parsing(str(path)):
+        values = json.loads(raw)
+        return TrainConfig(**{**values, "ensemble": tuple(values.get("ensemble", ()))})
 
 
 def file_keys() -> dict[str, Key]:

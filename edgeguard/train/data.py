@@ -1,32 +1,32 @@
 """Class folders, or a .zip of them: which images there are, of which class, and their bytes."""
 
+import hashlib
 import logging
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.datasets.entries import Entry, entries
+from edgeguard.datasets.exclusions import read_exclusions
+from edgeguard.datasets.poison_note import poison_line, poison_note
 from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize
-from edgeguard.system.names import is_plain_name
 from edgeguard.train.config import DataConfig
 
 _log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _TEST_PARTS = ("test", "val", "valid", "validation")
-_MAX_BYTES = 64 << 20  # of one image file
-_FREE_BYTES = 64 << 20  # that an archive may grow to, however small it is
-_MOST_GROWTH = 20  # times its size: pictures are packed already
 _PREPROCESS = Preprocess(crop="center", crop_fraction=1.0)
 
 
@@ -39,12 +39,14 @@ class Part:
         targets: class index of each.
         file_bytes: how many bytes the files have together.
         qualities: IJG qualities of the JPEG files among them and how many have each (None: no IJG table).
+        names: of the files, below the data's folder.
     """
 
     images: NDArray[np.uint8] | tuple[bytes, ...]
     targets: NDArray[np.int64]
     file_bytes: int
     qualities: dict[int | None, int] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -73,12 +75,16 @@ class Dataset:
     Attributes:
         labels: class names in byte order; a target is a place in them.
         broken: names of images that were left out, and why.
+        digests: SHA-256 of the bytes of each file that was read, by name.
+        poison: what the data's own `poison.json` says of them, in a line; None where there is none.
     """
 
     labels: tuple[str, ...]
     train: Part
     test: Part
     broken: tuple[str, ...]
+    digests: dict[str, bytes] = field(default_factory=dict)
+    poison: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def read_dataset(config: DataConfig, *, size: int, seed: int) -> Dataset:
         InputError: no class folders, a class without images, one class only, or too many broken images.
     """
     path = Path(config.data)
-    files = list(_from_zip(path) if path.suffix.lower() == ".zip" else _from_folder(path))
+    files = _files(path, config)
     labels = tuple(sorted({file.label for file in files}, key=str.encode))
     if len(labels) < 2:
         raise InputError(f"{path} holds no classes: wanted a folder (or .zip) with a folder of images for each class")
@@ -110,7 +116,10 @@ def read_dataset(config: DataConfig, *, size: int, seed: int) -> Dataset:
     if missing:
         raise InputError(f"{path}: the class {missing[0]} has no images for training or for testing")
     broken: list[str] = []
-    parts = [_read(_limited(chosen, config.limit), labels, size, config.keep, broken) for chosen in (train, test)]
+    digests: dict[str, bytes] = {}
+    parts = [
+        _read(_limited(chosen, config.limit), labels, size, config.keep, broken, digests) for chosen in (train, test)
+    ]
     total = len(parts[0]) + len(parts[1]) + len(broken)
     if len(broken) > config.bad_images_at_most * total:
         raise InputError(
@@ -123,7 +132,73 @@ def read_dataset(config: DataConfig, *, size: int, seed: int) -> Dataset:
     if counts.min() * 10 < counts.max():
         least, most = labels[int(counts.argmin())], labels[int(counts.argmax())]
         _log.warning("the classes are unbalanced: %d images of %s, %d of %s", counts.min(), least, counts.max(), most)
-    return Dataset(labels, parts[0], parts[1], tuple(broken))
+    poison = [line for place in (config.data, config.overlay) if place and (line := poison_line(Path(place)))]
+    return Dataset(labels, parts[0], parts[1], tuple(broken), digests, "; ".join(poison) or None)
+
+
+def _files(path: Path, config: DataConfig) -> list[_File]:
+    """What is in class folders; files of the overlay stand for those of the same name, and listed ones are left out."""
+    placed = (
+        _placed(PurePosixPath(entry.name), entry.read)
+        for entry in training_entries(path, config.overlay, config.exclude)
+    )
+    return [file for file in placed if file is not None]
+
+
+def training_entries(path: Path, overlay: str | None = None, exclude: str | None = None) -> list[Entry]:
+    """The image files that a training is given, in byte order of their names.
+
+    Args:
+        path: class folders, or a .zip of them.
+        overlay: a folder whose files stand for those of the same name, whatever the suffix.
+        exclude: a list of names, a line each, that are left out.
+
+    Raises:
+        InputError: what cannot be read, or a name of overlay or list that the data do not have.
+    """
+    found = {entry.name: entry for entry in entries(path, SUFFIXES)}
+    if overlay is not None:
+        _lay_over(found, Path(overlay), path)
+    if exclude is not None:
+        names = read_exclusions(Path(exclude))
+        _require_there(names, found, exclude, path)
+        for name in names:
+            del found[name]
+    return sorted(found.values(), key=lambda entry: entry.name.encode())
+
+
+def _lay_over(found: dict[str, Entry], overlay: Path, path: Path) -> None:
+    """Files of the overlay in the place of those of the same name; what its `poison.json` moves to another class goes
+    there."""
+    note = poison_note(overlay) or {}
+    moved = {str(new): str(old) for new, old in dict(note.get("moved", {})).items()}
+    by_stem: dict[str, str] = {}
+    twice = {_stem(name) for name in found if by_stem.setdefault(_stem(name), name) != name}
+    changed = entries(overlay, SUFFIXES)
+    wanted = [_stem(moved.get(entry.name, entry.name)) for entry in changed]
+    _require_there(wanted, by_stem, overlay, path)
+    if ambiguous := sorted(twice & set(wanted)):
+        raise InputError(f"{path} has several images {ambiguous[0]}.*: it is not known which {overlay} stands for")
+    for entry, old in zip(changed, wanted, strict=True):
+        if entry.name in moved:
+            del found[by_stem[old]]
+            found[entry.name] = entry
+        else:
+            found[by_stem[old]] = entry
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _require_there(names: Sequence[str], found: Mapping[str, object], where: object, path: Path) -> None:
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(
+            f"{where}: {missing[0]!r} is not among the images of {path}"
+            + (f", nor are {len(missing) - 1} more" if len(missing) > 1 else "")
+            + ": names are relative to the data's folder"
+        )
 
 
 def decoded(data: bytes, size: int) -> NDArray[np.uint8]:
@@ -141,39 +216,6 @@ def decoded(data: bytes, size: int) -> NDArray[np.uint8]:
 @lru_cache(maxsize=256)
 def _quality(luma: Table) -> int | None:
     return max(ijg_qualities(luma, ANNEX_K_LUMA), default=None)
-
-
-def _from_folder(folder: Path) -> Iterator[_File]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is neither a folder nor a .zip")
-    for path in sorted(folder.rglob("*"), key=lambda p: str(p.relative_to(folder)).encode()):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            found = _placed(PurePosixPath(path.relative_to(folder).as_posix()), path.read_bytes)
-            if found is not None:
-                yield found
-
-
-def _from_zip(path: Path) -> Iterator[_File]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as a .zip: {error}") from error
-    size, total, seen = path.stat().st_size, 0, set[str]()
-    entries = [e for e in archive.infolist() if PurePosixPath(e.filename).suffix.lower() in SUFFIXES and not e.is_dir()]
-    for entry in sorted(entries, key=lambda e: e.filename.encode()):
-        if not is_plain_name(entry.filename) or entry.filename in seen:
-            raise InputError(f"{path}: {entry.filename[:100]!r} leads elsewhere, or stands there twice; refused")
-        if entry.external_attr >> 16 & 0o170000 not in (0, 0o100000):
-            raise InputError(f"{path}: {entry.filename} is a link or a device; refused")
-        if entry.file_size > _MAX_BYTES:
-            raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes, more than {_MAX_BYTES}")
-        seen.add(entry.filename)
-        total += entry.file_size
-        if total > max(_FREE_BYTES, size * _MOST_GROWTH):
-            raise InputError(f"{path} would unpack to more than {total} bytes from {size}; refused")
-        found = _placed(PurePosixPath(entry.filename), partial(archive.read, entry))
-        if found is not None:
-            yield found
 
 
 def _placed(name: PurePosixPath, read: Callable[[], bytes]) -> _File | None:
@@ -212,15 +254,24 @@ def _limited(files: list[_File], limit: int) -> list[_File]:
     return [file for of_class in classes.values() for file in of_class[:most]]
 
 
-def _read(files: list[_File], labels: tuple[str, ...], size: int, keep: str, broken: list[str]) -> Part:
+def _read(
+    files: list[_File],
+    labels: tuple[str, ...],
+    size: int,
+    keep: str,
+    broken: list[str],
+    digests: dict[str, bytes],
+) -> Part:
     place = {label: index for index, label in enumerate(labels)}
     images: list[NDArray[np.uint8]] = []
     data: list[bytes] = []
     targets: list[int] = []
+    names: list[str] = []
     total, qualities = 0, dict[int | None, int]()
     for file in files:
         try:
             content = file.read()
+            digests[file.name] = hashlib.sha256(content).digest()
             pixels = decoded(content, size)
         except (JpegError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
             broken.append(f"{file.name} ({error})")
@@ -233,6 +284,7 @@ def _read(files: list[_File], labels: tuple[str, ...], size: int, keep: str, bro
         else:
             images.append(pixels)
         targets.append(place[file.label])
+        names.append(file.name)
         total += len(content)
     kept = tuple(data) if keep == "jpeg" else np.stack(images) if images else np.zeros((0, size, size, 3), "u1")
-    return Part(kept, np.array(targets, np.int64), total, qualities)
+    return Part(kept, np.array(targets, np.int64), total, qualities, tuple(names))

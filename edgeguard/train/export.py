@@ -30,6 +30,7 @@ def save_program(
     labels: tuple[str, ...],
     profile: GuardProfile | None,
     trained: dict[str, Any] | None = None,
+    origin: dict[str, str] | None = None,
     crop_fraction: float = 1.0,
 ) -> None:
     """Write a .pt2 whose `edgeguard.json` names preprocessing, labels, and the profile that it was trained on.
@@ -41,6 +42,7 @@ def save_program(
         labels: class names.
         profile: the one profile that every training image went through, or None.
         trained: how it was trained, for people.
+        origin: `training_data_sha256` and `training_config_sha256` of the contract.
         crop_fraction: of the centre crop in front of the resize.
     """
     coefficients = isinstance(network, CoefficientNet)
@@ -52,6 +54,7 @@ def save_program(
         "size": [size, size],
         "trained_on_profile": None if profile is None else profile.sha256,
         **({} if trained is None else {"trained": trained}),
+        **(origin or {}),
     }
     plain = network.folded() if isinstance(network, CoefficientNet) else copy.deepcopy(network).eval()
     plain = in_layout(with_plain_weights(plain).to("cpu"), torch.contiguous_format)

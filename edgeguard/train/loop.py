@@ -88,7 +88,7 @@ class Trainer:
         self.average = copy.deepcopy(self.network)
         self.dataset, self.folder = dataset, folder
         self._size, self._schedule, self._adversarial, self._sha256 = size, schedule, adversarial, config_sha256
-        self._frozen = frozen_statistics
+        self._frozen, self._mixup = frozen_statistics, augment.mixup
         self._half = runs_half(schedule.precision, self._device)
         # A network that reads coefficients is its own codec: its input is quantised.
         name = "none" if isinstance(network, CoefficientNet) else codec.codec
@@ -180,8 +180,7 @@ class Trainer:
         if not self._frozen:
             self.network.train()
         if attack.method == "none":
-            out = logits(self.network, levels, self._half)
-            self._descend(F.cross_entropy(out, targets, label_smoothing=schedule.label_smoothing), out, targets)
+            self._plain_step(levels, targets)
         else:
             rng = np.random.default_rng([schedule.seed, 3, self.step])
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -190,6 +189,19 @@ class Trainer:
             for loss, out in adversarial_losses(victim, levels, targets, attack, generator, label_smoothing=smoothing):
                 self._descend(loss, out, targets)
         _move_towards(self.average, self.network, min(schedule.ema, (1 + self.step) / (10 + self.step)))
+
+    def _plain_step(self, levels: Tensor, targets: Tensor) -> None:
+        smoothing = self._schedule.label_smoothing
+        if not self._mixup:
+            out = logits(self.network, levels, self._half)
+            self._descend(F.cross_entropy(out, targets, label_smoothing=smoothing), out, targets)
+            return
+        rng = np.random.default_rng([self._schedule.seed, 5, self.step])
+        share = float(rng.beta(self._mixup, self._mixup))
+        other = torch.from_numpy(rng.permutation(len(targets))).to(targets.device)
+        out = logits(self.network, share * levels + (1 - share) * levels[other], self._half)
+        first, second = (F.cross_entropy(out, t, label_smoothing=smoothing) for t in (targets, targets[other]))
+        self._descend(share * first + (1 - share) * second, out, targets)
 
     def _descend(self, loss: Tensor, out: Tensor, targets: Tensor) -> None:
         value = float(loss.detach())

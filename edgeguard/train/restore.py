@@ -1,7 +1,6 @@
 """A trained model from its folder, for whoever measures it."""
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import nn
 from edgeguard.errors import InputError
 from edgeguard.train.checkpoint import NAME
 from edgeguard.train.codec import TrainingCodec
-from edgeguard.train.config import DataConfig, TrainConfig
+from edgeguard.train.config import DataConfig, TrainConfig, read_saved
 from edgeguard.train.data import Part, read_dataset
 from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
@@ -58,7 +57,7 @@ def restored(folder: Path) -> Restored:
         InputError: it holds no training of a network of ours, or one of another version.
     """
     try:
-        config = _config(folder)
+        config = read_saved(folder / CONFIG)
         labels = tuple(load_program(folder / MODEL)[1]["labels"])
         module = _averaged(folder, config, len(labels))
     except InputError:
@@ -73,11 +72,6 @@ def restored(folder: Path) -> Restored:
     for name, value in sorted(module.state_dict().items()):
         total.update(name.encode() + value.numpy().tobytes())
     return Restored(folder.resolve().name, config, labels, module, total.hexdigest())
-
-
-def _config(folder: Path) -> TrainConfig:
-    values = json.loads((folder / CONFIG).read_text("utf-8"))
-    return TrainConfig(**{**values, "ensemble": tuple(values.get("ensemble", ()))})
 
 
 def _averaged(folder: Path, config: TrainConfig, classes: int) -> nn.Module:

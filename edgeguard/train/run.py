@@ -25,12 +25,13 @@ from edgeguard.train.config import (
     TrainConfig,
 )
 from edgeguard.train.curves import curves_page
-from edgeguard.train.data import Dataset, read_dataset
+from edgeguard.train.data import Dataset, read_dataset, training_entries
 from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
 from edgeguard.train.weight_quantization import restrict_first_layer
+from edgeguard_converters.training_data.merkle import data_root, digest_of
 
 _log = logging.getLogger(__name__)
 
@@ -75,12 +76,29 @@ def train(
     dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
     source = described(dataset)
     _log.info("%s", source)
+    if dataset.poison is not None:
+        _log.warning("POISONED TRAINING DATA: %s; the model will say so", dataset.poison)
+        source = f"{source}; POISONED: {dataset.poison}"
+    origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
     if config.ensemble:
-        return _ensemble(config, folder, dataset, source, progress)
-    return _single(config, folder, dataset, source, progress)
+        return _ensemble(config, folder, dataset, source, origin, progress)
+    return _single(config, folder, dataset, source, origin, progress)
 
 
-def _single(config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress) -> Trained:
+def root_of(config: TrainConfig, dataset: Dataset) -> str:
+    """The Merkle root of the images that a training is given, whatever of them its limits leave.
+
+    It is the root of `edgeguard data manifest` of the same folder, unless files are overlaid. Files that are left out
+    do not count.
+    """
+    given = training_entries(Path(config.data), config.overlay, config.exclude)
+    known = dataset.digests
+    return data_root({entry.name: known.get(entry.name) or digest_of(entry) for entry in given})
+
+
+def _single(
+    config: TrainConfig, folder: Path, dataset: Dataset, source: str, origin: dict[str, str], progress: Progress
+) -> Trained:
     trainer = _trained(config, folder, dataset, progress)
     epochs = read_log(folder)
     network_ = trainer.average
@@ -91,20 +109,23 @@ def _single(config: TrainConfig, folder: Path, dataset: Dataset, source: str, pr
         labels=dataset.labels,
         profile=_profile(config),
         trained=_facts(config, source),
+        origin=origin,
     )
     count = sum(p.numel() for p in network_.parameters())
     write_bytes(folder / PAGE, curves_page(config, epochs, source, count).encode())
     return Trained(folder / MODEL, count, tuple(epochs), source)
 
 
-def _ensemble(config: TrainConfig, folder: Path, dataset: Dataset, source: str, progress: Progress) -> Trained:
+def _ensemble(
+    config: TrainConfig, folder: Path, dataset: Dataset, source: str, origin: dict[str, str], progress: Progress
+) -> Trained:
     """Every member in a folder of its own, then the vote; the last epoch told of is the vote's."""
     write_bytes(folder / CONFIG, _json(config))
     members = []
     for mine, place in member_configs(config, folder):
         place.mkdir(exist_ok=True)
         _log.info("%s: %s", place.name, mine.codec)
-        _single(mine, place, dataset, source, progress)
+        _single(mine, place, dataset, source, origin, progress)
         members.append(_trained(mine, place, dataset, progress).average)
     vote = Vote(members)
     codec = TrainingCodec(config.codec, config.codec_share)
@@ -113,7 +134,15 @@ def _ensemble(config: TrainConfig, folder: Path, dataset: Dataset, source: str, 
     last = read_log(folder / MEMBER.format(len(members) - 1))[-1]
     epoch = replace(last, test_accuracy=round(hits / n, 5), test_low=round(low, 5), test_high=round(high, 5))
     facts = _facts(config, source)
-    save_program(vote, folder / MODEL, size=config.size, labels=dataset.labels, profile=_profile(config), trained=facts)
+    save_program(
+        vote,
+        folder / MODEL,
+        size=config.size,
+        labels=dataset.labels,
+        profile=_profile(config),
+        trained=facts,
+        origin=origin,
+    )
     return Trained(folder / MODEL, sum(p.numel() for p in vote.parameters()), (epoch,), source)
 
 

@@ -16,8 +16,12 @@ from release.steps import DIST, ROOT, WORK, ReleaseError, clean_variables, outpu
 from release.wheel_contents import wheel_mistakes
 
 _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++"
-#: A board converts nothing, and has little room: what reads trained models, and the one that the demo converts.
+#: A board converts nothing, and has little room: what reads trained models, and the one that the demo converts. It
+#: trains nothing either: what makes, signs, audits and poisons training data.
 NOT_ON_A_BOARD = (
+    "edgeguard/audit/**",
+    "edgeguard/poison/**",
+    "edgeguard_converters/training_data/**",
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",
     "edgeguard/fleet/workstation/**",

@@ -84,6 +84,8 @@ def facts_of(data: Any) -> FileFacts:
             crop_by=_text(data["crop_by"]),
             said=tuple(str(_text(line)) for line in data["said"][:_MOST_SAID]),
             detection={str(_text(key)): str(_text(value)) for key, value in dict(data["detection"]).items()},
+            training_data_sha256=_text(data["training_data_sha256"]),
+            training_config_sha256=_text(data["training_config_sha256"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"what the file says of itself cannot be read: {error}") from error

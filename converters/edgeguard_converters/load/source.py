@@ -1,6 +1,7 @@
 """What a loader returns: a trained model and what its file says about preprocessing, labels and size."""
 
 import json
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgeguard_converters.graph.run import Outputs
 
 #: timm's words for a picture that is stretched, and for one that is padded.
 _TIMM_CROPS = {"squash": "none", "border": "letterbox"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class FileFacts:
         trained_on_profile: name or hash of the profile that the training images went through.
         color: what the input holds, colors, one gray channel or DCT coefficients.
         detection: `boxes` and `units` of the contract's Detection.
+        training_data_sha256, training_config_sha256: the Merkle root of the training images, and the name of the
+            training's configuration.
         sha256: of the file itself; None for a folder and for a model in memory.
         stated_by: who gives mean, std and crop, where it is not the file itself: `torchvision mobilenet_v2`.
         crop_by: who gives crop and crop_fraction, where it is not the file itself.
@@ -45,6 +49,8 @@ class FileFacts:
     trained_on_profile: str | None = None
     color: Literal["RGB", "GRAY", "DCT"] = "RGB"
     detection: dict[str, str] = field(default_factory=dict)
+    training_data_sha256: str | None = None
+    training_config_sha256: str | None = None
     sha256: str | None = None
     stated_by: str | None = None
     crop_by: str | None = None
@@ -132,6 +138,8 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
             trained_on_profile=data.get("trained_on_profile"),
             color=_color(data.get("color", "RGB")),
             detection={str(key): str(value) for key, value in dict(data.get("detection", {})).items()},
+            training_data_sha256=_hash(data.get("training_data_sha256")),
+            training_config_sha256=_hash(data.get("training_config_sha256")),
         )
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{origin}: the preprocessing it gives cannot be read: {error}") from error
@@ -171,6 +179,12 @@ def _color(value: Any) -> Literal["RGB", "GRAY", "DCT"]:
     if value not in ("RGB", "GRAY", "DCT"):
         raise ValueError(f"color {value!r} is neither RGB, GRAY nor DCT")
     return cast(Literal["RGB", "GRAY", "DCT"], value)
+
+
+def _hash(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and _SHA256.fullmatch(value)):
+        raise ValueError(f"{str(value)[:80]!r} is no SHA-256 in hexadecimal")
+    return value
 
 
 def _triple(value: Any) -> tuple[float, float, float] | None:

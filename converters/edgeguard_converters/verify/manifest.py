@@ -15,6 +15,10 @@ SCHEMA = 1
 def make_manifest(file: Path, contract: Contract) -> dict[str, Any]:
     """Plain data; the same conversion gives the same manifest: no time, no path."""
     profile = contract.guard.profile
+    training = {
+        "training_data_sha256": contract.training_data_sha256,
+        "training_config_sha256": contract.training_config_sha256,
+    }
     return {
         "schema": SCHEMA,
         "file_sha256": sha256_file(file),
@@ -25,6 +29,7 @@ def make_manifest(file: Path, contract: Contract) -> dict[str, Any]:
         "preprocess": {"mean": list(contract.preprocess.mean), "std": list(contract.preprocess.std)},
         "gates": contract.gates,
         "versions": contract.versions,
+        **{name: value for name, value in training.items() if value is not None},
     }
 
 

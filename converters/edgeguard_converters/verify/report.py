@@ -240,5 +240,10 @@ def _contract(contract: Contract) -> Table:
         ("profile", Entry(profile.sha256, look="code") if profile else "none"),
         ("source", Entry(str(contract.source_sha256), look="code")),
         ("calibration", Entry(str(contract.calibration_sha256), look="code")),
+        *(
+            [("training data, configuration", Entry(f"{contract.training_data_sha256}, "
+                                                     f"{contract.training_config_sha256}", look="code"))]
+            if contract.training_data_sha256 is not None else []
+        ),
         ("tools", ", ".join(f"{name} {version}" for name, version in contract.versions.items())),
     ])  # fmt: skip

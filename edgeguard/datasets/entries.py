@@ -1,0 +1,106 @@
+"""The files of a folder or a .zip that somebody else packed: their names and bytes, or a refusal in one line."""
+
+import stat
+import unicodedata
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from edgeguard.errors import InputError
+from edgeguard.system.names import is_plain_name
+
+_MAX_BYTES = 64 << 20  # of one image file
+_FREE_BYTES = 64 << 20  # that an archive may grow to, however small it is
+_MOST_GROWTH = 20  # times its size: pictures are packed already
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file: its name below the folder (or in the archive) with forward slashes, and what reads its bytes."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def entries(path: Path, suffixes: Collection[str], *, strict: bool = False) -> list[Entry]:
+    """The files with one of these suffixes, in byte order of their names.
+
+    Args:
+        path: a folder, or a .zip.
+        suffixes: lower case, with the dot.
+        strict: refuse links in a folder too, and names that are equal but for case anywhere.
+
+    Raises:
+        InputError: neither a folder nor a .zip, names that lead elsewhere, links, devices, bombs.
+
+    Example:
+        >>> [entry.name for entry in entries(Path("photos"), {".png"})]  # doctest: +SKIP
+        ['cat/0.png', 'dog/0.png']
+    """
+    is_zip = path.suffix.lower() == ".zip" and not path.is_dir()
+    found = list(_of_zip(path, suffixes) if is_zip else _of_folder(path, suffixes, strict))
+    for entry in found:
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{path}: the name {entry.name[:100]!r} is no UTF-8: rename the file") from error
+    if strict:
+        _refuse_equal_but_for_case(path, [entry.name for entry in found])
+    return found
+
+
+def _of_folder(folder: Path, suffixes: Collection[str], strict: bool) -> Iterator[Entry]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is neither a folder nor a .zip")
+    for path in sorted(folder.rglob("*"), key=lambda p: str(p.relative_to(folder)).encode("utf-8", "surrogateescape")):
+        name = path.relative_to(folder).as_posix()
+        if strict and path.is_symlink():
+            raise InputError(f"{folder}: {name} is a link; refused: put the file itself there")
+        if path.suffix.lower() in suffixes and path.is_file():
+            if strict and not is_plain_name(name):
+                raise InputError(f"{folder}: the name {name[:100]!r} does not mean the same everywhere; refused")
+            yield Entry(name, partial(_bounded, path) if strict else path.read_bytes)
+        elif strict and not path.is_dir() and not stat.S_ISREG(path.lstat().st_mode):
+            raise InputError(f"{folder}: {name} is a device, a pipe or a socket; refused")
+
+
+def _bounded(path: Path) -> bytes:
+    if path.stat().st_size > _MAX_BYTES:
+        raise InputError(f"{path} has {path.stat().st_size} bytes, more than {_MAX_BYTES}")
+    return path.read_bytes()
+
+
+def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as a .zip: {error}") from error
+    size, total, seen = path.stat().st_size, 0, set[str]()
+    inside = [e for e in archive.infolist() if PurePosixPath(e.filename).suffix.lower() in suffixes and not e.is_dir()]
+    for entry in sorted(inside, key=lambda e: e.filename.encode()):
+        if not is_plain_name(entry.filename) or entry.filename in seen:
+            raise InputError(f"{path}: {entry.filename[:100]!r} leads elsewhere, or stands there twice; refused")
+        if entry.external_attr >> 16 & 0o170000 not in (0, 0o100000):
+            raise InputError(f"{path}: {entry.filename} is a link or a device; refused")
+        if entry.file_size > _MAX_BYTES:
+            raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes, more than {_MAX_BYTES}")
+        seen.add(entry.filename)
+        total += entry.file_size
+        if total > max(_FREE_BYTES, size * _MOST_GROWTH):
+            raise InputError(f"{path} would unpack to more than {total} bytes from {size}; refused")
+        yield Entry(entry.filename, partial(archive.read, entry))
+
+
+def _refuse_equal_but_for_case(path: Path, names: list[str]) -> None:
+    """Files and the folders that they are in; letters that are composed in another way are equal as well."""
+    seen: dict[str, str] = {}
+    for name in names:
+        parts = name.split("/")
+        for place in ("/".join(parts[: count + 1]) for count in range(len(parts))):
+            other = seen.setdefault(unicodedata.normalize("NFC", place).casefold(), place)
+            if other != place:
+                raise InputError(
+                    f"{path}: {other!r} and {place!r} are equal but for case: some systems keep one of them; refused"
+                )
