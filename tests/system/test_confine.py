@@ -73,8 +73,8 @@ def test_what_it_starts_reads_of_itself_only(tmp_path: Path) -> None:
     """TensorFlow reads its own command line, and dies where it cannot."""
     limits = replace(LIMITS, processes=True)
     (tmp_path / "yours").write_text("yours")
-    parts = {"what": "the attacker", "limits": limits, "reach": Reach((TESTS,))}
-    with ConfinedChild("system.attacker:Attacker", **parts) as child:
+    reach = Reach((TESTS,))
+    with ConfinedChild("system.attacker:Attacker", what="the attacker", limits=limits, reach=reach) as child:
         assert _ask(child, "start", "/proc/self/cmdline").startswith("/bin/cat")
         for closed in (f"/proc/{os.getpid()}/environ", f"/proc/{os.getpid()}/mem", tmp_path / "yours", "/etc/passwd"):
             assert _ask(child, "start", closed).startswith("refused")
