@@ -58,6 +58,35 @@ class Finding:
         return cls(**{**fields, "suspects": tuple(Suspect(**one) for one in fields["suspects"])})
 
 
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        root: the Merkle root of the data.
+        images: how many there are.
+        fitted: how many the checks that fit a classifier saw.
+        findings: in the order of the checks.
+    """
+
+    root: str
+    images: int
+    fitted: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> list[str]:
+        """The names of the checks above their thresholds."""
+        return [finding.check for finding in self.findings if finding.failed]
+
+    @property
+    def excluded(self) -> list[str]:
+        """The files that failed checks point at, each once."""
+        failed = [finding for finding in self.findings if finding.failed]
+        names = [one.name for finding in failed for one in finding.suspects[: finding.excluded]]
+        return list(dict.fromkeys(names))
+
+
 def ranked(suspects: list[Suspect]) -> tuple[Suspect, ...]:
     """Most suspect first, equal ones by name; as many as are kept."""
     return tuple(sorted(suspects, key=lambda one: (-one.score, one.name))[:MOST_SUSPECTS])

@@ -1,21 +1,16 @@
 """The page of an audit: what each check says, and what the files look like that it points at."""
 
-from typing import TYPE_CHECKING
-
 import cv2
 
-from edgeguard.audit.findings import Finding
+from edgeguard.audit.findings import Audit, Finding
 from edgeguard.audit.images import Sample
 from edgeguard.reporting.html import Entry, Figure, Table, data_uri, page
-
-if TYPE_CHECKING:
-    from edgeguard.audit.run import Audit
 
 _PICTURES = 12
 _SHOWN_SIDE = 96  # pixels
 
 
-def report_page(found: "Audit", sample: Sample) -> str:
+def report_page(found: Audit, sample: Sample) -> str:
     """A page as text; the same audit gives the same page."""
     rows = [_row(finding) for finding in found.findings]
     marked = frozenset(row for row, finding in enumerate(found.findings) if finding.failed)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from edgeguard.audit.color import color_outliers
 from edgeguard.audit.duplicates import exact_duplicates, near_duplicates
 from edgeguard.audit.features import out_of_sample_scores, patch_features, probabilities
 from edgeguard.audit.files import broken_files, coding_by_class
-from edgeguard.audit.findings import Finding
+from edgeguard.audit.findings import Audit, Finding
 from edgeguard.audit.images import Progress, Sample, balanced, sample_of, track_numbers
 from edgeguard.audit.label_noise import label_noise
+from edgeguard.audit.report import report_page
 from edgeguard.audit.targeted import targeted
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import write_bytes
@@ -33,35 +33,6 @@ RESULTS, EXCLUDE, PAGE, _KEPT = "audit.json", "exclude.txt", "report.html", "che
 MOST_FITTED = 5000
 #: Changes when a check does: outcomes of another version are made anew.
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What an audit found.
-
-    Attributes:
-        root: the Merkle root of the data.
-        images: how many there are.
-        fitted: how many the checks that fit a classifier saw.
-        findings: in the order of the checks.
-    """
-
-    root: str
-    images: int
-    fitted: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def failed(self) -> list[str]:
-        """The names of the checks above their thresholds."""
-        return [finding.check for finding in self.findings if finding.failed]
-
-    @property
-    def excluded(self) -> list[str]:
-        """The files that failed checks point at, each once."""
-        failed = [finding for finding in self.findings if finding.failed]
-        names = [one.name for finding in failed for one in finding.suspects[: finding.excluded]]
-        return list(dict.fromkeys(names))
 
 
 class _Data:
@@ -128,8 +99,6 @@ def audit(
         InputError: the data cannot be read.
         DeviceError: the folder cannot be written.
     """
-    from edgeguard.audit.report import report_page
-
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
