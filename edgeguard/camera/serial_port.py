@@ -5,8 +5,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.system.extras import how_to_install
 
-NO_PYSERIAL = "serial cameras need pyserial: pip install 'edgeguard[serial]'"
+
+def no_pyserial() -> str:
+    """The line where pyserial is missing."""
+    return f"serial cameras need pyserial: {how_to_install('serial')}"
 
 
 def parse_serial_spec(spec: str, kind: str, keys: set[str]) -> tuple[str, dict[str, str]]:
@@ -38,7 +42,7 @@ def open_port(port: str, baud: int) -> Any:
     try:
         import serial
     except ImportError as error:
-        raise InputError(NO_PYSERIAL) from error
+        raise InputError(no_pyserial()) from error
 
     try:
         return serial.Serial(port, baud, timeout=1, write_timeout=2, exclusive=True)

@@ -149,11 +149,14 @@ def _why_not(driver: str, capabilities: int, formats: tuple[str, ...]) -> str:
 
 
 def how_to_get_in(path: Path) -> str:
-    """What a user does who may not open a device file: join its group, by name."""
+    """What a user does who may not open a device file: join its group, by name, where that helps and harms nothing."""
     try:
-        group = grp.getgrgid(path.stat().st_gid).gr_name
+        node = path.stat()
+        group = grp.getgrgid(node.st_gid).gr_name
     except (OSError, KeyError):
-        group = "video"
+        return f"its group has no name: see ls -l {path}"
+    if group == "root" or node.st_mode & 0o060 != 0o060:
+        return f"its group may not open it: sudo chgrp video {path} && sudo chmod 660 {path}, and join the group video"
     return f"sudo usermod -aG {group} $USER, then log in again"
 
 

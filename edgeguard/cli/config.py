@@ -11,6 +11,7 @@ import typer
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.settings.declare import Key
+from edgeguard.system.extras import how_to_install
 
 
 class Kind(StrEnum):
@@ -92,6 +93,6 @@ def declared(kind: Kind) -> dict[str, Key]:
     try:
         module = importlib.import_module(_MODULES[kind])
     except ImportError as error:
-        raise InputError(f"{kind} is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+        raise InputError(f"{kind} is not installed ({error.name}): {how_to_install('attack')}") from error
     keys: dict[str, Key] = module.file_keys()
     return keys

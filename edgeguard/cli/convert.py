@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from edgeguard.datasets.images import LabeledImage
     from edgeguard_converters.pipeline import Conversion, Options
 
-_NOT_INSTALLED = "the converter is not installed ({}): pip install 'edgeguard[convert]'"
 _ON_A_BOARD = "this installation is a board's and has no converter: convert on a workstation and copy the .tflite over"
 EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
 
@@ -109,9 +108,9 @@ def convert_command(
         from edgeguard_converters.pipeline import convert
     except ImportError as error:
         of_ours = (error.name or "").startswith("edgeguard_converters")
-        raise InputError(_ON_A_BOARD if of_ours else _NOT_INSTALLED.format(error.name)) from error
+        raise InputError(_ON_A_BOARD if of_ours else _not_installed(error.name)) from error
     if find_spec("torch") is None:
-        raise InputError(_NOT_INSTALLED.format("torch"))
+        raise InputError(_not_installed("torch"))
     options = _options(context.params, geometry)
     from edgeguard.cli.progress import StepDisplay
 
@@ -306,3 +305,9 @@ def _parse_crop(text: str | None) -> tuple[Any, float | None]:
     if value is not None and not 0 < value <= 1:
         raise InputError(f"--crop wants a fraction above 0 and at most 1, got {text!r}")
     return kind, value
+
+
+def _not_installed(package: str | None) -> str:
+    from edgeguard.system.extras import how_to_install
+
+    return f"the converter is not installed ({package}): {how_to_install('convert')}"

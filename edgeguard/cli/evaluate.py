@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from edgeguard.evaluate.reports.compare import Difference
     from edgeguard.evaluate.reports.results import Cell
 
-_NOT_INSTALLED = "evaluate is not installed ({}): pip install 'edgeguard[attack]'"
-
 
 class _WithShortForm(TyperGroup):
     """`evaluate MODEL ...` is `evaluate run MODEL ...`; a file with the name of a subcommand is `./run`."""
@@ -69,7 +67,7 @@ def run(
         from edgeguard.evaluate.protocol import load_protocol
         from edgeguard.evaluate.run import evaluate
     except ImportError as error:
-        raise InputError(_NOT_INSTALLED.format(error.name)) from error
+        raise _not_installed(error.name) from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:
@@ -133,7 +131,7 @@ def certify(
     try:
         from edgeguard.evaluate.experiments.patch_certification import certified_accuracy
     except ImportError as error:
-        raise InputError(_NOT_INSTALLED.format(error.name)) from error
+        raise _not_installed(error.name) from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:
@@ -148,7 +146,7 @@ def _certify_partitions(trained: Path, images: Path, limit: int | None, as_json:
     try:
         from edgeguard.evaluate.experiments.partition_certification import certify_partitions
     except ImportError as error:
-        raise InputError(_NOT_INSTALLED.format(error.name)) from error
+        raise _not_installed(error.name) from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:
@@ -191,7 +189,7 @@ def matrix(
         from edgeguard.evaluate.experiments.matrix import matrix as measure
         from edgeguard.train.restore import restored
     except ImportError as error:
-        raise InputError(_NOT_INSTALLED.format(error.name)) from error
+        raise _not_installed(error.name) from error
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.evaluate.reports.matrix_report import lines, page
     from edgeguard.system.files import write_bytes
@@ -213,6 +211,12 @@ def matrix(
         on_stdout(line)
     if not as_json:
         on_stdout(f"{found.source}; wrote {output}/report.html and results.jsonl")
+
+
+def _not_installed(package: str | None) -> InputError:
+    from edgeguard.system.extras import how_to_install
+
+    return InputError(f"evaluate is not installed ({package}): {how_to_install('attack')}")
 
 
 def _row(cell: "Cell") -> str:

@@ -135,12 +135,12 @@ def verify(
 @app.command(epilog="Example: edgeguard firmware ports")
 def ports(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
     """Serial ports, and what answers on each (an OpenMV board, or a VC0706 at any of its rates)."""
-    from edgeguard.camera.serial_port import NO_PYSERIAL
+    from edgeguard.camera.serial_port import no_pyserial
 
     try:
         from serial.tools.list_ports import comports
     except ImportError as error:
-        raise InputError(NO_PYSERIAL) from error
+        raise InputError(no_pyserial()) from error
 
     from edgeguard.camera.openmv import source as openmv
     from edgeguard.camera.vc0706 import source as vc0706

@@ -8,6 +8,7 @@ import typer
 
 from edgeguard.cli.messages import messages_to, on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, InputError
+from edgeguard.system.extras import how_to_install
 
 if TYPE_CHECKING:
     from edgeguard.fleet.agent import Outcome, Updater
@@ -404,7 +405,7 @@ def installed(*, workstation: bool = False) -> None:
         import cryptography
         import tuf
     except ImportError as error:
-        raise InputError("fleets need more packages: pip install 'edgeguard[fleet]'") from error
+        raise InputError(f"fleets need more packages: {how_to_install('fleet')}") from error
     del cryptography, tuf
     if workstation:
         from importlib.util import find_spec

@@ -9,6 +9,7 @@ import typer
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
+from edgeguard.system.extras import how_to_install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,7 +208,7 @@ def search(
     try:
         from edgeguard.evaluate.experiments.search import search as search_tables
     except ImportError as error:
-        raise InputError(f"the search is not installed ({error.name}): pip install 'edgeguard[attack]'") from error
+        raise InputError(f"the search is not installed ({error.name}): {how_to_install('attack')}") from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:

@@ -112,7 +112,7 @@ def _converter() -> Finding:
         return Finding("converter", "ok", f"litert-torch {_version('litert-torch')}, torch {_version('torch')}")
     return Finding(
         "converter", "note", f"not installed ({', '.join(missing)}): this machine runs models, it does not convert",
-        "on a workstation: pip install 'edgeguard[convert]'",
+        "on a workstation, install EdgeGuard's file or checkout with its extra convert (see docs/install.md)",
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def _cameras() -> Iterator[Finding]:
         yield Finding("no camera", "problem" if node.denied else "note", f"{named}: {node.passed_over}")
     if cameras.advice:
         yield Finding("camera", "note", "a Pi camera may be there", cameras.advice)
-    elif not cameras.usable:
+    elif not cameras.usable and not any(node.denied for node in cameras.passed_over):
         yield Finding(
             "camera", "note", "no camera was found", "connect a USB camera; Pi cameras need picamera2 (system package)"
         )

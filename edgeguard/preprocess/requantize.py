@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeguard.dct import libjpeg
 from edgeguard.dct.boxes import SIGN
-from edgeguard.dct.native_kernel import instruction_sets
+from edgeguard.dct.native_kernel import instruction_sets, load_failure
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.decode import decode_rgb
@@ -129,7 +129,9 @@ def read_coefficients(data: bytes, info: JpegInfo, tables: tuple[Table, Table, T
 def missing_native_parts(profile: GuardProfile) -> str | None:
     """One line where slower code serves for this profile, with the same bytes."""
     if not instruction_sets():
-        return "the native kernel was not built: numpy sanitises, with the same bytes and many times slower"
+        failure = load_failure()
+        why = "was not built" if failure is None else f"cannot be loaded ({failure})"
+        return f"the native kernel {why}: numpy sanitises, with the same bytes and many times slower"
     if not profile.is_pixel_domain and libjpeg.libjpeg_path() is None:
         return f"{libjpeg.SONAME} was not found: JPEGs are requantised through jpeglib's files, with the same bytes"
     return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgeguard.errors import InputError
+from edgeguard.system.extras import how_to_install
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -94,7 +95,7 @@ def _environment() -> "Environment":
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
-        raise InputError("pages and reports need jinja2: pip install 'edgeguard[web]'") from error
+        raise InputError(f"pages and reports need jinja2: {how_to_install('web')}") from error
 
     return Environment(
         loader=FileSystemLoader(TEMPLATES),

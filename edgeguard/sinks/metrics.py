@@ -10,6 +10,7 @@ from edgeguard.jpeg.seal import Refusal
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.health import run_health
 from edgeguard.system.addresses import is_loopback
+from edgeguard.system.extras import how_to_install
 from edgeguard.system.http import Answer, HttpServer, Request
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class MetricsServer(HttpServer):
             from prometheus_client import CollectorRegistry, generate_latest
             from prometheus_client.exposition import CONTENT_TYPE_LATEST
         except ImportError as error:
-            raise InputError("metrics are not installed: pip install 'edgeguard[metrics]'") from error
+            raise InputError(f"metrics are not installed: {how_to_install('metrics')}") from error
         registry = CollectorRegistry()
         registry.register(_Collector(status))
 

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from edgeguard.errors import InputError
+from edgeguard.system.extras import how_to_install
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def new_client(broker: Broker, **options: Any) -> tuple[Any, str, int]:
         import paho.mqtt.client as paho
         from paho.mqtt.enums import CallbackAPIVersion
     except ImportError as error:
-        raise InputError("MQTT is not installed: pip install 'edgeguard[mqtt]'") from error
+        raise InputError(f"MQTT is not installed: {how_to_install('mqtt')}") from error
     host, port, user, tls = _parse(broker.url)
     client = paho.Client(CallbackAPIVersion.VERSION2, **options)
     client.reconnect_delay_set(1, 30)

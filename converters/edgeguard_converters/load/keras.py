@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeguard.errors import InputError
 from edgeguard.system.confine import Limits, Reach
 from edgeguard.system.confined_child import ConfinedChild
+from edgeguard.system.extras import how_to_install
 from edgeguard.system.frames import Frame
 from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.load.tflite_source import TfliteSource, tflite_source
@@ -32,7 +33,7 @@ def load_keras(path: Path, size: tuple[int, int] | None) -> TfliteSource:
 def keras_to_tflite(path: Path, size: tuple[int, int] | None, limits: Limits) -> bytes:
     """The float .tflite that TensorFlow makes of a Keras file or a SavedModel folder; errors as in `load_keras`."""
     if find_spec("tensorflow") is None:
-        raise InputError("reading Keras models needs TensorFlow: pip install 'edgeguard[keras]'")
+        raise InputError(f"reading Keras models needs TensorFlow: {how_to_install('keras')}")
     path = path.resolve()
     child = ConfinedChild(_SERVICE, what="TensorFlow's process", limits=limits, reach=Reach((path,)))
     with child:

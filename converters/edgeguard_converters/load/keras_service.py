@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import EdgeGuardError, InputError
+from edgeguard.system.extras import how_to_install
 from edgeguard.system.frames import Frame
 from edgeguard_converters.support.log import chatter_to
 
@@ -43,7 +44,7 @@ def _convert(path: Path, folder: Path, size: tuple[int, int]) -> bytes:
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise InputError("reading Keras models needs TensorFlow: pip install 'edgeguard[keras]'") from error
+        raise InputError(f"reading Keras models needs TensorFlow: {how_to_install('keras')}") from error
     try:
         kept, shapes, call = _saved_model(tf, fresh) if path.is_dir() else _keras(tf, fresh)
     except EdgeGuardError:

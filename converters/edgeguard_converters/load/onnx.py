@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import InputError
+from edgeguard.system.extras import how_to_install
 from edgeguard_converters.load.archive import read_file
 from edgeguard_converters.load.onnx_graph.names import QUANTIZED_OPERATORS
 from edgeguard_converters.load.onnx_model import fresh_model
@@ -27,7 +28,7 @@ def load_onnx(path: Path, size: tuple[int, int] | None) -> TorchSource:
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise InputError(f"reading ONNX needs {error.name}: pip install 'edgeguard[onnx]'") from error
+        raise InputError(f"reading ONNX needs {error.name}: {how_to_install('onnx')}") from error
     from edgeguard_converters.load.onnx_graph.program import OnnxModule
 
     model = fresh_model(read_file(path), path.name, path.resolve().parent)

@@ -15,6 +15,7 @@ from torch import Tensor
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks.attack import Victim, whole_levels
 from edgeguard.evaluate.attacks.toolbox import toolbox
+from edgeguard.system.extras import how_to_install
 
 
 class _PlainLayout(torch.autograd.Function):
@@ -187,4 +188,4 @@ def _art_class(kind: str) -> Callable[..., Any]:
 
 
 def _missing(package: str) -> InputError:
-    return InputError(f"this attack needs {package}: pip install 'edgeguard[attack]'")
+    return InputError(f"this attack needs {package}: {how_to_install('attack')}")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.engine.remote_files import keep_copy
+from edgeguard.system.extras import how_to_install
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -31,7 +32,7 @@ class RayCluster:
         try:
             import ray
         except ImportError as error:
-            raise InputError("--ray needs ray: pip install 'edgeguard[cluster]'") from error
+            raise InputError(f"--ray needs ray: {how_to_install('cluster')}") from error
         if address != "auto":
             _check_answers(address)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -10,6 +10,7 @@ from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, PAGES_MM, SCALE_BAR_MM, TAG_MODULES, PageName, Rect
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import tag_modules
+from edgeguard.system.extras import how_to_install
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas
@@ -38,7 +39,7 @@ def sheets_pdf(sheets: list[tuple[Sheet, Picture]], page: PageName = "A4") -> by
         from reportlab.lib.units import mm
         from reportlab.pdfgen.canvas import Canvas
     except ImportError as error:
-        raise InputError(f"sheets need {error.name}: pip install 'edgeguard[sheets]'") from error
+        raise InputError(f"sheets need {error.name}: {how_to_install('sheets')}") from error
 
     width, height = PAGES_MM[page]
     buffer = io.BytesIO()

@@ -11,6 +11,7 @@ from edgeguard.fleet.workstation.collect import Fleet
 from edgeguard.fleet.workstation.rollout import progress
 from edgeguard.reporting.served import page_files
 from edgeguard.system.addresses import is_loopback
+from edgeguard.system.extras import how_to_install
 from edgeguard.system.http import Answer, HttpServer, Request
 
 _SILENT_S = 1200.0  # longer than a timer's quarter of an hour
@@ -100,7 +101,7 @@ def _metrics(found: dict[str, Any]) -> Answer:
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
     except ImportError:
-        return Answer.line(501, "metrics are not installed: pip install 'edgeguard[metrics]'")
+        return Answer.line(501, f"metrics are not installed: {how_to_install('metrics')}")
     registry = CollectorRegistry()
     registry.register(_Families(found))
     return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)

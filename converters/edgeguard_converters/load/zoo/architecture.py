@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from edgeguard.errors import InputError
+from edgeguard.system.extras import how_to_install
 from edgeguard_converters.load.containers import below_prefix, without_prefixes
 from edgeguard_converters.load.refused import ArchitectureMissing
 from edgeguard_converters.load.torchvision_operators import make_torchvision_importable
@@ -107,7 +108,7 @@ def build(arch: str, classes: int | None) -> torch.nn.Module:
 
             known, make = torchvision.models.list_models(module=torchvision.models), _torchvision
     except ImportError as error:
-        raise InputError(f"--arch {arch} needs {error.name}: pip install 'edgeguard[zoo]'") from error
+        raise InputError(f"--arch {arch} needs {error.name}: {how_to_install('zoo')}") from error
     if name not in known:
         raise InputError(f"--arch {arch}: {library} has no classifier of this name")
     with warnings.catch_warnings():
