@@ -25,7 +25,7 @@ demo: $(FOR_DEMO)  ## the main job: converts, runs defended, attacks, shows what
 
 # A broker (mosquitto), a repository, three agents; a good bundle and a bad one.
 demo-fleet: $(FOR_TEST)  ## a broker, a repository, three agents: an update and a rollback
-	$(BIN)/python examples/fleet_demo.py
+	$(BIN)/python benchmarks/fleet_demo.py
 
 # One thread for each worker: they share the cores.
 test: $(FOR_TEST)  ## the fast tests, under 5 minutes after the set-up

@@ -56,6 +56,8 @@ def restored(folder: Path) -> Restored:
     Raises:
         InputError: it holds no training of a network of ours, or one of another version.
     """
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} holds no training: {CONFIG} is not there")
     try:
         config = read_saved(folder / CONFIG)
         labels = tuple(load_program(folder / MODEL)[1]["labels"])

@@ -100,12 +100,12 @@ def _sum_of_pixels(made: Crafted, image: int) -> int:
     return made.step(OPS.SUM, [flat, made.constant([0])], [made.tensor((1,), INT32)], options)
 
 
-def harmless(height: int = 8, width: int = 8) -> bytes:
-    """The mean of each color, of the frame's every pixel."""
+def harmless(height: int = 8, width: int = 8, *, scale: float = 1.0) -> bytes:
+    """The mean of each color, of the frame's every pixel, in steps of the scale."""
     made = Crafted()
     image = made.tensor((1, height, width, 3), scale=1.0)
     options = schema.ReducerOptionsT()
-    mean = made.step(OPS.MEAN, [image, made.constant([1, 2])], [made.tensor((1, 3), scale=1.0)], options)
+    mean = made.step(OPS.MEAN, [image, made.constant([1, 2])], [made.tensor((1, 3), scale=scale)], options)
     return made.bytes([image], [mean])
 
 

@@ -121,6 +121,10 @@ class _Open(_Watched):
     def profile(self) -> object:
         return self.network.profile
 
+    @property
+    def room(self) -> int:
+        return self.network.room
+
     def through_guard(self, levels: torch.Tensor) -> torch.Tensor:
         return self.network.through_guard(levels)
 

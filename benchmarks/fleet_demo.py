@@ -2,7 +2,7 @@
 
 cam-1 is good and stays. cam-2 names a camera that is not there: each device that is chosen tries it and takes it back.
 
-    python examples/fleet_demo.py [--keep]
+    python benchmarks/fleet_demo.py [--keep]
 """
 
 import argparse
