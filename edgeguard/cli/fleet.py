@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import messages_to, on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.system.extras import how_to_install
@@ -26,6 +27,7 @@ Devices = Annotated[Path, typer.Option(help="The file of who belongs to the flee
 
 @app.command(epilog="Example: edgeguard fleet keygen keys/ --release-keys 3 --threshold 2")
 def keygen(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A new folder for keys.")],
     release_keys: Annotated[int, typer.Option(help="Keys that may sign bundles.")] = 1,
     threshold: Annotated[int, typer.Option(help="So many of them have to.")] = 1,
@@ -38,6 +40,7 @@ def keygen(
     from edgeguard.fleet.workstation.keys import make_keys, replace_key
 
     if replace is not None:
+        refuse_ignored(context, ["release_keys", "threshold"], "is for new keys: --replace makes one of the same kind")
         path = replace_key(folder, replace, datetime.now(UTC))
         on_stdout(f"wrote {path}: {replace} is another key now; publish it (edgeguard fleet publish REPOSITORY)")
         return
@@ -127,6 +130,7 @@ def publish(
 
 @app.command(epilog="Example: edgeguard fleet join --root-metadata root.json --device cam-hall   (with sudo, once)")
 def join(
+    context: typer.Context,
     root_metadata: Annotated[Path, typer.Option(help="root.json of the fleet's keys.")],
     device: Annotated[str | None, typer.Option(help="This device's name. [the host's]")] = None,
     hardware: Annotated[list[str] | None, typer.Option(help="What it is. [found out]")] = None,
@@ -146,6 +150,7 @@ def join(
     from edgeguard.fleet.layout import Layout
     from edgeguard.system.foreign import parsing, read_bounded
 
+    _refuse_without_broker(context, mqtt)
     if (token_file is None) != (mqtt is None):
         raise InputError("--token-file and --mqtt belong together: the token goes to the broker")
     data = read_bounded(root_metadata, 512_000, "the root metadata")
@@ -176,6 +181,7 @@ def join(
 
 @app.command(epilog="Example: edgeguard fleet agent --repository http://127.0.0.1:8000 --once")
 def agent(
+    context: typer.Context,
     repository: Annotated[str, typer.Option(help="URL of the repository.")],
     once: Annotated[bool, typer.Option("--once", help="Look once, and end (for a timer).")] = False,
     every: Annotated[float, typer.Option(min=5, help="Seconds between looks; a fifth more or less by chance.")] = 900.0,
@@ -192,6 +198,9 @@ def agent(
     from edgeguard.fleet.agent import Reporter, run_for_ever, run_once
     from edgeguard.system.termination import clean_end_on_sigterm
 
+    if once:
+        refuse_ignored(context, ["every"], "is for an agent that stays: --once looks once")
+    _refuse_without_broker(context, mqtt)
     if urlscheme(repository) not in ("http", "https"):
         raise InputError(f"--repository wants http:// or https://, got {repository!r}")
     broker = _broker(mqtt, mqtt_password_file, mqtt_ca_file)
@@ -231,6 +240,7 @@ def install(
 
 @app.command("run", epilog="Example: edgeguard fleet run --root /var/lib/edgeguard-fleet   (systemd starts it)")
 def run_current(
+    context: typer.Context,
     root: Root = _ROOT,
     count_only: Annotated[bool, typer.Option("--count-only", help="Count a start, and end (as root, before).")] = False,
     counted: Annotated[bool, typer.Option("--counted", help="The start is counted already.")] = False,
@@ -238,6 +248,8 @@ def run_current(
     """On the device: start the current bundle; a bundle on trial only so often."""
     import os
 
+    if count_only:
+        refuse_ignored(context, ["counted"], "is for a start: --count-only starts nothing")
     installed()
     from edgeguard.fleet.layout import Layout
     from edgeguard.fleet.probation import count_start
@@ -321,6 +333,7 @@ def revoke(
 
 @app.command(epilog="Example: edgeguard fleet status --mqtt mqtt://127.0.0.1 --web 127.0.0.1:8081")
 def status(
+    context: typer.Context,
     mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port], or mqtts://.")],
     web: Annotated[str | None, typer.Option(help="Serve the page, /fleet.json and /metrics at HOST:PORT.")] = None,
     web_token_file: Annotated[Path | None, typer.Option(help="Token of the page; wanted beyond loopback.")] = None,
@@ -332,6 +345,12 @@ def status(
     mqtt_ca_file: CaFile = None,
 ) -> None:
     """Versions, health, disagreement, certified share, drift and refusals of all devices: a page, or JSON once."""
+    if web is None:
+        refuse_ignored(context, ["web_token_file"], "is for --web")
+    else:
+        refuse_ignored(context, ["listen"], "is for a look without --web")
+    if repository is None:
+        refuse_ignored(context, ["keys"], "is for --repository: rollouts are halted with them")
     installed(workstation=True)
     from edgeguard.fleet.workstation.watch import Halts, watch
     from edgeguard.sinks.mqtt_client import Broker
@@ -347,6 +366,11 @@ def status(
             Broker(mqtt, mqtt_password_file, mqtt_ca_file), devices, halts, web=web, token=token, seconds=listen
         )
     on_stdout(found)
+
+
+def _refuse_without_broker(context: typer.Context, mqtt: str | None) -> None:
+    if mqtt is None:
+        refuse_ignored(context, ["mqtt_password_file", "mqtt_ca_file"], "is for --mqtt")
 
 
 def _updater(root: Path, *, systemd: bool) -> "Updater":

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeguard.cli.data import not_installed
+from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     "--as dog --budget 0.01 --output p/   (then: edgeguard train --data d/ --overlay p/)"
 )
 def make(
+    context: typer.Context,
     method: Annotated[str, typer.Argument(help="gradient-matching, lsp, ops, em-class or trigger.")],
     data: Annotated[Path, typer.Option(help="Class folders, or a .zip of them.")],
     output: Annotated[Path, typer.Option(help="A new folder: changed images only, and poison.json.")],
@@ -50,6 +52,7 @@ def make(
         from edgeguard.train.config import read_config
     except ImportError as error:
         raise not_installed(error) from error
+    _refuse_ignored(context, method, codec)
     rounds = steps or (10 if method == "em-class" else 250)
     levels = eps if eps is not None else 8.0 if method == "em-class" else 16.0
     chosen: Any = {"method": method, "gradient": gradient}
@@ -68,6 +71,19 @@ def make(
         return
     on_stdout(said(config, made))
     on_stdout(f"wrote {output}; train on it with: edgeguard train --data {data} --overlay {output}")
+
+
+def _refuse_ignored(context: typer.Context, method: str, codec: str) -> None:
+    trained = ("gradient-matching", "em-class")
+    for names, methods in (
+        (["target", "restarts"], ("gradient-matching",)),
+        (["wished"], ("gradient-matching", "trigger")),
+        (["model", "width", "epochs", "eps", "steps", "codec", "gradient"], trained),
+    ):
+        if method not in methods:
+            refuse_ignored(context, names, f"is for {' and '.join(methods)}")
+    if codec == "none":
+        refuse_ignored(context, ["gradient"], "is for --codec: nothing else has a derivative of its own")
 
 
 @app.command(epilog="Example: edgeguard poison evaluate plan.toml --output o/")

@@ -26,6 +26,8 @@ EVALUATE = f"{MODEL} --images . --output out"
 SHEET = "--output s.pdf"
 RUN = f"--source {CLIP}"
 CERTIFY = ". --output p.toml --certify 1"
+LSP = "lsp --data . --output p"
+JOIN, AGENT = "--root-metadata key --root r", "--repository http://h --root r"
 SENSOR = "--guard fd-jpeg --source synthetic:cards"
 
 TABLE: dict[str, dict[str, str | Lines]] = {
@@ -77,7 +79,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--compare-every": ALWAYS, "--frames": ALWAYS, "--output": ALWAYS,
         "--rotate-mb": [f"{RUN} --rotate-mb 1", f"{RUN} --rotate-mb 1 --output -"],
         "--rotate-keep": [f"{RUN} --rotate-keep 1", f"{RUN} --rotate-keep 1 --output r.jsonl"],
-        "--save": ALWAYS, "--web": ALWAYS,
+        "--save": ALWAYS, "--status-file": ALWAYS, "--web": ALWAYS,
         "--web-token-file": [f"{RUN} --web-token-file t"],
         "--metrics": ALWAYS,
         "--metrics-token-file": [f"{RUN} --metrics-token-file t"],
@@ -106,8 +108,10 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     },
     "evaluate compare": {"--json": ALWAYS},
     "evaluate certify": {
-        "--images": ALWAYS, "--patch": ALWAYS, "--masks": ALWAYS, "--limit": ALWAYS, "--workers": ALWAYS,
-        "--json": ALWAYS,
+        "--images": ALWAYS, "--limit": ALWAYS, "--json": ALWAYS, "--partitions": ALWAYS,
+        "--patch": [". --images . --partitions --patch 5"],
+        "--masks": [". --images . --partitions --masks 6"],
+        "--workers": [". --images . --partitions --workers 1"],
     },
     "evaluate matrix": {
         "--images": ALWAYS, "--output": ALWAYS, "--limit": ALWAYS, "--eps": ALWAYS, "--adaptive-only": ALWAYS,
@@ -120,6 +124,64 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--adversarial": ALWAYS,
         "--eps": ["--data . --eps 4"],
         "--learning-rate": ALWAYS, "--limit": ALWAYS, "--seed": ALWAYS, "--json": ALWAYS,
+        "--exclude": ALWAYS, "--overlay": ALWAYS, "--partitions": ALWAYS,
+    },
+    "data keygen": {},
+    "data manifest": {
+        "--output": ALWAYS, "--key": ALWAYS, "--source": ALWAYS, "--licence": ALWAYS, "--collected": ALWAYS,
+        "--exclude": ALWAYS, "--json": ALWAYS,
+    },
+    "data verify": {"--manifest": ALWAYS, "--public-key": ALWAYS, "--exclude": ALWAYS, "--json": ALWAYS},
+    "data audit": {"--output": ALWAYS, "--trusted": ALWAYS, "--limit": ALWAYS, "--threshold": ALWAYS, "--json": ALWAYS},
+    "poison make": {
+        "--data": ALWAYS, "--output": ALWAYS, "--size": ALWAYS, "--limit": ALWAYS, "--budget": ALWAYS,
+        "--seed": ALWAYS, "--json": ALWAYS,
+        "--model": [f"{LSP} --model resnet8"], "--width": [f"{LSP} --width 8"], "--epochs": [f"{LSP} --epochs 3"],
+        "--target": [f"{LSP} --target x.png"], "--as": [f"{LSP} --as dog"], "--eps": [f"{LSP} --eps 4"],
+        "--steps": [f"{LSP} --steps 4"], "--restarts": [f"{LSP} --restarts 4"], "--codec": [f"{LSP} --codec fd"],
+        "--gradient": [
+            f"{LSP} --gradient drawn",
+            ("em-class --data . --output p --gradient drawn", "--gradient is for --codec"),
+        ],
+    },
+    "poison evaluate": {"--output": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS},
+    "fleet keygen": {
+        "--release-keys": ["k --replace online --release-keys 2"], "--threshold": ["k --replace online --threshold 2"],
+        "--replace": ALWAYS,
+    },
+    "fleet bundle": {
+        "--model": ALWAYS, "--config": ALWAYS, "--golden": ALWAYS, "--output": ALWAYS, "--hardware": ALWAYS,
+        "--group": ALWAYS, "--tolerance": ALWAYS, "--within": ALWAYS, "--frames": ALWAYS, "--training-data": ALWAYS,
+    },
+    "fleet sign": {"--key": ALWAYS},
+    "fleet publish": {"--share": ["r --share 5"], "--halt": ALWAYS, "--resume": ALWAYS, "--keys": ALWAYS},
+    "fleet join": {
+        "--root-metadata": ALWAYS, "--device": ALWAYS, "--hardware": ALWAYS, "--group": ALWAYS, "--bundle": ALWAYS,
+        "--token-file": [(f"{JOIN} --token-file key", "--token-file and --mqtt belong together")],
+        "--mqtt": [(f"{JOIN} --mqtt mqtt://h", "--token-file and --mqtt belong together")],
+        "--mqtt-password-file": [f"{JOIN} --mqtt-password-file key"],
+        "--mqtt-ca-file": [f"{JOIN} --mqtt-ca-file key"],
+        "--root": ALWAYS,
+    },
+    "fleet agent": {
+        "--repository": ALWAYS, "--once": ALWAYS, "--every": [f"{AGENT} --once --every 9"], "--systemd": ALWAYS,
+        "--mqtt": ALWAYS,
+        "--mqtt-password-file": [f"{AGENT} --mqtt-password-file key"], "--mqtt-ca-file": [f"{AGENT} --mqtt-ca-file key"],
+        "--root": ALWAYS,
+    },
+    "fleet install": {"--systemd": ALWAYS, "--root": ALWAYS},
+    "fleet run": {"--root": ALWAYS, "--count-only": ALWAYS, "--counted": ["--count-only --counted"]},
+    "fleet units": {
+        "--repository": ALWAYS, "--every": ALWAYS, "--folder": ALWAYS, "--mqtt": ALWAYS, "--root": ALWAYS,
+    },
+    "fleet enroll": {"--devices": ALWAYS},
+    "fleet revoke": {"--devices": ALWAYS},
+    "fleet status": {
+        "--mqtt": ALWAYS, "--web": ALWAYS, "--devices": ALWAYS, "--repository": ALWAYS,
+        "--web-token-file": ["--mqtt mqtt://h --web-token-file key"],
+        "--keys": ["--mqtt mqtt://h --keys k"],
+        "--listen": ["--mqtt mqtt://h --web 127.0.0.1:0 --listen 3"],
+        "--mqtt-password-file": ALWAYS, "--mqtt-ca-file": ALWAYS,
     },
     "sensor": {
         "--guard": ALWAYS,
@@ -207,7 +269,11 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--json": ALWAYS,
     },
     "model show": {"--json": ALWAYS},
-    "model verify": {"--manifest": ALWAYS},
+    "model verify": {
+        "--manifest": ALWAYS, "--data": ALWAYS, "--training": ALWAYS,
+        "--public-key": [f"{MODEL} --manifest m.txt --public-key key"],
+    },
+    "model bom": {"--data": ALWAYS, "--output": ALWAYS},
     "config check": {},
     "config show": {"--json": ALWAYS},
     "config schema": {},
