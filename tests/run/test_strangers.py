@@ -282,7 +282,7 @@ def test_what_strangers_send_ends_no_thread(
         settings = Settings(
             source=camera.url, web=f"127.0.0.1:{ports[0]}", metrics=f"127.0.0.1:{ports[1]}", lost_after=0.5,
             mqtt=f"mqtt://127.0.0.1:{broker}", output=str(tmp_path / "r.jsonl"), record=str(tmp_path / "events"),
-            save=str(tmp_path / "v.mp4"),
+            save=str(tmp_path / "v.mp4"), frozen_after=0,  # the camera has one picture
         )  # fmt: skip
         with Service(settings, key, camera.profile) as service:
             cursing = threading.Thread(target=_curse, args=(ports, over), daemon=True)
