@@ -152,9 +152,12 @@ def how_to_get_in(path: Path) -> str:
     """What a user does who may not open a device file: join its group, by name, where that helps and harms nothing."""
     try:
         node = path.stat()
+    except OSError:
+        return "sudo usermod -aG video $USER, then log in again"
+    try:
         group = grp.getgrgid(node.st_gid).gr_name
-    except (OSError, KeyError):
-        return f"its group has no name: see ls -l {path}"
+    except KeyError:
+        group = "root"  # one without a name cannot be joined either
     if group == "root" or node.st_mode & 0o060 != 0o060:
         return f"its group may not open it: sudo chgrp video {path} && sudo chmod 660 {path}, and join the group video"
     return f"sudo usermod -aG {group} $USER, then log in again"

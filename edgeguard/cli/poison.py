@@ -48,11 +48,12 @@ def make(
     from edgeguard.cli.progress import UnitCounter
 
     try:
-        from edgeguard.poison.make import PoisonConfig, check_config, make_poison, said
+        from edgeguard.poison.make import METHODS, PoisonConfig, check_config, make_poison, said
         from edgeguard.train.config import read_config
     except ImportError as error:
         raise not_installed(error) from error
-    _refuse_ignored(context, method, codec)
+    if method in METHODS:
+        _refuse_ignored(context, method, codec)
     rounds = steps or (10 if method == "em-class" else 250)
     levels = eps if eps is not None else 8.0 if method == "em-class" else 16.0
     chosen: Any = {"method": method, "gradient": gradient}

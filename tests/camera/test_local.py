@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -25,6 +25,7 @@ from camera.fake_kernel import (
 
 from edgeguard.camera import local, open_source, picamera2_import, source_opener, v4l2_nodes
 from edgeguard.camera.local import local_cameras
+from edgeguard.camera.v4l2_nodes import how_to_get_in
 from edgeguard.errors import DeviceError, InputError
 
 IMX708 = {"Model": "imx708", "Location": 2, "Rotation": 180, "Id": "/base/soc/i2c0mux/i2c@1/imx708@1a", "Num": 0}
@@ -141,6 +142,21 @@ def test_a_driver_whose_list_of_formats_never_ends(kernel: FakeKernel) -> None:
 def test_names_are_text(kernel: FakeKernel) -> None:
     kernel.nodes = {0: FakeNode("uvcvideo", "Cam\x1b[31m\n2", "usb-1", CAPTURE | STREAMING, 0, ("YUYV",))}
     assert local_cameras().usable[0].name == "Cam[31m2"
+
+
+@pytest.mark.parametrize(
+    ("group", "mode", "said"),
+    [("video", 0o660, "sudo usermod -aG video $USER"), ("root", 0o660, "chgrp video"), ("video", 0o600, "chmod 660")],
+)
+def test_a_group_that_helps_nobody_is_not_to_be_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, mode: int, said: str
+) -> None:
+    node = tmp_path / "video0"
+    node.touch()
+    node.chmod(mode)
+    monkeypatch.setattr("grp.getgrgid", lambda _: SimpleNamespace(gr_name=group))
+    found = how_to_get_in(node)
+    assert said in found and "-aG root" not in found
 
 
 def test_no_permission_names_the_group(kernel: FakeKernel) -> None:

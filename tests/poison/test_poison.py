@@ -100,7 +100,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def _make(data: Path, method: str, out: Path, *words: object) -> Any:
-    return here("poison", "make", method, "--data", data, "--output", out, "--epochs", 1, *words)
+    trained = ("--epochs", 1) if method in ("gradient-matching", "em-class") else ()
+    return here("poison", "make", method, "--data", data, "--output", out, *trained, *words)
 
 
 def test_a_logo_moves_files_to_its_class_and_train_says_so(data: Path, tmp_path: Path) -> None:
@@ -143,8 +144,8 @@ def test_a_folder_belongs_to_one_seed(data: Path, tmp_path: Path) -> None:
         (("gradient-matching", "--as", "dog", "--target", "test/round/000.png"), "no such class"),
         (("gradient-matching", "--as", "along", "--target", "train/round/000.png"), "no test image"),
         (("trigger",), "needs --as"),
-        (("lsp", "--as", "round"), "takes no --as"),
-        (("lsp", "--codec", "fd"), "without a network"),
+        (("lsp", "--as", "round"), "--as is for"),
+        (("lsp", "--codec", "fd"), "--codec is for"),
     ],
 )
 def test_settings_that_make_no_poison_are_refused(data: Path, tmp_path: Path, words: tuple[str, ...], why: str) -> None:
