@@ -166,7 +166,8 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     "fleet agent": {
         "--repository": ALWAYS, "--once": ALWAYS, "--every": [f"{AGENT} --once --every 9"], "--systemd": ALWAYS,
         "--mqtt": ALWAYS,
-        "--mqtt-password-file": [f"{AGENT} --mqtt-password-file key"], "--mqtt-ca-file": [f"{AGENT} --mqtt-ca-file key"],
+        "--mqtt-password-file": [f"{AGENT} --mqtt-password-file key"],
+        "--mqtt-ca-file": [f"{AGENT} --mqtt-ca-file key"],
         "--root": ALWAYS,
     },
     "fleet install": {"--systemd": ALWAYS, "--root": ALWAYS},
