@@ -49,6 +49,7 @@ class TestHelp:
 
 
 class TestBench:
+    @pytest.mark.full
     def test_table_and_json(self, folder: Path) -> None:
         done = here("bench", "--seconds", 0.2)
         assert done.returncode == 0 and "sanitise to tensor" in done.stdout and "temperature" in done.stdout
@@ -100,6 +101,7 @@ def test_doctor() -> None:
     assert {finding["status"] for finding in json.loads(run("doctor", "--json").stdout)} <= {"ok", "note"}
 
 
+@pytest.mark.full
 def test_cards_to_print(tmp_path: Path) -> None:
     assert run("demo", "--cards", tmp_path / "cards.pdf").returncode == 0
     pdf = (tmp_path / "cards.pdf").read_bytes()
