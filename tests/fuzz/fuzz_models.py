@@ -297,9 +297,11 @@ def _load_everything() -> None:
     import torch
 
     import edgeguard_converters.edgetpu.predict  # noqa: F401
+    from edgeguard.cli.commands import Commands
     from edgeguard.evaluate.engine.executors import ThisProcess
 
     torch.set_num_threads(1)
+    list(Commands().values())
     # What is not read from the file only takes time: workers of evaluate load torch anew, bench decodes large frames.
     patch("edgeguard.evaluate.run.LocalProcesses", lambda workers: ThisProcess()).start()
     patch("edgeguard.diagnostics.bench.SIZES", ((64, 48),)).start()
