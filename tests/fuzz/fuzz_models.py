@@ -3,8 +3,8 @@
     python tests/fuzz/fuzz_models.py --seconds 30 [--seed 1] [--most 5000] [--through commands] [--keep FOLDER]
 
 A file may be refused in one line (exit code 2), fail a check (1), or work (0). It may not end the process by a signal,
-exit with 70, take 20 s of processor time more than the bundled model does (or wait for 20 s), or a process larger than 1 GB. What breaks this is kept and
-makes the exit code 1.
+exit with 70, take 20 s of processor time more than the bundled model does (or wait for 20 s), or a process larger
+than 1 GB. What breaks this is kept and makes the exit code 1.
 `--through commands` starts `edgeguard` anew for each file; by default workers are forked from a process that has loaded
 everything.
 """
