@@ -120,6 +120,22 @@ def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
         _refuse_given(flags, ("codec_share",), "is for --codec: no image goes through one")
 
 
+def refuse_task_flags(task: str, sound: Mapping[str, Any], image: Mapping[str, Any]) -> None:
+    """Refuse flags of `train` that are for the other task.
+
+    Args:
+        task: image or audio.
+        sound, image: flags of one of the two only, by name; None is not given.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    if task == "audio":
+        _refuse_given(image, image, "is for images, not for --task audio")
+    else:
+        _refuse_given(sound, sound, "is for --task audio")
+
+
 def refuse_with_partitions(context: typer.Context) -> None:
     """Refuse flags of `evaluate certify` that are for patches, beside --partitions.
 

@@ -1,13 +1,13 @@
-"""`edgeguard train`: classifiers trained on what the codec leaves of images."""
+"""`edgeguard train`: classifiers trained on what the codec leaves of images, or of sound."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgeguard.cli.flags import flag
-from edgeguard.cli.ignored import refuse_train_flags
+from edgeguard.cli.ignored import refuse_task_flags, refuse_train_flags
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.system.extras import how_to_install
@@ -37,12 +37,36 @@ def train_command(
     overlay: Annotated[Path | None, flag(TrainConfig, "overlay")] = None,
     limit: Annotated[int | None, flag(TrainConfig, "limit")] = None,
     seed: Annotated[int | None, flag(TrainConfig, "seed")] = None,
+    task: Annotated[str, typer.Option(help="What the network reads: image, or audio (see docs/audio.md).")] = "image",
+    features: Annotated[str | None, typer.Option(help="Of sound: stft or logmel. [default stft]")] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="Of sound behind vq:K: decoded, or codes. [default decoded]")
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="Of the codewords of vq:K: tour or kmeans. [default tour]")] = None,
+    leave_out: Annotated[
+        str | None, typer.Option(help="Of sound: test on this speaker, or on each in turn (all).")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="Of sound: samples a second. [default 8000]")] = None,
+    first_layer: Annotated[str | None, flag(TrainConfig, "first_layer")] = None,
     partitions: Annotated[
         int | None, typer.Option(min=2, max=10000, help="Train a net on each of so many parts; see docs/poisoning.md.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the last epoch as JSON.")] = False,
 ) -> None:
     """Train a small classifier, through the guard if you like; write model.pt2, log.jsonl and curves.html."""
+    if task not in ("image", "audio"):
+        raise InputError(f"--task is image or audio, got {task!r}")
+    sound = {"features": features, "input": input_, "order": order, "leave_out": leave_out, "rate": rate}
+    refuse_task_flags(task, sound, {"model": model, "size": size, "codec_share": codec_share,
+                                    "adversarial": adversarial, "eps": eps, "exclude": exclude, "overlay": overlay,
+                                    "partitions": partitions})  # fmt: skip
+    both = {
+        "data": None if data is None else str(data), "epochs": epochs, "codec": codec, "limit": limit, "seed": seed,
+        "learning_rate": learning_rate, "first_layer": first_layer,
+    }  # fmt: skip
+    if task == "audio":
+        _train_sound(config, {**sound, **both}, output, as_json)
+        return
     try:
         from edgeguard.train.run import train
     except ImportError as error:
@@ -52,9 +76,8 @@ def train_command(
     from edgeguard.cli.progress import UnitCounter
 
     flags = {
-        "network": model, "data": None if data is None else str(data), "size": size, "epochs": epochs, "codec": codec,
-        "codec_share": codec_share, "method": adversarial, "eps_8bit": eps, "learning_rate": learning_rate,
-        "limit": limit, "seed": seed, "exclude": None if exclude is None else str(exclude),
+        **both, "network": model, "size": size, "codec_share": codec_share, "method": adversarial, "eps_8bit": eps,
+        "exclude": None if exclude is None else str(exclude),
         "overlay": None if overlay is None else str(overlay),
     }  # fmt: skip
     settings = read_config(config, flags)
@@ -81,3 +104,35 @@ def train_command(
         f"n = {last.test_n}, codec {settings.codec}; {trained.source}"
     )
     on_stdout(f"wrote {trained.model} and curves.html")
+
+
+def _train_sound(config: Path | None, flags: dict[str, Any], output: Path, as_json: bool) -> None:
+    try:
+        from edgeguard.audio_training.config import read_config as read_sound_config
+        from edgeguard.audio_training.run import described, train_sound
+    except ImportError as error:
+        raise InputError(f"train is not installed ({error.name}): {how_to_install('convert')}") from error
+    from edgeguard.cli.progress import UnitCounter
+    from edgeguard.statistics import wilson
+
+    settings = read_sound_config(config, flags)
+    with UnitCounter() as counter:
+        found = train_sound(settings, output, progress=counter.show)
+    spec, hits, n = found[0].spec, sum(one.hits for one in found), sum(one.n for one in found)
+    for one in found if len(found) > 1 and not as_json else ():
+        low, high = one.interval
+        on_stdout(f"{one.folder.name:12s} {100 * one.hits / one.n:5.1f} % [{100 * low:.1f}, {100 * high:.1f}], "
+                  f"n = {one.n}")  # fmt: skip
+    low, high = wilson(hits, n)
+    if as_json:
+        folds = {
+            one.folder.name: {"hits": one.hits, "n": one.n, "model": str(one.folder / "model.pt2")} for one in found
+        }
+        on_stdout(json.dumps({"test_accuracy": hits / n, "test_low": low, "test_high": high, "test_n": n,
+                              "weights": found[0].weights, "bytes_a_clip": spec.stored_bytes, "folds": folds}))  # fmt: skip
+        return
+    what = found[0].source if len(found) == 1 else f"{len(found)} speakers, each left out once"
+    on_stdout(f"test accuracy {100 * hits / n:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {n}; {what}")
+    on_stdout(f"{described(settings)}; {found[0].weights:,} weights; a clip takes {spec.stored_bytes:,} bytes "
+              f"in memory, {2 * spec.samples:,} as samples")  # fmt: skip
+    on_stdout(f"wrote {output}{'/model.pt2 and curves.html' if len(found) == 1 else ', a folder for each speaker'}")

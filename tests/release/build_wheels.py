@@ -19,8 +19,10 @@ _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX
 #: A board converts nothing, and has little room: what reads trained models, and the one that the demo converts. It
 #: trains nothing either: what makes, signs, audits and poisons training data.
 NOT_ON_A_BOARD = (
+    "edgeguard/audio_training/**",
     "edgeguard/audit/**",
     "edgeguard/poison/**",
+    "edgeguard_converters/sound/**",
     "edgeguard_converters/training_data/**",
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",
