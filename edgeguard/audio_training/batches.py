@@ -27,6 +27,7 @@ class SoundBatches:
 
     def __init__(self, clips: Clips, path: SoundPath, config: SoundConfig) -> None:
         self._clips, self._path, self._config = clips, path, config
+        self._kept: dict[int, NDArray[np.uint8]] = {}  # of clips that are the same in every epoch
         self.per_epoch = max(len(clips) // config.batch, 1)
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
@@ -36,8 +37,14 @@ class SoundBatches:
         order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self._clips))
         rows = order[place * config.batch : (place + 1) * config.batch]
         rng = np.random.default_rng([config.seed, 2, step])
-        windows = [augmented(self._clips.samples[row], config, rng) for row in rows]
-        return normalized([self._path(window) for window in windows]), torch.from_numpy(self._clips.targets[rows])
+        return normalized([self._levels(row, rng) for row in rows]), torch.from_numpy(self._clips.targets[rows])
+
+    def _levels(self, row: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        if self._config.augments:
+            return self._path(augmented(self._clips.samples[row], self._config, rng))
+        if row not in self._kept:
+            self._kept[row] = self._path(placed(self._clips.samples[row], self._config.samples)[0])
+        return self._kept[row]
 
     def steps(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of steps `first` to `last` (not included), made ahead in a thread."""

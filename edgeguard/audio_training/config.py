@@ -82,6 +82,11 @@ class SoundConfig:
     gain_db: float = _augment("Louder or softer by up to so much.", 6.0, low=0, high=40, unit="dB")
 
     @property
+    def augments(self) -> bool:
+        """Whether a clip is another one in each epoch."""
+        return self.shift or self.noise_db > -100 or self.gain_db > 0
+
+    @property
     def samples(self) -> int:
         """Of a window: whole frames of the stft, an even number of them."""
         return -(-round(self.window * self.rate) // (2 * FRAME)) * 2 * FRAME

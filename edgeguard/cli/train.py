@@ -128,8 +128,9 @@ def _train_sound(config: Path | None, flags: dict[str, Any], output: Path, as_js
         folds = {
             one.folder.name: {"hits": one.hits, "n": one.n, "model": str(one.folder / "model.pt2")} for one in found
         }
-        on_stdout(json.dumps({"test_accuracy": hits / n, "test_low": low, "test_high": high, "test_n": n,
-                              "weights": found[0].weights, "bytes_a_clip": spec.stored_bytes, "folds": folds}))  # fmt: skip
+        figures = {"test_accuracy": hits / n, "test_low": low, "test_high": high, "test_n": n}
+        sizes = {"weights": found[0].weights, "bytes_a_clip": spec.stored_bytes}
+        on_stdout(json.dumps({**figures, **sizes, "folds": folds}))
         return
     what = found[0].source if len(found) == 1 else f"{len(found)} speakers, each left out once"
     on_stdout(f"test accuracy {100 * hits / n:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {n}; {what}")
