@@ -80,6 +80,15 @@ class FrameGuard:
         largest = np.ceil(margin / reach()).min(1) - 1
         return np.maximum(largest, 0).astype(np.int64)
 
+    def made(self, samples: NDArray[np.int16]) -> bool:
+        """Whether samples are what pass 1 gives: every frame within a rounding to whole samples of a multiple.
+
+        Silence is, too. With small steps, below about 20, any samples are.
+        """
+        coefficients = _coefficients(samples)
+        away = np.abs(coefficients - np.rint(coefficients / self.step) * self.step)
+        return bool((away <= reach() / 2 + _ROUNDING).all())
+
     @cached_property
     def largest_proven(self) -> int:
         """The change, in 16-bit steps, that any frame of pass 1 survives: its own rounding to whole samples took half.

@@ -5,14 +5,17 @@ what runs.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.audio.codecs import fitted
 from edgeguard.audio.features import levels_of
-from edgeguard.audio.frame_guard import whole_frames
+from edgeguard.audio.frame_guard import FRAME
 from edgeguard.audio.spec import AudioInput
+
+Fit = Literal["", "padded", "cut"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,25 @@ class SoundPath:
 
     spec: AudioInput
 
+    def placed(self, samples: NDArray[np.int16]) -> tuple[NDArray[np.int16], Fit]:
+        """A clip in a window of `spec.taken` samples: in its middle with silence around, or the middle of a longer one.
+
+        Behind the guard the clip's own grid is kept.
+
+        Returns:
+            int16 (spec.taken,), and `padded`, `cut` or nothing.
+        """
+        length = self.spec.taken
+        grid = FRAME if self.spec.sound_codec.guard is not None else 1
+        room = length - len(samples)
+        if room == 0:
+            return samples, ""
+        if room < 0:
+            start = -room // 2 // grid * grid
+            return samples[start : start + length], "cut"
+        before = room // 2 // grid * grid
+        return np.pad(samples, (before, room - before)), "padded"
+
     def through_codec(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         """A window through the codec of samples, `spec.samples` of them; pass 2 of the guard, where that is the codec.
 
@@ -33,9 +55,8 @@ class SoundPath:
             samples: int16, at least `spec.samples`; for the guard they begin on its grid.
         """
         spec = self.spec
-        codec = spec.sound_codec
-        window = fitted(samples, whole_frames(spec.samples) if codec.guard is not None else spec.samples)
-        return codec(window, spec.rate_hz)[: spec.samples]
+        window = fitted(samples, spec.taken)
+        return spec.sound_codec(window, spec.rate_hz)[: spec.samples]
 
     def levels(self, coded: NDArray[np.int16]) -> NDArray[np.uint8]:
         """What the model sees of samples behind the codec, uint8 `spec.shape`."""
@@ -51,17 +72,3 @@ class SoundPath:
     def __call__(self, samples: NDArray[np.int16]) -> NDArray[np.uint8]:
         """Both steps."""
         return self.levels(self.through_codec(samples))
-
-
-def placed(samples: NDArray[np.int16], length: int) -> tuple[NDArray[np.int16], str]:
-    """A clip in a window: in its middle with silence around, or the middle of a longer one.
-
-    Returns:
-        int16 (length,), and `padded`, `cut` or nothing.
-    """
-    room = length - len(samples)
-    if room == 0:
-        return samples, ""
-    if room < 0:
-        return samples[-room // 2 : -room // 2 + length], "cut"
-    return np.pad(samples, (room // 2, room - room // 2)), "padded"

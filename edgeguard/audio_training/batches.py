@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeguard.audio.features import CENTER, UNIT
-from edgeguard.audio.path import SoundPath, placed
+from edgeguard.audio.path import SoundPath
 from edgeguard.audio_training.config import SoundConfig
 from edgeguard.audio_training.data import Clips
 
@@ -41,9 +41,9 @@ class SoundBatches:
 
     def _levels(self, row: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         if self._config.augments:
-            return self._path(augmented(self._clips.samples[row], self._config, rng))
+            return self._path(augmented(self._clips.samples[row], self._config, self._path, rng))
         if row not in self._kept:
-            self._kept[row] = self._path(placed(self._clips.samples[row], self._config.samples)[0])
+            self._kept[row] = self._path(self._path.placed(self._clips.samples[row])[0])
         return self._kept[row]
 
     def steps(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -58,9 +58,11 @@ class SoundBatches:
                 yield future.result()
 
 
-def augmented(samples: NDArray[np.int16], config: SoundConfig, rng: np.random.Generator) -> NDArray[np.int16]:
-    """A clip anywhere in its window, louder or softer, with white noise on half of them; int16 (config.samples,)."""
-    length = config.samples
+def augmented(
+    samples: NDArray[np.int16], config: SoundConfig, path: SoundPath, rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """A clip anywhere in its window, louder or softer, with white noise on half of them; int16 (path.spec.taken,)."""
+    length = path.spec.taken
     room = length - len(samples)
     if config.shift and room:
         if room > 0:
@@ -70,7 +72,7 @@ def augmented(samples: NDArray[np.int16], config: SoundConfig, rng: np.random.Ge
             start = int(rng.integers(-room + 1))
             window = samples[start : start + length]
     else:
-        window = placed(samples, length)[0]
+        window = path.placed(samples)[0]
     gain = 10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20)
     changed = window * gain
     if config.noise_db > -100 and rng.random() < 0.5:
@@ -87,4 +89,4 @@ def normalized(levels: list[NDArray[np.uint8]]) -> Tensor:
 
 def heard(clips: Clips, path: SoundPath) -> Tensor:
     """What the network is tested on: each clip in the middle of its window, nothing changed."""
-    return normalized([path(placed(samples, path.spec.samples)[0]) for samples in clips.samples])
+    return normalized([path(path.placed(samples)[0]) for samples in clips.samples])

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgeguard.audio.codebook import blocks_of
 from edgeguard.audio.features import CENTER, UNIT, levels_of
-from edgeguard.audio.path import SoundPath, placed
+from edgeguard.audio.path import SoundPath
 from edgeguard.audio.spec import AudioInput
 from edgeguard.audio_training.config import SoundConfig, fold_of
 from edgeguard.audio_training.data import Clips, SoundData, read_sound, speakers
@@ -134,9 +134,8 @@ def audio_spec(config: SoundConfig, clips: Clips) -> AudioInput:
     spec = AudioInput(config.rate, config.samples, config.features)
     if not config.codec.startswith("vq:"):
         return replace(spec, codec=config.codec)
-    blocks = [
-        blocks_of(levels_of(spec.features, placed(samples, spec.samples)[0], spec.rate_hz)) for samples in clips.samples
-    ]
+    path = SoundPath(spec)
+    blocks = [blocks_of(levels_of(spec.features, path.placed(samples)[0], spec.rate_hz)) for samples in clips.samples]
     book = fit_codebook(np.concatenate(blocks), int(config.codec[3:]), order=config.order, seed=config.seed)
     return replace(spec, codec=config.codec, reads=config.input, codebook=book)
 

@@ -104,6 +104,33 @@ def refuse_guard_flags(flags: Mapping[str, Any], guard: Any) -> None:
         _refuse_given(flags, names if ignored else (), f"{why}; here is {name}{where}")
 
 
+_NOT_OF_SOUND = (
+    "camera", "size", "camera_fps", "key_file", "poll", "guard", "patch_guard", "crop", "require_guard", "region",
+    "decode_scale", "compare", "compare_every", "save", "web", "web_token_file", "alarm_disagreement", "record",
+    "record_seconds", "record_quota_mb",
+)  # fmt: skip
+
+
+def refuse_kind_flags(flags: Mapping[str, Any], settings: Any, kind: str) -> None:
+    """Refuse flags of `run` that are for models of pictures beside one of sound, and the other way round.
+
+    Args:
+        flags: of the command line by parameter; None or False is not given.
+        settings: the resolved ones: outputs of pictures are refused wherever they were set.
+        kind: `image` or `audio`, of the model's input.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    if kind == "audio":
+        why = "is for models of pictures; this one hears sound"
+        _refuse_given(flags, _NOT_OF_SOUND, why)
+        _refuse_given(vars(settings), ("web", "save", "record", "region", "guard", "patch_guard"), why)
+    else:
+        names = ("microphone", "hop", "resample", "label_on", "label_off", "quiet")
+        _refuse_given(flags, names, "is for models of sound; this one sees pictures")
+
+
 def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
     """Refuse flags of `train` that have no effect with the configuration that holds.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.audio.clips import SUFFIXES, BrokenClipError, OtherRateError, read_clip
-from edgeguard.audio.path import SoundPath, placed
+from edgeguard.audio.path import SoundPath
 from edgeguard.audio.spec import AudioInput
 from edgeguard.datasets.entries import Entry, entries
 from edgeguard.datasets.images import LabeledImage
@@ -91,7 +91,7 @@ def _heard(
         except BrokenClipError as error:
             broken.append(f"{clip.name} ({error})")
             continue
-        yield clip, path(placed(samples, path.spec.samples)[0])
+        yield clip, path(path.placed(samples)[0])
     if len(broken) > _AT_MOST * len(clips):
         raise InputError(f"{len(broken)} of {len(clips)} clips cannot be read, the first: {broken[0]}")
     if broken:
