@@ -52,7 +52,7 @@ class SoundPlan:
         seed: of everything random.
     """
 
-    codecs: tuple[str, ...] = ("none", "mp3", "opus:0.8", "vorbis:0.8", "dct:272")
+    codecs: tuple[str, ...] = ("none", "mp3", "opus:0.8", "vorbis:0.8", "dct:280")
     eps_steps: tuple[int, ...] = (8, 32, 128)
     clips: int = 100
     pgd_steps: int = 20
@@ -161,7 +161,7 @@ class _Bench:
         spec = run.spec if run.spec.codebook is not None else replace(run.spec, codec="none")
         self._spec = spec
         # windows are whole frames of the guard, so that every codec gets the same samples
-        framed = SoundPath(replace(spec, codec="dct:272", codebook=None, reads="decoded"))
+        framed = SoundPath(replace(spec, codec="dct:280", codebook=None, reads="decoded"))
         self._windows = np.stack([framed.placed(samples)[0] for samples in clips.samples])
         self._naive: dict[tuple[str, int | None], NDArray[np.int16]] = {}
 
