@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgeguard.audio.frame_guard import FrameGuard
 from edgeguard.errors import InputError
 
-KNOWN = "none, mp3, opus:0..1, vorbis:0..1, dct:STEP, vq:2|4|8|16|32|64|128|256"
+KNOWN = "none, mp3, opus:0..1, vorbis:0..1, dct:STEP, vq:K (K a power of two from 2 to 256)"
 _RATES = {
     "opus": (8000, 12000, 16000, 24000, 48000),
     "mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),

@@ -11,7 +11,7 @@ from edgeguard.audio.codecs import KNOWN, sound_codec
 from edgeguard.audio.features import FRAME
 from edgeguard.errors import InputError
 from edgeguard.settings.check import checked
-from edgeguard.settings.declare import TEXT, file_of, key, keys_of
+from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
 from edgeguard.settings.reader import read_values
 from edgeguard.system.foreign import parsing, read_bounded
 
@@ -104,13 +104,18 @@ class SoundConfig:
         return (json.dumps({"task": "audio", **asdict(self)}, indent=1) + "\n").encode()
 
 
+def file_keys() -> dict[str, Key]:
+    """The tables of a configuration file, with their keys."""
+    return file_of(SoundConfig)
+
+
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> SoundConfig:
     """A configuration from a file (or none), with values from flags in front of it (None is not given).
 
     Raises:
         InputError: unknown tables or keys, values out of bounds (with file and line), or what does not fit together.
     """
-    tables = {} if path is None else read_values(path, file_of(SoundConfig))
+    tables = {} if path is None else read_values(path, file_keys())
     values = {name: value for table in tables.values() for name, value in table.items()}
     for name, one in keys_of(SoundConfig).items():
         if flags.get(name) is not None:

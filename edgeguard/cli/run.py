@@ -60,7 +60,7 @@ def run_command(
     compare_every: Annotated[int | None, flag(Settings, "compare_every")] = None,
     frames: Annotated[int | None, flag(Settings, "frames")] = None,
     hop: Annotated[float | None, flag(Settings, "hop")] = None,
-    resample: Annotated[bool, typer.Option("--resample", help=keys_of(Settings)["resample"].description)] = False,
+    resample: Annotated[bool, typer.Option("--resample", help=keys_of(Settings)["resample"].help)] = False,
     label_on: Annotated[float | None, flag(Settings, "label_on")] = None,
     label_off: Annotated[float | None, flag(Settings, "label_off")] = None,
     quiet: Annotated[float | None, flag(Settings, "quiet")] = None,

@@ -30,9 +30,17 @@ from edgeguard.train import config as train_config
 from edgeguard.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = {"run": "run", "train": "training", "board": "sensors", "profile": "guard", "protocol": "evaluate"}
+DOCUMENTS = {
+    "run": "run",
+    "train": "training",
+    "sound": "audio",
+    "board": "sensors",
+    "profile": "guard",
+    "protocol": "evaluate",
+}
 FILES = [
     *(("train", path) for path in sorted((ROOT / "examples").glob("train-*.toml"))),
+    ("sound", ROOT / "examples" / "sound-fsdd.toml"),
     *(("profile", ROOT / "examples" / name) for name in ("dc40.toml", "flat-8.toml")),
     *(("board", path) for path in sorted((ROOT / "firmware_configs").glob("*.toml"))),
     ("protocol", ROOT / "examples" / "frame-budgets.toml"),
