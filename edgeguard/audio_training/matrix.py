@@ -223,20 +223,20 @@ def attack_of(kind: str, eps_steps: int | None, pgd_steps: int) -> tuple[Attack,
     return (Fgsm(eps_8bit=eps) if kind == "fgsm" else Pgd(eps_8bit=eps, steps=pgd_steps)), unit
 
 
-def lines(cells: Sequence[SoundCell]) -> list[str]:
-    """The table for a terminal."""
-    found = []
-    for cell in cells:
-        low, high = cell.interval
-        db = "" if cell.db is None else f"  {cell.db:.0f} dB"
-        costs = ""
-        if cell.coded_bytes is not None:
-            costs = f"  {cell.coded_bytes:,} B coded, {cell.stored_bytes:,} B in memory, {cell.clips_per_s:g} clips/s"
-        found.append(
-            f"{cell.run:14s} {cell.codec:11s} {cell.title:24s} {100 * cell.correct / cell.n:5.1f} "
-            f"[{100 * low:.0f}, {100 * high:.0f}] n {cell.n}{db}{costs}"
-        )
-    return found
+def plan_of(*, codecs: Sequence[str] | None, eps: Sequence[float] | None, clips: int | None) -> SoundPlan:
+    """A plan from what was given; None takes the default.
+
+    Raises:
+        InputError: a budget that is no whole number.
+    """
+    default = SoundPlan()
+    if any(one != int(one) for one in eps or ()):
+        raise InputError("--eps is a whole number of 16-bit steps here")
+    return SoundPlan(
+        tuple(dict.fromkeys(codecs or default.codecs)),
+        tuple(int(one) for one in eps or default.eps_steps),
+        clips or default.clips,
+    )
 
 
 def _rows(plan: SoundPlan) -> list[tuple[str, str, str, int | None]]:

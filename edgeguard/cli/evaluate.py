@@ -239,27 +239,21 @@ def _hear_sound(runs: list[Path]) -> bool:
 
 
 def _sound_matrix(context: typer.Context, runs: list[Path], data: Path, output: Path, as_json: bool) -> None:
-    from edgeguard.audio_training.matrix import SoundPlan, lines, sound_matrix
+    from edgeguard.audio_training.matrix import plan_of, sound_matrix
     from edgeguard.audio_training.matrix_report import page
     from edgeguard.audio_training.restore import restored_sound
+    from edgeguard.audio_training.said import table_lines
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.system.files import write_bytes
 
-    given = {name: context.params[name] for name in ("limit", "eps", "codec")}
-    default = SoundPlan()
-    if any(eps != int(eps) for eps in given["eps"] or ()):
-        raise InputError("--eps is a whole number of 16-bit steps here")
-    plan = SoundPlan(
-        codecs=tuple(dict.fromkeys(given["codec"] or default.codecs)),
-        eps_steps=tuple(int(eps) for eps in given["eps"] or default.eps_steps),
-        clips=given["limit"] if is_given(context, "limit") else default.clips,
-    )
+    values = context.params
+    limit = values["limit"] if is_given(context, "limit") else None
+    plan = plan_of(codecs=values["codec"], eps=values["eps"], clips=limit)
     models = [restored_sound(folder) for folder in runs]
     with UnitCounter() as counter:
         cells, source = sound_matrix(models, str(data), plan, output, counter.show)
     write_bytes(output / "report.html", page(cells, source, [(model.name, model.how) for model in models]).encode())
-    for line in (json.dumps(cell.to_dict()) for cell in cells) if as_json else lines(cells):
-        on_stdout(line)
+    on_stdout(*([json.dumps(cell.to_dict()) for cell in cells] if as_json else table_lines(cells)))
     if not as_json:
         on_stdout(f"{source}; wrote {output}/report.html and results.jsonl")
 

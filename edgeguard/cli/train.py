@@ -109,31 +109,13 @@ def train_command(
 def _train_sound(config: Path | None, flags: dict[str, Any], output: Path, as_json: bool) -> None:
     try:
         from edgeguard.audio_training.config import read_config as read_sound_config
-        from edgeguard.audio_training.run import described, train_sound
+        from edgeguard.audio_training.run import train_sound
+        from edgeguard.audio_training.said import trained_lines
     except ImportError as error:
         raise InputError(f"train is not installed ({error.name}): {how_to_install('convert')}") from error
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.statistics import wilson
 
     settings = read_sound_config(config, flags)
     with UnitCounter() as counter:
         found = train_sound(settings, output, progress=counter.show)
-    spec, hits, n = found[0].spec, sum(one.hits for one in found), sum(one.n for one in found)
-    for one in found if len(found) > 1 and not as_json else ():
-        low, high = one.interval
-        on_stdout(f"{one.folder.name:12s} {100 * one.hits / one.n:5.1f} % [{100 * low:.1f}, {100 * high:.1f}], "
-                  f"n = {one.n}")  # fmt: skip
-    low, high = wilson(hits, n)
-    if as_json:
-        folds = {
-            one.folder.name: {"hits": one.hits, "n": one.n, "model": str(one.folder / "model.pt2")} for one in found
-        }
-        figures = {"test_accuracy": hits / n, "test_low": low, "test_high": high, "test_n": n}
-        sizes = {"weights": found[0].weights, "bytes_a_clip": spec.stored_bytes}
-        on_stdout(json.dumps({**figures, **sizes, "folds": folds}))
-        return
-    what = found[0].source if len(found) == 1 else f"{len(found)} speakers, each left out once"
-    on_stdout(f"test accuracy {100 * hits / n:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {n}; {what}")
-    on_stdout(f"{described(settings)}; {found[0].weights:,} weights; a clip takes {spec.stored_bytes:,} bytes "
-              f"in memory, {2 * spec.samples:,} as samples")  # fmt: skip
-    on_stdout(f"wrote {output}{'/model.pt2 and curves.html' if len(found) == 1 else ', a folder for each speaker'}")
+    on_stdout(*trained_lines(found, settings, output, as_json=as_json))

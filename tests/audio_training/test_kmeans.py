@@ -1,20 +1,23 @@
 import itertools
 
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans
+import pytest
 
 from edgeguard.audio_training.kmeans import along_gray_codes, distortion, fit_codebook, k_means, tour
 
 
-def _blocks(n: int = 20_000) -> np.ndarray:
+def _blocks(n: int = 4_000) -> np.ndarray:
     """Blocks as features give them: correlated levels around a middle, a few loud ones."""
     rng = np.random.default_rng(5)
     mean = 128 + 40 * rng.standard_t(3, (n, 1))
     return np.clip(np.rint(mean + rng.normal(0, 15, (n, 4))), 0, 255).astype(np.uint8)
 
 
+@pytest.mark.full
 def test_the_distortion_is_that_of_scikit_learn() -> None:
-    blocks = _blocks()
+    from sklearn.cluster import MiniBatchKMeans
+
+    blocks = _blocks(20_000)
     ours = min(distortion(blocks, k_means(blocks, 16, seed)) for seed in range(3))
     theirs = min(
         MiniBatchKMeans(16, batch_size=4096, n_init=3, random_state=seed).fit(blocks.astype(float)).inertia_

@@ -29,6 +29,7 @@ def _config(data: Path, **changed: object) -> SoundConfig:
     return replace(base, **changed)  # type: ignore[arg-type]
 
 
+@pytest.mark.full
 def test_codes_of_a_codebook_are_learned_and_come_back_from_the_folder(data: Path, tmp_path: Path) -> None:
     config = _config(data, codec="vq:16", input="codes", first_layer="binary", epochs=6)
     (found,) = train_sound(config, tmp_path)
@@ -44,6 +45,7 @@ def test_codes_of_a_codebook_are_learned_and_come_back_from_the_folder(data: Pat
     assert all(len(filter_.abs().unique()) == 1 for filter_ in weights)
 
 
+@pytest.mark.full
 def test_a_training_that_is_interrupted_ends_like_one_that_is_not(data: Path, tmp_path: Path) -> None:
     config = _config(data)
     train_sound(config, tmp_path / "whole")
@@ -75,6 +77,7 @@ def test_a_training_that_is_interrupted_ends_like_one_that_is_not(data: Path, tm
         train_sound(replace(config, seed=1), tmp_path / "halves")
 
 
+@pytest.mark.full
 def test_each_speaker_is_left_out_once(data: Path, tmp_path: Path) -> None:
     found = train_sound(_config(data, leave_out="all", epochs=1), tmp_path)
     assert [one.folder.name for one in found] == ["ann", "bob"]
