@@ -108,8 +108,8 @@ def whole_frames(samples: int) -> int:
     return -(-samples // FRAME) * FRAME
 
 
-# The transform and its inverse by way of a complex FFT of the same length (Makhoul 1980). A product with the basis would
-# wait for threads that the BLAS library starts for it.
+# The transform and its inverse by way of a complex FFT of the same length (Makhoul 1980). A product with the basis
+# would wait for threads that the BLAS library starts for it.
 _ORDER = np.concatenate([np.arange(0, FRAME, 2), np.arange(FRAME - 1, 0, -2)])
 _TURN = np.exp(-0.5j * np.pi * np.arange(FRAME) / FRAME)
 _SCALE = np.sqrt(np.where(np.arange(FRAME) == 0, 1, 2) / FRAME)

@@ -175,4 +175,4 @@ def answers_of(network: nn.Module, x: Tensor) -> NDArray[np.int64]:
     network.eval()
     with torch.inference_mode():
         parts = [network(x[i : i + _TEST_BATCH]).argmax(1) for i in range(0, len(x), _TEST_BATCH)]
-    return torch.cat(parts).numpy()  # type: ignore[no-any-return]
+    return torch.cat(parts).numpy()

@@ -38,4 +38,4 @@ class SoundNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return self.classify(self.features(x))  # type: ignore[no-any-return]
+        return self.classify(self.features(x))

@@ -87,7 +87,7 @@ class SoundVictim:
         wave = torch.from_numpy(self.clips.astype(np.float32)) + (levels[:, 0, 0] - MIDDLE) * self.unit
         behind = bpda(torch.from_numpy(np.stack(coded)), wave[:, : self.spec.samples])
         soft = soft_levels(behind, self.spec)
-        return self.network(bpda(heard, (soft - CENTER) / UNIT))  # type: ignore[no-any-return]
+        return self.network(bpda(heard, (soft - CENTER) / UNIT))
 
 
 def soft_levels(wave: Tensor, spec: AudioInput) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("soundfile", reason="needs the extra audio")
 
 from edgeguard.audio_training.config import SoundConfig, checked_config, read_config
 from edgeguard.audio_training.data import read_sound, speaker_of
+from edgeguard.audio_training.network import SoundNet
 from edgeguard.audio_training.restore import restored_sound
 from edgeguard.audio_training.run import train_sound
 from edgeguard.errors import CheckFailed, InputError
@@ -24,9 +26,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_data(tmp_path_factory.mktemp("tones"))
 
 
-def _config(data: Path, **changed: object) -> SoundConfig:
+def _config(data: Path, **changed: Any) -> SoundConfig:
     base = SoundConfig(data=str(data), epochs=3, batch=16, width=4, features="logmel", learning_rate=0.01)
-    return replace(base, **changed)  # type: ignore[arg-type]
+    return replace(base, **changed)
 
 
 @pytest.mark.full
@@ -39,9 +41,9 @@ def test_codes_of_a_codebook_are_learned_and_come_back_from_the_folder(data: Pat
     assert again.spec == found.spec
     answers = json.loads((tmp_path / "answers.json").read_text())
     assert sum(a == t for a, t in zip(answers["answers"], answers["targets"], strict=True)) == found.hits
-    first = next(again.network.parameters())
-    weights = again.network.features[0].weight  # type: ignore[index, union-attr]
-    assert isinstance(weights, torch.Tensor) and first is not None
+    assert isinstance(again.network, SoundNet)
+    weights = again.network.features[0].weight
+    assert isinstance(weights, torch.Tensor)
     assert all(len(filter_.abs().unique()) == 1 for filter_ in weights)
 
 
@@ -130,9 +132,9 @@ def test_a_loss_that_is_no_number_stops(data: Path, tmp_path: Path, monkeypatch:
         ({"codec": "opus:0.5", "rate": 44100}, "opus does not know 44100 Hz"),
     ],
 )
-def test_configurations_that_do_not_fit_together(changed: dict[str, object], words: str) -> None:
+def test_configurations_that_do_not_fit_together(changed: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        checked_config(replace(SoundConfig(data="x"), **changed))  # type: ignore[arg-type]
+        checked_config(replace(SoundConfig(data="x"), **changed))
 
 
 def test_a_file_is_read_with_its_lines(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,12 +105,12 @@ def test_ten_clips_that_are_played_are_heard(
     assert p95 < 300
 
 
-def _heard(results: list[dict[str, object]], began: float, ended: float) -> str | None:
+def _heard(results: list[dict[str, Any]], began: float, ended: float) -> str | None:
     """The label that held for most windows while a clip was played and after."""
     labels = Counter(
-        str(one["sound"]["heard"])  # type: ignore[index]
+        str(one["sound"]["heard"])
         for one in results
-        if began < float(str(one["captured_at"])) < ended and one["sound"]["heard"] is not None  # type: ignore[index]
+        if began < one["captured_at"] < ended and one["sound"]["heard"] is not None
     )
     return labels.most_common(1)[0][0] if labels else None
 
