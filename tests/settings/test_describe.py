@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from edgeguard.audio_training import config as sound_config
 from edgeguard.cli import run as run_cli
 from edgeguard.cli import train as train_cli
 from edgeguard.cli.main import app
@@ -54,7 +55,7 @@ def _keys(name: str) -> dict[str, Key]:
         from edgeguard.evaluate import protocol
 
         return protocol.file_keys()
-    files = {"run": run_settings, "train": train_config, "board": board, "profile": profile}
+    files = {"run": run_settings, "train": train_config, "sound": sound_config, "board": board, "profile": profile}
     return files[name].file_keys()
 
 
