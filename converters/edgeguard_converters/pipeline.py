@@ -53,7 +53,7 @@ from edgeguard_converters.verify.layers import blame, layer_snr
 from edgeguard_converters.verify.report import html_report, json_report
 from edgeguard_converters.work import Calibration, Work
 
-__all__ = ["Conversion", "Options", "convert"]
+__all__ = ["BUILD", "DELIVER", "Conversion", "Options", "Step", "convert", "do", "load"]
 
 _TORCH_IMAGES = 64  # torch is ten times slower than the float graph, and a wrong graph shows on the first image
 _RELOADED = 8  # images that the finished file has to answer on disk as in memory
@@ -113,18 +113,19 @@ def convert(
             clear_partials(path)
     with ModelProcess() as process:
         work.load = load or process.load
-        _do(UNDERSTAND, work)
+        do(UNDERSTAND, work)
         with log_file() as work.log:
             with work_folder() as work.folder:
-                _do(BUILD, work)
+                do(BUILD, work)
                 if work.gates.failures and work.trainees:
                     _finetune(work, work.trainees)
-                    _do(BUILD, work)
-            _do(DELIVER, work)
+                    do(BUILD, work)
+            do(DELIVER, work)
     return work.conversion
 
 
-def _load(work: Work) -> None:
+def load(work: Work) -> None:
+    """The model, in a process of its own, with what it says of itself."""
     work.step("loading the model")
     options = work.options
     if isinstance(work.model, Source):
@@ -208,7 +209,7 @@ def _settle_crop(work: Work) -> None:
     if line:
         work.notes.add(line)
     if (work.crop.crop, work.crop.fraction) != (stated.crop, stated.fraction):
-        _do((_sketch, _prepare, _infer), work)
+        do((_sketch, _prepare, _infer), work)
 
 
 def _export(work: Work) -> None:
@@ -388,13 +389,14 @@ def _write(work: Work) -> None:
 
 Step = Callable[[Work], None]
 #: What the model is, and what it expects of images.
-UNDERSTAND: tuple[Step, ...] = (_load, _choose_images, _outline, _prepare, _infer, _settle_crop)
+UNDERSTAND: tuple[Step, ...] = (load, _choose_images, _outline, _prepare, _infer, _settle_crop)
 #: A graph that passes; once more after fine-tuning.
 BUILD: tuple[Step, ...] = (_export, _quantize, _verify)
 #: The report also where a gate failed, the file only where none did.
 DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, _write)
 
 
-def _do(steps: tuple[Step, ...], work: Work) -> None:
+def do(steps: tuple[Step, ...], work: Work) -> None:
+    """Step after step."""
     for each in steps:
         each(work)

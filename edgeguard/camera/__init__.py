@@ -12,7 +12,9 @@ __all__ = ["Applied", "Captured", "Lost", "Source", "names_a_file", "open_source
 
 
 #: Beginnings of names that are no files: cameras, streams, rendered scenes.
-_SCHEMES = ("v4l2:", "picamera2:", "http://", "https://", "rtsp://", "rtsps://", "serial:", "synthetic:")
+_SCHEMES = (
+    "v4l2:", "picamera2:", "http://", "https://", "rtsp://", "rtsps://", "serial:", "synthetic:", "microphone:",
+)  # fmt: skip
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
 _HOST = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|[A-Za-z0-9.-]+(?=:\d))(?::\d{1,5})?(?:/|$)")
 
@@ -141,7 +143,10 @@ def _text_of(spec: int | str | os.PathLike[str]) -> str:
 
 
 def _refuse_addresses(text: str) -> None:
-    """What is meant as an address and is none that is known: say so, without what it may hold of a password."""
+    """What gives no pictures, and what is meant as an address and is none that is known: say so, without what it may
+    hold of a password."""
+    if text.startswith("microphone:"):
+        raise InputError(f"{text} gives sound, and the model sees pictures")
     scheme, mark, _ = text.partition("://")
     if mark and _SCHEME.fullmatch(scheme):
         raise InputError(

@@ -57,6 +57,8 @@ def _same(one: Captured, other: Captured) -> bool:
         return one.jpeg[starts[0] :] == other.jpeg[starts[1] :]
     if one.png is not None and other.png is not None:
         return replace(read_png_info(one.png), extra=None) == replace(read_png_info(other.png), extra=None)
+    if one.sound is not None and other.sound is not None:
+        return np.array_equal(one.sound.samples, other.sound.samples)
     if one.rgb is None or other.rgb is None or one.rgb.shape != other.rgb.shape:
         return False
     coarse = slice(None, None, _COARSE)

@@ -15,8 +15,25 @@ from edgeguard.png.frame import read_png, read_png_info
 
 
 @dataclass(frozen=True, eq=False)
+class SoundWindow:
+    """What a microphone or a file gives for a frame: a window of samples.
+
+    Attributes:
+        samples: int16 (n,), one channel.
+        start_s: where it begins, in seconds since the source began.
+        fit: `padded` or `cut`, where a clip had another length than the window.
+        continues: the window follows the one before in the same sound.
+    """
+
+    samples: NDArray[np.int16]
+    start_s: float = 0.0
+    fit: Literal["", "padded", "cut"] = ""
+    continues: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Captured:
-    """A frame as the camera gave it: its own JPEG bytes, raw RGB pixels, or the PNG of an `edgeguard sensor`.
+    """A frame as the camera gave it: its own JPEG bytes, raw RGB pixels, or the PNG of an `edgeguard sensor`; or sound.
 
     Attributes:
         index: its number in the source, from 0; lost and dropped frames count.
@@ -24,6 +41,7 @@ class Captured:
         captured_at: Unix seconds.
         time_source: `source` when the source gave the time (a file's own), `received` when we took it on arrival.
         png: a sensor's frame after pass 1, sealed, in the writing of `png.frame`.
+        sound: a window of samples, where the source is no camera.
     """
 
     index: int
@@ -33,6 +51,7 @@ class Captured:
     captured_at: float
     time_source: Literal["source", "received"]
     png: bytes | None = None
+    sound: SoundWindow | None = None
 
     @property
     def contents(self) -> bytes | NDArray[np.uint8]:

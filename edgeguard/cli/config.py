@@ -18,6 +18,7 @@ class Kind(StrEnum):
 
     RUN = "run"
     TRAIN = "train"
+    SOUND = "sound"
     PROTOCOL = "protocol"
     BOARD = "board"
     PROFILE = "profile"
@@ -27,6 +28,7 @@ class Kind(StrEnum):
 _MODULES = {
     Kind.RUN: "edgeguard.run.settings",
     Kind.TRAIN: "edgeguard.train.config",
+    Kind.SOUND: "edgeguard.audio_training.config",
     Kind.PROTOCOL: "edgeguard.evaluate.protocol",
     Kind.BOARD: "edgeguard.firmware.board",
     Kind.PROFILE: "edgeguard.dct.profile",

@@ -110,6 +110,11 @@ def convert_command(
         raise missing_part(error, "the converter", "convert") from error
     if find_spec("torch") is None:
         raise missing_part(ImportError(name="torch"), "the converter", "convert")
+    from edgeguard_converters.sound.convert import hears_sound
+
+    if hears_sound(model):
+        _convert_sound(context, model, output or default_output(model))
+        return
     options = _options(context.params, geometry)
     from edgeguard.cli.progress import StepDisplay
 
@@ -137,6 +142,41 @@ def convert_command(
         write_manifest(manifest, make_manifest(done.path, done.contract))
     _print_json(done) if as_json else _print_table(done)
     if target == "edgetpu":
+        _compile(done.path)
+
+
+#: Flags that say something of pictures, or of files that do not come from our training.
+_NOT_OF_SOUND = (
+    "guard", "place", "patch_guard", "bake_guard", "preprocess", "mean", "std", "size", "crop", "arch", "weights",
+    "trust_pickle", "onnx2tf", "boxes", "objectness", "finetune", "epochs",
+)  # fmt: skip
+
+
+def _convert_sound(context: typer.Context, model: Path, output: Path) -> None:
+    from edgeguard_converters.sound.convert import convert_sound
+
+    values = context.params
+    refuse_ignored(context, _NOT_OF_SOUND, "is for models of pictures; this one hears sound and says how")
+    if values["calibrate"] is None:
+        raise InputError("a model of sound needs --calibrate CLIPS: a folder or .zip of clips like those it will hear")
+    from edgeguard.cli.progress import StepDisplay
+
+    with StepDisplay(7 + (values["report"] is not None)) as display:
+        done = convert_sound(
+            model,
+            output,
+            values["calibrate"],
+            values["eval_"],
+            _options({**values, "guard": "none", "place": "frame"}, _geometry(values)),
+            step=display.step,
+            report_path=values["report"],
+        )
+    if values["manifest"] is not None:
+        from edgeguard_converters.verify.manifest import make_manifest, write_manifest
+
+        write_manifest(values["manifest"], make_manifest(done.path, done.contract))
+    _print_json(done) if values["as_json"] else _print_table(done)
+    if values["target"] == "edgetpu":
         _compile(done.path)
 
 
@@ -241,10 +281,18 @@ def _print_table(done: "Conversion") -> None:
     where = {"in-graph": "inside the graph"}.get(contract.guard.place, f"at the {contract.guard.place}")
     guard = f"{profile.name} ({profile.color}) {where}" if profile else "none"
     coefficients = " coefficients" if size.color == "DCT" else ""
-    rows = [
-        ("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)"),
-        ("guard", guard),
-        ("input", f"{size.width}x{size.height} {size.dtype}{coefficients}, crop {done.crop}"),
+    rows = [("wrote", f"{done.path} ({done.bytes / 1e6:.2f} MB)")]
+    if (audio := contract.audio) is not None:
+        rows += [
+            ("sound", f"{audio.samples} samples at {audio.rate_hz} Hz, codec {audio.codec}"),
+            ("input", f"{size.planes} x {size.height}x{size.width} {size.dtype}: {audio.features}, {audio.reads}"),
+        ]
+    else:
+        rows += [
+            ("guard", guard),
+            ("input", f"{size.width}x{size.height} {size.dtype}{coefficients}, crop {done.crop}"),
+        ]
+    rows += [
         ("preprocessing", f"{done.normalization.origin}: mean {_numbers(contract.preprocess.mean)}"
                           f" std {_numbers(contract.preprocess.std)}"),
         ("torch vs float", f"max difference {report.float_difference:.1e} of the largest output"),

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from edgeguard.cli.ignored import given as is_given
 from edgeguard.cli.ignored import refuse_ignored, refuse_with_partitions
 from edgeguard.cli.messages import on_stdout
+from edgeguard.errors import InputError
 from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
@@ -168,12 +170,16 @@ def _certify_partitions(trained: Path, images: Path, limit: int | None, as_json:
 
 @app.command(epilog="Example: edgeguard evaluate matrix baseline/ vaccinated/ --images photos.zip --output matrix/")
 def matrix(
+    context: typer.Context,
     runs: Annotated[list[Path], typer.Argument(help="Folders of edgeguard train.", metavar="RUN...")],
-    images: Annotated[Path, typer.Option(help="The data: class folders, or a .zip of them; its test part is used.")],
+    images: Annotated[
+        Path, typer.Option(help="The data (of sound: the clips): class folders, or a .zip; its test part is used.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
-    limit: Annotated[int, typer.Option(min=1, help="Use at most this many images.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="Use at most this many images; of sound by default 100.")] = 1000,
     eps: Annotated[
-        list[float] | None, typer.Option(help="Budget of the adaptive attacks, 8-bit levels; may be given again. [8]")
+        list[float] | None,
+        typer.Option(help="Budget of the adaptive attacks, 8-bit levels (of sound 16-bit); may be given again. [8]"),
     ] = None,
     adaptive_only: Annotated[
         bool, typer.Option("--adaptive-only", help="Each model at its own codec; no gray-box rows.")
@@ -192,6 +198,10 @@ def matrix(
         from edgeguard.train.restore import restored
     except ImportError as error:
         raise missing_part(error, "evaluate", "attack") from error
+    if _hear_sound(runs):
+        refuse_ignored(context, ("adaptive_only", "workers"), "is for models of pictures; these hear sound")
+        _sound_matrix(context, runs, images, output, as_json)
+        return
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.evaluate.reports.matrix_report import lines, page
     from edgeguard.system.files import write_bytes
@@ -213,6 +223,42 @@ def matrix(
         on_stdout(line)
     if not as_json:
         on_stdout(f"{found.source}; wrote {output}/report.html and results.jsonl")
+
+
+def _hear_sound(runs: list[Path]) -> bool:
+    """Whether all runs are of sound.
+
+    Raises:
+        InputError: some are and some are not.
+    """
+    from edgeguard.audio_training.config import is_sound_run
+
+    found = [is_sound_run(folder) for folder in runs]
+    if any(found) and not all(found):
+        raise InputError(
+            f"{runs[found.index(True)]} hears sound and {runs[found.index(False)]} does not: one kind only"
+        )
+    return all(found)
+
+
+def _sound_matrix(context: typer.Context, runs: list[Path], data: Path, output: Path, as_json: bool) -> None:
+    from edgeguard.audio_training.matrix import plan_of, sound_matrix
+    from edgeguard.audio_training.matrix_report import page
+    from edgeguard.audio_training.restore import restored_sound
+    from edgeguard.audio_training.said import table_lines
+    from edgeguard.cli.progress import UnitCounter
+    from edgeguard.system.files import write_bytes
+
+    values = context.params
+    limit = values["limit"] if is_given(context, "limit") else None
+    plan = plan_of(codecs=values["codec"], eps=values["eps"], clips=limit)
+    models = [restored_sound(folder) for folder in runs]
+    with UnitCounter() as counter:
+        cells, source = sound_matrix(models, str(data), plan, output, counter.show)
+    write_bytes(output / "report.html", page(cells, source, [(model.name, model.how) for model in models]).encode())
+    on_stdout(*([json.dumps(cell.to_dict()) for cell in cells] if as_json else table_lines(cells)))
+    if not as_json:
+        on_stdout(f"{source}; wrote {output}/report.html and results.jsonl")
 
 
 def _row(cell: "Cell") -> str:

@@ -104,6 +104,33 @@ def refuse_guard_flags(flags: Mapping[str, Any], guard: Any) -> None:
         _refuse_given(flags, names if ignored else (), f"{why}; here is {name}{where}")
 
 
+_NOT_OF_SOUND = (
+    "camera", "size", "camera_fps", "key_file", "poll", "guard", "patch_guard", "crop", "require_guard", "region",
+    "decode_scale", "compare", "compare_every", "save", "web", "web_token_file", "alarm_disagreement", "record",
+    "record_seconds", "record_quota_mb",
+)  # fmt: skip
+
+
+def refuse_kind_flags(flags: Mapping[str, Any], settings: Any, kind: str) -> None:
+    """Refuse flags of `run` that are for models of pictures beside one of sound, and the other way round.
+
+    Args:
+        flags: of the command line by parameter; None or False is not given.
+        settings: the resolved ones: outputs of pictures are refused wherever they were set.
+        kind: `image` or `audio`, of the model's input.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    if kind == "audio":
+        why = "is for models of pictures; this one hears sound"
+        _refuse_given(flags, _NOT_OF_SOUND, why)
+        _refuse_given(vars(settings), ("web", "save", "record", "region", "guard", "patch_guard"), why)
+    else:
+        names = ("microphone", "hop", "resample", "label_on", "label_off", "quiet")
+        _refuse_given(flags, names, "is for models of sound; this one sees pictures")
+
+
 def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
     """Refuse flags of `train` that have no effect with the configuration that holds.
 
@@ -118,6 +145,22 @@ def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
         _refuse_given({"eps": flags.get("eps_8bit")}, ("eps",), "is for --adversarial: nothing attacks the images")
     if settings.codec == "none" and not settings.ensemble:
         _refuse_given(flags, ("codec_share",), "is for --codec: no image goes through one")
+
+
+def refuse_task_flags(task: str, sound: Mapping[str, Any], image: Mapping[str, Any]) -> None:
+    """Refuse flags of `train` that are for the other task.
+
+    Args:
+        task: image or audio.
+        sound, image: flags of one of the two only, by name; None is not given.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    if task == "audio":
+        _refuse_given(image, image, "is for images, not for --task audio")
+    else:
+        _refuse_given(sound, sound, "is for --task audio")
 
 
 def refuse_with_partitions(context: typer.Context) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli.flags import flag
-from edgeguard.cli.ignored import refuse_guard_flags, refuse_run_flags
+from edgeguard.cli.ignored import refuse_guard_flags, refuse_kind_flags, refuse_run_flags
 from edgeguard.cli.messages import beside_results, on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.run.settings import Settings, resolve
@@ -30,6 +30,7 @@ def run_command(
     model: Annotated[str | None, typer.Argument(help=keys_of(Settings)["model"].help)] = None,
     camera: Annotated[int | None, typer.Option(help="The N-th usable camera, from 0 (see edgeguard doctor).")] = None,
     source: Annotated[str | None, flag(Settings, "source")] = None,
+    microphone: Annotated[int | None, typer.Option(help="The N-th microphone, from 0, for a model of sound.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file (edgeguard config show).")] = None,
     size: Annotated[str | None, flag(Settings, "size")] = None,
     camera_fps: Annotated[float | None, flag(Settings, "camera_fps")] = None,
@@ -58,6 +59,11 @@ def run_command(
     compare: Annotated[bool, typer.Option("--compare", help="Run the undefended path beside it.")] = False,
     compare_every: Annotated[int | None, flag(Settings, "compare_every")] = None,
     frames: Annotated[int | None, flag(Settings, "frames")] = None,
+    hop: Annotated[float | None, flag(Settings, "hop")] = None,
+    resample: Annotated[bool, typer.Option("--resample", help=keys_of(Settings)["resample"].help)] = False,
+    label_on: Annotated[float | None, flag(Settings, "label_on")] = None,
+    label_off: Annotated[float | None, flag(Settings, "label_off")] = None,
+    quiet: Annotated[float | None, flag(Settings, "quiet")] = None,
     output: Annotated[str | None, flag(Settings, "output")] = None,
     rotate_mb: Annotated[float | None, flag(Settings, "rotate_mb")] = None,
     rotate_keep: Annotated[int | None, flag(Settings, "rotate_keep")] = None,
@@ -100,10 +106,17 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Flags by the names of the settings: `--camera` is a source, `--compare` and `--every-frame` are short forms."""
     given = dict(flags)
     camera, compare, every_frame = given.pop("camera"), given.pop("compare"), given.pop("every_frame")
-    if camera is not None:
-        if given["source"] is not None:
-            raise InputError("say where frames come from: --camera N or --source X (one of them)")
-        given["source"] = str(camera)
+    microphone = given.pop("microphone")
+    named = [
+        name for name in (
+            None if camera is None else str(camera), None if microphone is None else f"microphone:{microphone}",
+            given["source"],
+        ) if name is not None
+    ]  # fmt: skip
+    if len(named) > 1:
+        raise InputError("say where frames come from: --camera N, --microphone N or --source X (one of them)")
+    given["source"] = named[0] if named else None
+    given["resample"] = given["resample"] or None
     if compare and given["compare_every"] is None:
         given["compare_every"] = 1
     if every_frame and given["drop"] is None:
@@ -117,8 +130,15 @@ def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
     from edgeguard.system.termination import clean_end_on_sigterm
 
     loaded = _load(settings)
-    refuse_guard_flags(flags, loaded.contract.guard)
-    opening = _opener(settings)
+    audio = loaded.contract.audio
+    refuse_kind_flags(flags, settings, "image" if audio is None else "audio")
+    if audio is None:
+        refuse_guard_flags(flags, loaded.contract.guard)
+        opening = _opener(settings)
+    else:
+        from edgeguard.audio.sources import sound_opener
+
+        opening = sound_opener(str(settings.source), audio, hop_s=settings.hop, resample=settings.resample)
     _say_what_runs(loaded)
     with clean_end_on_sigterm(), FrameCounter() as counter:
         shown = _Shown(loaded, settings, counter, quiet=as_json)
@@ -216,8 +236,9 @@ def _load_file(settings: Settings, hints: "Hints") -> "Model":
     threads, isolate = settings.threads, settings.isolate
     try:
         return load_model(
-            path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate, hints=hints
-        )
+            path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate, hints=hints,
+            kinds=("image", "audio"),
+        )  # fmt: skip
     except DeviceError as error:
         if settings.fallback is None:
             raise DeviceError(f"{error}; --fallback PLAIN.tflite would run on the CPU instead") from error
@@ -228,8 +249,14 @@ def _load_file(settings: Settings, hints: "Hints") -> "Model":
 def _say_what_runs(model: "Model") -> None:
     from edgeguard.preprocess.requantize import missing_native_parts
 
-    guard = model.contract.guard
-    if guard.profile is None:
+    guard, audio = model.contract.guard, model.contract.audio
+    if audio is not None:
+        codec = "" if audio.codec == "none" else f" through {audio.codec}"
+        window = f"{audio.samples / audio.rate_hz:.2f} s at {audio.rate_hz} Hz"
+        beside_results(f"sound: windows of {window}{codec}, {audio.features}, {audio.reads}")
+        if (steps := audio.sound_codec.guard) is not None:
+            beside_results(f"guard: two passes remove changes of up to {steps.largest_proven} of 65,536 levels")
+    elif guard.profile is None:
         beside_results("guard: none")
     else:
         where = {"frame": "on the whole frame", "in-graph": "inside the graph (one-pass)"}.get(
@@ -270,6 +297,8 @@ class _Shown:
         elif not self._taken and not self._quiet:
             other = f"   undefended: {result.undefended.label}" if result.undefended else ""
             score = "" if result.prediction.score is None else f"{result.prediction.score:.2f}"
+            if result.sound is not None:
+                other = f"   heard: {result.sound.heard or '-'}   {result.source}"
             on_stdout(f"{result.frame:6d}  {score}  {result.prediction.label}{other}")
 
     def _say_share(self, width: int, height: int) -> None:
@@ -285,6 +314,7 @@ class _Shown:
 
 def _report(outcome: "Outcome", as_json: bool) -> None:
     summary = outcome.pipeline.counters.to_dict()
+    hears = outcome.pipeline.model.contract.audio is not None
     if as_json:
         import json
 
@@ -307,9 +337,10 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if summary["unchanged"]:
         lines.append(f"the picture had not changed {summary['unchanged']} times")
     if summary["losses"]:
-        lines.append(f"camera lost {summary['losses']} times, back {summary['reconnects']} times")
+        device = "microphone" if hears else "camera"
+        lines.append(f"{device} lost {summary['losses']} times, back {summary['reconnects']} times")
     if summary["certified_share"] is not None:
-        lines += _proof_lines(summary)
+        lines += _sound_proof_lines(summary) if hears else _proof_lines(summary)
     guard = outcome.pipeline.model.patch_guard
     if guard is not None:
         said = f", {summary['alarms']} alarms" if summary["alarms"] else ""
@@ -328,6 +359,14 @@ def _proof_lines(summary: dict[str, Any]) -> list[str]:
         f"certified at +-1 level in transit: {summary['certified_share']:.1%} of blocks, at +-2: "
         f"{summary['certified_share_2']:.1%} (mean over {count} frames{looked_at})",
         f"proven at +-1 level: {summary['proven_frames']} of {count} frames, at +-2: {summary['proven_2_frames']}",
+    ]
+
+
+def _sound_proof_lines(summary: dict[str, Any]) -> list[str]:
+    count = summary["certified_frames"]
+    return [
+        f"certified at +-1 step of 16 bits in transit: {summary['certified_share']:.1%} of the guard's frames "
+        f"(mean over {count} windows); proven: {summary['proven_frames']} of {count} windows"
     ]
 
 

@@ -1,14 +1,15 @@
-"""`edgeguard train`: classifiers trained on what the codec leaves of images."""
+"""`edgeguard train`: classifiers trained on what the codec leaves of images, or of sound."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgeguard.cli.flags import flag
-from edgeguard.cli.ignored import refuse_train_flags
+from edgeguard.cli.ignored import refuse_task_flags, refuse_train_flags
 from edgeguard.cli.messages import on_stdout
+from edgeguard.errors import InputError
 from edgeguard.system.extras import missing_part
 from edgeguard.train.config import TrainConfig, read_config
 
@@ -36,12 +37,36 @@ def train_command(
     overlay: Annotated[Path | None, flag(TrainConfig, "overlay")] = None,
     limit: Annotated[int | None, flag(TrainConfig, "limit")] = None,
     seed: Annotated[int | None, flag(TrainConfig, "seed")] = None,
+    task: Annotated[str, typer.Option(help="What the network reads: image, or audio (see docs/audio.md).")] = "image",
+    features: Annotated[str | None, typer.Option(help="Of sound: stft or logmel. [default stft]")] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="Of sound behind vq:K: decoded, or codes. [default decoded]")
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="Of the codewords of vq:K: tour or kmeans. [default tour]")] = None,
+    leave_out: Annotated[
+        str | None, typer.Option(help="Of sound: test on this speaker, or on each in turn (all).")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="Of sound: samples a second. [default 8000]")] = None,
+    first_layer: Annotated[str | None, flag(TrainConfig, "first_layer")] = None,
     partitions: Annotated[
         int | None, typer.Option(min=2, max=10000, help="Train a net on each of so many parts; see docs/poisoning.md.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the last epoch as JSON.")] = False,
 ) -> None:
     """Train a small classifier, through the guard if you like; write model.pt2, log.jsonl and curves.html."""
+    if task not in ("image", "audio"):
+        raise InputError(f"--task is image or audio, got {task!r}")
+    sound = {"features": features, "input": input_, "order": order, "leave_out": leave_out, "rate": rate}
+    refuse_task_flags(task, sound, {"model": model, "size": size, "codec_share": codec_share,
+                                    "adversarial": adversarial, "eps": eps, "exclude": exclude, "overlay": overlay,
+                                    "partitions": partitions})  # fmt: skip
+    both = {
+        "data": None if data is None else str(data), "epochs": epochs, "codec": codec, "limit": limit, "seed": seed,
+        "learning_rate": learning_rate, "first_layer": first_layer,
+    }  # fmt: skip
+    if task == "audio":
+        _train_sound(config, {**sound, **both}, output, as_json)
+        return
     try:
         from edgeguard.train.run import train
     except ImportError as error:
@@ -51,9 +76,8 @@ def train_command(
     from edgeguard.cli.progress import UnitCounter
 
     flags = {
-        "network": model, "data": None if data is None else str(data), "size": size, "epochs": epochs, "codec": codec,
-        "codec_share": codec_share, "method": adversarial, "eps_8bit": eps, "learning_rate": learning_rate,
-        "limit": limit, "seed": seed, "exclude": None if exclude is None else str(exclude),
+        **both, "network": model, "size": size, "codec_share": codec_share, "method": adversarial, "eps_8bit": eps,
+        "exclude": None if exclude is None else str(exclude),
         "overlay": None if overlay is None else str(overlay),
     }  # fmt: skip
     settings = read_config(config, flags)
@@ -80,3 +104,18 @@ def train_command(
         f"n = {last.test_n}, codec {settings.codec}; {trained.source}"
     )
     on_stdout(f"wrote {trained.model} and curves.html")
+
+
+def _train_sound(config: Path | None, flags: dict[str, Any], output: Path, as_json: bool) -> None:
+    try:
+        from edgeguard.audio_training.config import read_config as read_sound_config
+        from edgeguard.audio_training.run import train_sound
+        from edgeguard.audio_training.said import trained_lines
+    except ImportError as error:
+        raise missing_part(error, "train", "convert") from error
+    from edgeguard.cli.progress import UnitCounter
+
+    settings = read_sound_config(config, flags)
+    with UnitCounter() as counter:
+        found = train_sound(settings, output, progress=counter.show)
+    on_stdout(*trained_lines(found, settings, output, as_json=as_json))

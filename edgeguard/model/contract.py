@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from edgeguard.audio.spec import AudioInput, audio_input
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError, ProfileError
 from edgeguard.model.contract_types import check_types
@@ -25,9 +26,9 @@ from edgeguard.preprocess.dct_input import LEAST_DC_STEP, MCU, tensor_shape
 from edgeguard.system.foreign import parsing
 
 __all__ = [
-    "ENTRY", "SCHEMA", "BoxForm", "Contract", "ContractGuard", "Crop", "Detection", "InputSpec", "Keypoints", "Kind",
-    "Place", "Preprocess", "Segmentation", "Task", "check_coefficient_input", "read_contract",
-    "require_classifier", "require_pixels",
+    "ENTRY", "SCHEMA", "AudioInput", "BoxForm", "Contract", "ContractGuard", "Crop", "Detection", "InputSpec",
+    "Keypoints", "Kind", "Place", "Preprocess", "Segmentation", "Task", "check_coefficient_input", "read_contract",
+    "require_classifier", "require_kind", "require_pixels",
 ]  # fmt: skip
 
 SCHEMA = 1
@@ -36,24 +37,28 @@ _MOST_BYTES = 4 << 20  # a thousand labels are 20 kB
 
 Task = Literal["classify", "detect", "segment", "keypoints"]
 #: What the input tensor holds; absent in a file means an image.
-Kind = Literal["image"]
+Kind = Literal["image", "audio"]
 Place = Literal["frame", "input", "in-graph", "none"]
 Crop = Literal["center", "letterbox", "none"]
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The model's input tensor."""
+    """The model's input tensor; of sound its features: rows are `height`, columns `width`, and there are `planes`."""
 
     width: int
     height: int
     dtype: Literal["uint8", "int8", "float32"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB", "GRAY", "DCT"] = "RGB"
+    kind: Kind = "image"
+    planes: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and channels of the tensor: the picture's, or its coefficients' (`preprocess.dct_input`)."""
+        if self.kind == "audio":
+            return self.height, self.width, self.planes
         if self.color == "DCT":
             return tensor_shape(self.width, self.height)
         return self.height, self.width, 3 if self.color == "RGB" else 1
@@ -100,6 +105,7 @@ class Contract:
     detection: Detection | None = None
     segmentation: Segmentation | None = None
     keypoints: Keypoints | None = None
+    audio: AudioInput | None = None
     trained_on_profile: str | None = None
     source_sha256: str | None = None
     calibration_sha256: str | None = None
@@ -119,6 +125,10 @@ class Contract:
         for name in ("training_data_sha256", "training_config_sha256"):
             if data[name] is None:
                 del data[name]  # contracts of models that were trained elsewhere stay the bytes that they were
+        if self.audio is None:
+            del data["audio"], data["input"]["kind"], data["input"]["planes"]
+        else:
+            data["audio"] = self.audio.to_dict()
         profile = self.guard.profile
         data["guard"] = {
             "profile": None if profile is None else profile.to_dict(),
@@ -181,12 +191,28 @@ def check_coefficient_input(contract: Contract) -> None:
         raise InputError("patch guards and detectors work on pixels, not on a coefficient model")
 
 
+def require_kind(contract: Contract | None, kinds: tuple[Kind, ...]) -> None:
+    """Refuse a model of another kind of input; one without a contract reads images.
+
+    Raises:
+        InputError: what it reads, and which commands take it.
+    """
+    kind = "image" if contract is None else contract.input.kind
+    if kind in kinds:
+        return
+    if kind == "audio":
+        raise InputError("the model hears sound, and images are wanted: edgeguard run takes it (see docs/audio.md)")
+    raise InputError("the model sees images, and one that hears sound is wanted (see docs/audio.md)")
+
+
 def require_pixels(contract: Contract, what: str) -> None:
-    """Refuse a coefficient model.
+    """Refuse a coefficient model, and one of sound.
 
     Raises:
         InputError: "`what` is for models of pixels".
     """
+    if contract.audio is not None:
+        raise InputError(f"{what} is for models of pixels; this one hears sound")
     if contract.input.color == "DCT":
         raise InputError(f"{what} is for models of pixels; this one reads DCT coefficients")
 
@@ -241,10 +267,11 @@ def _parse(fields: dict[str, Any]) -> Contract:
     contract = Contract(
         **{
             **{key: value for key, value in fields.items() if key != "schema"},
-            "input": InputSpec(**{key: value for key, value in raw_input.items() if key != "kind"}),
+            "input": InputSpec(**raw_input),
             "preprocess": preprocess,
             "guard": _parse_guard(fields.get("guard", {})),
             "labels": tuple(fields.get("labels", ())),
+            **({"audio": audio_input(fields["audio"])} if "audio" in fields else {}),
             **_parse_task_specs(fields),
         }
     )
@@ -303,9 +330,21 @@ def _check(contract: Contract) -> None:
         "keypoints": (contract.keypoints is not None) == (contract.task == "keypoints"),
         "outputs": contract.outputs in ("logits", "probabilities"),
     }
-    for name, good in (checks | _task_checks(contract)).items():
+    for name, good in (checks | _task_checks(contract) | _audio_checks(contract)).items():
         if not good:
             raise ValueError(f"{name} is out of range")
+
+
+def _audio_checks(contract: Contract) -> dict[str, bool]:
+    """An image's contract has nothing of sound; one of sound is a classifier's, its tensor what `audio` makes of it."""
+    spec, audio = contract.input, contract.audio
+    if audio is None:
+        return {"input.kind (without audio)": spec.kind == "image" and spec.planes == 0}
+    return {
+        "input.kind (with audio)": spec.kind == "audio",
+        "audio (and the input's size)": spec.shape == audio.shape and spec.color == "GRAY",
+        "audio (and the task or the guard)": contract.task == "classify" and contract.guard == ContractGuard(),
+    }
 
 
 def _task_checks(contract: Contract) -> dict[str, bool]:

@@ -8,12 +8,13 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "": {
         "input": (dict,), "preprocess": (dict,), "guard": (dict,), "task": (str,), "labels": (list,),
         "background": (bool,), "outputs": (str,), "detection": (dict, _NONE),
-        "segmentation": (dict, _NONE), "keypoints": (dict, _NONE), "trained_on_profile": (str, _NONE),
+        "segmentation": (dict, _NONE), "keypoints": (dict, _NONE), "audio": (dict,), "trained_on_profile": (str, _NONE),
         "source_sha256": (str, _NONE), "calibration_sha256": (str, _NONE),
         "training_data_sha256": (str, _NONE), "training_config_sha256": (str, _NONE),
         "versions": (dict,), "gates": (dict,),
     },
-    "input": {"width": (int,), "height": (int,), "dtype": (str,), "layout": (str,), "color": (str,)},
+    "input": {"width": (int,), "height": (int,), "dtype": (str,), "layout": (str,), "color": (str,),
+              "kind": (str,), "planes": (int,)},
     "preprocess": {
         "crop": (str,), "crop_fraction": _NUMBER, "resize": (str,), "mean": (list,), "std": (list,), "guessed": (bool,),
     },

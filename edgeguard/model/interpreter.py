@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard.sanitizer import Sanitizer
-from edgeguard.model.contract import Contract, check_coefficient_input, read_contract
+from edgeguard.model.contract import Contract, Kind, check_coefficient_input, read_contract, require_kind
 from edgeguard.model.derive import Hints, derive_contract, output_steps, shaped
 from edgeguard.model.detection import box_and_score_outputs, detect
 from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
@@ -69,7 +69,7 @@ class Model:
         self.has_contract = contract is not None
         self.guesses: tuple[str, ...] = ()
         self._runner = runner
-        self._input, self._outputs = _image_input(runner), runner.outputs
+        self._input, self._outputs = _one_input(runner, contract), runner.outputs
         self._steps = output_steps(self._outputs)
         _check_answers(self._outputs)
         if contract is None:
@@ -202,6 +202,7 @@ def load_model(
     require_sha256: str | None = None,
     isolate: Isolate = "auto",
     hints: Hints = _NO_HINTS,
+    kinds: tuple[Kind, ...] = ("image",),
 ) -> Model:
     """Load a .tflite: a classifier, a detector, a segmentation or a pose model.
 
@@ -212,6 +213,7 @@ def load_model(
         require_sha256: refuse the file unless its bytes have this hash; checked before anything parses them.
         isolate: which graphs run in a watched process of their own; see `isolation.open_graph`.
         hints: what is known of a file that carries no contract.
+        kinds: of input that the caller has: a model of another one is refused.
 
     Raises:
         InputError: the file is missing, empty, truncated, not a .tflite, or no task that runs here.
@@ -224,6 +226,7 @@ def load_model(
     try:
         model_file = ModelFile(data)
         contract = read_contract(model_file)
+        require_kind(contract, kinds)
         wants_tpu = delegate == "edgetpu" or (delegate == "auto" and model_file.is_edgetpu)
         runner, isolated = open_graph(model_file, threads=threads, edgetpu=wants_tpu, isolate=isolate)
         with parsing("the model"):
@@ -232,10 +235,13 @@ def load_model(
         raise type(error)(f"{path}: {error}") from error
 
 
-def _image_input(runner: Runner) -> dict[str, Any]:
+def _one_input(runner: Runner, contract: Contract | None) -> dict[str, Any]:
+    """The graph's input: a picture, or what the contract says of a model of sound."""
     details = runner.inputs
     if len(details) != 1:
         raise InputError(f"the model has {len(details)} inputs; an image model has one")
+    if contract is not None and contract.audio is not None:
+        return details[0]  # `_check_input` compares it with the contract
     detail: dict[str, Any] = details[0]
     shape = tuple(int(side) for side in detail["shape"])
     is_image = len(shape) == 4 and min(shape) >= 1 and (shape[3] in (1, 3, FREQUENCIES) or shape[1] == 1)

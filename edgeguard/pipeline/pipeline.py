@@ -16,6 +16,7 @@ from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model, NoAnswer, load_model
 from edgeguard.model.watched import GraphFailure
 from edgeguard.pipeline.counters import Counters
+from edgeguard.pipeline.heard import HeardSettings
 from edgeguard.pipeline.losses import LossTeller
 from edgeguard.pipeline.pacing import Timing
 from edgeguard.pipeline.prefetch import Prefetcher
@@ -46,6 +47,7 @@ class Pipeline:
         fps: results a second at most, of a live source.
         every_frame: no latest-frame slot but a queue of eight, and which frame goes when it is full.
         reopen, lost_after_s, give_up_after_s, longest_delay_s: see `FrameReader`.
+        heard: when a label of a model of sound holds; by default `HeardSettings()`.
 
     Raises:
         InputError: what is named cannot be used: see `open_source`, `load_model`, `Region`.
@@ -73,6 +75,7 @@ class Pipeline:
         lost_after_s: float = 3.0,
         give_up_after_s: float | None = None,
         longest_delay_s: float = 1.5,
+        heard: HeardSettings | None = None,
     ) -> None:
         model = model if isinstance(model, Model) else load_model(model)
         if compare_every:
@@ -83,13 +86,7 @@ class Pipeline:
             source, reopen = opening(), reopen or opening
         self.source, self.model = source, model
         try:
-            self.stages = Stages(
-                model,
-                keep_frames=keep_frames,
-                decode_scale=decode_scale,
-                region=region,
-                certify_share=_CERTIFY_SHARE if source.live else None,
-            )
+            self.stages = self._stages(model, keep_frames, decode_scale, region, heard)
         except BaseException:
             if opened:  # nobody else could close it
                 source.close()
@@ -110,6 +107,22 @@ class Pipeline:
                 capacity=1 if every_frame is None else _QUEUE, drop=every_frame or "oldest",
                 on_lost=self._teller.tell, longest_delay_s=longest_delay_s,
             )  # fmt: skip
+
+    def _stages(
+        self, model: Model, keep_frames: bool, decode_scale: int | None, region: Region | None,
+        heard: HeardSettings | None,
+    ) -> Stages:  # fmt: skip
+        if model.contract.audio is not None:
+            from edgeguard.pipeline.sound_stages import SoundStages
+
+            return SoundStages(model, heard=heard or HeardSettings(), live=self.source.live)
+        return Stages(
+            model,
+            keep_frames=keep_frames,
+            decode_scale=decode_scale,
+            region=region,
+            certify_share=_CERTIFY_SHARE if self.source.live else None,
+        )
 
     def __enter__(self) -> "Pipeline":
         return self

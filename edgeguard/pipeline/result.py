@@ -22,6 +22,35 @@ def unpaired_escaped(text: str) -> str:
     return _UNPAIRED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+@dataclass(frozen=True)
+class HeardWindow:
+    """What a result of sound says beside its label.
+
+    Attributes:
+        start_s: where the window begins in its file, or since the microphone was opened.
+        level_dbfs: of its loudest 32 ms, in dB below full scale; -100 for silence.
+        heard: the label that holds (`heard.Heard`), or None.
+        fit: `padded` or `cut`, where a clip had another length than the window.
+        proven_steps: the largest change, in 16-bit steps, that pass 2 removes from every frame; None without a guard.
+    """
+
+    start_s: float
+    level_dbfs: float
+    heard: str | None
+    fit: str = ""
+    proven_steps: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the result line."""
+        return {
+            "start_s": round(self.start_s, 4),
+            "level_dbfs": round(self.level_dbfs, 1),
+            "heard": self.heard,
+            **({"fit": self.fit} if self.fit else {}),
+            **({} if self.proven_steps is None else {"proven_steps": self.proven_steps}),
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class FrameResult:
     """The result of one frame. Attributes that are not listed are those of the JSON line (docs/run.md).
@@ -32,6 +61,7 @@ class FrameResult:
         patch_suspect, patch_alarm: whether the patch guard marked anything, and whether it rang; None without one.
         alarms: names of the run's alarms that ring.
         certifies: whether frames of this run can be proven; without, the line has no keys for it.
+        sound: of a model that hears.
     """
 
     frame: int
@@ -55,6 +85,7 @@ class FrameResult:
     patch_alarm: bool | None = None
     alarms: tuple[str, ...] = ()
     certifies: bool = False
+    sound: HeardWindow | None = None
     certified_share_2: float | None = None
     proven: bool | None = None
     proven_2: bool | None = None
@@ -86,6 +117,7 @@ class FrameResult:
             "model": self.model,
             "undefended": None if self.undefended is None else _score(self.undefended),
             **(self.proof_dict() if self.certifies else {}),
+            **({} if self.sound is None else {"sound": self.sound.to_dict()}),
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
             **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),

@@ -18,6 +18,7 @@ from edgeguard.jpeg.seal import Seal, read_seal
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
 from edgeguard.pipeline.alarms import Alarm, Alarms
+from edgeguard.pipeline.heard import HeardSettings
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.png.frame import read_png_info
@@ -130,24 +131,26 @@ def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Cal
         lost_after_s=settings.lost_after + (settings.poll or 0),
         longest_delay_s=max(_LONGEST_DELAY_S, settings.poll or 0),
         give_up_after_s=settings.give_up_after or None,
+        heard=HeardSettings(settings.label_on, settings.label_off, settings.quiet),
     )
 
 
 def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:
-    """The camera's states go to the status, losses and returns to the user."""
+    """The camera's (or microphone's) states go to the status, losses and returns to the user."""
+    device = "camera" if pipeline.model.contract.audio is None else "microphone"
 
     def changed(state: State, why: str) -> None:
         status.state = state
         if state in (State.LOST, State.REFUSED):
             status.away_since = status.away_since or time.time()
             status.reason = why
-            word = "camera lost" if state is State.LOST else "ALL FRAMES ARE REFUSED"
+            word = f"{device} lost" if state is State.LOST else "ALL FRAMES ARE REFUSED"
             _log.warning("%s: %s; trying again", word, why)
         elif state is State.RUNNING:
             if status.away_since is not None:
-                _log.info("camera is back")
+                _log.info("%s is back", device)
             status.away_since, status.reason = None, ""
-        notify(f"STATUS=camera {state} {status.reason}".strip())
+        notify(f"STATUS={device} {state} {status.reason}".strip())
 
     if pipeline.reader is not None:
         pipeline.reader.on_state = changed
@@ -302,7 +305,8 @@ class _CameraWatch:
             return
         same_s = reader.picture.same_for_s() if self._status.state is State.RUNNING else 0.0
         frozen = 0 < self._frozen_after_s <= same_s
-        self._alarms.hold("frozen", frozen, f"the picture has been the same to the last bit for {same_s:.0f} s")
+        what = "picture" if self._pipeline.model.contract.audio is None else "sound"
+        self._alarms.hold("frozen", frozen, f"the {what} has been the same to the last bit for {same_s:.0f} s")
         now, refused = time.monotonic(), reader.refused.total()
         if refused > self._refused:
             self._refused, self._refused_at = refused, now

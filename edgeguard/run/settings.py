@@ -18,6 +18,7 @@ _MILLION = 1_000_000
 _camera, _model, _pipeline = partial(key, table="camera"), partial(key, table="model"), partial(key, table="pipeline")
 _output, _web, _metrics = partial(key, table="output"), partial(key, table="web"), partial(key, table="metrics")
 _mqtt, _alarms, _recorder = partial(key, table="mqtt"), partial(key, table="alarms"), partial(key, table="recorder")
+_sound = partial(key, table="sound")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Settings:
     """
 
     source: str | None = _camera(
-        "Image, folder, video, http:// (MJPEG), rtsp://, v4l2:PATH, picamera2:N, serial:..., synthetic:cards?fps=15.",
+        "Image, folder, video, http:// (MJPEG), rtsp://, v4l2:PATH, picamera2:N, serial:..., synthetic:cards?fps=15. "
+        "Of sound: file, folder, microphone:N.",
         None,
         words=TEXT,
     )
@@ -126,6 +128,12 @@ class Settings:
     )
     record_seconds: float = _recorder("Before and after an alarm.", 5.0, low=0.1, high=3600, unit="s")
     record_quota_mb: float = _recorder("Of all events.", 500.0, low=1, high=10 * _MILLION, unit="MB")
+
+    hop: float = _sound("Between the beginnings of two windows.", 0.1, low=0.01, high=60, unit="s")
+    resample: bool = _sound("Convert sound of another rate instead of refusing it.", False)
+    label_on: float = _sound("A label holds whose mean score reaches it.", 0.6, low=0, high=1)
+    label_off: float = _sound("It holds no more below it.", 0.4, low=0, high=1)
+    quiet: float = _sound("Below it a window is silence, and no label holds.", -50.0, low=-100, high=0, unit="dBFS")
 
 
 def file_keys() -> dict[str, Key]:

@@ -12,6 +12,20 @@ from edgeguard.train.loop import Epoch
 
 def curves_page(config: TrainConfig, epochs: Sequence[Epoch], source: str, weights: int) -> str:
     """Accuracy and loss over epochs, the configuration, and what the images are."""
+    attacked = "" if config.method == "none" else f" Training batches are attacked ({config.method})."
+    through = "as they are" if config.codec == "none" else f"through {config.codec}"
+    last, values_of = epochs[-1], asdict(config)
+    return accuracy_page(
+        title=f"Training of {config.network}",
+        epochs=epochs,
+        how=f"{source}; seen {through}, in training and in this test.{attacked} "
+        f"{weights:,} weights, {last.epoch} epochs, {last.seconds / 60:.0f} minutes.",
+        configuration=[(one.name, str(values_of[one.name])) for one in fields(TrainConfig)],
+    )
+
+
+def accuracy_page(*, title: str, epochs: Sequence[Epoch], how: str, configuration: Sequence[tuple[str, str]]) -> str:
+    """Accuracy and loss over epochs, how they came about, and the configuration's keys and values."""
     last = epochs[-1]
     ticks = sorted({0, *(round(last.epoch * share / 4) for share in range(1, 5))})
     test = Series(
@@ -22,19 +36,15 @@ def curves_page(config: TrainConfig, epochs: Sequence[Epoch], source: str, weigh
     train = Series("training batches", tuple(Point(e.epoch, v, v, v) for e, v in zip(epochs, values, strict=True)))
     losses = Series("loss", tuple(Point(e.epoch, e.loss, e.loss, e.loss) for e in epochs))
     highest = max(e.loss for e in epochs)
-    attacked = "" if config.method == "none" else f" Training batches are attacked ({config.method})."
-    through = "as they are" if config.codec == "none" else f"through {config.codec}"
-    values_of = asdict(config)
     return page(
         "training.html",
-        title=f"Training of {config.network}",
+        title=title,
         result=f"test accuracy {100 * last.test_accuracy:.1f} % "
         f"[{100 * last.test_low:.1f}, {100 * last.test_high:.1f}], n = {last.test_n}",
-        how=f"{source}; seen {through}, in training and in this test.{attacked} "
-        f"{weights:,} weights, {last.epoch} epochs, {last.seconds / 60:.0f} minutes.",
+        how=how,
         accuracy_chart=chart([test, train], "epoch", "accuracy, %", ticks),
         loss_chart=chart([losses], "epoch", "loss", ticks, (0, _rounded_up(highest)), ""),
-        configuration=Table([(one.name, str(values_of[one.name])) for one in fields(TrainConfig)]),
+        configuration=Table(list(configuration)),
     )
 
 

@@ -58,10 +58,22 @@ def save_program(
     }
     plain = network.folded() if isinstance(network, CoefficientNet) else copy.deepcopy(network).eval()
     plain = in_layout(with_plain_weights(plain).to("cpu"), torch.contiguous_format)
-    batch = torch.export.Dim("batch", min=1, max=4096)
     rows, columns, channels = tensor_shape(size, size) if coefficients else (size, size, 3)
+    write_program(plain, path, example=torch.zeros(2, channels, rows, columns), facts=facts)
+
+
+def write_program(plain: nn.Module, path: Path, *, example: torch.Tensor, facts: dict[str, Any]) -> None:
+    """Write a .pt2 with any number of inputs at a time, and `facts` as its `edgeguard.json`.
+
+    Args:
+        plain: in evaluation mode, its weights plain ones.
+        path: of the .pt2.
+        example: an input of two.
+        facts: what `convert` needs to know.
+    """
+    batch = torch.export.Dim("batch", min=1, max=4096)
     with _without_warnings():
-        program = torch.export.export(plain, (torch.zeros(2, channels, rows, columns),), dynamic_shapes=({0: batch},))
+        program = torch.export.export(plain, (example,), dynamic_shapes=({0: batch},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of the machine that exported it
     with replaced(path) as partial, _without_warnings():

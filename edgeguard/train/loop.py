@@ -123,7 +123,7 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is written first.
         """
         began, saved = time.monotonic() - self._spent_s, time.monotonic()
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             for batch in self._batches.steps(self.step, self.steps):
                 self._one_step(batch.levels.to(self._device), batch.targets.to(self._device))
                 self.step += 1
@@ -248,7 +248,7 @@ class Trainer:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
+def interrupts() -> Iterator[Callable[[], bool]]:
     """Ctrl-C waits for the step to end, since half a step cannot be gone on with; a second one does not wait."""
     asked = threading.Event()
     before = signal.getsignal(signal.SIGINT)

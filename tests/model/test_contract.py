@@ -61,7 +61,7 @@ def test_a_patch_guard_stands_in_the_contract_only_where_one_was_chosen() -> Non
         ({"guard": {"place": "none", "profile": None, "patch": 3}}, "guard.patch"),
         ({"task": "panoptic"}, "task 'panoptic', which this version does not know"),
         ({"task": ["classify"]}, "does not know"),
-        ({"input": {"width": 8, "height": 8, "kind": "audio"}}, "input.kind 'audio', which this version does not know"),
+        ({"input": {"width": 8, "height": 8, "kind": "video"}}, "input.kind 'video', which this version does not know"),
     ],
 )
 def test_damage_is_refused(change: dict[str, object], message: str) -> None:

@@ -18,6 +18,7 @@ from release.wheel_contents import wheel_mistakes
 _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++"
 #: A board runs. What only a workstation does has no room there: converting, attacking, training data.
 NOT_ON_A_BOARD = (
+    "edgeguard/audio_training/**",
     "edgeguard/audit/**",
     "edgeguard/poison/**",
     "edgeguard/differentiable/**",
@@ -27,6 +28,7 @@ NOT_ON_A_BOARD = (
     "edgeguard_converters/contract/**",
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",
+    "edgeguard_converters/sound/**",
     "edgeguard_converters/training_data/**",
     "edgeguard_converters/verify/[!_m]*.py",  # a manifest is verified on the board
     *(

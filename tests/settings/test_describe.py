@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from edgeguard.audio_training import config as sound_config
 from edgeguard.cli import run as run_cli
 from edgeguard.cli import train as train_cli
 from edgeguard.cli.main import app
@@ -30,9 +31,17 @@ from edgeguard.train import config as train_config
 from edgeguard.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = {"run": "run", "train": "training", "board": "sensors", "profile": "guard", "protocol": "evaluate"}
+DOCUMENTS = {
+    "run": "run",
+    "train": "training",
+    "sound": "audio",
+    "board": "sensors",
+    "profile": "guard",
+    "protocol": "evaluate",
+}
 FILES = [
     *(("train", path) for path in sorted((ROOT / "examples").glob("train-*.toml"))),
+    ("sound", ROOT / "examples" / "sound-fsdd.toml"),
     *(("profile", ROOT / "examples" / name) for name in ("dc40.toml", "flat-8.toml")),
     *(("board", path) for path in sorted((ROOT / "firmware_configs").glob("*.toml"))),
     ("protocol", ROOT / "examples" / "frame-budgets.toml"),
@@ -46,7 +55,7 @@ def _keys(name: str) -> dict[str, Key]:
         from edgeguard.evaluate import protocol
 
         return protocol.file_keys()
-    files = {"run": run_settings, "train": train_config, "board": board, "profile": profile}
+    files = {"run": run_settings, "train": train_config, "sound": sound_config, "board": board, "profile": profile}
     return files[name].file_keys()
 
 

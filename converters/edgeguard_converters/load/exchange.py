@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.audio.spec import audio_input
 from edgeguard.errors import InputError
 from edgeguard.system.frames import Frame
 from edgeguard_converters.load.source import FileFacts
@@ -86,6 +87,7 @@ def facts_of(data: Any) -> FileFacts:
             detection={str(_text(key)): str(_text(value)) for key, value in dict(data["detection"]).items()},
             training_data_sha256=_text(data["training_data_sha256"]),
             training_config_sha256=_text(data["training_config_sha256"]),
+            audio=None if data["audio"] is None else audio_input(data["audio"]).to_dict(),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"what the file says of itself cannot be read: {error}") from error

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 
+from edgeguard.audio.spec import audio_input
 from edgeguard.errors import InputError
 from edgeguard.preprocess.dct_input import FREQUENCIES, picture_size
 from edgeguard_converters.load.evaluation_mode import into_evaluation_mode
 from edgeguard_converters.load.exported_archive import FACTS_MEMBER
 from edgeguard_converters.load.program import read_program
-from edgeguard_converters.load.source import facts_from_json
+from edgeguard_converters.load.source import FileFacts, facts_from_json
 from edgeguard_converters.load.torch_source import TorchSource
 
 
@@ -23,6 +24,8 @@ def load_exported(path: Path) -> TorchSource:
     """
     program, said = read_program(path)
     facts = facts_from_json(said, FACTS_MEMBER)
+    if facts.audio is not None:
+        return _sound(program, facts)
     coefficients = facts.color == "DCT"
     shape = _input_shape(program, (FREQUENCIES,) if coefficients else (3, 1))
     _check_batch(shape[0])
@@ -37,6 +40,18 @@ def load_exported(path: Path) -> TorchSource:
     module = program.module(check_guards=False)
     facts = replace(facts, said=into_evaluation_mode(module).said)
     return TorchSource("torch.export", size, facts, module, channels_last)
+
+
+def _sound(program: torch.export.ExportedProgram, facts: FileFacts) -> TorchSource:
+    """A program that reads the features of sound, or the planes of their codes."""
+    rows, columns, planes = audio_input(facts.audio).shape
+    shape = _input_shape(program, (planes,))
+    if shape[1:] != (planes, rows, columns):
+        raise InputError(f"the program takes {tuple(map(str, shape[1:]))}, its sound gives {(planes, rows, columns)}")
+    _check_batch(shape[0])
+    module = program.module(check_guards=False)
+    facts = replace(facts, color="GRAY", said=into_evaluation_mode(module).said)
+    return TorchSource("torch.export", (columns, rows), facts, module, False)
 
 
 def _check_batch(batch: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.audio.spec import audio_input
 from edgeguard.errors import InputError
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.normalization import Normalization
@@ -34,6 +35,7 @@ class FileFacts:
         detection: `boxes` and `units` of the contract's Detection.
         training_data_sha256, training_config_sha256: the Merkle root of the training images, and the name of the
             training's configuration.
+        audio: what a model of sound says of its input (`AudioInput.to_dict`); None for the others.
         sha256: of the file itself; None for a folder and for a model in memory.
         stated_by: who gives mean, std and crop, where it is not the file itself: `torchvision mobilenet_v2`.
         crop_by: who gives crop and crop_fraction, where it is not the file itself.
@@ -51,6 +53,7 @@ class FileFacts:
     detection: dict[str, str] = field(default_factory=dict)
     training_data_sha256: str | None = None
     training_config_sha256: str | None = None
+    audio: dict[str, Any] | None = None
     sha256: str | None = None
     stated_by: str | None = None
     crop_by: str | None = None
@@ -140,6 +143,7 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
             detection={str(key): str(value) for key, value in dict(data.get("detection", {})).items()},
             training_data_sha256=_hash(data.get("training_data_sha256")),
             training_config_sha256=_hash(data.get("training_config_sha256")),
+            audio=_audio(data.get("audio")),
         )
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{origin}: the preprocessing it gives cannot be read: {error}") from error
@@ -179,6 +183,10 @@ def _color(value: Any) -> Literal["RGB", "GRAY", "DCT"]:
     if value not in ("RGB", "GRAY", "DCT"):
         raise ValueError(f"color {value!r} is neither RGB, GRAY nor DCT")
     return cast(Literal["RGB", "GRAY", "DCT"], value)
+
+
+def _audio(value: Any) -> dict[str, Any] | None:
+    return None if value is None else audio_input(value).to_dict()
 
 
 def _hash(value: Any) -> str | None:

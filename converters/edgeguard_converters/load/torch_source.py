@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgeguard.audio.spec import audio_input
 from edgeguard.errors import InputError
 from edgeguard.model.contract import InputSpec
 from edgeguard_converters.graph.cleanup import clean
@@ -95,13 +96,18 @@ class TorchSource(Source):
         tensors = self.module.state_dict().items()
         return next((name for name, t in tensors if t.is_floating_point() and not torch.isfinite(t).all()), None)
 
+    def _input_spec(self, size: tuple[int, int]) -> InputSpec:
+        if self.facts.audio is None:
+            return InputSpec(*size, color=self.facts.color)
+        return InputSpec(*size, kind="audio", planes=audio_input(self.facts.audio).shape[2])
+
     def parameter_count(self) -> int:
         """See `Source.parameter_count`."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     def export(self, normalization: Normalization, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
         """See `Source.export`; litert-torch does the lowering."""
-        example = torch.zeros(1, *InputSpec(*size, color=self.facts.color).shape)
+        example = torch.zeros(1, *self._input_spec(size).shape)
         try:
             module = with_separate_boxes(self.module, example if self.channels_last else example.permute(0, 3, 1, 2))
         except Exception as error:

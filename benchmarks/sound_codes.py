@@ -1,0 +1,114 @@
+"""What an order of codewords is worth: classifiers of sound on features, codes in both orders, a binary first layer.
+
+    python -m benchmarks.sound_codes DATA.zip --output FOLDER [--features stft|logmel] [--epochs 12] [--seeds 5]
+        [--leave-out all] [--minutes 60]
+
+Each variant is trained with each seed and equally many epochs, clips as they are (no augmentation). What is done stays
+in FOLDER, so an interrupted run goes on. The table has the median over seeds, the pooled accuracy with its interval,
+and the difference to float features, paired by clip and seed.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from edgeguard.audio_training.config import SoundConfig
+from edgeguard.audio_training.run import ANSWERS, train_sound
+from edgeguard.statistics import paired_proportions, wilson
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "float": {},
+    "codes, tour": {"codec": "vq:16", "input": "codes"},
+    "codes, k-means": {"codec": "vq:16", "input": "codes", "order": "kmeans"},
+    "codes, tour, binary": {"codec": "vq:16", "input": "codes", "first_layer": "binary"},
+    "decoded": {"codec": "vq:16"},
+}
+
+
+class _OutOfTime(Exception):
+    """The minutes are over."""
+
+
+def main() -> None:
+    """Train what is missing, print what is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--features", default="stft")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--leave-out")
+    parser.add_argument("--minutes", type=float, default=600)
+    options = parser.parse_args()
+    ends = time.monotonic() + 60 * options.minutes
+    base = SoundConfig(
+        data=options.data, features=options.features, epochs=options.epochs, shift=False, noise_db=-100.0, gain_db=0.0,
+        leave_out=options.leave_out,
+    )  # fmt: skip
+
+    def progress(what: str, done: int, total: int) -> None:
+        if time.monotonic() > ends:
+            raise _OutOfTime
+
+    try:
+        for seed in range(options.seeds):
+            for name in options.variants:
+                folder = _folder(options.output, name, seed)
+                if not (folder / "done").is_file():
+                    train_sound(replace(base, seed=seed, **VARIANTS[name]), folder, progress=progress)
+                    (folder / "done").touch()
+                    print(f"{name}, seed {seed}: done", flush=True)
+    except _OutOfTime:
+        print("out of time: run again to go on")
+    _table(options.output, options.variants, options.seeds)
+
+
+def _folder(output: Path, name: str, seed: int) -> Path:
+    return output / f"{name.replace(', ', '-')}-{seed}"
+
+
+def _table(output: Path, variants: list[str], seeds: int) -> None:
+    right = {(name, seed): _right(_folder(output, name, seed)) for name in variants for seed in range(seeds)}
+    print(f"{'':22s} {'seeds':>5s} {'median':>7s} {'pooled, 95 %':>20s} {'less float, paired':>24s}")
+    for name in variants:
+        done = [seed for seed in range(seeds) if right[name, seed]]
+        if not done:
+            continue
+        each = [sum(right[name, seed].values()) / len(right[name, seed]) for seed in done]
+        hits, n = (sum(f(right[name, seed].values()) for seed in done) for f in (sum, len))
+        low, high = wilson(hits, n)
+        print(
+            f"{name:22s} {len(done):5d} {100 * median(each):6.1f}% {100 * hits / n:6.1f} [{100 * low:.1f}, "
+            f"{100 * high:.1f}] {_paired(right, name, done):>24s}"
+        )
+
+
+def _paired(right: dict[tuple[str, int], dict[str, bool]], name: str, done: list[int]) -> str:
+    both = [seed for seed in done if right.get(("float", seed))]
+    if name == "float" or not both:
+        return ""
+    pairs = [(right["float", s][clip], right[name, s][clip]) for s in both for clip in right["float", s]]
+    difference, low, high = paired_proportions(
+        sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs), len(pairs)
+    )
+    return f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] n {len(pairs)}"
+
+
+def _right(folder: Path) -> dict[str, bool]:
+    """Whether each test clip's answer is right, by its name; of folds all together. Empty where it is not done."""
+    if not (folder / "done").is_file():
+        return {}
+    found = {}
+    for path in folder.rglob(ANSWERS):
+        answers = json.loads(path.read_text("utf-8"))
+        for name, target, answer in zip(answers["names"], answers["targets"], answers["answers"], strict=True):
+            found[name] = target == answer
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Converting classifiers of sound."""

@@ -1,0 +1,76 @@
+"""Reading files of sound, and every file that is none."""
+
+import numpy as np
+import pytest
+from audio.signals import noise, tone, written
+
+from edgeguard.audio.clips import BrokenClipError, OtherRateError, read_clip
+from edgeguard.errors import InputError
+
+pytest.importorskip("soundfile", reason="needs the extra audio")
+
+
+def test_a_wav_of_sixteen_bits_comes_as_it_is() -> None:
+    samples = noise(3000)
+    clip = read_clip(written(samples), 8000)
+    assert np.array_equal(clip.samples, samples)
+    assert clip.notes == ()
+
+
+def test_stereo_is_averaged_and_said() -> None:
+    left, right = tone(300), tone(600)
+    clip = read_clip(written(np.stack([left, right], 1)), 8000)
+    assert np.abs(clip.samples - (left.astype(int) + right) / 2).max() <= 0.5
+    assert clip.notes == ("2 channels were averaged",)
+
+
+def test_more_bits_are_rounded_and_said() -> None:
+    samples = np.array([0.25 + 1 / 70000, -0.5, 0.0])
+    clip = read_clip(written(samples, subtype="PCM_24"), 8000)
+    assert clip.samples.tolist() == [8192, -16384, 0]
+    assert clip.notes == ("24-bit samples were rounded to 16 bits",)
+
+
+def test_another_rate_is_refused_with_the_one_wanted_or_resampled() -> None:
+    data = written(tone(300, 16000, rate_hz=16000), 16000)
+    with pytest.raises(OtherRateError, match="has 16000 Hz, the model wants 8000 Hz: --resample converts it"):
+        read_clip(data, 8000)
+    pytest.importorskip("soxr", reason="needs the extra audio")
+    clip = read_clip(data, 8000, resample=True)
+    assert len(clip.samples) == 8000
+    assert np.abs(clip.samples[2000:6000] - tone(300, 8000)[2000:6000].astype(int)).max() < 300
+    assert clip.notes == ("16000 Hz were resampled to 8000 Hz",)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"RIFX nothing", "cannot be read as sound"),
+        (b"", "cannot be read as sound"),
+        (written(np.zeros(0, np.int16)), "holds no samples"),
+        (written(np.array([0.0, np.nan, 1.0]), subtype="FLOAT"), "not finite"),
+        (written(np.array([0.0, np.inf]), subtype="FLOAT"), "not finite"),
+        (written(noise(12000), kind="MP3", subtype="MPEG_LAYER_III")[:3000], "cut short"),
+        (written(noise(3000))[:2000], "cut short"),
+        (written(noise(12000), kind="OGG", subtype="VORBIS")[:-200], "cut short"),
+        (written(noise(12000), kind="FLAC", subtype="PCM_16")[:6000], "cannot be read as sound"),
+    ],
+    ids=["no-riff", "empty", "no-samples", "nan", "infinite", "mp3-cut", "wav-cut", "vorbis-cut", "flac-cut"],
+)
+def test_what_is_no_clip_is_one_line(data: bytes, words: str) -> None:
+    with pytest.raises(BrokenClipError, match=words) as found:
+        read_clip(data, 8000)
+    assert "\n" not in str(found.value)
+    assert "BytesIO" not in str(found.value)
+
+
+def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeguard.audio.clips._MOST_VALUES", 1000)
+    with pytest.raises(InputError, match="claims 3000 samples"):
+        read_clip(written(noise(3000)), 8000)
+
+
+def test_samples_beyond_full_scale_are_said() -> None:
+    clip = read_clip(written(np.array([2.0, 0.0]), subtype="FLOAT"), 8000)
+    assert clip.samples.tolist() == [32767, 0]
+    assert clip.notes == ("samples beyond full scale were cut",)
