@@ -21,6 +21,7 @@ from edgeguard.train.config import (
     AugmentConfig,
     CodecConfig,
     DataConfig,
+    PatchConfig,
     ScheduleConfig,
     TrainConfig,
 )
@@ -29,7 +30,7 @@ from edgeguard.train.data import Dataset, read_dataset, training_entries
 from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
-from edgeguard.train.networks import network
+from edgeguard.train.networks import REGIONS, network
 from edgeguard.train.weight_quantization import restrict_first_layer
 from edgeguard_converters.training_data.merkle import data_root, digest_of
 
@@ -106,6 +107,7 @@ def _single(
         network_,
         folder / MODEL,
         size=config.size,
+        patch_px=config.patch_px if config.network == REGIONS else None,
         labels=dataset.labels,
         profile=_profile(config),
         trained=_facts(config, source),
@@ -174,6 +176,7 @@ def trainer_of(
         adversarial=config.part(AdversarialConfig),
         config_sha256=config.sha256,
         frozen_statistics=frozen_statistics,
+        patch=config.part(PatchConfig) if config.network == REGIONS else None,
     )
 
 
@@ -220,7 +223,7 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
             parameter.requires_grad_(True)
         return module, True
     profile = TrainingCodec(config.codec, config.codec_share).profile
-    module = network(config.network, len(labels), config.width, config.size, profile)
+    module = network(config.network, len(labels), config.width, config.size, profile, (config.field, config.stride))
     if config.start is not None:
         try:
             module.load_state_dict(torch.load(config.start, weights_only=True))

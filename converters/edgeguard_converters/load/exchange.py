@@ -86,6 +86,7 @@ def facts_of(data: Any) -> FileFacts:
             detection={str(_text(key)): str(_text(value)) for key, value in dict(data["detection"]).items()},
             training_data_sha256=_text(data["training_data_sha256"]),
             training_config_sha256=_text(data["training_config_sha256"]),
+            patch_px=None if data["patch_px"] is None else int(data["patch_px"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"what the file says of itself cannot be read: {error}") from error

@@ -34,6 +34,7 @@ class FileFacts:
         detection: `boxes` and `units` of the contract's Detection.
         training_data_sha256, training_config_sha256: the Merkle root of the training images, and the name of the
             training's configuration.
+        patch_px: side of the square that a classifier of regions was trained against, pixels of the input.
         sha256: of the file itself; None for a folder and for a model in memory.
         stated_by: who gives mean, std and crop, where it is not the file itself: `torchvision mobilenet_v2`.
         crop_by: who gives crop and crop_fraction, where it is not the file itself.
@@ -51,6 +52,7 @@ class FileFacts:
     detection: dict[str, str] = field(default_factory=dict)
     training_data_sha256: str | None = None
     training_config_sha256: str | None = None
+    patch_px: int | None = None
     sha256: str | None = None
     stated_by: str | None = None
     crop_by: str | None = None
@@ -140,6 +142,7 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
             detection={str(key): str(value) for key, value in dict(data.get("detection", {})).items()},
             training_data_sha256=_hash(data.get("training_data_sha256")),
             training_config_sha256=_hash(data.get("training_config_sha256")),
+            patch_px=_pixels(dict(data.get("patch_certificate", {})).get("patch_px")),
         )
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{origin}: the preprocessing it gives cannot be read: {error}") from error
@@ -184,6 +187,12 @@ def _color(value: Any) -> Literal["RGB", "GRAY", "DCT"]:
 def _hash(value: Any) -> str | None:
     if value is not None and not (isinstance(value, str) and _SHA256.fullmatch(value)):
         raise ValueError(f"{str(value)[:80]!r} is no SHA-256 in hexadecimal")
+    return value
+
+
+def _pixels(value: Any) -> int | None:
+    if value is not None and not (type(value) is int and 0 <= value <= 8192):
+        raise ValueError(f"patch_px {str(value)[:80]!r} is no count of pixels")
     return value
 
 
