@@ -52,7 +52,7 @@ class PatchCertifier:
                 f"the contract claims a patch certificate that the graph does not have: {error}"
             ) from error
         certifier = cls(votes, width, height)
-        (top, bottom), (left, right) = certifier._touched(1)
+        (top, bottom), (left, right) = certifier.touched(1)
         share = int((bottom - top).max() * (right - left).max()) / _places(votes)
         if share >= 0.5:
             raise InputError(
@@ -104,12 +104,12 @@ class PatchCertifier:
         return total, table
 
     def _margin(self, total: NDArray[np.int32], table: NDArray[np.int32], side: int) -> int:
-        (top, bottom), (left, right) = self._touched(side)
+        (top, bottom), (left, right) = self.touched(side)
         below, above = table[bottom], table[top]
         lost = below[:, right] - below[:, left] - above[:, right] + above[:, left]
         return int((total - lost.reshape(-1, lost.shape[2]).max(0)).min())
 
-    def _touched(self, side: int) -> tuple[_Ranges, _Ranges]:
+    def touched(self, side: int) -> tuple[_Ranges, _Ranges]:
         """For every place of a square of this side, the rows and columns of the map that it touches, ends excluded."""
         if side not in self._ranges:
             fields = self.votes.fields

@@ -1,8 +1,8 @@
 """Which pixels of the input each place of a tensor depends on, read from the graph of a .tflite itself.
 
 The proof against a patch (`model.patch_certificate`) rests on this, so nothing is taken from a training's word:
-strides, paddings, filters and shapes are those of the file. An operator that is not on the list may look anywhere; the graph is
-then refused by that operator's name.
+strides, paddings, filters and shapes are those of the file. An operator that is not on the list may look anywhere; the
+graph is then refused by that operator's name.
 """
 
 from collections.abc import Callable
