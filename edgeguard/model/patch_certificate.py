@@ -109,6 +109,17 @@ class PatchCertifier:
         lost = below[:, right] - below[:, left] - above[:, right] + above[:, left]
         return int((total - lost.reshape(-1, lost.shape[2]).max(0)).min())
 
+    def place_margins(self, votes: NDArray[np.integer], label: int, side: int) -> NDArray[np.int64]:
+        """What `margin` is of, for each upper left corner of the square: (height - side + 1, width - side + 1)."""
+        total, table = self._leads(votes, label)
+        rows, columns = (
+            _runs(axis, size, side)
+            for axis, size in ((self.votes.fields.rows, self.height), (self.votes.fields.columns, self.width))
+        )
+        below, above = table[rows[1]], table[rows[0]]
+        lost = below[:, columns[1]] - below[:, columns[0]] - above[:, columns[1]] + above[:, columns[0]]
+        return np.asarray((total - lost).min(2), np.int64)
+
     def touched(self, side: int) -> tuple[_Ranges, _Ranges]:
         """For every place of a square of this side, the rows and columns of the map that it touches, ends excluded."""
         if side not in self._ranges:
@@ -133,17 +144,22 @@ def touched(axis: Axis, size: int, side: int) -> _Ranges:
         >>> touched(Axis(pixels[::2], pixels[1::2]), 8, 3)[0].tolist()
         [0, 1, 2]
     """
+    pairs = np.unique(np.stack(_runs(axis, size, side), 1), axis=0)
+    inside = (pairs[:, None, 0] >= pairs[None, :, 0]) & (pairs[:, None, 1] <= pairs[None, :, 1])
+    np.fill_diagonal(inside, False)
+    kept = pairs[~inside.any(1)]
+    return kept[:, 0], kept[:, 1]
+
+
+def _runs(axis: Axis, size: int, side: int) -> _Ranges:
+    """The same for every run of pixels, in order."""
     side = min(side, size)
     start = np.arange(size - side + 1)[:, None]
     meets = (axis.first <= start + side - 1) & (axis.last >= start)
     count = meets.shape[1]
     first = np.where(meets.any(1), meets.argmax(1), count)
     behind = np.where(meets.any(1), count - meets[:, ::-1].argmax(1), count)
-    pairs = np.unique(np.stack([first, behind], 1), axis=0)
-    inside = (pairs[:, None, 0] >= pairs[None, :, 0]) & (pairs[:, None, 1] <= pairs[None, :, 1])
-    np.fill_diagonal(inside, False)
-    kept = pairs[~inside.any(1)]
-    return kept[:, 0], kept[:, 1]
+    return first, behind
 
 
 def _places(votes: VoteMap) -> int:

@@ -51,9 +51,7 @@ class Footprint:
         """
         guard = contract.guard
         if guard.patch is not None:
-            raise InputError(
-                f"the patch guard {guard.patch} looks at the whole picture: nothing is proven in the frame"
-            )
+            raise InputError(f"the patch guard {guard.patch} may look anywhere: nothing is proven in the frame")
         placement = place(width, height, contract.input, contract.preprocess)
         axes = []
         for vertical in (True, False):

@@ -142,6 +142,10 @@ class AugmentConfig:
         low=0,
         high=10,
     )
+    masks: Literal["none", "double", "greedy"] = _augment(
+        "Two grey masks against [patch] patch_px: drawn, or those that hurt most (seven times as long).",
+        "none",
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -213,9 +217,11 @@ class AdversarialConfig:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PatchConfig:
-    """`[patch]`: of the network `patchcert`, whose label is proven against one square patch."""
+    """`[patch]`: of the network `patchcert`, whose label is proven against one square patch, and of masked training."""
 
-    patch_px: int = _patch("Side of the patch that training proves against.", 5, low=1, high=128, unit="pixels")
+    patch_px: int = _patch(
+        "Side of the patch that training proves against, or makes masks for.", 5, low=1, high=128, unit="pixels"
+    )
     field: int = _patch("Side of the square that each region sees.", 8, low=3, high=65, unit="pixels")
     stride: int = _patch("From one region to the next: 1, 2, 4, 8 or 16.", 4, low=1, high=16, unit="pixels")
     margin_weight: float = _patch("Share of the proven margin in the loss; the rest is plain.", 0.5, low=0, high=1)

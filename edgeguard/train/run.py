@@ -10,6 +10,7 @@ from torch import nn
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
@@ -177,7 +178,18 @@ def trainer_of(
         config_sha256=config.sha256,
         frozen_statistics=frozen_statistics,
         patch=config.part(PatchConfig) if config.network == REGIONS else None,
+        masks=_masks(config),
     )
+
+
+def _masks(config: TrainConfig) -> tuple[MaskSet, MaskSet] | None:
+    if config.masks == "none":
+        return None
+    if config.method != "none":
+        raise InputError(f"masks = {config.masks} is for training without an attack: leave out one of them")
+    from edgeguard.train.certified.masks import mask_sets  # not on a board
+
+    return mask_sets(config.size, config.patch_px)
 
 
 def _json(config: TrainConfig) -> bytes:

@@ -91,6 +91,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--alarm-disagreement": [f"{RUN} --alarm-disagreement 0.1"],
         "--alarm-certified": [f"{RUN} --alarm-certified 0.5 --guard fd-jpeg"],
         "--alarm-unproven": [f"{RUN} --alarm-unproven 0.5 --guard fd-jpeg"],
+        "--alarm-certified-patch": [f"{RUN} --alarm-certified-patch 5"],
         "--frozen-after": [f"{RUN} --frozen-after 5"],
         "--alarm-window": [f"{RUN} --alarm-window 5"],
         "--record": ALWAYS,
@@ -109,8 +110,17 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     "evaluate compare": {"--json": ALWAYS},
     "evaluate certify": {
         "--images": ALWAYS, "--limit": ALWAYS, "--json": ALWAYS, "--partitions": ALWAYS,
-        "--patch": [". --images . --partitions --patch 5"],
-        "--masks": [". --images . --partitions --masks 6"],
+        "--patch": [
+            ". --images . --partitions --patch 5",
+            (f"{MODEL} --images . --patch 5 --patch 6", "--patch more than once is for --method"),
+        ],
+        "--method": [". --images . --partitions --method masking"],
+        "--masks": [". --images . --partitions --masks 6", f"{MODEL} --images . --method one-pass --masks 6"],
+        "--output": [". --images . --partitions --output o", f"{MODEL} --images . --output o"],
+        "--attack": [
+            ". --images . --partitions --attack 5", f"{MODEL} --images . --attack 5",
+            f"{MODEL} --images . --method masking --attack 5",
+        ],
         "--workers": [". --images . --partitions --workers 1"],
     },
     "evaluate matrix": {

@@ -26,6 +26,7 @@ NOT_ON_A_BOARD = (
     "edgeguard_converters/quantize/**",
     "edgeguard/fleet/workstation/**",
     "edgeguard/train/certified/**",
+    "edgeguard/evaluate/certify/attack.py",
     "edgeguard/demo/assets/cards.pt2",
 )
 #: What the build of a machine's wheel sets, beside what every build does.

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeguard.datasets.images import read_labeled_folder
 from edgeguard.datasets.readable import readable
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.evaluate.certify.methods import Judge, Method, check_method, loaded, sides_of
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.model.patch_footprint import Footprint
@@ -88,6 +88,7 @@ def certify_patches(
     limit: int = 200,
     workers: int | None = None,
     output: Path | None = None,
+    attacked: int = 0,
     progress: Progress = lambda what, done, total: None,
 ) -> Table:
     """Certify labelled photographs against one square patch anywhere; the first `limit` of a fixed order.
@@ -100,6 +101,7 @@ def certify_patches(
         per_axis: masks along each axis, of `masking`.
         limit: photographs at most.
         workers: processes; one for each core by default.
+        attacked: how many of the images are attacked as well, where the file has a map of votes.
         output: JSON lines, one an image behind a first one that says what was measured; what stands there already is
             not measured again.
         progress: called with what is being done, photographs done and photographs in all.
@@ -125,7 +127,8 @@ def certify_patches(
     }  # fmt: skip
     lines = _judged(tasks, head, output, workers, progress)
     said = [] if method == "masking" else _in_the_frame(deployed.contract, chosen[0].receive(contract).size(), judge)
-    return Table(tuple(_row(lines, judge, k, size) for k in range(len(judge.sides))), tuple(said))
+    rows = tuple(_row(lines, judge, k, size) for k in range(len(judge.sides)))
+    return Table(rows, (*said, *_attacked(tasks[:attacked], judge, progress)))
 
 
 def run_task(task: Task) -> dict[str, Any]:
@@ -138,6 +141,31 @@ def run_task(task: Task) -> dict[str, Any]:
         "found": [[one.label, one.certified, one.inferences, round(one.ms, 3)] for one in judged],
         "largest": largest,
     }
+
+
+def _attacked(tasks: list[Task], judge: Judge, progress: Progress) -> list[str]:
+    """What white-box patches make of the first images, for each size."""
+    if not tasks:
+        return []
+    from edgeguard.evaluate.certify.attack import PatchAttack, attack_pictures  # not on a board
+
+    model = loaded(judge.model)
+    way = model.input_path
+    pictures = np.stack([way.levels(way.capture(Path(task.path).read_bytes()))[0] for task in tasks])
+    truths = np.array([task.label for task in tasks])
+    said = []
+    for side in judge.sides:
+        attack = PatchAttack(side)
+        found = attack_pictures(judge.model, model, pictures, truths, attack, progress)
+        if found.violations:
+            raise CheckFailed(f"{found.violations} proven labels fell to a patch of {side} px: the proof is wrong")
+        most = 100 * wilson(0, max(found.certified, 1))[1]
+        said.append(
+            f"attacked, {side} px, {attack.places} places, {attack.steps} steps, {attack.restarts} restarts: 0 of "
+            f"{found.certified} proven labels fell (95 %: at most {most:.1f} %), {found.fallen} of {found.uncertified} "
+            "that are right and not proven"
+        )
+    return said
 
 
 def _judged(
