@@ -33,6 +33,7 @@ def made_regions(
     outputs: int = 2,
     preprocess: dict[str, Any] | None = None,
     colors: bool = False,
+    labels: Sequence[str] = (),
 ) -> bytes:
     """A file with random weights, uint8 input, and a contract that claims a certificate.
 
@@ -44,6 +45,7 @@ def made_regions(
         mix: a MEAN over all places stands before the map, so that nothing can be proven.
         outputs: how many of mean and map the graph gives.
         preprocess: of the contract, in place of the whole picture as it is.
+        labels: of the contract.
         colors: one layer that knows something: class c is the color c, where it is brighter than the others.
     """
     layers = (Layer(3, 2, 3),) if colors else layers
@@ -69,7 +71,7 @@ def made_regions(
         OPS.MEAN, [last, made.constant([1, 2])], [_int8(made, (1, shape[3]), scale, -128)], schema.ReducerOptionsT(),
         version=2,
     )  # fmt: skip
-    return _with_contract(made.bytes([image], [mean, last][:outputs]), size, claim or {"output": 1}, preprocess)
+    return _with_contract(made.bytes([image], [mean, last][:outputs]), size, claim or {"output": 1}, preprocess, labels)
 
 
 def _convolution(
@@ -127,8 +129,11 @@ def _quantization(scale: float, zero: int) -> Any:
     return quantization
 
 
-def _with_contract(data: bytes, size: int, claim: dict[str, Any], preprocess: dict[str, Any] | None) -> bytes:
+def _with_contract(
+    data: bytes, size: int, claim: dict[str, Any], preprocess: dict[str, Any] | None, labels: Sequence[str]
+) -> bytes:
     contract = {
+        "labels": list(labels),
         "schema": 1,
         "input": {"width": size, "height": size, "dtype": "uint8"},
         "preprocess": preprocess or {"crop": "none", "crop_fraction": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1]},
