@@ -243,7 +243,9 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--seed": ["s --seed 1"],
         "--model": ALWAYS,
     },
-    "fieldtest score": {"--model": ALWAYS, "--certify": ALWAYS, "--guard": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS},
+    "fieldtest score": {
+        "--model": ALWAYS, "--certify": ALWAYS, "--guard": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS,
+    },
     "fieldtest report": {"--output": ALWAYS},
     "firmware list": {"--json": ALWAYS},
     "firmware show": {},
