@@ -19,6 +19,7 @@ from edgeguard.system.foreign import parsing
 
 _GRAPHS, _BUFFERS = 2, 4
 _SAME = 0
+_UINT8, _INT8, _INT64 = 3, 9, 4  # TensorType of the schema
 _MOST_PLACES = 1 << 20  # sums of 8-bit votes stay within 32 bits
 #: BuiltinOperator of the schema: steps whose output at a place depends on the same place of each input, no other.
 _ALONE = {
@@ -64,12 +65,14 @@ class VoteMap:
         fields: what each place sees.
         low, high: stored integers that no vote can leave: those of the type, or closer where the last step clamps.
         classes: votes at each place.
+        least: the smallest integer of the type.
     """
 
     fields: Fields
     low: int
     high: int
     classes: int
+    least: int
 
 
 class _Step(NamedTuple):
@@ -117,15 +120,16 @@ class _Reader:
             raise InputError(f"the graph has {len(self._outputs)} outputs, and none with a map of votes")
         number = self._outputs[output]
         tensor = self._tensors[number]
-        if len(tensor.shape) != 4 or tensor.shape[0] != 1 or tensor.kind not in (3, 9) or tensor.scale <= 0:
+        if len(tensor.shape) != 4 or tensor.shape[0] != 1 or tensor.kind not in (_UINT8, _INT8) or tensor.scale <= 0:
             raise InputError(f"output {output} is no map of 8-bit votes: its shape is {tensor.shape}")
         if tensor.shape[1] * tensor.shape[2] > _MOST_PLACES:
             raise InputError(f"the map of votes has {tensor.shape[1] * tensor.shape[2]} places, more than any picture")
-        low, high = (0, 255) if tensor.kind == 3 else (-128, 127)
+        least = low = 0 if tensor.kind == _UINT8 else -128
+        high = low + 255
         maker = next(step for step in self._steps if number in step.outputs) if self._written(number) else None
         if maker is not None:
             low, high = _clamped(maker, tensor, low, high)
-        return VoteMap(self._fields_of(number), low, high, tensor.shape[3])
+        return VoteMap(self._fields_of(number), low, high, tensor.shape[3], least)
 
     def _written(self, number: int) -> bool:
         return any(number in step.outputs for step in self._steps)
@@ -207,7 +211,7 @@ class _Reader:
         tensor = self._tensors[step.inputs[1]]
         buffer = self._model.root.element(_BUFFERS, tensor.buffer)
         raw = b"" if buffer is None else self._model.buffer(buffer)
-        amounts = np.frombuffer(raw, np.int64 if tensor.kind == 4 else np.int32)
+        amounts = np.frombuffer(raw, np.int64 if tensor.kind == _INT64 else np.int32)
         if amounts.size != 8 or amounts.min() < 0 or amounts[[0, 1, 6, 7]].any():
             raise InputError("PAD before the map of votes pads other than rows and columns")
         before_after = amounts.reshape(4, 2)
