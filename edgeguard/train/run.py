@@ -75,6 +75,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+    _check_regions(config)
     dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
     source = described(dataset)
     _log.info("%s", source)
@@ -85,6 +86,24 @@ def train(
     if config.ensemble:
         return _ensemble(config, folder, dataset, source, origin, progress)
     return _single(config, folder, dataset, source, origin, progress)
+
+
+def _check_regions(config: TrainConfig) -> None:
+    """Refuse what would be ignored by the loss of a proven margin.
+
+    Raises:
+        InputError: naming it.
+    """
+    if config.network != REGIONS:
+        return
+    for given, what in (
+        (config.ensemble, "ensemble: several networks that vote prove nothing together"),
+        (config.method != "none", f"--adversarial {config.method}: its loss is that of the proven margin"),
+        (config.mixup, "mixup: a mixed picture has no label that could be proven"),
+        (config.label_smoothing, "label_smoothing: its loss is that of the proven margin"),
+    ):
+        if given:
+            raise InputError(f"{REGIONS} is trained without {what}")
 
 
 def root_of(config: TrainConfig, dataset: Dataset) -> str:

@@ -1,5 +1,8 @@
 """Networks of regions, their margin as a loss, and masked training."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,8 @@ from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.train.certified.margin_loss import MarginLoss, windows_touched
 from edgeguard.train.certified.masks import doubly_masked, greedily_masked, mask_sets
 from edgeguard.train.certified.region_net import RegionNet, kernels_of
+from edgeguard.train.config import TrainConfig
+from edgeguard.train.run import train
 
 
 @pytest.mark.parametrize(("field", "stride"), [(8, 4), (10, 2), (5, 1), (12, 4), (33, 8), (9, 2)])
@@ -35,6 +40,16 @@ def test_fields_that_no_kernels_make_are_refused_with_those_near() -> None:
         kernels_of(8, 3)
     with pytest.raises(InputError, match="does not fit 30 pixels"):
         RegionNet(3, 4, 30, field=8, stride=4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("mixup", 0.2), ("label_smoothing", 0.1), ("method", "pgd"), ("ensemble", ("jpeg:30", "jpeg:60"))],
+)
+def test_what_the_margin_would_ignore_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    config = replace(TrainConfig(data="none", network="patchcert"), **{key: value})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="patchcert is trained without"):
+        train(config, tmp_path)
 
 
 def test_the_margin_is_what_the_worst_patch_leaves() -> None:
