@@ -32,7 +32,11 @@ class PatchVotes:
         certificate = contract.patch_certificate
         assert certificate is not None
         spec = contract.input
-        self.certifier = PatchCertifier.of(ModelFile(data), certificate.output, spec.width, spec.height)
+        try:
+            self.certifier = PatchCertifier.of(ModelFile(data), certificate.output, spec.width, spec.height)
+        except InputError as error:
+            claims = "the contract claims a patch certificate that the graph does not have"
+            raise InputError(f"{claims}: {error}") from error
         self._output = certificate.output
         detail = outputs[certificate.output]
         classes = int(np.prod([int(side) for side in outputs[0]["shape"]]))
