@@ -20,7 +20,8 @@ from edgeguard.system.foreign import parsing
 _GRAPHS, _BUFFERS = 2, 4
 _SAME = 0
 _UINT8, _INT8, _INT64 = 3, 9, 4  # TensorType of the schema
-_MOST_PLACES = 1 << 20  # sums of 8-bit votes stay within 32 bits
+_MOST_ALONG = 1024  # places of a map: sums of its votes stay within 32 bits, and the work stays small
+_MOST_TAPS = 256
 #: BuiltinOperator of the schema: steps whose output at a place depends on the same place of each input, no other.
 _ALONE = {
     0: "ADD", 2: "CONCATENATION", 6: "DEQUANTIZE", 8: "FLOOR", 14: "LOGISTIC", 18: "MUL", 19: "RELU",
@@ -122,8 +123,10 @@ class _Reader:
         tensor = self._tensors[number]
         if len(tensor.shape) != 4 or tensor.shape[0] != 1 or tensor.kind not in (_UINT8, _INT8) or tensor.scale <= 0:
             raise InputError(f"output {output} is no map of 8-bit votes: its shape is {tensor.shape}")
-        if tensor.shape[1] * tensor.shape[2] > _MOST_PLACES:
-            raise InputError(f"the map of votes has {tensor.shape[1] * tensor.shape[2]} places, more than any picture")
+        if max(tensor.shape[1:3]) > _MOST_ALONG:
+            raise InputError(
+                f"the map of votes has {max(tensor.shape[1:3])} places along an axis: more than is looked at"
+            )
         least = low = 0 if tensor.kind == _UINT8 else -128
         high = low + 255
         maker = next(step for step in self._steps if number in step.outputs) if self._written(number) else None
@@ -268,7 +271,7 @@ def _union(axes: list[Axis]) -> Axis:
 
 def _window(kernel: int, stride: int, dilation: int, *, same: bool) -> Callable[[Axis], Axis]:
     """From an axis to that of a step that looks through windows of it."""
-    if not (1 <= kernel <= 8192 and 1 <= stride <= 8192 and 1 <= dilation <= 8192):
+    if not (1 <= kernel <= _MOST_TAPS and 1 <= stride <= 8192 and 1 <= dilation <= 8192):
         raise InputError(f"a window before the map of votes has {kernel} taps and a stride of {stride}")
 
     def moved(axis: Axis) -> Axis:
