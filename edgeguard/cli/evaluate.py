@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from edgeguard.cli.certify_patch import certify_patch
 from edgeguard.cli.ignored import given as is_given
-from edgeguard.cli.ignored import refuse_ignored, refuse_with_partitions
+from edgeguard.cli.ignored import refuse_ignored, refuse_with_partitions, refuse_without_method
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.system.extras import missing_part
@@ -118,20 +119,46 @@ def certify(
         Path, typer.Argument(help="A .tflite classifier with a square input; with --partitions a folder of train.")
     ],
     images: Annotated[Path, typer.Option(help="Labelled images: class folders, or a folder with labels.csv.")],
-    patch: Annotated[float, typer.Option(min=0.1, max=25, help="Area of the patch, % of the model's input.")] = 2.0,
-    masks: Annotated[int, typer.Option(min=2, max=12, help="Masks along each axis.")] = 6,
+    patch: Annotated[
+        list[float] | None,
+        typer.Option(min=0.1, max=25, help="Area of the patch, % of the model's input; with --method again. [2]"),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="one-pass or hybrid (models with a map of votes), or masking (any); prints a table."),
+    ] = None,
+    masks: Annotated[int, typer.Option(min=2, max=12, help="Masks along each axis, of masking.")] = 6,
+    output: Annotated[
+        Path | None, typer.Option(help="With --method: a line of JSON for each image; run again to go on.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many images. [200; --partitions: all]")] = None,
+    attack: Annotated[
+        int | None, typer.Option(min=1, help="Attack so many of the images too, white-box (one-pass only).")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     partitions: Annotated[
         bool, typer.Option("--partitions", help="How many poisoned training images each prediction survives.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Accuracy that is proven: under one patch anywhere (PatchCleanser), or --partitions: under poisoned images."""
+    """Accuracy that is proven: under one patch anywhere, or --partitions: under poisoned images.
+
+    Without --method double masking (PatchCleanser) of any classifier.
+    """
     if partitions:
         refuse_with_partitions(context)
         _certify_partitions(model, images, limit, as_json)
         return
+    if method is not None:
+        refuse_without_method(context, method)
+        certify_patch(
+            model, images, method=method, shares=patch or [2.0], masks=masks, limit=limit or 200, workers=workers,
+            output=output, attacked=attack or 0, as_json=as_json,
+        )  # fmt: skip
+        return
+    refuse_without_method(context, None)
+    if len(patch or ()) > 1:
+        raise InputError("--patch more than once is for --method")
     try:
         from edgeguard.evaluate.experiments.patch_certification import certified_accuracy
     except ImportError as error:
@@ -140,7 +167,7 @@ def certify(
 
     with UnitCounter() as counter:
         found = certified_accuracy(
-            model, images, patch_share=patch / 100, per_axis=masks, limit=limit or 200, workers=workers,
+            model, images, patch_share=(patch or [2.0])[0] / 100, per_axis=masks, limit=limit or 200, workers=workers,
             progress=counter.show,
         )  # fmt: skip
     on_stdout(*([json.dumps(vars(found))] if as_json else found.lines()))

@@ -171,11 +171,15 @@ def score(
             help="off, contract, a profile, lgs, entropy, chunks, recompression, double-masking, live; repeat."
         ),
     ] = None,
+    certify: Annotated[
+        bool, typer.Option("--certify", help="How large a patch is proven harmless, by distance and angle.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON lines.")] = False,
 ) -> None:
     """Replay every stored frame through each guard and the model; write scores.jsonl."""
     from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.analysis.certified import certified_report, certify_session
     from edgeguard.fieldtest.analysis.findings import findings
     from edgeguard.fieldtest.analysis.report import text_report
     from edgeguard.fieldtest.analysis.score import score as score_session
@@ -186,16 +190,21 @@ def score(
     guards = list(dict.fromkeys(guard or ["off", "contract", "lgs", "entropy"]))
     if guard is None and load_model(model).contract.guard == ContractGuard():
         guards.remove("contract")
+    if certify and load_model(model).votes is None:
+        raise InputError("--certify needs a model that proves its labels against a patch (train --model patchcert)")
     if "off" not in guards:
         raise InputError("score with --guard off as well: without it no frame can be called eligible")
     with UnitCounter() as counter:
         scores = score_session(folder, model, guards, workers, lambda n, total: counter.show("frames", n, total))
+        certified = certify_session(folder, load_model(model, threads=1)) if certify else []
     found = findings(Session(folder), scores)
     if as_json:
         for comparison in found.comparisons:
             on_stdout(json.dumps({"question": comparison.question, **vars(comparison.difference)}))
         return
     on_stdout(*text_report(found))
+    if certified:
+        on_stdout(*certified_report(Session(folder), found, certified))
 
 
 @app.command(epilog="Example: edgeguard fieldtest report session/ --output report.html")

@@ -48,6 +48,7 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
     rings = (
         settings.alarm_certified > 0
         or settings.alarm_unproven > 0
+        or settings.alarm_certified_patch > 0
         or (settings.compare_every > 0 and settings.alarm_disagreement > 0)
     )
     is_file = settings.source is not None and names_a_file(settings.source) and Path(settings.source).exists()
@@ -65,7 +66,8 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         (
             ("alarm_window",),
             not rings,
-            "is for --compare, --alarm-certified or --alarm-unproven: no other alarm looks at a window",
+            "is for --compare, --alarm-certified, --alarm-unproven or --alarm-certified-patch: no other alarm looks at "
+            "a window",
         ),
         (("fallback",), settings.delegate == "cpu", "is for the Edge TPU; with --delegate cpu it is never used"),
         (("fps",), settings.drop is not None, "is for the latest frame: with --every-frame each one is inferred on"),
@@ -131,6 +133,21 @@ def refuse_kind_flags(flags: Mapping[str, Any], settings: Any, kind: str) -> Non
         _refuse_given(flags, names, "is for models of sound; this one sees pictures")
 
 
+def refuse_patch_flags(flags: Mapping[str, Any], contract: Any) -> None:
+    """Refuse flags of `run` that are for models which prove their labels against a patch.
+
+    Args:
+        flags: of the command line by parameter; None or False is not given.
+        contract: of the loaded model.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    if contract.patch_certificate is None:
+        why = "is for models that prove their labels against a patch (train --model patchcert); this one does not"
+        _refuse_given(flags, ("alarm_certified_patch",), why)
+
+
 def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
     """Refuse flags of `train` that have no effect with the configuration that holds.
 
@@ -169,9 +186,24 @@ def refuse_with_partitions(context: typer.Context) -> None:
     Raises:
         InputError: one line that begins with the flag.
     """
-    for name in ("patch", "masks", "workers"):
+    for name in ("patch", "method", "masks", "output", "attack", "workers"):
         if given(context, name):
             raise InputError(f"--{name} is for patches: --partitions asks about training images")
+
+
+def refuse_without_method(context: typer.Context, method: str | None) -> None:
+    """Refuse flags of `evaluate certify` that its --method makes nothing of.
+
+    Raises:
+        InputError: one line that begins with the flag.
+    """
+    if method is None:
+        refuse_ignored(context, ["output", "attack"], "is for --method")
+        return
+    if method != "masking":
+        refuse_ignored(context, ["masks"], f"is for --method masking: {method} covers nothing of the picture")
+    if method != "one-pass":
+        refuse_ignored(context, ["attack"], "is for --method one-pass, whose proof it tries")
 
 
 def _refuse_given(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:

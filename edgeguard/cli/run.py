@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli.flags import flag
-from edgeguard.cli.ignored import refuse_guard_flags, refuse_kind_flags, refuse_run_flags
+from edgeguard.cli.ignored import refuse_guard_flags, refuse_kind_flags, refuse_patch_flags, refuse_run_flags
 from edgeguard.cli.messages import beside_results, on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.run.settings import Settings, resolve
@@ -81,6 +81,7 @@ def run_command(
     alarm_disagreement: Annotated[float | None, flag(Settings, "alarm_disagreement")] = None,
     alarm_certified: Annotated[float | None, flag(Settings, "alarm_certified")] = None,
     alarm_unproven: Annotated[float | None, flag(Settings, "alarm_unproven")] = None,
+    alarm_certified_patch: Annotated[int | None, flag(Settings, "alarm_certified_patch")] = None,
     frozen_after: Annotated[float | None, flag(Settings, "frozen_after")] = None,
     alarm_window: Annotated[int | None, flag(Settings, "alarm_window")] = None,
     record: Annotated[str | None, flag(Settings, "record")] = None,
@@ -139,6 +140,7 @@ def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
         from edgeguard.audio.sources import sound_opener
 
         opening = sound_opener(str(settings.source), audio, hop_s=settings.hop, resample=settings.resample)
+    refuse_patch_flags(flags, loaded.contract)
     _say_what_runs(loaded)
     with clean_end_on_sigterm(), FrameCounter() as counter:
         shown = _Shown(loaded, settings, counter, quiet=as_json)

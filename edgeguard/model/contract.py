@@ -27,8 +27,8 @@ from edgeguard.system.foreign import parsing
 
 __all__ = [
     "ENTRY", "SCHEMA", "AudioInput", "BoxForm", "Contract", "ContractGuard", "Crop", "Detection", "InputSpec",
-    "Keypoints", "Kind", "Place", "Preprocess", "Segmentation", "Task", "check_coefficient_input", "read_contract",
-    "require_classifier", "require_kind", "require_pixels",
+    "Keypoints", "Kind", "PatchCertificate", "Place", "Preprocess", "Segmentation", "Task",
+    "check_coefficient_input", "read_contract", "require_classifier", "require_kind", "require_pixels",
 ]  # fmt: skip
 
 SCHEMA = 1
@@ -92,6 +92,19 @@ class ContractGuard:
 
 
 @dataclass(frozen=True)
+class PatchCertificate:
+    """A classifier whose graph gives a map of votes, from which its label is proven against a square patch.
+
+    Attributes:
+        output: the map's position among the graph's outputs. The label is the class with the largest sum over it.
+        patch_px: the square that it was trained against, pixels of the input; 0 where nobody says.
+    """
+
+    output: int = 1
+    patch_px: int = 0
+
+
+@dataclass(frozen=True)
 class Contract:
     """See docs/contract.md for each field."""
 
@@ -106,6 +119,7 @@ class Contract:
     segmentation: Segmentation | None = None
     keypoints: Keypoints | None = None
     audio: AudioInput | None = None
+    patch_certificate: PatchCertificate | None = None
     trained_on_profile: str | None = None
     source_sha256: str | None = None
     calibration_sha256: str | None = None
@@ -122,7 +136,7 @@ class Contract:
                 del data[name]  # a contract has the key of its own task only
             else:
                 data[name] = spec_to_dict(spec)
-        for name in ("training_data_sha256", "training_config_sha256"):
+        for name in ("training_data_sha256", "training_config_sha256", "patch_certificate"):
             if data[name] is None:
                 del data[name]  # contracts of models that were trained elsewhere stay the bytes that they were
         if self.audio is None:
@@ -138,6 +152,10 @@ class Contract:
         if self.guard.patch is not None:
             data["guard"]["patch"] = self.guard.patch
         return data
+
+    def with_patch_certificate(self, certificate: PatchCertificate | None) -> "Contract":
+        """The same with this claim, or without one."""
+        return replace(self, patch_certificate=certificate)
 
     def _task_specs(self) -> dict[str, Detection | Segmentation | Keypoints | None]:
         return {"detection": self.detection, "segmentation": self.segmentation, "keypoints": self.keypoints}
@@ -284,8 +302,13 @@ def _parse(fields: dict[str, Any]) -> Contract:
 
 
 def _parse_task_specs(fields: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"detection": Detection, "segmentation": Segmentation, "keypoints": Keypoints}
-    found = {name: None if fields.get(name) is None else kind(**fields[name]) for name, kind in kinds.items()}
+    kinds = {
+        "detection": Detection, "segmentation": Segmentation, "keypoints": Keypoints,
+        "patch_certificate": PatchCertificate,
+    }  # fmt: skip
+    found: dict[str, Any] = {
+        name: None if fields.get(name) is None else kind(**fields[name]) for name, kind in kinds.items()
+    }
     detection = found["detection"]
     if isinstance(detection, Detection):
         found["detection"] = replace(detection, roles=tuple(detection.roles))
@@ -349,6 +372,10 @@ def _audio_checks(contract: Contract) -> dict[str, bool]:
 
 def _task_checks(contract: Contract) -> dict[str, bool]:
     checks: dict[str, bool] = {}
+    if (certificate := contract.patch_certificate) is not None:
+        checks["patch_certificate"] = contract.task == "classify" and contract.input.color != "DCT"
+        checks["patch_certificate.output"] = certificate.output == 1
+        checks["patch_certificate.patch_px"] = 0 <= certificate.patch_px <= 8192
     if (detection := contract.detection) is not None:
         roles = detection.roles
         checks |= {

@@ -8,7 +8,8 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "": {
         "input": (dict,), "preprocess": (dict,), "guard": (dict,), "task": (str,), "labels": (list,),
         "background": (bool,), "outputs": (str,), "detection": (dict, _NONE),
-        "segmentation": (dict, _NONE), "keypoints": (dict, _NONE), "audio": (dict,), "trained_on_profile": (str, _NONE),
+        "segmentation": (dict, _NONE), "keypoints": (dict, _NONE), "audio": (dict,),
+        "patch_certificate": (dict, _NONE), "trained_on_profile": (str, _NONE),
         "source_sha256": (str, _NONE), "calibration_sha256": (str, _NONE),
         "training_data_sha256": (str, _NONE), "training_config_sha256": (str, _NONE),
         "versions": (dict,), "gates": (dict,),
@@ -24,6 +25,7 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
         "objectness": (bool,), "roles": (list,),
     },
     "segmentation": {"layout": (str,)},
+    "patch_certificate": {"output": (int,), "patch_px": (int,)},
     "keypoints": {"head": (str,), "order": (str,), "units": (str,), "logits": (bool,), "score_threshold": _NUMBER},
 }  # fmt: skip
 _NAMES = {dict: "a table", list: "a list", str: "a text", bool: "true or false", int: "a whole number",

@@ -17,6 +17,7 @@ from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
 from edgeguard.model.input_path import InputPath
 from edgeguard.model.isolation import Isolate, open_graph
 from edgeguard.model.keypoints import find_keypoints
+from edgeguard.model.patch_votes import PatchVotes
 from edgeguard.model.prediction import Prediction, rank, softmax, two_classes
 from edgeguard.model.segmentation import segment
 from edgeguard.model.watched import GraphFailure, Runner
@@ -72,6 +73,8 @@ class Model:
         self._input, self._outputs = _one_input(runner, contract), runner.outputs
         self._steps = output_steps(self._outputs)
         _check_answers(self._outputs)
+        claims = contract is not None and contract.patch_certificate is not None
+        self._votes = PatchVotes(data, contract, self._outputs) if contract is not None and claims else None
         if contract is None:
             contract, self.guesses = derive_contract(ModelFile(data), runner, hints)
         self._take(contract)
@@ -92,6 +95,8 @@ class Model:
     def _take(self, contract: Contract) -> None:
         _check_input(self._input, contract)
         _check_outputs(self._outputs, contract)
+        if contract.patch_certificate is not None and self._votes is None:
+            raise InputError("this file's own contract claims no patch certificate: another one cannot")
         self.contract, self.input_path = contract, InputPath(contract)
         self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
 
@@ -156,8 +161,19 @@ class Model:
             raise GraphFailure(f"the graph failed on this frame: {' '.join(str(error).split())}") from error
 
     def infer(self, tensor: NDArray[np.generic]) -> NDArray[np.float32]:
-        """`run` for a classifier: float32 of shape (classes,); the one output of two classes becomes two."""
-        return two_classes(self.run(tensor)[0].ravel(), logits=self.contract.outputs == "logits")
+        """`run` for a classifier: float32 of shape (classes,); the one output of two classes becomes two.
+
+        Of a model with a patch certificate the mean votes, which the label and its proof go by.
+        """
+        outputs = self.run(tensor)
+        if self._votes is not None and self.contract.patch_certificate is not None:
+            return self._votes.scores(self._votes.integers(outputs))
+        return two_classes(outputs[0].ravel(), logits=self.contract.outputs == "logits")
+
+    @property
+    def votes(self) -> PatchVotes | None:
+        """What proves labels against a patch; None for a model without such a proof."""
+        return None if self.contract.patch_certificate is None else self._votes
 
     def read(self, outputs: tuple[NDArray[np.float32], ...], width: int, height: int, count: int = 5) -> Prediction:
         """What the outputs say of a frame of this size: the `count` best classes, or boxes in its pixels.
@@ -168,6 +184,8 @@ class Model:
         contract = self.contract
         try:
             with parsing("what the model says of this frame"):
+                if self.votes is not None:
+                    return self.votes.predict(outputs, contract, width, height, count)
                 if contract.task == "classify":
                     return self.rank(outputs[0].ravel(), count)
                 placement = place(width, height, contract.input, contract.preprocess)
@@ -263,7 +281,16 @@ def _check_answers(details: list[dict[str, Any]]) -> None:
 
 def _check_outputs(details: list[dict[str, Any]], contract: Contract) -> None:
     """As many outputs as the contract's way of reading them needs."""
-    wanted, kind = {1}, {"classify": "a classifier", "segment": "a segmentation model"}.get(contract.task, "")
+    certificate = contract.patch_certificate
+    if certificate is not None and len(details) != 2:
+        raise InputError(
+            "the contract claims a patch certificate that the graph does not have: it has "
+            f"{len(details)} outputs, and none with a map of votes"
+        )
+    wanted, kind = (
+        {1 if certificate is None else 2},
+        {"classify": "a classifier", "segment": "a segmentation model"}.get(contract.task, ""),
+    )
     if (detection := contract.detection) is not None:
         wanted = {{"raw": 2, "postprocess": len(detection.roles)}.get(detection.head, 1)}
         kind = f"a detector with a {detection.head} head"

@@ -68,6 +68,9 @@ class Prediction:
         shares: of a segmentation, else None: each class that it sees, largest share first; the score is the share.
         class_map: of a segmentation, else None.
         keypoints: of a pose, else None: all of them, in the model's order.
+        certified_patch: side of the largest square, in pixels of the model's input, that provably cannot change the
+            label whatever is in it and wherever it is; 0: none. None for models without such a proof.
+        certified_patch_frame: the same in pixels of the frame before the model's guard, crop and resize.
     """
 
     top: tuple[Score, ...]
@@ -75,6 +78,8 @@ class Prediction:
     shares: tuple[Score, ...] | None = None
     class_map: ClassMap | None = None
     keypoints: tuple[Keypoint, ...] | None = None
+    certified_patch: int | None = None
+    certified_patch_frame: int | None = None
 
     @property
     def best(self) -> Score | None:
@@ -118,9 +123,17 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
-def rank(scores: NDArray[np.float32], labels: tuple[str, ...], count: int = 5) -> Prediction:
-    """The `count` best classes of a score vector; equal scores keep the order of their index."""
-    best = np.argsort(-scores, kind="stable")[:count]
+def rank(
+    scores: NDArray[np.float32],
+    labels: tuple[str, ...],
+    count: int = 5,
+    order: NDArray[np.integer] | None = None,
+) -> Prediction:
+    """The `count` best classes of a score vector; equal scores keep the order of their index.
+
+    `order`: exact numbers to go by, where scores are their rounded form.
+    """
+    best = np.argsort(-(scores if order is None else order), kind="stable")[:count]
     return Prediction(tuple(Score(label_of(int(i), labels), int(i), round(float(scores[i]), 6)) for i in best))
 
 

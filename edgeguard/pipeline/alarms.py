@@ -56,12 +56,14 @@ class Alarms:
     `disagreement`: the undefended path says something else than the defended one, on a share of the compared frames.
     `patch`: the patch guard rings. `certified`: fewer blocks than usual are certified, the mean is below a level.
     `unproven`: too large a share of the frames that were looked at is not proven.
+    `certified-patch`: the patch that provably cannot change the label is smaller than wanted, in half of the frames.
     Alarms without a window are held while their cause lasts: `frozen` and `refused`.
 
     Args:
         disagreement: level from 0 to 1; 0 switches it off.
         certified: a certified share from 0 to 1 below which it rings; 0 switches it off.
         unproven: share of the frames that were looked at, from 0 to 1; 0 switches it off.
+        certified_patch: side in pixels of the model's input below which it rings; 0 switches it off.
         window: signs.
         changed: called with an alarm that begins or ends.
     """
@@ -72,10 +74,12 @@ class Alarms:
         disagreement: float,
         certified: float,
         unproven: float = 0.0,
+        certified_patch: int = 0,
         window: int,
         changed: Callable[[Alarm], None] = lambda alarm: None,
     ) -> None:
         self._changed, self._certified_level = changed, certified
+        self._certified_patch = certified_patch
         self.alarms = {"patch": Alarm("patch", 0.5, window)}
         if disagreement > 0:
             self.alarms["disagreement"] = Alarm("disagreement", disagreement, window)
@@ -83,6 +87,8 @@ class Alarms:
             self.alarms["certified"] = Alarm("certified", 0.5, window)
         if unproven > 0:
             self.alarms["unproven"] = Alarm("unproven", unproven, window)
+        if certified_patch > 0:
+            self.alarms["certified-patch"] = Alarm("certified-patch", 0.5, window)
 
     @property
     def ringing(self) -> tuple[str, ...]:
@@ -99,6 +105,8 @@ class Alarms:
             self._sign("certified", float(result.certified_share < self._certified_level))
         if result.proven is not None:
             self._sign("unproven", float(not result.proven))
+        if (proven := result.prediction.certified_patch) is not None:
+            self._sign("certified-patch", float(proven < self._certified_patch))
         return self.ringing
 
     def hold(self, name: str, rings: bool, why: str = "") -> None:

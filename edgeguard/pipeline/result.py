@@ -120,10 +120,18 @@ class FrameResult:
             **({} if self.sound is None else {"sound": self.sound.to_dict()}),
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
+            **self._patch_dict(),
             **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
             **({} if shares is None else {"shares": [_share(score) for score in shares]}),
             **({} if keypoints is None else {"keypoints": [asdict(point) for point in keypoints]}),
         }
+
+    def _patch_dict(self) -> dict[str, Any]:
+        """Only of models that prove their labels against a patch."""
+        found = self.prediction
+        if found.certified_patch is None:
+            return {}
+        return {"certified_patch": found.certified_patch, "certified_patch_frame": found.certified_patch_frame}
 
     def proof_dict(self) -> dict[str, Any]:
         """The keys that only runs have whose frames can be proven."""

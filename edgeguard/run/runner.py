@@ -89,6 +89,7 @@ def run(
         disagreement=settings.alarm_disagreement,
         certified=settings.alarm_certified,
         unproven=settings.alarm_unproven,
+        certified_patch=settings.alarm_certified_patch,
         window=settings.alarm_window,
         changed=_log_alarm,
     )

@@ -118,6 +118,9 @@ class Settings:
     alarm_disagreement: float = _alarms("Share of compared results that disagree: alarm; 0 off.", 0.5, low=0, high=1)
     alarm_certified: float = _alarms("Certified share below it: alarm; 0 off.", 0.0, low=0, high=1)
     alarm_unproven: float = _alarms("Share of frames that are not proven: alarm; 0 off.", 0.0, low=0, high=1)
+    alarm_certified_patch: int = _alarms(
+        "Proven patch smaller than this: alarm; 0 off.", 0, low=0, high=8192, unit="pixels"
+    )
     frozen_after: float = _alarms(
         "A camera's picture that is the same for so long: alarm; 0 off.", 30.0, low=0, high=_MILLION, unit="s"
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeguard.differentiable.guard_layer import to_levels
+from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import AugmentConfig
 from edgeguard.train.data import Part
@@ -38,11 +39,21 @@ class Batches:
         seed: of everything random.
         augment: what happens to them.
         codec: what they go through then; None for nothing (adversarial training puts it behind the attack).
+        masks: of which each picture gets two; None for none.
     """
 
     def __init__(
-        self, part: Part, *, size: int, batch: int, seed: int, augment: AugmentConfig, codec: TrainingCodec | None
+        self,
+        part: Part,
+        *,
+        size: int,
+        batch: int,
+        seed: int,
+        augment: AugmentConfig,
+        codec: TrainingCodec | None,
+        masks: MaskSet | None = None,
     ) -> None:
+        self._masks = masks
         self._part, self._size, self._batch, self._seed = part, size, batch, seed
         self._augment, self._codec = augment, codec
         self.per_epoch = max(len(part) // batch, 1)
@@ -59,6 +70,10 @@ class Batches:
             pixels = relit(pixels, augment.light, rng)
         if self._codec is not None:
             pixels = self._codec(pixels, rng)
+        if self._masks is not None:
+            from edgeguard.train.certified.masks import doubly_masked  # not on a board
+
+            pixels = doubly_masked(pixels, self._masks, rng)
         return Batch(to_levels(pixels), torch.from_numpy(self._part.targets[rows]))
 
     def steps(self, first: int, last: int) -> Iterator[Batch]:

@@ -74,7 +74,7 @@ class CodecNetwork(nn.Module):
 
 def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
     """float32 logits of levels 0..255, normalised or, for a network that reads them, as coefficients."""
-    x = network.from_levels(levels) if isinstance(network, CoefficientNet) else (levels - MEAN) / STD
+    x = network.from_levels(levels) if isinstance(network, CoefficientNet) else normalized(levels)
     x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
         out: Any = network(x)
@@ -82,6 +82,11 @@ def logits(network: nn.Module, levels: Tensor, half: bool) -> Tensor:
         (out,) = out
     result: Tensor = out.float()
     return result
+
+
+def normalized(levels: Tensor) -> Tensor:
+    """Levels 0..255 to what networks of pixels read, [-1, 1]."""
+    return (levels - MEAN) / STD
 
 
 def runs_half(precision: str, device: torch.device) -> bool:

@@ -58,7 +58,7 @@ def _whole(value: Any) -> float:
 
 _model, _data, _schedule = partial(key, table="model"), partial(key, table="data"), partial(key, table="schedule")
 _augment, _codec_key = partial(key, table="augment"), partial(key, table="codec")
-_adversarial = partial(key, table="adversarial")
+_adversarial, _patch = partial(key, table="adversarial"), partial(key, table="patch")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,7 +68,7 @@ class NetworkConfig:
     network: str = _model(
         "The network's name, or a .pt2 program to fine-tune (its batch statistics stay as they are).",
         "resnet9",
-        values="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, dct11, FILE.pt2",
+        values="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, patchcert, dct11, FILE.pt2",
         words=TEXT,
     )
     width: int = _model("Of the network's first layer, where it has one.", 32, low=4, high=512, unit="filters")
@@ -142,6 +142,10 @@ class AugmentConfig:
         low=0,
         high=10,
     )
+    masks: Literal["none", "double", "greedy"] = _augment(
+        "Two grey masks against [patch] patch_px: drawn, or those that hurt most (seven times as long).",
+        "none",
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -211,9 +215,23 @@ class AdversarialConfig:
         return 1.25 * self.eps_8bit if self.method in ("fgsm-rs", "free") else 2.5 * self.eps_8bit / self.steps
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class PatchConfig:
+    """`[patch]`: of the network `patchcert`, whose label is proven against one square patch, and of masked training."""
+
+    patch_px: int = _patch(
+        "Side of the patch that training proves against, or makes masks for.", 5, low=1, high=128, unit="pixels"
+    )
+    field: int = _patch("Side of the square that each region sees.", 8, low=3, high=65, unit="pixels")
+    stride: int = _patch("From one region to the next: 1, 2, 4, 8 or 16.", 4, low=1, high=16, unit="pixels")
+    margin_weight: float = _patch("Share of the proven margin in the loss; the rest is plain.", 0.5, low=0, high=1)
+
+
 # A dataclass takes over the fields of its bases from the last to the first.
 @dataclass(frozen=True)
-class TrainConfig(AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig):
+class TrainConfig(
+    PatchConfig, AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig
+):
     """Everything that decides how a training goes, the keys of all tables side by side.
 
     `config.part(ScheduleConfig)` is what one table says.

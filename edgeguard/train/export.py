@@ -32,6 +32,7 @@ def save_program(
     trained: dict[str, Any] | None = None,
     origin: dict[str, str] | None = None,
     crop_fraction: float = 1.0,
+    patch_px: int | None = None,
 ) -> None:
     """Write a .pt2 whose `edgeguard.json` names preprocessing, labels, and the profile that it was trained on.
 
@@ -44,6 +45,7 @@ def save_program(
         trained: how it was trained, for people.
         origin: `training_data_sha256` and `training_config_sha256` of the contract.
         crop_fraction: of the centre crop in front of the resize.
+        patch_px: of a network of regions: the square that it was trained against, pixels of the input.
     """
     coefficients = isinstance(network, CoefficientNet)
     mean, std = (BIAS, 1.0) if coefficients else (MEAN, STD)
@@ -54,6 +56,7 @@ def save_program(
         "size": [size, size],
         "trained_on_profile": None if profile is None else profile.sha256,
         **({} if trained is None else {"trained": trained}),
+        **({} if patch_px is None else {"patch_certificate": {"patch_px": patch_px}}),
         **(origin or {}),
     }
     plain = network.folded() if isinstance(network, CoefficientNet) else copy.deepcopy(network).eval()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.errors import CheckFailed, DeviceError
+from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.train.adversarial import adversarial_losses
 from edgeguard.train.batches import Batches
@@ -26,7 +27,7 @@ from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork, logits, runs_half
 from edgeguard.train.coefficient_net import CoefficientNet
-from edgeguard.train.config import AdversarialConfig, AugmentConfig, CodecConfig, ScheduleConfig
+from edgeguard.train.config import AdversarialConfig, AugmentConfig, CodecConfig, PatchConfig, ScheduleConfig
 from edgeguard.train.data import Dataset, Part
 from edgeguard.train.layers import in_layout
 
@@ -64,6 +65,8 @@ class Trainer:
         schedule, augment, codec, adversarial: the configuration's tables.
         config_sha256: names the whole configuration.
         frozen_statistics: keep batch normalisation as it is (fine-tuned programs know no other mode).
+        patch: of a network of regions, which is trained for its proven margin; None for others.
+        masks: those of random pairs and those of greedy ones, of which `augment.masks` chooses; None for neither.
 
     Raises:
         InputError: the folder holds a checkpoint of another configuration or of other images.
@@ -82,7 +85,11 @@ class Trainer:
         adversarial: AdversarialConfig,
         config_sha256: str,
         frozen_statistics: bool = False,
+        patch: PatchConfig | None = None,
+        masks: tuple[MaskSet, MaskSet] | None = None,
     ) -> None:
+        self._patch = patch
+        self._greedy = masks[1] if masks is not None and augment.masks == "greedy" else None
         self._device = device_of(schedule.device)
         self.network = in_layout(network.to(self._device), torch.channels_last)
         self.average = copy.deepcopy(self.network)
@@ -100,6 +107,7 @@ class Trainer:
             seed=schedule.seed,
             augment=augment,
             codec=self._codec if adversarial.method == "none" else None,
+            masks=masks[0] if masks is not None and augment.masks == "double" else None,
         )
         self._optimizer = torch.optim.SGD(_groups(self.network, schedule.weight_decay), momentum=0.9, nesterov=True)
         self._data_sha256 = _digest(dataset.train)
@@ -192,6 +200,16 @@ class Trainer:
 
     def _plain_step(self, levels: Tensor, targets: Tensor) -> None:
         smoothing = self._schedule.label_smoothing
+        if self._greedy is not None:
+            from edgeguard.train.certified.masks import greedily_masked
+
+            levels = greedily_masked(self.network, levels, targets, self._greedy)
+        if self._patch is not None:
+            from edgeguard.train.certified.step import margin_step  # not on a board
+
+            loss, out = margin_step(self.network, levels, targets, self._patch)
+            self._descend(loss, out, targets)
+            return
         if not self._mixup:
             out = logits(self.network, levels, self._half)
             self._descend(F.cross_entropy(out, targets, label_smoothing=smoothing), out, targets)

@@ -142,10 +142,27 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
 
 #: Reads coefficients; the others read pixels.
 COEFFICIENTS = "dct11"
+#: Votes region by region; see `edgeguard.train.certified`.
+REGIONS = "patchcert"
 
 
-def network(name: str, classes: int, width: int, size: int, profile: GuardProfile | None = None) -> nn.Module:
-    """A network by name, with fresh weights. `profile`: whose indices `dct11` reads.
+def network(
+    name: str,
+    classes: int,
+    width: int,
+    size: int,
+    profile: GuardProfile | None = None,
+    regions: tuple[int, int] = (8, 4),
+) -> nn.Module:
+    """A network by name, with fresh weights.
+
+    Args:
+        name: see `NETWORKS`.
+        classes: how many.
+        width: filters of the first layer, where the network has a width.
+        size: side of the input, pixels.
+        profile: whose indices `dct11` reads.
+        regions: field and stride of `patchcert`, pixels.
 
     Raises:
         InputError: no such network, or one that cannot take this size or profile.
@@ -156,7 +173,11 @@ def network(name: str, classes: int, width: int, size: int, profile: GuardProfil
     """
     if name == COEFFICIENTS:
         return coefficient_net(classes, width, size, profile)
+    if name == REGIONS:
+        from edgeguard.train.certified.region_net import RegionNet  # not on a board
+
+        return RegionNet(classes, width, size, field=regions[0], stride=regions[1])
     if name not in NETWORKS:
-        known = ", ".join((*NETWORKS, COEFFICIENTS))
+        known = ", ".join((*NETWORKS, REGIONS, COEFFICIENTS))
         raise InputError(f"there is no network {name!r}; known: {known}, or a .pt2 file")
     return NETWORKS[name](classes, width, size)

@@ -19,7 +19,7 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.train.config import DataConfig, TrainConfig
 from edgeguard.train.data import Dataset, Part, read_dataset
-from edgeguard.train.networks import network
+from edgeguard.train.networks import REGIONS, network
 from edgeguard.train.run import described, root_of, trainer_of
 from edgeguard_converters.training_data.image_facts import pixels_sha256
 
@@ -64,6 +64,8 @@ def train_partitions(
     """
     if config.ensemble or config.network.endswith(".pt2") or config.start is not None or config.method != "none":
         raise InputError("partitions are trained from fresh weights, each alone: no ensemble, start, .pt2 or attack")
+    if config.network == REGIONS:
+        raise InputError(f"partitions vote on whole pictures: {REGIONS} proves something else")
     dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
     rows = _rows(dataset.train, config.size, parts)
     empty = [number for number, own in enumerate(rows) if not len(own)]

@@ -81,7 +81,7 @@ def _averaged(folder: Path, config: TrainConfig, classes: int) -> nn.Module:
     if config.ensemble:
         return Vote([_averaged(place, mine, classes) for mine, place in member_configs(config, folder)])
     profile = TrainingCodec(config.codec, config.codec_share).profile
-    module = network(config.network, classes, config.width, config.size, profile)
+    module = network(config.network, classes, config.width, config.size, profile, (config.field, config.stride))
     restrict_first_layer(module, config.first_layer)
     module.load_state_dict(torch.load(folder / NAME, weights_only=True, map_location="cpu")["average"])
     return module

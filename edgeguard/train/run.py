@@ -10,6 +10,7 @@ from torch import nn
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
@@ -21,6 +22,7 @@ from edgeguard.train.config import (
     AugmentConfig,
     CodecConfig,
     DataConfig,
+    PatchConfig,
     ScheduleConfig,
     TrainConfig,
 )
@@ -29,7 +31,7 @@ from edgeguard.train.data import Dataset, read_dataset, training_entries
 from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
-from edgeguard.train.networks import network
+from edgeguard.train.networks import REGIONS, network
 from edgeguard.train.weight_quantization import restrict_first_layer
 from edgeguard_converters.training_data.merkle import data_root, digest_of
 
@@ -73,6 +75,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+    _check_regions(config)
     dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
     source = described(dataset)
     _log.info("%s", source)
@@ -83,6 +86,24 @@ def train(
     if config.ensemble:
         return _ensemble(config, folder, dataset, source, origin, progress)
     return _single(config, folder, dataset, source, origin, progress)
+
+
+def _check_regions(config: TrainConfig) -> None:
+    """Refuse what would be ignored by the loss of a proven margin.
+
+    Raises:
+        InputError: naming it.
+    """
+    if config.network != REGIONS:
+        return
+    for given, what in (
+        (config.ensemble, "ensemble: several networks that vote prove nothing together"),
+        (config.method != "none", f"--adversarial {config.method}: its loss is that of the proven margin"),
+        (config.mixup, "mixup: a mixed picture has no label that could be proven"),
+        (config.label_smoothing, "label_smoothing: its loss is that of the proven margin"),
+    ):
+        if given:
+            raise InputError(f"{REGIONS} is trained without {what}")
 
 
 def root_of(config: TrainConfig, dataset: Dataset) -> str:
@@ -106,6 +127,7 @@ def _single(
         network_,
         folder / MODEL,
         size=config.size,
+        patch_px=config.patch_px if config.network == REGIONS else None,
         labels=dataset.labels,
         profile=_profile(config),
         trained=_facts(config, source),
@@ -174,7 +196,19 @@ def trainer_of(
         adversarial=config.part(AdversarialConfig),
         config_sha256=config.sha256,
         frozen_statistics=frozen_statistics,
+        patch=config.part(PatchConfig) if config.network == REGIONS else None,
+        masks=_masks(config),
     )
+
+
+def _masks(config: TrainConfig) -> tuple[MaskSet, MaskSet] | None:
+    if config.masks == "none":
+        return None
+    if config.method != "none":
+        raise InputError(f"masks = {config.masks} is for training without an attack: leave out one of them")
+    from edgeguard.train.certified.masks import mask_sets  # not on a board
+
+    return mask_sets(config.size, config.patch_px)
 
 
 def _json(config: TrainConfig) -> bytes:
@@ -220,7 +254,7 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
             parameter.requires_grad_(True)
         return module, True
     profile = TrainingCodec(config.codec, config.codec_share).profile
-    module = network(config.network, len(labels), config.width, config.size, profile)
+    module = network(config.network, len(labels), config.width, config.size, profile, (config.field, config.stride))
     if config.start is not None:
         try:
             module.load_state_dict(torch.load(config.start, weights_only=True))

@@ -97,6 +97,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--alarm-disagreement": [f"{RUN} --alarm-disagreement 0.1"],
         "--alarm-certified": [f"{RUN} --alarm-certified 0.5 --guard fd-jpeg"],
         "--alarm-unproven": [f"{RUN} --alarm-unproven 0.5 --guard fd-jpeg"],
+        "--alarm-certified-patch": [f"{RUN} --alarm-certified-patch 5"],
         "--frozen-after": [f"{RUN} --frozen-after 5"],
         "--alarm-window": [f"{RUN} --alarm-window 5"],
         "--record": ALWAYS,
@@ -115,8 +116,17 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     "evaluate compare": {"--json": ALWAYS},
     "evaluate certify": {
         "--images": ALWAYS, "--limit": ALWAYS, "--json": ALWAYS, "--partitions": ALWAYS,
-        "--patch": [". --images . --partitions --patch 5"],
-        "--masks": [". --images . --partitions --masks 6"],
+        "--patch": [
+            ". --images . --partitions --patch 5",
+            (f"{MODEL} --images . --patch 5 --patch 6", "--patch more than once is for --method"),
+        ],
+        "--method": [". --images . --partitions --method masking"],
+        "--masks": [". --images . --partitions --masks 6", f"{MODEL} --images . --method one-pass --masks 6"],
+        "--output": [". --images . --partitions --output o", f"{MODEL} --images . --output o"],
+        "--attack": [
+            ". --images . --partitions --attack 5", f"{MODEL} --images . --attack 5",
+            f"{MODEL} --images . --method masking --attack 5",
+        ],
         "--workers": [". --images . --partitions --workers 1"],
     },
     "evaluate matrix": {
@@ -242,7 +252,9 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--seed": ["s --seed 1"],
         "--model": ALWAYS,
     },
-    "fieldtest score": {"--model": ALWAYS, "--guard": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS},
+    "fieldtest score": {
+        "--model": ALWAYS, "--certify": ALWAYS, "--guard": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS,
+    },
     "fieldtest report": {"--output": ALWAYS},
     "firmware list": {"--json": ALWAYS},
     "firmware show": {},

@@ -24,6 +24,8 @@ NOT_ON_A_BOARD = (
     "edgeguard/differentiable/**",
     "edgeguard/evaluate/**",
     "edgeguard/fleet/workstation/**",
+    "edgeguard/train/certified/**",
+    "edgeguard/evaluate/certify/attack.py",
     "edgeguard/demo/assets/cards.pt2",
     "edgeguard_converters/contract/**",
     "edgeguard_converters/load/**",

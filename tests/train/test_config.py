@@ -56,7 +56,7 @@ def test_a_configuration_is_named_by_everything_but_the_place_of_its_images() ->
     assert base.sha256 == TrainConfig(data="b").sha256
     assert base.sha256 != TrainConfig(data="a", seed=1).sha256
     assert set(file_keys()) == {
-        "model", "data", "schedule", "augment", "codec", "adversarial",
+        "model", "data", "schedule", "augment", "codec", "adversarial", "patch",
     }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_a_part_is_what_one_table_says() -> None:
     assert config.part(AdversarialConfig).inner_step_8bit == config.inner_step_8bit == 2
     assert not isinstance(config.part(DataConfig), TrainConfig)
     order = list(asdict(config))  # as config.json and the curves list them
-    assert order[:2] == ["network", "width"] and order[-1] == "beta"
+    assert order[:2] == ["network", "width"] and order[-1] == "margin_weight"
     assert order == [name for table in file_keys().values() for name in table.table or ()]
     assert order == list(keys_of(TrainConfig))
 

@@ -88,6 +88,7 @@ def facts_of(data: Any) -> FileFacts:
             training_data_sha256=_text(data["training_data_sha256"]),
             training_config_sha256=_text(data["training_config_sha256"]),
             audio=None if data["audio"] is None else audio_input(data["audio"]).to_dict(),
+            patch_px=None if data["patch_px"] is None else int(data["patch_px"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"what the file says of itself cannot be read: {error}") from error

@@ -36,6 +36,7 @@ class FileFacts:
         training_data_sha256, training_config_sha256: the Merkle root of the training images, and the name of the
             training's configuration.
         audio: what a model of sound says of its input (`AudioInput.to_dict`); None for the others.
+        patch_px: side of the square that a classifier of regions was trained against, pixels of the input.
         sha256: of the file itself; None for a folder and for a model in memory.
         stated_by: who gives mean, std and crop, where it is not the file itself: `torchvision mobilenet_v2`.
         crop_by: who gives crop and crop_fraction, where it is not the file itself.
@@ -54,6 +55,7 @@ class FileFacts:
     training_data_sha256: str | None = None
     training_config_sha256: str | None = None
     audio: dict[str, Any] | None = None
+    patch_px: int | None = None
     sha256: str | None = None
     stated_by: str | None = None
     crop_by: str | None = None
@@ -144,6 +146,7 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
             training_data_sha256=_hash(data.get("training_data_sha256")),
             training_config_sha256=_hash(data.get("training_config_sha256")),
             audio=_audio(data.get("audio")),
+            patch_px=_pixels(dict(data.get("patch_certificate", {})).get("patch_px")),
         )
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{origin}: the preprocessing it gives cannot be read: {error}") from error
@@ -192,6 +195,12 @@ def _audio(value: Any) -> dict[str, Any] | None:
 def _hash(value: Any) -> str | None:
     if value is not None and not (isinstance(value, str) and _SHA256.fullmatch(value)):
         raise ValueError(f"{str(value)[:80]!r} is no SHA-256 in hexadecimal")
+    return value
+
+
+def _pixels(value: Any) -> int | None:
+    if value is not None and not (type(value) is int and 0 <= value <= 8192):
+        raise ValueError(f"patch_px {str(value)[:80]!r} is no count of pixels")
     return value
 
 

@@ -65,6 +65,10 @@ class Network(torch.nn.Module):
         """What the file itself returns, a closing SOFTMAX included, dequantised."""
         return self._in_batches(levels, self.graph.outputs[0])
 
+    def tensor(self, levels: Tensor, number: int) -> Tensor:
+        """Real values of a tensor that the first output depends on: (n, its other axes in one)."""
+        return self._in_batches(levels, number)
+
     def _in_batches(self, levels: Tensor, wanted: int) -> Tensor:
         if self.batches or len(levels) == 1:
             return self._run(levels, wanted)
