@@ -116,6 +116,8 @@ def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
     """
     if settings.method == "none":
         _refuse_given({"eps": flags.get("eps_8bit")}, ("eps",), "is for --adversarial: nothing attacks the images")
+    if settings.smoothing == "none":
+        _refuse_given(flags, ("sigma",), "is for --smoothing: no noise is added")
     if settings.codec == "none" and not settings.ensemble:
         _refuse_given(flags, ("codec_share",), "is for --codec: no image goes through one")
 

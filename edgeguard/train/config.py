@@ -19,6 +19,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
 AdversarialMethod = Literal["none", "fgsm-rs", "pgd", "trades", "free"]
 GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
+#: How a base of randomized smoothing is trained.
+SmoothingMethod = Literal["none", "gaussian", "smoothadv", "macer"]
 T = TypeVar("T")
 _MILLION = 1_000_000
 _WHOLE_LEVELS = "wants a whole number of levels from 1 to 255 (8/255 is eps_8bit = 8)"
@@ -58,7 +60,7 @@ def _whole(value: Any) -> float:
 
 _model, _data, _schedule = partial(key, table="model"), partial(key, table="data"), partial(key, table="schedule")
 _augment, _codec_key = partial(key, table="augment"), partial(key, table="codec")
-_adversarial = partial(key, table="adversarial")
+_adversarial, _smoothing = partial(key, table="adversarial"), partial(key, table="smoothing")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -211,9 +213,48 @@ class AdversarialConfig:
         return 1.25 * self.eps_8bit if self.method in ("fgsm-rs", "free") else 2.5 * self.eps_8bit / self.steps
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class SmoothingConfig:
+    """`[smoothing]`: the network becomes the base of a randomized smoothing."""
+
+    smoothing: SmoothingMethod = _smoothing("How a base for certified noise is trained; see docs/smoothing.md.", "none")
+    sigma: float = _smoothing("Standard deviation of the noise, pixels 0..1.", 0.25, low=0.005, high=2)
+    noise_draws: int = _smoothing(
+        "Noisy copies of an image in a step; 0: 1 (gaussian, smoothadv) or 4 (macer; the paper has 16).",
+        0,
+        low=0,
+        high=64,
+    )
+    noise_eps_8bit: float = _smoothing(
+        "smoothadv: L2 budget of the inner attack (the paper's 64, 127, 255 or 512 of 255).",
+        127.0,
+        low=1,
+        high=4096,
+        unit="levels",
+    )
+    noise_steps: int = _smoothing(
+        "smoothadv: steps of the inner attack, of 2 budgets over the steps.", 2, low=1, high=100
+    )
+    noise_warmup: float = _smoothing("smoothadv: share of the steps in which the budget rises.", 0.1, low=0, high=1)
+    macer_weight: float = _smoothing("macer: weight of the radius (lambda).", 12.0, low=0, high=1000)
+    macer_scale: float = _smoothing(
+        "macer: what logits are multiplied with for the radius (beta).", 16.0, low=0.1, high=1000
+    )
+    macer_margin: float = _smoothing(
+        "macer: radii count up to this many sigmas, twice over (gamma).", 8.0, low=0.1, high=100
+    )
+
+    @property
+    def copies(self) -> int:
+        """Noisy copies of an image in a step."""
+        return self.noise_draws or (4 if self.smoothing == "macer" else 1)
+
+
 # A dataclass takes over the fields of its bases from the last to the first.
 @dataclass(frozen=True)
-class TrainConfig(AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig):
+class TrainConfig(
+    SmoothingConfig, AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig
+):
     """Everything that decides how a training goes, the keys of all tables side by side.
 
     `config.part(ScheduleConfig)` is what one table says.

@@ -22,6 +22,7 @@ from edgeguard.train.config import (
     CodecConfig,
     DataConfig,
     ScheduleConfig,
+    SmoothingConfig,
     TrainConfig,
 )
 from edgeguard.train.curves import curves_page
@@ -30,6 +31,7 @@ from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
+from edgeguard.train.smoothing import check_smoothing
 from edgeguard.train.weight_quantization import restrict_first_layer
 from edgeguard_converters.training_data.merkle import data_root, digest_of
 
@@ -69,6 +71,7 @@ def train(
     Example:
         >>> train(TrainConfig(data="photos/", epochs=3), Path("out"))  # doctest: +SKIP
     """
+    check_smoothing(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -172,6 +175,7 @@ def trainer_of(
         augment=config.part(AugmentConfig),
         codec=config.part(CodecConfig),
         adversarial=config.part(AdversarialConfig),
+        smoothing=config.part(SmoothingConfig),
         config_sha256=config.sha256,
         frozen_statistics=frozen_statistics,
     )
@@ -185,6 +189,8 @@ def _facts(config: TrainConfig, source: str) -> dict[str, object]:
     facts = {"codec": config.codec, "codec_share": config.codec_share, "method": config.method, "images": source}
     if config.first_layer != "float":
         facts["first_layer"] = config.first_layer
+    if config.smoothing != "none":
+        facts |= {"smoothing": config.smoothing, "sigma": config.sigma}
     return {**facts, **({"ensemble": list(config.ensemble)} if config.ensemble else {})}
 
 
