@@ -60,6 +60,7 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         (("stale_after",), settings.web is None and settings.metrics is None, "is for --web and --metrics"),
         (("mqtt_name", "mqtt_password_file", "mqtt_ca_file"), settings.mqtt is None, "is for --mqtt"),
         (("record_seconds", "record_quota_mb"), settings.record is None, "is for --record"),
+        (("smooth_sigma", "smooth_ms"), settings.smooth == 0, "is for --smooth: no noisy copies are drawn"),
         (("compare",), not compares, "does nothing with --compare-every 0"),
         (("alarm_disagreement",), not compares, "is for --compare: nothing is compared"),
         (

@@ -24,6 +24,8 @@ BUILT_IN = (
     "feature-distillation-table1-frame",
     "feature-distillation-table1-cw0",
     "feature-distillation-table2",
+    "feature-distillation-figure4",
+    "lossy-codecs-lsb",
     "guard-audit",
     "quick",
 )
@@ -152,6 +154,7 @@ class ProtocolFile:
         high=100_000,
         unit="minutes",
     )
+    fidelity: bool = key("Measure the answer's confidence, and PSNR and MS-SSIM of what the model is shown.", False)
     caveat: str = key("What it cannot tell, for terminal and report.", "")
     paper_source: str = key("Where the published figures stand.", "")
     paper: dict[str, dict[str, _Percent]] = key(
@@ -180,6 +183,7 @@ class Protocol:
     budgets: Budgets = "each"
     undefended_at_most: float = 0.15
     minutes: float | None = None
+    fidelity: bool = False
     caveat: str = ""
     paper_source: str = ""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from edgeguard.pipeline.prefetch import Prefetcher
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.stages import Arrived, Ready, Stages
 from edgeguard.preprocess.region import Region
+from edgeguard.smoothing.frames import FrameSmoother
 
 _QUEUE = 8
 _AHEAD = 2
@@ -42,6 +43,7 @@ class Pipeline:
         decode_scale: decode JPEGs at 1/1, 1/2 or 1/4 where pass 2 works on their coefficients; by default the smallest
             whose short side is at least 1.5 times the model's.
         region: what the model sees of the frame, grown to the codec's grid.
+        smoother: answers for each frame by noisy copies as well.
         every: infer on every so many frames only.
         fps: results a second at most, of a live source.
         every_frame: no latest-frame slot but a queue of eight, and which frame goes when it is full.
@@ -66,6 +68,7 @@ class Pipeline:
         keep_frames: bool = True,
         decode_scale: int | None = None,
         region: Region | None = None,
+        smoother: FrameSmoother | None = None,
         every: int = 1,
         fps: float | None = None,
         every_frame: Drop | None = None,
@@ -89,6 +92,7 @@ class Pipeline:
                 decode_scale=decode_scale,
                 region=region,
                 certify_share=_CERTIFY_SHARE if source.live else None,
+                smoother=smoother,
             )
         except BaseException:
             if opened:  # nobody else could close it

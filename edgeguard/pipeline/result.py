@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeguard.guard.passes import Pass1, Received
 from edgeguard.model.prediction import Prediction, Score
+from edgeguard.smoothing.frames import SmoothedFrame
 
 SCHEMA = 1
 
@@ -32,6 +33,7 @@ class FrameResult:
         patch_suspect, patch_alarm: whether the patch guard marked anything, and whether it rang; None without one.
         alarms: names of the run's alarms that ring.
         certifies: whether frames of this run can be proven; without, the line has no keys for it.
+        smoothed: what noisy copies of the frame said, where the run draws some; without, the line has no key for it.
     """
 
     frame: int
@@ -58,6 +60,7 @@ class FrameResult:
     certified_share_2: float | None = None
     proven: bool | None = None
     proven_2: bool | None = None
+    smoothed: SmoothedFrame | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
@@ -86,6 +89,7 @@ class FrameResult:
             "model": self.model,
             "undefended": None if self.undefended is None else _score(self.undefended),
             **(self.proof_dict() if self.certifies else {}),
+            **({} if self.smoothed is None else {"smoothed": asdict(self.smoothed)}),
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
             **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),

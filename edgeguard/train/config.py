@@ -18,13 +18,15 @@ from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
 Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
 AdversarialMethod = Literal["none", "fgsm-rs", "pgd", "trades", "free"]
-GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
+GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "differentiable-jpeg-ste", "drawn"]
 #: How a base of randomized smoothing is trained.
 SmoothingMethod = Literal["none", "gaussian", "smoothadv", "macer"]
 T = TypeVar("T")
 _MILLION = 1_000_000
 _WHOLE_LEVELS = "wants a whole number of levels from 1 to 255 (8/255 is eps_8bit = 8)"
-_CODECS = "none, fd, fd-jpeg, jpeg:75, FILE.toml, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield"
+_CODECS = (
+    "none, fd, fd-jpeg, jpeg:75, FILE.toml, gif, palette:N, avif:Q, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield"
+)
 
 
 def _codec(value: Any) -> str:
