@@ -48,7 +48,10 @@ def run(
     output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
     protocol: Annotated[
         str,
-        typer.Option(help="guard-audit, quick, feature-distillation-table1, -table1-frame, -table2, or a .toml file."),
+        typer.Option(
+            help="guard-audit, quick, feature-distillation-table1, -table1-frame, -table2, -figure4, lossy-codecs-lsb, "
+            "magnet-mnist, or a .toml file."
+        ),
     ] = "guard-audit",
     limit: Annotated[int | None, typer.Option(min=1, help="Attack at most this many images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,

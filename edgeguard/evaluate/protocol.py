@@ -26,6 +26,7 @@ BUILT_IN = (
     "feature-distillation-table2",
     "feature-distillation-figure4",
     "lossy-codecs-lsb",
+    "magnet-mnist",
     "guard-audit",
     "quick",
 )

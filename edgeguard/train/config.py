@@ -206,6 +206,16 @@ class AdversarialConfig:
         False,
     )
     beta: float = _adversarial("Weight of TRADES' divergence.", 6.0, low=0, high=1000)
+    weight_eps: float = _adversarial(
+        "Weights are moved against the step by this share of their norm first (AWP; the paper's .005); 0: not.",
+        0.0,
+        low=0,
+        high=0.1,
+    )
+    teacher: str | None = _adversarial(
+        "A training's folder, whose net's probabilities are labels (distillation).", None, values="FOLDER", words=TEXT
+    )
+    teacher_share: float = _adversarial("Of the loss, for those labels.", 1.0, low=0.01, high=1)
 
     @property
     def inner_step_8bit(self) -> float:

@@ -29,6 +29,7 @@ from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.config import AdversarialConfig, AugmentConfig, CodecConfig, ScheduleConfig, SmoothingConfig
 from edgeguard.train.data import Dataset, Part
 from edgeguard.train.layers import in_layout
+from edgeguard.train.robust import Teacher, perturbed_weights, robust_loss
 from edgeguard.train.smoothing import noisy_levels, smoothing_loss
 
 LOG = "log.jsonl"
@@ -64,6 +65,7 @@ class Trainer:
         size: side of the pictures, pixels.
         schedule, augment, codec, adversarial, smoothing: the configuration's tables.
         config_sha256: names the whole configuration.
+        teacher: gives soft labels to adversarial training.
         frozen_statistics: keep batch normalisation as it is (fine-tuned programs know no other mode).
 
     Raises:
@@ -83,6 +85,7 @@ class Trainer:
         adversarial: AdversarialConfig,
         smoothing: SmoothingConfig,
         config_sha256: str,
+        teacher: Teacher | None = None,
         frozen_statistics: bool = False,
     ) -> None:
         self._device = device_of(schedule.device)
@@ -91,6 +94,7 @@ class Trainer:
         self.dataset, self.folder = dataset, folder
         self._size, self._schedule, self._adversarial, self._sha256 = size, schedule, adversarial, config_sha256
         self._frozen, self._mixup, self._smoothing = frozen_statistics, augment.mixup, smoothing
+        self._teacher = None if teacher is None else teacher.to(self._device)
         self._half = runs_half(schedule.precision, self._device)
         # A network that reads coefficients is its own codec: its input is quantised.
         name = "none" if isinstance(network, CoefficientNet) else codec.codec
@@ -190,9 +194,24 @@ class Trainer:
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
             victim = CodecNetwork(self.network, self._codec, attack.backward, rng, self._half)
             smoothing = schedule.label_smoothing
+            if attack.weight_eps or self._teacher is not None:
+                self._robust_step(victim, levels, targets, generator)
+                _move_towards(self.average, self.network, min(schedule.ema, (1 + self.step) / (10 + self.step)))
+                return
             for loss, out in adversarial_losses(victim, levels, targets, attack, generator, label_smoothing=smoothing):
                 self._descend(loss, out, targets)
         _move_towards(self.average, self.network, min(schedule.ema, (1 + self.step) / (10 + self.step)))
+
+    def _robust_step(self, victim: CodecNetwork, levels: Tensor, targets: Tensor, generator: torch.Generator) -> None:
+        attack, smoothing = self._adversarial, self._schedule.label_smoothing
+        loss = robust_loss(victim, levels, targets, attack, generator, self._teacher, label_smoothing=smoothing)
+        if not attack.weight_eps:
+            self._descend(*loss(), targets)
+            return
+        with perturbed_weights(self.network, loss, attack.weight_eps):
+            value, out = loss()
+            self._backward(value)
+        self._step(value, out, targets)
 
     def _smoothed_step(self, levels: Tensor, targets: Tensor) -> None:
         rng = np.random.default_rng([self._schedule.seed, 6, self.step])
@@ -219,6 +238,10 @@ class Trainer:
         self._descend(share * first + (1 - share) * second, out, targets)
 
     def _descend(self, loss: Tensor, out: Tensor, targets: Tensor) -> None:
+        self._backward(loss)
+        self._step(loss, out, targets)
+
+    def _backward(self, loss: Tensor) -> None:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise CheckFailed(
@@ -227,8 +250,10 @@ class Trainer:
             )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+
+    def _step(self, loss: Tensor, out: Tensor, targets: Tensor) -> None:
         self._optimizer.step()
-        self._loss_sum += value * len(targets)
+        self._loss_sum += float(loss.detach()) * len(targets)
         self._hits += int((out.detach().argmax(1) == targets).sum())
         self._seen += len(targets)
 

@@ -31,6 +31,7 @@ from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
+from edgeguard.train.robust import check_robust, load_teacher
 from edgeguard.train.smoothing import check_smoothing
 from edgeguard.train.weight_quantization import restrict_first_layer
 from edgeguard_converters.training_data.merkle import data_root, digest_of
@@ -72,6 +73,7 @@ def train(
         >>> train(TrainConfig(data="photos/", epochs=3), Path("out"))  # doctest: +SKIP
     """
     check_smoothing(config)
+    check_robust(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -177,6 +179,7 @@ def trainer_of(
         adversarial=config.part(AdversarialConfig),
         smoothing=config.part(SmoothingConfig),
         config_sha256=config.sha256,
+        teacher=load_teacher(config, dataset.labels),
         frozen_statistics=frozen_statistics,
     )
 

@@ -26,7 +26,17 @@ NOT_ON_A_BOARD = (
     "edgeguard_converters/quantize/**",
     "edgeguard/fleet/workstation/**",
     "edgeguard/demo/assets/cards.pt2",
-)
+    # what trains: it writes programs through edgeguard_converters/load, which is not there either
+    *(f"edgeguard/train/{name}.py" for name in (
+        "adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "loop", "partitions", "restore",
+        "robust", "run", "smoothing",
+    )),
+    # what measures trainings, and what draws thousands of copies of images
+    *(f"edgeguard/evaluate/experiments/{name}.py" for name in (
+        "matrix", "matrix_forecast", "matrix_jobs", "noise_certification", "noise_curve", "partition_certification",
+        "trust",
+    )),
+)  # fmt: skip
 #: What the build of a machine's wheel sets, beside what every build does.
 BUILDS = {
     "x86_64": {"CMAKE_ARGS": "-DCMAKE_CXX_COMPILER=g++"},

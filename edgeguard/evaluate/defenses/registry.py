@@ -7,7 +7,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.base import Defense, Fixed, Image
 from edgeguard.evaluate.defenses.codecs import Guard, bit_depth, median_blur, pillow_codec
 from edgeguard.evaluate.defenses.detectors import DETECTORS
-from edgeguard.evaluate.defenses.magnet import trained_reformer
+from edgeguard.evaluate.defenses.magnet import GRAY, trained_gray_reformer, trained_reformer
 from edgeguard.evaluate.defenses.quilting import quilting_from
 from edgeguard.evaluate.defenses.randomized import PixelDeflection, ResizePad, Shield
 from edgeguard.evaluate.defenses.total_variation import TotalVariation
@@ -18,11 +18,11 @@ __all__ = ["DETECTORS", "NAMES", "NEED_LIBRARY", "Defense", "Guard", "Image", "d
 #: What `defense_by_name` understands (Q, N and R stand for numbers), and the detectors.
 NAMES = (
     "none", "bits:N", "jpeg:Q", "jpeg2000:R", "webp:Q", "avif:Q", "gif", "palette:N", "palette:N+dither", "median:N",
-    "tvm", "quilting", "shield", "resize-pad", "pixel-deflection", "magnet", "flat:N", "PROFILE", "PROFILE xN",
+    "tvm", "quilting", "shield", "resize-pad", "pixel-deflection", "magnet", *GRAY, "flat:N", "PROFILE", "PROFILE xN",
     *DETECTORS,
 )  # fmt: skip
 #: Defences that learn from clean pictures.
-NEED_LIBRARY = ("quilting", "magnet", *DETECTORS)
+NEED_LIBRARY = ("quilting", "magnet", *GRAY, *DETECTORS)
 
 
 def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
@@ -51,6 +51,8 @@ def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
     if name in NEED_LIBRARY:
         if not library:
             raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
+        if name in GRAY:
+            return trained_gray_reformer(name, tuple(library))
         return quilting_from(tuple(library)) if name == "quilting" else trained_reformer(tuple(library))
     if (codec := lossy_codec(name)) is not None:
         return Fixed(name, codec)

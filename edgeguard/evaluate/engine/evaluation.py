@@ -327,7 +327,8 @@ class Evaluation:
         if name == "none":
             return name
         if name in NEED_LIBRARY:
-            return name + "".join(self.target.library)
+            net = "differentiated" if name.startswith("magnet") else ""  # attacks from before that are made again
+            return name + net + "".join(self.target.library)
         guard = getattr(defense_by_name(name), "profile", None)
         return name if guard is None else str(guard.sha256)
 
