@@ -229,6 +229,9 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     if values.get("budgets") == "smallest" and (unbounded or values["box"] == "gray"):
         why = f"the attack {unbounded[0]} has no eps_8bit" if unbounded else 'box is "gray"'
         raise InputError(f'{place(origin, line_of(text, ("budgets",)))}budgets = "smallest" looks for a budget: {why}')
+    if values.get("fidelity") and values["box"] == "white":
+        where = place(origin, line_of(text, ("fidelity",)))
+        raise InputError(f'{where}fidelity is for box = "gray": of a worst case there is no one picture')
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
     for number, defense in enumerate(defenses):
         try:
