@@ -7,7 +7,6 @@ RSLAD  Zi et al., ICCV 2021, "Revisiting adversarial robustness distillation": t
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -44,22 +43,6 @@ class Teacher:
         """The same on a device."""
         self.network.to(device)
         return self
-
-
-def load_teacher(config: TrainConfig, labels: tuple[str, ...]) -> Teacher | None:
-    """The teacher that a configuration names; None without one.
-
-    Raises:
-        InputError: it cannot be read, or knows other classes or another size.
-    """
-    if config.teacher is None:
-        return None
-    from edgeguard.train.restore import restored  # it imports what trains
-
-    found = restored(Path(config.teacher))
-    if found.labels != labels or found.config.size != config.size:
-        raise InputError(f"the teacher {config.teacher} was trained on other classes or another size")
-    return Teacher(found.network, config.teacher_share)
 
 
 def check_robust(config: TrainConfig) -> None:

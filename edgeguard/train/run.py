@@ -13,6 +13,7 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.train.checkpoint import CONFIG, MODEL
 from edgeguard.train.checkpoint import NAME as CHECKPOINT
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_kind import codec_kind
@@ -31,14 +32,15 @@ from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import network
-from edgeguard.train.robust import check_robust, load_teacher
+from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
+from edgeguard.train.teacher import load_teacher
 from edgeguard.train.weight_quantization import restrict_first_layer
 from edgeguard_converters.training_data.merkle import data_root, digest_of
 
 _log = logging.getLogger(__name__)
 
-MODEL, CONFIG, PAGE = "model.pt2", "config.json", "curves.html"
+PAGE = "curves.html"
 
 
 @dataclass(frozen=True)

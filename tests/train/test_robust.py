@@ -16,8 +16,9 @@ from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork
 from edgeguard.train.config import AdversarialConfig, TrainConfig
 from edgeguard.train.networks import network
-from edgeguard.train.robust import Teacher, check_robust, load_teacher, perturbed_weights, robust_loss
+from edgeguard.train.robust import Teacher, check_robust, perturbed_weights, robust_loss
 from edgeguard.train.run import train
+from edgeguard.train.teacher import load_teacher
 
 
 @pytest.fixture
