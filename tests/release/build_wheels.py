@@ -28,8 +28,8 @@ NOT_ON_A_BOARD = (
     "edgeguard/demo/assets/cards.pt2",
     # what trains: it writes programs through edgeguard_converters/load, which is not there either
     *(f"edgeguard/train/{name}.py" for name in (
-        "adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "loop", "partitions", "restore", "teacher",
-        "robust", "run", "smoothing",
+        "adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "loop", "partitions", "restore",
+        "robust", "run", "smoothing", "teacher",
     )),
     # what measures trainings, and what draws thousands of copies of images
     *(f"edgeguard/evaluate/experiments/{name}.py" for name in (

@@ -46,7 +46,10 @@ def test_weights_move_by_their_share_raise_the_loss_and_come_back(
     plain = float(loss()[0].detach())
     with perturbed_weights(net, loss, 0.005):
         assert float(loss()[0].detach()) > plain
-        moved = [(name, float((p - before[name]).norm() / before[name].norm())) for name, p in net.named_parameters()]
+        moved = [
+            (name, float((p.detach() - before[name]).norm() / before[name].norm()))
+            for name, p in net.named_parameters()
+        ]
         assert all(share == pytest.approx(0.005, rel=1e-3) for name, share in moved if before[name].ndim > 1)
         assert all(share == 0 for name, share in moved if before[name].ndim == 1 and float(before[name].norm()))
     after = net.state_dict()
