@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
-from edgeguard.system.extras import how_to_install
+from edgeguard.system.extras import missing_part
 
 METHODS = ("one-pass", "masking", "hybrid")
 
@@ -34,7 +34,7 @@ def certify_patch(
     try:
         from edgeguard.evaluate.certify.table import certify_patches
     except ImportError as error:
-        raise InputError(f"evaluate is not installed ({error.name}): {how_to_install('attack')}") from error
+        raise missing_part(error, "evaluate", "attack") from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:

@@ -1,4 +1,4 @@
-"""`edgeguard evaluate run|compare|certify|matrix`: attack what is deployed."""
+"""`edgeguard evaluate run|compare|certify|matrix|trust`: attack what is deployed."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from edgeguard.cli.certify_noise import certify_smoothed, refuse_with_smoothing, refuse_without_smoothing
 from edgeguard.cli.certify_patch import certify_patch
+from edgeguard.cli.evaluate_trust import trust_command
 from edgeguard.cli.ignored import given as is_given
 from edgeguard.cli.ignored import refuse_ignored, refuse_with_partitions, refuse_without_method
 from edgeguard.cli.messages import on_stdout
@@ -49,7 +51,10 @@ def run(
     output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
     protocol: Annotated[
         str,
-        typer.Option(help="guard-audit, quick, feature-distillation-table1, -table1-frame, -table2, or a .toml file."),
+        typer.Option(
+            help="guard-audit, quick, feature-distillation-table1, -table1-frame, -table2, -figure4, lossy-codecs-lsb, "
+            "magnet-mnist, or a .toml file."
+        ),
     ] = "guard-audit",
     limit: Annotated[int | None, typer.Option(min=1, help="Attack at most this many images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
@@ -128,9 +133,6 @@ def certify(
         typer.Option(help="one-pass or hybrid (models with a map of votes), or masking (any); prints a table."),
     ] = None,
     masks: Annotated[int, typer.Option(min=2, max=12, help="Masks along each axis, of masking.")] = 6,
-    output: Annotated[
-        Path | None, typer.Option(help="With --method: a line of JSON for each image; run again to go on.")
-    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many images. [200; --partitions: all]")] = None,
     attack: Annotated[
         int | None, typer.Option(min=1, help="Attack so many of the images too, white-box (one-pass only).")
@@ -139,12 +141,38 @@ def certify(
     partitions: Annotated[
         bool, typer.Option("--partitions", help="How many poisoned training images each prediction survives.")
     ] = False,
+    smoothing: Annotated[
+        float | None, typer.Option(help="Under whole-image changes: noise of this standard deviation, pixels 0..1.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="--smoothing: noisy copies of an image that are counted.")] = 10_000,
+    alpha: Annotated[float, typer.Option(help="--smoothing: how often a certificate may be wrong.")] = 0.001,
+    joint: Annotated[bool, typer.Option("--joint", help="--smoothing: alpha is for all images together.")] = False,
+    noise_place: Annotated[str, typer.Option(help="--smoothing: frame, or input (the model's own levels).")] = "frame",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="--smoothing: folder of results. --method: file of a JSON line an image. Run again to go on."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="--smoothing: of the noise.")] = 0,
+    ray: Annotated[str | None, typer.Option(help="--smoothing: run on the Ray cluster at this address (or auto).")] = (
+        None
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Accuracy that is proven: under one patch anywhere, or --partitions: under poisoned images.
+    """Accuracy that is proven: under one patch anywhere, --smoothing: under whole-image changes, or --partitions:
+    under poisoned images.
 
     Without --method double masking (PatchCleanser) of any classifier.
     """
+    if smoothing is not None:
+        refuse_with_smoothing(context)
+        certify_smoothed(
+            model, images, sigma=smoothing, draws=draws, alpha=alpha, joint=joint, place=noise_place, output=output,
+            seed=seed, limit=limit, workers=workers, ray=ray, as_json=as_json,
+        )  # fmt: skip
+        return
+    refuse_without_smoothing(context)
     if partitions:
         refuse_with_partitions(context)
         _certify_partitions(model, images, limit, as_json)
@@ -193,6 +221,9 @@ def _certify_partitions(trained: Path, images: Path, limit: int | None, as_json:
         what = "right" if count == 0 else f"right whatever {count} images were added to or taken from the training"
         on_stdout(f"{100 * share:5.1f} % [{100 * low:.1f}, {100 * high:.1f}] {what}")
     on_stdout(f"half of all survive {max(found.median, 0)} images; a changed image counts as two")
+
+
+app.command("trust", epilog="Example: edgeguard evaluate trust model.tflite --images test/")(trust_command)
 
 
 @app.command(epilog="Example: edgeguard evaluate matrix baseline/ vaccinated/ --images photos.zip --output matrix/")
@@ -294,6 +325,8 @@ def _row(cell: "Cell") -> str:
     extra = "" if cell.certified_share is None else f"  certified {cell.certified_share:.3f}"
     if cell.violations is not None:
         extra += f", {cell.violations} violations"
+    if cell.confidence is not None:
+        extra += f"  confidence {cell.confidence:+.2f}, MS-SSIM {cell.ms_ssim:.3f}, PSNR {cell.psnr_db:.1f} dB"
     note = f"  {cell.note}" if cell.note else ""
     interval = f"[{100 * low:.0f}, {100 * high:.0f}]"
     return f"{_named(cell)}{100 * cell.accuracy:6.1f} {interval:10} n {cell.n}{paper}{extra}{note}"

@@ -61,6 +61,7 @@ def refuse_run_flags(flags: Mapping[str, Any], settings: Any) -> None:
         (("stale_after",), settings.web is None and settings.metrics is None, "is for --web and --metrics"),
         (("mqtt_name", "mqtt_password_file", "mqtt_ca_file"), settings.mqtt is None, "is for --mqtt"),
         (("record_seconds", "record_quota_mb"), settings.record is None, "is for --record"),
+        (("smooth_sigma", "smooth_ms"), settings.smooth == 0, "is for --smooth: no noisy copies are drawn"),
         (("compare",), not compares, "does nothing with --compare-every 0"),
         (("alarm_disagreement",), not compares, "is for --compare: nothing is compared"),
         (
@@ -160,6 +161,8 @@ def refuse_train_flags(flags: Mapping[str, Any], settings: Any) -> None:
     """
     if settings.method == "none":
         _refuse_given({"eps": flags.get("eps_8bit")}, ("eps",), "is for --adversarial: nothing attacks the images")
+    if settings.smoothing == "none":
+        _refuse_given(flags, ("sigma",), "is for --smoothing: no noise is added")
     if settings.codec == "none" and not settings.ensemble:
         _refuse_given(flags, ("codec_share",), "is for --codec: no image goes through one")
 
@@ -198,7 +201,8 @@ def refuse_without_method(context: typer.Context, method: str | None) -> None:
         InputError: one line that begins with the flag.
     """
     if method is None:
-        refuse_ignored(context, ["output", "attack"], "is for --method")
+        refuse_ignored(context, ["output"], "is for --method and --smoothing")
+        refuse_ignored(context, ["attack"], "is for --method")
         return
     if method != "masking":
         refuse_ignored(context, ["masks"], f"is for --method masking: {method} covers nothing of the picture")

@@ -58,6 +58,9 @@ def run_command(
     decode_scale: Annotated[int | None, flag(Settings, "decode_scale")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Run the undefended path beside it.")] = False,
     compare_every: Annotated[int | None, flag(Settings, "compare_every")] = None,
+    smooth: Annotated[int | None, flag(Settings, "smooth")] = None,
+    smooth_sigma: Annotated[float | None, flag(Settings, "smooth_sigma")] = None,
+    smooth_ms: Annotated[float | None, flag(Settings, "smooth_ms")] = None,
     frames: Annotated[int | None, flag(Settings, "frames")] = None,
     hop: Annotated[float | None, flag(Settings, "hop")] = None,
     resample: Annotated[bool, typer.Option("--resample", help=keys_of(Settings)["resample"].help)] = False,
@@ -343,6 +346,12 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
         lines.append(f"{device} lost {summary['losses']} times, back {summary['reconnects']} times")
     if summary["certified_share"] is not None:
         lines += _sound_proof_lines(summary) if hears else _proof_lines(summary)
+    if "smoothed" in summary:
+        cost, draws = summary["smoothing_ms"], summary["smoothing_draws"]
+        lines.append(
+            f"certified under noise: {summary['smoothed']} of {summary['frames']} frames; "
+            f"{draws['p50']:.0f} copies (median), p50 {cost['p50']} p95 {cost['p95']} ms a frame"
+        )
     guard = outcome.pipeline.model.patch_guard
     if guard is not None:
         said = f", {summary['alarms']} alarms" if summary["alarms"] else ""

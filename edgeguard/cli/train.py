@@ -32,6 +32,8 @@ def train_command(
     codec_share: Annotated[float | None, flag(TrainConfig, "codec_share")] = None,
     adversarial: Annotated[str | None, flag(TrainConfig, "method")] = None,
     eps: Annotated[float | None, flag(TrainConfig, "eps_8bit")] = None,
+    smoothing: Annotated[str | None, flag(TrainConfig, "smoothing")] = None,
+    sigma: Annotated[float | None, flag(TrainConfig, "sigma")] = None,
     learning_rate: Annotated[float | None, flag(TrainConfig, "learning_rate")] = None,
     exclude: Annotated[Path | None, flag(TrainConfig, "exclude")] = None,
     overlay: Annotated[Path | None, flag(TrainConfig, "overlay")] = None,
@@ -58,7 +60,7 @@ def train_command(
         raise InputError(f"--task is image or audio, got {task!r}")
     sound = {"features": features, "input": input_, "order": order, "leave_out": leave_out, "rate": rate}
     refuse_task_flags(task, sound, {"model": model, "size": size, "codec_share": codec_share,
-                                    "adversarial": adversarial, "eps": eps, "exclude": exclude, "overlay": overlay,
+                                    "adversarial": adversarial, "eps": eps, "smoothing": smoothing, "sigma": sigma, "exclude": exclude, "overlay": overlay,
                                     "partitions": partitions})  # fmt: skip
     both = {
         "data": None if data is None else str(data), "epochs": epochs, "codec": codec, "limit": limit, "seed": seed,
@@ -77,7 +79,7 @@ def train_command(
 
     flags = {
         **both, "network": model, "size": size, "codec_share": codec_share, "method": adversarial, "eps_8bit": eps,
-        "exclude": None if exclude is None else str(exclude),
+        "smoothing": smoothing, "sigma": sigma, "exclude": None if exclude is None else str(exclude),
         "overlay": None if overlay is None else str(overlay),
     }  # fmt: skip
     settings = read_config(config, flags)
@@ -99,8 +101,10 @@ def train_command(
     if as_json:
         on_stdout(json.dumps({**asdict(last), "model": str(trained.model), "weights": trained.weights}))
         return
+    noise = "" if settings.smoothing == "none" else f" under noise of sigma {settings.sigma:g}"
+    accuracy, low, high = (100 * share for share in (last.test_accuracy, last.test_low, last.test_high))
     on_stdout(
-        f"test accuracy {100 * last.test_accuracy:.1f} % [{100 * last.test_low:.1f}, {100 * last.test_high:.1f}], "
+        f"test accuracy{noise} {accuracy:.1f} % [{low:.1f}, {high:.1f}], "
         f"n = {last.test_n}, codec {settings.codec}; {trained.source}"
     )
     on_stdout(f"wrote {trained.model} and curves.html")

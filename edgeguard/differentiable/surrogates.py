@@ -13,10 +13,12 @@ from torch import Tensor
 
 from edgeguard.dct.profile import GuardProfile, Pass
 
-#: What a codec's derivative is taken for: the DCT with roundings skipped, nothing at all, or a smooth rounding
-#: (Shin and Song 2017: round(x) + (x - round(x))**3).
-Backward = Literal["straight-through", "identity", "differentiable-jpeg"]
-BACKWARDS: tuple[Backward, ...] = ("straight-through", "identity", "differentiable-jpeg")
+#: What a codec's derivative is taken for: the DCT with roundings skipped, nothing at all, a smooth rounding (Shin and
+#: Song 2017: round(x) + (x - round(x))**3), or that derivative at what the codec really rounds and clips, with a slope
+#: left beyond the clip (Reich et al., WACV 2024, "Differentiable JPEG: the devil is in the details").
+Backward = Literal["straight-through", "identity", "differentiable-jpeg", "differentiable-jpeg-ste"]
+BACKWARDS: tuple[Backward, ...] = ("straight-through", "identity", "differentiable-jpeg", "differentiable-jpeg-ste")
+_BEYOND_CLIP = 1e-3  # Reich et al.: the derivative where a value was clipped
 
 
 class _Replace(torch.autograd.Function):
@@ -69,6 +71,17 @@ def from_blocks(blocks: Tensor) -> Tensor:
     return blocks.permute(0, 1, 2, 4, 3, 5).reshape(n, c, rows * 8, columns * 8)
 
 
+def round_with_slope(x: Tensor) -> Tensor:
+    """Rounding with the derivative of `round_smoothly`, and its own values forward."""
+    return bpda(x.detach().round(), round_smoothly(x))
+
+
+def clip_with_slope(x: Tensor) -> Tensor:
+    """Clipping to 0..255 that keeps a derivative of a thousandth where it clips."""
+    inside = (x >= 0) & (x <= 255)
+    return bpda(x.detach().clamp(0, 255), torch.where(inside, x, _BEYOND_CLIP * x))
+
+
 def surrogate_codec(levels: Tensor, profile: GuardProfile, backward: Backward, which: Pass = "only") -> Tensor:
     """The codec in float with a rounding that has a derivative; (n, 3, h, w) levels in and out.
 
@@ -85,13 +98,14 @@ def surrogate_codec(levels: Tensor, profile: GuardProfile, backward: Backward, w
 def _codec(levels: Tensor, profile: GuardProfile, backward: Backward) -> Tensor:
     if backward == "identity":
         return levels
-    rounding = round_straight_through if backward == "straight-through" else round_smoothly
+    rounding = _ROUNDINGS[backward]
+    clip = clip_with_slope if backward == "differentiable-jpeg-ste" else _clip
     if profile.color == "rgb":
-        return _quantized(levels, _tables(profile, 3), rounding).clamp(0, 255)
+        return clip(_quantized(levels, _tables(profile, 3), rounding))
     y, chroma = luma_of(levels), chroma_of(levels)
     if profile.color == "gray":
-        return _quantized(y, _tables(profile, 1), rounding).clamp(0, 255).expand(-1, 3, -1, -1)
-    return _ycbcr(y, chroma, profile, rounding)
+        return clip(_quantized(y, _tables(profile, 1), rounding)).expand(-1, 3, -1, -1)
+    return clip(_ycbcr(y, chroma, profile, rounding))
 
 
 def _ycbcr(y: Tensor, chroma: Tensor, profile: GuardProfile, rounding: Callable[[Tensor], Tensor]) -> Tensor:
@@ -104,7 +118,18 @@ def _ycbcr(y: Tensor, chroma: Tensor, profile: GuardProfile, rounding: Callable[
     wide = F.interpolate(small, scale_factor=(rows, columns), mode="bilinear")[:, :, :height, :width]
     y = _quantized(y - 128, tables[:1], rounding) + 128
     blue, red = wide[:, :1], wide[:, 1:]
-    return torch.cat([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], 1).clamp(0, 255)
+    return torch.cat([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], 1)
+
+
+def _clip(levels: Tensor) -> Tensor:
+    return levels.clamp(0, 255)
+
+
+_ROUNDINGS = {
+    "straight-through": round_straight_through,
+    "differentiable-jpeg": round_smoothly,
+    "differentiable-jpeg-ste": round_with_slope,
+}
 
 
 def _quantized(planes: Tensor, tables: Tensor, rounding: Callable[[Tensor], Tensor]) -> Tensor:

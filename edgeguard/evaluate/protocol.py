@@ -24,6 +24,9 @@ BUILT_IN = (
     "feature-distillation-table1-frame",
     "feature-distillation-table1-cw0",
     "feature-distillation-table2",
+    "feature-distillation-figure4",
+    "lossy-codecs-lsb",
+    "magnet-mnist",
     "guard-audit",
     "quick",
 )
@@ -152,6 +155,7 @@ class ProtocolFile:
         high=100_000,
         unit="minutes",
     )
+    fidelity: bool = key("Measure the answer's confidence, and PSNR and MS-SSIM of what the model is shown.", False)
     caveat: str = key("What it cannot tell, for terminal and report.", "")
     paper_source: str = key("Where the published figures stand.", "")
     paper: dict[str, dict[str, _Percent]] = key(
@@ -180,6 +184,7 @@ class Protocol:
     budgets: Budgets = "each"
     undefended_at_most: float = 0.15
     minutes: float | None = None
+    fidelity: bool = False
     caveat: str = ""
     paper_source: str = ""
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -224,6 +229,9 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     if values.get("budgets") == "smallest" and (unbounded or values["box"] == "gray"):
         why = f"the attack {unbounded[0]} has no eps_8bit" if unbounded else 'box is "gray"'
         raise InputError(f'{place(origin, line_of(text, ("budgets",)))}budgets = "smallest" looks for a budget: {why}')
+    if values.get("fidelity") and values["box"] == "white":
+        where = place(origin, line_of(text, ("fidelity",)))
+        raise InputError(f'{where}fidelity is for box = "gray": of a worst case there is no one picture')
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
     for number, defense in enumerate(defenses):
         try:

@@ -186,6 +186,8 @@ def _cost(cell: Cell, evaluation: Evaluation) -> str | None:
 def _facts(plan: Protocol, deployed: Model, images: list[LabeledImage], surrogate: object) -> dict[str, Any]:
     """What the results of a folder come from; see `folder.claim`."""
     decides = {**asdict(plan), "images": 0, "minutes": None, "paper": {}, "paper_source": "", "batch": 0}
+    if not plan.fidelity:
+        del decides["fidelity"]  # folders from before the key go on
     labels = "".join(f"{image.sha256}{image.label}" for image in images)
     return {
         "protocol": plan.name,

@@ -40,6 +40,7 @@ class Counters:
         noted: what a stream held that had to be passed over, and how often.
         checked_with_key: whether each frame's seal is checked with a key.
         suspected, alarms: frames that the patch guard changed or marked, and on which it rang.
+        smoothed: frames that noisy copies certified; smoothing_ms, smoothing_draws: what each frame's cost and were.
     """
 
     frames: int = 0
@@ -68,6 +69,9 @@ class Counters:
     proven_2: int = 0
     suspected: int = 0
     alarms: int = 0
+    smoothed: int = 0
+    smoothing_ms: deque[float] = field(default_factory=_recent)
+    smoothing_draws: deque[float] = field(default_factory=_recent)
     stage_seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("decode", "sanitize", "infer"), 0.0))
     ages_ms: deque[float] = field(default_factory=_recent)
     stages: dict[str, deque[float]] = field(
@@ -90,6 +94,10 @@ class Counters:
             self.disagreements += result.undefended.index != result.prediction.index
         self.suspected += bool(result.patch_suspect)
         self.alarms += bool(result.patch_alarm)
+        if result.smoothed is not None:
+            self.smoothed += result.smoothed.radius is not None
+            self.smoothing_ms.append(result.smoothed.ms)
+            self.smoothing_draws.append(result.smoothed.draws)
         if result.age_ms is not None:
             self.ages_ms.append(result.age_ms)
         times = (result.decode_ms, result.sanitize_ms, result.infer_ms)
@@ -124,7 +132,15 @@ class Counters:
             "alarms": self.alarms,
             "compared": self.compared,
             "disagreements": self.disagreements,
+            **self._smoothing(),
         }
+
+    def _smoothing(self) -> dict[str, Any]:
+        """No keys where nothing was smoothed."""
+        if not self.smoothing_ms:
+            return {}
+        draws = _percentiles(self.smoothing_draws)
+        return {"smoothed": self.smoothed, "smoothing_ms": _percentiles(self.smoothing_ms), "smoothing_draws": draws}
 
     def _proof(self) -> dict[str, float | int | None]:
         count = self.certified_frames

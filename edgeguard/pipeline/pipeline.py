@@ -23,6 +23,7 @@ from edgeguard.pipeline.prefetch import Prefetcher
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.stages import Arrived, Ready, Stages
 from edgeguard.preprocess.region import Region
+from edgeguard.smoothing.frames import FrameSmoother
 
 _QUEUE = 8
 _AHEAD = 2
@@ -43,6 +44,7 @@ class Pipeline:
         decode_scale: decode JPEGs at 1/1, 1/2 or 1/4 where pass 2 works on their coefficients; by default the smallest
             whose short side is at least 1.5 times the model's.
         region: what the model sees of the frame, grown to the codec's grid.
+        smoother: answers for each frame by noisy copies as well.
         every: infer on every so many frames only.
         fps: results a second at most, of a live source.
         every_frame: no latest-frame slot but a queue of eight, and which frame goes when it is full.
@@ -68,6 +70,7 @@ class Pipeline:
         keep_frames: bool = True,
         decode_scale: int | None = None,
         region: Region | None = None,
+        smoother: FrameSmoother | None = None,
         every: int = 1,
         fps: float | None = None,
         every_frame: Drop | None = None,
@@ -86,7 +89,7 @@ class Pipeline:
             source, reopen = opening(), reopen or opening
         self.source, self.model = source, model
         try:
-            self.stages = self._stages(model, keep_frames, decode_scale, region, heard)
+            self.stages = self._stages(model, keep_frames, decode_scale, region, heard, smoother)
         except BaseException:
             if opened:  # nobody else could close it
                 source.close()
@@ -110,7 +113,7 @@ class Pipeline:
 
     def _stages(
         self, model: Model, keep_frames: bool, decode_scale: int | None, region: Region | None,
-        heard: HeardSettings | None,
+        heard: HeardSettings | None, smoother: FrameSmoother | None,
     ) -> Stages:  # fmt: skip
         if model.contract.audio is not None:
             from edgeguard.pipeline.sound_stages import SoundStages
@@ -122,6 +125,7 @@ class Pipeline:
             decode_scale=decode_scale,
             region=region,
             certify_share=_CERTIFY_SHARE if self.source.live else None,
+            smoother=smoother,
         )
 
     def __enter__(self) -> "Pipeline":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeguard.guard.passes import Pass1, Received
 from edgeguard.model.prediction import Prediction, Score
+from edgeguard.smoothing.frames import SmoothedFrame
 
 SCHEMA = 1
 
@@ -62,6 +63,7 @@ class FrameResult:
         alarms: names of the run's alarms that ring.
         certifies: whether frames of this run can be proven; without, the line has no keys for it.
         sound: of a model that hears.
+        smoothed: what noisy copies of the frame said, where the run draws some; without, the line has no key for it.
     """
 
     frame: int
@@ -89,6 +91,7 @@ class FrameResult:
     certified_share_2: float | None = None
     proven: bool | None = None
     proven_2: bool | None = None
+    smoothed: SmoothedFrame | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
@@ -118,6 +121,7 @@ class FrameResult:
             "undefended": None if self.undefended is None else _score(self.undefended),
             **(self.proof_dict() if self.certifies else {}),
             **({} if self.sound is None else {"sound": self.sound.to_dict()}),
+            **({} if self.smoothed is None else {"smoothed": asdict(self.smoothed)}),
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
             **self._patch_dict(),

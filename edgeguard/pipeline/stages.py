@@ -16,6 +16,7 @@ from edgeguard.model.prediction import Prediction, Score
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.png.frame import read_png_info
 from edgeguard.preprocess.region import Region
+from edgeguard.smoothing.frames import FrameSmoother
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class Stages:
         keep_frames, decode_scale, region: see `Pipeline`.
         certify_share: of one core's time that may go into proofs, above 0 and at most 1: a live source's frames are
             looked at as often as that allows; None looks at each frame.
+        smoother: answers for each frame by noisy copies as well; None does not.
 
     Attributes:
         other_profile: frames that a sensor sealed with another profile than the run's.
@@ -56,7 +58,9 @@ class Stages:
         decode_scale: int | None,
         region: Region | None,
         certify_share: float | None,
+        smoother: FrameSmoother | None = None,
     ) -> None:
+        self._smoother = smoother
         self._certify_share, self._certify_again_at = certify_share, float("-inf")
         self.model, self.other_profile = model, 0
         self.path = InputPath(
@@ -133,6 +137,7 @@ class Stages:
             certified_share_2=None if proof is None else proof.share_at[2],
             proven=None if proof is None else proof.proven_at_1,
             proven_2=None if proof is None else proof.proven_at_2,
+            smoothed=None if self._smoother is None else self._smoother(ready.arrived.received),
         )
 
     def _proof(self, prepared: Prepared) -> Proof | None:

@@ -67,8 +67,13 @@ def chart(
     x_ticks: Sequence[float],
     y_range: tuple[float, float] = (0, 100),
     unit: str = " %",
+    *,
+    marks: Sequence[tuple[float, str]] = (),
 ) -> Svg:
-    """An SVG over the given ticks; its title texts stand for it where it is not seen."""
+    """An SVG over the given ticks; its title texts stand for it where it is not seen.
+
+    `marks` are dashed lines across, at an x, with a text; those beyond the ticks are left out.
+    """
     low, high = min(x_ticks), max(x_ticks)
     bottom, top = y_range
 
@@ -80,9 +85,18 @@ def chart(
 
     y_ticks = [bottom + (top - bottom) * i / 4 for i in range(5)]
     parts = [_axes(across, down, x_title, y_title, x_ticks, y_ticks)]
+    parts += [_mark(across(x), text) for x, text in marks if low <= x <= high]
     parts += [_drawn(line, index, across, down, unit, above=series[index + 1 :]) for index, line in enumerate(series)]
     return Svg(
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(y_title)}">{"".join(parts)}</svg>'
+    )
+
+
+def _mark(x: float, text: str) -> str:
+    return (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="12" y2="{_HEIGHT - _BOTTOM}" stroke="currentColor" '
+        f'stroke-opacity=".6" stroke-dasharray="5 4"><title>{escape(text)}</title></line>'
+        f'<text x="{x + 3:.1f}" y="22" class="small">{escape(text)}</text>'
     )
 
 

@@ -27,6 +27,7 @@ from edgeguard.run.settings import Settings
 from edgeguard.run.throttle import ThrottleController
 from edgeguard.sinks.base import Sink
 from edgeguard.sinks.queued import QueuedSink
+from edgeguard.smoothing.frames import FrameSmoother
 from edgeguard.system.addresses import read_token
 from edgeguard.system.power import read_power
 
@@ -118,13 +119,15 @@ def run(
 
 
 def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Callable[[], Source]) -> Pipeline:
+    region = None if settings.region is None else Region.parse(settings.region)
     return Pipeline(
         source,
         model,
         compare_every=settings.compare_every,
         keep_frames=settings.save is not None,
         decode_scale=settings.decode_scale,
-        region=None if settings.region is None else Region.parse(settings.region),
+        region=region,
+        smoother=None if not settings.smooth else _smoother(settings, model, region),
         every=settings.every,
         fps=settings.fps,
         every_frame=settings.drop,
@@ -134,6 +137,11 @@ def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Cal
         give_up_after_s=settings.give_up_after or None,
         heard=HeardSettings(settings.label_on, settings.label_off, settings.quiet),
     )
+
+
+def _smoother(settings: Settings, model: Model, region: Region | None) -> FrameSmoother:
+    sigma, draws, budget = settings.smooth_sigma, settings.smooth, settings.smooth_ms
+    return FrameSmoother(model, region, sigma=sigma, draws=draws, budget_ms=budget)
 
 
 def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:

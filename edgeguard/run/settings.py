@@ -16,6 +16,7 @@ _MILLION = 1_000_000
 
 
 _camera, _model, _pipeline = partial(key, table="camera"), partial(key, table="model"), partial(key, table="pipeline")
+_smoothing = partial(key, table="smoothing")
 _output, _web, _metrics = partial(key, table="output"), partial(key, table="web"), partial(key, table="metrics")
 _mqtt, _alarms, _recorder = partial(key, table="mqtt"), partial(key, table="alarms"), partial(key, table="recorder")
 _sound = partial(key, table="sound")
@@ -89,6 +90,18 @@ class Settings:
         "--compare on every so many results; 0 off.", 0, low=0, high=_MILLION, unit="results"
     )
     frames: int = _pipeline("End after so many results; 0 never.", 0, low=0, high=10**12, unit="results")
+
+    smooth: int = _smoothing(
+        "Answer by so many noisy copies of each frame as well, with a certified radius; 0 off.",
+        0,
+        low=0,
+        high=_MILLION,
+        unit="copies",
+    )
+    smooth_sigma: float = _smoothing("Standard deviation of that noise, pixels 0..1.", 0.25, low=0.001, high=4)
+    smooth_ms: float | None = _smoothing(
+        "What that may cost a frame: fewer copies are drawn then.", None, low=1, high=_MILLION, unit="ms"
+    )
 
     output: str | None = _output(
         "JSON lines to this file, or - for standard output.", None, values="file, or -", words=TEXT

@@ -56,19 +56,49 @@ def adversarial_losses(
             raise InputError("adversarial.lattice is for the methods fgsm-rs, pgd and trades, not for free")
         yield from _free(victim, levels, loss_of, config, generator)
         return
-    if config.method == "trades":
-        with torch.no_grad():
-            clean = victim(levels).softmax(1)
-        changed = _perturbed(
+    changed = attacked_images(victim, levels, targets, config, generator)
+    yield loss_on(victim, levels, changed, targets, config, label_smoothing=label_smoothing)
+
+
+def attacked_images(
+    victim: Victim,
+    levels: Tensor,
+    targets: Tensor,
+    config: AdversarialConfig,
+    generator: torch.Generator,
+    soft: Tensor | None = None,
+) -> Tensor:
+    """The batch as the inner attack changes it, for every method but `free`; arguments as `adversarial_losses`.
+
+    With `soft`, (n, classes) probabilities of a teacher, it leads away from those instead of from the right class.
+    """
+    if soft is not None or config.method == "trades":
+        clean = soft
+        if clean is None:
+            with torch.no_grad():
+                clean = victim(levels).softmax(1)
+        return _perturbed(
             victim, levels, lambda out: F.kl_div(out.log_softmax(1), clean, reduction="sum"), config, generator
         )
-        logits = victim(levels)
-        divergence = F.kl_div(victim(changed).log_softmax(1), logits.softmax(1), reduction="batchmean")
-        yield loss_of(logits) + config.beta * divergence, logits
-        return
-    changed = _perturbed(victim, levels, lambda out: F.cross_entropy(out, targets, reduction="sum"), config, generator)
-    logits = victim(changed)
-    yield loss_of(logits), logits
+    return _perturbed(victim, levels, lambda out: F.cross_entropy(out, targets, reduction="sum"), config, generator)
+
+
+def loss_on(
+    victim: Victim,
+    levels: Tensor,
+    changed: Tensor,
+    targets: Tensor,
+    config: AdversarialConfig,
+    *,
+    label_smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch and what the inner attack made of it, with the logits that it was made of."""
+    if config.method != "trades":
+        logits = victim(changed)
+        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing), logits
+    logits = victim(levels)
+    divergence = F.kl_div(victim(changed).log_softmax(1), logits.softmax(1), reduction="batchmean")
+    return F.cross_entropy(logits, targets, label_smoothing=label_smoothing) + config.beta * divergence, logits
 
 
 def _perturbed(

@@ -10,6 +10,8 @@ from edgeguard.errors import InputError
 from edgeguard.system.files import replaced
 
 NAME = "checkpoint.pt"
+#: What a training's folder holds beside it.
+MODEL, CONFIG = "model.pt2", "config.json"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.preprocess.crop_resize import sanitize
 from edgeguard.train.codec_kind import codec_kind
+from edgeguard.train.lossy_codecs import lossy_codec
 
 SHIELD_QUALITIES = (20, 40, 60, 80)
 
@@ -26,7 +27,7 @@ class TrainingCodec:
     """
 
     def __init__(self, name: str, share: float = 1.0) -> None:
-        self._kind, self._share = codec_kind(name), share
+        self._kind, self._share, self._lossy = codec_kind(name), share, lossy_codec(name)
 
     @property
     def profile(self) -> GuardProfile | None:
@@ -36,7 +37,8 @@ class TrainingCodec:
     @property
     def is_drawn(self) -> bool:
         """True where different images go through different codecs."""
-        return self._kind.kind != "none" and self.profile is None
+        fixed = self._lossy is not None and self._share == 1
+        return self._kind.kind != "none" and self.profile is None and not fixed
 
     def __call__(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """uint8 (n, h, w, 3) to the same shape; the input is not changed."""
@@ -49,6 +51,8 @@ class TrainingCodec:
 
     def _one(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         kind = self._kind
+        if self._lossy is not None:
+            return self._lossy(image)
         if kind.kind == "shield":
             return local_quantization(image, SHIELD_QUALITIES, rng)
         if kind.kind == "qualities":

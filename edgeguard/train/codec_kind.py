@@ -6,6 +6,7 @@ from typing import Literal
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
+from edgeguard.train.lossy_codecs import lossy_codec
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,12 @@ class CodecKind:
     """A codec's text, taken apart: what is drawn for each image.
 
     Attributes:
-        kind: `none`, `profile`, `qualities`, `multipliers`, `shield`.
+        kind: `none`, `profile`, `qualities`, `multipliers`, `shield`, `lossy` (one of `lossy_codecs`).
         profile: of `profile` and `multipliers`.
         low, high: bounds of what is drawn, both included.
     """
 
-    kind: Literal["none", "profile", "qualities", "multipliers", "shield"]
+    kind: Literal["none", "profile", "qualities", "multipliers", "shield", "lossy"]
     profile: GuardProfile | None = None
     low: float = 0
     high: float = 0
@@ -37,6 +38,8 @@ def codec_kind(name: str) -> CodecKind:
     """
     if name in ("none", "shield"):
         return CodecKind("none" if name == "none" else "shield")
+    if lossy_codec(name) is not None:
+        return CodecKind("lossy")
     if match := re.fullmatch(r"jpeg:(\d{1,3})\.\.(\d{1,3})", name):
         low, high = int(match[1]), int(match[2])
         if not 1 <= low <= high <= 100:

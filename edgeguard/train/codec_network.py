@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
-from edgeguard.differentiable.surrogates import BACKWARDS, bpda, surrogate_codec
+from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.config import GradientMode
 
 MEAN, STD = 127.5, 127.5
+#: What `drawn` draws from: a training's name stands for these, so that it keeps its meaning.
+DRAWN: tuple[Backward, ...] = ("straight-through", "identity", "differentiable-jpeg")
 
 
 class CodecNetwork(nn.Module):
@@ -48,7 +50,7 @@ class CodecNetwork(nn.Module):
         exact = self.through_guard(levels)
         if torch.is_grad_enabled() and levels.requires_grad:
             profile = self.codec.profile
-            gradient = BACKWARDS[self.rng.integers(len(BACKWARDS))] if self.gradient == "drawn" else self.gradient
+            gradient = DRAWN[self.rng.integers(len(DRAWN))] if self.gradient == "drawn" else self.gradient
             surrogate = levels if profile is None else surrogate_codec(levels, profile, gradient)
             exact = bpda(exact, surrogate)
         return self.behind_guard(exact)

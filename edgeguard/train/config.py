@@ -18,11 +18,15 @@ from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
 Precision = Literal["auto", "float32", "bfloat16"]
 #: The derivative of the codec that the inner attack sees; `drawn` is another one at each step.
 AdversarialMethod = Literal["none", "fgsm-rs", "pgd", "trades", "free"]
-GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "drawn"]
+GradientMode = Literal["straight-through", "identity", "differentiable-jpeg", "differentiable-jpeg-ste", "drawn"]
+#: How a base of randomized smoothing is trained.
+SmoothingMethod = Literal["none", "gaussian", "smoothadv", "macer"]
 T = TypeVar("T")
 _MILLION = 1_000_000
 _WHOLE_LEVELS = "wants a whole number of levels from 1 to 255 (8/255 is eps_8bit = 8)"
-_CODECS = "none, fd, fd-jpeg, jpeg:75, FILE.toml, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield"
+_CODECS = (
+    "none, fd, fd-jpeg, jpeg:75, FILE.toml, gif, palette:N, avif:Q, jpeg:20..90 (drawn), fd*0.5..2 (drawn), shield"
+)
 
 
 def _codec(value: Any) -> str:
@@ -58,7 +62,8 @@ def _whole(value: Any) -> float:
 
 _model, _data, _schedule = partial(key, table="model"), partial(key, table="data"), partial(key, table="schedule")
 _augment, _codec_key = partial(key, table="augment"), partial(key, table="codec")
-_adversarial, _patch = partial(key, table="adversarial"), partial(key, table="patch")
+_adversarial, _smoothing = partial(key, table="adversarial"), partial(key, table="smoothing")
+_patch = partial(key, table="patch")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -206,6 +211,16 @@ class AdversarialConfig:
         False,
     )
     beta: float = _adversarial("Weight of TRADES' divergence.", 6.0, low=0, high=1000)
+    weight_eps: float = _adversarial(
+        "Weights are moved against the step by this share of their norm first (AWP; the paper's .005); 0: not.",
+        0.0,
+        low=0,
+        high=0.1,
+    )
+    teacher: str | None = _adversarial(
+        "A training's folder, whose net's probabilities are labels (distillation).", None, values="FOLDER", words=TEXT
+    )
+    teacher_share: float = _adversarial("Of the loss, for those labels.", 1.0, low=0.01, high=1)
 
     @property
     def inner_step_8bit(self) -> float:
@@ -227,10 +242,54 @@ class PatchConfig:
     margin_weight: float = _patch("Share of the proven margin in the loss; the rest is plain.", 0.5, low=0, high=1)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class SmoothingConfig:
+    """`[smoothing]`: the network becomes the base of a randomized smoothing."""
+
+    smoothing: SmoothingMethod = _smoothing("How a base for certified noise is trained; see docs/smoothing.md.", "none")
+    sigma: float = _smoothing("Standard deviation of the noise, pixels 0..1.", 0.25, low=0.005, high=2)
+    noise_draws: int = _smoothing(
+        "Noisy copies of an image in a step; 0: 1 (gaussian, smoothadv) or 4 (macer; the paper has 16).",
+        0,
+        low=0,
+        high=64,
+    )
+    noise_eps_8bit: float = _smoothing(
+        "smoothadv: L2 budget of the inner attack (the paper's 64, 127, 255 or 512 of 255).",
+        127.0,
+        low=1,
+        high=4096,
+        unit="levels",
+    )
+    noise_steps: int = _smoothing(
+        "smoothadv: steps of the inner attack, of 2 budgets over the steps.", 2, low=1, high=100
+    )
+    noise_warmup: float = _smoothing("smoothadv: share of the steps in which the budget rises.", 0.1, low=0, high=1)
+    macer_weight: float = _smoothing("macer: weight of the radius (lambda).", 12.0, low=0, high=1000)
+    macer_scale: float = _smoothing(
+        "macer: what logits are multiplied with for the radius (beta).", 16.0, low=0.1, high=1000
+    )
+    macer_margin: float = _smoothing(
+        "macer: radii count up to this many sigmas, twice over (gamma).", 8.0, low=0.1, high=100
+    )
+
+    @property
+    def copies(self) -> int:
+        """Noisy copies of an image in a step."""
+        return self.noise_draws or (4 if self.smoothing == "macer" else 1)
+
+
 # A dataclass takes over the fields of its bases from the last to the first.
 @dataclass(frozen=True)
 class TrainConfig(
-    PatchConfig, AdversarialConfig, CodecConfig, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig
+    PatchConfig,
+    SmoothingConfig,
+    AdversarialConfig,
+    CodecConfig,
+    AugmentConfig,
+    ScheduleConfig,
+    DataConfig,
+    NetworkConfig,
 ):
     """Everything that decides how a training goes, the keys of all tables side by side.
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeguard.differentiable.guard_layer import to_levels
+from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.errors import CheckFailed, DeviceError
 from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
@@ -27,9 +27,18 @@ from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork, logits, runs_half
 from edgeguard.train.coefficient_net import CoefficientNet
-from edgeguard.train.config import AdversarialConfig, AugmentConfig, CodecConfig, PatchConfig, ScheduleConfig
+from edgeguard.train.config import (
+    AdversarialConfig,
+    AugmentConfig,
+    CodecConfig,
+    PatchConfig,
+    ScheduleConfig,
+    SmoothingConfig,
+)
 from edgeguard.train.data import Dataset, Part
 from edgeguard.train.layers import in_layout
+from edgeguard.train.robust import Teacher, perturbed_weights, robust_loss
+from edgeguard.train.smoothing import noisy_levels, smoothing_loss
 
 LOG = "log.jsonl"
 _SAVE_EVERY_S = 60.0
@@ -40,7 +49,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Epoch:
     """A line of the log. Test figures are those of the averaged weights, images through the training's codec (with a
-    fixed seed where it is drawn)."""
+    fixed seed where it is drawn), and with the training's noise where a base for smoothing is trained."""
 
     epoch: int
     step: int
@@ -62,8 +71,9 @@ class Trainer:
         dataset: its images.
         folder: of the checkpoint and the log; what is in it is gone on with.
         size: side of the pictures, pixels.
-        schedule, augment, codec, adversarial: the configuration's tables.
+        schedule, augment, codec, adversarial, smoothing: the configuration's tables.
         config_sha256: names the whole configuration.
+        teacher: gives soft labels to adversarial training.
         frozen_statistics: keep batch normalisation as it is (fine-tuned programs know no other mode).
         patch: of a network of regions, which is trained for its proven margin; None for others.
         masks: those of random pairs and those of greedy ones, of which `augment.masks` chooses; None for neither.
@@ -83,7 +93,9 @@ class Trainer:
         augment: AugmentConfig,
         codec: CodecConfig,
         adversarial: AdversarialConfig,
+        smoothing: SmoothingConfig,
         config_sha256: str,
+        teacher: Teacher | None = None,
         frozen_statistics: bool = False,
         patch: PatchConfig | None = None,
         masks: tuple[MaskSet, MaskSet] | None = None,
@@ -95,7 +107,8 @@ class Trainer:
         self.average = copy.deepcopy(self.network)
         self.dataset, self.folder = dataset, folder
         self._size, self._schedule, self._adversarial, self._sha256 = size, schedule, adversarial, config_sha256
-        self._frozen, self._mixup = frozen_statistics, augment.mixup
+        self._frozen, self._mixup, self._smoothing = frozen_statistics, augment.mixup, smoothing
+        self._teacher = None if teacher is None else teacher.to(self._device)
         self._half = runs_half(schedule.precision, self._device)
         # A network that reads coefficients is its own codec: its input is quantised.
         name = "none" if isinstance(network, CoefficientNet) else codec.codec
@@ -106,8 +119,8 @@ class Trainer:
             batch=schedule.batch,
             seed=schedule.seed,
             augment=augment,
-            codec=self._codec if adversarial.method == "none" else None,
             masks=masks[0] if masks is not None and augment.masks == "double" else None,
+            codec=self._codec if adversarial.method == "none" and smoothing.smoothing == "none" else None,
         )
         self._optimizer = torch.optim.SGD(_groups(self.network, schedule.weight_decay), momentum=0.9, nesterov=True)
         self._data_sha256 = _digest(dataset.train)
@@ -187,16 +200,44 @@ class Trainer:
             group["lr"] = rate
         if not self._frozen:
             self.network.train()
-        if attack.method == "none":
+        if self._smoothing.smoothing != "none":
+            self._smoothed_step(levels, targets)
+        elif attack.method == "none":
             self._plain_step(levels, targets)
         else:
             rng = np.random.default_rng([schedule.seed, 3, self.step])
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
             victim = CodecNetwork(self.network, self._codec, attack.backward, rng, self._half)
             smoothing = schedule.label_smoothing
+            if attack.weight_eps or self._teacher is not None:
+                self._robust_step(victim, levels, targets, generator)
+                _move_towards(self.average, self.network, min(schedule.ema, (1 + self.step) / (10 + self.step)))
+                return
             for loss, out in adversarial_losses(victim, levels, targets, attack, generator, label_smoothing=smoothing):
                 self._descend(loss, out, targets)
         _move_towards(self.average, self.network, min(schedule.ema, (1 + self.step) / (10 + self.step)))
+
+    def _robust_step(self, victim: CodecNetwork, levels: Tensor, targets: Tensor, generator: torch.Generator) -> None:
+        attack, smoothing = self._adversarial, self._schedule.label_smoothing
+        loss = robust_loss(victim, levels, targets, attack, generator, self._teacher, label_smoothing=smoothing)
+        if not attack.weight_eps:
+            self._descend(*loss(), targets)
+            return
+        with perturbed_weights(self.network, loss, attack.weight_eps):
+            value, out = loss()
+            self._backward(value)
+        self._step(value, out, targets)
+
+    def _smoothed_step(self, levels: Tensor, targets: Tensor) -> None:
+        rng = np.random.default_rng([self._schedule.seed, 6, self.step])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        victim = CodecNetwork(self.network, self._codec, "straight-through", rng, self._half)
+        done = self.step / self.steps
+        loss, out = smoothing_loss(
+            victim, levels, targets, self._smoothing, generator, done=done,
+            label_smoothing=self._schedule.label_smoothing,
+        )  # fmt: skip
+        self._descend(loss, out, targets)
 
     def _plain_step(self, levels: Tensor, targets: Tensor) -> None:
         smoothing = self._schedule.label_smoothing
@@ -222,6 +263,10 @@ class Trainer:
         self._descend(share * first + (1 - share) * second, out, targets)
 
     def _descend(self, loss: Tensor, out: Tensor, targets: Tensor) -> None:
+        self._backward(loss)
+        self._step(loss, out, targets)
+
+    def _backward(self, loss: Tensor) -> None:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise CheckFailed(
@@ -230,8 +275,10 @@ class Trainer:
             )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+
+    def _step(self, loss: Tensor, out: Tensor, targets: Tensor) -> None:
         self._optimizer.step()
-        self._loss_sum += value * len(targets)
+        self._loss_sum += float(loss.detach()) * len(targets)
         self._hits += int((out.detach().argmax(1) == targets).sum())
         self._seen += len(targets)
 
@@ -243,6 +290,7 @@ class Trainer:
             size=self._size,
             seed=self._schedule.seed,
             half=self._half,
+            sigma=0.0 if self._smoothing.smoothing == "none" else self._smoothing.sigma,
         )
         low, high = wilson(hits, n)
         line = Epoch(
@@ -302,17 +350,30 @@ def learning_rate(step: int, steps: int, config: ScheduleConfig) -> float:
 
 
 def accuracy(
-    network: nn.Module, part: Part, codec: TrainingCodec, *, size: int, seed: int, half: bool = False
+    network: nn.Module,
+    part: Part,
+    codec: TrainingCodec,
+    *,
+    size: int,
+    seed: int,
+    half: bool = False,
+    sigma: float = 0.0,
 ) -> tuple[int, int]:
-    """Right answers on the images of a part behind a codec (drawn with a fixed seed), and how many there are."""
-    rng = np.random.default_rng([seed, 4])
+    """Right answers on the images of a part behind a codec (drawn with a fixed seed), and how many there are.
+
+    With `sigma` (pixels 0..1) each image gets one noise, of a fixed seed, before the codec.
+    """
+    rng, generator = np.random.default_rng([seed, 4]), torch.Generator().manual_seed(seed)
     network.eval()
     device = next(network.parameters()).device
     hits = 0
     with torch.inference_mode():
         for start in range(0, len(part), _TEST_BATCH):
             rows = np.arange(start, min(start + _TEST_BATCH, len(part)))
-            levels = to_levels(codec(part.pixels(rows, size), rng)).to(device)
+            pixels = part.pixels(rows, size)
+            if sigma:
+                pixels = to_frames(noisy_levels(to_levels(pixels), sigma, generator))
+            levels = to_levels(codec(pixels, rng)).to(device)
             hits += int((logits(network, levels, half).argmax(1).cpu().numpy() == part.targets[rows]).sum())
     return hits, len(part)
 

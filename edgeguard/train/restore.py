@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgeguard.errors import InputError
-from edgeguard.train.checkpoint import NAME
+from edgeguard.train.checkpoint import CONFIG, MODEL, NAME
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import DataConfig, TrainConfig, read_saved
 from edgeguard.train.data import Part, read_dataset
@@ -16,7 +16,6 @@ from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
 from edgeguard.train.layers import in_layout
 from edgeguard.train.networks import network
-from edgeguard.train.run import CONFIG, MODEL
 from edgeguard.train.weight_quantization import restrict_first_layer
 
 

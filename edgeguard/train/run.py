@@ -14,6 +14,7 @@ from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.train.checkpoint import CONFIG, MODEL
 from edgeguard.train.checkpoint import NAME as CHECKPOINT
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_kind import codec_kind
@@ -24,6 +25,7 @@ from edgeguard.train.config import (
     DataConfig,
     PatchConfig,
     ScheduleConfig,
+    SmoothingConfig,
     TrainConfig,
 )
 from edgeguard.train.curves import curves_page
@@ -32,12 +34,15 @@ from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import REGIONS, network
+from edgeguard.train.robust import check_robust
+from edgeguard.train.smoothing import check_smoothing
+from edgeguard.train.teacher import load_teacher
 from edgeguard.train.weight_quantization import restrict_first_layer
 from edgeguard_converters.training_data.merkle import data_root, digest_of
 
 _log = logging.getLogger(__name__)
 
-MODEL, CONFIG, PAGE = "model.pt2", "config.json", "curves.html"
+PAGE = "curves.html"
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ def train(
     Example:
         >>> train(TrainConfig(data="photos/", epochs=3), Path("out"))  # doctest: +SKIP
     """
+    check_smoothing(config)
+    check_robust(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -194,7 +201,9 @@ def trainer_of(
         augment=config.part(AugmentConfig),
         codec=config.part(CodecConfig),
         adversarial=config.part(AdversarialConfig),
+        smoothing=config.part(SmoothingConfig),
         config_sha256=config.sha256,
+        teacher=load_teacher(config, dataset.labels),
         frozen_statistics=frozen_statistics,
         patch=config.part(PatchConfig) if config.network == REGIONS else None,
         masks=_masks(config),
@@ -219,6 +228,8 @@ def _facts(config: TrainConfig, source: str) -> dict[str, object]:
     facts = {"codec": config.codec, "codec_share": config.codec_share, "method": config.method, "images": source}
     if config.first_layer != "float":
         facts["first_layer"] = config.first_layer
+    if config.smoothing != "none":
+        facts |= {"smoothing": config.smoothing, "sigma": config.sigma}
     return {**facts, **({"ensemble": list(config.ensemble)} if config.ensemble else {})}
 
 

@@ -26,6 +26,7 @@ EVALUATE = f"{MODEL} --images . --output out"
 SHEET = "--output s.pdf"
 RUN = f"--source {CLIP}"
 CERTIFY = ". --output p.toml --certify 1"
+NOISE = f"{MODEL} --images . --smoothing 0.25 --output o"
 LSP = "lsp --data . --output p"
 JOIN, AGENT = "--root-metadata key --root r", "--repository http://h --root r"
 SENSOR = "--guard fd-jpeg --source synthetic:cards"
@@ -82,6 +83,9 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--drop": [f"{RUN} --drop oldest"],
         "--decode-scale": [f"{RUN} --decode-scale 2", f"{RUN} --decode-scale 2 --guard none"],
         "--compare": [f"{RUN} --compare --compare-every 0"],
+        "--smooth": ALWAYS,
+        "--smooth-sigma": [f"{RUN} --smooth-sigma 0.5"],
+        "--smooth-ms": [f"{RUN} --smooth-ms 50"],
         "--compare-every": ALWAYS, "--frames": ALWAYS, "--output": ALWAYS,
         "--rotate-mb": [f"{RUN} --rotate-mb 1", f"{RUN} --rotate-mb 1 --output -"],
         "--rotate-keep": [f"{RUN} --rotate-keep 1", f"{RUN} --rotate-keep 1 --output r.jsonl"],
@@ -127,7 +131,19 @@ TABLE: dict[str, dict[str, str | Lines]] = {
             ". --images . --partitions --attack 5", f"{MODEL} --images . --attack 5",
             f"{MODEL} --images . --method masking --attack 5",
         ],
-        "--workers": [". --images . --partitions --workers 1"],
+        "--workers": [". --images . --partitions --workers 1", f"{NOISE} --workers 1 --ray auto"],
+        "--smoothing": [
+            (f"{NOISE} --patch 2", "--patch is another certificate than --smoothing"),
+            (f"{NOISE} --partitions", "--partitions is another certificate than --smoothing"),
+        ],
+        "--draws": [". --images . --draws 100"], "--alpha": [". --images . --alpha 0.01"],
+        "--joint": [". --images . --joint"], "--noise-place": [". --images . --noise-place input"],
+        "--seed": [". --images . --seed 1"],
+        "--ray": [". --images . --ray auto"],
+    },
+    "evaluate trust": {
+        "--images": ALWAYS, "--limit": ALWAYS, "--alpha": ALWAYS, "--beta": ALWAYS, "--output": ALWAYS,
+        "--json": ALWAYS,
     },
     "evaluate matrix": {
         "--images": ALWAYS, "--output": ALWAYS, "--limit": ALWAYS, "--eps": ALWAYS, "--adaptive-only": ALWAYS,
@@ -139,6 +155,8 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--codec-share": ["--data . --codec-share 0.5"],
         "--adversarial": ALWAYS,
         "--eps": ["--data . --eps 4"],
+        "--smoothing": ALWAYS,
+        "--sigma": ["--data . --sigma 0.5"],
         "--learning-rate": ALWAYS, "--limit": ALWAYS, "--seed": ALWAYS, "--json": ALWAYS,
         "--exclude": ALWAYS, "--overlay": ALWAYS, "--partitions": ALWAYS, "--task": ALWAYS, "--first-layer": ALWAYS,
         "--features": ["--data . --features stft"], "--input": ["--data . --input codes"],

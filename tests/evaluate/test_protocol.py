@@ -84,6 +84,13 @@ def test_smallest_budgets_need_budgets_and_a_white_box() -> None:
             parse_protocol(text.replace(old, new), "t.toml")
 
 
+def test_fidelity_is_for_gray_boxes() -> None:
+    gray = GOOD.replace("schema = 1", "schema = 1\nfidelity = true", 1).replace('"white"', '"gray"')
+    assert parse_protocol(gray, "t.toml").fidelity
+    with pytest.raises(InputError, match=r"t\.toml:\d+: fidelity is for box = .gray."):
+        parse_protocol(gray.replace('"gray"', '"white"'), "t.toml")
+
+
 def test_an_attack_of_the_toolbox_is_named_by_its_class() -> None:
     text = GOOD.replace("steps = 3", 'kind = "art"\nattack = "BasicIterativeMethod"\nparameters = {max_iter = 3}')
     assert all(plan.kind == "art" for plan in parse_protocol(text, "t.toml").attacks)

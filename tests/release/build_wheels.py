@@ -25,7 +25,13 @@ NOT_ON_A_BOARD = (
     "edgeguard/evaluate/**",
     "edgeguard/fleet/workstation/**",
     "edgeguard/train/certified/**",
-    "edgeguard/evaluate/certify/attack.py",
+    *(
+        f"edgeguard/train/{name}.py"
+        for name in (
+            *("adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "loop", "partitions", "restore"),
+            *("robust", "run", "smoothing", "teacher"),
+        )
+    ),
     "edgeguard/demo/assets/cards.pt2",
     "edgeguard_converters/contract/**",
     "edgeguard_converters/load/**",

@@ -26,6 +26,9 @@ from edgeguard.guard import GuardProfile, encode_jpeg, proof_of, sanitize_jpeg
 from edgeguard.model import load_model
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.preprocess.requantize import requantize_jpeg, requantized_tensor
+from edgeguard.smoothing.certify import SmoothingPlan, certify
+from edgeguard.smoothing.deployed import DeployedFunction
+from edgeguard.smoothing.integer_noise import IntegerNoise
 
 COLORS: tuple[Color, ...] = ("rgb", "gray", "ycbcr444", "ycbcr422", "ycbcr420")
 
@@ -116,6 +119,20 @@ def inference() -> Iterator[tuple[str, str]]:
     yield "labels", " ".join(str(model(frame).index) for frame in frames)
 
 
+def noise() -> Iterator[tuple[str, str]]:
+    """Noise in whole levels, and what noisy copies of a picture say of the bundled model."""
+    for sigma in (0.01, 0.25):
+        yield f"noise {sigma}", digest(IntegerNoise(sigma)(10_000, np.random.default_rng(1)))
+    model = load_model(bundled_model())
+    received = model.input_path.arrive(np.random.default_rng(8).integers(0, 256, (96, 128, 3), dtype=np.uint8))
+    function = DeployedFunction(model, model.input_path)
+    plan = SmoothingPlan(0.25, draws=20, choosing=5)
+    found = certify(
+        function.of(received), function.pixels(received), IntegerNoise(0.25), plan, np.random.default_rng(2)
+    )
+    yield "noisy copies", json.dumps([found.chosen, found.votes, found.radius])
+
+
 def main() -> int:
     """Print the digests, or compare them."""
     expected = {}
@@ -126,7 +143,7 @@ def main() -> int:
     if not instruction_sets() or instruction_sets()[-1] not in INSTRUCTION_SETS or libjpeg_path() is None:
         print("the native library or libjpeg is missing", file=sys.stderr)
         return 1
-    for part in (kernel, proofs, compressed, inference):
+    for part in (kernel, proofs, compressed, inference, noise):
         for name, value in part():
             found[name] = value
             if expected and expected.get(name) != value:

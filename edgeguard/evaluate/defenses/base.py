@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Image = NDArray[np.uint8]  #: HxWx3, RGB
 
@@ -33,6 +36,15 @@ class Defense(Protocol):
         Returns:
             uint8 (height, width, 3), the same size.
         """
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A defense with a derivative of its own, which attacks that know it take instead of the identity."""
+
+    def differentiable(self, levels: "Tensor") -> "Tensor":
+        """float32 (n, 3, h, w) levels to the same, nearly what the defense gives; with a derivative."""
         ...
 
 

@@ -2,30 +2,33 @@
 
 from collections.abc import Sequence
 
-from edgeguard.dct.profile import resolve_profile
+from edgeguard.dct.profile import GuardProfile, resolve_profile
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.base import Defense, Fixed, Image
 from edgeguard.evaluate.defenses.codecs import Guard, bit_depth, median_blur, pillow_codec
 from edgeguard.evaluate.defenses.detectors import DETECTORS
-from edgeguard.evaluate.defenses.magnet import trained_reformer
+from edgeguard.evaluate.defenses.magnet import GRAY, trained_gray_reformer, trained_reformer
 from edgeguard.evaluate.defenses.quilting import quilting_from
 from edgeguard.evaluate.defenses.randomized import PixelDeflection, ResizePad, Shield
 from edgeguard.evaluate.defenses.total_variation import TotalVariation
+from edgeguard.train.lossy_codecs import lossy_codec
 
 __all__ = ["DETECTORS", "NAMES", "NEED_LIBRARY", "Defense", "Guard", "Image", "defense_by_name", "guard_of"]
 
 #: What `defense_by_name` understands (Q, N and R stand for numbers), and the detectors.
 NAMES = (
-    "none", "bits:N", "jpeg:Q", "jpeg2000:R", "webp:Q", "median:N", "tvm", "quilting", "shield", "resize-pad",
-    "pixel-deflection", "magnet", "PROFILE", "PROFILE xN", *DETECTORS,
+    "none", "bits:N", "jpeg:Q", "jpeg2000:R", "webp:Q", "avif:Q", "gif", "palette:N", "palette:N+dither", "median:N",
+    "tvm", "quilting", "shield", "resize-pad", "pixel-deflection", "magnet", *GRAY, "flat:N", "PROFILE", "PROFILE xN",
+    *DETECTORS,
 )  # fmt: skip
 #: Defences that learn from clean pictures.
-NEED_LIBRARY = ("quilting", "magnet", *DETECTORS)
+NEED_LIBRARY = ("quilting", "magnet", *GRAY, *DETECTORS)
 
 
 def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
-    """A defence by name: `bits:5`, `jpeg:75`, `jpeg2000:20` (compression ratio), `webp:80`, `median:3`, `tvm`,
-    `quilting`, `magnet`, `shield`, `resize-pad`, `pixel-deflection`, `none`, a guard profile, or one with its steps
+    """A defence by name: `bits:5`, `jpeg:75`, `jpeg2000:20` (compression ratio), `webp:80`, `avif:50`, `gif`,
+    `palette:16`, `palette:16+dither`, `median:3`, `tvm`, `quilting`, `magnet`, `shield`, `resize-pad`,
+    `pixel-deflection`, `flat:20` (one step for all coefficients), `none`, a guard profile, or one with its steps
     multiplied (`fd-paper x2`).
 
     Args:
@@ -48,7 +51,11 @@ def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
     if name in NEED_LIBRARY:
         if not library:
             raise InputError(f"{name} needs clean pictures to learn from: give more images than are attacked")
+        if name in GRAY:
+            return trained_gray_reformer(name, tuple(library))
         return quilting_from(tuple(library)) if name == "quilting" else trained_reformer(tuple(library))
+    if (codec := lossy_codec(name)) is not None:
+        return Fixed(name, codec)
     if kind in ("bits", "median", "webp", "jpeg2000"):
         value = _number(name, number)
         if kind == "bits":
@@ -57,11 +64,24 @@ def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
             return Fixed(name, median_blur(value))
         options = {"quality": value} if kind == "webp" else {"quality_mode": "rates", "quality_layers": [value]}
         return Fixed(name, pillow_codec(kind.upper(), **options))
+    if kind == "flat":
+        return Guard(flat_profile(_number(name, number)), name)
     text, _, factor = name.partition(" x")
     profile = resolve_profile(text)
     if profile is None:
         raise InputError(f"there is no defence {name!r}; known: {', '.join(NAMES)}")
     return Guard(profile.multiplied(_number(name, factor)) if factor else profile, name)
+
+
+def flat_profile(step: int) -> GuardProfile:
+    """One step for all 64 coefficients of red, green and blue: Feature Distillation before its table is refined.
+
+    Raises:
+        InputError: the step is beyond 255.
+    """
+    if step > 255:
+        raise InputError(f"the defence 'flat:{step}' wants a step from 1 to 255")
+    return GuardProfile(f"flat-{step}", "rgb", ((step,) * 64,))
 
 
 def guard_of(defense: Defense) -> Guard | None:

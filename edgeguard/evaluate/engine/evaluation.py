@@ -14,6 +14,7 @@ from edgeguard.differentiable.surrogates import Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name, guard_of
 from edgeguard.evaluate.engine.executors import Executor
+from edgeguard.evaluate.engine.fidelity_columns import mean_spectrum, with_fidelity
 from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, Score, ScoreJob, run_score
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.smallest_change import finished_attacks
@@ -174,6 +175,7 @@ class Evaluation:
         scores = self._scores(f"clean, {defense.title}", images, defense.name, defense.when, None)
         right = self.clean_right[defense.title] = _right(images, scores, attacked=False)
         cell = self._counted("clean", None, defense, images, right)
+        cell = with_fidelity(cell, scores)
         blocks = sum(score.blocks for score in scores)
         return replace(cell, certified_share=sum(score.safe_blocks for score in scores) / blocks) if blocks else cell
 
@@ -190,7 +192,9 @@ class Evaluation:
                     )
                 scores = self._scores(f"{plan.name}, {defense.title}", images, defense.name, defense.when, made)
                 cell = self._counted(plan, plan.eps_8bit, defense, images, _right(images, scores))
-                cell = replace(cell, mean_l2=self._mean_l2(images, made, defense))
+                cell = with_fidelity(replace(cell, mean_l2=self._mean_l2(images, made, defense)), scores)
+                if defense.name == "none":  # the same change is shown to each defense
+                    cell = replace(cell, spectrum=mean_spectrum(self.target, images, made))
                 if defense.name == "none" and cell.accuracy > self.protocol.undefended_at_most:
                     capped = True
                 yield replace(cell, note="capped") if capped else cell
@@ -323,7 +327,8 @@ class Evaluation:
         if name == "none":
             return name
         if name in NEED_LIBRARY:
-            return name + "".join(self.target.library)
+            net = "differentiated" if name.startswith("magnet") else ""  # attacks from before that are made again
+            return name + net + "".join(self.target.library)
         guard = getattr(defense_by_name(name), "profile", None)
         return name if guard is None else str(guard.sha256)
 
@@ -343,6 +348,7 @@ class Evaluation:
                 target=self.target, samples=tuple(images[start : start + size]), defense=defense, when=when,
                 seed=self.protocol.seed + start, count_blocks=when == "computed",
                 adversarial=None if changed is None else tuple(changed[start : start + size]), eps_8bit=eps_8bit or 1,
+                fidelity=self.protocol.fidelity,
             )
             for start in range(0, len(images), size)
         ]  # fmt: skip

@@ -96,6 +96,7 @@ class ScoreJob:
         adversarial: the changed images, uint8 (height, width, 3) each, or None for the clean images.
         count_blocks: count blocks that the certificate calls safe and that changed all the same.
         eps_8bit: from how many levels they are safe.
+        fidelity: measure what is left of the picture, and how sure the answer is.
     """
 
     target: Target
@@ -106,6 +107,7 @@ class ScoreJob:
     adversarial: tuple[Frame, ...] | None = None
     count_blocks: bool = False
     eps_8bit: float = 1
+    fidelity: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -119,6 +121,7 @@ class Score:
     were safe, all of them, and violations.
 
     `proven` says of each image whether all blocks that the model's crop reads were safe; empty where none were counted.
+    `fidelity` has a row for each image where it was measured.
     """
 
     labels: tuple[int, ...]
@@ -127,6 +130,21 @@ class Score:
     blocks: int = 0
     violations: int = 0
     proven: tuple[bool, ...] = ()
+    fidelity: tuple["Fidelity", ...] = ()
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Of one image.
+
+    Attributes:
+        confidence: the model's largest probability, negative where the label is wrong.
+        ms_ssim, psnr_db: of what the model is shown, against the image before the attack.
+    """
+
+    confidence: float
+    ms_ssim: float
+    psnr_db: float
 
 
 def run_attack(job: AttackJob) -> AdversarialImages:
@@ -176,7 +194,7 @@ def _same_sizes(frames: Sequence[Frame]) -> list[list[int]]:
 def run_score(job: ScoreJob) -> Score:
     """What the deployed file says behind the defence."""
     target, defense = job.target, job.target.defense(job.defense)
-    labels, counts = [], list[BlockCounts]()
+    labels, counts, kept = [], list[BlockCounts](), list[Fidelity]()
     for index, sample in enumerate(job.samples):
         raw = target.read(sample.path)
         seed = job.seed + index
@@ -191,6 +209,8 @@ def run_score(job: ScoreJob) -> Score:
                 received = in_pass(defense, "first", changed, seed)
         shown = in_pass(defense, "second" if two_passes else "only", received, seed)
         labels.append(REFUSED if target.refuses(job.defense, shown) else target.labels([shown])[0])
+        if job.fidelity:
+            kept.append(_fidelity(target, raw, shown, sample.label))
         if job.count_blocks:
             counted = _counted(target, job.defense, first, shown, in_pass(defense, "second", first, seed), job.eps_8bit)
             counts += [] if counted is None else [counted]
@@ -200,7 +220,16 @@ def run_score(job: ScoreJob) -> Score:
         blocks=sum(c.blocks for c in counts),
         violations=sum(c.violations for c in counts),
         proven=tuple(c.proven for c in counts),
+        fidelity=tuple(kept),
     )
+
+
+def _fidelity(target: Target, raw: Frame, shown: Frame, label: int) -> Fidelity:
+    from edgeguard.evaluate.fidelity import ms_ssim, psnr_db  # few protocols want it
+
+    probabilities = target.probabilities(shown)
+    sign = 1 if int(probabilities.argmax()) == label else -1
+    return Fidelity(sign * float(probabilities.max()), ms_ssim(raw, shown), psnr_db(raw, shown))
 
 
 def _received(raw: Frame, first: Frame, changed: Frame, when: When) -> Frame:

@@ -15,6 +15,7 @@ from edgeguard.differentiable.crop_resize import CropResize, FramePart, part_tha
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward, bpda, surrogate_codec
 from edgeguard.errors import InputError
+from edgeguard.evaluate.defenses.base import Differentiable
 from edgeguard.evaluate.defenses.codecs import in_pass
 from edgeguard.evaluate.defenses.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
 from edgeguard.evaluate.defenses.magnet import trained_reformer
@@ -140,9 +141,9 @@ class Target:
 class Victim(torch.nn.Module):
     """Levels at the attacked place to logits, through a defense.
 
-    The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, the identity for
-    everything else (BPDA). What an attack needs that looks into the guard (`GuardedVictim`) is here
-    too.
+    The defense's own code runs forward; backward it is our codec's surrogate for guard profiles, a net's own derivative
+    for defenses that are nets, the identity for everything else (BPDA). What an attack needs that looks into the guard
+    (`GuardedVictim`) is here too.
     """
 
     def __init__(
@@ -174,9 +175,13 @@ class Victim(torch.nn.Module):
         x = levels
         if self.defense.name != "none":
             exact, profile = self.through_guard(levels), self.profile
-            x = exact if not levels.requires_grad else bpda(
-                exact, levels if profile is None else surrogate_codec(levels, profile, self.backward, self.which)
-            )  # fmt: skip
+            if profile is not None and levels.requires_grad:
+                x = bpda(exact, surrogate_codec(levels, profile, self.backward, self.which))
+            elif levels.requires_grad:
+                known = isinstance(self.defense, Differentiable)
+                x = bpda(exact, self.defense.differentiable(levels) if known else levels)
+            else:
+                x = exact
         return self.behind_guard(x)
 
     @property

@@ -106,7 +106,7 @@ class MatrixJob:
             costs.seed, costs.batch, self.start,
         ]  # fmt: skip
         if self.task.white and self.task.codec != "none":
-            told.append("lattice")  # results from before that attack are made again
+            told += ["lattice", "differentiable-jpeg-ste"]  # results from before these attacks are made again
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
 
 

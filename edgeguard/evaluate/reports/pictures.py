@@ -33,8 +33,13 @@ def amplified(example: Example) -> tuple[NDArray[np.uint8], float]:
 
 def spectrum(example: Example) -> NDArray[np.float64]:
     """Mean absolute DCT coefficient of the change over all blocks and channels, 8x8."""
-    before, after = (coefficients(split_blocks(pad_to_blocks(frame))) for frame in (example.before, example.after))
-    return np.asarray(np.abs(after - before).reshape(8, 8, -1).mean(-1))
+    return change_spectrum(example.before, example.after)
+
+
+def change_spectrum(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean absolute DCT coefficient, levels, of what differs between two pictures (h, w, 3), 8x8."""
+    first, second = (coefficients(split_blocks(pad_to_blocks(frame))) for frame in (before, after))
+    return np.asarray(np.abs(second - first).reshape(8, 8, -1).mean(-1))
 
 
 def spectrum_picture(bands: NDArray[np.float64]) -> NDArray[np.uint8]:

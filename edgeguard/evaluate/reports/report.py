@@ -1,7 +1,10 @@
 """The report of an evaluation: one self-contained HTML page, nothing loaded from anywhere."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from edgeguard.evaluate.protocol import Protocol
 from edgeguard.evaluate.reports.masking import GRADIENT_FREE_ONLY, SUMMARIES
@@ -10,6 +13,7 @@ from edgeguard.evaluate.reports.results import Cell
 from edgeguard.reporting.charts import Point, Series, Svg, chart, histogram
 from edgeguard.reporting.html import Entry, Figure, Table, page
 
+_FLAT = re.compile(r"flat:(\d+)")
 _THREATS = {
     "input": "digital changes of what the defence receives; the attacker stands right before it",
     "transit": "frames changed between pass 1 (sensor) and pass 2 (model)",
@@ -59,6 +63,8 @@ def html_report(protocol: Protocol, cells: Sequence[Cell], findings: Findings) -
         else "Gradient-free attacks",
         budget_chart=_budget_chart([cell for cell in cells if cell.attack != "clean"]),
         frontier_chart=_frontier_chart(cells),
+        step_charts=_step_charts(cells),
+        spectra=_spectra(cells),
         examples=[_figures(example) for example in findings.examples],
         certificate_chart=_certificate_chart(findings.certified),
         violations=_violations(cells),
@@ -154,6 +160,46 @@ def _frontier_chart(cells: Sequence[Cell]) -> Svg | None:
     return chart(
         series, "clean accuracy, %", f"{worst[0].attack} at eps {middle:g}, %", list(range(first, last + 1, 5))
     )
+
+
+def _step_charts(cells: Sequence[Cell]) -> list[Svg]:
+    """Accuracy over the step of tables with one step (`flat:N`), a chart for each number of passes; dashed: the step
+    that removes a perturbation of so many levels, 16 times the levels (Liu et al. 2019, equation 5)."""
+    found = [(int(match[1]), cell) for cell in cells if (match := _FLAT.match(cell.defence))]
+    ticks = sorted({step for step, _ in found})
+    if len(ticks) < 3:
+        return []
+    charts = []
+    for passes in sorted({cell.passes for _, cell in found}):
+        series = []
+        for attack, eps in dict.fromkeys((cell.attack, cell.eps_8bit) for _, cell in found):
+            mine = [
+                (step, cell)
+                for step, cell in found
+                if (cell.attack, cell.eps_8bit, cell.passes) == (attack, eps, passes)
+            ]
+            series.append(
+                Series(_heading(attack, eps), tuple(_point(cell, step) for step, cell in sorted(mine, key=_step)))
+            )
+        budgets = sorted({cell.eps_8bit for _, cell in found if cell.eps_8bit is not None})
+        marks = [(16 * eps, f"{eps:g}") for eps in budgets]
+        title = "step, one pass" if passes == 1 else "step, two passes"
+        charts.append(chart(series, title, "accuracy, %", ticks, marks=marks))
+    return charts
+
+
+def _step(pair: tuple[int, Cell]) -> int:
+    return pair[0]
+
+
+def _spectra(cells: Sequence[Cell]) -> list[Figure]:
+    """A picture for each attack and budget: where in the 8x8 spectrum its change lies, the mean over all images."""
+    found = {(cell.attack, cell.eps_8bit): cell.spectrum for cell in reversed(cells) if cell.spectrum}
+    figures = []
+    for (attack, eps), values in reversed(found.items()):
+        text = f"{_heading(attack, eps)}: DC {values[0]:.1f}, mean of the rest {sum(values[1:]) / 63:.1f}"
+        figures.append(Figure(png_uri(spectrum_picture(np.array(values).reshape(8, 8))), text, (text,)))
+    return figures
 
 
 def _point(cell: Cell, x: float, label: str = "") -> Point:

@@ -31,6 +31,11 @@ class Cell:
         left_before: images that the attacks before this one had left, where each gets what those left (`budgets =
             "smallest"`); a line has this key only there.
         correct_images: which images stayed right, by their place in the run.
+        confidence: the mean of the model's largest probability, counted negative where the label is wrong.
+        ms_ssim, psnr_db: means, of what the model is shown against the image before the attack (equal pictures count
+            as 99 dB). A line has these three keys only where they were measured.
+        spectrum: 64 numbers, row by row: the mean absolute DCT coefficient of the change over blocks, channels and
+            images, levels. A line has this key only in gray-box rows, of attacks on the images as they are.
         gradient_free: the attack only asks the deployed file for outputs. A line of results.jsonl has this key only
             where it is true.
     """
@@ -55,6 +60,10 @@ class Cell:
     gradient_free: bool = False
     proven: int | None = None
     left_before: int | None = None
+    confidence: float | None = None
+    ms_ssim: float | None = None
+    psnr_db: float | None = None
+    spectrum: tuple[float, ...] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -72,7 +81,7 @@ class Cell:
         told = {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
         if not self.gradient_free:
             del told["gradient_free"]
-        for name in ("proven", "left_before"):
+        for name in ("proven", "left_before", "confidence", "ms_ssim", "psnr_db", "spectrum"):
             if told[name] is None:
                 del told[name]
         return told
@@ -102,6 +111,8 @@ def read_results(path: Path) -> list[Cell]:
                 raise ValueError("another schema")
             for derived in ("accuracy", "low", "high"):
                 del data[derived]
+            if "spectrum" in data:
+                data["spectrum"] = tuple(data["spectrum"])
             cells.append(Cell(**{**data, "correct_images": tuple(data["correct_images"])}))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}:{number}: not a result: {error}") from error

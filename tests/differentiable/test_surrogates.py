@@ -1,0 +1,51 @@
+"""The derivatives that attacks see of a codec: forward values, slopes, and where they differ."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
+
+from edgeguard.dct.profile import GuardProfile
+from edgeguard.differentiable.guard_layer import to_levels
+from edgeguard.differentiable.surrogates import BACKWARDS, clip_with_slope, round_with_slope, surrogate_codec
+
+
+def test_rounding_is_exact_forward_and_cubic_backward() -> None:
+    x = torch.tensor([-1.4, 0.0, 0.3, 0.5, 2.9], requires_grad=True)
+    out = round_with_slope(x)
+    assert torch.equal(out, x.detach().round())
+    slope = torch.autograd.grad(out.sum(), x)[0]
+    assert torch.allclose(slope, 3 * (x.detach() - x.detach().round()) ** 2)
+
+
+def test_clipping_keeps_a_slope() -> None:
+    x = torch.tensor([-5.0, 0.0, 128.0, 255.0, 300.0], requires_grad=True)
+    out = clip_with_slope(x)
+    assert out.tolist() == [0.0, 0.0, 128.0, 255.0, 255.0]
+    assert torch.allclose(torch.autograd.grad(out.sum(), x)[0], torch.tensor([1e-3, 1.0, 1.0, 1.0, 1e-3]))
+
+
+@pytest.mark.parametrize("name", ["fd", "fd-jpeg", "jpeg:10"])
+def test_the_fourth_derivative_is_another_one_and_nearer_to_the_codec_forward(name: str) -> None:
+    """Reich et al.: what is rounded smoothly deviates from the codec, most where compression is strong."""
+    from edgeguard.preprocess.crop_resize import sanitize
+
+    profile = GuardProfile.preset(name)
+    frame = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    exact = to_levels(sanitize(frame, profile)[None])
+    gradients, errors = {}, {}
+    for backward in BACKWARDS:
+        levels = to_levels(frame[None]).requires_grad_(True)
+        out = surrogate_codec(levels, profile, backward)
+        errors[backward] = float((out.detach() - exact).abs().mean())
+        weights = torch.rand(out.shape, generator=torch.Generator().manual_seed(0))
+        gradients[backward] = torch.autograd.grad((out * weights).sum(), levels)[0]
+    assert errors["differentiable-jpeg-ste"] < errors["differentiable-jpeg"]
+    mine = gradients["differentiable-jpeg-ste"]
+    others = [gradients[b] for b in BACKWARDS if b != "differentiable-jpeg-ste"]
+    assert all(float((mine - other).abs().max()) > 1e-3 for other in others)
