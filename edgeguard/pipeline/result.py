@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.guard.passes import Pass1, Received
-from edgeguard.model.prediction import Prediction, Score
+from edgeguard.model.prediction import BoxScore, Prediction, Score
+from edgeguard.pipeline.event import Event
 
 SCHEMA = 1
 
@@ -32,6 +33,10 @@ class FrameResult:
         patch_suspect, patch_alarm: whether the patch guard marked anything, and whether it rang; None without one.
         alarms: names of the run's alarms that ring.
         certifies: whether frames of this run can be proven; without, the line has no keys for it.
+        camera: its name, where there are several.
+        at: seconds on a clock that never jumps; of files, of their own time. None before it was watched.
+        zones: what is in each zone, by its name.
+        events: that go on.
     """
 
     frame: int
@@ -58,6 +63,10 @@ class FrameResult:
     certified_share_2: float | None = None
     proven: bool | None = None
     proven_2: bool | None = None
+    camera: str | None = None
+    at: float | None = None
+    zones: dict[str, Any] | None = None
+    events: tuple[Event, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
@@ -88,9 +97,12 @@ class FrameResult:
             **(self.proof_dict() if self.certifies else {}),
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
-            **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
+            **({} if boxes is None else {"boxes": [_box(box) for box in boxes]}),
             **({} if shares is None else {"shares": [_share(score) for score in shares]}),
             **({} if keypoints is None else {"keypoints": [asdict(point) for point in keypoints]}),
+            **({} if self.camera is None else {"camera": self.camera}),
+            **({} if self.zones is None else {"zones": self.zones}),
+            **({"events": [event.id for event in self.events]} if self.events else {}),
         }
 
     def proof_dict(self) -> dict[str, Any]:
@@ -109,6 +121,10 @@ class FrameResult:
 def _rounded(share: float | None) -> float | None:
     """Four digits; what is not all of it is not rounded to all of it."""
     return None if share is None else round(share, 4) if share == 1 else min(round(share, 4), 0.9999)
+
+
+def _box(box: BoxScore) -> dict[str, Any]:
+    return {name: value for name, value in asdict(box).items() if name != "track" or value is not None}
 
 
 def _score(score: Score) -> dict[str, Any]:
