@@ -20,7 +20,7 @@ SCENES, FRAMES, WIDTH, HEIGHT = 6, 240, 640, 480
 
 
 def scene(seed: int, objects: int, frames: int = FRAMES) -> dict[str, Any]:
-    """Truth and detections of one rendered scene: for each frame [[id, x1, y1, x2, y2]] and [[x1, y1, x2, y2, score]]."""
+    """One rendered scene: for each frame the truth [[id, x1, y1, x2, y2]] and what is found [[x1, y1, x2, y2, score]]."""
     import cv2
 
     from edgeguard.scene.cards import CARDS, draw_card
@@ -94,7 +94,7 @@ def judge(path: Path) -> None:
     import motmetrics
     from cjm_byte_track.core import BYTETracker
 
-    np.asfarray = lambda values: np.asarray(values, float)  # type: ignore[attr-defined]  # motmetrics wants numpy 1
+    vars(np)["asfarray"] = lambda values: np.asarray(values, float)  # motmetrics wants numpy 1
     host, books, names = motmetrics.metrics.create(), [], []
     for number, one in enumerate(json.loads(path.read_text())["scenes"]):
         reference = BYTETracker(track_thresh=0.5, track_buffer=30, match_thresh=0.8, frame_rate=30)

@@ -103,11 +103,10 @@ class _Collector:
         for reason in get_args(Refusal):
             refused.add_metric([reason], counters.refused[reason])
         yield refused
-        if status.rules.get("events"):
-            events = CounterMetricFamily("edgeguard_events", "Events that a rule began", labels=["rule"])
-            for rule in status.rules["events"]:
-                events.add_metric([rule["name"]], status.events.begun[status.camera, rule["name"]])
-            yield events
+        events = CounterMetricFamily("edgeguard_events", "Events that a rule began", labels=["rule"])
+        for rule in status.rules.get("events", ()):
+            events.add_metric([rule["name"]], status.events.begun[status.camera, rule["name"]])
+        yield from [events] * bool(events.samples)
         yield CounterMetricFamily(
             "edgeguard_other_profile", "Frames that a sensor sealed with another profile", counters.other_profile
         )

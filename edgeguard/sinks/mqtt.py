@@ -31,10 +31,11 @@ _log = logging.getLogger(__name__)
 class Mqtt:
     """Publishes what the run sees; a broker that is away is tried again in the background and never waited for.
 
-    Topics, all retained: `NAME/status` (`online`; `offline` as last will), `NAME/camera` (`online` while its picture is
-    of now), `NAME/state` (JSON; at most one a second, and at each change of label, alarms or camera),
-    `NAME/event/RULE` (`ON`, `OFF`), and `homeassistant/.../config` (discovery). Not retained: `NAME/events` (JSON of each
-    event that begins or ends), `NAME/picture`, and `NAME/event/RULE/picture` of rules that record. `NAME/owner/...` keeps a second process with this name from publishing.
+    Topics, retained: `NAME/status` (`online`; `offline` as last will), `NAME/camera` (`online` while its picture is of
+    now), `NAME/state` (JSON; at most one a second, and at each change of label, alarms or camera), `NAME/event/RULE`
+    (`ON`, `OFF`), and `homeassistant/.../config` (discovery). Not retained: `NAME/events` (JSON of each event that
+    begins or ends), `NAME/picture`, and `NAME/event/RULE/picture` of rules that record. `NAME/owner/...` keeps a second
+    process with this name from publishing.
 
     Args:
         url: mqtt://[user@]host[:port], or mqtts:// for TLS.
