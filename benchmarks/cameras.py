@@ -99,8 +99,9 @@ def summary(found: dict[str, list[tuple[float, float]]], names: list[str], secon
     """Rates and ages of some cameras together."""
     ages = np.array([age for name in names for _, age in found[name]])
     rates = [len(found[name]) / seconds for name in names]
+    mean = float(np.mean(rates))
     return {
-        "results_s": round(float(np.mean(rates)), 3), "unfair": round((max(rates) - min(rates)) / float(np.mean(rates)), 3),
+        "results_s": round(mean, 3), "unfair": round((max(rates) - min(rates)) / mean, 3),
         "p50_ms": round(float(np.percentile(ages, 50)), 1), "p99_ms": round(float(np.percentile(ages, 99)), 1),
         "younger": round(float((ages < limit_ms).mean()), 4),
     }  # fmt: skip

@@ -20,7 +20,7 @@ SCENES, FRAMES, WIDTH, HEIGHT = 6, 240, 640, 480
 
 
 def scene(seed: int, objects: int, frames: int = FRAMES) -> dict[str, Any]:
-    """One rendered scene: for each frame the truth [[id, x1, y1, x2, y2]] and what is found [[x1, y1, x2, y2, score]]."""
+    """A rendered scene: for each frame the truth [[id, x1, y1, x2, y2]] and what is found [[x1, y1, x2, y2, score]]."""
     import cv2
 
     from edgeguard.scene.cards import CARDS, draw_card
