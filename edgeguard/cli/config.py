@@ -71,6 +71,8 @@ def show(
         )
         return
     for table, keys in tables().items():
+        if table == "camera" and settings.cameras:
+            continue  # their tables follow
         on_stdout(f"[{table}]")
         for name in keys:
             value = getattr(settings, name)

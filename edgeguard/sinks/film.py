@@ -1,7 +1,7 @@
 """An MP4 of JPEGs as they are: nothing is decoded or coded again, and each frame has its own time.
 
-ISO/IEC 14496-12 (boxes) and 14496-1 (the descriptor that says that the samples are JPEGs, object type 0x6C). FFmpeg,
-VLC and OpenCV play it; browsers do not play JPEGs in an MP4.
+ISO/IEC 14496-12 (boxes) and 14496-1 (the descriptor that says that the samples are JPEGs, object type 0x6C). FFmpeg
+plays it; browsers do not play JPEGs in an MP4.
 """
 
 import struct
