@@ -90,8 +90,11 @@ def run_command(
     """Capture, sanitise in the sensor path, infer, report."""
     flags = {name: value for name, value in locals().items() if name not in ("config", "as_json")}
     settings, _ = resolve(_settings_of(flags), config)
-    if settings.cameras and (several := flags["source"] or flags["camera"]):
-        raise InputError(f"the configuration has tables [[camera]]: they say where frames come from, not {several}")
+    if settings.cameras and settings.source is not None:
+        raise InputError(
+            "the configuration has tables [[camera]]: they say where frames come from; leave out --camera, --source "
+            "and EDGEGUARD_SOURCE"
+        )
     if settings.source is None and not settings.cameras:
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
     if as_json and settings.output == "-":

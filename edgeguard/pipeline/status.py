@@ -86,7 +86,10 @@ class RunStatus:
             if result.proven is not None:
                 self.last_proof = result
             self.history.append(point)
-            self.minutes.add(result.prediction.counts())
+            counts = result.prediction.counts()
+            if self.contract.background and result.prediction.index == 0:
+                counts = {}  # a classifier that sees nothing
+            self.minutes.add(counts)
 
     def unhealthy(self, stale_after_s: float) -> str | None:
         """Why the run is not well: no result for too long, or of a picture that is old; None when it is well."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.camera import Source
 from edgeguard.camera.reader import State
@@ -29,6 +29,9 @@ from edgeguard.run.throttle import ThrottleController
 from edgeguard.system.http.budget import CpuBudget
 from edgeguard.system.power import read_power
 from edgeguard.watch.watch import Watch
+
+if TYPE_CHECKING:
+    from edgeguard.sinks.event_store import EventStore
 
 _TICK_S = 1.0
 _MOST_SAID = 8  # different bugs
@@ -67,8 +70,8 @@ class Camera:
     def work(self, sinks: Sequence[Any], shown: Callable[[FrameResult], None]) -> None:
         """Hand each result to its sinks, until the source ends or `settings.frames` were given."""
         for found in self.pipeline:
-            watched = self.watch.update(found, live=self.pipeline.source.live)
-            result = replace(watched, alarms=self.alarms.update(watched))
+            rung = replace(found, alarms=self.alarms.update(found))  # by what the model said, not by what counts of it
+            result = self.watch.update(rung, live=self.pipeline.source.live)
             self.status.ringing = result.alarms
             self.status.update(result)
             for sink in sinks:
@@ -118,7 +121,7 @@ def run(
         sinks = open_sinks(settings, source, camera.status, stack, shared)
         open_servers(settings, {"": camera.status}, stack, shared.store)
         stack.callback(camera.watch.close)
-        stack.enter_context(housekeeping([camera], settings))
+        stack.enter_context(housekeeping([camera], shared.store))
         try:
             camera.work(sinks, shown)
         except DeviceError as error:
@@ -225,7 +228,7 @@ def _log_alarm(who: str, alarm: Alarm) -> None:
 
 
 @contextmanager
-def housekeeping(cameras: Sequence[Camera], settings: Settings) -> Iterator[None]:
+def housekeeping(cameras: Sequence[Camera], store: "EventStore | None" = None) -> Iterator[None]:
     """Once a second: alarms of the cameras, temperature and throttling, the rate that follows, systemd's watchdog."""
     over, controller, said = threading.Event(), ThrottleController(), set[str]()
     watches = [_CameraWatch(camera) for camera in cameras]
@@ -249,6 +252,8 @@ def housekeeping(cameras: Sequence[Camera], settings: Settings) -> Iterator[None
                 notify("WATCHDOG=1")
 
     def _duties(rate: float) -> None:
+        if store is not None:
+            store.tidy()
         power = read_power()
         limit_fps = controller.update(power, rate, time.monotonic())
         for camera, watch in zip(cameras, watches, strict=True):

@@ -149,7 +149,7 @@ def run_several(
             )
             stack.callback(camera.watch.close)
         open_servers(settings, {worker.name: worker.camera.status for worker in workers}, stack, shared.store)
-        stack.enter_context(housekeeping([worker.camera for worker in workers], settings))
+        stack.enter_context(housekeeping([worker.camera for worker in workers], shared.store))
         try:
             for worker in workers:
                 worker.thread.start()

@@ -24,6 +24,7 @@ _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,150}")
 _FILE = re.compile(r"clip\.mp4|thumbnail\.jpg|event\.json|results\.jsonl|[0-9]{9}\.(jpg|png)")
 _MOST_LISTED = 200
 _QUALITY = 95
+_TIDY_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +44,7 @@ class EventStore:
         self._open: dict[Path, int] = {}
         self._kept_bytes = 0
         self._made: dict[Path, tuple[int, float, float]] = {}  # place in a row, when it ended, for how long it stays
-        self._lock = threading.RLock()
+        self._lock, self._tidied = threading.RLock(), time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for event in [path for path in folder.iterdir() if path.is_dir()]:
@@ -93,6 +94,14 @@ class EventStore:
                     self._made.pop(path, None)
                     total -= sizes[path]
             self._kept_bytes = total
+
+    def tidy(self) -> None:
+        """To be called about once a second: what has stayed long enough goes within a minute."""
+        now = time.monotonic()
+        if now - self._tidied > _TIDY_S:
+            self._tidied = now
+            with suppress(OSError):  # the recorder says it
+                self.clear()
 
     def _age(self, path: Path) -> tuple[int, int, str]:
         """Those of earlier runs by name, then ours in the order in which they were made, whatever the clock said."""

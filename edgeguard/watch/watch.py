@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,11 +33,10 @@ class _Sight:
 
 @dataclass(eq=False)
 class _State:
-    """Of a rule: how many results in a row showed it, since when; the event that goes on; when the last one ended."""
+    """Of a rule: the newest results in a row that show it; the event that goes on; when the next one may begin."""
 
     rule: EventRule
-    row: int = 0
-    first: tuple[float, float, int] = (0.0, 0.0, 0)
+    row: deque[tuple[float, float, int]]  # when by our clock, when by the camera's, and number
     event: Event | None = None
     free_at: float = float("-inf")
 
@@ -70,7 +69,7 @@ class Watch:
         self._tracker = ByteTracker(track_score) if track else None
         self._limits = {one.label: one for one in rules.classes}
         self._presence = {zone.name: Presence() for zone in rules.zones} if track else {}
-        self._states = [_State(rule) for rule in rules.events]
+        self._states = [_State(rule, deque(maxlen=rule.frames)) for rule in rules.events]
         self._background, self._clock, self._at = background, clock, float("-inf")
         self._lock = threading.Lock()
         self._spots: list[tuple[str, ...]] = []  # the zones of each box of the last result
@@ -159,21 +158,19 @@ class Watch:
     def _judge(self, state: _State, sights: list[_Sight], result: FrameResult, at: float) -> None:
         found = [sight for sight in sights if self._is_meant(state.rule, sight, at)]
         if not found:
-            state.row = 0
+            state.row.clear()
             return
         best = max(found, key=lambda sight: sight.score)
-        if state.row == 0:
-            state.first = at, result.captured_at, result.frame
-        state.row += 1
+        state.row.append((at, result.captured_at, result.frame))
         event = state.event
         if event is not None:
             event.seen_at = at
             if event.score is None or best.score > event.score:
                 event.score, event.label, event.index = best.score, best.label, best.index
-        elif state.row >= state.rule.frames and at >= state.free_at:
+        elif len(state.row) == state.rule.frames and at >= state.free_at:
             box = best.box
             self._begin(
-                state, at, kind="object", label=best.label, index=best.index, score=best.score,
+                state, at, state.row[0], kind="object", label=best.label, index=best.index, score=best.score,
                 track=None if box is None else box.track,
                 box=None if box is None else (box.x1, box.y1, box.x2, box.y2),
             )  # fmt: skip
@@ -200,11 +197,10 @@ class Watch:
         if state.event is not None:
             state.event.seen_at = at
         elif at >= state.free_at:
-            state.first = at, captured, frame
-            self._begin(state, at, kind="alarm", label=name)
+            self._begin(state, at, (at, captured, frame), kind="alarm", label=name)
 
-    def _begin(self, state: _State, at: float, **said: Any) -> None:
-        rule, (began_at, began, frame) = state.rule, state.first
+    def _begin(self, state: _State, at: float, first: tuple[float, float, int], **said: Any) -> None:
+        rule, (began_at, began, frame) = state.rule, first
         stamp = datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
         name = "-".join(filter(None, (stamp, self._camera, rule.name, secrets.token_hex(2))))
         keeping = Keeping(rule.before, rule.after, 3600 * rule.retain_hours) if rule.record else None
@@ -224,7 +220,8 @@ class Watch:
         event = state.event
         assert event is not None
         event.ended_at, event.ended = at, max(event.began, now)
-        state.event, state.row, state.free_at = None, 0, at + state.rule.cooldown
+        state.event, state.free_at = None, at + state.rule.cooldown
+        state.row.clear()
         self.log.tell(event)
 
 
