@@ -160,7 +160,7 @@ class EventRecorder:
                 if retain_s:
                     about["retain_until"] = round(time.time() + retain_s, 3)
                 write_about(clip.path, about)
-            make_film(clip.path)
+                make_film(clip.path)
         except (EdgeGuardError, OSError):
             pass  # its frames are there; the next start makes the film where the disk has room
         finally:

@@ -221,11 +221,12 @@ function tiles(all) {
 function events(all) {
   at("events-part").hidden = !all.length;
   at("events").replaceChildren(...all.slice(0, 40).map(one => {
-    const card = document.createElement(one.thumbnail || one.film ? "button" : "div");
+    const kept = one.thumbnail || one.film || !one.rule;  // of alarms that no rule records there are frames only
+    const card = document.createElement(kept ? "button" : "div");
     card.className = "event";
     card.dataset.id = one.id;
     if (one.thumbnail) made(card, "img", {alt: "", src: "events/" + one.id + "/thumbnail.jpg"});
-    card.onclick = one.thumbnail || one.film ? () => play(one) : null;
+    card.onclick = kept ? () => play(one) : null;
     const where = [one.camera, one.zone].filter(Boolean).join(", "), going = one.ended === null ? ", goes on" : "";
     const what = one.rule ? one.rule + ": " + one.label + (one.score ? " " + one.score.toFixed(2) : "") : one.id;
     made(card, "span", {}, what + (where ? " (" + where + ")" : "") + going);
