@@ -1,7 +1,7 @@
 """What a model said, ready for people and JSON."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class BoxScore:
     y1: float
     x2: float
     y2: float
-    track: int | None = None
+    track: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,8 @@ def _as_jpeg(path: Path) -> bytes:
     if path.suffix == ".jpg":
         return data
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise OSError(f"{path} does not decode")
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 

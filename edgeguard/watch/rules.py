@@ -130,8 +130,8 @@ class Rules:
         _refuse_twice("class", [one.label for one in self.classes])
         for kind, group in (("zone", self.zones), ("mask", self.masks), ("event", self.events)):
             for one in group:
-                if one.camera is not None and one.camera not in cameras:  # type: ignore[attr-defined]
-                    raise InputError(f"[[{kind}]] names the camera {one.camera!r}; there is {_known(cameras)}")  # type: ignore[attr-defined]
+                if one.camera is not None and one.camera not in cameras:
+                    raise InputError(f"[[{kind}]] names the camera {one.camera!r}; there is {_known(cameras)}")
         for limits in self.classes:
             if limits.least_area >= limits.most_area:
                 raise InputError(f"[[class]] {limits.label!r}: least_area is not below most_area")

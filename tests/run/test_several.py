@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_two_cameras_one_file_one_folder_one_page(tmp_path: Path, caplog: pytest
                               ("events", f"{page}events.json"), ("metrics", metrics)):  # fmt: skip
                 pages[name] = urllib.request.urlopen(url, timeout=5).read().decode()
 
-    outcomes = run_several(settings, model, {n: lambda n=n: Live(n) for n in ("door", "yard")}, shown=shown)
+    outcomes = run_several(settings, model, {name: partial(Live, name) for name in ("door", "yard")}, shown=shown)
     assert {name: outcome.pipeline.counters.frames for name, outcome in outcomes.items()} == {"door": 12, "yard": 12}
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert Counter(line["camera"] for line in lines) == {"door": 12, "yard": 12}

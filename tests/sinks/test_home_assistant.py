@@ -81,10 +81,12 @@ def test_events_counts_and_pictures_over_a_real_broker(detects: RunStatus, make:
     with broker(tmp_path, port):
         listener = Listener(port)
         raw: dict[str, bytes] = {}
-        listener.client.on_message = lambda c, u, m: (
-            raw.__setitem__(m.topic, m.payload),
-            listener.messages.append((m.topic, m.payload.decode("utf-8", "replace"), m.retain)),
-        )
+
+        def heard(client: Any, userdata: Any, message: Any) -> None:
+            raw[message.topic] = message.payload
+            listener.messages.append((message.topic, message.payload.decode("utf-8", "replace"), message.retain))
+
+        listener.client.on_message = heard
         with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", detects, picture_every_s=0.2) as mqtt:
             _wait(lambda: mqtt.connected, "connected")
             mqtt.write(seen)

@@ -38,9 +38,14 @@ class Scene:
     """A watch that is fed at ten results a second."""
 
     def __init__(self, make: Make, *rules: Any, track: bool = False) -> None:
-        groups = {kind: tuple(r for r in rules if isinstance(r, kind)) for kind in (Zone, Mask, ClassLimits, EventRule)}
+        found = Rules(
+            tuple(one for one in rules if isinstance(one, Zone)),
+            tuple(one for one in rules if isinstance(one, Mask)),
+            tuple(one for one in rules if isinstance(one, ClassLimits)),
+            tuple(one for one in rules if isinstance(one, EventRule)),
+        )
         self.clock, self.log, self.make, self.frame = Clock(), EventLog(), make, 0
-        self.watch = Watch(Rules(*groups.values()), "", self.log, track=track, clock=self.clock, background=0)
+        self.watch = Watch(found, "", self.log, track=track, clock=self.clock, background=0)
 
     def feed(self, count: int, prediction: Prediction, **changes: Any) -> FrameResult:
         for _ in range(count):
