@@ -110,6 +110,7 @@ def _over(*_: object) -> None:
     raise Over
 
 
+@pytest.mark.full
 def test_one_that_hangs_and_one_that_dies_stop_no_other(caplog: pytest.LogCaptureFixture) -> None:
     done, seen = threading.Event(), Counter[str]()
 

@@ -120,6 +120,7 @@ run(settings, load_model(bundled_model()), lambda: open_source("synthetic:cards?
 """
 
 
+@pytest.mark.full
 def test_kill_9_during_a_clip_leaves_whole_files_and_the_next_start_makes_the_film(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stderr=subprocess.DEVNULL)
     try:

@@ -90,6 +90,7 @@ def page(cameras: dict[str, RunStatus], make: Make, tmp_path: Path) -> Iterator[
         yield found
 
 
+@pytest.mark.full
 def test_a_browser_is_driven_through_two_cameras_an_event_and_a_zone(page: WebPage, tmp_path: Path) -> None:
     browser = needed("chromium", "google-chrome", "chromium-browser")
     script, kind = page._files["/page.js"]

@@ -92,8 +92,11 @@ def _kept_pairs(
     costs: NDArray[np.float64], wanted: NDArray[np.float64], ids: NDArray[np.int64], last: dict[int, int]
 ) -> list[tuple[int, int]]:
     """As the CLEAR measures say: who was matched stays matched while it may, then the cheapest of the others."""
-    pairs = [(i, j) for i in range(len(wanted)) for j in range(len(ids))
-             if last.get(int(wanted[i, 0])) == ids[j] and costs[i, j] < 0.5]  # fmt: skip
+    pairs: list[tuple[int, int]] = []
+    for i in range(len(wanted)):
+        for j in np.flatnonzero(ids == last.get(int(wanted[i, 0]), -1)):
+            if costs[i, j] < 0.5 and int(j) not in {column for _, column in pairs}:
+                pairs.append((i, int(j)))
     rows, columns = {i for i, _ in pairs}, {j for _, j in pairs}
     costs = costs.copy()
     costs[list(rows)], costs[:, list(columns)] = 1, 1
