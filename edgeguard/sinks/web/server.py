@@ -120,18 +120,16 @@ class WebPage(HttpServer):
         path = self._store.file(event, name)
         if path is None:
             return Answer.line(404, "no such event (any more)")
+        kind = _KINDS.get(path.suffix.lstrip("."), "text/plain; charset=utf-8")
         try:
-            stream = open(path, "rb")  # noqa: SIM115  # the answer closes it
+            if path.suffix != ".mp4":
+                return Answer(200, path.read_bytes(), kind)
             size = path.stat().st_size
         except OSError:
             return Answer.line(404, "no such event (any more)")
-        kind = _KINDS.get(path.suffix.lstrip("."), "text/plain; charset=utf-8")
-        if path.suffix != ".mp4":
-            with stream:
-                return Answer(200, stream.read(), kind)
 
         def send(write: Write) -> None:
-            with stream:
+            with open(path, "rb") as stream:
                 while data := stream.read(_CHUNK):
                     write(data)
 
@@ -147,6 +145,9 @@ class WebPage(HttpServer):
             fps = min(max(float(request.query.get("fps", _USUAL)), 0.1), _FASTEST)
         except ValueError:
             return Answer.line(400, "fps wants a number")
+        kind = "multipart/x-mixed-replace; boundary=edgeguard"
+        if request.method == "HEAD":
+            return Answer(200, kind=kind)
         if not self._streams.acquire(blocking=False):
             return Answer.line(503, f"{_MOST_STREAMS} streams are open: no more")
 
@@ -156,7 +157,7 @@ class WebPage(HttpServer):
             finally:
                 self._streams.release()
 
-        return Answer(200, kind="multipart/x-mixed-replace; boundary=edgeguard", stream=send)
+        return Answer(200, kind=kind, stream=send)
 
     def _send_frames(self, write: Write, status: RunStatus, make: Callable[[], bytes], every_s: float) -> None:
         """New frames only: while a camera gives none, nothing is shown as of now."""
