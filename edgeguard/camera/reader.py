@@ -61,6 +61,7 @@ class FrameReader(Generic[T]):
         on_state: called with each new state and the reason of a loss, from the reader's own thread.
         on_lost: called with each frame that is damaged or refused, from a connection's thread.
         longest_delay_s: the longest wait between two attempts to open.
+        after_each: called after each frame that arrived, in its connection's thread; the camera waits for it.
 
     Attributes:
         captured: frames that arrived whole.
@@ -93,6 +94,7 @@ class FrameReader(Generic[T]):
         on_state: Callable[[State, str], None] = lambda state, why: None,
         on_lost: Callable[[Lost], None] = lambda lost: None,
         longest_delay_s: float = _LONGEST_DELAY_S,
+        after_each: Callable[[], None] = lambda: None,
     ) -> None:
         self.captured = self.dropped = self.lost = self.skipped = self.losses = self.reconnects = self.unchanged = 0
         self.refused: Counter[str] = Counter()
@@ -103,7 +105,7 @@ class FrameReader(Generic[T]):
         self._first, self._prepare, self._reopen = source, prepare, reopen
         self._lost_after_s, self._give_up_after_s = lost_after_s, give_up_after_s
         self._capacity, self._drop, self.on_state, self.on_lost = capacity, drop, on_state, on_lost
-        self._longest_delay_s = longest_delay_s
+        self._longest_delay_s, self._after_each = longest_delay_s, after_each
         self._queue: deque[T] = deque()
         self._state = State.STARTING
         self._error: BaseException | None = None
@@ -317,6 +319,7 @@ class FrameReader(Generic[T]):
             self.on_lost(prepared)
         elif self._state is not State.RUNNING:
             self._change_state(State.RUNNING, "")
+        self._after_each()
         return True
 
     def _is_over(self, connection: Connection) -> bool:

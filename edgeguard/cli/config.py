@@ -4,13 +4,16 @@ import importlib
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeguard.cli.messages import on_stdout
 from edgeguard.settings.declare import Key
 from edgeguard.system.extras import missing_part
+
+if TYPE_CHECKING:
+    from edgeguard.run.settings import Settings
 
 
 class Kind(StrEnum):
@@ -45,7 +48,13 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
     """Refuse unknown keys and values out of bounds, with file and line; nothing is opened or written."""
     from edgeguard.run.settings import read_file
 
-    on_stdout(f"{file}: {len(read_file(file))} values, all known and within bounds")
+    found = read_file(file)
+    cameras, rules = found.pop("cameras", ()), found.pop("rules", None)
+    count = len(found) + sum(value is not None for one in cameras for value in vars(one).values())
+    tables = [f"{len(cameras)} cameras"] if cameras else []
+    if rules is not None:
+        tables += [f"{len(group)} {name}" for name, group in vars(rules).items() if group]
+    on_stdout(f"{file}: {count} values, all known and within bounds" + "".join(f", {one}" for one in tables))
 
 
 @app.command(epilog="Example: edgeguard config show edgeguard.toml")
@@ -63,6 +72,8 @@ def show(
         )
         return
     for table, keys in tables().items():
+        if table == "camera" and settings.cameras:
+            continue  # their tables follow
         on_stdout(f"[{table}]")
         for name in keys:
             value = getattr(settings, name)
@@ -71,6 +82,8 @@ def show(
             else:
                 on_stdout(f"{f'{name} = {json.dumps(value)}':44} # {origins[name]}")
         on_stdout("")
+    for line in _arrays(settings):
+        on_stdout(line)
 
 
 @app.command(epilog="Example: edgeguard config schema train > edgeguard-train.schema.json")
@@ -87,6 +100,18 @@ def table(kind: Annotated[Kind, typer.Argument(help="Whose file.")] = Kind.RUN) 
     from edgeguard.settings.describe import markdown_tables
 
     on_stdout(*markdown_tables(declared(kind)).splitlines())
+
+
+def _arrays(settings: "Settings") -> list[str]:
+    """The arrays of tables of a file, as TOML."""
+    rules, lines = settings.rules, list[str]()
+    groups = (("camera", settings.cameras), ("zone", rules.zones), ("mask", rules.masks), ("class", rules.classes),
+              ("event", rules.events))  # fmt: skip
+    for name, group in groups:
+        for one in group:
+            said = [f"{key} = {json.dumps(value)}" for key, value in vars(one).items() if value is not None]
+            lines += [f"[[{name}]]", *said, ""]
+    return lines
 
 
 def declared(kind: Kind) -> dict[str, Key]:

@@ -56,6 +56,8 @@ def run_command(
     ] = False,
     drop: Annotated[str | None, flag(Settings, "drop")] = None,
     decode_scale: Annotated[int | None, flag(Settings, "decode_scale")] = None,
+    track: Annotated[bool, typer.Option("--track", help=keys_of(Settings)["track"].help)] = False,
+    track_score: Annotated[float | None, flag(Settings, "track_score")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Run the undefended path beside it.")] = False,
     compare_every: Annotated[int | None, flag(Settings, "compare_every")] = None,
     smooth: Annotated[int | None, flag(Settings, "smooth")] = None,
@@ -79,8 +81,11 @@ def run_command(
     stale_after: Annotated[float | None, flag(Settings, "stale_after")] = None,
     mqtt: Annotated[str | None, flag(Settings, "mqtt")] = None,
     mqtt_name: Annotated[str | None, flag(Settings, "mqtt_name")] = None,
+    mqtt_picture_every: Annotated[float | None, flag(Settings, "mqtt_picture_every")] = None,
     mqtt_password_file: Annotated[str | None, flag(Settings, "mqtt_password_file")] = None,
     mqtt_ca_file: Annotated[str | None, flag(Settings, "mqtt_ca_file")] = None,
+    webhook: Annotated[str | None, flag(Settings, "webhook")] = None,
+    webhook_token_file: Annotated[str | None, flag(Settings, "webhook_token_file")] = None,
     alarm_disagreement: Annotated[float | None, flag(Settings, "alarm_disagreement")] = None,
     alarm_certified: Annotated[float | None, flag(Settings, "alarm_certified")] = None,
     alarm_unproven: Annotated[float | None, flag(Settings, "alarm_unproven")] = None,
@@ -95,7 +100,12 @@ def run_command(
     """Capture, sanitise in the sensor path, infer, report."""
     flags = {name: value for name, value in locals().items() if name not in ("config", "as_json")}
     settings, _ = resolve(_settings_of(flags), config)
-    if settings.source is None:
+    if settings.cameras and settings.source is not None:
+        raise InputError(
+            "the configuration has tables [[camera]]: they say where frames come from; leave out --camera, --source "
+            "and EDGEGUARD_SOURCE"
+        )
+    if settings.source is None and not settings.cameras:
         raise InputError("say where frames come from: --camera N or --source X (one of them)")
     if as_json and settings.output == "-":
         raise InputError("--json and --output - both want standard output: write the results to a file")
@@ -109,6 +119,7 @@ def run_command(
 def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Flags by the names of the settings: `--camera` is a source, `--compare` and `--every-frame` are short forms."""
     given = dict(flags)
+    given["track"] = given["track"] or None
     camera, compare, every_frame = given.pop("camera"), given.pop("compare"), given.pop("every_frame")
     microphone = given.pop("microphone")
     named = [
@@ -138,6 +149,11 @@ def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
     refuse_kind_flags(flags, settings, "image" if audio is None else "audio")
     if audio is None:
         refuse_guard_flags(flags, loaded.contract.guard)
+        if settings.track and loaded.contract.task != "detect":
+            raise InputError(f"--track is for detectors; this model's task is {loaded.contract.task}")
+        if settings.cameras:
+            _run_several(settings, loaded, as_json)
+            return
         opening = _opener(settings)
     else:
         from edgeguard.audio.sources import sound_opener
@@ -156,6 +172,32 @@ def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
         outcome = run(settings, loaded, open_counted, shown=shown.show, ends=(SystemExit,))
     _report(outcome, as_json)
     _raise_what_went_wrong(outcome)
+
+
+def _run_several(settings: Settings, loaded: "Model", as_json: bool) -> None:
+    from edgeguard.cli.progress import FrameCounter
+    from edgeguard.run.several import run_several
+    from edgeguard.system.termination import clean_end_on_sigterm
+
+    openings = {one.name: _opener(settings.of_camera(one)) for one in settings.cameras}
+    _say_what_runs(loaded)
+    with clean_end_on_sigterm(), FrameCounter() as counter:
+        shown = _Shown(loaded, settings, counter, quiet=as_json)
+        outcomes = run_several(settings, loaded, openings, shown=shown.show, ends=(SystemExit,))
+    if as_json:
+        import json
+
+        on_stdout(json.dumps({name: _summary(outcome) for name, outcome in outcomes.items()}))
+    else:
+        for name, outcome in outcomes.items():
+            beside_results(f"{name}:")
+            _report(outcome, as_json)
+    for outcome in outcomes.values():
+        _raise_what_went_wrong(outcome)
+
+
+def _summary(outcome: "Outcome") -> dict[str, Any]:
+    return {**outcome.pipeline.counters.to_dict(), "sinks": outcome.status.sinks_to_dict()}
 
 
 def _raise_what_went_wrong(outcome: "Outcome") -> None:
@@ -304,7 +346,8 @@ class _Shown:
             score = "" if result.prediction.score is None else f"{result.prediction.score:.2f}"
             if result.sound is not None:
                 other = f"   heard: {result.sound.heard or '-'}   {result.source}"
-            on_stdout(f"{result.frame:6d}  {score}  {result.prediction.label}{other}")
+            who = "" if result.camera is None else f"{result.camera}  "
+            on_stdout(f"{who}{result.frame:6d}  {score}  {result.prediction.label}{other}")
 
     def _say_share(self, width: int, height: int) -> None:
         """How much of the first frame the model looks at: a guessed crop may leave out more than half of it."""
@@ -323,7 +366,7 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         import json
 
-        on_stdout(json.dumps({**summary, "sinks": outcome.status.sinks_to_dict()}))
+        on_stdout(json.dumps(_summary(outcome)))
         return
     lines = [
         f"{summary['frames']} frames, {summary['dropped']} dropped, {summary['lost']} lost, {summary['fps']} frames/s",

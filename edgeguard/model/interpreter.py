@@ -20,6 +20,7 @@ from edgeguard.model.keypoints import find_keypoints
 from edgeguard.model.patch_votes import PatchVotes
 from edgeguard.model.prediction import Prediction, rank, softmax, two_classes
 from edgeguard.model.segmentation import segment
+from edgeguard.model.turns import TurnRunner, Turns
 from edgeguard.model.watched import GraphFailure, Runner
 from edgeguard.model.yolo import BOX_NUMBERS, columns_axis
 from edgeguard.patchguard import PatchGuard
@@ -99,6 +100,17 @@ class Model:
             raise InputError("this file's own contract claims no patch certificate: another one cannot")
         self.contract, self.input_path = contract, InputPath(contract)
         self.sanitizer = None if contract.guard.profile is None else Sanitizer(contract.guard.profile)
+
+    def in_turns(self, turns: Turns) -> "Model":
+        """The same model for one of several threads, each with one of these: they take turns, first come first."""
+        other = copy.copy(self)
+        other._runner = TurnRunner(self._runner, turns)
+        return other
+
+    @property
+    def waited_s(self) -> float:
+        """How long the last frame waited for the turns of others."""
+        return self._runner.waited_s if isinstance(self._runner, TurnRunner) else 0.0
 
     @property
     def patch_guard(self) -> PatchGuard | None:

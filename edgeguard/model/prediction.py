@@ -1,6 +1,7 @@
 """What a model said, ready for people and JSON."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ class Score:
 
 @dataclass(frozen=True)
 class BoxScore:
-    """One detected object: its class and score, and its corners in the frame's pixels."""
+    """One detected object: its class and score, its corners in the frame's pixels, its identity where it has one."""
 
     label: str
     index: int
@@ -26,6 +27,7 @@ class BoxScore:
     y1: float
     x2: float
     y2: float
+    track: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ class Prediction:
     def best(self) -> Score | None:
         """The first of `top`; None for a detector or a pose that sees nothing."""
         return self.top[0] if self.top else None
+
+    def counts(self) -> dict[str, int]:
+        """How many objects of each class a detector sees; else the best class alone."""
+        if self.boxes is None:
+            return {} if self.best is None else {self.best.label: 1}
+        return dict(Counter(box.label for box in self.boxes))
 
     @property
     def label(self) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.guard.passes import Pass1, Received
-from edgeguard.model.prediction import Prediction, Score
+from edgeguard.model.prediction import BoxScore, Prediction, Score
+from edgeguard.pipeline.event import Event
 from edgeguard.smoothing.frames import SmoothedFrame
 
 SCHEMA = 1
@@ -64,6 +65,10 @@ class FrameResult:
         certifies: whether frames of this run can be proven; without, the line has no keys for it.
         sound: of a model that hears.
         smoothed: what noisy copies of the frame said, where the run draws some; without, the line has no key for it.
+        camera: its name, where there are several.
+        at: seconds on a clock that never jumps; of files, of their own time. None before it was watched.
+        zones: what is in each zone, by its name.
+        events: that go on.
     """
 
     frame: int
@@ -92,6 +97,10 @@ class FrameResult:
     proven: bool | None = None
     proven_2: bool | None = None
     smoothed: SmoothedFrame | None = None
+    camera: str | None = None
+    at: float | None = None
+    zones: dict[str, Any] | None = None
+    events: tuple[Event, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The frozen JSON schema of a result line."""
@@ -125,9 +134,12 @@ class FrameResult:
             **({} if self.patch_alarm is None else {"patch_alarm": self.patch_alarm}),
             **({"alarms": list(self.alarms)} if self.alarms else {}),
             **self._patch_dict(),
-            **({} if boxes is None else {"boxes": [asdict(box) for box in boxes]}),
+            **({} if boxes is None else {"boxes": [_box(box) for box in boxes]}),
             **({} if shares is None else {"shares": [_share(score) for score in shares]}),
             **({} if keypoints is None else {"keypoints": [asdict(point) for point in keypoints]}),
+            **({} if self.camera is None else {"camera": self.camera}),
+            **({} if self.zones is None else {"zones": self.zones}),
+            **({"events": [event.id for event in self.events]} if self.events else {}),
         }
 
     def _patch_dict(self) -> dict[str, Any]:
@@ -153,6 +165,10 @@ class FrameResult:
 def _rounded(share: float | None) -> float | None:
     """Four digits; what is not all of it is not rounded to all of it."""
     return None if share is None else round(share, 4) if share == 1 else min(round(share, 4), 0.9999)
+
+
+def _box(box: BoxScore) -> dict[str, Any]:
+    return {name: value for name, value in asdict(box).items() if name != "track" or value is not None}
 
 
 def _score(score: Score) -> dict[str, Any]:

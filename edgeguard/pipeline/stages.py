@@ -111,7 +111,7 @@ class Stages:
         captured, prepared = ready.arrived.captured, ready.prepared
         start = time.perf_counter()
         prediction = _placed(self.model.read(self.model.run(prepared.tensor), *prepared.size), prepared.offset)
-        infer_ms = (time.perf_counter() - start) * 1e3
+        infer_ms = (time.perf_counter() - start - self.model.waited_s) * 1e3
         profile, guarded, proof = self.path.profile, prepared.guarded, ready.proof
         return FrameResult(
             frame=captured.index,

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from edgeguard.camera.reader import State
 from edgeguard.camera.source import Applied
 from edgeguard.model.contract import Contract
 from edgeguard.pipeline.counters import Counters
+from edgeguard.pipeline.event import EventLog, Minutes
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.system.power import Power
 
@@ -23,6 +25,11 @@ class SinkState(Protocol):
     written: int
     dropped: int
     failure: str | None
+
+
+def by_camera(status: "RunStatus | Mapping[str, RunStatus]") -> "Mapping[str, RunStatus]":
+    """The states of all cameras by name; the only one has none."""
+    return {"": status} if isinstance(status, RunStatus) else status
 
 
 @dataclass
@@ -39,6 +46,9 @@ class RunStatus:
         ringing: alarms.
         coding: sampling and tables of the camera's JPEGs, as they were seen last; empty for raw frames.
         slowed: what slows the run down on purpose; empty when nothing does.
+        camera: its name, where there are several.
+        rules: zones, masks, classes and events, as they are configured.
+        events, minutes: of all cameras; and the counts of objects of this one.
     """
 
     source: str
@@ -56,6 +66,10 @@ class RunStatus:
     power: Power = field(default_factory=lambda: Power(None, None, None))
     slowed: str = ""
     coding: str = ""
+    camera: str = ""
+    rules: dict[str, Any] = field(default_factory=dict)
+    events: EventLog = field(default_factory=EventLog)
+    minutes: Minutes = field(default_factory=Minutes)
     sinks: list[SinkState] = field(default_factory=list)
     history: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     began: float = field(default_factory=time.monotonic)
@@ -72,6 +86,10 @@ class RunStatus:
             if result.proven is not None:
                 self.last_proof = result
             self.history.append(point)
+            counts = result.prediction.counts()
+            if self.contract.background and result.prediction.index == 0:
+                counts = {}  # a classifier that sees nothing
+            self.minutes.add(counts)
 
     def unhealthy(self, stale_after_s: float) -> str | None:
         """Why the run is not well: no result for too long, or of a picture that is old; None when it is well."""
@@ -102,7 +120,8 @@ class RunStatus:
             "counters": self.counters.to_dict(), "slowed": self.slowed, "celsius": self.power.celsius,
             "limits": self.power.now, "uptime_s": round(time.monotonic() - self.began, 1), "history": history,
             "result_age_s": None if self.result_at is None else round(time.monotonic() - self.result_at, 2),
-            "sinks": self.sinks_to_dict(), "proof": self.proof_to_dict(),
+            "sinks": self.sinks_to_dict(), "proof": self.proof_to_dict(), "camera": self.camera, "rules": self.rules,
+            "going_on": [event.to_dict() for event in self.events.going_on(self.camera)],
         }  # fmt: skip
 
     def proof_to_dict(self) -> dict[str, Any] | None:

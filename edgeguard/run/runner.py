@@ -3,39 +3,41 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.camera import Source
 from edgeguard.camera.reader import State
-from edgeguard.errors import DeviceError, InputError, JpegError
+from edgeguard.errors import DeviceError, JpegError
 from edgeguard.guard.passes import Received
 from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.seal import Seal, read_seal
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
 from edgeguard.pipeline.alarms import Alarm, Alarms
+from edgeguard.pipeline.event import EventLog
 from edgeguard.pipeline.heard import HeardSettings
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.png.frame import read_png_info
 from edgeguard.run.notify import notify
+from edgeguard.run.outputs import Outputs, open_servers, open_sinks
 from edgeguard.run.settings import Settings
 from edgeguard.run.throttle import ThrottleController
-from edgeguard.sinks.base import Sink
-from edgeguard.sinks.queued import QueuedSink
 from edgeguard.smoothing.frames import FrameSmoother
-from edgeguard.system.addresses import read_token
+from edgeguard.system.http.budget import CpuBudget
 from edgeguard.system.power import read_power
+from edgeguard.watch.watch import Watch
+
+if TYPE_CHECKING:
+    from edgeguard.sinks.event_store import EventStore
 
 _TICK_S = 1.0
-_PICTURES_THAT_WAIT = {"video": 8, "recorder": 32}  # of the outputs that want pictures
 _MOST_SAID = 8  # different bugs
 _LONGEST_DELAY_S = 1.5  # between attempts to open a camera again, but for a picture that is asked for more rarely
-_PATIENCE_S = 4.0  # the first result waits so long for an MQTT broker, behind its queue
 _REFUSED_FOR_S = 30.0  # the alarm goes on for so long after the last frame that was refused
 _STUCK_S = 20.0  # frames arrive and no result comes: systemd should restart the service
 
@@ -50,6 +52,35 @@ class Outcome:
     status: RunStatus
     failure: DeviceError | None
     terminated: bool
+
+
+@dataclass(eq=False)
+class Camera:
+    """One camera of a run.
+
+    Attributes:
+        stop: no further result is wanted.
+    """
+
+    settings: Settings
+    pipeline: Pipeline
+    status: RunStatus
+    alarms: Alarms
+    watch: Watch
+    stop: bool = False
+
+    def work(self, sinks: Sequence[Any], shown: Callable[[FrameResult], None]) -> None:
+        """Hand each result to its sinks, until the source ends or `settings.frames` were given."""
+        for found in self.pipeline:
+            rung = replace(found, alarms=self.alarms.update(found))  # by what the model said, not by what counts of it
+            result = self.watch.update(rung, live=self.pipeline.source.live)
+            self.status.ringing = result.alarms
+            self.status.update(result)
+            for sink in sinks:
+                sink.write(result)
+            shown(result)
+            if self.stop or 0 < self.settings.frames <= self.pipeline.counters.frames:
+                break
 
 
 def run(
@@ -72,19 +103,65 @@ def run(
         ends: exceptions that are a clean end (a signal's).
 
     Raises:
-        InputError: a sink or a region that cannot be.
+        InputError: a sink, a region or a rule that cannot be.
         DeviceError: a sink that cannot be opened at the start; a loss while running ends in the outcome.
     """
+    settings.rules.check_model(model.contract, model.classes)
     source = open_frames()
     try:
-        pipeline = _pipeline(settings, model, source, open_frames)
+        camera = prepared(settings, model, source, open_frames)
     except BaseException:
         source.close()
         raise
     if str(source.applied):
         _log.info("%s: %s", source.name, source.applied)
+    failure: DeviceError | None = None
+    terminated = False
+    with ExitStack() as stack:
+        stack.enter_context(camera.pipeline)
+        shared = stack.enter_context(Outputs(settings))
+        sinks = open_sinks(settings, source, camera.status, stack, shared)
+        open_servers(settings, {"": camera.status}, stack, shared.store)
+        stack.callback(camera.watch.close)
+        stack.enter_context(housekeeping([camera], shared.store))
+        try:
+            camera.work(sinks, shown)
+        except DeviceError as error:
+            failure = error
+        except ends:
+            terminated = True
+    return Outcome(camera.pipeline, camera.status, failure, terminated)
+
+
+def prepared(
+    settings: Settings,
+    model: Model,
+    source: Source,
+    open_frames: Callable[[], Source],
+    *,
+    name: str = "",
+    log: EventLog | None = None,
+    budget: CpuBudget | None = None,
+) -> Camera:
+    """A camera that is ready to work.
+
+    Args:
+        settings: its own.
+        model: with the contract that is to be used.
+        source: of its frames, opened.
+        open_frames: opens it again after a loss.
+        name: of the camera, where there are several.
+        log: of the events of all cameras.
+        budget: of processor time, where there are several.
+
+    Raises:
+        InputError: a region that cannot be.
+    """
+    log = log or EventLog()
+    pipeline = _pipeline(settings, model, source, open_frames, budget)
     pipeline.counters.checked_with_key = settings.key_file is not None
     status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
+    status.camera, status.events, status.rules = name, log, settings.rules.to_dict()
     _tell_states(pipeline, status)
     alarms = Alarms(
         disagreement=settings.alarm_disagreement,
@@ -92,33 +169,19 @@ def run(
         unproven=settings.alarm_unproven,
         certified_patch=settings.alarm_certified_patch,
         window=settings.alarm_window,
-        changed=_log_alarm,
+        changed=partial(_log_alarm, f"{name}: " if name else ""),
     )
-    failure: DeviceError | None = None
-    terminated = False
-    with ExitStack() as stack:
-        stack.enter_context(pipeline)
-        sinks = _open_sinks(settings, source, status, stack)
-        _open_servers(settings, status, stack)
-        stack.enter_context(_housekeeping(pipeline, status, settings, alarms))
-        try:
-            for found in pipeline:
-                result = replace(found, alarms=alarms.update(found))
-                status.ringing = result.alarms
-                status.update(result)
-                for sink in sinks:
-                    sink.write(result)
-                shown(result)
-                if 0 < settings.frames <= pipeline.counters.frames:
-                    break
-        except DeviceError as error:
-            failure = error
-        except ends:
-            terminated = True
-    return Outcome(pipeline, status, failure, terminated)
+    background = 0 if model.contract.background or model.contract.task == "segment" else None
+    watch = Watch(
+        settings.rules, name, log, track=settings.track and model.contract.task == "detect",
+        track_score=settings.track_score, background=background,
+    )  # fmt: skip
+    return Camera(settings, pipeline, status, alarms, watch)
 
 
-def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Callable[[], Source]) -> Pipeline:
+def _pipeline(
+    settings: Settings, model: Model, source: Source, open_frames: Callable[[], Source], budget: CpuBudget | None
+) -> Pipeline:
     region = None if settings.region is None else Region.parse(settings.region)
     return Pipeline(
         source,
@@ -136,6 +199,7 @@ def _pipeline(settings: Settings, model: Model, source: Source, open_frames: Cal
         longest_delay_s=max(_LONGEST_DELAY_S, settings.poll or 0),
         give_up_after_s=settings.give_up_after or None,
         heard=HeardSettings(settings.label_on, settings.label_off, settings.quiet),
+        budget=budget,
     )
 
 
@@ -147,6 +211,7 @@ def _smoother(settings: Settings, model: Model, region: Region | None) -> FrameS
 def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:
     """The camera's (or microphone's) states go to the status, losses and returns to the user."""
     device = "camera" if pipeline.model.contract.audio is None else "microphone"
+    who = f"{status.camera}: " if status.camera else ""
 
     def changed(state: State, why: str) -> None:
         status.state = state
@@ -154,12 +219,12 @@ def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:
             status.away_since = status.away_since or time.time()
             status.reason = why
             word = f"{device} lost" if state is State.LOST else "ALL FRAMES ARE REFUSED"
-            _log.warning("%s: %s; trying again", word, why)
+            _log.warning("%s%s: %s; trying again", who, word, why)
         elif state is State.RUNNING:
             if status.away_since is not None:
-                _log.info("%s is back", device)
+                _log.info("%s%s is back", who, device)
             status.away_since, status.reason = None, ""
-        notify(f"STATUS={device} {state} {status.reason}".strip())
+        notify(f"STATUS={who}{device} {state} {status.reason}".strip())
 
     if pipeline.reader is not None:
         pipeline.reader.on_state = changed
@@ -167,98 +232,26 @@ def _tell_states(pipeline: Pipeline, status: RunStatus) -> None:
         status.state = State.RUNNING
 
 
-def _log_alarm(alarm: Alarm) -> None:
+def _log_alarm(who: str, alarm: Alarm) -> None:
     if alarm.ringing:
-        _log.warning("ALARM %s%s", alarm.name, f": {alarm.why}" if alarm.why else "")
+        _log.warning("%sALARM %s%s", who, alarm.name, f": {alarm.why}" if alarm.why else "")
     else:
-        _log.info("alarm %s is over", alarm.name)
-
-
-def _open_sinks(settings: Settings, source: Source, status: RunStatus, stack: ExitStack) -> list[Any]:
-    """Sinks of a live source stand behind queues; those of files are written in step, and nothing is dropped."""
-    sinks: list[Any] = []
-    for name, opening in _sinks(settings, source, status):
-        if source.live:
-            pictures = name in _PICTURES_THAT_WAIT
-            capacity = _PICTURES_THAT_WAIT.get(name, 256)
-            queued = stack.enter_context(QueuedSink(name, opening, capacity=capacity, pictures=pictures))
-            status.sinks.append(queued)
-            sinks.append(queued)
-        else:
-            sinks.append(stack.enter_context(opening()))
-    return sinks
-
-
-def _sinks(settings: Settings, source: Source, status: RunStatus) -> Iterator[tuple[str, Callable[[], Sink]]]:
-    if settings.output is not None:
-        from edgeguard.sinks.jsonl import JsonLines
-
-        target, limit, keep = settings.output, int(settings.rotate_mb * 1e6), settings.rotate_keep
-        yield "output", lambda: JsonLines(target, limit, keep)
-    if settings.save is not None:
-        from edgeguard.sinks.video import AnnotatedVideo
-
-        video = Path(settings.save)
-        if video.suffix.lower() != ".mp4":
-            raise InputError(f"--save wants an .mp4 file, got {video}")
-        yield "video", lambda: AnnotatedVideo(video, source.applied.fps or 15.0)
-    if settings.record is not None:
-        from edgeguard.sinks.recorder import EventRecorder
-
-        folder, seconds = Path(settings.record), settings.record_seconds
-        yield "recorder", lambda: EventRecorder(folder, seconds, int(settings.record_quota_mb * 1e6))
-    if settings.status_file is not None:
-        from edgeguard.sinks.status_file import StatusFile
-
-        status_file = Path(settings.status_file)
-        yield "status", lambda: StatusFile(status_file, status)
-    if settings.mqtt is not None:
-        from edgeguard.sinks.mqtt import Mqtt
-
-        url, password, authority = settings.mqtt, _path(settings.mqtt_password_file), _path(settings.mqtt_ca_file)
-        yield (
-            "mqtt",
-            lambda: Mqtt(
-                url, settings.mqtt_name, status, password_file=password, ca_file=authority, patience_s=_PATIENCE_S
-            ),
-        )
-
-
-def _open_servers(settings: Settings, status: RunStatus, stack: ExitStack) -> None:
-    if settings.web is not None:
-        from edgeguard.sinks.web import WebPage
-
-        host, _, port = settings.web.rpartition(":")
-        token = None if settings.web_token_file is None else read_token(Path(settings.web_token_file))
-        page = stack.enter_context(
-            WebPage(host, int(port), status=status, stale_after_s=settings.stale_after, token=token)
-        )
-        _log.info("the page: %s", page.url)
-    if settings.metrics is not None:
-        from edgeguard.sinks.metrics import MetricsServer
-
-        host, _, port = settings.metrics.rpartition(":")
-        token = None if settings.metrics_token_file is None else read_token(Path(settings.metrics_token_file))
-        server = stack.enter_context(
-            MetricsServer(host, int(port), status=status, stale_after_s=settings.stale_after, token=token)
-        )
-        _log.info("metrics: %smetrics", server.url)
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
+        _log.info("%salarm %s is over", who, alarm.name)
 
 
 @contextmanager
-def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, alarms: Alarms) -> Iterator[None]:
-    """Once a second: alarms of the camera, temperature and throttling, the rate that follows, systemd's watchdog."""
+def housekeeping(cameras: Sequence[Camera], store: "EventStore | None" = None) -> Iterator[None]:
+    """Once a second: alarms of the cameras, temperature and throttling, the rate that follows, systemd's watchdog."""
     over, controller, said = threading.Event(), ThrottleController(), set[str]()
-    watch = _CameraWatch(pipeline, status, alarms, settings.frozen_after)
+    watches = [_CameraWatch(camera) for camera in cameras]
+
+    def total() -> int:
+        return sum(camera.pipeline.counters.frames for camera in cameras)
 
     def keep() -> None:
-        before, rate = pipeline.counters.frames, 0.0
+        before, rate = total(), 0.0
         while not over.wait(_TICK_S):
-            frames = pipeline.counters.frames
+            frames = total()
             rate, before = 0.8 * rate + 0.2 * (frames - before) / _TICK_S, frames
             try:
                 _duties(rate)
@@ -267,26 +260,19 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, ala
                 if tripped not in said:
                     _log.warning("a bug of ours: %s; the run goes on", tripped)
                     said.add(tripped if len(said) < _MOST_SAID else "")
-            if not _stuck(pipeline, status):
+            if not all(_stuck(camera.pipeline, camera.status) for camera in cameras):
                 notify("WATCHDOG=1")
 
     def _duties(rate: float) -> None:
-        watch.look()
-        status.power = read_power()
-        _look_at_coding(status)
-        _slow_down(controller.update(status.power, rate, time.monotonic()))
-
-    def _slow_down(limit_fps: float | None) -> None:
-        wanted = settings.fps if limit_fps is None else min(limit_fps, settings.fps or limit_fps)
-        if pipeline.reader is None or wanted == pipeline.timing.fps:
-            return
-        pipeline.timing.fps = wanted
-        limits = ", ".join(status.power.now or ())
-        status.slowed = "" if limit_fps is None else f"{limit_fps:.1f} results/s ({limits})"
-        if status.slowed:
-            _log.warning("slowed down on purpose to %s", status.slowed)
-        else:
-            _log.info("back to full speed")
+        if store is not None:
+            store.tidy()
+        power = read_power()
+        limit_fps = controller.update(power, rate, time.monotonic())
+        for camera, watch in zip(cameras, watches, strict=True):
+            watch.look()
+            camera.status.power = power
+            _look_at_coding(camera.status)
+            _slow_down(camera, None if limit_fps is None else limit_fps / len(cameras))
 
     thread = threading.Thread(target=keep, name="edgeguard-housekeeping", daemon=True)
     notify("READY=1")
@@ -299,12 +285,26 @@ def _housekeeping(pipeline: Pipeline, status: RunStatus, settings: Settings, ala
         thread.join(timeout=5)
 
 
+def _slow_down(camera: Camera, limit_fps: float | None) -> None:
+    pipeline, status, own = camera.pipeline, camera.status, camera.settings.fps
+    wanted = own if limit_fps is None else min(limit_fps, own or limit_fps)
+    if pipeline.reader is None or wanted == pipeline.timing.fps:
+        return
+    pipeline.timing.fps = wanted
+    limits = ", ".join(status.power.now or ())
+    status.slowed = "" if limit_fps is None else f"{limit_fps:.1f} results/s ({limits})"
+    if status.slowed:
+        _log.warning("slowed down on purpose to %s", status.slowed)
+    else:
+        _log.info("back to full speed")
+
+
 class _CameraWatch:
     """Holds the alarms `frozen` and `refused` while their causes last; results are not needed for that."""
 
-    def __init__(self, pipeline: Pipeline, status: RunStatus, alarms: Alarms, frozen_after_s: float) -> None:
-        self._pipeline, self._reader, self._status, self._alarms = pipeline, pipeline.reader, status, alarms
-        self._frozen_after_s = frozen_after_s
+    def __init__(self, camera: Camera) -> None:
+        self._pipeline, self._reader, self._status = camera.pipeline, camera.pipeline.reader, camera.status
+        self._alarms, self._watch, self._frozen_after_s = camera.alarms, camera.watch, camera.settings.frozen_after
         self._refused, self._refused_at = 0, float("-inf")
 
     def look(self) -> None:
@@ -322,6 +322,7 @@ class _CameraWatch:
         kinds = ", ".join(f"{count} {kind}" for kind, count in list(reader.refused.items()))
         self._alarms.hold("refused", now - self._refused_at < _REFUSED_FOR_S, f"frames are refused: {kinds}")
         self._status.ringing = self._alarms.ringing
+        self._watch.tick(self._status.ringing)
         self._pipeline.count_reader()
 
 

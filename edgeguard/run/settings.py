@@ -2,18 +2,22 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeguard.errors import InputError
 from edgeguard.settings.check import checked
-from edgeguard.settings.declare import ADDRESS, PICTURE_SIZE, TEXT, Key, file_of, key, keys_of
+from edgeguard.settings.declare import ADDRESS, PICTURE_SIZE, TEXT, Key, Words, file_of, key, keys_of
+from edgeguard.watch.rules import NAME, ClassLimits, EventRule, Mask, Rules, Zone
 
 Origin = Literal["flag", "environment", "file", "default"]
 PREFIX = "EDGEGUARD_"
 _MILLION = 1_000_000
-
+_HTTP = Words(r"^https?://[^\x00-\x20]+$", "wants http:// or https://", "URL")
+#: Keys of a [[camera]] that are those of `Settings`, and hold for all cameras where a table does not say them.
+_OF_CAMERA = ("source", "size", "key_file", "camera_fps", "poll", "lost_after", "give_up_after", "region", "fps")
 
 _camera, _model, _pipeline = partial(key, table="camera"), partial(key, table="model"), partial(key, table="pipeline")
 _smoothing = partial(key, table="smoothing")
@@ -86,6 +90,8 @@ class Settings:
     decode_scale: Literal[1, 2, 4] | None = _pipeline(
         "Decode JPEGs at 1/1, 1/2 or 1/4. Only for ycbcr profiles.", None, wants="is 1, 2 or 4"
     )
+    track: bool = _pipeline("Give a detector's objects identities from frame to frame.", False)
+    track_score: float = _pipeline("Boxes from this score on are matched first.", 0.5, low=0, high=1)
     compare_every: int = _pipeline(
         "--compare on every so many results; 0 off.", 0, low=0, high=_MILLION, unit="results"
     )
@@ -127,6 +133,14 @@ class Settings:
     mqtt_password_file: str | None = _mqtt("Password of the MQTT user.", None, values="file", words=TEXT)
     mqtt_ca_file: str | None = _mqtt("Authority that signed the broker.", None, values="file", words=TEXT)
     mqtt_name: str = _mqtt("First level of the topics.", "edgeguard", words=TEXT)
+    mqtt_picture_every: float = _mqtt(
+        "Publish the picture every so often, not retained; 0 never.", 0.0, low=0, high=86400, unit="s"
+    )
+
+    webhook: str | None = key(
+        "POST each event there as JSON when it begins and when it ends.", None, words=_HTTP, table="webhook"
+    )
+    webhook_token_file: str | None = key("Sent as a Bearer token.", None, values="file", words=TEXT, table="webhook")
 
     alarm_disagreement: float = _alarms("Share of compared results that disagree: alarm; 0 off.", 0.5, low=0, high=1)
     alarm_certified: float = _alarms("Certified share below it: alarm; 0 off.", 0.0, low=0, high=1)
@@ -150,16 +164,50 @@ class Settings:
     label_on: float = _sound("A label holds whose mean score reaches it.", 0.6, low=0, high=1)
     label_off: float = _sound("It holds no more below it.", 0.4, low=0, high=1)
     quiet: float = _sound("Below it a window is silence, and no label holds.", -50.0, low=-100, high=0, unit="dBFS")
+    rules: Rules = Rules()
+    cameras: "tuple[Camera, ...]" = ()
+
+    def of_camera(self, camera: "Camera") -> "Settings":
+        """The settings of one of several cameras."""
+        own = {name: value for name in _OF_CAMERA if (value := getattr(camera, name)) is not None}
+        return replace(self, rules=self.rules.of_camera(camera.name), **own)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One of several cameras; what it does not say holds for all."""
+
+    name: str = key("Of the camera: in topics, in results, on the page.", words=NAME)
+    source: str = key("As `source` of one camera.", words=TEXT)
+    size: str | None = key("Size of pictures to ask of a local camera.", None, words=PICTURE_SIZE)
+    key_file: str | None = key("Take only what an edgeguard sensor sealed with it.", None, values="file", words=TEXT)
+    camera_fps: float | None = key(
+        "Frames a second to ask of a local camera.", None, low=0.1, high=1000, unit="frames/s"
+    )
+    poll: float | None = key(
+        "Ask the http:// URL of a still picture every so often.", None, low=0.05, high=86400, unit="s"
+    )
+    lost_after: float | None = key("Seconds without a frame: lost.", None, low=0.2, high=3600, unit="s")
+    give_up_after: float | None = key("Seconds lost: it ends.", None, low=0, high=_MILLION, unit="s")
+    region: str | None = key("Part of the frame.", None, values="X,Y,WIDTH,HEIGHT", words=TEXT)
+    fps: float | None = key("Results a second at most.", None, low=0.01, high=1000, unit="results/s")
+
+
+#: The arrays of tables of a file, and what becomes of each table.
+_ARRAYS: dict[str, type] = {"zone": Zone, "mask": Mask, "class": ClassLimits, "event": EventRule}
 
 
 def file_keys() -> dict[str, Key]:
-    """The tables of a configuration file, with their keys. No key stands in two of them."""
-    return file_of(Settings)
+    """The tables of a configuration file, with their keys. No key stands in two tables that are no arrays."""
+    found = file_of(Settings)
+    one = "One camera; or a table [[camera]] for each of several."
+    found["camera"] = replace(found["camera"], many=keys_of(Camera), description=one)
+    return found | {name: Key(name, dict, None, table=keys_of(kind), is_array=True) for name, kind in _ARRAYS.items()}
 
 
 def tables() -> dict[str, tuple[str, ...]]:
-    """The file's tables and the names of their keys."""
-    return {name: tuple(one.table or ()) for name, one in file_keys().items()}
+    """The file's tables that are no arrays, and the names of their keys."""
+    return {name: tuple(one.table or ()) for name, one in file_keys().items() if not one.is_array}
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -170,7 +218,38 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     from edgeguard.settings.reader import read_values  # --help reads no file
 
-    return {name: value for table in read_values(path, file_keys()).values() for name, value in table.items()}
+    found = read_values(path, file_keys())
+    arrays = {name: tuple(kind(**one) for one in found.pop(name, ())) for name, kind in _ARRAYS.items()}
+    cameras = found.pop("camera") if isinstance(found.get("camera"), list) else []
+    values: dict[str, Any] = {name: value for table in found.values() for name, value in table.items()}
+    if cameras:
+        values["cameras"] = tuple(Camera(**one) for one in cameras)
+    rules = Rules(arrays["zone"], arrays["mask"], arrays["class"], arrays["event"])
+    if not rules.is_empty:
+        values["rules"] = rules
+    try:
+        check_rules(values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return values
+
+
+def check_rules(values: Mapping[str, Any]) -> None:
+    """Refuse rules and cameras that contradict each other or the other settings of a file.
+
+    Args:
+        values: settings by field name; whoever has one has none of the defaults.
+
+    Raises:
+        InputError: two cameras of one name, and see `Rules.check`.
+    """
+    names = [camera.name for camera in values.get("cameras", ())]
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise InputError(f"two tables [[camera]] are called {twice!r}: each needs a name of its own")
+    rules: Rules = values.get("rules", Rules())
+    # Flags and the environment may add what a file lacks: that is looked at when all is known.
+    rules.check(names, track=True, record=True)
 
 
 def resolve(
@@ -199,4 +278,7 @@ def resolve(
             values[name], origins[name] = from_file[name], "file"
         else:
             values[name], origins[name] = one.default, "default"
-    return Settings(**values), origins
+    rules, cameras = from_file.get("rules", Rules()), from_file.get("cameras", ())
+    settings = Settings(**values, rules=rules, cameras=cameras)
+    rules.check([one.name for one in cameras], track=settings.track, record=settings.record is not None)
+    return settings, origins

@@ -25,6 +25,8 @@ def kept(key: Key, value: Any, *, from_text: bool = False) -> Any:
     """
     from msgspec import ValidationError, convert  # takes a tenth of a start, and --help checks nothing
 
+    if from_text and key.type is bool and isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.lower(), value)
     if key.type in (int, float) or (key.choices and isinstance(key.choices[0], int)):
         value = _number(key, value, from_text)
     try:

@@ -105,6 +105,7 @@ class Key:
         default: `dataclasses.MISSING` where the key has to be given.
         table: the keys of the table, or of each table of an array, that it is; else None.
         is_array: it is an array of tables.
+        many: the keys of each table where an array of tables may stand in place of the table; else None.
         group: the table of the file that it stands in.
     """
 
@@ -124,6 +125,7 @@ class Key:
     check: Check | None = None
     rest: bool = False
     schema: Mapping[str, Any] | None = None
+    many: "Mapping[str, Key] | None" = None
 
     @property
     def is_required(self) -> bool:

@@ -46,6 +46,9 @@ def _property(key: Key) -> dict[str, Any]:
     said: dict[str, Any] = {"description": key.description} if key.description else {}
     if key.table is not None:
         table = _object(key.table)
+        if key.many is not None:
+            said["anyOf"] = [table, {"type": "array", "minItems": 1, "items": _object(key.many)}]
+            return said
         return {**said, **({"type": "array", "minItems": 1, "items": table} if key.is_array else table)}
     said |= key.schema or msgspec.json.schema(type_of(key))
     if key.choices:
@@ -69,4 +72,6 @@ def _markdown(keys: Mapping[str, Key], title: str) -> list[str]:
     for name, key in keys.items():
         if key.table is not None:
             lines += [*([""] if lines else []), *_markdown(key.table, f"[[{name}]]" if key.is_array else f"[{name}]")]
+        if key.many is not None:
+            lines += ["", *_markdown(key.many, f"[[{name}]]")]
     return lines

@@ -154,9 +154,9 @@ def _value(key: Key, value: Any, path: Path, problems: list[Problem], found: dic
             found[key.name] = kept(key, value, from_text=from_text)
         except ValueError as error:
             problems.append(Problem(path, str(error), key.name, value))
-    elif key.is_array:
+    elif key.is_array or (key.many is not None and isinstance(value, list)):
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-            table = key.table
+            table = key.table if key.many is None else key.many
             found[key.name] = [
                 _table(one, table, (*path, number), problems, from_text) for number, one in enumerate(value)
             ]
@@ -172,7 +172,7 @@ def _unknown(name: str, declared: Mapping[str, Key], path: Path) -> str:
     known = ", ".join(declared)
     if path:
         return f"{_title(path)}has no key {name!r}; known: {known}"
-    if all(one.table is not None and not one.is_array for one in declared.values()):
+    if all(one.table is not None for one in declared.values()):
         return f"there is no table [{name}]; known: {known}"
     return f"unknown key {name!r}; known: {known}"
 

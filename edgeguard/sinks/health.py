@@ -1,10 +1,16 @@
 """The answer to /healthz of a run."""
 
-from edgeguard.pipeline.status import RunStatus
+from collections.abc import Mapping
+
+from edgeguard.pipeline.status import RunStatus, by_camera
 from edgeguard.system.http import Answer
 
 
-def run_health(status: RunStatus, stale_after_s: float) -> Answer:
-    """200 while results come, else 503 and why."""
-    why = status.unhealthy(stale_after_s)
-    return Answer.line(200 if why is None else 503, why or "ok")
+def run_health(status: RunStatus | Mapping[str, RunStatus], stale_after_s: float) -> Answer:
+    """200 while results of every camera come, else 503 and why."""
+    reasons = [
+        f"{name}: {why}" if name else why
+        for name, one in by_camera(status).items()
+        if (why := one.unhealthy(stale_after_s)) is not None
+    ]
+    return Answer.line(503 if reasons else 200, "; ".join(reasons) or "ok")

@@ -1,13 +1,13 @@
 """Prometheus metrics and /healthz (extra `metrics`)."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from edgeguard.camera.reader import State
 from edgeguard.errors import InputError
 from edgeguard.jpeg.seal import Refusal
-from edgeguard.pipeline.status import RunStatus
+from edgeguard.pipeline.status import RunStatus, by_camera
 from edgeguard.sinks.health import run_health
 from edgeguard.system.addresses import is_loopback
 from edgeguard.system.extras import how_to_install
@@ -21,7 +21,7 @@ class MetricsServer(HttpServer):
 
     Args:
         host, port: where; port 0 takes a free one.
-        status: what the run is doing.
+        status: what the run is doing; of several cameras by their names, which become the label `camera`.
         stale_after_s: /healthz answers 503 when no result came for so long.
         token: wanted of whoever reads /metrics, as a Bearer header (Prometheus: `authorization`).
 
@@ -31,7 +31,13 @@ class MetricsServer(HttpServer):
     """
 
     def __init__(
-        self, host: str, port: int, *, status: RunStatus, stale_after_s: float, token: str | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        status: RunStatus | Mapping[str, RunStatus],
+        stale_after_s: float,
+        token: str | None = None,
     ) -> None:
         try:
             from prometheus_client import CollectorRegistry, generate_latest
@@ -59,13 +65,26 @@ class MetricsServer(HttpServer):
 class _Collector:
     """Reads the run's counters when Prometheus asks; nothing is done for each frame."""
 
-    def __init__(self, status: RunStatus) -> None:
-        self._status = status
+    def __init__(self, status: RunStatus | Mapping[str, RunStatus]) -> None:
+        self._cameras = by_camera(status)
 
     def collect(self) -> Iterator[Any]:
+        found: dict[str, Any] = {}
+        for name, status in self._cameras.items():
+            for family in self._of(status):
+                if name:
+                    family.samples = [one._replace(labels={**one.labels, "camera": name}) for one in family.samples]
+                if family.name in found:
+                    found[family.name].samples += family.samples
+                else:
+                    found[family.name] = family
+        yield from found.values()
+
+    def _of(self, status: RunStatus) -> Iterator[Any]:
+        """All that is told of one camera."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        status, counters = self._status, self._status.counters
+        counters = status.counters
         for name, text, value in (
             ("frames", "Results given", counters.frames),
             ("captured", "Whole frames that arrived", counters.captured),
@@ -84,6 +103,10 @@ class _Collector:
         for reason in get_args(Refusal):
             refused.add_metric([reason], counters.refused[reason])
         yield refused
+        events = CounterMetricFamily("edgeguard_events", "Events that a rule began", labels=["rule"])
+        for rule in status.rules.get("events", ()):
+            events.add_metric([rule["name"]], status.events.begun[status.camera, rule["name"]])
+        yield from [events] * bool(events.samples)
         yield CounterMetricFamily(
             "edgeguard_other_profile", "Frames that a sensor sealed with another profile", counters.other_profile
         )

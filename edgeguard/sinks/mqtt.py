@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from importlib.metadata import version
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from edgeguard.errors import InputError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.base import Undelivered
+from edgeguard.sinks.home_assistant import entities
 from edgeguard.sinks.mqtt_client import Broker, new_client
 from edgeguard.sinks.mqtt_owner import Owner
+from edgeguard.sinks.web.pictures import Pictures
 
 _INTERVAL_S = 1.0
 _LOOK_S = 0.1  # a change is published so soon
@@ -29,9 +31,11 @@ _log = logging.getLogger(__name__)
 class Mqtt:
     """Publishes what the run sees; a broker that is away is tried again in the background and never waited for.
 
-    Topics, all retained: `NAME/status` (`online`; `offline` as last will), `NAME/camera` (`online` while its picture is
-    of now), `NAME/state` (JSON; at most one a second, and at each change of label, alarms or camera), and
-    `homeassistant/.../config` (discovery). `NAME/owner/...` keeps a second process with this name from publishing.
+    Topics, retained: `NAME/status` (`online`; `offline` as last will), `NAME/camera` (`online` while its picture is of
+    now), `NAME/state` (JSON; at most one a second, and at each change of label, alarms or camera), `NAME/event/RULE`
+    (`ON`, `OFF`), and `homeassistant/.../config` (discovery). Not retained: `NAME/events` (JSON of each event that
+    begins or ends), `NAME/picture`, and `NAME/event/RULE/picture` of rules that record. `NAME/owner/...` keeps a second
+    process with this name from publishing.
 
     Args:
         url: mqtt://[user@]host[:port], or mqtts:// for TLS.
@@ -39,6 +43,7 @@ class Mqtt:
         status: what the run is doing.
         password_file, ca_file: of the user, and the authority that signed the broker (the system's by default).
         patience_s: how long the first result waits for the broker.
+        picture_every_s: publish the picture every so often; 0 never.
 
     Raises:
         InputError: not such a URL, a file that cannot be read, the extra is not installed.
@@ -53,11 +58,14 @@ class Mqtt:
         password_file: Path | None = None,
         ca_file: Path | None = None,
         patience_s: float = 0.0,
+        picture_every_s: float = 0.0,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise InputError(f"--mqtt-name wants letters, digits, - and _, got {name!r}")
         self._name, self._status, self._patience_s = name, status, patience_s
         self._sent_at, self._sent = 0.0, ""
+        self._pictures, self._picture_every_s, self._picture_at = Pictures(status), picture_every_s, 0.0
+        self._told = status.events.changes
         self._refusal = ""
         self._last: FrameResult | None = None
         self._owner = Owner(name, lambda topic, text: self._send(topic, text, retain=False))
@@ -89,6 +97,8 @@ class Mqtt:
         if self.connected:
             self._owner.lost_connection()  # the last word is no news to answer
             with contextlib.suppress(RuntimeError, ValueError):  # the connection went just now: the will says it
+                with contextlib.suppress(Undelivered):
+                    self._tell_events()
                 self._client.publish(f"{self._name}/camera", "offline", qos=1, retain=True)
                 self._client.publish(f"{self._name}/status", "offline", qos=1, retain=True).wait_for_publish(2)
         self._client.disconnect()
@@ -120,6 +130,25 @@ class Mqtt:
             self._send(f"{self._name}/camera", "online" if self._status.shows_now else "offline")
             self._send(f"{self._name}/state", json.dumps(state))
 
+    def _tell_events(self) -> None:
+        """Publish what began and what ended since the last time."""
+        self._told, changes = self._status.events.since(self._told)
+        for event in changes:
+            if event["camera"] != self._status.camera:
+                continue
+            begins = event["ended"] is None
+            self._send(f"{self._name}/event/{event['rule']}", "ON" if begins else "OFF", qos=1)
+            self._send(f"{self._name}/events", json.dumps(event), retain=False, qos=1)
+            if begins and event["recorded"] and (picture := self._pictures.annotated()):
+                self._send(f"{self._name}/event/{event['rule']}/picture", picture, retain=False)
+
+    def _tell_picture(self) -> None:
+        now = time.monotonic()
+        if 0 < self._picture_every_s <= now - self._picture_at and self._status.shows_now:
+            self._picture_at = now
+            if picture := self._pictures.annotated():
+                self._send(f"{self._name}/picture", picture, retain=False)
+
     def _state(self, result: FrameResult | None) -> dict[str, Any]:
         """What is told; without label, score and age while there is no picture of now."""
         status, counters, proof = self._status, self._status.counters, self._status.proof_to_dict()
@@ -135,9 +164,16 @@ class Mqtt:
             "refused": counters.refused.total(), "refused_by": dict(counters.refused),
             "passes": None if shown is None else shown.passes, "celsius": status.power.celsius,
             **({"proof": proof} if result is not None and result.certifies else {}),
+            **({} if shown is None else _counted(shown)),
+            **({"events": self._rules_on()} if status.rules.get("events") else {}),
         }  # fmt: skip
 
-    def _send(self, topic: str, text: str, *, retain: bool = True, qos: int = 0) -> None:
+    def _rules_on(self) -> dict[str, str]:
+        going = {event.rule for event in self._status.events.going_on(self._status.camera)}
+        names = [rule["name"] for rule in self._status.rules.get("events", ())]
+        return {name: "ON" if name in going else "OFF" for name in names}
+
+    def _send(self, topic: str, text: str | bytes, *, retain: bool = True, qos: int = 0) -> None:
         """Hand a message to the client.
 
         Raises:
@@ -168,6 +204,8 @@ class Mqtt:
             try:
                 if self._owner.owns or self._take_the_name():
                     self._tell(None)
+                    self._tell_events()
+                    self._tell_picture()
             except (Undelivered, ValueError, OSError):  # the next result says it
                 continue
 
@@ -182,7 +220,10 @@ class Mqtt:
             return False
         self._refusal, self._sent = "", ""
         self._send(f"{self._name}/status", "online", qos=1)
-        for kind, key, config in _entities(self._name):
+        self._told = self._status.events.changes
+        for rule, state in self._rules_on().items():
+            self._send(f"{self._name}/event/{rule}", state, qos=1)
+        for kind, key, config in entities(self._name, self._status, pictures=self._picture_every_s > 0):
             self._send(f"{_DISCOVERY}/{kind}/{self._name}/{key}/config", json.dumps(config), qos=1)
         return True
 
@@ -208,33 +249,12 @@ class Mqtt:
             return
 
 
-def _entities(name: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """Home Assistant's entities: (component, object, configuration)."""
-    run = [{"topic": f"{name}/status"}]
-    picture = [*run, {"topic": f"{name}/camera"}]  # no label, score or age without a picture of now
-    base = {
-        "state_topic": f"{name}/state", "availability_mode": "all",
-        "device": {
-            "identifiers": [name], "name": name, "manufacturer": "EdgeGuard", "sw_version": version("edgeguard"),
-        },
-    }  # fmt: skip
-    shown: list[tuple[str, str, list[dict[str, str]], dict[str, Any]]] = [
-        ("sensor", "label", picture, {"name": "Label", "icon": "mdi:eye"}),
-        ("sensor", "score", picture, {"name": "Score", "state_class": "measurement"}),
-        ("sensor", "age_ms", picture, {"name": "Frame age", "unit_of_measurement": "ms", "device_class": "duration"}),
-        ("sensor", "camera", run, {"name": "Camera", "entity_category": "diagnostic"}),
-        ("sensor", "refused", run, {"name": "Refused frames", "state_class": "total_increasing",
-                                    "entity_category": "diagnostic"}),
-        ("binary_sensor", "alarm", run, {"name": "Alarm", "device_class": "problem"}),
-    ]  # fmt: skip
-    return [
-        (
-            kind,
-            key,
-            {
-                **base, **config, "availability": available, "unique_id": f"{name}_{key}",
-                "value_template": f"{{{{ value_json.{key} }}}}",
-            },
-        )
-        for kind, key, available, config in shown
-    ]  # fmt: skip
+def _counted(result: FrameResult) -> dict[str, Any]:
+    """Objects by label, by class number (labels may be any text, and templates are programs), and by zone."""
+    seen = result.prediction
+    if seen.boxes is None:
+        return {}
+    counts = Counter(str(box.index) for box in seen.boxes)
+    zones = {name: {**zone, "count": sum(zone["objects"].values())} for name, zone in (result.zones or {}).items()}
+    shown = {"objects": seen.counts(), "counts": dict(counts), "count": len(seen.boxes)}
+    return {**shown, "zones": zones} if zones else shown

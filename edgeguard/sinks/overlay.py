@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.model.prediction import ClassMap
+from edgeguard.model.prediction import ClassMap, Prediction
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.class_colors import colored
 
@@ -23,19 +23,7 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     height, width = (side - side % 2 for side in picture.shape[:2])
     canvas = np.full((height + 56, width, 3), _PAPER, np.uint8)
     canvas[:height] = picture[:height, :width]
-    if result.prediction.class_map is not None:
-        _tint(canvas[:height], result.prediction.class_map, scale)
-    for point in result.prediction.keypoints or ():
-        if point.score >= _LEAST_POINT:
-            cv2.circle(canvas[:height], (round(scale * point.x), round(scale * point.y)), 4, _BOX, -1, cv2.LINE_AA)
-    for box in result.prediction.boxes or ():
-        corners = [round(scale * side) for side in (box.x1, box.y1, box.x2, box.y2)]
-        cv2.rectangle(canvas, (corners[0], corners[1]), (corners[2], corners[3]), _BOX, 2)
-        caption = f"{box.label} {box.score:.2f}"
-        (wide, tall), _ = cv2.getTextSize(caption, _FONT, 0.45, 1)
-        top = max(corners[1] - tall - 8, 0)
-        cv2.rectangle(canvas, (corners[0], top), (corners[0] + wide + 6, top + tall + 8), _BOX, -1)
-        _text(canvas, caption, (corners[0] + 3, top + tall + 4), 0.45, _PAPER)
+    draw_seen(canvas, height, result.prediction, scale)
     guarded = f"{result.passes} pass{'es' if result.passes != 1 else ''}, pass 1: {result.pass1}"
     if result.certified_share is not None:
         guarded += f", {result.certified_share:.0%} of blocks certified at +-1"
@@ -52,7 +40,24 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     return canvas
 
 
-def _tint(picture: NDArray[np.uint8], seen: ClassMap, scale: int) -> None:
+def draw_seen(canvas: NDArray[np.uint8], height: int, seen: Prediction, scale: float) -> None:
+    """Draw what a model saw over the first `height` rows of a picture that is so much larger than the frame."""
+    if seen.class_map is not None:
+        _tint(canvas[:height], seen.class_map, scale)
+    for point in seen.keypoints or ():
+        if point.score >= _LEAST_POINT:
+            cv2.circle(canvas[:height], (round(scale * point.x), round(scale * point.y)), 4, _BOX, -1, cv2.LINE_AA)
+    for box in seen.boxes or ():
+        corners = [round(scale * side) for side in (box.x1, box.y1, box.x2, box.y2)]
+        cv2.rectangle(canvas, (corners[0], corners[1]), (corners[2], corners[3]), _BOX, 2)
+        caption = f"{box.label} {box.score:.2f}" + ("" if box.track is None else f" #{box.track}")
+        (wide, tall), _ = cv2.getTextSize(caption, _FONT, 0.45, 1)
+        top = max(corners[1] - tall - 8, 0)
+        cv2.rectangle(canvas, (corners[0], top), (corners[0] + wide + 6, top + tall + 8), _BOX, -1)
+        _text(canvas, caption, (corners[0] + 3, top + tall + 4), 0.45, _PAPER)
+
+
+def _tint(picture: NDArray[np.uint8], seen: ClassMap, scale: float) -> None:
     """Blend the colors of the classes over the part of the picture that the map covers; class 0 stays as it is."""
     height, width = picture.shape[:2]
     left, top = max(round(scale * seen.x1), 0), max(round(scale * seen.y1), 0)

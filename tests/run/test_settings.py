@@ -1,6 +1,5 @@
 """Settings: precedence, bounds, and where a mistake stands."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgeguard.errors import InputError
 from edgeguard.run.settings import Settings, read_file, resolve
+from edgeguard.settings.declare import keys_of
 
 FILE = """\
 [camera]
@@ -35,7 +35,7 @@ def test_flag_environment_file_default(file: Path) -> None:
     assert [origins[name] for name in ("source", "every", "lost_after", "fps")] == [
         "flag", "environment", "file", "default",
     ]  # fmt: skip
-    assert set(origins) == {one.name for one in fields(Settings)}
+    assert set(origins) == set(keys_of(Settings))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,80 @@ def test_mistakes_are_named_with_file_and_line(tmp_path: Path, text: str, said: 
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         read_file(path)
+
+
+CAMERAS = """\
+[[camera]]
+name = "door"
+source = "http://door/stream"
+[[camera]]
+name = "yard"
+source = "rtsp://yard/"
+fps = 2
+[pipeline]
+fps = 5
+track = true
+[[zone]]
+name = "path"
+camera = "yard"
+points = [[0, 0.5], [1, 0.5], [1, 1]]
+[[event]]
+name = "visitor"
+camera = "yard"
+zone = "path"
+label = "person"
+stay = 2
+"""
+
+
+def test_tables_of_cameras_zones_and_events(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text(CAMERAS)
+    settings, _ = resolve({}, path, {})
+    door, yard = (settings.of_camera(one) for one in settings.cameras)
+    assert (door.source, door.fps, yard.source, yard.fps) == ("http://door/stream", 5.0, "rtsp://yard/", 2.0)
+    assert not door.rules.zones and not door.rules.events and yard.rules.events[0].stay == 2.0
+    assert yard.rules.zones[0].points == ((0.0, 0.5), (1.0, 0.5), (1.0, 1.0)) and settings.track
+    assert resolve({}, None, {"EDGEGUARD_TRACK": "true"})[0].track
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[camera]]\nname = 'a'\nsource = '0'\n[[camera]]\nname = 'a'\nsource = '1'\n",
+         r"two.toml: two tables \[\[camera\]\] are called 'a'"),
+        ("[[camera]]\nsource = '0'\n", r"two.toml:1: \[\[camera\]\] missing 1 required key 'name'"),
+        ("[[camera]]\nname = '../x'\nsource = '0'\n", r"two.toml:2: name wants up to 32 letters, digits"),
+        ("[[camera]]\nname = 'a'\nsource = '0'\nweb = 1\n", r"two.toml:4: \[\[camera\]\] has no key 'web'"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1, 1], [1, 0], [0, 1]]\n", "two.toml:3: points crosses itself"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1.5, 1], [1, 0]]\n", "two.toml:3: points leaves the frame"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, nan], [1, 1], [1, 0]]\n", "two.toml:3: points leaves the frame"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1, 1]]\n", "two.toml:3: points wants 3 to 32 points"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [0.5, 0.5], [1, 1]]\n", "two.toml:3: points has no area"),
+        ("[[zone]]\nname = 'z'\npoints = 'all'\n", "two.toml:3: points wants points"),
+        ("[[event]]\nname = 'e'\nzone = 'none'\n", r"\[\[event\]\] 'e': there is no zone 'none'; there is none"),
+        ("[[event]]\nname = 'e'\ncamera = 'x'\n", r"\[\[event\]\] names the camera 'x'; there is none"),
+        ("[[event]]\nname = 'e'\nalarm = 'patch'\nlabel = 'x'\n", "an alarm has no label, zone or stay"),
+        ("[[event]]\nname = 'e'\nalarm = 'smoke'\n", "two.toml:3: alarm is one of patch, disagreement"),
+        ("[[event]]\nname = 'e'\nstay = 3\n", "stay wants a zone"),
+        ("[[event]]\nname = 'e'\n[[event]]\nname = 'e'\n", r"two tables \[\[event\]\] are called 'e'"),
+        ("[[class]]\nlabel = 'x'\nleast_area = 0.5\nmost_area = 0.1\n", "least_area is not below most_area"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_cameras_and_rules(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_file(path)
+
+
+def test_what_a_file_lacks_a_flag_may_give(tmp_path: Path) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text("[[event]]\nname = 'e'\nrecord = true\n")
+    read_file(path)
+    with pytest.raises(InputError, match="record wants a folder"):
+        resolve({}, path, {})
+    assert resolve({"record": "events"}, path, {})[0].rules.events[0].record
 
 
 def test_mistakes_in_flags_and_environment(tmp_path: Path) -> None:

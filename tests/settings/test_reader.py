@@ -32,6 +32,7 @@ KEYS = [
     (kind, table, key)
     for kind in ("run", "train")
     for table, one in FILES[kind].items()
+    if not one.is_array
     for key in (one.table or {}).values()
 ]
 #: Files without tables.

@@ -64,7 +64,9 @@ class Listener:
 
         self.messages: list[tuple[str, str, bool]] = []
         self.client = paho.Client(CallbackAPIVersion.VERSION2)
-        self.client.on_message = lambda c, u, m: self.messages.append((m.topic, m.payload.decode(), m.retain))
+        self.client.on_message = lambda c, u, m: self.messages.append(
+            (m.topic, m.payload.decode("utf-8", "replace"), m.retain)
+        )
         self.client.connect("127.0.0.1", port)
         self.client.subscribe("#")
         self.client.loop_start()

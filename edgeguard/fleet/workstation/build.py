@@ -157,7 +157,7 @@ def _config(path: Path) -> bytes:
                 f"{path}: {key} cannot stand in a bundle's configuration: the model's contract decides it "
                 "(edgeguard convert, edgeguard guard bake), and golden images prove that"
             )
-    if "source" not in found:
+    if "source" not in found and "cameras" not in found:
         raise InputError(f"{path}: source is missing: the device has to know where frames come from")
     return read_bounded(path, _LARGEST_CONFIG, "the configuration")
 

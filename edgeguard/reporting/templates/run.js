@@ -1,6 +1,8 @@
 "use strict";
 const at = id => document.getElementById(id);
-let shown = -1, answeredAt = null;
+let shown = -1, answeredAt = null, corners = null, newest = null, playing = 0;
+let camera = decodeURIComponent(location.hash.slice(1)) || null;
+const of = (path, more) => path + "?" + new URLSearchParams({...(camera ? {camera} : {}), ...more});
 
 function rows(table, pairs) {
   table.replaceChildren(...pairs.map(([name, value, wrong, color]) => {
@@ -60,13 +62,21 @@ function draw(picture, s) {
   over.setAttribute("viewBox", "0 0 " + s.size[0] + " " + s.size[1]);
   over.setAttribute("preserveAspectRatio", "none");
   const letter = 13 * s.size[0] / Math.max(picture.clientWidth, 1);
+  const around = points => points.map(p => p[0] * s.size[0] + "," + p[1] * s.size[1]).join(" ");
+  for (const m of s.rules.masks || []) shape(over, "polygon", {"class": "masked", points: around(m.points)});
+  for (const z of s.rules.zones || []) {
+    shape(over, "polygon", {"class": "zone", points: around(z.points)});
+    const found = last.zones && last.zones[z.name], count = found ? Object.values(found.objects).reduce((a, b) => a + b, 0) : 0;
+    shape(over, "text", {"class": "s0", x: z.points[0][0] * s.size[0], y: z.points[0][1] * s.size[1] + letter}, z.name + " " + count).style.fontSize = letter + "px";
+  }
+  if (corners && picture.id === "raw") shape(over, "polyline", {"class": "zone new", points: around(corners)});
   if (s.mask) mask(over, s.mask, last.frame);
   for (const b of last.boxes || []) box(over, b, letter, s.size);
   for (const p of last.keypoints || []) point(over, p, letter);
 }
 
 function mask(over, m, frame) {
-  shape(over, "image", {"class": "mask", href: "mask.png?frame=" + frame, x: m.x1, y: m.y1, width: m.x2 - m.x1, height: m.y2 - m.y1, preserveAspectRatio: "none"});
+  shape(over, "image", {"class": "mask", href: of("mask.png", {frame}), x: m.x1, y: m.y1, width: m.x2 - m.x1, height: m.y2 - m.y1, preserveAspectRatio: "none"});
 }
 
 function box(over, b, letter, size) {
@@ -75,7 +85,7 @@ function box(over, b, letter, size) {
   const top = b.y1 > 1.5 * letter ? b.y1 - .35 * letter : b.y1 + 1.1 * letter;
   const right = b.x1 > .6 * size[0];  // else a long name leaves the picture
   const place = {x: right ? b.x2 - .2 * letter : b.x1 + .2 * letter, y: top, "text-anchor": right ? "end" : "start"};
-  const text = shape(group, "text", place, b.label + " " + b.score.toFixed(2));
+  const text = shape(group, "text", place, b.label + " " + b.score.toFixed(2) + (b.track ? " #" + b.track : ""));
   text.style.fontSize = letter + "px";
 }
 
@@ -141,7 +151,7 @@ function show(s) {
       for (const name of ["raw", "sanitized"]) {
         const picture = at(name);
         picture.onload = () => draw(picture, s);
-        picture.src = name + ".jpg?frame=" + shown;
+        picture.src = of(name + ".jpg", {frame: shown});
       }
     }
   }
@@ -160,11 +170,137 @@ function show(s) {
     ["slowed on purpose", s.slowed || "no"], ["model", s.model.slice(0, 12)], ["up", Math.round(s.uptime_s) + " s"]]);
   rows(at("sinks"), s.sinks.map(k => [k.name, k.failure || (k.written + (k.dropped ? ", " + k.dropped + " dropped" : "")), k.failure !== null]));
   chart(s.history);
+  newest = s;
+  configured(s.rules);
+}
+
+// What is configured, to be read only.
+function configured(rules) {
+  const pairs = Object.entries(rules).flatMap(([kind, all]) => all.map(one => [kind.replace(/e?s$/, "") + " " + (one.name || one.label || ""),
+    Object.entries(one).filter(([key, value]) => value !== null && key !== "name").map(([key, value]) => key + " " + JSON.stringify(value)).join(", ")]));
+  at("rules-part").hidden = !pairs.length;
+  rows(at("rules"), pairs);
+}
+
+function made(parent, name, attributes, text) {
+  const one = document.createElement(name);
+  Object.assign(one, attributes);
+  if (text !== undefined) one.textContent = text;
+  parent.append(one);
+  return one;
+}
+
+// A tile for each of several cameras; a click shows that one.
+function tiles(all) {
+  const nav = at("tiles");
+  nav.hidden = all.length < 2;
+  if (nav.hidden) return;
+  if (!camera) camera = all[0].camera;
+  if (nav.children.length !== all.length) {
+    nav.replaceChildren();
+    for (const one of all) {
+      const tile = made(nav, "button", {type: "button"});
+      tile.onclick = () => { camera = location.hash = one.camera; shown = -1; counted(); };
+      made(tile, "img", {alt: ""});
+      made(tile, "span", {});
+    }
+  }
+  all.forEach((one, i) => {
+    const [picture, text] = nav.children[i].children, going = one.going_on.length ? ", " + one.going_on.join(", ") : "";
+    const seen = Object.entries(one.objects).map(([label, count]) => count > 1 ? count + " " + label : label).join(", ") || "nothing";
+    nav.children[i].className = (one.camera === camera ? "on " : "") + (one.shows_now ? "" : "away");
+    text.textContent = one.camera + ": " + (one.shows_now ? seen + going : one.state);
+    const frame = String(one.frame);
+    if (one.frame !== null && picture.dataset.frame !== frame) {
+      picture.dataset.frame = frame;
+      picture.src = "raw.jpg?" + new URLSearchParams({camera: one.camera, n: frame});
+    }
+  });
+}
+
+function events(all) {
+  at("events-part").hidden = !all.length;
+  at("events").replaceChildren(...all.slice(0, 40).map(one => {
+    const kept = one.thumbnail || one.film || !one.rule;  // of alarms that no rule records there are frames only
+    const card = document.createElement(kept ? "button" : "div");
+    card.className = "event";
+    card.dataset.id = one.id;
+    if (one.thumbnail) made(card, "img", {alt: "", src: "events/" + one.id + "/thumbnail.jpg"});
+    card.onclick = kept ? () => play(one) : null;
+    const where = [one.camera, one.zone].filter(Boolean).join(", "), going = one.ended === null ? ", goes on" : "";
+    const what = one.rule ? one.rule + ": " + one.label + (one.score ? " " + one.score.toFixed(2) : "") : one.id;
+    made(card, "span", {}, what + (where ? " (" + where + ")" : "") + going);
+    if (one.began) made(card, "span", {className: "dim"}, new Date(1e3 * one.began).toLocaleString());
+    return card;
+  }));
+}
+
+// The source's own frames, one after the other, each for as long as it lasted.
+async function play(one) {
+  const mine = ++playing, frames = await (await fetch("events/" + one.id + "/frames.json")).json();
+  at("playing").hidden = false;
+  at("playing").scrollIntoView({block: "nearest"});
+  for (let i = 0; i < frames.length && mine === playing; i++) {
+    const picture = at("player"), next = frames[i + 1];
+    picture.src = "events/" + one.id + "/" + frames[i][0];
+    at("played").textContent = one.id + ", frame " + (i + 1) + " of " + frames.length + " ";
+    if (one.film) made(at("played"), "a", {href: "events/" + one.id + "/clip.mp4", download: one.id + ".mp4"}, "clip.mp4");
+    await new Promise(done => { picture.onload = picture.onerror = done; });
+    if (next) await new Promise(done => setTimeout(done, Math.min(1e3 * Math.max(next[1] - frames[i][1], 0), 2e3)));
+  }
+}
+
+async function counted() {
+  const history = await (await fetch(of("history.json"))).json(), canvas = at("counts"), context = canvas.getContext("2d");
+  const style = getComputedStyle(document.documentElement), width = canvas.clientWidth, height = canvas.clientHeight;
+  const labels = [...new Set(history.flatMap(row => Object.keys(row[1])))].slice(0, 8);
+  const top = Math.max(1, ...history.flatMap(row => Object.values(row[1])));
+  const last = history.length ? history[history.length - 1][0] : 0, span = Math.max(3600, history.length ? last - history[0][0] : 0);
+  const scale = window.devicePixelRatio || 1;
+  canvas.width = width * scale;
+  canvas.height = height * scale;
+  context.scale(scale, scale);
+  labels.forEach((label, i) => {
+    context.fillStyle = style.getPropertyValue("--s" + i);
+    for (const [at, row] of history) {
+      const bar = height * .9 * (row[label] || 0) / top, wide = Math.max(width * 60 / span / labels.length, 1);
+      context.fillRect(width * (1 - (last - at + 60) / (span + 60)) + i * wide, height - bar, wide, bar);
+    }
+  });
+  at("counts-key").replaceChildren(...labels.map((label, i) => {
+    const one = document.createElement("span");
+    one.className = "s" + i;
+    one.textContent = label + " (at most " + Math.max(...history.map(row => row[1][label] || 0)) + ")";
+    return one;
+  }));
+}
+
+at("zone").onclick = () => {
+  corners = corners ? null : [];
+  at("drawn").hidden = !corners;
+  at("zone").textContent = corners ? "no zone" : "draw a zone";
+  at("toml").textContent = "";
+};
+at("raw-boxes").onclick = event => {
+  if (!corners) return;
+  const box = at("raw-boxes").getBoundingClientRect(), share = (a, b) => Math.min(Math.max(Math.round(1e3 * a / b) / 1e3, 0), 1);
+  corners.push([share(event.clientX - box.left, box.width), share(event.clientY - box.top, box.height)]);
+  const lines = ["[[zone]]", 'name = "zone"', ...(camera ? ["camera = " + JSON.stringify(camera)] : []), "points = " + JSON.stringify(corners)];
+  at("toml").textContent = lines.join("\n");
+  if (newest) draw(at("raw"), newest);
+};
+
+async function look() {
+  try {
+    tiles(await (await fetch("cameras.json")).json());
+    events(await (await fetch("events.json")).json());
+  } catch (error) {}  // the other loop says that nobody answers
+  setTimeout(look, 1000);
 }
 
 async function tick() {
   try {
-    const answer = await fetch("state.json", {signal: AbortSignal.timeout(5000)});
+    const answer = await fetch(of("state.json"), {signal: AbortSignal.timeout(5000)});
     if (!answer.ok) throw new Error(answer.status);
     show(await answer.json());
     answeredAt = Date.now() / 1e3;
@@ -178,4 +314,7 @@ async function tick() {
   }
   setTimeout(tick, 500);
 }
+look();
 tick();
+setInterval(counted, 20000);
+setTimeout(counted, 1500);

@@ -54,6 +54,11 @@ class Pictures:
         result = self._find(frame)
         return b"" if result is None or result.received is None else self._once("sanitized", result)
 
+    def annotated(self) -> bytes:
+        """The last frame as it was received, with what the model saw drawn on it."""
+        last = self.tell()
+        return b"" if last is None or last.received is None else self._once("annotated", last)
+
     def mask(self, frame: int | None = None) -> bytes:
         """The classes of a segmentation as a PNG in colors, of the part of the frame that `mask_to_dict` says; empty
         where there are none."""
@@ -81,6 +86,8 @@ class Pictures:
         assert last.received is not None
         contract = self._status.contract
         try:
+            if name == "annotated":
+                return _annotated(last)
             if name == "raw":
                 return _encode(last.received.picture())
             return _encode(last.rgb if last.rgb is not None else InputPath(contract).frame(last.received))
@@ -95,6 +102,18 @@ def mask_to_dict(last: FrameResult | None) -> dict[str, Any] | None:
     seen, shares = last.prediction.class_map, last.prediction.shares or ()
     colors = {str(share.index): f"rgb{color}" for share in shares if (color := color_of(share.index)) is not None}
     return {"x1": seen.x1, "y1": seen.y1, "x2": seen.x2, "y2": seen.y2, "colors": colors}
+
+
+def _annotated(last: FrameResult) -> bytes:
+    from edgeguard.sinks.overlay import draw_seen
+
+    assert last.received is not None
+    picture = last.received.picture()
+    scale = min(_MAX_SIDE / max(picture.shape[:2]), 1.0)
+    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+    picture = np.array(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    draw_seen(picture, len(picture), last.prediction, scale)
+    return _encode(picture)
 
 
 def _encode(rgb: NDArray[np.uint8]) -> bytes:

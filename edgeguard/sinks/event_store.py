@@ -1,0 +1,192 @@
+"""The folder of recorded events: its quota, for how long each one stays, and what of it may be read."""
+
+import json
+import logging
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgeguard.errors import DeviceError, EdgeGuardError
+from edgeguard.sinks.film import write_film
+from edgeguard.system.files import write_bytes
+from edgeguard.system.leftovers import clear_all_partials
+
+ABOUT, FILM, THUMBNAIL, RESULTS = "event.json", "clip.mp4", "thumbnail.jpg", "results.jsonl"
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,150}")
+_FILE = re.compile(r"clip\.mp4|thumbnail\.jpg|event\.json|results\.jsonl|[0-9]{9}\.(jpg|png)")
+_MOST_LISTED = 200
+_QUALITY = 95
+_TIDY_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class EventStore:
+    """Events are folders in it, named by time, camera and rule or alarm. Safe in several threads.
+
+    Args:
+        folder: is made where it is not there.
+        quota_bytes: of all events; the oldest ones go first, those that are being written stay.
+
+    Raises:
+        DeviceError: the folder cannot be made or read.
+    """
+
+    def __init__(self, folder: Path, quota_bytes: int) -> None:
+        self.folder, self.quota_bytes = folder, quota_bytes
+        self._open: dict[Path, int] = {}
+        self._kept_bytes = 0
+        self._made: dict[Path, tuple[int, float, float]] = {}  # place in a row, when it ended, for how long it stays
+        self._lock, self._tidied = threading.RLock(), time.monotonic()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for event in [path for path in folder.iterdir() if path.is_dir()]:
+                clear_all_partials(event)  # of a run that was killed
+                if (event / ABOUT).is_file() and not (event / FILM).is_file():
+                    with suppress(EdgeGuardError, OSError):
+                        make_film(event)
+            self.clear()
+        except OSError as error:
+            raise DeviceError(f"cannot record events in {folder}: {error.strerror}") from error
+
+    def begin(self, name: str) -> Path:
+        """A new folder for an event."""
+        with self._lock:
+            path = self.folder / name
+            path.mkdir(parents=True, exist_ok=True)
+            self._open[path] = 0
+            self._made[path] = (len(self._made), float("inf"), 0.0)
+            self.clear()
+            return path
+
+    def add(self, path: Path, count: int) -> int:
+        """So many bytes were written for an event; returns all of its bytes so far."""
+        with self._lock:
+            self._open[path] += count
+            if self._kept_bytes + sum(self._open.values()) > self.quota_bytes:
+                self.clear()
+            return self._open[path]
+
+    def end(self, path: Path, retain_s: float = 0.0) -> None:
+        """An event is written; it stays for so long, by a clock that does not jump (0: until the quota is full)."""
+        with self._lock:
+            self._open.pop(path, None)
+            self._made[path] = (self._made.get(path, (0, 0.0, 0.0))[0], time.monotonic(), retain_s)
+            self.clear()
+
+    def clear(self) -> None:
+        """What has stayed long enough goes, then the oldest until the rest fits the quota beside what is open."""
+        with self._lock:
+            events = sorted((path for path in self.folder.iterdir() if path.is_dir() and path not in self._open),
+                            key=self._age)  # fmt: skip
+            sizes = {path: sum(f.stat().st_size for f in path.iterdir() if f.is_file()) for path in events}
+            total, open_bytes = sum(sizes.values()), sum(self._open.values())
+            for path in events:
+                if self._is_due(path) or total + open_bytes > self.quota_bytes:
+                    shutil.rmtree(path)
+                    self._made.pop(path, None)
+                    total -= sizes[path]
+            self._kept_bytes = total
+
+    def tidy(self) -> None:
+        """To be called about once a second: what has stayed long enough goes within a minute."""
+        now = time.monotonic()
+        if now - self._tidied > _TIDY_S:
+            self._tidied = now
+            with suppress(OSError):  # the recorder says it
+                self.clear()
+
+    def _age(self, path: Path) -> tuple[int, int, str]:
+        """Those of earlier runs by name, then ours in the order in which they were made, whatever the clock said."""
+        made = self._made.get(path)
+        return (0, 0, path.name) if made is None else (1, made[0], path.name)
+
+    def _is_due(self, path: Path) -> bool:
+        made = self._made.get(path)
+        if made is not None:
+            return made[2] > 0 and time.monotonic() - made[1] > made[2]
+        about = _read(path)
+        until = about.get("retain_until")
+        return isinstance(until, int | float) and time.time() > until
+
+    def events(self) -> list[dict[str, Any]]:
+        """What is known of the newest events, the newest first."""
+        with self._lock:
+            paths = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=self._age, reverse=True)
+        return [
+            {**_read(path), "id": path.name, "film": (path / FILM).is_file(), "thumbnail": (path / THUMBNAIL).is_file()}
+            for path in paths[:_MOST_LISTED]
+        ]
+
+    def file(self, event: str, name: str) -> Path | None:
+        """A file of an event that may be read; None for anything else."""
+        if not _ID.fullmatch(event) or not _FILE.fullmatch(name):
+            return None
+        path = self.folder / event / name
+        return path if path.is_file() and not path.is_symlink() and not path.parent.is_symlink() else None
+
+    def frames(self, event: str) -> list[tuple[str, float]]:
+        """The frames of an event, each with its time."""
+        path = self.file(event, RESULTS)
+        return [] if path is None else [(line["file"], line["time"]) for line in _lines(path)]
+
+
+def write_about(path: Path, about: dict[str, Any]) -> None:
+    """What is known of an event, into its folder."""
+    write_bytes(path / ABOUT, json.dumps(about).encode(), durable=False)
+
+
+def make_film(path: Path) -> None:
+    """The film of an event's frames.
+
+    Raises:
+        DeviceError: it cannot be written.
+    """
+
+    def frames() -> Iterator[tuple[float, bytes]]:
+        for line in _lines(path / RESULTS):
+            with suppress(OSError):
+                yield line["time"], _as_jpeg(path / line["file"])
+
+    with suppress(ValueError):  # no frame came
+        write_film(path / FILM, frames())
+
+
+def _as_jpeg(path: Path) -> bytes:
+    """A frame's own bytes; a sensor's PNG is coded, since players do not expect one."""
+    data = path.read_bytes()
+    if path.suffix == ".jpg":
+        return data
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise OSError(f"{path} does not decode")
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file of results that name a frame; a killed run may have left half of one."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            found = json.loads(line)
+            name, at = str(found["file"]), float(found.get("time", found["captured_at"]))
+            if _FILE.fullmatch(name):
+                yield {"file": name, "time": at}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((path / ABOUT).read_bytes()[: 1 << 16])
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return {}

@@ -1,0 +1,1 @@
+"""What is watched for in the results: tracks, zones and masks, events."""

@@ -1,0 +1,142 @@
+"""What is kept of events: clips within a frame of the rule, retention, the order in which they go, kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import cv2
+import pytest
+
+from edgeguard.errors import DeviceError
+from edgeguard.jpeg.header import read_whole_jpeg
+from edgeguard.pipeline.event import Event, Keeping
+from edgeguard.pipeline.result import FrameResult
+from edgeguard.sinks.event_store import EventStore
+from edgeguard.sinks.recorder import EventRecorder
+
+Make = Callable[..., FrameResult]
+
+
+def _event(name: str, began_at: float, **keeping: float) -> Event:
+    kept = Keeping(keeping.get("before", 1.0), keeping.get("after", 0.5), keeping.get("retain", 0.0))
+    return Event(name, "", "rule", "object", "cat", 1, 0.9, None, None, 1000.0 + began_at, began_at, began_at, 0,
+                 keeping=kept)  # fmt: skip
+
+
+def _frames(event: Path) -> list[int]:
+    lines = [json.loads(line) for line in (event / "results.jsonl").read_text().splitlines()]
+    assert sorted(path.name for path in event.glob("0*.jpg")) == [line["file"] for line in lines]
+    return [line["frame"] for line in lines]
+
+
+def test_a_clip_begins_and_ends_with_the_rule(make: Make, tmp_path: Path) -> None:
+    event = _event("one", 5.0, before=1.0, after=0.5)
+    with EventRecorder(tmp_path, 0.0, before_s=2.0) as recorder:
+        for frame in range(100):
+            if frame == 71:
+                event.ended_at, event.ended = 7.0, 1007.0
+            going = (event,) if 52 <= frame <= 70 else ()  # it began two frames before it was sure
+            recorder.write(make(frame, at=frame / 10, events=going))
+        assert _frames(tmp_path / "one") == list(range(40, 76))
+    reader = cv2.VideoCapture(str(tmp_path / "one" / "clip.mp4"), cv2.CAP_FFMPEG)
+    assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 36
+    about = json.loads((tmp_path / "one" / "event.json").read_text())
+    assert about["ended"] == 1007.0 and about["clip"] == [1004.0, 1007.5] and (tmp_path / "one/thumbnail.jpg").is_file()
+
+
+def test_nothing_is_kept_where_no_rule_says_so(make: Make, tmp_path: Path) -> None:
+    event = _event("one", 0.0)
+    event.keeping = None
+    with EventRecorder(tmp_path, 5.0, before_s=2.0, by_rule=frozenset({"patch"})) as recorder:
+        for frame in range(20):
+            recorder.write(make(frame, at=frame / 10, events=(event,), alarms=("patch",)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_events_at_once_keep_a_frame_once(make: Make, tmp_path: Path) -> None:
+    events = _event("one", 0.0), _event("two", 0.0)
+    with EventRecorder(tmp_path, 0.0) as recorder:
+        for frame in range(10):
+            recorder.write(make(frame, at=frame / 10, events=events))
+    one, two = (tmp_path / name / "000000005.jpg" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes() and one.stat().st_ino == two.stat().st_ino
+
+
+def test_events_go_after_their_time(make: Make, tmp_path: Path) -> None:
+    store = EventStore(tmp_path, 10**8)
+    for name, retain in (("short", 60.0), ("long", 3600.0), ("ever", 0.0)):
+        with EventRecorder(store, 0.0) as recorder:
+            recorder.write(make(0, at=0.0, events=(_event(name, 0.0, retain=retain),)))
+    later = time.monotonic() + 120
+    with mock.patch("edgeguard.sinks.event_store.time.monotonic", lambda: later):
+        store.clear()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ever", "long"]
+    in_two_hours = time.time() + 7200
+    with mock.patch("edgeguard.sinks.event_store.time.time", lambda: in_two_hours):
+        EventStore(tmp_path, 10**8)  # another run
+    assert [path.name for path in tmp_path.iterdir()] == ["ever"]
+
+
+def test_a_clock_that_was_set_back_does_not_make_the_newest_the_first_to_go(make: Make, tmp_path: Path) -> None:
+    received = make(0).received
+    assert received is not None and received.jpeg is not None
+    store = EventStore(tmp_path, 7 * len(received.jpeg))
+    for number, stamp in enumerate(("2026-05", "2026-06", "1970-01", "1970-02")):
+        with EventRecorder(store, 0.0) as recorder:
+            recorder.write(make(number, at=float(number), events=(_event(stamp, float(number)),)))
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert "1970-02" in kept and "2026-05" not in kept
+
+
+def test_a_folder_that_cannot_be_written_stops_recording_only(make: Make, tmp_path: Path) -> None:
+    with EventRecorder(tmp_path, 0.0) as recorder:
+        recorder.write(make(0, at=0.0, events=(_event("one", 0.0),)))
+        with mock.patch("edgeguard.sinks.recorder.write_bytes", side_effect=OSError(28, "No space left on device")):
+            with pytest.raises(DeviceError, match="cannot record in .*: No space left on device"):
+                recorder.write(make(1, at=0.1, events=(_event("one", 0.0),)))
+        recorder.write(make(2, at=0.2, events=(_event("two", 0.2),)))
+    assert _frames(tmp_path / "two") == [0, 2] or _frames(tmp_path / "two")[-1] == 2
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from edgeguard.pipeline.event import Event, Keeping
+from edgeguard.run.runner import run
+from edgeguard.run.settings import Settings
+from edgeguard.camera import open_source
+from edgeguard.demo.assets import bundled_model
+from edgeguard.model import load_model
+from edgeguard.watch.rules import EventRule, Rules
+rules = Rules(events=(EventRule("any", score=0.0, frames=1, record=True, hold=60.0),))
+settings = Settings(source="x", record=sys.argv[1], rules=rules)
+run(settings, load_model(bundled_model()), lambda: open_source("synthetic:cards?fps=30&width=320&height=240"))
+"""
+
+
+@pytest.mark.full
+def test_kill_9_during_a_clip_leaves_whole_files_and_the_next_start_makes_the_film(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("*/0*.jpg"))) < 15:
+            assert time.monotonic() < deadline and child.poll() is None, "the child records"
+            time.sleep(0.05)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    (event,) = tmp_path.iterdir()
+    frames = sorted(event.glob("[0-9]*.jpg"))
+    assert len(frames) >= 15 and not (event / "clip.mp4").exists()
+    for path in frames:
+        read_whole_jpeg(path.read_bytes())
+    EventStore(tmp_path, 10**9)
+    film = (event / "clip.mp4").read_bytes()
+    assert frames[0].read_bytes() in film and not list(event.glob(".*"))
+    assert cv2.VideoCapture(str(event / "clip.mp4"), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT) >= len(frames) - 1
