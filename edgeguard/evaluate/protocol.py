@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import Meta, ValidationError, convert
 
+from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import KINDS, attack
 from edgeguard.evaluate.attacks.bounds import WHOLE_LEVELS, wrong_number
 from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name
+from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.settings.check import shown
 from edgeguard.settings.declare import TEXT, Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
@@ -26,6 +28,7 @@ BUILT_IN = (
     "feature-distillation-table2",
     "guard-audit",
     "quick",
+    "detector-audit",
 )
 
 #: Whose gradient the attacker has: the undefended model's, or that of the model behind the defence.
@@ -34,6 +37,9 @@ Place = Literal["input", "frame", "contract"]
 #: Where the perturbation is added: to the model's input, after pass 1 (made for the raw image and `added`, or made for
 #: what pass 1 left, `computed`), or before pass 1 of two.
 When = Literal["once", "added", "computed", "before"]
+#: What an attack wants of a detector; see `detectors.goals`.
+Goal = Literal["vanish", "mislabel", "create"]
+Task = Literal["classify", "detect"]
 #: Every attack at every budget, or each image's smallest broken budget.
 Budgets = Literal["each", "smallest"]
 _THREATS: dict[When, str] = {"once": "input", "added": "transit", "computed": "transit", "before": "scene"}
@@ -54,6 +60,7 @@ class AttackPlan:
         parameters: its own; budgets in 8-bit levels.
         gradients: derivatives of the defense that it is run with (white box); the worst counts.
         transfer: made on the undefended model even in a white-box protocol.
+        goal: what it wants of a detector; None for classifiers.
     """
 
     name: str
@@ -61,6 +68,7 @@ class AttackPlan:
     parameters: dict[str, Any] = field(default_factory=dict)
     gradients: tuple[Backward, ...] = ("straight-through",)
     transfer: bool = False
+    goal: Goal | None = None
 
     @property
     def eps_8bit(self) -> float | None:
@@ -119,6 +127,9 @@ class AttackTable:
         wants=f"wants a list of {', '.join(BACKWARDS)}",
     )
     transfer: bool = key("Made on the undefended model even in a white-box protocol.", False)
+    goal: Goal | None = key(
+        "Of a detector: vanish, mislabel or create objects.", None, values="vanish, mislabel, create"
+    )
     parameters: dict[str, Any] = key("Those of the attack's kind.", factory=dict, rest=True)
 
 
@@ -129,6 +140,7 @@ class ProtocolFile:
     schema: Literal[1] = version(SCHEMA)
     name: str = key("The protocol's name.", words=TEXT)
     title: str = key("For the report.", words=TEXT)
+    task: Task = key("What the model does; attacks on a detector have a goal.", "classify")
     box: Box = key("gray: attacks are made on the undefended model; white: through the defence.")
     place: Place = key(
         "Where the perturbation is added: the model's input, the frame, or where the model's guard stands."
@@ -174,6 +186,7 @@ class Protocol:
     place: Place
     attacks: tuple[AttackPlan, ...]
     defenses: tuple[DefensePlan, ...]
+    task: Task = "classify"
     images: int = 100
     seed: int = 0
     batch: int = 10
@@ -224,10 +237,27 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     if values.get("budgets") == "smallest" and (unbounded or values["box"] == "gray"):
         why = f"the attack {unbounded[0]} has no eps_8bit" if unbounded else 'box is "gray"'
         raise InputError(f'{place(origin, line_of(text, ("budgets",)))}budgets = "smallest" looks for a budget: {why}')
+    for number, plan in enumerate(tables):
+        if (plan.goal is None) != (values.get("task", "classify") == "classify"):
+            wants = (
+                "wants a goal: vanish, mislabel or create"
+                if plan.goal is None
+                else 'has a goal without task = "detect"'
+            )
+            raise InputError(
+                f"{place(origin, line_of(text, ('attack', number)))}the attack {plan.name or plan.kind} {wants}"
+            )
+    is_detector = values.get("task") == "detect"
+    if is_detector and (values["box"] != "white" or values.get("budgets") == "smallest"):
+        raise InputError(
+            f'{place(origin, line_of(text, ("task",)))}task = "detect" wants box = "white" and budgets = "each"'
+        )
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
     for number, defense in enumerate(defenses):
         try:
-            if defense.name not in ("contract", *NEED_LIBRARY):
+            if is_detector:
+                _check_for_detectors(defense)
+            elif defense.name not in ("contract", *NEED_LIBRARY):
                 defense_by_name(defense.name)
         except (InputError, OSError) as error:
             raise InputError(f"{place(origin, line_of(text, ('defence', number, 'name')))}name: {error}") from error
@@ -251,8 +281,21 @@ def _attacks(table: AttackTable, origin: str, text: str, number: int) -> list[At
             attack(kind, parameters)
         except InputError as error:
             raise InputError(f"{where(*_unknown(kind, parameters))}{error}") from error
-        plans.append(AttackPlan(table.name or kind, kind, parameters, table.backwards, table.transfer))
+        plans.append(AttackPlan(table.name or kind, kind, parameters, table.backwards, table.transfer, table.goal))
     return plans
+
+
+def _check_for_detectors(defense: DefensePlan) -> None:
+    """In front of detectors stand guards: `none`, `contract`, a profile, or a patch guard.
+
+    Raises:
+        InputError: another defence, or an attacker who comes where there are no two passes.
+    """
+    if defense.name not in ("none", "contract", *PATCH_GUARDS) and resolve_profile(defense.name) is None:
+        known = ", ".join(("none", "contract", *PATCH_GUARDS))
+        raise InputError(f"in front of a detector stand {known} or a guard profile, not {defense.name!r}")
+    if defense.when in ("added", "before"):
+        raise InputError('in front of a detector when is "once" or "computed"')
 
 
 def _unknown(kind: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:

@@ -31,6 +31,9 @@ class Cell:
         left_before: images that the attacks before this one had left, where each gets what those left (`budgets =
             "smallest"`); a line has this key only there.
         correct_images: which images stayed right, by their place in the run.
+        goal: of an attack on a detector; None for classifiers. Then `n` counts objects, and pictures where the goal is
+            `create`; `correct` are those that kept their right box, or in which nothing was invented.
+        ap50, ap: of a detector on these pictures, 0..1: at IoU .5 and over .5 to .95; `ap50_low`, `ap50_high`: 95 %.
         gradient_free: the attack only asks the deployed file for outputs. A line of results.jsonl has this key only
             where it is true.
     """
@@ -55,6 +58,11 @@ class Cell:
     gradient_free: bool = False
     proven: int | None = None
     left_before: int | None = None
+    goal: str | None = None
+    ap50: float | None = None
+    ap: float | None = None
+    ap50_low: float | None = None
+    ap50_high: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -72,7 +80,7 @@ class Cell:
         told = {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
         if not self.gradient_free:
             del told["gradient_free"]
-        for name in ("proven", "left_before"):
+        for name in ("proven", "left_before", "goal", "ap50", "ap", "ap50_low", "ap50_high"):
             if told[name] is None:
                 del told[name]
         return told
