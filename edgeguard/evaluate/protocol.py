@@ -61,6 +61,7 @@ class AttackPlan:
         gradients: derivatives of the defense that it is run with (white box); the worst counts.
         transfer: made on the undefended model even in a white-box protocol.
         goal: what it wants of a detector; None for classifiers.
+        target: the output index that a classifier shall say (`--target`); None for any wrong one.
     """
 
     name: str
@@ -69,6 +70,7 @@ class AttackPlan:
     gradients: tuple[Backward, ...] = ("straight-through",)
     transfer: bool = False
     goal: Goal | None = None
+    target: int | None = None
 
     @property
     def eps_8bit(self) -> float | None:
