@@ -21,6 +21,16 @@ def bundled_program() -> Path:
     return ASSETS / "cards.pt2"
 
 
+def bundled_detector() -> Path:
+    """The card detector, converted: int8 .tflite with its contract (`train_detector` made it)."""
+    return ASSETS / "detector.tflite"
+
+
+def bundled_detector_patch() -> Path:
+    """A folder of `patch make --mode vanish` for the stop card and the card detector."""
+    return ASSETS / "vanish-stop"
+
+
 def bundled_clip() -> Path:
     """A short lossless clip of three cards."""
     return ASSETS / "clip.avi"

@@ -24,13 +24,14 @@ from edgeguard.demo.detector_scenes import Material, drawn_scene
 from edgeguard.model.contract import InputSpec, Preprocess
 from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.scene.cards import CARDS
-from edgeguard.system.files import replaced, write_bytes
+from edgeguard.system.files import replaced
 from edgeguard.train.card_detector import COLUMNS, HEIGHT, ROWS, WIDTH, CardDetector
 
 PREPROCESS = Preprocess("none", 1.0, mean=(127.5,) * 3, std=(127.5,) * 3)
 _KEPT = (256, 192)
 _PART = 250
 _MOST_OBJECTS = 4
+_CALIBRATION = 96
 _NOTHING = -1.0
 _BATCH, _LEARNING_RATE, _WEIGHT_DECAY = 32, 2e-3, 1e-4
 _SHRINK = 0.45  # the middle part of a box whose cells are taught its class
@@ -58,7 +59,8 @@ def main() -> None:
     material = Material(tuple(map(str, photographs)), None if chosen.signs is None else str(chosen.signs))
     scenes = make_scenes(chosen.output, chosen.scenes, material)
     network = train(scenes, chosen.output, chosen.rounds)
-    export(network, chosen.output / "card_detector.pt2")
+    export(network, chosen.output / "detector.pt2")
+    convert_detector(chosen.output / "detector.pt2", chosen.output / "detector.tflite")
 
 
 def _is_picture(path: Path) -> bool:
@@ -220,7 +222,22 @@ def export(network: CardDetector, path: Path) -> None:
     program = torch.export.export(network.eval().to(memory_format=torch.contiguous_format), _one_picture())
     with replaced(path) as partial:
         torch.export.save(program, partial)
-    write_bytes(path.with_suffix(".labels"), "".join(f"{card}\n" for card in CARDS).encode())
+
+
+def convert_detector(program: Path, output: Path) -> None:
+    """The int8 .tflite with its contract: guard `fd` at the frame, the whole frame stretched, calibrated on scenes."""
+    from edgeguard.datasets.images import LabeledImage
+    from edgeguard.dct.profile import GuardProfile
+    from edgeguard_converters.pipeline import Options, convert
+
+    frames = [drawn_scene((1, number))[0] for number in range(_CALIBRATION)]
+    images = [LabeledImage(f"scene-{number}", frame) for number, frame in enumerate(frames)]
+    options = Options(
+        guard=GuardProfile.preset("fd"), preprocess="tf", crop="none", boxes="xyxy", labels=CARDS,
+        size=(WIDTH, HEIGHT),
+    )  # fmt: skip
+    done = convert(program, output, images, options=options)
+    print(f"{output}: {done.bytes / 1e3:.0f} kB, float and int8 agree on {done.report.agreement:.1%}", flush=True)
 
 
 def _one_picture() -> tuple[Tensor]:
