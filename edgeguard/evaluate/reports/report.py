@@ -16,10 +16,10 @@ _THREATS = {
     "scene": "changes in the world, before pass 1: a printed patch; here digital, so at best an upper bound on harm",
 }
 _DETECTOR_LIMITS = (
-    "An object counts as found where a box of its class overlaps it by half (IoU .5), each box for one object. AP50 and "
-    "AP are pycocotools', of the boxes that the file reports above its threshold.",
+    "An object counts as found where a box of its class overlaps it by half (IoU .5), each box for one object. AP50 "
+    "and AP are pycocotools', of the boxes that the file reports above its threshold.",
     "The attacker knows the model and the guard. A better attack can only lower these figures.",
-    "Patch guards are shown what was made without them: their rows of attacks say nothing of an attacker who knows them.",
+    "Patch guards are shown what was made without them: their rows say nothing of an attacker who knows them.",
     "Only the attacks listed were tried, with the budgets and steps of the protocol.",
 )
 _HEADINGS = {
