@@ -129,8 +129,8 @@ class AttackTable:
         wants=f"wants a list of {', '.join(BACKWARDS)}",
     )
     transfer: bool = key("Made on the undefended model even in a white-box protocol.", False)
-    goal: Goal | None = key(
-        "Of a detector: vanish, mislabel or create objects.", None, values="vanish, mislabel, create"
+    goal: Literal["misclassify", "vanish", "mislabel", "create"] = key(
+        "What it wants: of a classifier a wrong class, of a detector one of the others.", "misclassify"
     )
     parameters: dict[str, Any] = key("Those of the attack's kind.", factory=dict, rest=True)
 
@@ -239,16 +239,10 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     if values.get("budgets") == "smallest" and (unbounded or values["box"] == "gray"):
         why = f"the attack {unbounded[0]} has no eps_8bit" if unbounded else 'box is "gray"'
         raise InputError(f'{place(origin, line_of(text, ("budgets",)))}budgets = "smallest" looks for a budget: {why}')
-    for number, plan in enumerate(tables):
-        if (plan.goal is None) != (values.get("task", "classify") == "classify"):
-            wants = (
-                "wants a goal: vanish, mislabel or create"
-                if plan.goal is None
-                else 'has a goal without task = "detect"'
-            )
-            raise InputError(
-                f"{place(origin, line_of(text, ('attack', number)))}the attack {plan.name or plan.kind} {wants}"
-            )
+    for number, table in enumerate(tables):
+        if (table.goal == "misclassify") != (values.get("task", "classify") == "classify"):
+            wants = 'vanish, mislabel or create with task = "detect", misclassify without'
+            raise InputError(f"{place(origin, line_of(text, ('attack', number)))}goal is {wants}, got {table.goal!r}")
     is_detector = values.get("task") == "detect"
     if is_detector and (values["box"] != "white" or values.get("budgets") == "smallest"):
         raise InputError(
@@ -283,7 +277,16 @@ def _attacks(table: AttackTable, origin: str, text: str, number: int) -> list[At
             attack(kind, parameters)
         except InputError as error:
             raise InputError(f"{where(*_unknown(kind, parameters))}{error}") from error
-        plans.append(AttackPlan(table.name or kind, kind, parameters, table.backwards, table.transfer, table.goal))
+        plans.append(
+            AttackPlan(
+                table.name or kind,
+                kind,
+                parameters,
+                table.backwards,
+                table.transfer,
+                None if table.goal == "misclassify" else table.goal,
+            )
+        )
     return plans
 
 
