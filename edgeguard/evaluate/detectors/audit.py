@@ -1,5 +1,6 @@
 """A protocol on a deployed detector: make the changed pictures, ask the file, count objects, calculate precision."""
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,7 +83,11 @@ class DetectorAudit:
         ]
         contract = loaded(model).contract
         has_guard = guards_of(contract, "contract")[0] is not None
-        self.defenses = [d for d in plan.defenses if has_guard or d.name != "contract"]
+        two_passes = contract.guard.place != "input"
+        self.defenses = [
+            d for d in plan.defenses if (has_guard or d.name != "contract") and (two_passes or d.when == "once")
+        ]
+        self._shown = hashlib.sha256("".join(one.sha256 for one in self.pictures).encode()).hexdigest()[:16]
         self.examples: list[Example] = []
         self._made: dict[str, list[AdversarialImages]] = {}
 
@@ -195,7 +200,7 @@ class DetectorAudit:
         shown = defense.name in PATCH_GUARDS and name != "clean"
         return Cell(
             protocol=self.plan.name, box=self.plan.box, threat="scene" if shown else defense.threat, place="frame",
-            attack=name, eps_8bit=eps, defence=defense.title, passes=defense.passes, n=len(kept), correct=sum(kept),
+            attack=name, eps_8bit=eps, defence=defense.title, passes=defense.passes, images=self._shown, n=len(kept), correct=sum(kept),
             note=_MADE_WITHOUT if shown else "", correct_images=tuple(i for i, one in enumerate(kept) if one),
             gradient_free=name != "clean" and plan.gradient_free, goal=plan.goal or "clean", ap50=precision.ap50,
             ap=precision.ap, ap50_low=precision.low50, ap50_high=precision.high50,

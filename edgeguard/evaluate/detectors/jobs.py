@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -26,7 +26,7 @@ from edgeguard.evaluate.protocol import AttackPlan
 from edgeguard.evaluate.twin import Twin
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
-from edgeguard.model.contract import Contract
+from edgeguard.model.contract import Contract, ContractGuard, Place
 from edgeguard.patchguard import PATCH_GUARDS, PatchGuard, patch_guard
 
 Frame = NDArray[np.uint8]
@@ -113,10 +113,12 @@ def run_detector_job(job: DetectorJob) -> AdversarialImages:
 
 
 def gradient_victim(job: DetectorJob, aim: Aim, profile: GuardProfile | None) -> GoalVictim:
-    """The twin behind the defence, with the attacker's aim."""
+    """The twin behind the defence, which works where the contract's guard does, with the attacker's aim."""
     rebuilt = _twin(job.model)
-    guarded = rebuilt.guarded(profile) if profile is not None else rebuilt.undefended()
-    guarded.backward = job.backward
+    contract = rebuilt.contract
+    place: Place = contract.guard.place if contract.guard.place in ("frame", "input") else "frame"
+    guard = ContractGuard() if profile is None else ContractGuard(profile, place)
+    guarded = Twin(rebuilt.network, replace(contract, guard=guard), "frame", job.backward)
     return GoalVictim(guarded, aim, "second" if job.when == "computed" else "only")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from edgeguard.evaluate.rebuild.graph import Graph, Operator
@@ -64,7 +65,7 @@ class ScoreLogits:
         for n in maker.inputs[len(inputs) :]:  # axes and shapes
             data = self._graph.tensors[n].data
             assert data is not None
-            inputs.append(_tensor(data))
+            inputs.append(torch.from_numpy(data.copy()))
         made = OPERATORS[maker.name](maker, inputs, self._graph.tensors[number].shape)
         assert isinstance(made, Tensor)
         return made
@@ -75,9 +76,3 @@ def _parts(maker: Operator) -> tuple[int, ...]:
     if maker.name == "CONCATENATION":
         return maker.inputs
     return maker.inputs[:1] if maker.name in (*_AS_THEY_ARE, *_ARRANGING) else ()
-
-
-def _tensor(data: object) -> Tensor:
-    import torch
-
-    return torch.from_numpy(data.copy())  # type: ignore[attr-defined]  # a numpy array of the file's constants

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeguard.evaluate.detectors.candidates import Candidates
@@ -80,7 +81,7 @@ class DetectorAttempt:
         classes = np.array([view.label - self.first] * len(boxes), np.int64)
         return Aim(self.goal, self._on_input(boxes, size), classes, self.threshold, self.target)
 
-    def _on_input(self, boxes: list[tuple[float, float, float, float]], size: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+    def _on_input(self, boxes: list[tuple[float, float, float, float]], size: tuple[int, int]) -> NDArray[np.float32]:
         if self.detector.twin.place == "frame":
             return on_input(boxes, size, self.contract)
         sides = np.array([*size, *size], np.float32)
