@@ -8,6 +8,7 @@ Run it again after an interruption: scenes are kept in parts of 250, the trainin
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _MOST_OBJECTS = 4
 _CALIBRATION = 96
 _NOTHING = -1.0
 _BATCH, _LEARNING_RATE, _WEIGHT_DECAY = 32, 2e-3, 1e-4
+_RISES = 0.4
 _SHRINK = 0.45  # the middle part of a box whose cells are taught its class
 
 
@@ -52,7 +54,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="a folder of pictures for backgrounds")
     parser.add_argument("--signs", type=Path, help="a .zip of class folders of the German traffic sign benchmark")
     parser.add_argument("--scenes", type=int, default=2250)
-    parser.add_argument("--rounds", type=int, default=12, help="how often each scene is seen")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each scene is seen")
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     photographs = sorted(p for p in (chosen.photographs.rglob("*") if chosen.photographs else ()) if _is_picture(p))
@@ -93,44 +95,47 @@ def _example(number: int, material: Material) -> tuple[NDArray[np.uint8], NDArra
 
 
 def train(scenes: Scenes, folder: Path, rounds: int) -> CardDetector:
-    """Adam with a cosine schedule over everything; a checkpoint after each round."""
+    """AdamW, its learning rate along two cosines; a checkpoint after each round."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = CardDetector(len(CARDS)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     per_round = -(-len(scenes.pictures) // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=rounds * per_round)
     checkpoint = folder / "checkpoint.pt"
     done = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         done = int(state["round"])
     for number in range(done, rounds):
-        began, total = time.monotonic(), 0.0
+        began, total, step = time.monotonic(), 0.0, number * per_round
         network.train()
         rng = np.random.default_rng([27, 3, number])
         for rows in np.array_split(rng.permutation(len(scenes.pictures)), per_round):
             pictures, objects = augmented(scenes, rows, rng)
             boxes, logits = network.raw(pictures)
             loss = detection_loss(boxes, logits, objects)
+            for group in optimizer.param_groups:
+                group["lr"], group["betas"] = learning_rate(step / (rounds * per_round)), (0.9, 0.999)
+            step += 1
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimizer.step()
-            schedule.step()
             total += float(loss.detach())
-        state = {
-            "network": network.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
-            "round": number + 1,
-        }  # fmt: skip
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "round": number + 1}
         with replaced(checkpoint) as partial:
             torch.save(state, partial)
         said = {"round": number + 1, "loss": round(total / per_round, 4), "seconds": round(time.monotonic() - began)}
         print(json.dumps(said), flush=True)
     return network.eval()
+
+
+def learning_rate(done: float) -> float:
+    """Of a share of all steps: it rises for the first two fifths, and falls to nothing, both along a cosine."""
+    along = done / _RISES if done < _RISES else 1 + (done - _RISES) / (1 - _RISES)
+    return _LEARNING_RATE * (0.04 + 0.96 * (1 - math.cos(math.pi * along)) / 2)
 
 
 def augmented(scenes: Scenes, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor]:

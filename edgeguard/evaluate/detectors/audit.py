@@ -200,7 +200,8 @@ class DetectorAudit:
         shown = defense.name in PATCH_GUARDS and name != "clean"
         return Cell(
             protocol=self.plan.name, box=self.plan.box, threat="scene" if shown else defense.threat, place="frame",
-            attack=name, eps_8bit=eps, defence=defense.title, passes=defense.passes, images=self._shown, n=len(kept), correct=sum(kept),
+            attack=name, eps_8bit=eps, defence=defense.title, passes=defense.passes, images=self._shown, n=len(kept),
+            correct=sum(kept),
             note=_MADE_WITHOUT if shown else "", correct_images=tuple(i for i, one in enumerate(kept) if one),
             gradient_free=name != "clean" and plan.gradient_free, goal=plan.goal or "clean", ap50=precision.ap50,
             ap=precision.ap, ap50_low=precision.low50, ap50_high=precision.high50,
