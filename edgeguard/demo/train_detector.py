@@ -146,7 +146,7 @@ def augmented(scenes: Scenes, rows: NDArray[np.int64], rng: np.random.Generator)
         shift = rng.uniform(-0.15, 0.15, 2) + (1 - scale) / 2
         smaller = scale * WIDTH / _KEPT[0]
         matrix = np.array([[smaller, 0, shift[0] * WIDTH], [0, smaller, shift[1] * HEIGHT]])
-        moved = cv2.warpAffine(scenes.pictures[row], matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT_101)
+        moved = cv2.warpAffine(scenes.pictures[row], matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
         light = rng.uniform(0.8, 1.2) * rng.uniform(0.92, 1.08, 3)
         pictures.append(np.clip(moved * light.astype(np.float32), 0, 255))
         objects[place] = _moved(objects[place], scale, shift)
