@@ -110,8 +110,13 @@ class Graft:
             for key, value in {**scales, "nms_score_threshold": 0.05, "nms_iou_threshold": 0.6}.items():
                 options.Float(key, value)
             options.Bool("use_regular_nms", False)
-        float32 = self.schema.TensorType.FLOAT32
-        fixed = self.tensor("anchors", anchors.shape, float32, values=anchors)
+        float32, uint8 = self.schema.TensorType.FLOAT32, self.schema.TensorType.UINT8
+        if self.graph.tensors[boxes].type == uint8:  # the operator then takes the anchors for uint8 as well
+            step = float(anchors.max()) / 255
+            coded = np.rint(anchors / step).astype(np.uint8)
+            fixed = self.tensor("anchors", anchors.shape, uint8, scale=step, values=coded)
+        else:
+            fixed = self.tensor("anchors", anchors.shape, float32, values=anchors)
         shapes = {"detection_boxes": (1, 20, 4), "detection_classes": (1, 20), "detection_scores": (1, 20), "num": (1,)}
         outputs = [self.tensor(name, shape, float32) for name, shape in shapes.items()]
         self.operator("TFLite_Detection_PostProcess", [boxes, scores, fixed], outputs, custom=bytes(options.Finish()))

@@ -10,7 +10,7 @@ from msgspec import Meta, ValidationError, convert
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, ProfileError
 from edgeguard.evaluate.attacks import KINDS, attack
 from edgeguard.evaluate.attacks.bounds import WHOLE_LEVELS, wrong_number
 from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name
@@ -296,9 +296,13 @@ def _check_for_detectors(defense: DefensePlan) -> None:
     Raises:
         InputError: another defence, or an attacker who comes where there are no two passes.
     """
-    if defense.name not in ("none", "contract", *PATCH_GUARDS) and resolve_profile(defense.name) is None:
-        known = ", ".join(("none", "contract", *PATCH_GUARDS))
-        raise InputError(f"in front of a detector stand {known} or a guard profile, not {defense.name!r}")
+    known = ("none", "contract", *PATCH_GUARDS)
+    try:
+        if defense.name not in known:
+            resolve_profile(defense.name)
+    except ProfileError as error:
+        others = ", ".join(known)
+        raise InputError(f"in front of a detector stand {others} or a guard profile, not {defense.name!r}") from error
     if defense.when in ("added", "before"):
         raise InputError('in front of a detector when is "once" or "computed"')
 

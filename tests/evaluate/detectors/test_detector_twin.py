@@ -27,7 +27,8 @@ def test_the_twin_follows_the_runtime(head: str, tmp_path: Path) -> None:
     path.write_bytes(detector(head))
     model, rebuilt = load_model(path), detector_twin(path)
     found = detector_agreement(rebuilt, model, FRAMES)
-    assert found.n == 3 and found.boxes >= 30 and found.largest_box < 1e-3 and found.largest_score < 1e-5
+    assert (found.n, found.boxes) == (3, 48 if head == "raw" else 3), "every anchor, or what the file lists"
+    assert found.largest_box < 1e-3 and found.largest_score < 1e-4
     seen = candidates_of(rebuilt, FRAMES[0])
     assert seen.boxes.shape == (1, 16, 4) and seen.scores.shape == (1, 16, 2)
     assert (seen.scores[0] > 0.3).nonzero().tolist() == [[0, 0], [10, 1]]

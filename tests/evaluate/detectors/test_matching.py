@@ -29,9 +29,9 @@ def test_average_precision_of_known_answers() -> None:
     truth = [[TrueBox(0, (0, 0, 20, 20))], [TrueBox(0, (0, 0, 20, 20))]]
     perfect = average_precision(truth, [[_box(0, 0.9, 0, 0, 20, 20)], [_box(0, 0.8, 0, 0, 20, 20)]], draws=5)
     assert (perfect.ap50, perfect.ap, perfect.low50, perfect.high50) == pytest.approx((1, 1, 1, 1))
-    # one of two found, IoU 16 / 20: counts from .5 to .8 of ten thresholds
-    half = average_precision(truth, [[_box(0, 0.9, 0, 0, 20, 16)], []], draws=0)
-    assert half.ap50 == pytest.approx(51 / 101) and half.ap == pytest.approx(51 / 101 * 7 / 10)
+    # one of two found, IoU .79: counts at six of ten thresholds, .5 to .75
+    half = average_precision(truth, [[_box(0, 0.9, 0, 0, 20, 15.8)], []], draws=0)
+    assert half.ap50 == pytest.approx(51 / 101) and half.ap == pytest.approx(51 / 101 * 6 / 10)
     assert average_precision(truth, [[], []], draws=3).ap50 == 0
 
 
