@@ -17,7 +17,8 @@ from release.wheel_contents import wheel_mistakes
 
 _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++"
 #: A board converts nothing, and has little room: what reads trained models, and the one that the demo converts. It
-#: trains nothing either: what makes, signs, audits and poisons training data.
+#: trains nothing either: what makes, signs, audits and poisons training data. The demo's detector is for where patches
+#: are made.
 NOT_ON_A_BOARD = (
     "edgeguard/audit/**",
     "edgeguard/poison/**",
@@ -26,6 +27,12 @@ NOT_ON_A_BOARD = (
     "edgeguard_converters/quantize/**",
     "edgeguard/fleet/workstation/**",
     "edgeguard/demo/assets/cards.pt2",
+    "edgeguard/demo/assets/detector.tflite",
+    "edgeguard/demo/assets/vanish-stop/**",
+    "edgeguard/demo/detector_demo.py",
+    "edgeguard/demo/detector_scenes.py",
+    "edgeguard/demo/train_detector.py",
+    "edgeguard/train/card_detector.py",
 )
 #: What the build of a machine's wheel sets, beside what every build does.
 BUILDS = {

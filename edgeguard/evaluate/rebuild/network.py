@@ -78,7 +78,7 @@ class Network(torch.nn.Module):
         if self.batches or len(levels) == 1:
             return self._run(levels, wanted)
         each = [self._run(image, wanted) for image in levels.split(1)]
-        return [torch.cat(parts) for parts in zip(*each, strict=True)]
+        return [torch.cat([_with_batch(part) for part in parts]) for parts in zip(*each, strict=True)]
 
     def _run(self, levels: Tensor, wanted: tuple[int, ...]) -> list[Tensor]:
         """Tensors on an integer grid are kept as integers less their zero point, the others as real values."""
@@ -221,6 +221,11 @@ def rebuild(path: str | os.PathLike[str], model: Model) -> Network:
     except InputError as error:
         raise CannotRebuild(f"the twin cannot follow this graph: {error}") from error
     return network
+
+
+def _with_batch(x: Tensor) -> Tensor:
+    """A value of one image with the batch axis, which some graphs lose on the way."""
+    return x if x.ndim and len(x) == 1 else x[None]
 
 
 def _has_grid(spec: TensorSpec) -> bool:
