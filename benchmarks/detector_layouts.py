@@ -247,6 +247,10 @@ def efficientdet(images: list[LabeledImage], path: Path) -> None:
 class _YoloLike(nn.Module):
     """(n, 3, 192, 192) to (n, 4 + classes, 756): centers and sides in pixels, scores, as YOLO v8 to v11 give them."""
 
+    cells: torch.Tensor
+    strides: torch.Tensor
+    bins: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
 

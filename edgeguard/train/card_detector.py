@@ -16,6 +16,8 @@ class CardDetector(nn.Module):
     coarser maps, so that a sign that fills the picture and one of 15 pixels come from the same head.
     """
 
+    middles: torch.Tensor
+
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.fine = nn.Sequential(
