@@ -244,9 +244,11 @@ def parse_protocol(text: str, origin: str) -> Protocol:
             wants = 'vanish, mislabel or create with task = "detect", misclassify without'
             raise InputError(f"{place(origin, line_of(text, ('attack', number)))}goal is {wants}, got {table.goal!r}")
     is_detector = values.get("task") == "detect"
-    if is_detector and (values["box"] != "white" or values.get("budgets") == "smallest"):
+    limited = values.get("minutes") is not None or any(table.transfer for table in tables)
+    if is_detector and (values["box"] != "white" or values.get("budgets") == "smallest" or limited):
         raise InputError(
-            f'{place(origin, line_of(text, ("task",)))}task = "detect" wants box = "white" and budgets = "each"'
+            f'{place(origin, line_of(text, ("task",)))}task = "detect" wants box = "white" and budgets = "each", and '
+            "neither minutes nor transfer"
         )
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
     for number, defense in enumerate(defenses):
@@ -303,8 +305,8 @@ def _check_for_detectors(defense: DefensePlan) -> None:
     except ProfileError as error:
         others = ", ".join(known)
         raise InputError(f"in front of a detector stand {others} or a guard profile, not {defense.name!r}") from error
-    if defense.when in ("added", "before"):
-        raise InputError('in front of a detector when is "once" or "computed"')
+    if defense.when in ("added", "before") or defense.limit is not None:
+        raise InputError('in front of a detector when is "once" or "computed", and there is no limit')
 
 
 def _unknown(kind: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:

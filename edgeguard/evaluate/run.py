@@ -105,8 +105,8 @@ def evaluate(
     )
     deployed = _deployed(model, plan, surrogate)
     if "detect" in (plan.task, deployed.contract.task):
-        if surrogate is not None or plan.minutes is not None or ray_address is not None:
-            raise InputError("--surrogate, --minutes and --ray are for classifiers; --limit attacks fewer pictures")
+        if minutes is not None or ray_address is not None:
+            raise InputError("--minutes and --ray are for classifiers; --limit attacks fewer pictures of a detector")
         return audit_detector(AuditRequest(model, Path(images), plan, output, target, workers), deployed, progress)
     require_classifier(deployed.contract, f"{model}: evaluate")
     plan = plan if target is None else _aimed(plan, deployed, target)

@@ -112,7 +112,8 @@ def test_what_cannot_be_audited_is_said(files: Path, card_model: Path, card_imag
         (card_model, coco, "detector-audit", {}, "is for detectors; the task of .*cards.tflite is classify"),
         (det, card_images, _plan(), {}, "holds no boxes"),
         (det, coco, _plan(), {"target": "blue"}, "the model has no label 'blue'; it has red, green"),
-        (det, coco, _plan(), {"minutes": 3.0}, "are for classifiers"),
+        (det, coco, _plan(), {"minutes": 3.0}, "--minutes and --ray are for classifiers"),
+        (det, coco, "quick", {}, "the protocol quick is for classifiers: --protocol detector-audit"),
     ):
         keywords: dict[str, Any] = dict(more)
         with pytest.raises(InputError, match=why):
@@ -147,6 +148,9 @@ def test_a_head_that_is_not_known_is_asked_alone(
         ('name = "lgs"', 'name = "tvm"', "in front of a detector stand none, contract, .*, not 'tvm'"),
         ('when = "computed"', 'when = "added"', 'in front of a detector when is "once" or "computed"'),
         ('box = "white"', 'box = "gray"', 'task = "detect" wants box = "white"'),
+        ("images = 4", "images = 4\nminutes = 3", "neither minutes nor transfer"),
+        ("queries = 40", "queries = 40\ntransfer = true", "neither minutes nor transfer"),
+        ('name = "lgs"', 'name = "lgs"\nlimit = 3', "there is no limit"),
     ],
 )
 def test_a_protocol_that_does_not_fit_detectors(old: str, new: str, why: str) -> None:
