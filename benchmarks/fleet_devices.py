@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -37,11 +38,18 @@ from edgeguard.fleet.workstation.collect import Collector, Fleet
 from edgeguard.fleet.workstation.devices import Devices, write_devices
 from edgeguard.sinks.mqtt_client import Broker, new_client
 
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
+    from paho.mqtt.client import Client
+
+    Results = Queue[list[tuple[float, int]]]
+
 WORKERS, THREADS = 3, 4
 BUNDLE_BYTES = 1_000_000
 
 
-def update(folder: Path, name: str, root: bytes, url: str, client: object) -> tuple[float, int]:
+def update(folder: Path, name: str, root: bytes, url: str, client: "Client") -> tuple[float, int]:
     """One device from nothing to its bundle; seconds, and bytes received."""
     layout, device = Layout(folder / name), Device(1, name, ("pi5",))
     began, fetcher = time.monotonic(), Fetcher()
@@ -53,13 +61,20 @@ def update(folder: Path, name: str, root: bytes, url: str, client: object) -> tu
         outcome = updater.look(url, fetcher)
         assert outcome.kind == "updated", outcome
         payload = signed(message(name, 1, read_state(layout), None), device_key(layout))
-        client.publish(f"edgeguard/{name}/telemetry", payload, qos=1).wait_for_publish(60)  # type: ignore[attr-defined]
+        client.publish(f"edgeguard/{name}/telemetry", payload, qos=1).wait_for_publish(60)
     finally:
         shutil.rmtree(layout.root, ignore_errors=True)
     return time.monotonic() - began, fetcher.received
 
 
-def work(folder: Path, names: list[str], url: str, broker: str, keys: Path, results: object) -> None:
+def work(
+    folder: Path,
+    names: list[str],
+    url: str,
+    broker: str,
+    keys: Path,
+    results: "Results",
+) -> None:
     """The devices of one process."""
     root = (folder / "keys" / "root.json").read_bytes()
     client, host, port = new_client(Broker(broker))
@@ -68,7 +83,7 @@ def work(folder: Path, names: list[str], url: str, broker: str, keys: Path, resu
     try:
         with ThreadPoolExecutor(THREADS) as pool:
             jobs = [pool.submit(update, folder, name, root, url, client) for name in names]
-            results.put([job.result() for job in jobs])  # type: ignore[attr-defined]
+            results.put([job.result() for job in jobs])
     finally:
         client.disconnect()
         client.loop_stop()

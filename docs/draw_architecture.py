@@ -14,9 +14,10 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 PLAN, PICTURE = DOCS / "architecture.toml", DOCS / "images" / "architecture.svg"
-WIDTH, ROW, GAP, MARGIN, TITLE, LABEL, LINE = 1480, 88, 8, 24, 86, 160, 21
+WIDTH, ROW, GAP, MARGIN, TITLE, LABEL, LINE = 1480, 88, 8, 24, 86, 180, 21
 #: The first room of each floor is so wide, and its right part holds the badges of the frame's way.
 FIRST, BADGES = 330, 140
+_MOST_LINES = 3
 _FONT = "font-family='system-ui, Segoe UI, Helvetica, Arial, sans-serif'"
 _INK, _PAPER, _FLOOR, _ROOM, _EDGE, _WAY = "#1d2733", "#ffffff", "#f1f4f8", "#dfe8f3", "#8fa3ba", "#c4421a"
 
@@ -45,7 +46,7 @@ def drawing() -> str:
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' role='img' {_FONT}>",
         "<title>The rooms of EdgeGuard and the way of a frame</title>",
         f"<rect width='{WIDTH}' height='{height}' fill='{_PAPER}'/>",
-        _text(MARGIN, 40, "EdgeGuard: each room imports only what stands below it", 24, weight=600),
+        _text(MARGIN, 40, "EdgeGuard: each room imports only what stands below it, or to its left", 24, weight=600),
         _text(MARGIN, 66, "A room is a package of edgeguard/; converters is the package beside it.", 15),
     ]
     tops: dict[str, float] = {}
@@ -81,8 +82,11 @@ def _room(room: Room, left: float, top: float, width: float, text_width: float) 
         f"stroke='{_EDGE}'/>",
         _text(left + 10, top + 21, room.name, 17, weight=600),
     ]
-    for row, line in enumerate(_wrapped(room.says, int((text_width - 16) / 6.2))):
-        parts.append(_text(left + 10, top + 39 + 15 * row, line, 12.5))
+    lines = _wrapped(room.says, int((text_width - 16) / 6.2))
+    if len(lines) > _MOST_LINES:
+        raise ValueError(f"{room.name}: {room.says!r} does not fit into its box")
+    for row, line in enumerate(lines):
+        parts.append(_text(left + 10, top + 38 + 13.5 * row, line, 12))
     return parts
 
 

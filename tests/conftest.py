@@ -12,18 +12,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import examples, set_whole
 from hypothesis import settings
 from numpy.typing import NDArray
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background shells ignore it, and children inherit that
 
-settings.register_profile("project", deadline=None)  # machines are shared: a slow example is no failure
-settings.load_profile("project")
 
 #: The developers' photographs and models, beside the checkout.
 SHARED = Path(__file__).parents[2] / "shared"
 WITHOUT_SHARED = "needs the developers' shared photographs and models, which are not part of the project"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    set_whole("full" in (config.getoption("-m") or ""))
+    # Machines are shared: a slow example is no failure.
+    settings.register_profile("project", deadline=None, max_examples=examples(100))
+    settings.load_profile("project")
 
 
 @pytest.hookimpl(optionalhook=True)

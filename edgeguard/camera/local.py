@@ -14,6 +14,8 @@ from edgeguard.camera.v4l2_nodes import VideoNode, video_nodes
 from edgeguard.errors import DeviceError, InputError
 
 _log = logging.getLogger(__name__)
+#: libcamera makes the pictures of every Pi camera, whatever its sensor gives.
+_MADE = ("RGB by libcamera",)
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class LocalCamera:
         source: the exact name for `--source`: `v4l2:/dev/video2`, `picamera2:0`.
         name: of the product or the sensor.
         place: where it is connected, which stays the same when it is plugged in again at the same place.
-        formats: fourcc codes; empty for a Pi camera, whose pictures libcamera makes.
+        formats: fourcc codes; of a Pi camera what EdgeGuard takes from libcamera.
         node: of a V4L2 camera.
     """
 
@@ -172,6 +174,6 @@ def _pi_cameras(receiver: bool) -> tuple[list[LocalCamera], str]:
     # USB cameras are on libcamera's list as well; they are V4L2 nodes that were counted already.
     own = [(told_number, one) for told_number, one in enumerate(told) if "/usb" not in str(one.get("Id", ""))]
     return [
-        LocalCamera(f"picamera2:{one.get('Num', number)}", str(one.get("Model", "")), str(one.get("Id", "")))
+        LocalCamera(f"picamera2:{one.get('Num', number)}", str(one.get("Model", "")), str(one.get("Id", "")), _MADE)
         for number, one in own
     ], ""

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeguard.camera.picamera2_import import picamera2_class
 from edgeguard.camera.source import Applied, Captured, Lost
+from edgeguard.camera.v4l2_nodes import users_of
 from edgeguard.errors import DeviceError
 
 _DEFAULT_SIZE = (1280, 720)
@@ -83,5 +85,19 @@ def _open(index: int) -> Any:
     picamera2 = picamera2_class()
     try:
         return picamera2(index)
-    except (RuntimeError, IndexError) as error:
-        raise DeviceError(f"picamera2:{index} cannot be opened ({error}): see rpicam-hello --list-cameras") from error
+    except IndexError as error:
+        raise DeviceError(f"picamera2:{index} is not there ({error}): see rpicam-hello --list-cameras") from error
+    except RuntimeError as error:
+        raise DeviceError(f"picamera2:{index} cannot be opened ({error}): {_who_has_it()}") from error
+
+
+def _who_has_it() -> str:
+    """libcamera takes the media devices of a camera for one program, and its errors name nobody."""
+    users = sorted({user for device in _media_devices() for user in users_of(device)})
+    if users:
+        return f"{', '.join(users)} has it open; a camera serves one program at a time"
+    return "another program may be using it (sudo fuser -v /dev/media* shows which), or see rpicam-hello --list-cameras"
+
+
+def _media_devices() -> list[Path]:
+    return list(Path("/dev").glob("media*"))

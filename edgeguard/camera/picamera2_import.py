@@ -11,6 +11,7 @@ from typing import Any
 from edgeguard.errors import DeviceError
 
 _SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
+_SYSTEM_PREFIX = "/usr"
 
 
 def picamera2_class() -> Any:
@@ -41,10 +42,13 @@ def _why_missing(error: ImportError) -> str:
         )
     if str(_SYSTEM_PACKAGES) in sys.path:
         return f"the system's picamera2 does not import here: {error}"
-    return (
-        "a Pi camera needs picamera2, which the system has and this environment does not see: "
-        f"python3 -m venv --system-site-packages {sys.prefix} lets it"
-    )
+    sees = "a Pi camera needs picamera2, which the system has and this environment does not see"
+    if sys.base_prefix != _SYSTEM_PREFIX:  # another Python's packages of the system are others
+        return (
+            f"{sees}, since its Python is not the system's: make one with "
+            "/usr/bin/python3 -m venv --system-site-packages, and install EdgeGuard there"
+        )
+    return f"{sees}: /usr/bin/python3 -m venv --system-site-packages {sys.prefix} lets it"
 
 
 def _why_broken(error: Exception) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from edgeguard.camera.files import from_jpeg
 from edgeguard.camera.opencv_capture import OpenCvCapture
 from edgeguard.camera.source import Applied, Captured, Lost
-from edgeguard.camera.v4l2_nodes import read_node, users_of
+from edgeguard.camera.v4l2_nodes import read_node, who_has
 from edgeguard.errors import DeviceError
 
 _SELECT_TIMEOUT_S = 3  # a stalled V4L2 device blocks 10 s by default, whatever the timeout properties say
@@ -46,7 +46,7 @@ class Camera:
 
         self._capture = OpenCvCapture(str(Path(device).resolve()), cv2.CAP_V4L2)
         if not self._capture.opened:
-            raise DeviceError(f"{device} cannot be opened: {_who_has_it(device)}")
+            raise DeviceError(f"{device} cannot be opened: {who_has(Path(device))}")
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         if size is not None:
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
@@ -88,10 +88,3 @@ def _check(device: str) -> None:
     if node.passed_over:
         named = f"{device} ({node.card})" if node.card else device
         raise DeviceError(f"{named} gives no pictures: {node.passed_over}")
-
-
-def _who_has_it(device: str) -> str:
-    users = users_of(Path(device))
-    if users:
-        return f"{', '.join(users)} has it open; a camera serves one program at a time"
-    return "another program may be using it (sudo fuser -v shows which), or its driver failed (see dmesg)"

@@ -53,7 +53,7 @@ class VideoNode:
         driver, card, bus: the kernel's names for driver, product and place; empty where the node cannot be asked.
         formats: fourcc codes that it captures, in the driver's order.
         passed_over: why it gives no pictures; empty for a usable camera.
-        denied: this user may not open it.
+        denied: it cannot be looked at: this user may not open it, or another program has it. It may be a camera.
     """
 
     path: Path
@@ -97,6 +97,8 @@ def _read(path: Path) -> VideoNode:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             return VideoNode(path, passed_over=f"you may not open it: {how_to_get_in(path)}", denied=True)
+        if error.errno == errno.EBUSY:  # a driver that serves one program at a time, also for questions
+            return VideoNode(path, passed_over=f"it is in use: {who_has(path)}", denied=True)
         return VideoNode(path, passed_over=f"it cannot be opened: {os.strerror(error.errno or 0)}")
     try:
         return _asked(path, fd)
@@ -161,6 +163,14 @@ def how_to_get_in(path: Path) -> str:
     if group == "root" or node.st_mode & 0o060 != 0o060:
         return f"its group may not open it: sudo chgrp video {path} && sudo chmod 660 {path}, and join the group video"
     return f"sudo usermod -aG {group} $USER, then log in again"
+
+
+def who_has(path: Path) -> str:
+    """Who has a device open that serves one program at a time, or how to find out."""
+    users = users_of(path)
+    if users:
+        return f"{', '.join(users)} has it open; a camera serves one program at a time"
+    return "another program may be using it (sudo fuser -v shows which), or its driver failed (see dmesg)"
 
 
 def users_of(path: Path) -> list[str]:

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from edgeguard.cli.messages import on_stdout
-from edgeguard.errors import InputError
 from edgeguard.settings.declare import Key
-from edgeguard.system.extras import how_to_install
+from edgeguard.system.extras import missing_part
 
 
 class Kind(StrEnum):
@@ -93,6 +92,6 @@ def declared(kind: Kind) -> dict[str, Key]:
     try:
         module = importlib.import_module(_MODULES[kind])
     except ImportError as error:
-        raise InputError(f"{kind} is not installed ({error.name}): {how_to_install('attack')}") from error
+        raise missing_part(error, str(kind), "attack") from error
     keys: dict[str, Key] = module.file_keys()
     return keys

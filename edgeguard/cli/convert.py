@@ -10,13 +10,13 @@ from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import color_triple, side_or_size
 from edgeguard.errors import InputError
+from edgeguard.system.extras import missing_part
 from edgeguard_converters import defaults
 
 if TYPE_CHECKING:
     from edgeguard.datasets.images import LabeledImage
     from edgeguard_converters.pipeline import Conversion, Options
 
-_ON_A_BOARD = "this installation is a board's and has no converter: convert on a workstation and copy the .tflite over"
 EXAMPLE = "Example: edgeguard convert model.pt2 --calibrate photos/ --eval testset/"
 
 
@@ -107,10 +107,9 @@ def convert_command(
         from edgeguard.datasets.images import read_folder
         from edgeguard_converters.pipeline import convert
     except ImportError as error:
-        of_ours = (error.name or "").startswith("edgeguard_converters")
-        raise InputError(_ON_A_BOARD if of_ours else _not_installed(error.name)) from error
+        raise missing_part(error, "the converter", "convert") from error
     if find_spec("torch") is None:
-        raise InputError(_not_installed("torch"))
+        raise missing_part(ImportError(name="torch"), "the converter", "convert")
     options = _options(context.params, geometry)
     from edgeguard.cli.progress import StepDisplay
 
@@ -305,9 +304,3 @@ def _parse_crop(text: str | None) -> tuple[Any, float | None]:
     if value is not None and not 0 < value <= 1:
         raise InputError(f"--crop wants a fraction above 0 and at most 1, got {text!r}")
     return kind, value
-
-
-def _not_installed(package: str | None) -> str:
-    from edgeguard.system.extras import how_to_install
-
-    return f"the converter is not installed ({package}): {how_to_install('convert')}"

@@ -8,7 +8,7 @@ import typer
 
 from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, InputError
-from edgeguard.system.extras import how_to_install
+from edgeguard.system.extras import missing_part
 
 app = typer.Typer(help="Training data: manifest and signature, and an audit for faults and poison.",
                   no_args_is_help=True)  # fmt: skip
@@ -19,9 +19,7 @@ _Exclude = Annotated[Path | None, typer.Option(help="Names of files to leave out
 
 def not_installed(error: ImportError) -> InputError:
     """One line for a part that is not here: an extra, or the workstation's half on a board."""
-    if (error.name or "").startswith(("edgeguard.", "edgeguard_converters")):
-        return InputError("this wheel is a board's and leaves the data desk out: use EdgeGuard on a workstation")
-    return InputError(f"the data desk is not installed ({error.name}): {how_to_install('data')}")
+    return missing_part(error, "the data desk", "data")
 
 
 @app.command(epilog="Example: edgeguard data keygen keys/me   (writes keys/me.key and keys/me.pub)")

@@ -55,9 +55,9 @@ def _show_detector(output: Path, as_json: bool) -> None:
     try:
         from edgeguard.demo.detector_demo import run_detector_demo
     except ImportError as error:
-        from edgeguard.system.extras import how_to_install
+        from edgeguard.system.extras import missing_part
 
-        raise InputError(f"demo --detector needs {error.name}: {how_to_install('attack')}") from error
+        raise missing_part(error, "demo --detector", "attack") from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from edgeguard.cli.ignored import refuse_ignored, refuse_with_partitions
 from edgeguard.cli.messages import on_stdout
-from edgeguard.errors import InputError
+from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
     from edgeguard.evaluate.reports.compare import Difference
@@ -74,7 +74,7 @@ def run(
         from edgeguard.evaluate.protocol import load_protocol
         from edgeguard.evaluate.run import evaluate
     except ImportError as error:
-        raise _not_installed(error.name) from error
+        raise missing_part(error, "evaluate", "attack") from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:
@@ -108,9 +108,11 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON lines.")] = False,
 ) -> None:
     """Compare two evaluations cell by cell: B less A, with intervals; paired where both saw the same images."""
-    from edgeguard.evaluate.reports.compare import compare as compare_results
-    from edgeguard.evaluate.reports.results import read_results
-
+    try:
+        from edgeguard.evaluate.reports.compare import compare as compare_results
+        from edgeguard.evaluate.reports.results import read_results
+    except ImportError as error:
+        raise missing_part(error, "evaluate", "attack") from error
     for found in compare_results(read_results(first), read_results(second)):
         on_stdout(*([json.dumps(_figures(found))] if as_json else _compared(found).split("\n")))
 
@@ -139,7 +141,7 @@ def certify(
     try:
         from edgeguard.evaluate.experiments.patch_certification import certified_accuracy
     except ImportError as error:
-        raise _not_installed(error.name) from error
+        raise missing_part(error, "evaluate", "attack") from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:
@@ -154,7 +156,7 @@ def _certify_partitions(trained: Path, images: Path, limit: int | None, as_json:
     try:
         from edgeguard.evaluate.experiments.partition_certification import certify_partitions
     except ImportError as error:
-        raise _not_installed(error.name) from error
+        raise missing_part(error, "evaluate", "attack") from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:
@@ -197,7 +199,7 @@ def matrix(
         from edgeguard.evaluate.experiments.matrix import matrix as measure
         from edgeguard.train.restore import restored
     except ImportError as error:
-        raise _not_installed(error.name) from error
+        raise missing_part(error, "evaluate", "attack") from error
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.evaluate.reports.matrix_report import lines, page
     from edgeguard.system.files import write_bytes
@@ -219,12 +221,6 @@ def matrix(
         on_stdout(line)
     if not as_json:
         on_stdout(f"{found.source}; wrote {output}/report.html and results.jsonl")
-
-
-def _not_installed(package: str | None) -> InputError:
-    from edgeguard.system.extras import how_to_install
-
-    return InputError(f"evaluate is not installed ({package}): {how_to_install('attack')}")
 
 
 def _row(cell: "Cell") -> str:

@@ -9,7 +9,7 @@ import typer
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
-from edgeguard.system.extras import how_to_install
+from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,7 +184,7 @@ def bake(
     try:
         from edgeguard_converters.graph.baked_guard import bake as bake_guard
     except ImportError as error:
-        raise InputError(f"baking needs ai-edge-litert ({error.name} is missing)") from error
+        raise missing_part(error, "guard bake", "convert") from error
     width, height = side_or_size("--size", size)
     profile = _profile(guard)
     data = bake_guard(profile, width, height)
@@ -208,7 +208,7 @@ def search(
     try:
         from edgeguard.evaluate.experiments.search import search as search_tables
     except ImportError as error:
-        raise InputError(f"the search is not installed ({error.name}): {how_to_install('attack')}") from error
+        raise missing_part(error, "guard search", "attack") from error
     from edgeguard.cli.progress import UnitCounter
 
     with UnitCounter() as counter:

@@ -7,58 +7,23 @@ from typing import Any, NoReturn
 import typer
 
 import edgeguard
-from edgeguard.cli import (
-    bench,
-    config,
-    convert,
-    data,
-    demo,
-    doctor,
-    evaluate,
-    fieldtest,
-    firmware,
-    fleet,
-    guard,
-    model,
-    patch,
-    poison,
-    run,
-    sensor,
-    service,
-    train,
-)  # fmt: skip
+from edgeguard.cli.commands import LazyGroup
 from edgeguard.cli.messages import on_stderr, on_stdout, quiet_libraries
 from edgeguard.cli.supervise import in_child
 from edgeguard.errors import EdgeGuardError, is_out_of_memory
 
 app = typer.Typer(
     name="edgeguard",
+    cls=LazyGroup,
     help="Vision models on a Raspberry Pi or a Coral, defended in the sensor path.",
     epilog="Example: edgeguard convert model.pt && edgeguard run model.tflite --camera 0",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    suggest_commands=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("convert", epilog=convert.EXAMPLE)(convert.convert_command)
-app.command("run", epilog=run.EXAMPLE)(run.run_command)
-app.add_typer(evaluate.app, name="evaluate")
-app.command("train", epilog=train.EXAMPLE)(train.train_command)
-app.add_typer(data.app, name="data")
-app.add_typer(poison.app, name="poison")
-app.add_typer(patch.app, name="patch")
-app.add_typer(fieldtest.app, name="fieldtest")
-app.add_typer(firmware.app, name="firmware")
-app.add_typer(fleet.app, name="fleet")
-app.add_typer(guard.app, name="guard")
-app.add_typer(model.app, name="model")
-app.command("sensor", epilog=sensor.EXAMPLE)(sensor.sensor_command)
-app.add_typer(config.app, name="config")
-app.add_typer(service.app, name="service")
-app.command("bench", epilog=bench.EXAMPLE)(bench.bench_command)
-app.command("demo", epilog=demo.EXAMPLE)(demo.demo_command)
-app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor_command)
 
 
 def _show_version(value: bool) -> None:

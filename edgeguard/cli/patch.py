@@ -11,7 +11,7 @@ from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import pair, size_within
 from edgeguard.errors import CheckFailed, InputError
-from edgeguard.system.extras import how_to_install
+from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
     from edgeguard.cli.progress import UnitCounter
@@ -73,7 +73,7 @@ def make(
         from edgeguard.fieldtest.patches.job import make as make_patch
         from edgeguard.fieldtest.patches.optimize import Recipe
     except ImportError as error:
-        raise InputError(f"making patches needs {error.name}: {how_to_install('attack')}") from error
+        raise missing_part(error, "patch make", "attack") from error
     from edgeguard.cli.progress import UnitCounter
 
     side = _side_mm(size)

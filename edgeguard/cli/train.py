@@ -9,8 +9,7 @@ import typer
 from edgeguard.cli.flags import flag
 from edgeguard.cli.ignored import refuse_train_flags
 from edgeguard.cli.messages import on_stdout
-from edgeguard.errors import InputError
-from edgeguard.system.extras import how_to_install
+from edgeguard.system.extras import missing_part
 from edgeguard.train.config import TrainConfig, read_config
 
 EXAMPLE = (
@@ -46,7 +45,7 @@ def train_command(
     try:
         from edgeguard.train.run import train
     except ImportError as error:
-        raise InputError(f"train is not installed ({error.name}): {how_to_install('convert')}") from error
+        raise missing_part(error, "train", "convert") from error
     from dataclasses import asdict
 
     from edgeguard.cli.progress import UnitCounter

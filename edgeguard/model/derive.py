@@ -12,6 +12,7 @@ from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract, Crop, InputSpec, Preprocess
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.heads import Facts, Recognized, recognize
+from edgeguard.model.input_scale import SaidScale, said_scale
 from edgeguard.model.labels import read_exported
 from edgeguard.model.output_names import output_names
 from edgeguard.model.watched import Runner
@@ -67,7 +68,8 @@ def derive_contract(model: ModelFile, runner: Runner, hints: Hints) -> tuple[Con
             task=exported.task,
         )
     )
-    preprocess = _preprocess(found, spec, hints)
+    said = said_scale(model) if spec.dtype == "float32" else None
+    preprocess = _preprocess(found, spec, hints, said)
     contract = Contract(
         task=found.task,
         detection=found.detection,
@@ -79,7 +81,7 @@ def derive_contract(model: ModelFile, runner: Runner, hints: Hints) -> tuple[Con
         background=found.task == "classify" and len(found.labels) > 0 and found.labels[0].lower() == "background",
         outputs=found.outputs,
     )
-    return contract, tuple(_guesses(contract, found, hints))
+    return contract, tuple(_guesses(contract, found, hints, said))
 
 
 def with_crop(contract: Contract, crop: Crop) -> Contract:
@@ -138,15 +140,18 @@ def made_pictures(spec: InputSpec) -> list[NDArray[np.uint8]]:
     return [shapes, coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]]
 
 
-def _preprocess(found: Recognized, spec: InputSpec, hints: Hints) -> Preprocess:
+def _preprocess(found: Recognized, spec: InputSpec, hints: Hints, said: SaidScale | None) -> Preprocess:
     scale = "unit" if spec.color == "GRAY" and found.scale == "symmetric" else found.scale
-    mean, std = _SCALES[scale]
+    if said is not None and not said.unusable:
+        mean, std = said.mean, said.std
+    else:
+        mean, std = ((value,) * 3 for value in _SCALES[scale])
     crop: Crop = hints.crop or ("center" if found.task == "classify" else "none")
     fraction = _CENTER if crop == "center" else 1.0
-    return Preprocess(crop, fraction, mean=(mean,) * 3, std=(std,) * 3, guessed=True)
+    return Preprocess(crop, fraction, mean=mean, std=std, guessed=True)
 
 
-def _guesses(contract: Contract, found: Recognized, hints: Hints) -> list[str]:
+def _guesses(contract: Contract, found: Recognized, hints: Hints, scale: SaidScale | None) -> list[str]:
     preprocess, spec = contract.preprocess, contract.input
     said = [found.why] if found.why else []
     if (detection := contract.detection) is not None and detection.head != "postprocess":
@@ -156,9 +161,13 @@ def _guesses(contract: Contract, found: Recognized, hints: Hints) -> list[str]:
         )
     elif detection is not None:
         said.append(f"outputs are read as {', '.join(detection.roles)}")
-    if spec.dtype == "float32":
-        scale = next(name for name, values in _SCALES.items() if values == (preprocess.mean[0], preprocess.std[0]))
-        said.append(f"the float input is taken to want {_SCALE_WORDS[scale]}")
+    if scale is not None and not scale.unusable:
+        said.append(f"the float input is {scale}, as the file's metadata say")
+    elif spec.dtype == "float32":
+        if scale is not None:
+            said.append(f"the scale in the file's metadata cannot be used ({scale.unusable})")
+        name = next(name for name, values in _SCALES.items() if values == (preprocess.mean[0], preprocess.std[0]))
+        said.append(f"the float input is taken to want {_SCALE_WORDS[name]}")
     if hints.crop is None:
         crop = {"center": f"the middle {_CENTER:.1%} of the shorter side", "none": "the whole frame, stretched,"}
         said.append(f"crop {preprocess.crop}: {crop[preprocess.crop]} is looked at; --crop letterbox|center|none")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from edgeguard.errors import InputError
 from edgeguard.poison.make import METHODS, Method, PoisonConfig, check_config
@@ -46,7 +46,8 @@ class Arm:
     @property
     def gradient(self) -> GradientMode | None:
         """The codec's derivative that the attacker uses; None where the attacker does not know of it."""
-        return {"adaptive": "straight-through", "adaptive-drawn": "drawn"}.get(self.kind)  # type: ignore[return-value]
+        modes: dict[str, GradientMode] = {"adaptive": "straight-through", "adaptive-drawn": "drawn"}
+        return modes.get(self.kind)
 
 
 def arm_of(text: str) -> Arm:
@@ -64,7 +65,7 @@ def arm_of(text: str) -> Arm:
 
     kind, _, codec = text.partition(":")
     if kind in _ALONE and not codec:
-        return Arm(text, kind)  # type: ignore[arg-type]
+        return Arm(text, cast(Kind, kind))
     if kind not in _WITH_CODEC or not codec:
         raise InputError(
             f"there is no arm {text!r}; known: {', '.join((*_ALONE, *(f'{k}:CODEC' for k in _WITH_CODEC)))}"
@@ -72,7 +73,7 @@ def arm_of(text: str) -> Arm:
     check_codec(codec)
     if kind.startswith("adaptive") and ((":" in codec and ".." in codec) or codec_kind(codec).profile is None):
         raise InputError(f"{text}: a poison is made through one profile, such as jpeg:50 or fd")
-    return Arm(text, kind, codec)  # type: ignore[arg-type]
+    return Arm(text, cast(Kind, kind), codec)
 
 
 def _arm_names(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,11 +121,11 @@ class Plan(PoisonTable, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig
 
     def poison(self, **drawn: str | int | None) -> PoisonConfig:
         """One of its poisons."""
-        values = {
+        values: dict[str, Any] = {
             "method": self.method, "budget": self.budget, "eps_8bit": self.poison_eps, "steps": self.steps,
             "restarts": self.restarts, **drawn,
         }  # fmt: skip
-        return PoisonConfig(**values)  # type: ignore[arg-type]
+        return PoisonConfig(**values)
 
 
 def plan_keys() -> dict[str, Key]:

@@ -6,8 +6,9 @@ was installed from a wheel or a checkout.
 
 import re
 import sys
-from importlib import metadata
 from pathlib import Path
+
+from edgeguard.errors import InputError
 
 _FEW = 3  # packages: so many fit into a line
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -31,8 +32,23 @@ def how_to_install(extra: str) -> str:
     return f"{pip} install 'WHEEL[{extra}]', where WHEEL is EdgeGuard's own file or checkout (see docs/install.md)"
 
 
+def missing_part(error: ImportError, part: str, extra: str) -> InputError:
+    """One line for a part that cannot be imported: its extra is not installed, or this wheel is a board's.
+
+    Args:
+        error: of the import.
+        part: what the user wanted: "the converter".
+        extra: whose packages it needs.
+    """
+    if (error.name or "").split(".")[0] in ("edgeguard", "edgeguard_converters"):
+        return InputError(f"this wheel is a board's and leaves {part} out: use EdgeGuard on a workstation for it")
+    return InputError(f"{part} is not installed ({error.name}): {how_to_install(extra)}")
+
+
 def packages_of(extra: str) -> list[str]:
     """The names of the packages in an extra; none where one of them is an extra itself, or nothing is known of it."""
+    from importlib import metadata  # slow, and nothing is missing as a rule
+
     try:
         lines = metadata.requires("edgeguard") or []
     except metadata.PackageNotFoundError:

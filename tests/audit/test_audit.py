@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 from commands import here
+from needs import needs
 from numpy.typing import NDArray
 from stripes import picture, write_classes
 
-for package in ("torch", "litert_torch", "cryptography", "sklearn"):
-    pytest.importorskip(package, reason="the convert or the data extra is not installed")
+needs("torch", "litert_torch", "cryptography", "sklearn", extras="the extras convert and data")
 
 from edgeguard.audit.availability import compression_gap, shortcut, transfer_gap  # noqa: E402
 from edgeguard.audit.color import color_outliers  # noqa: E402

@@ -92,7 +92,8 @@ def test_a_pi_4_with_its_camera_and_a_webcam(kernel: FakeKernel, monkeypatch: py
 def test_a_pi_5_with_a_camera_only(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel.nodes = pi_5()
     _with_picamera2(monkeypatch, [IMX708])
-    assert [camera.source for camera in local_cameras().usable] == ["picamera2:0"]
+    (camera,) = local_cameras().usable
+    assert camera.source == "picamera2:0" and camera.formats == ("RGB by libcamera",)
     assert _chosen(0) == "picamera2:0"
 
 
@@ -172,6 +173,15 @@ def test_no_permission_names_the_group(kernel: FakeKernel) -> None:
         open_source("0")
 
 
+def test_a_camera_that_is_in_use_is_not_skipped(kernel: FakeKernel) -> None:
+    busy = FakeNode("", "", "", 0, 0, fails=errno.EBUSY)
+    kernel.nodes = {0: busy, 1: webcam()[0]}
+    with pytest.raises(DeviceError, match="camera 0 cannot be told: /dev/video0: it is in use: another program may be"):
+        open_source("0")
+    kernel.nodes = {0: webcam()[0], 1: busy}
+    assert _chosen(0) == "v4l2:/dev/video0"
+
+
 def test_a_number_beyond_the_cameras_says_which_there_are(kernel: FakeKernel) -> None:
     with pytest.raises(DeviceError, match=r"camera 0 is not there: no camera is connected \(see edgeguard doctor\)"):
         open_source("0")
@@ -211,7 +221,11 @@ def test_picamera2_is_missing(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatc
         open_source("0")
     (tmp_path / "picamera2").mkdir()
     monkeypatch.setattr(picamera2_import, "_SYSTEM_PACKAGES", tmp_path)
-    with pytest.raises(DeviceError, match="the system has and this environment does not see: python3 -m venv --system"):
+    monkeypatch.setattr(picamera2_import, "_SYSTEM_PREFIX", sys.base_prefix)
+    with pytest.raises(DeviceError, match="this environment does not see: /usr/bin/python3 -m venv --system.* lets it"):
+        open_source("0")
+    monkeypatch.setattr(picamera2_import, "_SYSTEM_PREFIX", "/elsewhere")
+    with pytest.raises(DeviceError, match="its Python is not the system's: make one with /usr/bin/python3 -m venv"):
         open_source("0")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DeviceError, match="the system's picamera2 does not import here"):

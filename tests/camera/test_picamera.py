@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeguard.camera import Captured, open_source
+from edgeguard.camera import Captured, open_source, picamera
 from edgeguard.errors import DeviceError, InputError
 
 
@@ -86,10 +87,24 @@ def test_frames_with_the_sensors_time_then_loss(picamera2: None) -> None:
 
 
 def test_what_is_missing(picamera2: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeviceError, match="rpicam-hello --list-cameras"):
+    with pytest.raises(DeviceError, match="picamera2:3 is not there .*: see rpicam-hello --list-cameras"):
         open_source("picamera2:3")
     with pytest.raises(InputError, match="wanted picamera2:N"):
         open_source("picamera2:front")
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(DeviceError, match="apt install python3-picamera2|system-site-packages"):
+        open_source("picamera2:0")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_another_program_has_it(picamera2: None, monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
+    def busy(camera: FakePicamera2, index: int) -> None:
+        raise RuntimeError("Camera __init__ sequence did not complete.")
+
+    monkeypatch.setattr(FakePicamera2, "__init__", busy)
+    monkeypatch.setattr(picamera, "_media_devices", lambda: [Path("/dev/media0"), Path("/dev/media3")])
+    holders = {Path("/dev/media3"): ["rpicam-vid (process 812)"]} if known else {}
+    monkeypatch.setattr(picamera, "users_of", lambda device: holders.get(device, []))
+    said = "rpicam-vid .process 812. has it open" if known else "another program may be using it .sudo fuser"
+    with pytest.raises(DeviceError, match=f"picamera2:0 cannot be opened .*: {said}"):
         open_source("picamera2:0")

@@ -1,7 +1,10 @@
 """The command line from outside: help, version, what the small commands print."""
 
+import importlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +13,8 @@ from cli.launch import refused, run
 from commands import here
 from pictures import read_bgr
 
+from edgeguard.cli import commands
+from edgeguard.cli.commands import SUMMARIES
 from edgeguard.demo.assets import bundled_model
 
 
@@ -41,6 +46,25 @@ class TestHelp:
         assert done.returncode == 0 and "Usage:" in done.stdout
         assert "Example: edgeguard" in done.stdout or command == ["guard"]
 
+    def test_every_command_is_listed_with_a_line_that_fits(self) -> None:
+        said = run("--help").stdout.partition("Commands:")[2]
+        for name, summary in SUMMARIES.items():
+            assert f"\n  {name:<10} {summary}\n" in said  # in one line, not cut off
+        names = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__", "main"}
+        modules = {name: importlib.import_module(f"edgeguard.cli.{name}") for name in names}
+        assert set(SUMMARIES) == {n for n, m in modules.items() if hasattr(m, "app") or hasattr(m, f"{n}_command")}
+
+    def test_a_command_imports_no_other(self) -> None:
+        code = (
+            "import sys; sys.argv = ['edgeguard', 'doctor', '--help']\n"
+            "from edgeguard.cli.main import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            "print(sorted(m for m in sys.modules if m in ('edgeguard.cli.run', 'edgeguard.cli.convert')))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
+
     def test_version_and_usage_errors(self) -> None:
         assert run("--version").stdout.startswith("edgeguard 0.")
         refused(run("run", "--sorce", "x"), 2, "No such option")
@@ -49,6 +73,7 @@ class TestHelp:
 
 
 class TestBench:
+    @pytest.mark.full
     def test_table_and_json(self, folder: Path) -> None:
         done = here("bench", "--seconds", 0.2)
         assert done.returncode == 0 and "sanitise to tensor" in done.stdout and "temperature" in done.stdout
@@ -100,6 +125,7 @@ def test_doctor() -> None:
     assert {finding["status"] for finding in json.loads(run("doctor", "--json").stdout)} <= {"ok", "note"}
 
 
+@pytest.mark.full
 def test_cards_to_print(tmp_path: Path) -> None:
     assert run("demo", "--cards", tmp_path / "cards.pdf").returncode == 0
     pdf = (tmp_path / "cards.pdf").read_bytes()

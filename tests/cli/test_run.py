@@ -45,6 +45,7 @@ class TestRun:
         done = subprocess.run(f"{command} | head -n 1", shell=True, capture_output=True, text=True, timeout=120)
         assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
+    @pytest.mark.full
     def test_decode_scale(self, folder: Path) -> None:
         refused(run("run", "--source", folder, "--decode-scale", 3), 2, "--decode-scale is 1, 2 or 4")
         for scale in (1, 2):
@@ -58,6 +59,7 @@ class TestRun:
         assert done.returncode == 0 and done.stderr.count("numpy sanitises") == 1
         assert json.loads(done.stdout)["passes"] == 1
 
+    @pytest.mark.full
     def test_saving_the_video_does_not_change_the_labels(self, folder: Path, tmp_path: Path) -> None:
         """With --save the frame is made whole, without it the tensor comes from one pass over the received frame."""
         found = []

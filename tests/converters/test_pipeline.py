@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import needs
 
 from edgeguard.datasets.images import LabeledImage
 from edgeguard.errors import CheckFailed
 
 pytestmark = pytest.mark.convert
-pytest.importorskip("ai_edge_quantizer", reason="the convert extra is not installed")
+needs("ai_edge_quantizer", extras="the extra convert")
 
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from evaluate.one_op import one_op_model  # noqa: E402

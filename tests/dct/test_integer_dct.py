@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -84,7 +85,7 @@ def test_quantiser_rounds_half_away_exactly(coefficients: np.ndarray, step: int)
         assert index == (magnitude if exact >= 0 else -magnitude)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     hnp.arrays(np.uint8, (8, 8, 40)),
     st.lists(st.integers(1, 255), min_size=64, max_size=64),

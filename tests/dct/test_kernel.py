@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def test_built_where_it_must_be() -> None:
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("color", COLORS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(0, 2**32))
 def test_same_bytes_as_the_definition(name: str, color: Color, height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -63,7 +64,7 @@ def test_same_bytes_as_the_definition(name: str, color: Color, height: int, widt
 
 
 @pytest.mark.parametrize("name", SETS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.sampled_from((None, *COLORS)), st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32), st.booleans())
 def test_the_fused_path_is_the_definition_cropped_and_resized(
     name: str, color: Color | None, height: int, width: int, seed: int, signed: bool

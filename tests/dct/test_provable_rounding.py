@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dct.test_kernel import random_frame
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def random_profile(rng: np.random.Generator, color: Color) -> GuardProfile:
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("color", ["rgb", "gray"])
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(1, 150), st.integers(1, 150), st.sampled_from(PASSES), st.integers(0, 2**32))
 def test_same_bytes_as_the_definition(name: str, color: Color, height: int, width: int, which: Pass, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -62,7 +63,7 @@ def _margins_of(frame: NDArray[np.uint8], profile: GuardProfile) -> NDArray[np.i
 
 
 @pytest.mark.parametrize("name", SETS)
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.sampled_from(["rgb", "gray"]), st.integers(1, 150), st.integers(1, 150), st.integers(0, 2**32))
 def test_margins_are_the_definition_s(name: str, color: Color, height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -75,7 +76,7 @@ def test_margins_are_the_definition_s(name: str, color: Color, height: int, widt
 
 
 @pytest.mark.parametrize("name", SETS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(20, 90), st.integers(20, 90), st.integers(0, 2**32))
 def test_the_fused_path_measures_the_blocks_under_the_crop(name: str, height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from edgeguard.demo.assets import bundled_model
@@ -9,6 +10,7 @@ from edgeguard.guard import GuardProfile
 from edgeguard.model import ContractGuard, load_model
 
 
+@pytest.mark.full
 def test_every_stage_is_timed(scene: NDArray[np.uint8]) -> None:
     from dataclasses import replace
 
@@ -25,7 +27,7 @@ def test_every_stage_is_timed(scene: NDArray[np.uint8]) -> None:
 
 
 def test_a_frame_takes_little_more_than_its_result() -> None:
-    """The issue's figure: under 1.5 frames of additional memory at 1920x1080."""
+    """Under 1.5 frames of additional memory at 1920x1080."""
     for name in ("fd", "fd-jpeg"):
         extra = frame_memory(GuardProfile.preset(name))
         if extra is not None:

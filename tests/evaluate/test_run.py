@@ -176,6 +176,7 @@ def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, 
     assert (tmp_path / "results.jsonl").read_bytes() == results
 
 
+@pytest.mark.full
 def test_the_smallest_budget_of_each_image(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
 ) -> None:
@@ -295,6 +296,7 @@ name = "contract"
     assert in_process.attacks == 2 * first > 0
 
 
+@pytest.mark.full
 def test_minutes_choose_how_many_images_are_attacked(
     card_model: Path,
     card_images: Path,
@@ -388,6 +390,7 @@ def test_a_model_that_the_twin_cannot_rebuild(
         evaluate(card_model, card_images, _plan(GRAY), tmp_path / "gray")
 
 
+@pytest.mark.full
 def test_a_full_disk_keeps_what_is_there(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

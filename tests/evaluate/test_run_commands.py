@@ -66,6 +66,9 @@ def test_killed_and_gone_on(card_model: Path, card_images: Path, protocol_file: 
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
 
 
+RAY = ["{model}", "--images", "{images}", "--output", "{out}", "--ray"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -73,8 +76,10 @@ def test_killed_and_gone_on(card_model: Path, card_images: Path, protocol_file: 
         (["{program}", "--images", "{images}", "--output", "{out}"], 2, "convert"),
         (["{model}", "--images", "{images}", "--output", "{out}", "--protocol", "nope"], 2, "known"),
         (["{model}", "--images", "{images}", "--output", "/proc/none"], 3, "cannot write"),
-        (["{model}", "--images", "{images}", "--output", "{out}", "--ray", "127.0.0.1:9"], 3, "no Ray cluster"),
-        (["{model}", "--images", "{images}", "--output", "{out}", "--ray", "moon"], 2, "HOST:PORT"),
+        *(
+            pytest.param([*RAY, address], code, said, marks=pytest.mark.full)
+            for address, code, said in (("127.0.0.1:9", 3, "no Ray cluster"), ("moon", 2, "HOST:PORT"))
+        ),
     ],
 )
 def test_bad_input_is_one_line(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def _frame(rng: np.random.Generator, height: int, width: int, kind: str) -> NDAr
     return np.repeat(ramp, 3, axis=2).astype(np.uint8)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     SIZES,
     TABLES,
@@ -58,7 +59,7 @@ def test_differs_from_the_oracle_by_more_than_one_level_only_in_blocks_near_a_ti
     assert difference[~np.broadcast_to(tied_pixels, difference.shape)].max(initial=0) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SIZES, st.lists(st.integers(16, 255), min_size=64, max_size=64).map(tuple), st.integers(0, 99))
 def test_a_second_pass_leaves_every_coefficient_of_unclipped_blocks_equal(
     size: tuple[int, int], table: tuple[int, ...], seed: int

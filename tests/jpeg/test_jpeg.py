@@ -10,6 +10,7 @@ import cv2
 import jpeglib
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -180,7 +181,7 @@ def test_restart_interval_and_size_are_read(scene: NDArray[np.uint8]) -> None:
     assert info.restart_interval == 5 and (info.width, info.height) == (320, 240)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_parser_survives_damage(data: st.DataObject) -> None:
     base = bytearray(_SMALL)

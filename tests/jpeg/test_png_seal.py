@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import decode_bgr
@@ -124,7 +125,7 @@ def test_a_seal_cannot_go_from_one_format_to_the_other(png: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_payload_is_read_or_refused(payload: bytes) -> None:
     plain = write_png(np.zeros((8, 8, 3), np.uint8))
     data = plain[:EXTRA_AT] + chunk(b"egSE", b"EDGEGUARD\0" + payload) + plain[EXTRA_AT:]

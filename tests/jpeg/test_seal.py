@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -105,7 +106,7 @@ def test_a_second_or_misplaced_seal_is_refused(jpeg: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_payload_is_read_or_refused(payload: bytes) -> None:
     rows = np.zeros((8, 8, 3), np.uint8)
     plain = encode_jpeg(rows, FD_JPEG)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ def test_every_kind_of_truncation_is_refused_and_crashes_nothing(tmp_path: Path)
     assert process.exitcode == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_the_walker_survives_damage(data: st.DataObject) -> None:
     """Our own reading of hostile bytes: an answer or InputError, nothing else."""

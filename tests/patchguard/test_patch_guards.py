@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def test_a_noise_patch_is_found_and_smooth_scenes_are_let_be(name: str) -> None:
 
 @pytest.mark.parametrize("name", PATCH_GUARDS)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), seed=st.integers(0, 99), flat=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_any_image_keeps_its_shape_and_its_bytes(name: str, height: int, width: int, seed: int, flat: bool) -> None:
     rng = np.random.default_rng(seed)
     image = np.full((height, width, 3), seed, np.uint8) if flat else rng.integers(0, 256, (height, width, 3), np.uint8)
@@ -107,7 +108,7 @@ def test_isolation_scores_rank_as_scikit_learns_do() -> None:
 
 
 @given(size=st.integers(8, 80), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_one_mask_covers_any_patch(size: int, data: st.DataObject) -> None:
     patch = data.draw(st.integers(1, size))
     masks = MaskSet(size, patch, data.draw(st.integers(1, 7)))

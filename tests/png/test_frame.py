@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def test_the_slowest_frame_of_few_bytes_takes_no_second() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 60))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_anything_is_read_or_refused(noise: bytes, at: int) -> None:
     for data in (noise, SIGNATURE + noise, GOOD[:at] + noise, GOOD[:at] + noise + GOOD[at:]):
         try:
@@ -132,7 +133,7 @@ def test_anything_is_read_or_refused(noise: bytes, at: int) -> None:
 
 
 @given(st.binary(max_size=120), st.integers(1, 40), st.integers(1, 9), st.sampled_from([0, 2]))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_pixels_behind_right_checksums_are_read_or_refused(rows: bytes, w: int, h: int, color: int) -> None:
     for packed in (zlib.compress(rows), rows or b"x"):
         try:

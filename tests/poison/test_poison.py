@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from commands import here
+from needs import needs
 from stripes import write_classes
 
-for package in ("torch", "litert_torch", "cryptography", "sklearn"):
-    pytest.importorskip(package, reason="the convert or the data extra is not installed")
+needs("torch", "litert_torch", "cryptography", "sklearn", extras="the extras convert and data")
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jpeglib
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def contract_of(
     return Contract(spec, preprocess, ContractGuard(Q75, "frame"), **fields)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     rows=st.integers(1, 5),
@@ -193,7 +194,7 @@ def test_no_input_without_a_profile() -> None:
         frame_to_tensor(scene_of(9, 48, 64), contract_of(64, 48), None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_hurt_jpegs_are_refused_or_read(data: st.DataObject) -> None:
     whole = bytearray(jpeg_of(scene_of(10, 32, 48), data.draw(st.sampled_from(["420", "422", "444", "gray"]))))

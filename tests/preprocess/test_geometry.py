@@ -3,6 +3,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def test_none_stretches(scene: NDArray[np.uint8]) -> None:
     assert np.abs(out.astype(int) - cv2.resize(scene, (64, 64), interpolation=cv2.INTER_AREA)).max() <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.integers(1, 300), st.integers(1, 300), st.integers(8, 64), st.integers(8, 64),
     st.sampled_from(["center", "letterbox", "none"]), st.floats(0.01, 1),

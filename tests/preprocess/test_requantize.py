@@ -9,6 +9,7 @@ from typing import Any
 import jpeglib
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -227,7 +228,7 @@ def test_more_scans_than_any_camera_writes_are_refused(scene: NDArray[np.uint8])
 
 
 @needs_native
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.sampled_from(sorted(KINDS)), st.integers(0, 2**32))
 def test_damage_is_decoded_or_refused(kind: str, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -16,15 +16,12 @@ from release.steps import DIST, ROOT, WORK, ReleaseError, clean_variables, outpu
 from release.wheel_contents import wheel_mistakes
 
 _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++"
-#: A board converts nothing, and has little room: what reads trained models, and the one that the demo converts. It
-#: trains nothing either: what makes, signs, audits and poisons training data. The demo's detector is for where patches
-#: are made.
+#: A board runs. What only a workstation does has no room there: converting, attacking, training data.
 NOT_ON_A_BOARD = (
     "edgeguard/audit/**",
     "edgeguard/poison/**",
-    "edgeguard_converters/training_data/**",
-    "edgeguard_converters/load/**",
-    "edgeguard_converters/quantize/**",
+    "edgeguard/differentiable/**",
+    "edgeguard/evaluate/**",
     "edgeguard/fleet/workstation/**",
     "edgeguard/demo/assets/cards.pt2",
     "edgeguard/demo/assets/detector.tflite",
@@ -33,6 +30,15 @@ NOT_ON_A_BOARD = (
     "edgeguard/demo/detector_scenes.py",
     "edgeguard/demo/train_detector.py",
     "edgeguard/train/card_detector.py",
+    "edgeguard_converters/contract/**",
+    "edgeguard_converters/load/**",
+    "edgeguard_converters/quantize/**",
+    "edgeguard_converters/training_data/**",
+    "edgeguard_converters/verify/[!_m]*.py",  # a manifest is verified on the board
+    *(
+        f"edgeguard_converters/{name}.py"
+        for name in ("api", "candidates", "notes", "options", "pipeline", "result", "work")
+    ),
 )
 #: What the build of a machine's wheel sets, beside what every build does.
 BUILDS = {

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -54,12 +55,12 @@ class LinkAttacker:
                     sensor.sendall(receiver.recv(4096))
                     self._forward(sensor.makefile("rb"), receiver)
 
-    def _forward(self, stream: object, receiver: socket.socket) -> None:
+    def _forward(self, stream: BinaryIO, receiver: socket.socket) -> None:
         receiver.sendall(_head(stream))
         while part := _head(stream):
             length = int(part.split(b"Content-Length: ")[1].split(b"\r\n")[0])
-            data = self._changed(stream.read(length))  # type: ignore[attr-defined]
-            stream.read(2)  # type: ignore[attr-defined]
+            data = self._changed(stream.read(length))
+            stream.read(2)
             receiver.sendall(part.replace(b"Length: %d\r" % length, b"Length: %d\r" % len(data)) + data + b"\r\n")
 
     def _changed(self, data: bytes) -> bytes:
@@ -74,10 +75,10 @@ class LinkAttacker:
         return plain[:EXTRA_AT] + chunk(*info.extra) + plain[EXTRA_AT:]
 
 
-def _head(stream: object) -> bytes:
+def _head(stream: BinaryIO) -> bytes:
     """Lines up to an empty one; nothing at the end."""
     lines = b""
-    while line := stream.readline():  # type: ignore[attr-defined]
+    while line := stream.readline():
         lines += line
         if line == b"\r\n":
             break

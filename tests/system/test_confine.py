@@ -239,7 +239,7 @@ def test_without_landlock_the_mount_namespace_alone_holds(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("without", "words"),
     [
-        (WITHOUT_NAMESPACES, ("keeps it from your files",)),
+        pytest.param(WITHOUT_NAMESPACES, ("keeps it from your files",), marks=pytest.mark.full),
         (WITHOUT_ANY, ("keeps it from your files", "from the network", "from other processes")),
     ],
 )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def test_an_epoch_sees_each_image_once(stripes: Path) -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(0, 6), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_augmented_images_are_windows_of_reflected_ones(seed: int, shift: int, flip: bool) -> None:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 from commands import here
+from needs import needs
 from stripes import write_classes
 
-for package in ("torch", "litert_torch", "cryptography"):
-    pytest.importorskip(package, reason="the convert or the data extra is not installed")
+needs("torch", "litert_torch", "cryptography", extras="the extras convert and data")
 
 from edgeguard.errors import InputError  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import here
+from needs import needs
 from stripes import write_classes
 
-for package in ("torch", "litert_torch"):
-    pytest.importorskip(package, reason="the convert extra is not installed")
+needs("torch", "litert_torch", extras="the extra convert")
 
 import torch  # noqa: E402
 

@@ -1,12 +1,13 @@
 """`--target edgetpu` against a stand-in for Google's program: its files, its table, its failures."""
 
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
+from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import CheckFailed
-from edgeguard.guard import GuardProfile
 from edgeguard.model.contract import read_contract
 from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.model.labels import read_labels
@@ -51,16 +52,10 @@ def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None
     monkeypatch.setenv("PATH", str(folder))
 
 
-@pytest.fixture(scope="module")
-def int8(trained: Path, squares: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from edgeguard_converters import convert
-
-    path = tmp_path_factory.mktemp("int8") / "m.tflite"
-    convert(
-        trained, output=path, calibration=squares, profile=GuardProfile.preset("fd"), preprocess="tf", crop="none",
-        labels=("a", "b", "c", "d"),
-    )  # fmt: skip
-    return path
+@pytest.fixture
+def int8(tmp_path: Path) -> Path:
+    """A converted file: the bundled one."""
+    return Path(shutil.copy(bundled_model(), tmp_path / "m.tflite"))
 
 
 def test_the_compiled_file_gets_its_contract_back(int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +72,7 @@ def test_the_compiled_file_gets_its_contract_back(int8: Path, tmp_path: Path, mo
     )
     before, after = (ModelFile(p.read_bytes()) for p in (int8, path))
     assert after.is_edgetpu and read_contract(after) == read_contract(before)
-    assert read_labels(after) == ("a", "b", "c", "d")
+    assert read_labels(after) == read_labels(before) != ()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +84,6 @@ def test_a_compiler_that_fails(
     from edgeguard_converters.edgetpu.compiler import compile_beside
 
     target = int8.with_name("m_edgetpu.tflite")
-    target.unlink(missing_ok=True)
     _program(tmp_path, monkeypatch, mode)
     with pytest.raises(CheckFailed, match=message):
         compile_beside(int8)

@@ -8,6 +8,7 @@ import pytest
 from edgeguard.errors import InputError
 
 pytestmark = pytest.mark.convert
+FULL = pytest.mark.full
 SIDE = 32
 
 
@@ -25,7 +26,10 @@ def _exported(net, tmp_path: Path, preset: str = "tf"):
     return data, graph.outputs(pixels)[0], source.outputs(normalization.apply(pixels))[0]
 
 
-@pytest.mark.parametrize("head", ["pool and flatten", "mean", "keepdim", "global max pool"])
+@pytest.mark.parametrize(
+    "head",
+    ["pool and flatten", *(pytest.param(head, marks=FULL) for head in ("mean", "keepdim", "global max pool"))],
+)
 def test_no_transpose_before_the_average(head: str, tmp_path: Path) -> None:
     import torch
     from torch import nn
@@ -47,7 +51,7 @@ def test_no_transpose_before_the_average(head: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("activation", "replaced"), [("relu", True), ("none", False)])
+@pytest.mark.parametrize(("activation", "replaced"), [("relu", True), pytest.param("none", False, marks=FULL)])
 def test_max_pool_pads_with_zeros_where_nothing_is_below(activation: str, replaced: bool, tmp_path: Path) -> None:
     import torch
     from torch import nn
@@ -92,7 +96,7 @@ def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path
         load_source(tmp_path / "q.tflite")
 
 
-@pytest.mark.parametrize("read_twice", [False, True])
+@pytest.mark.parametrize("read_twice", [pytest.param(False, marks=FULL), True])
 def test_a_relu_goes_into_the_transposed_convolution_before_it(read_twice: bool, tmp_path: Path) -> None:
     """Unless somebody else reads what is below zero."""
     import torch

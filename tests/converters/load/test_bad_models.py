@@ -69,6 +69,7 @@ def test_a_graph_that_depends_on_its_values(tmp_path: Path) -> None:
         _convert(_net(Branch()), tmp_path)
 
 
+@pytest.mark.full
 def test_several_inputs(tmp_path: Path) -> None:
     import torch
 

@@ -6,20 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from needs import needs
 
-if not os.environ.get("CI"):
-    for needed in ("torch", "onnx", "tensorflow"):
-        pytest.importorskip(needed, reason="the extras convert, onnx and keras are not all installed")
+needs("torch", "onnx", "tensorflow", extras="the extras convert, onnx and keras")
 
-from converters.load import hostile_advisories as advisories
-from converters.load.hostile_others import OPERATORS, make_saved_models, other_files
-from converters.load.hostile_torch import torch_files
+from converters.load import hostile_advisories as advisories  # noqa: E402
+from converters.load.hostile_others import OPERATORS, make_saved_models, other_files  # noqa: E402
+from converters.load.hostile_torch import torch_files  # noqa: E402
 
-from edgeguard.errors import DeviceError, InputError
-from edgeguard.system.confine import Limits, Reach
-from edgeguard.system.confined_child import ConfinedChild
-from edgeguard.system.frames import Frame
-from edgeguard.system.landlock import landlock_version
+from edgeguard.errors import DeviceError, InputError  # noqa: E402
+from edgeguard.system.confine import Limits, Reach  # noqa: E402
+from edgeguard.system.confined_child import ConfinedChild  # noqa: E402
+from edgeguard.system.frames import Frame  # noqa: E402
+from edgeguard.system.landlock import landlock_version  # noqa: E402
 
 pytestmark = [
     pytest.mark.full,

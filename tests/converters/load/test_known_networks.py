@@ -1,18 +1,16 @@
 """Six of the sixty networks of `benchmarks/zoo/known_networks.py`, drawn by a seed, in the three forms."""
 
-import os
 import random
 import sys
 from pathlib import Path
 
 import pytest
+from needs import needs
 
-if not os.environ.get("CI"):
-    for library in ("torchvision", "timm", "onnxscript"):
-        pytest.importorskip(library, reason="the extras zoo and onnx are not installed")
+needs("torchvision", "timm", "onnxscript", extras="the extras zoo and onnx")
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-from zoo.known_networks import FORMS, NAMES, SAME, rows_of
+from zoo.known_networks import FORMS, NAMES, SAME, rows_of  # noqa: E402
 
 pytestmark = [pytest.mark.full, pytest.mark.convert]
 

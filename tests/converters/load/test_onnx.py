@@ -23,7 +23,7 @@ from edgeguard_converters.load.registry import load_source  # noqa: E402
 SIDE = 32
 
 
-@pytest.mark.parametrize("preset", ["tf", "imagenet"])
+@pytest.mark.parametrize("preset", [pytest.param("tf", marks=pytest.mark.full), "imagenet"])
 def test_the_float_graph_answers_like_the_reference(tmp_path: Path, preset: str) -> None:
     from onnx.reference import ReferenceEvaluator
 
@@ -79,6 +79,7 @@ def test_refusals(tmp_path: Path) -> None:
         load_source(tmp_path / "odd.onnx")
 
 
+@pytest.mark.full
 def test_weights_in_a_file_beside_are_read(tmp_path: Path) -> None:
     model = make_onnx(tmp_path / "m.onnx", SIDE)
     onnx.save(model, tmp_path / "out.onnx", save_as_external_data=True, size_threshold=0, location="w.bin")

@@ -185,15 +185,15 @@ GADGETS = [
 @pytest.mark.parametrize("place", ["attribute", "module", "hook", "buffer"])
 def test_a_gadget_of_an_allowed_package_is_refused(tmp_path: Path, module: str, name: str, place: str) -> None:
     net = _net()
-    gadget = Calls(module, name, "x")
+    gadget: Any = Calls(module, name, "x")
     if place == "attribute":
         net[0].__dict__["anything"] = gadget
     elif place == "module":
-        net._modules["7"] = gadget  # type: ignore[assignment]
+        net._modules["7"] = gadget
     elif place == "hook":
-        net[0]._forward_hooks[1] = gadget  # type: ignore[assignment]
+        net[0]._forward_hooks[1] = gadget
     else:
-        net[1]._buffers["running_mean"] = gadget  # type: ignore[assignment]
+        net[1]._buffers["running_mean"] = gadget
     path = _save(net, tmp_path / "m.pt")
     with pytest.raises(PickleRefused):
         load_source(path, size=(32, 32))
@@ -218,19 +218,15 @@ def _save_state(path: Path, state: dict[str, Any]) -> Path:
     return path
 
 
-def test_what_is_on_the_list_and_not_a_module_is_refused(tmp_path: Path) -> None:
+def test_what_is_on_the_list_and_not_a_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list names classes; a module of that name that holds something else (an old version) is refused too."""
     net = _net()
     path = tmp_path / "m.pt"
     torch.save(net, path)
     assert "torch.nn.modules.conv Conv2d" in pickled_module._TORCH_CLASSES
-    original = nn.modules.conv.Conv2d
-    nn.modules.conv.Conv2d = print  # type: ignore[assignment, misc]
-    try:
-        with pytest.raises(PickleRefused, match="installed version does not have"):
-            load_source(path, size=(32, 32))
-    finally:
-        nn.modules.conv.Conv2d = original  # type: ignore[misc]
+    monkeypatch.setattr(nn.modules.conv, "Conv2d", print)
+    with pytest.raises(PickleRefused, match="installed version does not have"):
+        load_source(path, size=(32, 32))
 
 
 @pytest.mark.full

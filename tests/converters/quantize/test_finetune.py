@@ -58,6 +58,7 @@ def _finetune(source, pixels, targets, *, epochs: int, step=lambda name: None):
     return finetune(training, normalization, pixels, targets=targets, epochs=epochs, step=step)
 
 
+@pytest.mark.full
 def test_it_mends_what_int8_hurts(squares: list) -> None:
     import torch
     from converters.models import SIDE
@@ -222,6 +223,7 @@ def test_progress_that_does_not_fit_counts_for_nothing(squares: list) -> None:
     assert training().begin(state, 2) == 1
 
 
+@pytest.mark.full
 def test_a_label_without_an_output_is_said(squares: list) -> None:
     from edgeguard.errors import InputError
 

@@ -35,6 +35,7 @@ LINF: dict[str, dict[str, Any]] = {
     "square": {"eps_8bit": 4, "queries": 15},
     "art": {"attack": "BasicIterativeMethod", "eps_8bit": 4, "parameters": {"eps_step": 0.004, "max_iter": 4}},
 }
+SLOW = ("cw-l2", "cw-linf", "hop-skip-jump")
 OTHERS: dict[str, dict[str, Any]] = {
     "deepfool": {"steps": 10, "overshoot": 1.0},
     "cw-l2": {"steps": 25, "searches": 2, "learning_rate": 0.02, "confidence": 0.0},
@@ -69,7 +70,7 @@ def test_linf_attacks_keep_their_budget_and_whole_levels(
     assert 0 < (found - images).abs().max() <= 4
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.full) if k in SLOW else k for k in OTHERS])
 def test_other_attacks_find_another_label(kind: str, victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
     images, labels = cards
     found = attack(kind, OTHERS[kind])(victim, images, labels, seed=1)
@@ -80,6 +81,7 @@ def test_other_attacks_find_another_label(kind: str, victim: Twin, cards: tuple[
         assert is_wrong(victim, found, labels).any()
 
 
+@pytest.mark.full
 def test_l0_changes_few_pixels(victim: Twin, cards: tuple[torch.Tensor, torch.Tensor]) -> None:
     images, labels = (part[:1] for part in cards)
     found = attack("cw-l0", {"rounds": 12, "confidence": 0.0, "targeted_next": False})(victim, images, labels)

@@ -90,6 +90,7 @@ def test_only_the_adaptive_rows(run: Restored, stripes: Path, tmp_path: Path) ->
     assert alone.cells == found.cells  # however many processes
 
 
+@pytest.mark.full
 def test_every_model_behind_every_codec(run: Restored, stripes: Path, tmp_path: Path) -> None:
     """Codecs that are asked for take the place of the model's own."""
     plan = replace(PLAN, white_eps_8bit=(64,), images=6, batch=6, adaptive_only=True, white_codecs=("none", "jpeg:50"))
@@ -132,6 +133,7 @@ def test_adaptive_rows_are_compared_by_image() -> None:
     assert list(differences(cells[:1])) == []
 
 
+@pytest.mark.full
 def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = replace(PLAN, white_eps_8bit=())
     first = matrix([run], str(stripes), plan, tmp_path, workers=1)
