@@ -14,7 +14,7 @@ WHEELS := dist/.built
 PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo demo-fleet test test-full test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check
+.PHONY: demo demo-fleet detector test test-full test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check
 .PHONY: release-check-x86-64 lint types bench clean docs help
 
 help:  ## this list
@@ -26,6 +26,15 @@ demo: $(FOR_DEMO)  ## the main job: converts, runs defended, attacks, shows what
 # A broker (mosquitto), a repository, three agents; a good bundle and a bad one.
 demo-fleet: $(FOR_TEST)  ## a broker, a repository, three agents: an update and a rollback
 	$(BIN)/python benchmarks/fleet_demo.py
+
+# Scenes, training, conversion, and a patch against it: under an hour of one core; run it again to go on.
+detector: $(FOR_TEST)  ## trains the card detector, and a patch that makes a stop sign vanish
+	$(BIN)/python -m edgeguard.demo.train_detector --output build/detector
+	cp build/detector/detector.tflite edgeguard/demo/assets/detector.tflite
+	$(BIN)/edgeguard patch make edgeguard/demo/assets/detector.tflite --card stop --mode vanish --angle 30 \
+		--steps 150 --batch 6 --output build/detector/vanish-stop
+	mkdir -p edgeguard/demo/assets/vanish-stop
+	cp build/detector/vanish-stop/patch.json build/detector/vanish-stop/patch.png edgeguard/demo/assets/vanish-stop/
 
 # One thread for each worker: they share the cores.
 test: $(FOR_TEST)  ## the fast tests, under 5 minutes after the set-up

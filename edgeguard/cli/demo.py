@@ -18,19 +18,25 @@ def demo_command(
         "edgeguard-demo"
     ),
     cards: Annotated[Path | None, typer.Option(help="Only write the printable cards to this .pdf.")] = None,
+    detector: Annotated[
+        bool, typer.Option("--detector", help="The bundled detector, and a patch that makes a stop sign vanish.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Convert the bundled card model, run a clip, alter frames in transit, and show where the guard holds and fails."""
     if cards is not None:
-        refuse_ignored(context, ["output", "as_json"], "is for the demo; --cards only writes the cards")
+        refuse_ignored(context, ["output", "as_json", "detector"], "is for the demo; --cards only writes the cards")
         _write_cards(cards)
         return
-    from edgeguard.demo.demo import run_demo
-
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {output}: {error.strerror}") from error
+    if detector:
+        _show_detector(output, as_json)
+        return
+    from edgeguard.demo.demo import run_demo
+
     with messages_to(on_stderr):
         rows = run_demo(output)
     if as_json:
@@ -43,6 +49,28 @@ def demo_command(
         on_stdout(f"{row.path:12s} {row.attack:48s} {row.correct:3d}/{row.n}")
     on_stdout("Three frames illustrate; they do not measure. The last row is why a JPEG defence alone is not enough.")
     on_stdout(f"Look at {output}/contact-sheet.png and {output}/demo.mp4")
+
+
+def _show_detector(output: Path, as_json: bool) -> None:
+    try:
+        from edgeguard.demo.detector_demo import run_detector_demo
+    except ImportError as error:
+        from edgeguard.system.extras import missing_part
+
+        raise missing_part(error, "demo --detector", "attack") from error
+    from edgeguard.cli.progress import UnitCounter
+
+    with UnitCounter() as counter:
+        found = run_detector_demo(output, lambda done, total: counter.show("the virtual field", done, total))
+    if as_json:
+        import json
+
+        on_stdout(json.dumps({guard: [vars(arm) for arm in arms] for guard, arms in found.items()}))
+        return
+    for guard, arms in found.items():
+        on_stdout("no guard:" if guard == "none" else "the model's own guard:", *(f"  {arm.line}" for arm in arms))
+    on_stdout("Rendered views, one patch made without the guard: no claim about a print. JPEG does not remove a patch.")
+    on_stdout(f"Look at {output}/detector-sheet.png")
 
 
 def _write_cards(path: Path) -> None:

@@ -47,13 +47,15 @@ app = typer.Typer(
 def run(
     context: typer.Context,
     model: Annotated[Path, typer.Argument(help="The .tflite that is on the device.")],
-    images: Annotated[Path, typer.Option(help="Labelled images: class folders, or a folder with labels.csv.")],
+    images: Annotated[
+        Path, typer.Option(help="Labelled images: class folders, labels.csv; a detector's with boxes (COCO, YOLO).")
+    ],
     output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
     protocol: Annotated[
         str,
         typer.Option(
-            help="guard-audit, quick, feature-distillation-table1, -table1-frame, -table2, -figure4, lossy-codecs-lsb, "
-            "magnet-mnist, or a .toml file."
+            help="guard-audit, quick, detector-audit, feature-distillation-table1, -table1-frame, -table2, -figure4, "
+            "lossy-codecs-lsb, magnet-mnist, or a .toml file."
         ),
     ] = "guard-audit",
     limit: Annotated[int | None, typer.Option(min=1, help="Attack at most this many images.")] = None,
@@ -66,9 +68,12 @@ def run(
     surrogate: Annotated[
         Path | None, typer.Option(help="Make transfer attacks on this .tflite (same classes) instead of the model.")
     ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="A label that the model shall say, instead of any wrong one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
-    """Attack a deployed classifier and its guard; write results.jsonl and report.html."""
+    """Attack a deployed classifier or detector and its guard; write results.jsonl and report.html."""
     if ray is not None:
         refuse_ignored(context, ["workers"], "is for this machine; with --ray the cluster's cores count")
     try:
@@ -90,6 +95,7 @@ def run(
             ray_address=ray,
             surrogate=surrogate,
             minutes=minutes,
+            target=target,
             progress=counter.show,
             left=counter.left,
         )
@@ -329,6 +335,9 @@ def _row(cell: "Cell") -> str:
         extra += f"  confidence {cell.confidence:+.2f}, MS-SSIM {cell.ms_ssim:.3f}, PSNR {cell.psnr_db:.1f} dB"
     note = f"  {cell.note}" if cell.note else ""
     interval = f"[{100 * low:.0f}, {100 * high:.0f}]"
+    if cell.ap50 is not None and cell.ap50_low is not None and cell.ap50_high is not None:
+        extra += f"  AP50 {100 * cell.ap50:.1f} [{100 * cell.ap50_low:.0f}, {100 * cell.ap50_high:.0f}]"
+        extra += f" AP {100 * (cell.ap or 0):.1f}"
     return f"{_named(cell)}{100 * cell.accuracy:6.1f} {interval:10} n {cell.n}{paper}{extra}{note}"
 
 

@@ -14,6 +14,9 @@ from edgeguard.errors import CheckFailed, InputError
 from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
+    from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.patches.job import PatchOrder
+    from edgeguard.fieldtest.patches.optimize import Recipe
     from edgeguard.fieldtest.sheets.sheet import Overlay
 
 app = typer.Typer(
@@ -31,6 +34,12 @@ def make(
     card: Annotated[str, typer.Option(help="The bundled card that the patch lies on.")] = "stop",
     images: Annotated[
         Path | None, typer.Option(help="Instead of a card: labelled photographs, the patch pasted on them anywhere.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Against a detector: vanish, mislabel or create. --target is optional then.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="With --mode: the object's class. [the card's name; with --images every class]")
     ] = None,
     size: Annotated[str, typer.Option(help="Of the patch: share of the object's area (10%) or side (38mm).")] = "10%",
     at: Annotated[
@@ -51,8 +60,12 @@ def make(
     as_json: Annotated[bool, typer.Option("--json", help="Print the patch's manifest as JSON.")] = False,
 ) -> None:
     """Optimise a patch over distance, angle, light, blur, print, noise and the camera's JPEG."""
-    if (target is None) != untargeted:
-        raise InputError("say --target LABEL, or --untargeted")
+    if mode is None:
+        refuse_ignored(context, ["label"], "is for --mode: a classifier's patch takes the card's")
+        if (target is None) != untargeted:
+            raise InputError("say --target LABEL, or --untargeted; for a detector --mode vanish, mislabel or create")
+    else:
+        _check_mode(context, mode)
     if images is not None:
         refuse_ignored(context, ["card", "angle", "frame"], "is for a card that a camera sees, not for --images")
     try:
@@ -72,6 +85,9 @@ def make(
             area=(side / 120.0) ** 2, center=(x, y), through=through_guard, angle_deg=angle, size=(width, height),
         )  # fmt: skip
         recipe = Recipe(None, steps=steps, batch=batch, shape=shape, smoothness=smoothness, seed=seed)
+        if mode is not None:
+            _make_for_detector(order, recipe, output, mode, label, counter, as_json)
+            return
         made = make_patch(
             order, recipe, output,
             lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
@@ -81,6 +97,40 @@ def make(
         return
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
     on_stdout(f"on {made.views} fresh rendered views it had its way in {made.successes}: no claim about a print")
+
+
+def _check_mode(context: typer.Context, mode: str) -> None:
+    if mode not in ("vanish", "mislabel", "create"):
+        raise InputError(f"--mode is vanish, mislabel or create, got {mode!r}")
+    refuse_ignored(context, ["untargeted"], "is for classifiers; with --mode a missing --target means any class")
+    if mode == "vanish":
+        refuse_ignored(context, ["target"], "is for --mode mislabel and create: what vanishes has no label")
+
+
+def _make_for_detector(
+    order: "PatchOrder", recipe: "Recipe", output: Path, mode: str, label: str | None, counter: "UnitCounter",
+    as_json: bool,
+) -> None:  # fmt: skip
+    from typing import cast
+
+    from edgeguard.evaluate.protocol import Goal
+    from edgeguard.fieldtest.patches.detector_job import make_for_detector
+
+    made = make_for_detector(
+        order, recipe, output, mode=cast(Goal, mode), label=label,
+        progress=lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
+        asked=lambda done, total: counter.show("the virtual field", done, total),
+    )  # fmt: skip
+    if as_json:
+        arms = [vars(arm) for arm in made.arms]
+        told = {"successes": made.successes, "views": made.views, "arms": arms, "loses": made.against}
+        on_stdout(json.dumps({**made.about.to_dict(), **told}))
+        return
+    on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
+    on_stdout(f"on {made.views} fresh views of the twin it had its way in {made.successes}: no claim about a print")
+    if made.arms:
+        on_stdout("the deployed file in the virtual field, 0 to 30 degrees:")
+    on_stdout(*(arm.line for arm in made.arms), *made.against)
 
 
 @app.command(epilog="Example: edgeguard patch sheet --card stop --arm patch --patch patch/ --output stop-patch.pdf")

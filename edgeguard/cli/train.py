@@ -59,9 +59,10 @@ def train_command(
     if task not in ("image", "audio"):
         raise InputError(f"--task is image or audio, got {task!r}")
     sound = {"features": features, "input": input_, "order": order, "leave_out": leave_out, "rate": rate}
-    refuse_task_flags(task, sound, {"model": model, "size": size, "codec_share": codec_share,
-                                    "adversarial": adversarial, "eps": eps, "smoothing": smoothing, "sigma": sigma, "exclude": exclude, "overlay": overlay,
-                                    "partitions": partitions})  # fmt: skip
+    refuse_task_flags(task, sound, {
+        "model": model, "size": size, "codec_share": codec_share, "adversarial": adversarial, "eps": eps,
+        "smoothing": smoothing, "sigma": sigma, "exclude": exclude, "overlay": overlay, "partitions": partitions,
+    })  # fmt: skip
     both = {
         "data": None if data is None else str(data), "epochs": epochs, "codec": codec, "limit": limit, "seed": seed,
         "learning_rate": learning_rate, "first_layer": first_layer,

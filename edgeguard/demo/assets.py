@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.errors import InputError
 from edgeguard.system.files import replaced
 
 ASSETS = Path(__file__).parent / "assets"
@@ -19,6 +20,30 @@ def bundled_model() -> Path:
 def bundled_program() -> Path:
     """The card model before conversion: torch.export."""
     return ASSETS / "cards.pt2"
+
+
+def bundled_detector() -> Path:
+    """The card detector, converted: int8 .tflite with its contract.
+
+    Raises:
+        InputError: this installation has none.
+    """
+    return _made(ASSETS / "detector.tflite")
+
+
+def bundled_detector_patch() -> Path:
+    """A folder of `patch make --mode vanish` for the stop card and the card detector.
+
+    Raises:
+        InputError: this installation has none.
+    """
+    return _made(ASSETS / "vanish-stop")
+
+
+def _made(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(f"{path.name} is not part of this installation: `make detector` in a checkout makes it")
+    return path
 
 
 def bundled_clip() -> Path:

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import Meta, ValidationError, convert
 
+from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
-from edgeguard.errors import InputError
+from edgeguard.errors import InputError, ProfileError
 from edgeguard.evaluate.attacks import KINDS, attack
 from edgeguard.evaluate.attacks.bounds import WHOLE_LEVELS, wrong_number
 from edgeguard.evaluate.defenses.registry import NEED_LIBRARY, defense_by_name
+from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.settings.check import shown
 from edgeguard.settings.declare import TEXT, Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
@@ -29,6 +31,7 @@ BUILT_IN = (
     "magnet-mnist",
     "guard-audit",
     "quick",
+    "detector-audit",
 )
 
 #: Whose gradient the attacker has: the undefended model's, or that of the model behind the defence.
@@ -37,6 +40,9 @@ Place = Literal["input", "frame", "contract"]
 #: Where the perturbation is added: to the model's input, after pass 1 (made for the raw image and `added`, or made for
 #: what pass 1 left, `computed`), or before pass 1 of two.
 When = Literal["once", "added", "computed", "before"]
+#: What an attack wants of a detector; see `detectors.goals`.
+Goal = Literal["vanish", "mislabel", "create"]
+Task = Literal["classify", "detect"]
 #: Every attack at every budget, or each image's smallest broken budget.
 Budgets = Literal["each", "smallest"]
 _THREATS: dict[When, str] = {"once": "input", "added": "transit", "computed": "transit", "before": "scene"}
@@ -57,6 +63,8 @@ class AttackPlan:
         parameters: its own; budgets in 8-bit levels.
         gradients: derivatives of the defense that it is run with (white box); the worst counts.
         transfer: made on the undefended model even in a white-box protocol.
+        goal: what it wants of a detector; None for classifiers.
+        target: the output index that a classifier shall say (`--target`); None for any wrong one.
     """
 
     name: str
@@ -64,6 +72,8 @@ class AttackPlan:
     parameters: dict[str, Any] = field(default_factory=dict)
     gradients: tuple[Backward, ...] = ("straight-through",)
     transfer: bool = False
+    goal: Goal | None = None
+    target: int | None = None
 
     @property
     def eps_8bit(self) -> float | None:
@@ -122,6 +132,9 @@ class AttackTable:
         wants=f"wants a list of {', '.join(BACKWARDS)}",
     )
     transfer: bool = key("Made on the undefended model even in a white-box protocol.", False)
+    goal: Literal["misclassify", "vanish", "mislabel", "create"] = key(
+        "What it wants: of a classifier a wrong class, of a detector one of the others.", "misclassify"
+    )
     parameters: dict[str, Any] = key("Those of the attack's kind.", factory=dict, rest=True)
 
 
@@ -132,6 +145,7 @@ class ProtocolFile:
     schema: Literal[1] = version(SCHEMA)
     name: str = key("The protocol's name.", words=TEXT)
     title: str = key("For the report.", words=TEXT)
+    task: Task = key("What the model does; attacks on a detector have a goal.", "classify")
     box: Box = key("gray: attacks are made on the undefended model; white: through the defence.")
     place: Place = key(
         "Where the perturbation is added: the model's input, the frame, or where the model's guard stands."
@@ -178,6 +192,7 @@ class Protocol:
     place: Place
     attacks: tuple[AttackPlan, ...]
     defenses: tuple[DefensePlan, ...]
+    task: Task = "classify"
     images: int = 100
     seed: int = 0
     batch: int = 10
@@ -232,10 +247,23 @@ def parse_protocol(text: str, origin: str) -> Protocol:
     if values.get("fidelity") and values["box"] == "white":
         where = place(origin, line_of(text, ("fidelity",)))
         raise InputError(f'{where}fidelity is for box = "gray": of a worst case there is no one picture')
+    for number, table in enumerate(tables):
+        if (table.goal == "misclassify") != (values.get("task", "classify") == "classify"):
+            wants = 'vanish, mislabel or create with task = "detect", misclassify without'
+            raise InputError(f"{place(origin, line_of(text, ('attack', number)))}goal is {wants}, got {table.goal!r}")
+    is_detector = values.get("task") == "detect"
+    limited = values.get("minutes") is not None or any(table.transfer for table in tables)
+    if is_detector and (values["box"] != "white" or values.get("budgets") == "smallest" or limited):
+        raise InputError(
+            f'{place(origin, line_of(text, ("task",)))}task = "detect" wants box = "white" and budgets = "each", and '
+            "neither minutes nor transfer"
+        )
     defenses = tuple(DefensePlan(**entry) for entry in values.pop("defence"))
     for number, defense in enumerate(defenses):
         try:
-            if defense.name not in ("contract", *NEED_LIBRARY):
+            if is_detector:
+                _check_for_detectors(defense)
+            elif defense.name not in ("contract", *NEED_LIBRARY):
                 defense_by_name(defense.name)
         except (InputError, OSError) as error:
             raise InputError(f"{place(origin, line_of(text, ('defence', number, 'name')))}name: {error}") from error
@@ -259,8 +287,34 @@ def _attacks(table: AttackTable, origin: str, text: str, number: int) -> list[At
             attack(kind, parameters)
         except InputError as error:
             raise InputError(f"{where(*_unknown(kind, parameters))}{error}") from error
-        plans.append(AttackPlan(table.name or kind, kind, parameters, table.backwards, table.transfer))
+        plans.append(
+            AttackPlan(
+                table.name or kind,
+                kind,
+                parameters,
+                table.backwards,
+                table.transfer,
+                None if table.goal == "misclassify" else table.goal,
+            )
+        )
     return plans
+
+
+def _check_for_detectors(defense: DefensePlan) -> None:
+    """In front of detectors stand guards: `none`, `contract`, a profile, or a patch guard.
+
+    Raises:
+        InputError: another defence, or an attacker who comes where there are no two passes.
+    """
+    known = ("none", "contract", *PATCH_GUARDS)
+    try:
+        if defense.name not in known:
+            resolve_profile(defense.name)
+    except ProfileError as error:
+        others = ", ".join(known)
+        raise InputError(f"in front of a detector stand {others} or a guard profile, not {defense.name!r}") from error
+    if defense.when in ("added", "before") or defense.limit is not None:
+        raise InputError('in front of a detector when is "once" or "computed", and there is no limit')
 
 
 def _unknown(kind: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:

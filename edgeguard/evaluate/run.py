@@ -17,6 +17,7 @@ from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import attack
 from edgeguard.evaluate.attacks.installed import check_installed
+from edgeguard.evaluate.detectors.run import AuditRequest, audit_detector
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
 from edgeguard.evaluate.engine.store import Store
@@ -41,6 +42,8 @@ _log = logging.getLogger(__name__)
 _AGREEMENT_IMAGES = 100
 _WORST_AGREEMENT = 0.95
 _NO_LIMIT = 255
+#: Attacks that look for wrong classes by themselves, or are another package's: two logits are not enough for them.
+_AIM_THEMSELVES = ("autoattack", "art", "hop-skip-jump")
 #: What Square and HopSkipJump need to say anything: by kind, the parameters beside the budget.
 _QUERIES: dict[str, dict[str, int]] = {
     "square": {"queries": 5000},
@@ -60,20 +63,23 @@ def evaluate(
     ray_address: str | None = None,
     surrogate: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
+    target: str | None = None,
     progress: Progress = lambda what, done, total: None,
     left: Callable[[float], None] = lambda seconds: None,
 ) -> list[Cell]:
-    """Run a protocol against a deployed classifier; resumable, each batch of adversarial images is kept.
+    """Run a protocol against a deployed classifier or detector; resumable, each batch of adversarial images is kept.
 
     Args:
         model: the .tflite; its contract's guard is what `contract` means in protocols.
-        images: a folder with labels.csv (class index without a background class) or class folders.
+        images: a folder with labels.csv (class index without a background class) or class folders; for a detector
+            one with boxes (see `datasets.objects`).
         protocol: a name, a .toml file, or a `Protocol`.
         output: folder for `results.jsonl`, `report.html` and the adversarial images.
         limit, seed: replace the protocol's number of images and its seed.
         workers: processes on this machine.
         ray_address: run on this Ray cluster instead.
         surrogate: another .tflite of the same classes, which transfer attacks are made on instead of the model itself.
+        target: a label that the attacks aim at, instead of any wrong one.
         minutes: time that it may take; as many images as fit are attacked. Replaces the protocol's.
         progress: called with what is being done, units done and units in all.
         left: called with the seconds that everything will take from then on, after each cell.
@@ -97,16 +103,13 @@ def evaluate(
         seed=plan.seed if seed is None else seed,
         minutes=plan.minutes if minutes is None else minutes,
     )
-    if surrogate is not None and not any(one.transfer for one in plan.attacks):
-        raise InputError(f"--surrogate is for attacks with transfer = true; the protocol {plan.name} has none")
-    if model.suffix != ".tflite":
-        raise InputError(
-            f"{model}: evaluate attacks the .tflite that is deployed; edgeguard convert makes one "
-            "(--precision float32 keeps a float model as it is)"
-        )
-    check_installed(attack(one.kind, one.parameters) for one in plan.attacks)
-    deployed = load_model(model)
+    deployed = _deployed(model, plan, surrogate)
+    if "detect" in (plan.task, deployed.contract.task):
+        if minutes is not None or ray_address is not None:
+            raise InputError("--minutes and --ray are for classifiers; --limit attacks fewer pictures of a detector")
+        return audit_detector(AuditRequest(model, Path(images), plan, output, target, workers), deployed, progress)
     require_classifier(deployed.contract, f"{model}: evaluate")
+    plan = plan if target is None else _aimed(plan, deployed, target)
     if deployed.patch_guard is not None:
         _log.warning(
             "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
@@ -169,6 +172,42 @@ def evaluate(
     return cells
 
 
+def _deployed(model: Path, plan: Protocol, surrogate: object) -> Model:
+    if surrogate is not None and not any(one.transfer for one in plan.attacks):
+        raise InputError(f"--surrogate is for attacks with transfer = true; the protocol {plan.name} has none")
+    if model.suffix != ".tflite":
+        raise InputError(
+            f"{model}: evaluate attacks the .tflite that is deployed; edgeguard convert makes one "
+            "(--precision float32 keeps a float model as it is)"
+        )
+    check_installed(attack(one.kind, one.parameters) for one in plan.attacks)
+    return load_model(model)
+
+
+def _aimed(plan: Protocol, deployed: Model, label: str) -> Protocol:
+    """The protocol with every attack aimed at one label; those whose package aims by itself are left out.
+
+    Raises:
+        InputError: the model has no such label, or nothing is left.
+    """
+    labels = deployed.contract.labels
+    if label in labels:
+        index = labels.index(label)
+    elif label.isdecimal() and int(label) < deployed.classes:
+        index = int(label)
+    else:
+        near = [name for name in labels if label.lower() in name.lower()][:3]
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(f"the model has no label {label!r}{hint}")
+    kept = tuple(replace(one, target=index) for one in plan.attacks if one.kind not in _AIM_THEMSELVES)
+    left = [one.name for one in plan.attacks if one.kind in _AIM_THEMSELVES]
+    if left:
+        _log.info("left out with --target: %s (they need more than two classes)", ", ".join(dict.fromkeys(left)))
+    if not kept:
+        raise InputError(f"the protocol {plan.name} has no attack that can be aimed at a label")
+    return replace(plan, attacks=kept)
+
+
 def _cost(cell: Cell, evaluation: Evaluation) -> str | None:
     """What a defense costs on clean images, once it and the undefended model are known: image by image."""
     bare, right = evaluation.clean_right.get("none"), evaluation.clean_right.get(cell.defence)
@@ -188,6 +227,11 @@ def _facts(plan: Protocol, deployed: Model, images: list[LabeledImage], surrogat
     decides = {**asdict(plan), "images": 0, "minutes": None, "paper": {}, "paper_source": "", "batch": 0}
     if not plan.fidelity:
         del decides["fidelity"]  # folders from before the key go on
+    del decides["task"]  # of classifiers: what came later leaves the names of older folders as they are
+    later = ("goal", "target")
+    decides["attacks"] = [
+        {k: v for k, v in one.items() if k not in later or v is not None} for one in decides["attacks"]
+    ]
     labels = "".join(f"{image.sha256}{image.label}" for image in images)
     return {
         "protocol": plan.name,

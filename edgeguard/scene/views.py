@@ -72,9 +72,9 @@ def render(view: View, width: int = 640, height: int = 480) -> Picture:
     rng = np.random.default_rng(view.seed)
     scene = background(rng, width, height)
     if view.card is not None:
-        corners = _project(view, width, height)
-        scene = _paste(scene, _card_at(view.card, _longest_edge(corners)), corners)
-    return _camera(scene, view, rng, width)
+        corners = project_card(view, width, height)
+        scene = paste(scene, card_at(view.card, longest_edge(corners)), corners)
+    return seen_by_camera(scene, view, rng, width)
 
 
 def clip_views() -> list[View]:
@@ -96,13 +96,14 @@ def _card_levels(name: str) -> tuple[Picture, ...]:
     return tuple(np.asarray(cv2.resize(card, (s, s), interpolation=cv2.INTER_AREA), np.uint8) for s in sizes)
 
 
-def _card_at(name: str, edge: float) -> Picture:
+def card_at(name: str, edge: float) -> Picture:
+    """The card's picture, at the smallest kept size that an edge of so many pixels can be warped from."""
     levels = _card_levels(name)
     fitting = [level for level in levels if level.shape[0] >= 1.2 * edge]
     return fitting[-1] if fitting else levels[0]
 
 
-def _project(view: View, width: int, height: int) -> NDArray[np.float32]:
+def project_card(view: View, width: int, height: int) -> NDArray[np.float32]:
     """The card's four corners in the picture, clockwise from the upper left."""
     focal = width / 2 / np.tan(np.deg2rad(FIELD_OF_VIEW_DEG / 2))
     tilt, angle, roll = np.deg2rad([view.tilt_deg, view.angle_deg, view.roll_deg])
@@ -122,11 +123,13 @@ def _project(view: View, width: int, height: int) -> NDArray[np.float32]:
     return (flat + middle).astype(np.float32)
 
 
-def _longest_edge(corners: NDArray[np.float32]) -> float:
+def longest_edge(corners: NDArray[np.float32]) -> float:
+    """Of a card's outline, pixels."""
     return float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).max())
 
 
-def _paste(scene: NDArray[np.float32], card: Picture, corners: NDArray[np.float32]) -> NDArray[np.float32]:
+def paste(scene: NDArray[np.float32], card: Picture, corners: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A square picture in perspective over a scene (h, w, 3)."""
     side = card.shape[0]
     square = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32) - 0.5
     matrix = cv2.getPerspectiveTransform(square, corners - 0.5)
@@ -158,7 +161,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> NDArray[np.
     return scene
 
 
-def _camera(scene: NDArray[np.float32], view: View, rng: np.random.Generator, width: int) -> Picture:
+def seen_by_camera(scene: NDArray[np.float32], view: View, rng: np.random.Generator, width: int) -> Picture:
     """Light, lens and sensor."""
     height = scene.shape[0]
     gain, warmth = rng.uniform(0.65, 1.15), rng.uniform(0.9, 1.1)

@@ -6,7 +6,8 @@ from torch import nn
 SIDE = 128
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU6."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
@@ -14,16 +15,17 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
     )
 
 
-class _Separable(nn.Module):
+class Separable(nn.Module):
     """Depthwise 3x3, then pointwise; with a shortcut where the shapes allow it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.depthwise = _convolution(inputs, inputs, 3, stride, groups=inputs)
-        self.pointwise = _convolution(inputs, outputs, 1)
+        self.depthwise = convolution(inputs, inputs, 3, stride, groups=inputs)
+        self.pointwise = convolution(inputs, outputs, 1)
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float32 (n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
         y = self.pointwise(self.depthwise(x))
         return x + y if self.shortcut else y
 
@@ -37,15 +39,15 @@ class CardNet(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            _convolution(3, 16, 3, stride=2),
-            _Separable(16, 24),
-            _Separable(24, 48, stride=2),
-            _Separable(48, 48),
-            _Separable(48, 96, stride=2),
-            _Separable(96, 96),
-            _Separable(96, 96),
-            _Separable(96, 160, stride=2),
-            _Separable(160, 160),
+            convolution(3, 16, 3, stride=2),
+            Separable(16, 24),
+            Separable(24, 48, stride=2),
+            Separable(48, 48),
+            Separable(48, 96, stride=2),
+            Separable(96, 96),
+            Separable(96, 96),
+            Separable(96, 160, stride=2),
+            Separable(160, 160),
         )
         self.classify = nn.Linear(160, classes)
 

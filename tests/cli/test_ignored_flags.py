@@ -120,7 +120,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--workers": [f"{EVALUATE} --workers 2 --ray auto"],
         "--ray": ALWAYS,
         "--surrogate": [f"{EVALUATE} --surrogate s.tflite --protocol feature-distillation-table1"],
-        "--json": ALWAYS,
+        "--target": ALWAYS, "--json": ALWAYS,
     },
     "evaluate compare": {"--json": ALWAYS},
     "evaluate certify": {
@@ -238,12 +238,22 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--guard": ALWAYS, "--image": ALWAYS, "--labels": ALWAYS, "--seconds": ALWAYS, "--threads": ALWAYS,
         "--json": ALWAYS,
     },
-    "demo": {"--output": ["--cards c.pdf --output d"], "--cards": ALWAYS, "--json": ["--cards c.pdf --json"]},
+    "demo": {
+        "--output": ["--cards c.pdf --output d"], "--cards": ALWAYS, "--json": ["--cards c.pdf --json"],
+        "--detector": ["--cards c.pdf --detector"],
+    },
     "doctor": {"--json": ALWAYS},
     "patch make": {
         "--output": ALWAYS,
-        "--target": [(f"{MODEL} --output p --target stop --untargeted", "say --target LABEL, or --untargeted")],
-        "--untargeted": [(f"{MODEL} --output p --target stop --untargeted", "say --target LABEL, or --untargeted")],
+        "--target": [
+            (f"{MODEL} --output p --target stop --untargeted", "say --target LABEL, or --untargeted"),
+            f"{MODEL} --output p --mode vanish --target stop",
+        ],
+        "--untargeted": [
+            (f"{MODEL} --output p --target stop --untargeted", "say --target LABEL, or --untargeted"),
+            f"{MODEL} --output p --mode create --untargeted",
+        ],
+        "--mode": ALWAYS, "--label": [f"{MODEL} --output p --untargeted --label stop"],
         "--card": [f"{MODEL} --output p --untargeted --images . --card stop"],
         "--images": ALWAYS, "--size": ALWAYS,
         "--at": ALWAYS,  # with --images it still goes into patch.json, where patch sheet finds it

@@ -33,6 +33,12 @@ NOT_ON_A_BOARD = (
         )
     ),
     "edgeguard/demo/assets/cards.pt2",
+    "edgeguard/demo/assets/detector.tflite",
+    "edgeguard/demo/assets/vanish-stop/**",
+    "edgeguard/demo/detector_demo.py",
+    "edgeguard/demo/detector_scenes.py",
+    "edgeguard/demo/train_detector.py",
+    "edgeguard/train/card_detector.py",
     "edgeguard_converters/contract/**",
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",

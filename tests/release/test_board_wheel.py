@@ -75,7 +75,8 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path: Path, words: list[str]) 
 @pytest.mark.parametrize(
     "words",
     [
-        ["--help"], ["demo", "--output", "{folder}/d"], ["doctor"], ["model", "show", "{model}"], ["guard", "show", "fd"],
+        ["--help"], ["demo", "--output", "{folder}/d"],
+        ["doctor"], ["model", "show", "{model}"], ["guard", "show", "fd"],
         ["config", "schema", "train"], ["guard", "bake", "--size", "32", "--output", "{folder}/s.tflite"],
         ["run", "{model}", "--source", "{photos}/across", "--output", "{folder}/r.jsonl"],
     ],

@@ -99,6 +99,8 @@ class Evaluation:
         self.surrogate = None if surrogate is None else (str(surrogate), load_model(surrogate).sha256)
         #: Of each defense, by title, which clean images are right: in the order of `samples`.
         self.clean_right: dict[str, np.ndarray[Any, Any]] = {}
+        #: The label that attacks aim at; None for any wrong one.
+        self.aim = next((plan.target for plan in protocol.attacks), None)
         self._attacked: list[Sample] = []
         self._examples: dict[str, Example] = {}
 
@@ -162,7 +164,7 @@ class Evaluation:
             group = self.samples[looked_at : looked_at + batch]
             scores = self._scores("choosing images", group, "none", "once", None)
             labels = [label for score in scores for label in score.labels]
-            right += [sample for sample, label in zip(group, labels, strict=True) if label == sample.label]
+            right += [sample for sample, label in zip(group, labels, strict=True) if label == sample.label != self.aim]
             looked_at += batch
         right = right[: self.protocol.images]
         if not right:
@@ -191,7 +193,7 @@ class Evaluation:
                         images, Attempt(plan, first_pass=defense.name, through="none", backward="identity")
                     )
                 scores = self._scores(f"{plan.name}, {defense.title}", images, defense.name, defense.when, made)
-                cell = self._counted(plan, plan.eps_8bit, defense, images, _right(images, scores))
+                cell = self._counted(plan, plan.eps_8bit, defense, images, self._survived(images, scores))
                 cell = with_fidelity(replace(cell, mean_l2=self._mean_l2(images, made, defense)), scores)
                 if defense.name == "none":  # the same change is shown to each defense
                     cell = replace(cell, spectrum=mean_spectrum(self.target, images, made))
@@ -209,7 +211,7 @@ class Evaluation:
                     made = self._adversarial(images, attempt)
                     what = f"{plan.name}, {defense.title}"
                     scores = self._scores(what, images, defense.name, defense.when, made, plan.eps_8bit)
-                    survivors &= _right(images, scores)
+                    survivors &= self._survived(images, scores)
                     found += scores
                 cell = self._counted(plan, plan.eps_8bit, defense, images, survivors)
                 cell = _with_certificate(cell, found, len(images))
@@ -268,7 +270,7 @@ class Evaluation:
             self._keep_example(attempt, shown[0], at[0][1])
             scores = self._scores(what, shown, defense.name, defense.when, frames, eps)
             found[eps] += scores
-            for (i, _), kept in zip(at, _right(shown, scores), strict=True):
+            for (i, _), kept in zip(at, self._survived(shown, scores), strict=True):
                 for larger in right:
                     if larger >= eps and not kept:
                         right[larger][i] = False
@@ -291,6 +293,13 @@ class Evaluation:
             return [Attempt(plan, first_pass=first_pass, through="none", backward="identity")]
         gradients = plan.gradients if self._is_guard(defense) and not plan.gradient_free else plan.gradients[:1]
         return [Attempt(plan, first_pass=first_pass, through=defense.name, backward=each) for each in gradients]
+
+    def _survived(self, images: Sequence[Sample], scores: Sequence[Score]) -> np.ndarray[Any, Any]:
+        """Which attacked images the attacker did not get: with a target those that do not say it."""
+        if self.aim is None:
+            return _right(images, scores)
+        labels = np.array([label for score in scores for label in score.labels])[: len(images)]
+        return np.asarray(labels != self.aim)
 
     def _is_guard(self, defense: DefensePlan) -> bool:
         return guard_of(self.target.defense(defense.name)) is not None

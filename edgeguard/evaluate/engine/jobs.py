@@ -16,6 +16,7 @@ from edgeguard.evaluate.attacks import Attack, attack
 from edgeguard.evaluate.defenses.codecs import in_pass
 from edgeguard.evaluate.defenses.registry import guard_of
 from edgeguard.evaluate.engine.store import AdversarialImages
+from edgeguard.evaluate.engine.targeted import TargetedVictim
 from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, When
 from edgeguard.guard import certificate
@@ -79,6 +80,7 @@ class AttackJob:
             "samples": [[sample.sha256, sample.label] for sample in self.samples],
             "through": [self.first_pass, self.defense, self.backward],
             "seed": self.seed,
+            **({} if self.plan.target is None else {"target": self.plan.target}),
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
@@ -157,7 +159,7 @@ def run_attack(job: AttackJob) -> AdversarialImages:
     target, plan = job.target, job.plan
     frames = [job.before(sample) for sample in job.samples]
     made = attack(plan.kind, plan.parameters)
-    labels = torch.tensor([sample.label for sample in job.samples])
+    labels = torch.tensor([sample.label if plan.target is None else 0 for sample in job.samples])
     found: list[Frame] = list(frames)
     for group in _same_sizes(frames):
         part = None if plan.gradient_free else target.part(job.defense, frames[group[0]])
@@ -167,6 +169,8 @@ def run_attack(job: AttackJob) -> AdversarialImages:
         )  # fmt: skip
         if target.defense(job.defense).randomized and not plan.gradient_free:
             victim = ExpectationOverTransformation(victim, _EOT_DRAWS)
+        if plan.target is not None:
+            victim = TargetedVictim(victim, plan.target)
         shown = [frames[i] if part is None else part.of(frames[i]) for i in group]
         for index, changed in zip(group, _attacked(made, victim, shown, labels[group], job.seed), strict=True):
             found[index] = changed if part is None else part.pasted(frames[index], changed)

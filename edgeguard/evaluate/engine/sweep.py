@@ -75,7 +75,8 @@ class SweepJob:
             target=self.target, samples=(self.sample,), defense=self.defense, when=self.when, seed=self.seed,
             adversarial=(changed,),
         )  # fmt: skip
-        return run_score(job).labels[0] not in (self.sample.label, REFUSED)
+        label, target = run_score(job).labels[0], self.plans[0].target
+        return label not in (self.sample.label, REFUSED) if target is None else label == target
 
     def _attack(self, index: int) -> AttackJob:
         return AttackJob(

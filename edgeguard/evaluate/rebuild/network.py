@@ -37,9 +37,14 @@ class Network(torch.nn.Module):
 
     Raises:
         CannotRebuild: operators or options that are not known, by name, or more than one input.
+
+    Args:
+        graph: the file's.
+        contract: the file's.
+        every_output: keep what all outputs depend on, not only the first.
     """
 
-    def __init__(self, graph: Graph, contract: Contract) -> None:
+    def __init__(self, graph: Graph, contract: Contract, *, every_output: bool = False) -> None:
         super().__init__()
         if unknown := sorted({what for o in graph.operators if (what := unsupported(o)) is not None}):
             raise CannotRebuild(f"the twin does not know {', '.join(unknown)}: only gradient-free attacks are possible")
@@ -47,7 +52,7 @@ class Network(torch.nn.Module):
             raise CannotRebuild(f"the graph has {len(graph.inputs)} inputs; an image classifier has one")
         self.graph, self.contract = graph, contract
         self.logits = _logits(graph)
-        self._steps = list(_needed(graph, graph.outputs[0]))
+        self._steps = list(_needed(graph, *(graph.outputs if every_output else graph.outputs[:1])))
         self._last_use = {n: i for i, step in enumerate(self._steps) for n in step.inputs}
         self.batches = all(_keeps_batch(graph, step) for step in self._steps)
         for number, spec in enumerate(graph.tensors):
@@ -59,23 +64,29 @@ class Network(torch.nn.Module):
 
     def forward(self, levels: Tensor) -> Tensor:
         """See the class."""
-        return self._in_batches(levels, self.logits)
+        return self.values(levels, (self.logits,))[0].reshape(len(levels), -1)
 
     def outputs(self, levels: Tensor) -> Tensor:
         """What the file itself returns, a closing SOFTMAX included, dequantised."""
-        return self._in_batches(levels, self.graph.outputs[0])
+        return self.values(levels, (self.graph.outputs[0],))[0].reshape(len(levels), -1)
 
     def tensor(self, levels: Tensor, number: int) -> Tensor:
         """Real values of a tensor that the first output depends on: (n, its other axes in one)."""
-        return self._in_batches(levels, number)
+        return self.values(levels, (number,))[0].reshape(len(levels), -1)
 
-    def _in_batches(self, levels: Tensor, wanted: int) -> Tensor:
+    def values(self, levels: Tensor, wanted: tuple[int, ...]) -> list[Tensor]:
+        """Real values of some of the graph's tensors, by number, with the batch axis first.
+
+        They have to be among what the network's outputs depend on.
+        """
         if self.batches or len(levels) == 1:
             return self._run(levels, wanted)
-        return torch.cat([self._run(image, wanted) for image in levels.split(1)])
+        each = [self._run(image, wanted) for image in levels.split(1)]
+        return [torch.cat([_with_batch(part) for part in parts]) for parts in zip(*each, strict=True)]
 
-    def _run(self, levels: Tensor, wanted: int) -> Tensor:
+    def _run(self, levels: Tensor, wanted: tuple[int, ...]) -> list[Tensor]:
         """Tensors on an integer grid are kept as integers less their zero point, the others as real values."""
+        missing = set(wanted) - {self.graph.inputs[0]}
         number = self.graph.inputs[0]
         values = {number: self._to_grid(self._as_input(levels), number)}
         for index, step in enumerate(self._steps):
@@ -87,12 +98,13 @@ class Network(torch.nn.Module):
                 activation = ACTIVATIONS[_activation(step)]
                 for n, part in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=True):
                     values[n] = self._to_grid(activation(part), n, halves_up=step.name == "AVERAGE_POOL_2D")
-            if wanted in step.outputs:
+            missing -= set(step.outputs)
+            if not missing:
                 break
             for n in step.inputs:
-                if self._last_use[n] == index and n != wanted:
+                if self._last_use[n] == index and n not in wanted:
                     values.pop(n, None)
-        return self._real(values, wanted).reshape(len(levels), -1)
+        return [self._real(values, number) for number in wanted]
 
     def _is_integer(self, step: Operator) -> bool:
         """Sums of products of integers, which float32 holds exactly: then ties round as they do in the runtime."""
@@ -215,6 +227,11 @@ def rebuild(path: str | os.PathLike[str], model: Model) -> Network:
     return network
 
 
+def _with_batch(x: Tensor) -> Tensor:
+    """A value of one image with the batch axis, which some graphs lose on the way."""
+    return x if x.ndim and len(x) == 1 else x[None]
+
+
 def _has_grid(spec: TensorSpec) -> bool:
     return spec.is_quantized and spec.dtype in _RANGES
 
@@ -252,9 +269,9 @@ def _logits(graph: Graph) -> int:
     return graph.outputs[0]
 
 
-def _needed(graph: Graph, output: int) -> Iterable[Operator]:
-    """The operators that the output depends on, in order."""
-    wanted, chosen = {output}, []
+def _needed(graph: Graph, *outputs: int) -> Iterable[Operator]:
+    """The operators that the outputs depend on, in order."""
+    wanted, chosen = set(outputs), list[Operator]()
     for operator in reversed(graph.operators):
         if wanted & set(operator.outputs):
             wanted.update(operator.inputs)

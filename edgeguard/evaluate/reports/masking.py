@@ -56,7 +56,7 @@ def _beaten(defence: str, cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         if not cell.gradient_free:
             continue
-        same_budget = [other for other in cells if other.eps_8bit == cell.eps_8bit]
+        same_budget = [other for other in cells if (other.eps_8bit, other.goal) == (cell.eps_8bit, cell.goal)]
         gradient = [other for other in same_budget if not other.gradient_free and other.attack not in SUMMARIES]
         if gradient and cell.correct < min(other.correct for other in gradient):
             best = min(gradient, key=lambda other: other.correct)
@@ -68,7 +68,8 @@ def _beaten(defence: str, cells: Sequence[Cell]) -> list[str]:
 
 
 def _unlimited(defence: str, cells: Sequence[Cell]) -> list[str]:
-    unlimited = [cell for cell in cells if cell.eps_8bit == _NO_LIMIT and cell.attack in SUMMARIES]
+    # of a detector every attack stands alone: there is no worst case over goals
+    unlimited = [c for c in cells if c.eps_8bit == _NO_LIMIT and (c.attack in SUMMARIES or c.goal is not None)]
     return [
         f"{defence}: {_percent(cell)} survive an attack without limit (eps 255): the attack is broken"
         for cell in unlimited

@@ -19,6 +19,17 @@ _THREATS = {
     "transit": "frames changed between pass 1 (sensor) and pass 2 (model)",
     "scene": "changes in the world, before pass 1: a printed patch; here digital, so at best an upper bound on harm",
 }
+_DETECTOR_LIMITS = (
+    "An object counts as found where a box of its class overlaps it by half (IoU .5), each box for one object. AP50 "
+    "and AP are pycocotools', of the boxes that the file reports above its threshold.",
+    "The attacker knows the model and the guard. A better attack can only lower these figures.",
+    "Patch guards are shown what was made without them: their rows say nothing of an attacker who knows them.",
+    "Only the attacks listed were tried, with the budgets and steps of the protocol.",
+)
+_HEADINGS = {
+    "classify": "Accuracy under attack, %",
+    "detect": "Objects found as what they are, % (create: pictures in which nothing is invented)",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +62,7 @@ def html_report(protocol: Protocol, cells: Sequence[Cell], findings: Findings) -
     return page(
         "evaluation.html",
         title=protocol.title,
+        heading=_HEADINGS[protocol.task],
         subject=findings.subject,
         twin=findings.twin,
         classes=findings.classes,
@@ -111,7 +123,8 @@ def _entry(cell: Cell | None) -> Entry:
     low, high = cell.interval
     value = "capped" if cell.note == "capped" else f"{100 * cell.accuracy:.0f}"
     paper = "" if cell.paper is None else f" p {cell.paper:g}"
-    return Entry(value, f"[{100 * low:.0f}, {100 * high:.0f}] {cell.n}{paper}")
+    precision = "" if cell.ap50 is None else f" AP50 {100 * cell.ap50:.1f} AP {100 * (cell.ap or 0):.1f}"
+    return Entry(value, f"[{100 * low:.0f}, {100 * high:.0f}] {cell.n}{paper}{precision}")
 
 
 def _average(row: Sequence[Cell | None]) -> Entry:
@@ -236,6 +249,8 @@ def _violations(cells: Sequence[Cell]) -> list[str]:
 def _limits(protocol: Protocol, cells: Sequence[Cell]) -> list[str]:
     """What the numbers do not say."""
     told = [protocol.caveat] if protocol.caveat else []
+    if protocol.task == "detect":
+        return [*told, *_DETECTOR_LIMITS]
     told += [
         "Attacks are made on the undefended model and shown to each defence (gray box). An attacker who knows the "
         "defence does better: see a white-box protocol before you trust any of these figures."

@@ -36,6 +36,9 @@ class Cell:
             as 99 dB). A line has these three keys only where they were measured.
         spectrum: 64 numbers, row by row: the mean absolute DCT coefficient of the change over blocks, channels and
             images, levels. A line has this key only in gray-box rows, of attacks on the images as they are.
+        goal: of an attack on a detector; None for classifiers. Then `n` counts objects, and pictures where the goal is
+            `create`; `correct` are those that kept their right box, or in which nothing was invented.
+        ap50, ap: of a detector on these pictures, 0..1: at IoU .5 and over .5 to .95; `ap50_low`, `ap50_high`: 95 %.
         gradient_free: the attack only asks the deployed file for outputs. A line of results.jsonl has this key only
             where it is true.
     """
@@ -64,6 +67,11 @@ class Cell:
     ms_ssim: float | None = None
     psnr_db: float | None = None
     spectrum: tuple[float, ...] | None = None
+    goal: str | None = None
+    ap50: float | None = None
+    ap: float | None = None
+    ap50_low: float | None = None
+    ap50_high: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -81,7 +89,10 @@ class Cell:
         told = {"schema": SCHEMA, **asdict(self), "accuracy": self.accuracy, "low": low, "high": high}
         if not self.gradient_free:
             del told["gradient_free"]
-        for name in ("proven", "left_before", "confidence", "ms_ssim", "psnr_db", "spectrum"):
+        for name in (
+            "proven", "left_before", "confidence", "ms_ssim", "psnr_db", "spectrum", "goal", "ap50", "ap", "ap50_low",
+            "ap50_high",
+        ):  # fmt: skip
             if told[name] is None:
                 del told[name]
         return told

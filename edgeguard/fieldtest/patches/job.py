@@ -122,7 +122,7 @@ def make(
         object=order.card or str(facts["images"]),
         target=order.target,
         model_sha256=deployed.sha256,
-        through_guard=_through_name(order.through, contract.guard),
+        through_guard=through_name(order.through, contract.guard),
         side_share=float(order.area**0.5),
         center_share=order.center,
         shape=recipe.shape,
@@ -166,7 +166,7 @@ def _scenes(order: PatchOrder, contract: Contract, shape: str, outputs: int) -> 
     return FieldScenes(card, overlay, label, angles_deg=(0.0, order.angle_deg), size=order.size)
 
 
-def _through_name(through: str | None, own: ContractGuard) -> str | None:
+def through_name(through: str | None, own: ContractGuard) -> str | None:
     """The guard as `score` may be asked for it, in words with spaces between: `lgs`, `fd 1a2b`, `contract fd 1a2b`."""
     if through is None or through in PATCH_GUARDS:
         return through

@@ -1,7 +1,7 @@
 """Making a patch: gradient steps in expectation over views, through everything between the printer and the model."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
@@ -14,13 +14,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.errors import InputError
-from edgeguard.fieldtest.patches.printing import non_printability, photographed, total_variation
+from edgeguard.fieldtest.patches.printing import View, non_printability, photographed, total_variation
 from edgeguard.fieldtest.patches.scenes import Scenes
 from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
 from edgeguard.system.files import replaced
 
 #: Levels (n, 3, h, w) of frames to (n, classes).
 Classifier = Callable[[Tensor], Tensor]
+#: Frames and the views that they show, to the loss of the patch and where it had its way: bool (n,).
+Attempt = Callable[[Tensor, Sequence[View]], tuple[Tensor, Tensor]]
 _CHECKPOINT_EVERY = 25
 
 
@@ -74,6 +76,24 @@ def make_patch(
     Raises:
         InputError: the checkpoint is of another patch, or damaged.
     """
+
+    def attempt(frames: Tensor, views: Sequence[View]) -> tuple[Tensor, Tensor]:
+        labels = torch.tensor([view.label for view in views])
+        logits = classifier(frames)
+        return attack_loss(logits, labels, recipe.target), succeeded(logits, labels, recipe.target)
+
+    return optimized(attempt, scenes, recipe, checkpoint, identity, progress)
+
+
+def optimized(
+    attempt: Attempt,
+    scenes: Scenes,
+    recipe: Recipe,
+    checkpoint: Path,
+    identity: str,
+    progress: Callable[[int, int, float], None] = lambda step, steps, share: None,
+) -> Picture:
+    """`make_patch` for anything that has a loss; see there."""
     generator = torch.Generator().manual_seed(recipe.seed)
     side = recipe.resolution
     patch = torch.randint(64, 192, (3, side, side), generator=generator).float().requires_grad_(True)
@@ -85,17 +105,15 @@ def make_patch(
         views = [np.random.default_rng([recipe.seed, step, index]) for index in range(recipe.batch)]
         drawn = [(scenes.draw(rng), rng) for rng in views]
         frames = torch.cat([photographed(patch, mask, view, rng) for view, rng in drawn])
-        labels = torch.tensor([view.label for view, _ in drawn])
-        logits = classifier(frames)
-        loss = attack_loss(logits, labels, recipe.target)
-        loss = loss + recipe.smoothness * total_variation(patch) + recipe.printability * non_printability(patch)
+        missed, won = attempt(frames, [view for view, _ in drawn])
+        loss = missed + recipe.smoothness * total_variation(patch) + recipe.printability * non_printability(patch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
             patch.clamp_(0, 255)
-        progress(step + 1, recipe.steps, float(succeeded(logits, labels, recipe.target).float().mean()))
+        progress(step + 1, recipe.steps, float(won.float().mean()))
         if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
             _keep(checkpoint, identity, step + 1, patch, optimizer, schedule)
     return to_frames(patch[None])[0]

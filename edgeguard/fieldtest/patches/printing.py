@@ -26,6 +26,7 @@ class View:
         jpeg_quality: of the camera; None for raw frames.
         label: the right output index.
         is_printed: the patch is ink on paper; False for one that is pasted digitally.
+        object_box: left, top, right, bottom of the object in pixels, for detectors; None where it is not known.
     """
 
     scene: NDArray[np.float32]
@@ -36,6 +37,7 @@ class View:
     jpeg_quality: int | None
     label: int
     is_printed: bool = True
+    object_box: tuple[float, float, float, float] | None = None
 
 
 def photographed(patch: Tensor, mask: Tensor, view: View, rng: np.random.Generator) -> Tensor:

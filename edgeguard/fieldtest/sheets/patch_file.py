@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -29,6 +30,7 @@ class PatchFile:
         shape: see `sheet.mask_of`.
         steps, batch, seed: what it cost.
         picture_sha256: of patch.png's pixels.
+        mode: what it wants of a detector: vanish, mislabel or create; None for a classifier's.
     """
 
     object: str
@@ -43,17 +45,22 @@ class PatchFile:
     seed: int
     picture_sha256: str
     schema: int = SCHEMA
+    mode: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; the manifests of classifiers' patches have no `mode`."""
+        return {key: value for key, value in asdict(self).items() if key != "mode" or value is not None}
 
     @property
     def sha256(self) -> str:
         """Of the manifest."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
 def write_patch(folder: Path, about: PatchFile, picture: Picture) -> None:
     """Write patch.png and patch.json."""
     write_bytes(folder / "patch.png", cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
-    write_bytes(folder / "patch.json", (json.dumps(asdict(about), indent=1) + "\n").encode())
+    write_bytes(folder / "patch.json", (json.dumps(about.to_dict(), indent=1) + "\n").encode())
 
 
 def read_patch(folder: Path) -> tuple[PatchFile, Picture]:

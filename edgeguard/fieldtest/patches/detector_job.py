@@ -1,0 +1,209 @@
+"""`patch make --mode` from files to files: a patch against a detector, and whether it beats its controls."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from edgeguard.datasets.objects import annotated_folder
+from edgeguard.differentiable.guard_layer import to_frames
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.evaluate.detectors.twin import detector_twin, require_detector
+from edgeguard.evaluate.protocol import Goal
+from edgeguard.evaluate.twin import TwinPlace
+from edgeguard.fieldtest.guards import named_guard
+from edgeguard.fieldtest.patches.detector import DetectorAttempt, GuardedDetector
+from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, field_arms
+from edgeguard.fieldtest.patches.job import PatchOrder, label_index, through_name
+from edgeguard.fieldtest.patches.optimize import Recipe, optimized
+from edgeguard.fieldtest.patches.printing import photographed
+from edgeguard.fieldtest.patches.scenes import AnnotatedScenes, FieldScenes, Scenes, mosaic
+from edgeguard.fieldtest.sheets.patch_file import PatchFile, write_patch
+from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, control_picture, mask_of, picture_hash
+from edgeguard.model import Model, load_model
+from edgeguard.model.contract import ContractGuard
+from edgeguard.system.files import write_bytes
+
+_OBJECT_MM = 120.0
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class MadeDetectorPatch:
+    """A patch, how often it had its way, and the arms of the virtual field beside it.
+
+    Attributes:
+        about, picture: the patch.
+        successes, views: over fresh views of the kind that it was made on, judged by the twin.
+        last_share: of the views of the last step in which it had its way.
+        arms: the deployed file in the virtual field, 0 to 30 degrees; empty for photographs.
+        against: why it loses against the plain control, one line for each reason; empty where it does not.
+    """
+
+    about: PatchFile
+    picture: Picture
+    successes: int
+    views: int
+    last_share: float
+    arms: tuple[ArmResult, ...]
+    against: tuple[str, ...]
+
+
+def make_for_detector(
+    order: PatchOrder,
+    recipe: Recipe,
+    output: Path,
+    *,
+    mode: Goal,
+    label: str | None,
+    progress: Callable[[int, int, float], None] = lambda step, steps, share: None,
+    asked: Callable[[int, int], None] = lambda done, total: None,
+) -> MadeDetectorPatch:
+    """Make a patch against a detector and write it, controls of its size, and a contact sheet; run again to go on.
+
+    Args:
+        order: what is wanted; its `target` is the class that mislabel and create aim at, None for any wrong one.
+        recipe: see there.
+        output: folder.
+        mode: what the patch wants of the object.
+        label: the object's class; by default the card's, with photographs every class.
+        progress: step, steps, and the share of the last views where the attack had its way.
+        asked: frames of the virtual field that the file was asked about, and all of them.
+
+    Raises:
+        InputError: a label, card, profile or model that cannot be used.
+        DeviceError: the output folder cannot be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
+    deployed = load_model(order.model)
+    require_detector(deployed, order.model, "--mode")
+    contract = deployed.contract
+    if order.through == "contract" and contract.guard == ContractGuard():
+        raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
+    target = None if order.target is None else label_index(contract, order.target)
+    wanted = label if label is not None or order.images is not None else order.card
+    index = None if wanted is None else label_index(contract, wanted)
+    if mode == "mislabel" and target is not None and target == index:
+        raise InputError(f"--target {order.target} is the object's own class")
+    place: TwinPlace = "frame" if order.images is None else "input"
+    detector = GuardedDetector(detector_twin(order.model, place).undefended(), order.through, contract)
+    attempt = DetectorAttempt(detector, contract, mode, target)
+    scenes = _scenes(order, deployed, recipe.shape, index)
+    recipe = replace(recipe, target=target)
+    facts = {
+        **asdict(recipe), "mode": mode, "label": wanted, "model": deployed.sha256, "card": order.card,
+        "images": None if order.images is None else order.images.name, "area": order.area,
+        "center": list(order.center), "through": order.through, "angle_deg": order.angle_deg, "size": list(order.size),
+    }  # fmt: skip
+    last = 0.0
+
+    def told(step: int, steps: int, share: float) -> None:
+        nonlocal last
+        last = share
+        progress(step, steps, share)
+
+    picture = optimized(attempt, scenes, recipe, output / "checkpoint.pt", json.dumps(facts), told)
+    about = PatchFile(
+        object=order.card or str(facts["images"]),
+        target=order.target,
+        model_sha256=deployed.sha256,
+        through_guard=through_name(order.through, contract.guard),
+        side_share=float(order.area**0.5),
+        center_share=order.center,
+        shape=recipe.shape,
+        steps=recipe.steps,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        picture_sha256=picture_hash(picture),
+        mode=mode,
+    )
+    write_patch(output, about, picture)
+    for arm in ("plain", "noise"):
+        data = cv2.imencode(".png", control_picture(arm)[:, :, ::-1])[1].tobytes()
+        write_bytes(output / f"control-{arm}.png", data)
+    successes = _contact_sheet(output, attempt, scenes, recipe, picture)
+    arms: tuple[ArmResult, ...] = ()
+    if order.images is None and index is not None and order.card is not None:
+        check = FieldCheck(order.card, index, size=order.size)
+        profile, patch_guard = (None, None) if order.through is None else named_guard(order.through, contract)
+        arms = tuple(
+            field_arms(
+                deployed, check, patch=output, profile=profile, patch_guard=patch_guard, progress=asked
+            )
+        )  # fmt: skip
+    against = losing(arms, mode, successes, _SHOWN, last)
+    return MadeDetectorPatch(about, picture, successes, _SHOWN, last, arms, against)
+
+
+def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, last_share: float) -> tuple[str, ...]:
+    """Why a patch does no more than its plain control, from what was measured; empty where it does more."""
+    by_arm = {one.arm: one for one in arms}
+    if not {"clean", "plain", "patch"} <= by_arm.keys():
+        return ()
+    clean, plain, patch = (by_arm[arm] for arm in ("clean", "plain", "patch"))
+    effect = {"vanish": lambda a: a.n - a.found, "mislabel": lambda a: a.said, "create": lambda a: a.invented}[mode]
+    if effect(patch) > effect(plain):
+        return ()
+    lines = [
+        f"it loses against the plain control: {effect(patch)} of {patch.n} views go its way, {effect(plain)} with "
+        "plain grey of its size"
+    ]
+    if clean.found < 0.8 * clean.n:
+        lines.append(f"the object is found in {clean.found} of {clean.n} views without anything on it: too few to lose")
+    if last_share < 0.5:
+        lines.append(
+            f"it had its way in {100 * last_share:.0f} % of the views of the last step: more --steps or --size"
+        )
+    elif successes < 0.5 * views:
+        lines.append(f"it had its way in the last step, but in {successes} of {views} fresh views: a larger --batch")
+    elif effect(patch) < 0.5 * patch.n:
+        lines.append(
+            f"the twin is beaten in {successes} of {views} fresh views, the deployed file is not: see its agreement"
+        )
+    return tuple(lines)
+
+
+def _scenes(order: PatchOrder, deployed: Model, shape: str, label: int | None) -> Scenes:
+    contract = deployed.contract
+    if order.images is not None:
+        folder = annotated_folder(order.images, contract.labels)
+        return AnnotatedScenes(folder.images, contract, order.area, label=label)
+    side = float(order.area**0.5) * _OBJECT_MM
+    overlay = Overlay((order.center[0] * _OBJECT_MM, order.center[1] * _OBJECT_MM), side, shape)
+    if max(abs(value) for value in overlay.center_mm) + side / 2 > _OBJECT_MM / 2:
+        raise InputError("the patch would stick out of the card: make it smaller or move it (--at)")
+    assert label is not None
+    return FieldScenes(
+        str(order.card),
+        overlay,
+        label,
+        distances_mm=(330.0, 1100.0),
+        angles_deg=(0.0, order.angle_deg),
+        size=order.size,
+    )
+
+
+def _contact_sheet(output: Path, attempt: DetectorAttempt, scenes: Scenes, recipe: Recipe, picture: Picture) -> int:
+    """Twelve fresh views with the twin's best box on the object; in how many the patch had its way."""
+    patch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()
+    mask = torch.from_numpy(mask_of(recipe.shape, recipe.resolution))
+    pictures, captions, right = [], [], 0
+    for index in range(_SHOWN):
+        rng = np.random.default_rng([recipe.seed, 1 << 30, index])
+        view = scenes.draw(rng)
+        with torch.no_grad():
+            frame = photographed(patch, mask, view, rng)
+            won = bool(attempt(frame, [view])[1][0])
+        right += won
+        pictures.append(cv2.resize(to_frames(frame)[0], (320, 240), interpolation=cv2.INTER_AREA))
+        captions.append("as it wants" if won else "not yet")
+    data = cv2.imencode(".png", mosaic(pictures, captions)[:, :, ::-1])[1].tobytes()
+    write_bytes(output / "contact-sheet.png", data)
+    return right
