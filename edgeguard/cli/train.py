@@ -10,6 +10,7 @@ from edgeguard.cli.flags import flag
 from edgeguard.cli.ignored import refuse_task_flags, refuse_train_flags
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
+from edgeguard.settings.declare import keys_of
 from edgeguard.system.extras import missing_part
 from edgeguard.train.config import TrainConfig, read_config
 
@@ -35,6 +36,12 @@ def train_command(
     smoothing: Annotated[str | None, flag(TrainConfig, "smoothing")] = None,
     sigma: Annotated[float | None, flag(TrainConfig, "sigma")] = None,
     learning_rate: Annotated[float | None, flag(TrainConfig, "learning_rate")] = None,
+    batch: Annotated[int | None, flag(TrainConfig, "batch")] = None,
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help=keys_of(TrainConfig)["flip"].help)] = None,
+    shift: Annotated[int | None, flag(TrainConfig, "shift")] = None,
+    cutout: Annotated[int | None, flag(TrainConfig, "cutout")] = None,
+    light: Annotated[float | None, flag(TrainConfig, "light")] = None,
+    mixup: Annotated[float | None, flag(TrainConfig, "mixup")] = None,
     exclude: Annotated[Path | None, flag(TrainConfig, "exclude")] = None,
     overlay: Annotated[Path | None, flag(TrainConfig, "overlay")] = None,
     limit: Annotated[int | None, flag(TrainConfig, "limit")] = None,
@@ -62,6 +69,7 @@ def train_command(
     refuse_task_flags(task, sound, {
         "model": model, "size": size, "codec_share": codec_share, "adversarial": adversarial, "eps": eps,
         "smoothing": smoothing, "sigma": sigma, "exclude": exclude, "overlay": overlay, "partitions": partitions,
+        "batch": batch, "flip": flip, "shift": shift, "cutout": cutout, "light": light, "mixup": mixup,
     })  # fmt: skip
     both = {
         "data": None if data is None else str(data), "epochs": epochs, "codec": codec, "limit": limit, "seed": seed,
@@ -81,7 +89,8 @@ def train_command(
     flags = {
         **both, "network": model, "size": size, "codec_share": codec_share, "method": adversarial, "eps_8bit": eps,
         "smoothing": smoothing, "sigma": sigma, "exclude": None if exclude is None else str(exclude),
-        "overlay": None if overlay is None else str(overlay),
+        "overlay": None if overlay is None else str(overlay), "batch": batch, "flip": flip, "shift": shift,
+        "cutout": cutout, "light": light, "mixup": mixup,
     }  # fmt: skip
     settings = read_config(config, flags)
     refuse_train_flags(flags, settings)

@@ -135,7 +135,7 @@ class ScheduleConfig:
 class AugmentConfig:
     """`[augment]`."""
 
-    flip: bool = _augment("Mirror half of the images.", True)
+    flip: bool = _augment("Mirror half of the images; signs, digits and text become others.", False)
     shift: int = _augment("Move by up to so many.", 4, low=0, high=64, unit="pixels")
     cutout: int = _augment(
         "A grey square of this side somewhere (DeVries and Taylor 2017).", 0, low=0, high=128, unit="pixels"

@@ -163,6 +163,8 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--smoothing": ALWAYS,
         "--sigma": ["--data . --sigma 0.5"],
         "--learning-rate": ALWAYS, "--limit": ALWAYS, "--seed": ALWAYS, "--json": ALWAYS,
+        "--batch": ALWAYS, "--flip": ALWAYS, "--shift": ALWAYS, "--cutout": ALWAYS, "--light": ALWAYS,
+        "--mixup": ALWAYS,
         "--exclude": ALWAYS, "--overlay": ALWAYS, "--partitions": ALWAYS, "--task": ALWAYS, "--first-layer": ALWAYS,
         "--features": ["--data . --features stft"], "--input": ["--data . --input codes"],
         "--order": ["--data . --order tour"], "--leave-out": ["--data . --leave-out all"],

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 else:
     torch = pytest.importorskip("torch")
 
-from benchmarks.smoothing_attack import attacked, counted
+from smoothing_attack import attacked, counted
+
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.smoothing.certify import SmoothingPlan, certify
 from edgeguard.smoothing.integer_noise import IntegerNoise
