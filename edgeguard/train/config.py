@@ -308,14 +308,19 @@ class TrainConfig(
     def sha256(self) -> str:
         """Names the configuration, without where its images are and what computes: a checkpoint of another is refused.
 
-        Defaults are left out, so that what later versions add does not change the name.
+        Defaults are left out, so that what later versions add does not change the name; of a default that changed,
+        the first one.
         """
         import hashlib  # loads OpenSSL, and --help names nothing
 
-        default = asdict(TrainConfig())
+        default = {**asdict(TrainConfig()), **_FIRST_DEFAULTS}
         places = ("data", "device", "exclude", "overlay")  # the images themselves are compared
         values = {name: value for name, value in asdict(self).items() if name not in places and value != default[name]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+#: Defaults that changed, as they were when the first configurations got their names.
+_FIRST_DEFAULTS = {"flip": True}
 
 
 def read_saved(path: Path) -> TrainConfig:

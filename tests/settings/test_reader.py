@@ -91,8 +91,8 @@ def test_numbers_out_of_bounds_are_refused_and_bounds_are_taken(
 ) -> None:
     assert key.low is not None and key.high is not None
     file = tmp_path / "f.toml"
-    step = 1 if key.type is int else 1e-9
-    for value in (key.low - step, key.high + (1 if key.type is int else key.high * 1e-9), "inf", "-inf", "nan"):
+    above = 1 if key.type is int else (abs(key.high) or 1) * 1e-9
+    for value in (key.low - (1 if key.type is int else 1e-9), key.high + above, "inf", "-inf", "nan"):
         said = _refused(file, kind, f"[{table}]\n{key.name} = {value}\n")
         assert said.startswith(f"{file}:2: {key.name} "), said
     for digits in (400, 5000):
@@ -127,15 +127,28 @@ def test_unknown_tables_and_keys_are_named_with_the_known_ones(
     assert f"known: {', '.join(FILES[kind])}" in message
 
 
-@pytest.mark.parametrize(("kind", "table"), [(k, t) for k in ("run", "train") for t in FILES[k]])
+TABLES = [(k, t) for k in ("run", "train") for t, one in FILES[k].items() if not one.is_array]
+
+
+@pytest.mark.parametrize(("kind", "table"), TABLES)
 def test_tables_of_a_wrong_shape(tmp_path: Path, kind: str, table: str) -> None:
     file = tmp_path / "f.toml"
-    for text in (f"{table} = 3\n", f'{table} = "x"\n', f"{table} = [1]\n", f"[[{table}]]\n"):
+    lists = () if FILES[kind][table].many is not None else (f"{table} = [1]\n", f"[[{table}]]\n")
+    for text in (f"{table} = 3\n", f'{table} = "x"\n', *lists):
         assert _refused(file, kind, text).startswith(f"{file}:1: {table} is a table: [{table}], got ")
     known = ", ".join(FILES[kind][table].table or ())
     assert _refused(file, kind, f"[{table}]\n[{table}.inner]\n") == (
         f"{file}:2: [{table}] has no key 'inner'; known: {known}"
     )
+
+
+@pytest.mark.parametrize("table", [name for name, one in FILES["run"].items() if one.is_array] + ["camera"])
+def test_arrays_of_tables_of_a_wrong_shape(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "f.toml"
+    for text in (f"{table} = [1]\n", f"{table} = []\n"):
+        assert _refused(file, "run", text).startswith(
+            f"{file}:1: {table} wants tables: at least one [[{table}]], got ["
+        )
 
 
 @pytest.mark.parametrize("text", ["", "\\n", "a\\n", "a\\nb", "\\u0000", "a\\tb"])
@@ -147,7 +160,7 @@ def test_texts_are_not_empty_and_have_no_control_characters(tmp_path: Path, text
 def test_all_mistakes_are_said_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:
     text = "[schedule]\nepochs = 0\n[augment]\nflip = 1\n[odd]\n[model]\nsize = 'big'\n"
     file = tmp_path / "c.toml"
-    known = "model, data, schedule, augment, codec, adversarial"
+    known = "model, data, schedule, augment, codec, adversarial, smoothing, patch"
     assert _refused(file, "train", text) == (
         f"{file}:2: epochs is 1 to 10000, got 0; {file}:4: flip is true or false, got 1; "
         f"{file}:5: there is no table [odd]; known: {known}; "

@@ -56,14 +56,14 @@ def test_a_configuration_is_named_by_everything_but_the_place_of_its_images() ->
     assert base.sha256 == TrainConfig(data="b").sha256
     assert base.sha256 != TrainConfig(data="a", seed=1).sha256
     assert set(file_keys()) == {
-        "model", "data", "schedule", "augment", "codec", "adversarial", "patch",
+        "model", "data", "schedule", "augment", "codec", "adversarial", "smoothing", "patch",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("config", "sha256"),
     [
-        (TrainConfig(data="x", device="cpu"), "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+        (TrainConfig(data="x", device="cpu", flip=True), "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
         (
             TrainConfig(
                 data="x", network="resnet8", width=16, epochs=2, batch=16, codec="fd", method="pgd", steps=2,
@@ -74,7 +74,7 @@ def test_a_configuration_is_named_by_everything_but_the_place_of_its_images() ->
         (
             TrainConfig(
                 data="x", ensemble=("jpeg:30", "fd"), applied="fd", start="w.pt", light=0.1, ema=0.5, holdout=0.2,
-                keep="jpeg",
+                keep="jpeg", flip=True,
             ),
             "0d72755a6d9425d7a0384a70918f56085a9dca05134bf587b6eda15e4c938536",
         ),
