@@ -13,6 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+_FOLDER = re.compile(r"edgeguard-[0-9]+-[0-9a-z_]{8}")
 _PARTIAL = r"\.{stem}-[0-9a-f]{{8}}({suffixes})"
 
 
@@ -41,7 +42,11 @@ def hold(path: Path) -> int | None:
 
 
 def new_held_folder() -> tuple[Path, int]:
-    """A private temporary folder that names this process, and the descriptor that holds it (see `hold`)."""
+    """A private temporary folder that names this process, and the descriptor that holds it (see `hold`).
+
+    Those of processes that were killed are cleared first: each new one clears, so that none piles up.
+    """
+    clear_folders(Path(tempfile.gettempdir()), _FOLDER)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f"edgeguard-{os.getpid()}-"))
         held = hold(folder)

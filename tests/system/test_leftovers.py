@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from edgeguard.system.files import replaced, write_bytes
-from edgeguard.system.leftovers import clear_all_partials, clear_folders, clear_partials, hold
+from edgeguard.system.leftovers import clear_all_partials, clear_folders, clear_partials, hold, new_held_folder
 
 _WRITER = """
 import sys, time
@@ -74,3 +76,16 @@ def test_ten_thousand_files_are_looked_through_at_once(tmp_path: Path) -> None:
     began = time.monotonic()
     assert clear_all_partials(tmp_path) == []
     assert time.monotonic() - began < 1
+
+
+def test_a_new_folder_clears_those_of_killed_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed = tmp_path / "edgeguard-4711-abcd_123"
+    (killed / "work").mkdir(parents=True)
+    other = tmp_path / "edgeguard-4711-abcd_123x"
+    other.mkdir()
+    first, held = new_held_folder()
+    second, also_held = new_held_folder()
+    assert not killed.exists() and other.exists() and first.exists() and second.exists()
+    os.close(held)
+    os.close(also_held)

@@ -1,25 +1,17 @@
 """Files between the steps of a conversion."""
 
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeguard.system.leftovers import clear_folders, new_held_folder
-
-_NAME = re.compile(r"edgeguard-[0-9]+-[0-9a-z_]{8}")
+from edgeguard.system.leftovers import new_held_folder
 
 
 @contextmanager
 def work_folder() -> Iterator[Path]:
-    """A temporary folder for the length of some work; its name tells which process it belongs to.
-
-    Those of conversions that were killed are cleared first.
-    """
-    clear_folders(Path(tempfile.gettempdir()), _NAME)
+    """A temporary folder for the length of some work; its name tells which process it belongs to."""
     folder, held = new_held_folder()
     try:
         yield folder
