@@ -6,6 +6,7 @@ from edgeguard.settings.describe import markdown_tables
 _TITLES = {
     Kind.RUN: ("The configuration of run", "`edgeguard run --config FILE`, `edgeguard service install --config FILE`"),
     Kind.TRAIN: ("A training", "`edgeguard train FILE`"),
+    Kind.SOUND: ("A training on sound", "`edgeguard train FILE --task audio`"),
     Kind.PROTOCOL: ("A protocol of attacks", "`edgeguard evaluate MODEL --protocol FILE`"),
     Kind.BOARD: ("A board", "`edgeguard firmware`, from `~/.config/edgeguard/firmware_configs/`"),
     Kind.PROFILE: ("A profile of the guard", "`--guard FILE` of every command that has it"),

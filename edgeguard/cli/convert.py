@@ -155,7 +155,8 @@ _NOT_OF_SOUND = (
 def _convert_sound(context: typer.Context, model: Path, output: Path) -> None:
     from edgeguard_converters.sound.convert import convert_sound
 
-    values = context.params
+    values = context.params  # paths are texts there
+    places = {name: None if values[name] is None else Path(values[name]) for name in ("eval_", "report", "manifest")}
     refuse_ignored(context, _NOT_OF_SOUND, "is for models of pictures; this one hears sound and says how")
     if values["calibrate"] is None:
         raise InputError("a model of sound needs --calibrate CLIPS: a folder or .zip of clips like those it will hear")
@@ -165,16 +166,16 @@ def _convert_sound(context: typer.Context, model: Path, output: Path) -> None:
         done = convert_sound(
             model,
             output,
-            values["calibrate"],
-            values["eval_"],
+            Path(values["calibrate"]),
+            places["eval_"],
             _options({**values, "guard": "none", "place": "frame"}, _geometry(values)),
             step=display.step,
-            report_path=values["report"],
+            report_path=places["report"],
         )
-    if values["manifest"] is not None:
+    if places["manifest"] is not None:
         from edgeguard_converters.verify.manifest import make_manifest, write_manifest
 
-        write_manifest(values["manifest"], make_manifest(done.path, done.contract))
+        write_manifest(places["manifest"], make_manifest(done.path, done.contract))
     _print_json(done) if values["as_json"] else _print_table(done)
     if values["target"] == "edgetpu":
         _compile(done.path)

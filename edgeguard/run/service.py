@@ -56,6 +56,7 @@ UMask=0077
 DevicePolicy=closed
 DeviceAllow=char-video4linux rw
 DeviceAllow=char-media rw
+DeviceAllow=char-alsa rw
 DeviceAllow=char-ttyUSB rw
 DeviceAllow=char-ttyACM rw
 DeviceAllow=char-usb_device rw
@@ -147,8 +148,8 @@ def closed_to_others(path: Path) -> Path | None:
 
 
 def groups() -> tuple[str, ...]:
-    """Groups of this machine that cameras, serial ports and a Coral belong to."""
+    """Groups of this machine that cameras, microphones, serial ports and a Coral belong to."""
     import grp
 
     names = {entry.gr_name for entry in grp.getgrall()}
-    return tuple(name for name in ("video", "dialout", "plugdev", "render") if name in names)
+    return tuple(name for name in ("video", "audio", "dialout", "plugdev", "render") if name in names)

@@ -63,7 +63,10 @@ def test_a_configuration_is_named_by_everything_but_the_place_of_its_images() ->
 @pytest.mark.parametrize(
     ("config", "sha256"),
     [
-        (TrainConfig(data="x", device="cpu", flip=True), "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+        (
+            TrainConfig(data="x", device="cpu", flip=True),
+            "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+        ),
         (
             TrainConfig(
                 data="x", network="resnet8", width=16, epochs=2, batch=16, codec="fd", method="pgd", steps=2,

@@ -49,8 +49,11 @@ def outline_contract(source: Source, options: Options, crop: CropChoice, notes: 
     """What can be said before the model runs: size, crop and guard.
 
     Raises:
-        InputError: no size, one that the file does not allow, or a profile that a coefficient model did not learn with.
+        InputError: it hears sound, no size, one that the file does not allow, or a profile that a coefficient model did
+            not learn with.
     """
+    if source.facts.audio is not None:
+        raise InputError("the model hears sound: give clips, not pictures (edgeguard_converters.sound.convert)")
     size = options.size or source.size
     if size is None:
         raise InputError("the model holds no input size: give --size N or WxH")
