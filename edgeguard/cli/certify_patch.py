@@ -40,8 +40,8 @@ def certify_patch(
 
     with UnitCounter() as counter:
         table = certify_patches(
-            model, images, method=cast(Any, method), shares=shares, per_axis=masks, limit=limit, workers=workers, output=output,
-            attacked=attacked, progress=counter.show,
+            model, images, method=cast(Any, method), shares=shares, per_axis=masks, limit=limit, workers=workers,
+            output=output, attacked=attacked, progress=counter.show,
         )  # fmt: skip
     for row in table.rows:
         on_stdout(json.dumps(row.to_dict()) if as_json else row.line())
