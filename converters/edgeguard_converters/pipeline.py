@@ -390,8 +390,7 @@ def _write(work: Work) -> None:
 Step = Callable[[Work], None]
 #: What the model is, and what it expects of images.
 UNDERSTAND: tuple[Step, ...] = (_load, _choose_images, _outline, _prepare, _infer, _settle_crop)
-#: A graph that passes; once more after fine-tuning.
-BUILD: tuple[Step, ...] = (_export, _quantize, _verify)
+BUILD: tuple[Step, ...] = (_export, _quantize, _verify)  # a graph that passes; once more after fine-tuning
 #: The report also where a gate failed, the file only where none did.
 DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, let_votes_out, _write)
 
