@@ -35,7 +35,6 @@ from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_re
 from edgeguard_converters.contract.provenance import versions
 from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.baked_guard import check_bakeable
-from edgeguard_converters.graph.vote_map import with_vote_map
 from edgeguard_converters.load.model_process import ModelProcess
 from edgeguard_converters.load.source import Source
 from edgeguard_converters.notes import Notes
@@ -52,6 +51,7 @@ from edgeguard_converters.verify.gates import check_gates
 from edgeguard_converters.verify.guard_cost import guard_cost
 from edgeguard_converters.verify.layers import blame, layer_snr
 from edgeguard_converters.verify.report import html_report, json_report
+from edgeguard_converters.votes import let_votes_out
 from edgeguard_converters.work import Calibration, Work
 
 __all__ = ["BUILD", "DELIVER", "Conversion", "Options", "Step", "convert", "do", "load"]
@@ -364,19 +364,6 @@ def _refuse(work: Work) -> None:
     raise CheckFailed(f"{'; '.join(gates.failures)} (n = {gates.n}{hint}){blamed}; nothing was written")
 
 
-def _votes(work: Work) -> None:
-    """A classifier of regions gives its map of votes too, from which labels are proven on the device."""
-    patch_px = work.source.facts.patch_px
-    if patch_px is None or work.contract.task != "classify":
-        return
-    try:
-        graph, work.contract = with_vote_map(work.candidate.graph, work.contract, patch_px)
-    except InputError as error:
-        work.notes.add(f"NO PATCH CERTIFICATE: the network was trained for one, but {error}")
-        return
-    work.candidate = replace(work.candidate, graph=graph)
-
-
 def _write(work: Work) -> None:
     judged, contract = work.candidate.graph, work.contract
     file = judged.with_contract(ENTRY, contract.to_json(), contract.labels)
@@ -404,10 +391,9 @@ def _write(work: Work) -> None:
 Step = Callable[[Work], None]
 #: What the model is, and what it expects of images.
 UNDERSTAND: tuple[Step, ...] = (load, _choose_images, _outline, _prepare, _infer, _settle_crop)
-#: A graph that passes; once more after fine-tuning.
-BUILD: tuple[Step, ...] = (_export, _quantize, _verify)
+BUILD: tuple[Step, ...] = (_export, _quantize, _verify)  # a graph that passes; once more after fine-tuning
 #: The report also where a gate failed, the file only where none did.
-DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, _votes, _write)
+DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, let_votes_out, _write)
 
 
 def do(steps: tuple[Step, ...], work: Work) -> None:

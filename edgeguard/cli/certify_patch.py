@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
@@ -39,9 +40,9 @@ def certify_patch(
 
     with UnitCounter() as counter:
         table = certify_patches(
-            model, images, method=method, shares=shares, per_axis=masks, limit=limit, workers=workers, output=output,
-            attacked=attacked, progress=counter.show,
-        )  # type: ignore[arg-type]  # fmt: skip
+            model, images, method=cast(Any, method), shares=shares, per_axis=masks, limit=limit, workers=workers,
+            output=output, attacked=attacked, progress=counter.show,
+        )  # fmt: skip
     for row in table.rows:
         on_stdout(json.dumps(row.to_dict()) if as_json else row.line())
     if not as_json:

@@ -90,7 +90,8 @@ class PatchCertifier:
     def _leads(self, votes: NDArray[np.integer], label: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Leads over each class, ties counted; and sums of what could be lost, over all corners of the map."""
         levels = (votes - self.votes.least).astype(np.uint8)  # 8 bits, whichever
-        counted = cv2.integral(levels, sdepth=cv2.CV_32S).reshape(levels.shape[0] + 1, levels.shape[1] + 1, -1)
+        corners = levels.shape[0] + 1, levels.shape[1] + 1, levels.shape[2]
+        counted = np.asarray(cv2.integral(levels, sdepth=cv2.CV_32S), np.int32).reshape(corners)
         table = counted[:, :, label, None] - counted
         total = table[-1, -1].copy()
         total[label] = _NO_RIVAL

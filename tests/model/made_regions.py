@@ -54,7 +54,8 @@ def made_regions(
     last = made.step(
         OPS.QUANTIZE, [image], [_int8(made, (1, size, size, 3), 1.0, -128)], schema.QuantizeOptionsT(), version=1
     )
-    shape, scale = (1, size, size, 3), 1.0
+    shape: tuple[int, ...] = (1, size, size, 3)
+    scale = 1.0
     for number, layer in enumerate(layers):
         votes = number == len(layers) - 1
         out_scale = 6 / 255 if votes else 1.0

@@ -91,7 +91,7 @@ def test_a_result_has_the_label_of_the_exact_sums_and_its_proof(tmp_path: Path) 
     model = _loaded(tmp_path, made_regions())
     frame = np.random.default_rng(3).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     votes, found = _votes(model, frame), model(frame)
-    assert model.votes is not None
+    assert model.votes is not None and found.index is not None
     assert found.index == votes.sum((0, 1)).argmax() == model.infer(frame[None]).argmax()
     assert found.certified_patch == found.certified_patch_frame == model.votes.certifier.largest(votes, found.index)
     assert np.array_equal(model.votes.integers(model.run(frame[None])), votes)

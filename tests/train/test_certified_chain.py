@@ -57,11 +57,24 @@ def test_a_label_is_proven_from_training_to_the_attack(data: Path, tmp_path: Pat
     assert shown["contract"]["patch_certificate"] == {"output": 1, "patch_px": 5}
 
     for method, least in (("one-pass", 0.5), ("hybrid", 0.5)):
-        words = ("evaluate", "certify", model, "--images", test, "--method", method, "--patch", 2.4, "--json")
+        words: tuple[object, ...] = (
+            "evaluate",
+            "certify",
+            model,
+            "--images",
+            test,
+            "--method",
+            method,
+            "--patch",
+            2.4,
+            "--json",
+        )
         row = json.loads(edgeguard(*words).stdout)
         assert row["clean"] >= 0.9 * row["n"] and row["certified"] >= least * row["n"] and row["inferences"] == 1
-    words = ("evaluate", "certify", model, "--images", test, "--method", "one-pass", "--patch", 2.4, "--attack", 6)
-    assert "0 of" in edgeguard(*words).stdout
+    attacked = edgeguard(
+        "evaluate", "certify", model, "--images", test, "--method", "one-pass", "--patch", 2.4, "--attack", 6
+    )
+    assert "0 of" in attacked.stdout
 
     edgeguard("run", model, "--source", test / "dots", "--output", tmp_path / "r.jsonl", "--alarm-certified-patch", 30)
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]

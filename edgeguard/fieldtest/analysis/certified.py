@@ -84,10 +84,11 @@ def certified_report(session: Session, found: Findings, frames: list[CertifiedFr
         f"certified: right, and proven against any one patch of {wanted:.0f} mm on the object: "
         f"{_said(_counted(frames, wanted))} of the clean frames (intervals over frames only describe)"
     ]
-    for name, key, bins in (
+    axes: tuple[tuple[str, Callable[[CertifiedFrame], float], str], ...] = (
         ("mm", lambda one: one.distance_mm, "by_distance"),
         ("degrees", lambda one: one.angle_deg, "by_angle"),
-    ):
+    )
+    for name, key, bins in axes:
         groups: dict[float, list[CertifiedFrame]] = defaultdict(list)
         for one in frames:
             groups[key(one)].append(one)

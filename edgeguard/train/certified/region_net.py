@@ -59,7 +59,8 @@ class RegionNet(nn.Module):
         self.place = nn.Parameter(torch.zeros(1, inputs, side, side))
         self.think = nn.Sequential(*(_Thought(inputs) for _ in range(_BLOCKS)))
         self.vote = nn.Conv2d(inputs, classes, 1)
-        nn.init.constant_(self.vote.bias, 1.5)  # type: ignore[arg-type]  # votes begin where they have a derivative
+        assert self.vote.bias is not None
+        nn.init.constant_(self.vote.bias, 1.5)  # votes begin where they have a derivative
 
     def votes(self, x: Tensor) -> Tensor:
         """(n, 3, size, size) to (n, classes, size / stride, size / stride), each 0..6."""

@@ -88,7 +88,7 @@ def test_attacks_change_no_proven_label_and_some_others(made: tuple[Path, Path])
     model = load_model(made[0], threads=1)
     pictures, truths = [], []
     for path in sorted(made[1].rglob("*.png")):
-        pictures.append(cv2.imread(str(path))[..., ::-1])
+        pictures.append(np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1])
         truths.append(int(path.parent.name))
     attack = PatchAttack(side=5, places=6, steps=12, restarts=1)
     found = attack_pictures(str(made[0]), model, np.stack(pictures), np.array(truths), attack)
