@@ -67,7 +67,7 @@ def counted(
         if attack:
             other = attacked(network, image, found.prediction, found.radius, sigma, number)
             again = certify(classify, other, noise, plan, np.random.default_rng([1, number]))
-            changed += again.chosen != found.prediction
+            changed += again.prediction not in (None, found.prediction)
             unsure += again.prediction is None
             share += float(np.linalg.norm(other.astype(float) - image)) / 255 / found.radius
     done = max(certified, 1)

@@ -62,7 +62,9 @@ def test_images_carry_the_noise_and_the_attack_keeps_its_budget(
     if method == "smoothadv":  # the noise is the same in every step, so that what differs is the attack's
         moved = (victim.asked[-1] - victim.asked[0]).flatten(1).norm(dim=1)
         assert float(moved.max()) <= 50.01 and float(moved.min()) > 1
-        assert torch.allclose(victim.asked[-1][0] - victim.asked[0][0], victim.asked[-1][1] - victim.asked[0][1])
+        assert torch.allclose(
+            victim.asked[-1][0] - victim.asked[0][0], victim.asked[-1][1] - victim.asked[0][1], atol=1e-3
+        )
 
 
 def test_the_attack_lowers_the_smoothed_probability(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
