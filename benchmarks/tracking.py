@@ -28,7 +28,7 @@ def scene(seed: int, objects: int, frames: int = FRAMES) -> dict[str, Any]:
 
     rng = np.random.default_rng(seed)
     empty = np.clip(background(rng, WIDTH, HEIGHT), 0, 255).astype(np.uint8)
-    cards = [cv2.resize(draw_card(CARDS[k % len(CARDS)]), (s, s)) for k, s in enumerate(rng.integers(20, 44, objects))]
+    cards = [cv2.resize(draw_card(CARDS[k % len(CARDS)]), (s, s)) for k, s in enumerate(rng.integers(36, 84, objects))]
     start, end = rng.uniform(0, 0.35, (objects, 2)), rng.uniform(0.65, 1, (objects, 2))
     turned = rng.random(objects) < 0.5
     start[turned], end[turned] = end[turned], start[turned].copy()
@@ -47,7 +47,7 @@ def scene(seed: int, objects: int, frames: int = FRAMES) -> dict[str, Any]:
             here.append([k + 1, int(x), int(y), int(x + side), int(y + side)])
         noisy = picture + rng.normal(0, 3, picture.shape)
         changed = (np.abs(noisy - empty).max(axis=2) > 24).astype(np.uint8)
-        changed = cv2.morphologyEx(changed, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+        changed = cv2.morphologyEx(changed, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
         _, _, stats, _ = cv2.connectedComponentsWithStats(changed)
         boxes = [(x, y, x + w, y + h, min(a / (w * h), 1)) for x, y, w, h, a in stats[1:].tolist() if a > 200]
         seen = [[*np.round(np.array(box[:4]) + rng.normal(0, 1.5, 4), 2).tolist(),

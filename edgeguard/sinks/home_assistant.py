@@ -60,20 +60,24 @@ def _counts(name: str, status: RunStatus, picture: list[dict[str, str]]) -> list
         return []
     labels, rules = status.contract.labels, status.rules
     named = {one["label"] for group in ("classes", "events") for one in rules.get(group, ())}
-    places = [("objects", "Objects", "value_json.count")]
+    places = [("objects", "Objects", "value_json.count | default(0)")]  # a lost camera's state has no counts
     places += [
-        (f"class_{index}", label, f"value_json.counts['{index}']")
+        (f"class_{index}", label, f"(value_json.counts | default({{}})).get('{index}', 0)")
         for index, label in enumerate(labels)
         if label in named
     ]
     places += [
-        (f"zone_{zone['name']}", f"In {zone['name']}", f"value_json.zones['{zone['name']}'].count")
+        (
+            f"zone_{zone['name']}",
+            f"In {zone['name']}",
+            f"(value_json.zones | default({{}})).get('{zone['name']}', {{}}).get('count', 0)",
+        )
         for zone in rules.get("zones", ())
     ]
     return [
         ("sensor", key, picture, {
             "name": title, "state_topic": f"{name}/state", "state_class": "measurement", "icon": "mdi:counter",
-            "value_template": f"{{{{ {value} | default(0) }}}}",
+            "value_template": f"{{{{ {value} }}}}",
         })
         for key, title, value in places
     ]  # fmt: skip

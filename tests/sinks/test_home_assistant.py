@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from sinks.published import fits
 from sinks.test_mqtt import Listener, _free_port, _wait, broker
@@ -62,8 +63,15 @@ def test_entities_have_documented_keys_only(detects: RunStatus) -> None:
         assert set(key) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
         assert config.get("device_class") in {None, *DEVICE_CLASSES.get(kind, ())}
         assert HOSTILE not in config.get("value_template", ""), "a label is text, and a template is a program"
+    full = {"count": 3, "counts": {"1": 2}, "zones": {"path": {"count": 1}}}
+    counted = {
+        key: [jinja2.Template(config["value_template"]).render(value_json=state) for state in (full, {}, {"zones": {}})]
+        for _, key, config in found
+        if key in ("objects", "class_1", "zone_path")
+    }
+    assert counted == {"objects": ["3", "0", "0"], "class_1": ["2", "0", "0"], "zone_path": ["1", "0", "0"]}
     by_key = {key: config for _, key, config in found}
-    assert by_key["class_1"]["name"] == HOSTILE and by_key["zone_path"]["value_template"].startswith("{{ value_json.zo")
+    assert by_key["class_1"]["name"] == HOSTILE and by_key["zone_path"]["name"] == "In path"
     assert by_key["event_visitor_picture"]["image_topic"] == "porch/event/visitor/picture"
 
 
