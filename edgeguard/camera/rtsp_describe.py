@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import SplitResult
@@ -37,7 +38,7 @@ def describe(parts: SplitResult, name: str, timeout_s: float) -> socket.socket:
     Args:
         parts: of an rtsp:// or rtsps:// URL, credentials included.
         name: of the source, for messages.
-        timeout_s: the longest wait for the connection, and for each piece of an answer.
+        timeout_s: the longest wait for the connection, and for each whole answer.
 
     Raises:
         DeviceError: it refuses the connection, says nothing, refuses user or password, does not know the path, or has
@@ -97,7 +98,8 @@ def _ask(
             if parts.scheme == "rtsps":
                 sock = stack.enter_context(_unproven().wrap_socket(sock, server_hostname=address[0]))
             sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
-            reply = _read(sock, name)
+            reply = _read(sock, name, timeout_s)
+            sock.settimeout(timeout_s)
             stack.pop_all()
             return sock, reply
     except TimeoutError as error:
@@ -115,10 +117,10 @@ def _unproven() -> ssl.SSLContext:
     return context
 
 
-def _read(sock: socket.socket, name: str) -> _Reply:
-    data = b""
+def _read(sock: socket.socket, name: str, timeout_s: float) -> _Reply:
+    data, deadline_s = b"", time.monotonic() + timeout_s
     while b"\r\n\r\n" not in data:
-        data += _more(sock, data, name)
+        data += _more(sock, data, name, deadline_s)
     head, _, body = data.partition(b"\r\n\r\n")
     first, *rest = head.decode("utf-8", "replace").split("\r\n")
     protocol, _, status = first.partition(" ")
@@ -130,14 +132,18 @@ def _read(sock: socket.socket, name: str) -> _Reply:
     wanted = int(length) if length.isascii() and length.isdigit() and len(length) < 7 else 0
     while len(body) < min(wanted, _MOST_BYTES):
         try:
-            body += _more(sock, data + body, name)
+            body += _more(sock, data + body, name, deadline_s)
         except DeviceError:  # shorter than it says
             break
     shown = "".join(letter for letter in reason[:80] if letter.isprintable())
     return _Reply(protocol, int(code), shown, headers, body.decode("utf-8", "replace"))
 
 
-def _more(sock: socket.socket, sofar: bytes, name: str) -> bytes:
+def _more(sock: socket.socket, sofar: bytes, name: str, deadline_s: float) -> bytes:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:  # a byte now and then is no answer
+        raise TimeoutError
+    sock.settimeout(left_s)
     piece = sock.recv(4096)
     if not piece or len(sofar) > _MOST_BYTES:
         what = f"its answer begins with {sofar[:40]!r}" if sofar else "it closes the connection without a word"

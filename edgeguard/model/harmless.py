@@ -1,9 +1,10 @@
 """Which graphs may run in this process: those whose every step costs and does the same whatever the frame holds.
 
-For such a graph a run on zeros proves something about every frame. Its operators are on a list, their parameters (axes,
-sizes, weights) come from the file's constants alone, and each tensor is written once before it is read. So no pixel
-chooses a size, a place in memory, a number of rounds or the divisor of integers. What the file's constants do with
-memory and time, and whether the runtime's own checks refuse them, the run on zeros shows (`model.watched`).
+For such a graph a run on zeros proves something about every frame. Its operators are on a list, their
+parameters (axes, sizes, weights) come from the file's constants alone, and each tensor is written once before it is
+read. So no pixel chooses a size, a place in memory, a number of rounds or the divisor of integers, and no kernel is on
+the list that is known to skip zeros. What the file's constants do with
+memory and time, and whether the runtime's own checks refuse them, that run shows (`model.watched`).
 """
 
 import math
@@ -67,6 +68,11 @@ _NAMES_OF_OTHERS = {
     109: "WHERE", 118: "IF", 119: "WHILE", 120: "NON_MAX_SUPPRESSION_V4", 121: "NON_MAX_SUPPRESSION_V5",
     122: "SCATTER_ND", 129: "CALL_ONCE",
 }  # fmt: skip
+
+
+#: Of data in floating point and weights in integers the runtime quantizes the data first, and skips what is zero.
+_WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "BATCH_MATMUL": 1}
+_DATA = {"TRANSPOSE_CONV": 2}
 
 
 class _Objection(Exception):
@@ -183,6 +189,9 @@ def _check_operator(
         may_be_data = data is _EVERY or position in data
         _require(may_be_data or number in fixed, f"has a {name} whose parameters are computed")
         _require(name not in _FLOAT_ONLY or tensors[number].kind == _FLOAT32, f"has a {name} of integers")
+    if name in _WEIGHTS and len(inputs) > max(_WEIGHTS[name], _DATA.get(name, 0)):
+        kinds = [tensors[inputs[position]].kind for position in (_DATA.get(name, 0), _WEIGHTS[name])]
+        _require(kinds[0] != _FLOAT32 or kinds[1] == _FLOAT32, f"has a {name} of floats with weights of integers")
     for number in outputs:
         _require(not tensors[number].is_constant and number not in written, f"has a {name} that writes over a tensor")
         _require(name not in _FLOAT_ONLY or tensors[number].kind == _FLOAT32, f"has a {name} of integers")

@@ -1,9 +1,11 @@
 """Why an RTSP camera gives nothing: each reason in words of its own, against servers of our own making."""
 
+import contextlib
 import hashlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.request import parse_http_list, parse_keqv_list
@@ -122,6 +124,26 @@ def test_each_reason_has_its_words(reply: bytes | None, said: str) -> None:
     with server(lambda request: reply) as host, pytest.raises(DeviceError, match=said) as error:
         _ask(host, timeout_s=0.5 if reply is None else 3.0)
     assert "pw" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_answer_byte_by_byte_ends_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        over = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while not over.wait(0.05):
+                    connection.sendall(b"R")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(DeviceError, match="is silent: no answer within 0.4 s"):
+            _ask(f"127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.4)
+        over.set()
+        thread.join(5)
+    assert time.monotonic() - began < 5
 
 
 def test_nobody_listens() -> None:

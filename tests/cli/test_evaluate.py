@@ -52,12 +52,12 @@ def test_files_may_be_called_like_commands(name: str, tmp_path: Path, monkeypatc
         (("compare",), "Missing argument 'A'"),
         (("compare", "a"), "Missing argument 'B'"),
         (("compare", "a", "b", "c"), "(c)"),
-        (("compare", "a", "b", "--images", "c"), "No such option '--images'"),
+        (("compare", "a", "b", "--images", "c"), "No such option: --images"),
         (("certify", "m.tflite"), "Missing option '--images'"),
-        (("certify", "m.tflite", "--images", "i", "--protocol", "guard-audit"), "No such option '--protocol'"),
+        (("certify", "m.tflite", "--images", "i", "--protocol", "guard-audit"), "No such option: --protocol"),
         (("matrix", "--images", "i", "--output", "o"), "Missing argument 'RUN...'"),
-        (("matrix", "r", "--images", "i", "--output", "o", "--seed", 1), "No such option '--seed'"),
-        (("run", "m.tflite", "--images", "i", "--output", "o", "--eps", 8), "No such option '--eps'"),
+        (("matrix", "r", "--images", "i", "--output", "o", "--seed", 1), "No such option: --seed"),
+        (("run", "m.tflite", "--images", "i", "--output", "o", "--eps", 8), "No such option: --eps"),
     ],
 )
 def test_each_has_flags_of_its_own(words: tuple[object, ...], said: str) -> None:

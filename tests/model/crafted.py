@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 schema: Any = schema_py_generated
 OPS, TYPES = schema.BuiltinOperator, schema.TensorType
-UINT8, INT32, FLOAT32, BOOL = TYPES.UINT8, TYPES.INT32, TYPES.FLOAT32, TYPES.BOOL
-_NUMPY = {UINT8: np.uint8, INT32: np.int32, FLOAT32: np.float32}
+UINT8, INT8, INT32, FLOAT32, BOOL = TYPES.UINT8, TYPES.INT8, TYPES.INT32, TYPES.FLOAT32, TYPES.BOOL
+_NUMPY = {UINT8: np.uint8, INT8: np.int8, INT32: np.int32, FLOAT32: np.float32}
 IMAGE = (1, 8, 8, 3)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from model import crafted
-from model.crafted import FLOAT32, IMAGE, INT32, OPS, Crafted, schema
+from model.crafted import FLOAT32, IMAGE, INT8, INT32, OPS, Crafted, schema
 
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
@@ -200,3 +200,16 @@ def test_lengths_that_lie(subtests: object = None) -> None:
             _objection(bytes(damaged))
         except InputError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(INT8, "has a FULLY_CONNECTED of floats with weights of integers"), (FLOAT32, None)]
+)
+def test_floats_with_weights_of_integers_skip_zeros(kind: int, words: str | None) -> None:
+    """A run on zeros says nothing of their time: the runtime quantizes the data, and skips what is zero."""
+    made = crafted.Crafted()
+    image = made.tensor((1, 4), FLOAT32)
+    weights = made.tensor((2, 4), kind, np.ones((2, 4)), scale=1.0 if kind == INT8 else None)
+    out = made.tensor((1, 2), FLOAT32)
+    made.step(OPS.FULLY_CONNECTED, [image, weights, -1], [out], schema.FullyConnectedOptionsT())
+    assert objection(ModelFile(made.bytes([image], [out]))) == words

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.names import file_inside
 
 SCHEMA = 1
+_FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,11 @@ class Session:
     """The folder of a plan, opened for recording and reading.
 
     Raises:
-        InputError: it is no session, or holds passes of another one.
+        InputError: it is no session, holds passes of another one, or links in the place of its own files.
     """
 
     def __init__(self, folder: Path) -> None:
+        _refuse_links(folder)
         self.folder, self.plan = folder, read_plan(folder)
         self.passes = _read_journal(folder / "passes.jsonl", self.plan)
 
@@ -118,7 +121,8 @@ class Session:
         clear_partials(journal)
         kept = {Path(frame.file).parent.name for done in self.passes for frame in done.frames}
         for left in sorted((self.folder / "frames").glob("*")):
-            if left.name not in kept:
+            # of anybody else's folder nothing goes
+            if left.name not in kept and _FOLDER_OF_A_PASS.fullmatch(left.name) and not left.is_symlink():
                 shutil.rmtree(left)
                 said.append(f"{left.name}: frames of an unfinished pass were dropped")
         return said
@@ -139,6 +143,7 @@ class Session:
         number = len(self.passes)
         name = f"{number:05d}"
         folder = self.folder / "frames" / name
+        _refuse_links(self.folder, f"frames/{name}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             frames = tuple(
@@ -174,6 +179,13 @@ class Session:
         """How many passes of each (sheet, cell) are still to be recorded."""
         wanted = {(sheet.number, cell): self.plan.passes for cell in self.plan.cells() for sheet in self.plan.sheets}
         return Counter({key: left for key, count in wanted.items() if (left := count - self.count(*key)) > 0})
+
+
+def _refuse_links(folder: Path, *more: str) -> None:
+    """A session may come from a stranger: what is written, cleared and read as its own lies in its folder."""
+    for name in ("plan.json", "passes.jsonl", "frames", *more):
+        if (folder / name).is_symlink():
+            raise InputError(f"{folder / name} is a link: a session's own files and folders are none; refused")
 
 
 def _stored(folder: Path, index: int, captured: Captured, pose: dict[str, Any]) -> FrameRecord:

@@ -194,6 +194,33 @@ def test_sessions_are_not_mixed(recorded: Session, plan: Plan) -> None:
         Session(recorded.folder)
 
 
+@pytest.mark.parametrize("name", ["frames", "passes.jsonl", "plan.json"])
+def test_a_strangers_session_clears_and_writes_nothing_elsewhere(session: Session, tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    (victim / "00007").mkdir(parents=True)
+    (victim / "00007" / "letter.txt").write_text("mine")
+    (victim / "plan.json").write_bytes((session.folder / "plan.json").read_bytes())
+    place = session.folder / name
+    if place.is_dir():
+        place.rmdir()
+    place.unlink(missing_ok=True)
+    place.symlink_to(victim if name == "frames" else victim / name)
+    with pytest.raises(InputError, match=f"{name} is a link: a session's own files and folders are none"):
+        Session(session.folder)
+    assert (victim / "00007" / "letter.txt").read_text() == "mine" and not (victim / "passes.jsonl").exists()
+
+
+def test_only_folders_of_passes_are_cleared(session: Session, tmp_path: Path) -> None:
+    elsewhere, frames = tmp_path / "elsewhere", session.folder / "frames"
+    (frames / "00003").mkdir(parents=True)
+    (frames / "my notes").mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "letter.txt").write_text("mine")
+    (frames / "00004").symlink_to(elsewhere)
+    assert session.recover() == ["00003: frames of an unfinished pass were dropped"]
+    assert (elsewhere / "letter.txt").exists() and (frames / "my notes").exists()
+
+
 def test_folders_of_other_versions_and_damaged_journals(session: Session) -> None:
     journal = session.folder / "passes.jsonl"
     journal.write_bytes(b"no json\n{}\n")
