@@ -15,6 +15,7 @@ from edgeguard.evaluate.certify.methods import Judge, Method, check_method, load
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.model.patch_footprint import Footprint
 from edgeguard.statistics import wilson
+from edgeguard.system.files import write_bytes
 
 SCHEMA = 1
 Progress = Callable[[str, int, int], None]
@@ -176,11 +177,11 @@ def _judged(
     progress("certifying", len(tasks) - len(missing), len(tasks))
     executor = local_executor(workers)
     try:
-        for _, line in executor.map(run_task, missing):
+        for done, (_, line) in enumerate(executor.map(run_task, missing), start=len(tasks) - len(missing) + 1):
             known[line["image"]] = line
             if output is not None:
                 _append(output, line)
-            progress("certifying", len(tasks) - len(missing) + len(known), len(tasks))
+            progress("certifying", done, len(tasks))
     finally:
         executor.close()
     return [known[task.name] for task in tasks]
@@ -200,7 +201,7 @@ def _read(output: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
         raise InputError(f"{output} holds another measurement: another --output, or delete it")
     kept = "".join(json.dumps(line) + "\n" for line in found)
     if kept != raw:
-        output.write_text(kept, "utf-8")
+        write_bytes(output, kept.encode())
     return {str(line["image"]): line for line in found[1:]}
 
 

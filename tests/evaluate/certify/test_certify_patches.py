@@ -77,7 +77,16 @@ def test_lines_are_kept_and_gone_on_with(made: tuple[Path, Path], tmp_path: Path
     assert len(lines) == 13 and json.loads(lines[0])["method"] == "one-pass"
     poisoned = json.loads(lines[1]) | {"found": [[99, False, 1, 0.0]]}
     output.write_text("\n".join([lines[0], json.dumps(poisoned), *lines[2:8], lines[8][:20]]))
-    again = certify_patches(*made, method="one-pass", shares=(2.4,), workers=1, output=output)
+    steps: list[int] = []
+    again = certify_patches(
+        *made,
+        method="one-pass",
+        shares=(2.4,),
+        workers=1,
+        output=output,
+        progress=lambda _, done, __: steps.append(done),
+    )
+    assert steps == [7, 8, 9, 10, 11, 12]
     assert again.rows[0].clean == first.rows[0].clean - 1  # the kept line was taken, the cut one made again
     assert len(output.read_text().splitlines()) == 13
     with pytest.raises(InputError, match="holds another measurement"):
