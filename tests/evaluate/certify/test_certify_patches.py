@@ -121,6 +121,7 @@ def test_a_file_without_votes_is_refused_by_name(made: tuple[Path, Path]) -> Non
     assert done.returncode == 2 and "this file's contract claims none" in done.stderr
 
 
+@pytest.mark.full
 def test_the_command_prints_a_row_for_each_size(made: tuple[Path, Path]) -> None:
     words = ["evaluate", "certify", str(made[0]), "--images", str(made[1]), "--method", "one-pass", "--workers", "1"]
     done = here(*words, "--patch", "2.4", "--patch", "10", "--attack", "2")

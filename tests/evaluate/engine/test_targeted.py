@@ -53,6 +53,7 @@ def test_two_logits_are_the_best_other_and_the_target() -> None:
     assert _Linear()(found).argmax() == 1, "not the second best, which is nearer"
 
 
+@pytest.mark.full
 def test_an_image_is_lost_where_the_file_says_the_target(
     card_model: Path,
     card_images: Path,

@@ -50,6 +50,7 @@ def test_a_pixel_covers_the_least_at_the_nearest_edge() -> None:
     assert millimetres_per_pixel(turned, sheet, 90.0, 1000) == pytest.approx(470 / 500)
 
 
+@pytest.mark.full
 def test_each_clean_frame_gets_the_size_that_its_own_result_has(recorded: Session, tmp_path: Path) -> None:
     path = tmp_path / "regions.tflite"
     preprocess = {"crop": "center", "crop_fraction": 0.875, "mean": [0, 0, 0], "std": [1, 1, 1]}
