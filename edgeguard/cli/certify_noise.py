@@ -22,7 +22,7 @@ def refuse_without_smoothing(context: typer.Context) -> None:
         InputError: one line that begins with the flag.
     """
     for parameter in context.command.params:
-        if parameter.name in OWN and given(context, parameter.name):
+        if parameter.name in OWN and given(context, str(parameter.name)):
             raise InputError(f"{parameter.opts[0]} is for --smoothing: only noise is drawn")
 
 

@@ -73,14 +73,16 @@ def attacked_images(
     With `soft`, (n, classes) probabilities of a teacher, it leads away from those instead of from the right class.
     """
     if soft is not None or config.method == "trades":
-        clean = soft
-        if clean is None:
-            with torch.no_grad():
-                clean = victim(levels).softmax(1)
+        clean = _probabilities(victim, levels) if soft is None else soft
         return _perturbed(
             victim, levels, lambda out: F.kl_div(out.log_softmax(1), clean, reduction="sum"), config, generator
         )
     return _perturbed(victim, levels, lambda out: F.cross_entropy(out, targets, reduction="sum"), config, generator)
+
+
+@torch.no_grad()
+def _probabilities(victim: Victim, levels: Tensor) -> Tensor:
+    return victim(levels).softmax(1)
 
 
 def loss_on(

@@ -8,8 +8,6 @@ The noise is added to levels in front of the codec; behind it a device rounds an
 what is trained is the function that `evaluate certify --smoothing` certifies.
 """
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -81,7 +79,7 @@ def macer_loss(logits: Tensor, targets: Tensor, config: SmoothingConfig) -> Tens
     if not bool(right.any()):
         return plain
     top = top[right]
-    radius = cast(Tensor, normal.icdf(top[:, 0]) - normal.icdf(top[:, 1]))
+    radius: Tensor = normal.icdf(top[:, 0]) - normal.icdf(top[:, 1])
     hinge = (config.macer_margin - radius).clamp(min=0).sum() / len(targets)
     return plain + config.macer_weight * config.sigma / 2 * hinge
 

@@ -178,8 +178,8 @@ class Victim(torch.nn.Module):
             if profile is not None and levels.requires_grad:
                 x = bpda(exact, surrogate_codec(levels, profile, self.backward, self.which))
             elif levels.requires_grad:
-                known = isinstance(self.defense, Differentiable)
-                x = bpda(exact, self.defense.differentiable(levels) if known else levels)
+                net = self.defense if isinstance(self.defense, Differentiable) else None
+                x = bpda(exact, levels if net is None else net.differentiable(levels))
             else:
                 x = exact
         return self.behind_guard(x)
