@@ -14,12 +14,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from edgeguard.audio_training.config import SoundConfig
 from edgeguard.audio_training.run import ANSWERS, train_sound
 from edgeguard.statistics import paired_proportions, wilson
 
-VARIANTS: dict[str, dict[str, str]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "float": {},
     "codes, tour": {"codec": "vq:16", "input": "codes"},
     "codes, k-means": {"codec": "vq:16", "input": "codes", "order": "kmeans"},
@@ -79,7 +80,8 @@ def _table(output: Path, variants: list[str], seeds: int) -> None:
         if not done:
             continue
         each = [sum(right[name, seed].values()) / len(right[name, seed]) for seed in done]
-        hits, n = (sum(f(right[name, seed].values()) for seed in done) for f in (sum, len))
+        hits = sum(sum(right[name, seed].values()) for seed in done)
+        n = sum(len(right[name, seed]) for seed in done)
         low, high = wilson(hits, n)
         print(
             f"{name:22s} {len(done):5d} {100 * median(each):6.1f}% {100 * hits / n:6.1f} [{100 * low:.1f}, "

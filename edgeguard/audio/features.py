@@ -51,8 +51,8 @@ def mel_frame(rate_hz: int) -> int:
 def mel_filters(rate_hz: int) -> NDArray[np.float64]:
     """Triangles that are even on the Mel scale (2595 log10(1 + f / 700)), (bins, BANDS)."""
     length = mel_frame(rate_hz)
-    ends = 2595 * np.log10(1 + np.array([LOWEST_HZ, rate_hz / 2]) / 700)
-    edges = 700 * (10 ** (np.linspace(*ends, BANDS + 2) / 2595) - 1)
+    low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST_HZ, rate_hz / 2))
+    edges = 700 * (10 ** (np.linspace(low, high, BANDS + 2) / 2595) - 1)
     bins = np.arange(length // 2 + 1) * rate_hz / length
     rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])

@@ -18,6 +18,8 @@ _FIRST = 100_000  # blocks for the first words
 _BATCH = 4096
 _LEAST_CHANGE = 1e-4  # of the words' energy, between two rounds of batches
 _MOST_STEPS = 300
+_MOST_ROUNDS = 40
+_DRAWS = 5  # candidates for each word of the start
 _CHECK_EVERY = 10  # steps
 _IDLE = 0.01  # of an even share: a word that gets less is put elsewhere
 
@@ -38,7 +40,11 @@ def fit_codebook(blocks: NDArray[np.uint8], count: int, *, order: Order = "tour"
 
 
 def k_means(blocks: NDArray[np.uint8], count: int, seed: int) -> Words:
-    """Mini-batch k-means (Sculley 2010) from a k-means++ start (Arthur and Vassilvitskii 2007), float64 (count, d)."""
+    """Words that hold blocks with little distortion, float64 (count, d).
+
+    Mini-batch k-means (Sculley 2010) from a k-means++ start (Arthur and Vassilvitskii 2007, the best of a few draws for
+    each word), then whole rounds over the first 100,000 blocks until they change nothing worth a round.
+    """
     rng = np.random.default_rng(seed)
     some = blocks[rng.permutation(len(blocks))[:_FIRST]].astype(np.float64)
     words = _spread(some, count, rng)
@@ -61,6 +67,22 @@ def k_means(blocks: NDArray[np.uint8], count: int, seed: int) -> Words:
             words[idle] = batch[rng.integers(0, len(batch), int(idle.sum()))]
             seen[idle] = 0
             before = words.copy()
+    return _settled(some, words)
+
+
+def _settled(blocks: Words, words: Words) -> Words:
+    """Lloyd's rounds: each word becomes the mean of its blocks. One without blocks stays where it is."""
+    last = np.inf
+    for _ in range(_MOST_ROUNDS):
+        distances = _distances(blocks, words)
+        nearest = distances.argmin(1)
+        now = float(distances[np.arange(len(blocks)), nearest].mean())
+        if not now < last * (1 - _LEAST_CHANGE):
+            break
+        last = now
+        hits = np.bincount(nearest, minlength=len(words))
+        sums = np.stack([np.bincount(nearest, axis, len(words)) for axis in blocks.T], 1)
+        words = np.where(hits[:, None] > 0, sums / np.maximum(hits, 1)[:, None], words)
     return words
 
 
@@ -105,14 +127,18 @@ def along_gray_codes(words: Words) -> Words:
 
 
 def _spread(blocks: Words, count: int, rng: np.random.Generator) -> Words:
-    """k-means++: each next word is a block, drawn by its squared distance from the words so far."""
+    """k-means++: each next word is a block, the best of a few drawn by their squared distance from the words so far."""
     words = blocks[rng.integers(len(blocks))][None].copy()
     nearest = _distances(blocks, words)[:, 0]
     while len(words) < count:
         total = nearest.sum()
-        chosen = rng.choice(len(blocks), p=nearest / total) if total > 0 else rng.integers(len(blocks))
-        words = np.concatenate([words, blocks[chosen][None]])
-        nearest = np.minimum(nearest, _distances(blocks, words[-1:])[:, 0])
+        if total > 0:
+            drawn = np.searchsorted(np.cumsum(nearest), rng.uniform(0, total, _DRAWS)).clip(0, len(blocks) - 1)
+        else:
+            drawn = rng.integers(0, len(blocks), 1)
+        left = np.minimum(nearest[:, None], _distances(blocks, blocks[drawn]))
+        best = int(left.sum(0).argmin())
+        words, nearest = np.concatenate([words, blocks[drawn[best]][None]]), left[:, best]
     return words
 
 

@@ -33,7 +33,8 @@ def test_logmel_against_scipys_spectrogram() -> None:
 
 
 def test_a_tone_is_loudest_in_its_band() -> None:
-    edges = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([40, 4000]) / 700)), 42) / 2595) - 1)
+    low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (40, 4000))
+    edges = 700 * (10 ** (np.linspace(low, high, 42) / 2595) - 1)
     band = int(np.abs(edges[1:-1] - 1000).argmin())
     levels = levels_of("logmel", tone(1000, 8128), 8000)
     assert abs(int(levels.sum(0).argmax()) - band) <= 1
