@@ -20,7 +20,7 @@ _ATTRIBUTES = {
     "alt", "aria-label", "charset", "class", "color", "content", "cx", "cy", "fill", "height", "href", "id", "lang",
     "name", "points", "r", "rel", "role", "src", "stroke", "stroke-opacity", "stroke-width", "style", "text-anchor",
     "title", "transform", "viewbox", "width", "x", "x1", "x2", "y", "y1", "y2", "hidden", "data-now",
-    "preserveaspectratio", "type",
+    "preserveaspectratio", "type", "download", "data-id", "data-frame",
 }  # fmt: skip
 
 

@@ -64,8 +64,9 @@ def test_entities_have_documented_keys_only(detects: RunStatus) -> None:
         assert config.get("device_class") in {None, *DEVICE_CLASSES.get(kind, ())}
         assert HOSTILE not in config.get("value_template", ""), "a label is text, and a template is a program"
     full = {"count": 3, "counts": {"1": 2}, "zones": {"path": {"count": 1}}}
+    states: list[dict[str, Any]] = [full, {}, {"zones": {}}]
     counted = {
-        key: [jinja2.Template(config["value_template"]).render(value_json=state) for state in (full, {}, {"zones": {}})]
+        key: [jinja2.Template(config["value_template"]).render(value_json=state) for state in states]
         for _, key, config in found
         if key in ("objects", "class_1", "zone_path")
     }

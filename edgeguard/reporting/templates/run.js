@@ -220,7 +220,7 @@ function tiles(all) {
 
 function events(all) {
   at("events-part").hidden = !all.length;
-  at("events").replaceChildren(...all.slice(0, 40).map(one => {
+  at("events").replaceChildren(...all.slice(0, 24).map(one => {
     const kept = one.thumbnail || one.film || !one.rule;  // of alarms that no rule records there are frames only
     const card = document.createElement(kept ? "button" : "div");
     card.className = "event";
