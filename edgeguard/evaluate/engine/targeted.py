@@ -6,7 +6,6 @@ from torch import Tensor
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.guarded_victim import GuardedVictim
 
-
 _WIDE = 4.0
 
 
