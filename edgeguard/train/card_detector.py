@@ -33,8 +33,9 @@ class CardDetector(nn.Module):
         self.head = nn.Sequential(Separable(48, 48), Separable(48, 48))
         self.score = nn.Conv2d(48, classes, 1)
         self.reach = nn.Conv2d(48, 4, 1)
-        nn.init.constant_(self.score.bias, -4.6)  # one cell in a hundred, at first
-        nn.init.constant_(self.reach.bias, -2.0)
+        for layer, first in ((self.score, -4.6), (self.reach, -2.0)):  # a score of .01 in every cell, at first
+            assert layer.bias is not None
+            nn.init.constant_(layer.bias, first)
         middles = torch.stack(
             torch.meshgrid((torch.arange(ROWS) + 0.5) / ROWS, (torch.arange(COLUMNS) + 0.5) / COLUMNS, indexing="ij")
         )

@@ -269,7 +269,8 @@ def _kept(one: Judged, plan: AttackPlan, target: int | None) -> list[bool]:
         return [not (one.invented if target is None else [k for k in one.invented if k == target])]
     if plan.goal == "mislabel":
         turned = [k is not None and (target is None or k == target) for k in one.said]
-        return [hit or not wrong for hit, wrong in zip(one.found, turned, strict=True)]
+        objects = zip(one.classes, one.found, turned, strict=True)  # those of the target's class cannot be mislabelled
+        return [hit or not wrong for k, hit, wrong in objects if k != target]
     return list(one.found)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.differentiable.guard_layer import GuardLayer
 from edgeguard.evaluate.detectors.candidates import Candidates
+from edgeguard.evaluate.engine.targeted import squashed
 from edgeguard.evaluate.protocol import Goal
 from edgeguard.evaluate.twin import Twin
 
@@ -42,7 +43,7 @@ class Aim:
     def logits(self, found: Candidates) -> Tensor:
         """(1, 2) for the candidates of one picture: above zero at index 0 as long as the attacker has not got his way.
 
-        The first is exactly what the goal still lacks, in logits of the scores; its derivative is that of a smooth
+        The first is what the goal still lacks, in logits of the scores, squashed; its derivative is that of a smooth
         maximum, which looks at all anchors that count and not at the largest alone.
         """
         boxes, logits = found.boxes[0].detach(), found.logits[0]
@@ -52,7 +53,7 @@ class Aim:
             lacks, smooth = self._vanish(boxes, logits)
         else:
             lacks, smooth = self._mislabel(boxes, logits)
-        lacking = smooth + (lacks - smooth).detach()
+        lacking = squashed(smooth + (lacks - smooth).detach())
         return torch.stack([lacking, torch.zeros_like(lacking)])[None]
 
     @property
@@ -87,7 +88,8 @@ class Aim:
     def _anchors(self, boxes: Tensor) -> list[tuple[Tensor, int]]:
         """Of each object the anchors (by number) that belong to it, and its class."""
         overlap = overlaps(boxes, torch.from_numpy(self.boxes))
-        return [((overlap[:, g] > _BELONGS).nonzero()[:, 0], int(k)) for g, k in enumerate(self.classes)]
+        aimed = [(g, int(k)) for g, k in enumerate(self.classes) if self.goal != "mislabel" or k != self.target]
+        return [((overlap[:, g] > _BELONGS).nonzero()[:, 0], k) for g, k in aimed]
 
     def _wanted(self, logits: Tensor, own: int) -> Tensor:
         if self.target is not None:

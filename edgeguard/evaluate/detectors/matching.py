@@ -26,11 +26,13 @@ class Judged:
     """What became of the objects of one picture.
 
     Attributes:
+        classes: of each counted object.
         found: of each counted object whether a box of its class lies on it, each box for one object.
         said: of each counted object the class of the best box on it that is not its own; None where there is none.
         invented: classes of the boxes that lie on no object.
     """
 
+    classes: tuple[int, ...]
     found: tuple[bool, ...]
     said: tuple[int | None, ...]
     invented: tuple[int, ...]
@@ -54,7 +56,7 @@ def judged(truth: Sequence[TrueBox], boxes: Sequence[BoxScore]) -> Judged:
         on_it = [b for b in boxes if b.index != one.index and overlap(_corners(b), one.corners) >= MATCH]
         said.append(on_it[0].index if on_it else None)
     invented = [b.index for b in boxes if all(overlap(_corners(b), one.corners) < _APART for one in truth)]
-    return Judged(tuple(found), tuple(said), tuple(invented))
+    return Judged(tuple(one.index for one in counted), tuple(found), tuple(said), tuple(invented))
 
 
 def overlap(a: Corners, b: Corners) -> float:

@@ -6,9 +6,18 @@ from torch import Tensor
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.differentiable.guarded_victim import GuardedVictim
 
+_WIDE = 4.0
+
+
+def squashed(margin: Tensor) -> Tensor:
+    """A margin in -4..4, of the same sign: the cross-entropy of a margin above 16 has no gradient in float32 left."""
+    return _WIDE * margin / (_WIDE + margin.abs())
+
 
 class TargetedVictim(torch.nn.Module):
-    """Levels to two logits: the best other label's, and the target's. Index 0 is right as long as another one wins.
+    """Levels to two logits: by how much the best other label's is above the target's, squashed, and zero.
+
+    Index 0 is right as long as another label wins.
 
     What attacks need that look into the guard is passed on; a victim without a guard has no profile.
 
@@ -46,4 +55,5 @@ class TargetedVictim(torch.nn.Module):
 
     def _two(self, logits: Tensor) -> Tensor:
         others = torch.arange(logits.shape[1]) != self.target
-        return torch.stack([logits[:, others].amax(1), logits[:, self.target]], 1)
+        margin = squashed(logits[:, others].amax(1) - logits[:, self.target])
+        return torch.stack([margin, torch.zeros_like(margin)], 1)

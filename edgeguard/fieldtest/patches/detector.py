@@ -18,7 +18,7 @@ from edgeguard.fieldtest.patches.printing import View
 from edgeguard.model.contract import Contract, Detection
 from edgeguard.patchguard import PATCH_GUARDS
 
-_WON_CLEARLY = -2.0  # logits of the score: beyond it a view no longer counts
+_WON_CLEARLY = -1.5  # of what a goal lacks (squashed, -4..4): beyond it a view no longer counts
 
 
 class GuardedDetector(torch.nn.Module):

@@ -32,7 +32,8 @@ def detector(head: str = "raw", guard: dict[str, Any] | None = None) -> bytes:
     arranged.newShape = [1, 16, 2]
     flat = made.step(OPS.RESHAPE, [seen, made.constant([1, 16, 2])], [made.tensor((1, 16, 2), FLOAT32)], arranged)
     scores = made.step(OPS.LOGISTIC, [flat], [made.tensor((1, 16, 2), FLOAT32)])
-    corners = np.array([(x, y, x + CELL, y + CELL) for x, y in PLACES], np.float32) / SIDE
+    cells = np.array([(x, y, x + CELL, y + CELL) for x, y in PLACES], np.float32)
+    corners: NDArray[np.float32] = np.asarray(cells / SIDE, np.float32)
     post = head == "postprocess"
     boxes = _from_picture(made, real, np.zeros((16, 4), np.float32) if post else corners)
     outputs = _postprocessed(made, boxes, scores, corners) if post else [boxes, scores]
@@ -52,7 +53,8 @@ def frame(*objects: tuple[int, int]) -> NDArray[np.uint8]:
 def write_coco(folder: Any, pictures: list[tuple[tuple[int, int], ...]]) -> None:
     """Pictures of `frame` as .png, and their boxes."""
     folder.mkdir(parents=True)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, objects in enumerate(pictures):
         name = f"{number}.png"
         assert cv2.imwrite(str(folder / name), frame(*objects)[:, :, ::-1])

@@ -40,14 +40,22 @@ name = "none"
 class _Linear(torch.nn.Module):
     """The mean of each channel is a class's logit."""
 
+    def __init__(self, factor: float = 10) -> None:
+        super().__init__()
+        self.factor = factor
+
     def forward(self, levels: Tensor) -> Tensor:
-        return levels.mean((2, 3)) / 10
+        return levels.mean((2, 3)) * self.factor / 100
 
 
-def test_two_logits_are_the_best_other_and_the_target() -> None:
+def test_a_margin_and_zero() -> None:
     victim = TargetedVictim(_Linear(), 1)
     image = torch.tensor([200.0, 50.0, 90.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8).contiguous()
-    assert victim(image).tolist() == [[20, 5]]
+    assert victim(image).tolist() == [[pytest.approx(4 * 15 / 19), 0]]
+    far = TargetedVictim(_Linear(1000), 1)
+    shown = image.clone().requires_grad_(True)
+    torch.nn.functional.cross_entropy(far(shown), torch.zeros(1, dtype=torch.int64)).backward()
+    assert shown.grad is not None and shown.grad.abs().sum() > 0, "1,500 logits away there is a gradient too"
     assert isinstance(victim, GuardedVictim) and victim.profile is None and victim.room == 0
     found = Pgd(eps_8bit=90, steps=20)(victim, image, torch.zeros(1, dtype=torch.int64))
     assert _Linear()(found).argmax() == 1, "not the second best, which is nearer"
