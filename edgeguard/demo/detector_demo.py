@@ -1,6 +1,7 @@
 """`edgeguard demo --detector`: the bundled detector and a patch that makes a sign vanish, in the virtual field."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -43,8 +44,7 @@ def run_detector_demo(
     found = {}
     for number, (name, profile) in enumerate(profiles.items()):
         found[name] = field_arms(
-            model, check, patch=patch, profile=profile,
-            progress=lambda done, total, before=number: progress(before * total + done, len(profiles) * total),
+            model, check, patch=patch, profile=profile, progress=partial(_share, progress, number, len(profiles)),
         )  # fmt: skip
     good, png = cv2.imencode(".png", contact_sheet(_tiles(check, patch))[:, :, ::-1])
     assert good
@@ -71,3 +71,8 @@ def _tiles(check: FieldCheck, patch: Path) -> list[list[Tile]]:
             row.append(Tile(small, arm, answer, any(box.index == check.label for box in boxes)))
         rows.append(row)
     return rows
+
+
+def _share(progress: Callable[[int, int], None], before: int, parts: int, done: int, total: int) -> None:
+    """The steps of one part among those of all."""
+    progress(before * total + done, parts * total)

@@ -102,12 +102,12 @@ def perturbed_weights(
     with torch.no_grad():
         for buffer, before in zip(network.buffers(), statistics, strict=True):
             buffer.copy_(before)
-        torch._foreach_add_(weights, moves)
+        torch._foreach_add_(list[Tensor](weights), moves)
     try:
         yield
     finally:
         with torch.no_grad():
-            torch._foreach_sub_(weights, moves)
+            torch._foreach_sub_(list[Tensor](weights), moves)
 
 
 def _divergence(logits: Tensor, soft: Tensor) -> Tensor:

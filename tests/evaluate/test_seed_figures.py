@@ -102,6 +102,8 @@ def test_a_trained_net_gives_digits_back() -> None:
         digits.append(cv2.imencode(".png", digit)[1].tobytes())
     reformer = defense_by_name("magnet-gray-2", digits)
     shown = cv2.imdecode(np.frombuffer(digits[0], np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None and shown.dtype == np.uint8
+    shown = np.asarray(shown, np.uint8)
     assert np.abs(reformer(shown).astype(int) - shown).mean() < 25
 
 

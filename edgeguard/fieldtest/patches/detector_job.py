@@ -148,7 +148,10 @@ def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, la
     if not {"clean", "plain", "patch"} <= by_arm.keys():
         return ()
     clean, plain, patch = (by_arm[arm] for arm in ("clean", "plain", "patch"))
-    effect = {"vanish": lambda a: a.n - a.found, "mislabel": lambda a: a.said, "create": lambda a: a.invented}[mode]
+    effects: dict[Goal, Callable[[ArmResult], int]] = {
+        "vanish": lambda a: a.n - a.found, "mislabel": lambda a: a.said, "create": lambda a: a.invented,
+    }  # fmt: skip
+    effect = effects[mode]
     if effect(patch) > effect(plain):
         return ()
     lines = [
