@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -102,9 +103,9 @@ def test_a_trained_net_gives_digits_back() -> None:
         digits.append(cv2.imencode(".png", digit)[1].tobytes())
     reformer = defense_by_name("magnet-gray-2", digits)
     shown = cv2.imdecode(np.frombuffer(digits[0], np.uint8), cv2.IMREAD_COLOR)
-    assert shown is not None and shown.dtype == np.uint8
-    shown = np.asarray(shown, np.uint8)
-    assert np.abs(reformer(shown).astype(int) - shown).mean() < 25
+    assert shown is not None
+    levels: NDArray[np.uint8] = shown.astype(np.uint8)
+    assert np.abs(reformer(levels).astype(int) - levels).mean() < 25
 
 
 def test_an_attack_that_knows_a_net_differentiates_through_it(card_model: Path) -> None:
