@@ -299,8 +299,8 @@ def _drawn(network: nn.Module) -> nn.Module:
 
 
 def _convert(network: nn.Module, images: list[LabeledImage], path: Path, *, side: int) -> None:
-    from edgeguard_converters.options import Thresholds
     from edgeguard_converters.pipeline import Options, convert
+    from edgeguard_converters.verify.gates import Thresholds
 
     program = path.with_suffix(".pt2")
     torch.export.save(torch.export.export(network, (torch.zeros(1, 3, side, side),)), program)

@@ -1,6 +1,7 @@
 """`edgeguard demo --detector`: the bundled detector and a patch that makes a sign vanish, in the virtual field."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -42,14 +43,16 @@ def run_detector_demo(
     profiles = {"none": None, "contract": model.contract.guard.profile}
     found = {}
     for number, (name, profile) in enumerate(profiles.items()):
-        found[name] = field_arms(
-            model, check, patch=patch, profile=profile,
-            progress=lambda done, total, before=number: progress(before * total + done, len(profiles) * total),
-        )  # fmt: skip
+        told = partial(_told, progress, number, len(profiles))
+        found[name] = field_arms(model, check, patch=patch, profile=profile, progress=told)
     good, png = cv2.imencode(".png", contact_sheet(_tiles(check, patch))[:, :, ::-1])
     assert good
     write_bytes(output / "detector-sheet.png", png.tobytes())
     return found
+
+
+def _told(progress: Callable[[int, int], None], before: int, parts: int, done: int, total: int) -> None:
+    progress(before * total + done, parts * total)
 
 
 def _tiles(check: FieldCheck, patch: Path) -> list[list[Tile]]:

@@ -9,7 +9,6 @@ Run it again after an interruption: scenes are kept in parts of 250, the trainin
 import argparse
 import json
 import math
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from edgeguard.preprocess.crop_resize import crop_and_resize
 from edgeguard.scene.cards import CARDS
 from edgeguard.system.files import replaced
 from edgeguard.train.card_detector import COLUMNS, HEIGHT, ROWS, WIDTH, CardDetector
+from edgeguard.train.layers import in_layout
 
 PREPROCESS = Preprocess("none", 1.0, mean=(127.5,) * 3, std=(127.5,) * 3)
 _KEPT = (256, 192)
@@ -98,7 +98,8 @@ def train(scenes: Scenes, folder: Path, rounds: int) -> CardDetector:
     """AdamW, its learning rate along two cosines; a checkpoint after each round."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    network = CardDetector(len(CARDS)).to(memory_format=torch.channels_last)
+    network = CardDetector(len(CARDS))
+    in_layout(network, torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     per_round = -(-len(scenes.pictures) // _BATCH)
     checkpoint = folder / "checkpoint.pt"
@@ -156,7 +157,7 @@ def augmented(scenes: Scenes, rows: NDArray[np.int64], rng: np.random.Generator)
 
 def _moved(objects: NDArray[np.float32], scale: float, shift: NDArray[np.float64]) -> NDArray[np.float32]:
     """Boxes after scaling and shifting; an object that is more than half outside is left out."""
-    boxes = objects[:, 1:] * scale + np.tile(shift, 2)
+    boxes = np.asarray(objects[:, 1:] * scale + np.tile(shift, 2), np.float64)
     cut = np.clip(boxes, 0, 1)
     area, left = _areas(boxes), _areas(cut)
     kept = (objects[:, :1] >= 0) & (left > 0.5 * area)
@@ -224,7 +225,7 @@ def _generalized_iou(a: Tensor, b: Tensor) -> Tensor:
 
 def export(network: CardDetector, path: Path) -> None:
     """The trained network as a torch.export program."""
-    program = torch.export.export(network.eval().to(memory_format=torch.contiguous_format), _one_picture())
+    program = torch.export.export(in_layout(network.eval(), torch.contiguous_format), _one_picture())
     with replaced(path) as partial:
         torch.export.save(program, partial)
 
@@ -250,4 +251,4 @@ def _one_picture() -> tuple[Tensor]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

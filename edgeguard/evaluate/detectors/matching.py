@@ -132,7 +132,7 @@ def _evaluated(truth: Sequence[Sequence[TrueBox]], found: Sequence[Sequence[BoxS
                     "iscrowd": int(not one.is_counted),
                 }
             )  # fmt: skip
-    results = [
+    results: list[dict[str, Any]] = [
         {
             "image_id": image, "category_id": b.index, "bbox": [b.x1, b.y1, b.x2 - b.x1, b.y2 - b.y1], "score": b.score
         }
