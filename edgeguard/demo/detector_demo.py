@@ -43,13 +43,16 @@ def run_detector_demo(
     profiles = {"none": None, "contract": model.contract.guard.profile}
     found = {}
     for number, (name, profile) in enumerate(profiles.items()):
-        found[name] = field_arms(
-            model, check, patch=patch, profile=profile, progress=partial(_share, progress, number, len(profiles)),
-        )  # fmt: skip
+        told = partial(_told, progress, number, len(profiles))
+        found[name] = field_arms(model, check, patch=patch, profile=profile, progress=told)
     good, png = cv2.imencode(".png", contact_sheet(_tiles(check, patch))[:, :, ::-1])
     assert good
     write_bytes(output / "detector-sheet.png", png.tobytes())
     return found
+
+
+def _told(progress: Callable[[int, int], None], before: int, parts: int, done: int, total: int) -> None:
+    progress(before * total + done, parts * total)
 
 
 def _tiles(check: FieldCheck, patch: Path) -> list[list[Tile]]:
@@ -71,8 +74,3 @@ def _tiles(check: FieldCheck, patch: Path) -> list[list[Tile]]:
             row.append(Tile(small, arm, answer, any(box.index == check.label for box in boxes)))
         rows.append(row)
     return rows
-
-
-def _share(progress: Callable[[int, int], None], before: int, parts: int, done: int, total: int) -> None:
-    """The steps of one part among those of all."""
-    progress(before * total + done, parts * total)

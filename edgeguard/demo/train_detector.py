@@ -158,7 +158,7 @@ def augmented(scenes: Scenes, rows: NDArray[np.int64], rng: np.random.Generator)
 
 def _moved(objects: NDArray[np.float32], scale: float, shift: NDArray[np.float64]) -> NDArray[np.float32]:
     """Boxes after scaling and shifting; an object that is more than half outside is left out."""
-    boxes = objects[:, 1:] * scale + np.tile(shift, 2)
+    boxes = np.asarray(objects[:, 1:] * scale + np.tile(shift, 2), np.float64)
     cut = np.clip(boxes, 0, 1)
     area, left = _areas(boxes), _areas(cut)
     kept = (objects[:, :1] >= 0) & (left > 0.5 * area)

@@ -98,11 +98,11 @@ def _coded_anchors(graph: Graph, operator: Operator, data: bytes) -> CodedAnchor
     if spec.data is None:
         raise CannotRebuild("the anchors of its post-processing are no constants of the file")
     options = flexbuffers.Loads(bytearray(_custom_options(data)))
-    y, x, height, width = (float(options[f"{axis}_scale"]) for axis in "yxhw")
-    if min(y, x, height, width) <= 0:
+    y, x, h, w = (float(options[f"{axis}_scale"]) for axis in "yxhw")
+    if min(y, x, h, w) <= 0:
         raise CannotRebuild("a scale of its post-processing is not above 0")
     values = torch.from_numpy(np.array(spec.values(), np.float32)).reshape(-1, 4)
-    return CodedAnchors(values, y, x, height, width, classes=int(options["num_classes"]))
+    return CodedAnchors(values, y, x, h, w, classes=int(options["num_classes"]))
 
 
 def _custom_options(data: bytes) -> bytes:

@@ -30,6 +30,12 @@ from edgeguard.system.files import write_bytes
 
 _OBJECT_MM = 120.0
 _SHOWN = 12
+#: In how many views of an arm a patch had its way.
+_EFFECTS: dict[Goal, Callable[[ArmResult], int]] = {
+    "vanish": lambda arm: arm.n - arm.found,
+    "mislabel": lambda arm: arm.said,
+    "create": lambda arm: arm.invented,
+}
 
 
 @dataclass(frozen=True)
@@ -148,10 +154,7 @@ def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, la
     if not {"clean", "plain", "patch"} <= by_arm.keys():
         return ()
     clean, plain, patch = (by_arm[arm] for arm in ("clean", "plain", "patch"))
-    effects: dict[Goal, Callable[[ArmResult], int]] = {
-        "vanish": lambda a: a.n - a.found, "mislabel": lambda a: a.said, "create": lambda a: a.invented,
-    }  # fmt: skip
-    effect = effects[mode]
+    effect = _EFFECTS[mode]
     if effect(patch) > effect(plain):
         return ()
     lines = [

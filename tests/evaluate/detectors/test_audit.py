@@ -86,8 +86,7 @@ def test_an_audit_counts_objects_and_precision_and_goes_on(files: Path, caplog: 
     cells = evaluate(files / "det.tflite", files / "coco", _plan(), files / "out", workers=1)
     by = {(c.attack, c.eps_8bit, c.defence): c for c in cells}
     clean, small, large = by["clean", None, "none"], by["vanish", 4, "none"], by["vanish", 60, "none"]
-    assert (clean.correct, clean.n) == (6, 6)
-    assert [clean.ap50, clean.ap] == [pytest.approx(1), pytest.approx(1)]
+    assert (clean.correct, clean.n) == (6, 6) and clean.ap50 == clean.ap == pytest.approx(1)
     assert small.correct == 6 and large.correct == 0 and large.ap50 == 0 and large.goal == "vanish"
     assert by["create", 60, "none"].n == 4, "pictures, not objects"
     assert by["create", 60, "none"].correct == 0 and large.ap50_high == 0
