@@ -1,15 +1,21 @@
 """The border to bytes that somebody else wrote: how much of a file is read, and what a failure to parse it becomes."""
 
+import errno
+import json
+import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edgeguard.errors import EdgeGuardError, InputError
 
 #: A frame with more pixels than this is refused (64 megapixels: 192 MB decoded).
 MAX_PIXELS = 1 << 26
 _SHOWN = 160
+_LARGEST_INTEGER = (1 << 63) - 1
 
 
 @contextmanager
@@ -60,6 +66,85 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     if len(data) > limit:
         raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
     return data
+
+
+def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
+    """As `read_bounded`, of a file in a folder that somebody else packed: no link is followed, no pipe waited for.
+
+    Args:
+        path: a regular file.
+        limit: bytes.
+        what: the file is, for the message.
+
+    Raises:
+        InputError: it cannot be read, it is larger, or it is a link, a device, a pipe or a socket.
+
+    Example:
+        >>> read_regular("/dev/zero", 1 << 20, "the plan")
+        Traceback (most recent call last):
+        edgeguard.errors.InputError: the plan /dev/zero is a device, a pipe or a folder; refused: put a plain file there
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as stream:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise InputError(f"{what} {path} is a device, a pipe or a folder; refused: put a plain file there")
+            data = b"" if found.st_size > limit else stream.read(limit + 1)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{what} {path} is a link; refused: put the file itself there") from error
+        raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"cannot read {what}: {error}") from error
+    if found.st_size > limit or len(data) > limit:
+        raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
+    return data
+
+
+def foreign_json(data: bytes | str) -> Any:
+    """JSON whose numbers are finite and whose integers have at most 64 bits, so that they can be counted with.
+
+    Raises:
+        ValueError: it is no JSON, or holds such a number; for use within `parsing`.
+
+    Example:
+        >>> foreign_json(b'{"frames": 5}')
+        {'frames': 5}
+    """
+    return json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
+
+
+def checked_numbers(value: object) -> None:
+    """Refuse what `foreign_json` refuses, in data that another reader parsed.
+
+    Raises:
+        ValueError: a number is not finite, or an integer has more than 64 bits.
+    """
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, int) and abs(one) > _LARGEST_INTEGER:
+            raise ValueError("an integer of more than 64 bits")
+        elif isinstance(one, float) and not math.isfinite(one):
+            raise ValueError("a number that is not finite")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or abs(value := int(text)) > _LARGEST_INTEGER:
+        raise ValueError(f"{text[:24]} is an integer of more than 64 bits")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:24]} is no finite number")
+    return value
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The plan of a field test: which sheets, where they stand, how often; and how many passes an interval wants."""
 
 import json
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,10 +12,13 @@ from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.sheet import Sheet, parse_sheet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, parsing, read_regular
 
 SCHEMA = 1
 _DISTANCE_TOLERANCE = 0.12
 _ANGLE_TOLERANCE_DEG = 7.5
+_LARGEST = 8 << 20  # bytes of plan.json
+_MOST_PASSES = 100_000  # of all sheets in all cells: eleven days, if a placement takes ten seconds
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,12 @@ def make_plan(
             raise InputError(f"a plan wants at least one {name}, each once")
     if not 0.8 <= print_scale <= 1.25:
         raise InputError(f"a print scale of {print_scale:g} is no print of these sheets: 0.8 to 1.25")
-    return Plan(
+    plan = Plan(
         secrets.token_hex(8), tuple(sheets), tuple(sorted(distances_mm)), tuple(sorted(angles_deg)), tuple(lights),
         passes, frames, model_sha256, profile_sha256, field_of_view_deg, print_scale,
     )  # fmt: skip
+    _refuse_too_many(plan, "the plan")
+    return plan
 
 
 def passes_for_interval(width: float, rate: float = 0.5) -> int:
@@ -146,22 +152,36 @@ def read_plan(folder: Path) -> Plan:
         InputError: not there, damaged, or of another version.
     """
     path = folder / "plan.json"
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{folder} is not a session: {path.name}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+    if not path.exists() and not path.is_symlink():
+        raise InputError(f"{folder} is not a session: it holds no {path.name}")
+    with parsing(str(path)):
+        data = foreign_json(read_regular(path, _LARGEST, "the plan"))
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         schema = data.get("schema") if isinstance(data, dict) else None
         raise InputError(f"{path} has version {schema!r}; this version reads {SCHEMA}")
-    try:
-        return _parse(data, str(path))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+    with parsing(str(path)):
+        plan = _parse(data, str(path))
+    _refuse_too_many(plan, str(path))
+    return plan
+
+
+def _refuse_too_many(plan: Plan, what: str) -> None:
+    """Each pass of a plan costs memory and a look with each frame, so their number is bounded before any is listed."""
+    factors = (plan.distances_mm, plan.angles_deg, plan.lights, plan.sheets)
+    wanted = math.prod(map(len, factors)) * plan.passes
+    if wanted > _MOST_PASSES:
+        raise InputError(f"{what} wants {wanted} passes, more than {_MOST_PASSES}: fewer positions, sheets or passes")
 
 
 def _parse(data: dict[str, Any], origin: str) -> Plan:
+    from msgspec import convert
+
+    convert(data, Plan)  # for the types alone: values stay as they are written
     sheets = tuple(parse_sheet(sheet, origin) for sheet in data["sheets"])
     lists = {key: tuple(float(v) for v in data[key]) for key in ("distances_mm", "angles_deg")}
-    return Plan(**{**data, **lists, "sheets": sheets, "lights": tuple(str(v) for v in data["lights"])})
+    plan = Plan(**{**data, **lists, "sheets": sheets, "lights": tuple(data["lights"])})
+    if not (plan.distances_mm and plan.angles_deg and plan.lights and plan.sheets):
+        raise ValueError("a plan wants at least one sheet, distance, angle and light")
+    if min(plan.passes, plan.frames) < 1 or not 0 < plan.field_of_view_deg < 180 or not 0.8 <= plan.print_scale <= 1.25:
+        raise ValueError("passes, frames, field of view or print scale is out of range")
+    return plan

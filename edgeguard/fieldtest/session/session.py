@@ -5,6 +5,7 @@ camera or a power cut leaves besides (frames without a line, half a line) is no 
 """
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -22,11 +23,14 @@ from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.names import file_inside
 
 SCHEMA = 1
 _FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
+_LARGEST = 256 << 20  # bytes of passes.jsonl: the largest plan, with some frames for each pass
+_LONGEST = 8 << 20  # bytes of a line
 
 
 @dataclass(frozen=True)
@@ -177,8 +181,9 @@ class Session:
 
     def missing(self) -> Counter[tuple[int, Cell]]:
         """How many passes of each (sheet, cell) are still to be recorded."""
+        done = Counter((one.sheet, one.cell) for one in self.passes)
         wanted = {(sheet.number, cell): self.plan.passes for cell in self.plan.cells() for sheet in self.plan.sheets}
-        return Counter({key: left for key, count in wanted.items() if (left := count - self.count(*key)) > 0})
+        return Counter({key: left for key, count in wanted.items() if (left := count - done[key]) > 0})
 
 
 def _refuse_links(folder: Path, *more: str) -> None:
@@ -239,20 +244,21 @@ def _line(done: Pass) -> bytes:
 
 def _read_journal(path: Path, plan: Plan) -> list[Pass]:
     """All whole lines; a torn last one is left out."""
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return []
-    lines = path.read_bytes().split(b"\n")
     passes = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(io.BytesIO(read_regular(path, _LARGEST, "the journal")), start=1):
+        if len(line) > _LONGEST:
+            raise InputError(f"{path}:{number} is longer than {_LONGEST >> 20} MiB")
         try:
-            data = json.loads(line) if line else None
-        except (ValueError, RecursionError) as error:
-            if number == len(lines):
+            with parsing(f"{path}:{number}"):
+                data = None if line == b"\n" else foreign_json(line)
+        except InputError:
+            if not line.endswith(b"\n"):
                 break
-            raise InputError(f"{path}:{number} is damaged: {error}") from error
-        if data is None:
-            continue
-        passes.append(_parse(data, plan, f"{path}:{number}"))
+            raise
+        if data is not None:
+            passes.append(_parse(data, plan, f"{path}:{number}"))
     return passes
 
 
@@ -266,9 +272,10 @@ def _parse(data: Any, plan: Plan, origin: str) -> Pass:
         raise InputError(f"{origin} is of another version")
     if data.get("session") != plan.session:
         raise InputError(f"{origin} belongs to another session: sessions are not mixed")
-    try:
+    from msgspec import convert
+
+    with parsing(origin):
+        convert(data, Pass)  # for the types alone: values stay as they are written
         frames = tuple(_parse_frame(frame) for frame in data["frames"])
         cell = None if data["cell"] is None else Cell(**data["cell"])
         return Pass(**{**data, "frames": frames, "cell": cell})
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{origin} is damaged: {error}") from error

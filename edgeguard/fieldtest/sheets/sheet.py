@@ -14,6 +14,7 @@ from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, SHEET_NUMBERS, Layout, Rect
 from edgeguard.fieldtest.sheets.tags import tag_modules
 from edgeguard.scene.cards import CARDS, draw_card
+from edgeguard.system.foreign import checked_numbers, foreign_json, parsing, read_bounded
 
 SCHEMA = 1
 #: `clean`: the object alone. `plain` and `noise`: controls as large as the patch. `patch`: the patch.
@@ -22,6 +23,7 @@ ARMS: tuple[Arm, ...] = ("clean", "plain", "noise", "patch")
 Picture = NDArray[np.uint8]
 _PLAIN_LEVEL = 127
 _NOISE_CELLS = 16
+_LARGEST = 1 << 20  # bytes of a manifest
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,9 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         InputError: not there, not a manifest, or of another version.
     """
+    raw = read_bounded(path, _LARGEST, "the sheet's manifest")
     try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        data = foreign_json(raw)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a sheet's manifest: {error}") from error
     return parse_sheet(data, str(path))
@@ -104,7 +105,11 @@ def parse_sheet(data: object, origin: str) -> Sheet:
     """A manifest from plain data; see `read_sheet`."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("arm") not in ARMS:
         raise InputError(f"{origin} is not a sheet's manifest of version {SCHEMA}: edgeguard patch sheet writes one")
-    try:
+    from msgspec import convert
+
+    with parsing(f"{origin}: the sheet's manifest"):
+        checked_numbers(data)
+        convert(data, Sheet)  # for the types alone: values stay as they are written
         overlay = data.get("overlay")
         if overlay is not None:
             x, y = overlay["center_mm"]
@@ -112,8 +117,6 @@ def parse_sheet(data: object, origin: str) -> Sheet:
         sheet = Sheet(**{**data, "overlay": overlay})
         if not 0 <= sheet.number < SHEET_NUMBERS or not 10 <= sheet.object_mm <= 5000 or not 5 <= sheet.tag_mm <= 1000:
             raise ValueError("a number or length is out of range")
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{origin}: the sheet's manifest is damaged: {error}") from error
     return sheet
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -284,3 +285,78 @@ def test_a_field_by_its_address() -> None:
     frames = [decode_bgr(frame.jpeg or b"") for frame in field.frames()]
     assert len(frames) == len(field) == 4 and frames[0].shape == (240, 320, 3)
     assert field.truth(0).distance_mm > field.truth(3).distance_mm and field.truth(0).light == "dim"
+
+
+def _spoil(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """A copy of JSON data with one value changed."""
+    if not path:
+        return new
+    copied = list(value) if isinstance(value, list) else dict(value)
+    copied[path[0]] = _spoil(copied[path[0]], path[1:], new)
+    return copied
+
+
+_RANGE = [float(place) for place in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("path", "new", "said"),
+    [
+        (("passes",), "x", "passes"), (("passes",), 0, "out of range"), (("frames",), True, "frames"),
+        (("distances_mm",), [10**400], "64 bits"), (("distances_mm",), [float("inf")], "no finite number"),
+        (("angles_deg",), [], "at least one"), (("lights",), [5], "str"), (("sheets",), [5], "sheet"),
+        (("sheets", 0, "label"), 5, "str"), (("sheets", 0, "number"), 1.5, "int"),
+        (("sheets", 1, "overlay", "center_mm"), [10**400, 0], "64 bits"), (("field_of_view_deg",), 1e9, "out of range"),
+        (("distances_mm",), _RANGE * 20, "wants 240000 passes"),
+    ],
+)  # fmt: skip
+def test_a_plan_of_a_stranger_is_refused_in_one_line(
+    session: Session, path: tuple[Any, ...], new: Any, said: str
+) -> None:
+    place = session.folder / "plan.json"
+    place.write_text(json.dumps(_spoil(json.loads(place.read_text()), path, new)))
+    with pytest.raises(InputError, match=said) as refused:
+        Session(session.folder)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        (("frames",), [5]), (("frames", 0, "file"), 5), (("frames", 0, "distance_mm"), 10**400),
+        (("frames", 0, "exposure"), {"iso": "x"}), (("frames", 0, "live"), 7), (("sheet",), None), (("repeat",), []),
+        (("cell", "distance_mm"), []), (("cell", "light"), 5), (("number",), 1e999),
+    ],
+)  # fmt: skip
+def test_a_journal_of_a_stranger_is_refused_in_one_line(recorded: Session, path: tuple[Any, ...], new: Any) -> None:
+    journal = recorded.folder / "passes.jsonl"
+    first = json.loads(journal.read_text().splitlines()[0])
+    journal.write_text(json.dumps(_spoil(first, path, new)) + "\n")
+    with pytest.raises(InputError, match=r"passes\.jsonl:1 is damaged"):
+        Session(recorded.folder)
+
+
+def test_a_plan_of_too_many_passes_is_refused_before_they_are_listed(sheets: Sheets) -> None:
+    with pytest.raises(InputError, match="wants 1000000000 passes"):
+        make_plan([sheets[0][0]], _RANGE, _RANGE, [str(place) for place in range(1000)], 1)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "passes.jsonl"])
+@pytest.mark.parametrize("kind", ["a link", "a device", "larger"])
+def test_a_session_is_made_of_plain_files(session: Session, name: str, kind: str) -> None:
+    place = session.folder / name
+    place.unlink(missing_ok=True)
+    if kind == "a link":
+        place.symlink_to("/dev/zero")
+    elif kind == "larger":
+        with place.open("wb") as stream:
+            stream.truncate(1 << 40)
+    else:
+        os.mkfifo(place)  # waits for ever for whoever reads it as a file
+    with pytest.raises(InputError, match=kind):
+        Session(session.folder)
+
+
+def test_what_is_missing_is_counted_in_one_look(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "count", lambda *_: pytest.fail("each cell looks at every pass"))
+    assert sum(session.missing().values()) == 24
