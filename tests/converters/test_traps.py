@@ -79,7 +79,7 @@ def test_dead_filters_are_mended(squares: list[LabeledImage], options: Options, 
     assert done.report.agreement >= 0.95
 
 
-def test_parameters_that_vanish_are_told(self, squares: list[LabeledImage], options: Options, tmp_path: Path) -> None:
+def test_parameters_that_vanish_are_told(squares: list[LabeledImage], options: Options, tmp_path: Path) -> None:
     model = train_residual()
     norm = model.a[4]
     assert isinstance(norm, torch.nn.BatchNorm2d)
