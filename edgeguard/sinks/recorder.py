@@ -83,7 +83,7 @@ class EventRecorder:
             raise DeviceError(f"cannot record in {self._folder}: {getattr(why, 'strerror', why)}") from error
 
     def _begin(self, result: FrameResult, now: float) -> None:
-        stamp = datetime.fromtimestamp(result.captured_at, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
+        stamp = _stamp(result.captured_at)
         self._event, self._began = self._folder / f"{stamp}-{'-'.join(result.alarms)}", now
         self._event.mkdir(parents=True, exist_ok=True)
         self._event_bytes = 0
@@ -130,6 +130,15 @@ class EventRecorder:
             shutil.rmtree(path)
             total -= sizes[path]
         self._kept_bytes = total
+
+
+def _stamp(captured_at: float) -> str:
+    """The time for a folder's name; a film may say one that no calendar has, and then it is the clock's."""
+    try:
+        time_of = datetime.fromtimestamp(captured_at, UTC)
+    except (ValueError, OverflowError, OSError):
+        time_of = datetime.now(UTC)
+    return time_of.strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
 
 
 def _size(result: FrameResult) -> int:
