@@ -14,10 +14,13 @@ from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import is_sealed_png
+from edgeguard.system.foreign import read_bounded
 from edgeguard.system.redirect import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
+_LARGEST = 256 << 20  # bytes of a picture: 64 million pixels that are not packed fit
+_SLOWEST, _FASTEST = 1e-6, 1e6  # frames a second: a picture in eleven days, and one in a microsecond
 #: A playlist or a list of files, whatever its name, would let FFmpeg read other files and open connections.
 _SHUT = "protocol_whitelist;file|format_whitelist;avi,mov,mp4,matroska,webm"
 
@@ -45,7 +48,7 @@ class ImageFiles:
         """JPEG files and a sensor's PNG keep their bytes, others come decoded; what does not decode is `Lost`."""
         for index, path in enumerate(self._paths):
             try:
-                data = path.read_bytes()
+                data = read_bounded(path, _LARGEST, "the picture")
                 taken_at = path.stat().st_mtime
                 if data[:2] == b"\xff\xd8":
                     read_whole_jpeg(data)
@@ -54,7 +57,7 @@ class ImageFiles:
                     yield from_png(index, path.name, data, taken_at, "source")
                 else:
                     yield Captured(index, path.name, None, decode_rgb(data), taken_at, "source")
-            except JpegError as error:
+            except (JpegError, InputError) as error:
                 yield Lost(index, path.name, str(error))
             except OSError as error:
                 yield Lost(index, path.name, error.strerror or str(error))
@@ -90,6 +93,9 @@ class VideoFile:
         if fourcc.upper() == b"MJPG" and path.suffix.lower() == ".avi":
             self._motion_jpeg = bool(self._capture.set(cv2.CAP_PROP_FORMAT, -1))
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0
+        if not _SLOWEST <= self.fps <= _FASTEST:  # its frames would have times that no calendar has
+            self.close()
+            raise InputError(f"{path} says that it has {self.fps:g} frames a second: make the film again")
         width, height = (int(self._capture.get(k)) for k in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self._check_size(width * height)
         self.applied = Applied(width, height, fourcc.decode("ascii", "replace"), self.fps)

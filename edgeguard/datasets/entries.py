@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edgeguard.errors import InputError
+from edgeguard.system.foreign import parsing
 from edgeguard.system.names import is_plain_name
 
 _MAX_BYTES = 64 << 20  # of one image file
@@ -16,9 +17,16 @@ _FREE_BYTES = 64 << 20  # that an archive may grow to, however small it is
 _MOST_GROWTH = 20  # times its size: pictures are packed already
 
 
+class UnreadableMember(InputError):
+    """A file of an archive that is encrypted, damaged or packed in a way that is not known."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A file: its name below the folder (or in the archive) with forward slashes, and what reads its bytes."""
+    """A file: its name below the folder (or in the archive) with forward slashes, and what reads its bytes.
+
+    `read` raises OSError, or `UnreadableMember` for a file of an archive.
+    """
 
     name: str
     read: Callable[[], bytes]
@@ -73,10 +81,7 @@ def _bounded(path: Path) -> bytes:
 
 
 def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as a .zip: {error}") from error
+    archive = opened_zip(path)
     size, total, seen = path.stat().st_size, 0, set[str]()
     inside = [e for e in archive.infolist() if PurePosixPath(e.filename).suffix.lower() in suffixes and not e.is_dir()]
     for entry in sorted(inside, key=lambda e: e.filename.encode()):
@@ -90,7 +95,33 @@ def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:
         total += entry.file_size
         if total > max(_FREE_BYTES, size * _MOST_GROWTH):
             raise InputError(f"{path} would unpack to more than {total} bytes from {size}; refused")
-        yield Entry(entry.filename, partial(archive.read, entry))
+        yield Entry(entry.filename, partial(read_member, archive, entry))
+
+
+def opened_zip(path: Path) -> zipfile.ZipFile:
+    """A .zip that somebody else packed.
+
+    Raises:
+        InputError: it cannot be read; a name in it that is no text, or a version that is not known, is among why.
+    """
+    try:
+        with parsing("its list of files"):
+            return zipfile.ZipFile(path)
+    except (OSError, InputError) as error:
+        raise InputError(f"{path} cannot be read as a .zip: {error}") from error
+
+
+def read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """The bytes of a file in an archive, of the size that its list of files says at most.
+
+    Raises:
+        UnreadableMember: it is encrypted, damaged or packed in a way that is not known.
+    """
+    try:
+        with parsing(entry.filename[:100]):
+            return archive.read(entry)
+    except (OSError, InputError) as error:
+        raise UnreadableMember(f"{archive.filename}: {error}") from error
 
 
 def _refuse_equal_but_for_case(path: Path, names: list[str]) -> None:

@@ -17,7 +17,9 @@ from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.passes import Received
 from edgeguard.model.contract import Contract
 from edgeguard.model.input_path import InputPath
+from edgeguard.system.foreign import read_bounded
 
+_LARGEST = 256 << 20  # bytes of a picture: 64 million pixels that are not packed fit
 _log = logging.getLogger(__name__)
 
 
@@ -40,10 +42,7 @@ class LabeledImage:
         """
         if not isinstance(self.data, Path):
             return self.data
-        try:
-            return self.data.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read {self.data}: {error.strerror}") from error
+        return read_bounded(self.data, _LARGEST, "the picture")
 
     @cached_property
     def sha256(self) -> str:

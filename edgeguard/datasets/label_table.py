@@ -1,9 +1,9 @@
 """labels.csv: which file is of which class, as spreadsheets, scripts and other systems write it."""
 
 import csv
-import io
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from edgeguard.system.text import decoded_text
 
 _LARGEST = 64 << 20
 _MOST_CELLS = 64
+_MOST_ROWS = 5_000_000
+_LONGEST_ROW = 1 << 20  # characters
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _FILE_HEADS = ("file", "filename", "file_name", "path", "image", "image_path", "name", "img")
 _CLASS_HEADS = ("class_index", "class", "index", "label", "target", "class_id", "label_index", "category", "y")
 _INDEX = re.compile(r"[0-9]{1,9}(?:\.0+)?")  # a spreadsheet or pandas may write 3.0
@@ -46,8 +49,9 @@ def read_label_table(folder: Path, classes: Classes) -> list[LabeledFile]:
         raise InputError(str(error) if str(table) in str(error) else f"{table} {error}") from error
     found: dict[Path, tuple[int, LabeledFile]] = {}
     columns = (0, 1)
-    rows = _rows(text, table)
-    for place, (line, cells) in enumerate(rows):
+    for place, (line, cells) in enumerate(_rows(text, table)):
+        if place > _MOST_ROWS:
+            raise InputError(f"{table} has more than {_MOST_ROWS} lines: split it")
         if place == 0 and _is_head(folder, cells, classes):
             columns = _columns(cells)
             continue
@@ -71,27 +75,34 @@ def read_label_table(folder: Path, classes: Classes) -> list[LabeledFile]:
     return [one for _, one in found.values()]
 
 
-def _rows(text: str, table: Path) -> list[tuple[int, list[str]]]:
-    """Line numbers and cells of all lines that are not empty."""
+def _rows(text: str, table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and cells of all lines that are not empty, one after the other: a table may have millions."""
     first = re.match(r"\s*sep=(.)[\r\n]+", text)  # a spreadsheet's hint to itself
     skipped = 0 if first is None else first[0].count("\n") or 1
-    text = text if first is None else text[first.end() :]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True, skipinitialspace=True)
-    rows = []
-    begins = skipped + 1
+    start = 0 if first is None else first.end()
+    taken, begins = 0, skipped + 1
+
+    def lines() -> Iterator[str]:
+        nonlocal taken
+        for found in _LINE.finditer(text, start):
+            taken += found.end() - found.start()
+            if taken > _LONGEST_ROW:
+                raise InputError(f"{table}:{begins}: is longer than {_LONGEST_ROW} characters (is a quote left open?)")
+            yield found[0]
+
+    reader = csv.reader(lines(), delimiter=_delimiter(text, start), strict=True, skipinitialspace=True)
     try:
         for row in reader:
-            cells = [cell.strip() for cell in row]
+            cells = [cell.strip() for cell in row[:_MOST_CELLS]]
             if any(cells):
-                rows.append((begins, cells[:_MOST_CELLS]))
-            begins = skipped + reader.line_num + 1
+                yield begins, cells
+            begins, taken = skipped + reader.line_num + 1, 0
     except csv.Error as error:
         raise InputError(f"{table}:{begins}: {error} (is a quote left open?)") from error
-    return rows
 
 
-def _delimiter(text: str) -> str:
-    line = next((one for one in re.split(r"[\r\n]+", text) if one.strip()), "")
+def _delimiter(text: str, start: int) -> str:
+    line = next((one[0] for one in _LINE.finditer(text, start) if one[0].strip()), "")
     bare = re.sub(r'"[^"]*"', "", line)
     return next((sign for sign in ("\t", ";", ",") if sign in bare), ",")
 

@@ -1,10 +1,10 @@
 """What a folder says of itself where its images are poisoned: `poison.json` at its top."""
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
+from edgeguard.datasets.entries import opened_zip, read_member
 from edgeguard.errors import InputError
 from edgeguard.system.foreign import parsing, read_bounded
 
@@ -46,13 +46,10 @@ def _of_folder(data: Path) -> bytes | None:
 
 
 def _of_zip(data: Path) -> bytes | None:
-    try:
-        with zipfile.ZipFile(data) as archive:
-            names = [entry for entry in archive.infolist() if entry.filename == NAME]
-            if not names:
-                return None
-            if names[0].file_size > _MOST_BYTES:
-                raise InputError(f"{NAME} of {data} is larger than {_MOST_BYTES >> 20} MiB")
-            return archive.read(names[0])
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{data} cannot be read as a .zip: {error}") from error
+    with opened_zip(data) as archive:
+        names = [entry for entry in archive.infolist() if entry.filename == NAME]
+        if not names:
+            return None
+        if names[0].file_size > _MOST_BYTES:
+            raise InputError(f"{NAME} of {data} is larger than {_MOST_BYTES >> 20} MiB")
+        return read_member(archive, names[0])

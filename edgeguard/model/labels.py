@@ -149,6 +149,8 @@ def _from_json(text: str) -> tuple[str, ...]:
         if not all(str(index) in found for index in range(len(found))):
             raise InputError('is JSON, but no object of index and name ({"0": "cat", "1": "dog"})')
         found = [found[str(index)] for index in range(len(found))]
+    if not isinstance(found, list):
+        raise InputError("is JSON, but no list of names")
     names = [entry[-1] if isinstance(entry, list) and entry else entry for entry in found]  # ["n01440764", "tench"]
     if not names or not all(isinstance(name, str) for name in names):
         raise InputError("is JSON, but no list of names")

@@ -5,6 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 SCHEMA = 1
@@ -136,3 +137,12 @@ class Minutes:
     def to_list(self) -> list[list[Any]]:
         """[Unix seconds, {label: most at once}] of each minute in which there was a result."""
         return [[60 * minute, dict(row)] for minute, row in list(self._rows)]
+
+
+def time_stamp(captured_at: float) -> str:
+    """The time for a folder's name; a film may say one that no calendar has, and then it is the clock's."""
+    try:
+        time_of = datetime.fromtimestamp(captured_at, UTC)
+    except (ValueError, OverflowError, OSError):
+        time_of = datetime.now(UTC)
+    return time_of.strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"

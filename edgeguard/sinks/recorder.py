@@ -5,14 +5,13 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edgeguard.errors import DeviceError, EdgeGuardError
-from edgeguard.pipeline.event import Event
+from edgeguard.pipeline.event import Event, time_stamp
 from edgeguard.pipeline.result import FrameResult, unpaired_escaped
 from edgeguard.sinks.event_store import RESULTS, THUMBNAIL, EventStore, make_film, write_about
 from edgeguard.system.files import write_bytes
@@ -118,7 +117,7 @@ class EventRecorder:
         alarms = [name for name in result.alarms if name not in self._by_rule]
         if alarms and self._seconds > 0:
             if "" not in self._clips:
-                stamp = datetime.fromtimestamp(result.captured_at, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
+                stamp = time_stamp(result.captured_at)
                 name = "-".join(filter(None, (stamp, self._camera, *alarms)))
                 self._begin("", _Clip(self._store.begin(name), now), _time(result) - self._seconds)
             self._clips[""].until = now + self._seconds

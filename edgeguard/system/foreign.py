@@ -56,9 +56,12 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     """
     try:
         with open(Path(path), "rb") as stream:
-            if os.fstat(stream.fileno()).st_size > limit:
+            size = os.fstat(stream.fileno()).st_size
+            if size > limit:
                 raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
-            data = stream.read(limit + 1)
+            data = stream.read(size + 1)  # `read` takes memory for as much as it is told, so first for what is there
+            if len(data) > size:
+                data += stream.read(limit + 1 - len(data))
     except OSError as error:
         raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name
@@ -90,7 +93,7 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise InputError(f"{what} {path} is a device, a pipe or a folder; refused: put a plain file there")
-            data = b"" if found.st_size > limit else stream.read(limit + 1)
+            data = b"" if found.st_size > limit else stream.read(found.st_size + 1)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise InputError(f"{what} {path} is a link; refused: put the file itself there") from error

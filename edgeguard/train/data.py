@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.entries import Entry, entries
+from edgeguard.datasets.entries import Entry, UnreadableMember, entries
 from edgeguard.datasets.exclusions import read_exclusions
 from edgeguard.datasets.poison_note import poison_line, poison_note
 from edgeguard.errors import InputError, JpegError
@@ -273,7 +271,7 @@ def _read(
             content = file.read()
             digests[file.name] = hashlib.sha256(content).digest()
             pixels = decoded(content, size)
-        except (JpegError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
+        except (JpegError, OSError, UnreadableMember) as error:
             broken.append(f"{file.name} ({error})")
             continue
         if content[:2] == b"\xff\xd8":

@@ -255,6 +255,10 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
             raise InputError(f"first_layer = {config.first_layer} needs a network of ours, not a program")
         module, facts = load_program(Path(config.network))
         theirs = facts.get("labels")
+        if theirs is not None and not isinstance(theirs, list):
+            raise InputError(
+                f"{config.network} says that its labels are {str(theirs)[:80]!r}, which is no list of names"
+            )
         if theirs is not None and tuple(theirs) != labels:
             raise InputError(
                 f"{config.network} has other labels than the data: {', '.join(map(str, theirs[:4]))}... against "
@@ -291,7 +295,7 @@ def _check_outputs(module: nn.Module, config: TrainConfig, classes: int) -> None
                 else "was exported for one picture at a time: export it with a dynamic batch"
             )
             raise InputError(f"{config.network} {reason}") from error
-    while isinstance(out, (tuple, list)):
+    while isinstance(out, (tuple, list)) and len(out) == 1:
         (out,) = out
-    if out is None or out.shape[1] != classes:
+    if not isinstance(out, torch.Tensor) or out.shape != (2, classes) or not out.is_floating_point():
         raise InputError(f"{config.network} has other outputs than the data's {classes} classes")

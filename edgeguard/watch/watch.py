@@ -6,13 +6,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from edgeguard.model.prediction import BoxScore, Prediction, Score
-from edgeguard.pipeline.event import Event, EventLog, Keeping
+from edgeguard.pipeline.event import Event, EventLog, Keeping, time_stamp
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.watch.presence import Presence
 from edgeguard.watch.rules import EventRule, Rules
@@ -201,7 +200,7 @@ class Watch:
 
     def _begin(self, state: _State, at: float, first: tuple[float, float, int], **said: Any) -> None:
         rule, (began_at, began, frame) = state.rule, first
-        stamp = datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")[:-3] + "Z"
+        stamp = time_stamp(began)
         name = "-".join(filter(None, (stamp, self._camera, rule.name, secrets.token_hex(2))))
         keeping = Keeping(rule.before, rule.after, 3600 * rule.retain_hours) if rule.record else None
         said = {"index": None, "score": None, "track": None, **said}

@@ -1,5 +1,6 @@
 import os
 import socket
+import struct
 from pathlib import Path
 
 import cv2
@@ -176,6 +177,23 @@ def test_a_film_that_grows_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("edgeguard.camera.files.MOST_PIXELS", 64 * 48 - 1)
     with pytest.raises(InputError, match="more than 3071"):
         list(source.frames())
+
+
+@pytest.mark.parametrize(("scale", "rate"), [(0x7FFFFFFF, 1), (1, 0x7FFFFFFF)])
+def test_a_film_of_a_rate_that_no_camera_has_is_refused(tmp_path: Path, scale: int, rate: int) -> None:
+    path = _small_video(tmp_path / "x.avi")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<II", data, data.index(b"strh") + 28, scale, rate)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="frames a second"):
+        open_source(path)
+
+
+def test_pictures_are_read_up_to_a_limit(tmp_path: Path) -> None:
+    with (tmp_path / "a.jpg").open("wb") as stream:
+        stream.truncate(1 << 40)
+    (lost,) = open_source(tmp_path).frames()
+    assert isinstance(lost, Lost) and "larger than 256 MiB" in lost.reason
 
 
 def test_a_camera_that_is_not_there() -> None:

@@ -101,3 +101,37 @@ def test_a_poison_of_another_schema_is_not_left_unsaid(tmp_path: Path) -> None:
     (tmp_path / "poison.json").write_text('{"schema": 2}')
     with pytest.raises(InputError, match="schema 1"):
         poison_line(tmp_path)
+
+
+def _spoiled(path: Path, name: str, kind: str) -> Path:
+    """A .zip of one file whose list of files, or whose data, say what cannot be read."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, "{}" * 50)
+    data = bytearray(path.read_bytes())
+    there = data.rindex(b"PK\x01\x02")
+    if kind == "encrypted":
+        data[there + 8] |= 1
+        data[6] |= 1
+    elif kind == "method":
+        data[there + 10] = 99
+    elif kind == "version":
+        data[there + 6] = 99
+    elif kind == "name":
+        data[there + 9] |= 8  # the name is UTF-8
+        data[there + 46] = 0xFF
+    else:
+        data[30 + len(name)] = 0xFF
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["encrypted", "method", "version", "name", "packed data"])
+def test_archives_that_cannot_be_unpacked_are_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(InputError) as refused:
+        poison_line(_spoiled(tmp_path / "poison.zip", "poison.json", kind))
+        for entry in entries(tmp_path / "poison.zip", {".json"}):  # a spoiled name is another one
+            entry.read()
+    assert "poison.zip" in str(refused.value) and "\n" not in str(refused.value)
+    with pytest.raises(InputError, match=r"d\.zip"):
+        for entry in entries(_spoiled(tmp_path / "d.zip", "a.png", kind), PNG, strict=True):
+            entry.read()

@@ -1,5 +1,6 @@
 """labels.csv as spreadsheets, editors, scripts and other systems write it."""
 
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -112,3 +113,24 @@ def test_any_bytes_are_a_table_or_an_input_error(tmp_path_factory: pytest.TempPa
 @pytest.mark.parametrize("codec", ["utf-8", "utf-16", "utf-16-le", "cp1252"])
 def test_texts_come_back(codec: str) -> None:
     assert decoded_text("naïve façade, 3\r\n".encode(codec))[0] == "naïve façade, 3\r\n"
+
+
+def test_a_table_of_millions_of_lines_takes_no_memory_of_its_own(folder: Path) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=":1: wanted file,class_index"):
+            _read(folder, b"a\n" * (1 << 20))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_lines_are_bounded_in_number_and_length(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeguard.datasets.label_table._MOST_ROWS", 2)
+    with pytest.raises(InputError, match="more than 2 lines"):
+        _read(folder, "c.png,1\n" * 4)
+    monkeypatch.setattr("edgeguard.datasets.label_table._LONGEST_ROW", 1000)
+    with pytest.raises(InputError, match=":2: is longer than"):
+        _read(folder, "c.png,1\n" + "," * 1001)
+    with pytest.raises(InputError, match=":1: is longer than"):
+        _read(folder, '"\n",' * 300)

@@ -5,6 +5,7 @@ import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from edgeguard.fleet.link import MOST_WAITING, Link
 from edgeguard.fleet.probation import RunStatus
 from edgeguard.fleet.state import Failure, Installed, State, write_state
 from edgeguard.fleet.telemetry import LARGEST, Memory, divergence, message, signed, verified
+from edgeguard.fleet.workstation import page
 from edgeguard.fleet.workstation.collect import Collector, Fleet
 from edgeguard.fleet.workstation.devices import Devices, read_devices, write_devices
 from edgeguard.fleet.workstation.page import FleetPage, summary
@@ -204,3 +206,27 @@ def test_a_reporter_without_a_broker_writes_nothing(tmp_path: Path) -> None:
     reporter.report()
     reporter.keep()
     assert not (layout.root / "telemetry.json").exists()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"compared": 1, "disagreed": 10**400}, {"refused": {"a": 10**400}}, {"refused": {"a": 1.5}}, {"failed": 5},
+        {"failed": {"a": 1}}, {"bundle": ["a-1"]}, {"seq": True}, {"seq": -1}, {"seq": 10**30}, {"trial": []},
+        {"camera": 5}, {"celsius": 10**400}, {"certified": "x"}, {"frames": "x"}, {"age_ms": 5}, {"another": [10**400]},
+    ],
+)  # fmt: skip
+def test_no_message_of_one_device_breaks_the_page_of_all(extra: dict[str, Any]) -> None:
+    fleet, good = Fleet(None), {"v": 1, "device": "x", "seq": 1, "bundle": "a-1"}
+    fleet.take("edgeguard/y/telemetry", json.dumps({**good, "device": "y", "another": [1.5, None]}).encode())
+    fleet.take("edgeguard/x/telemetry", json.dumps({**good, **extra}).encode())
+    found = summary(fleet, None)
+    assert found["devices"] == 1 and found["refused_messages"] == {"message": 1} and json.dumps(found)
+    assert page._metrics(found).status == 200 and progress("a-1", fleet.snapshot()).well == 1
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity"])
+def test_numbers_that_are_none_are_no_message(number: str) -> None:
+    fleet = Fleet(None)
+    fleet.take("edgeguard/x/telemetry", f'{{"device":"x","seq":1,"compared":1,"drift":{number}}}'.encode())
+    assert fleet.refused == {"message": 1} and not fleet.snapshot()

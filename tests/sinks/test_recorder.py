@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,13 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DeviceError, match="cannot record events"):
         EventRecorder(tmp_path / "file")
+
+
+@pytest.mark.parametrize("at", [1e12, 1e300, float("inf"), -1e12])
+def test_a_time_that_no_calendar_has_is_recorded_all_the_same(
+    make: Make, clock: list[float], tmp_path: Path, at: float
+) -> None:
+    with EventRecorder(tmp_path) as recorder:
+        recorder.write(replace(make(1, alarms=("patch",)), captured_at=at))
+    (event,) = tmp_path.iterdir()
+    assert event.name.endswith("Z-patch") and (event / "results.jsonl").is_file()

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard.system.foreign import parsing
 from edgeguard_converters.load.safetensors import is_safetensors
 
 _FOREIGN = {b"GGUF": "a GGUF file"}
@@ -89,9 +90,10 @@ def _kind(path: Path) -> str:
 def _sniff(path: Path, head: bytes) -> str:
     if head[:4] == b"PK\x03\x04":
         try:
-            names = zipfile.ZipFile(path).namelist()
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{path} is a truncated or damaged archive") from error
+            with parsing("its list of files"), zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (OSError, InputError) as error:
+            raise InputError(f"{path} is a truncated or damaged archive: {error}") from error
         if any(name.endswith(("archive_format", "models/model.json")) for name in names):
             return "exported"
         if any(name.endswith("serialized_exported_program.json") for name in names):

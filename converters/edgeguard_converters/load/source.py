@@ -1,6 +1,6 @@
 """What a loader returns: a trained model and what its file says about preprocessing, labels and size."""
 
-import json
+import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from edgeguard.audio.spec import audio_input
 from edgeguard.errors import InputError
+from edgeguard.system.foreign import foreign_json, read_bounded
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.graph.run import Outputs
 
 #: timm's words for a picture that is stretched, and for one that is padded.
 _TIMM_CROPS = {"squash": "none", "border": "letterbox"}
+_LARGEST = 16 << 20  # bytes of the JSON beside a model
+_MOST_SIDE = 1 << 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -131,24 +134,23 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
             return _from_timm(data["pretrained_cfg"])
         if "mean" in data and "input_size" in data:
             return _from_timm(data)
-        preprocess = data.get("preprocess", {})
-        size = data.get("size")
+        preprocess = _object(data.get("preprocess"), "preprocess")
         return FileFacts(
             mean=_triple(preprocess.get("mean")),
             std=_triple(preprocess.get("std")),
-            size=None if size is None else (int(size[0]), int(size[1])),
-            crop=preprocess.get("crop"),
-            crop_fraction=preprocess.get("crop_fraction"),
-            labels=None if data.get("labels") is None else tuple(str(label) for label in data["labels"]),
-            trained_on_profile=data.get("trained_on_profile"),
+            size=_size(data.get("size")),
+            crop=_text(preprocess.get("crop"), "crop"),
+            crop_fraction=_number(preprocess.get("crop_fraction"), "crop_fraction"),
+            labels=_labels(data.get("labels")),
+            trained_on_profile=_text(data.get("trained_on_profile"), "trained_on_profile"),
             color=_color(data.get("color", "RGB")),
-            detection={str(key): str(value) for key, value in dict(data.get("detection", {})).items()},
+            detection={str(k): str(v) for k, v in _object(data.get("detection"), "detection").items()},
             training_data_sha256=_hash(data.get("training_data_sha256")),
             training_config_sha256=_hash(data.get("training_config_sha256")),
             audio=_audio(data.get("audio")),
             patch_px=_pixels(dict(data.get("patch_certificate", {})).get("patch_px")),
         )
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
         raise InputError(f"{origin}: the preprocessing it gives cannot be read: {error}") from error
 
 
@@ -158,8 +160,8 @@ def facts_from_sidecar(model: Path) -> FileFacts:
     if not sidecar.is_file():
         return FileFacts()
     try:
-        data = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        data = foreign_json(read_bounded(sidecar, _LARGEST, "the JSON beside the model"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{sidecar}: not JSON: {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"{sidecar}: it holds no JSON object")
@@ -207,8 +209,46 @@ def _pixels(value: Any) -> int | None:
 def _triple(value: Any) -> tuple[float, float, float] | None:
     if value is None:
         return None
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{str(value)[:80]!r} is no list of three numbers")
     first, second, third = (float(v) for v in value)
+    if not all(map(math.isfinite, (first, second, third))):
+        raise ValueError("mean and std are finite numbers")
     return first, second, third
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    """Width and height, where a file gives them."""
+    if value is None:
+        return None
+    width, height = int(value[0]), int(value[1])
+    if not (1 <= width <= _MOST_SIDE and 1 <= height <= _MOST_SIDE):
+        raise ValueError(f"a size is 1 to {_MOST_SIDE} pixels on each side")
+    return width, height
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict | None):
+        raise ValueError(f"{name} is no object")
+    return value or {}
+
+
+def _text(value: Any, name: str) -> str | None:
+    if not isinstance(value, str | None):
+        raise ValueError(f"{name} is no text")
+    return value
+
+
+def _number(value: Any, name: str) -> float | None:
+    if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+        raise ValueError(f"{name} is no finite number")
+    return value
+
+
+def _labels(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list | tuple | None):
+        raise ValueError("labels are no list of names")
+    return None if value is None else tuple(str(label) for label in value)
 
 
 def _from_timm(config: dict[str, Any]) -> FileFacts:
@@ -217,8 +257,8 @@ def _from_timm(config: dict[str, Any]) -> FileFacts:
     return FileFacts(
         mean=None if mean is None else (mean[0] * 255, mean[1] * 255, mean[2] * 255),
         std=None if std is None else (std[0] * 255, std[1] * 255, std[2] * 255),
-        size=None if input_size is None else (int(input_size[2]), int(input_size[1])),
+        size=None if input_size is None else _size((input_size[2], input_size[1])),
         crop=_TIMM_CROPS.get(str(config.get("crop_mode")), "center") if config.get("crop_pct") else None,
-        crop_fraction=config.get("crop_pct"),
-        labels=None if not config.get("label_names") else tuple(str(label) for label in config["label_names"]),
+        crop_fraction=_number(config.get("crop_pct"), "crop_pct"),
+        labels=_labels(config.get("label_names") or None),
     )

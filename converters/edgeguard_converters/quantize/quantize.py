@@ -8,7 +8,6 @@ by the true pixel domain (otherwise the samples decide the scale), input and out
 
 import hashlib
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.statistics import lowest_snr_db
 from edgeguard.system.files import replaced
+from edgeguard.system.foreign import parsing
 from edgeguard_converters.graph.float_graph import FloatGraph
 from edgeguard_converters.graph.tflite_graph import TfliteGraph
 from edgeguard_converters.quantize.ranges import METHODS, Histogram, Method, count_activations, kept_range
@@ -214,11 +214,11 @@ def _keep(calibration: Any, path: Path, done: int) -> None:
 def _resume(calibration: Any, path: Path) -> int:
     """The number of images that an earlier run had counted, its ranges loaded."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with parsing("the progress"), np.load(path, allow_pickle=False) as kept:
             names = {key.split("/", 1)[1] for key in kept.files if "/" in key}
             ranges = {name: {end: kept[f"{end}/{name}"] for end in ("min", "max")} for name in names}
             done = int(kept["done"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, InputError):
         return 0
     calibration.load_model_qsvs(ranges)
     return done

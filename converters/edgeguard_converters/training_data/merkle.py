@@ -1,11 +1,9 @@
 """One hash over many files: the Merkle tree of RFC 6962, section 2.1, over names and contents."""
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 
-from edgeguard.datasets.entries import Entry
+from edgeguard.datasets.entries import Entry, UnreadableMember
 
 #: Stands for the content of a file that cannot be read.
 UNREADABLE = bytes(32)
@@ -53,5 +51,5 @@ def content_of(entry: Entry) -> bytes | str:
         return entry.read()
     except OSError as error:
         return error.strerror or str(error)
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
+    except UnreadableMember as error:
         return str(error)

@@ -8,19 +8,47 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, convert
 
 from edgeguard.errors import EdgeGuardError, InputError
 from edgeguard.fleet.enrollment import read_request
 from edgeguard.fleet.telemetry import LARGEST, verified
 from edgeguard.fleet.workstation.devices import Devices, read_devices, write_devices
 from edgeguard.sinks.mqtt_client import Broker, new_client
-from edgeguard.system.foreign import parsing
+from edgeguard.system.foreign import checked_numbers, parsing
 
 _TOPIC = re.compile(r"edgeguard/([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/(telemetry|enroll)")
 _MOST_DEVICES = 200_000
 _MOST_SAID = 20
 _log = logging.getLogger(__name__)
+
+_Text, _Milliseconds = str | None, list[float | None] | None
+_Count = Annotated[int, Meta(ge=0)] | None
+
+
+class _Said(Struct):
+    """The fields that are shown and counted with; a device may send more, and leave out all but the sequence."""
+
+    seq: Annotated[int, Meta(ge=0)]
+    bundle: _Text = None
+    slot: _Text = None
+    trial: bool | None = None
+    failed: _Text = None
+    camera: _Text = None
+    refused_update: _Text = None
+    frames: _Count = None
+    drops: _Count = None
+    compared: _Count = None
+    disagreed: _Count = None
+    refused: dict[str, Annotated[int, Meta(ge=0)]] | None = None
+    age_ms: _Milliseconds = None
+    infer_ms: _Milliseconds = None
+    certified: float | None = None
+    drift: float | None = None
+    celsius: float | None = None
+    free_mb: float | None = None
 
 
 class Fleet:
@@ -75,8 +103,11 @@ class Fleet:
             return self._refuse("unknown", f"{device} does not belong to this fleet")
         else:
             fields = verified(payload, bytes.fromhex(devices.keys[device]))
-        if fields.get("device") != device or not isinstance(fields.get("seq"), int):
+        if fields.get("device") != device:
             return self._refuse("other device", f"{device} sends in another one's name")
+        with parsing("a message"):
+            checked_numbers(fields)
+            convert(fields, _Said)
         with self._lock:
             before = self.latest.get(device)
             if before is None and len(self.latest) >= _MOST_DEVICES:

@@ -1,5 +1,6 @@
 """What a file is called where it is not read: by what made it, with the way on."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,18 @@ def test_a_name_does_not_go_before_what_the_bytes_say(tmp_path: Path) -> None:
     assert model_format(tmp_path / "m.weights") == "tflite"
     (tmp_path / "m.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(8))
     assert model_format(tmp_path / "m.weights.h5") == "keras"
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".keras", ".pt"])
+@pytest.mark.parametrize(("place", "value"), [(6, 99), (46, 0xFF)], ids=["version", "name"])
+def test_an_archive_that_no_reader_opens_is_refused(tmp_path: Path, suffix: str, place: int, value: int) -> None:
+    path = tmp_path / f"m{suffix}"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "x")
+    data = bytearray(path.read_bytes())
+    there = data.rindex(b"PK\x01\x02")
+    data[there + 9] |= 8  # the name is UTF-8
+    data[there + place] = value
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="truncated or damaged archive"):
+        model_format(path)
