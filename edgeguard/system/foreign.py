@@ -105,8 +105,12 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     return data
 
 
-def foreign_json(data: bytes | str) -> Any:
+def foreign_json(data: bytes | str, *, with_nan: bool = False) -> Any:
     """JSON whose numbers are finite and whose integers have at most 64 bits, so that they can be counted with.
+
+    Args:
+        data: the text.
+        with_nan: leave the words NaN and Infinity, which Python writes for what a float model may answer.
 
     Raises:
         ValueError: it is no JSON, or holds such a number; for use within `parsing`.
@@ -115,7 +119,7 @@ def foreign_json(data: bytes | str) -> Any:
         >>> foreign_json(b'{"frames": 5}')
         {'frames': 5}
     """
-    return json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
+    return json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=float if with_nan else _finite)
 
 
 def checked_numbers(value: object) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
@@ -19,10 +20,12 @@ from edgeguard.model.input_path import InputPath
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 
 SCHEMA = 1
 OFF, DOUBLE_MASKING, LIVE = "off", "double-masking", "live"
+_LARGEST = 256 << 20  # bytes of scores.jsonl
 _PATCH_SHARE = 0.02  # of the input's area, that double masking is set up for
 
 
@@ -158,13 +161,18 @@ def read_scores(folder: Path) -> Scores:
         InputError: not scored yet, damaged, or of another session.
     """
     path = folder / "scores.jsonl"
+    from msgspec import convert
+
+    if not path.exists() and not path.is_symlink():
+        raise InputError(f"{folder} is not scored yet: edgeguard fieldtest score")
+    raw = read_regular(path, _LARGEST, "the scores")
     try:
-        lines = path.read_text().splitlines()
-        head = json.loads(lines[0])
-        outcomes = tuple(Outcome(**json.loads(line)) for line in lines[1:])
-    except OSError as error:
-        raise InputError(f"{folder} is not scored yet: edgeguard fieldtest score") from error
-    except (ValueError, IndexError, TypeError, RecursionError) as error:
+        with parsing("it"):
+            head, *said = (foreign_json(line, with_nan=True) for line in raw.decode().splitlines())
+            convert(head, dict)
+            outcomes = tuple(Outcome(**line) for line in convert(said, list[dict[str, Any]]))
+            convert({**head, "outcomes": said}, Scores)  # for the types alone
+    except InputError as error:
         raise InputError(f"{path} is damaged: score again") from error
     if head.pop("schema", None) != SCHEMA or head.get("session") != Session(folder).plan.session:
         raise InputError(f"{path} is of another version or session: score again")

@@ -252,7 +252,7 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
             raise InputError(f"{path}:{number} is longer than {_LONGEST >> 20} MiB")
         try:
             with parsing(f"{path}:{number}"):
-                data = None if line == b"\n" else foreign_json(line)
+                data = None if line == b"\n" else foreign_json(line, with_nan=True)
         except InputError:
             if not line.endswith(b"\n"):
                 break

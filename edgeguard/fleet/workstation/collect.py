@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct, convert
 
@@ -24,8 +24,9 @@ _MOST_DEVICES = 200_000
 _MOST_SAID = 20
 _log = logging.getLogger(__name__)
 
-_Text, _Milliseconds = str | None, list[float | None] | None
-_Count = Annotated[int, Meta(ge=0)] | None
+_Text: TypeAlias = str | None
+_Milliseconds: TypeAlias = list[float | None] | None
+_Count: TypeAlias = Annotated[int, Meta(ge=0)] | None
 
 
 class _Said(Struct):

@@ -14,6 +14,7 @@ from pictures import decode_bgr
 from edgeguard.camera import Applied
 from edgeguard.camera.source import Captured, Lost
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.fieldtest.analysis.score import read_scores
 from edgeguard.fieldtest.session.guide import Guide, Observation, Situation, observe
 from edgeguard.fieldtest.session.plan import Cell, Plan, make_plan, passes_for_interval, read_plan, write_plan
 from edgeguard.fieldtest.session.record import Status, record, record_drive_by
@@ -325,7 +326,7 @@ def test_a_plan_of_a_stranger_is_refused_in_one_line(
     [
         (("frames",), [5]), (("frames", 0, "file"), 5), (("frames", 0, "distance_mm"), 10**400),
         (("frames", 0, "exposure"), {"iso": "x"}), (("frames", 0, "live"), 7), (("sheet",), None), (("repeat",), []),
-        (("cell", "distance_mm"), []), (("cell", "light"), 5), (("number",), 1e999),
+        (("cell", "distance_mm"), []), (("cell", "light"), 5), (("number",), float("inf")),
     ],
 )  # fmt: skip
 def test_a_journal_of_a_stranger_is_refused_in_one_line(recorded: Session, path: tuple[Any, ...], new: Any) -> None:
@@ -360,3 +361,27 @@ def test_a_session_is_made_of_plain_files(session: Session, name: str, kind: str
 def test_what_is_missing_is_counted_in_one_look(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "count", lambda *_: pytest.fail("each cell looks at every pass"))
     assert sum(session.missing().values()) == 24
+
+
+def test_a_model_that_answers_nan_leaves_its_recording_readable(recorded: Session) -> None:
+    journal = recorded.folder / "passes.jsonl"
+    first = json.loads(journal.read_text().splitlines()[0])
+    live = {
+        "model": "m",
+        "guard": "none",
+        "index": 1,
+        "score": float("nan"),
+        "alarm": False,
+        "pass1": "none",
+        "ms": 1.0,
+    }
+    journal.write_text(json.dumps(_spoil(first, ("frames", 0, "live"), live)) + "\n")
+    found = Session(recorded.folder).passes[0].frames[0].live
+    assert found is not None and found.score != found.score
+
+
+@pytest.mark.parametrize("said", ["[]", '{"labels": 5}', "5", '{"schema": 1}\n5', "1" * 400])
+def test_scores_of_a_stranger_are_refused_in_one_line(session: Session, said: str) -> None:
+    (session.folder / "scores.jsonl").write_text(said + "\n")
+    with pytest.raises(InputError, match="score again"):
+        read_scores(session.folder)
