@@ -193,7 +193,7 @@ def test_the_fleets_page_json_and_metrics(tmp_path: Path) -> None:
                ("", "fleet.json", "metrics", "healthz", "page.js")}  # fmt: skip
     found = json.loads(got["fleet.json"])
     assert found["devices"] == 1 and found["each"][0]["disagreement"] == 0.1 and found["bundles"] == {"cam-8": 1}
-    assert found["refused_messages"] == {"message": 1, "other device": 1}
+    assert found["refused_messages"] == {"message": 2}
     assert 'edgeguard_fleet_disagreement{device="cam-hall"} 0.1' in got["metrics"] and "Fleet" in got[""]
     with pytest.raises(InputError, match="can be reached from outside"):
         FleetPage("0.0.0.0", 0, fleet=fleet, rollout=lambda: None)
