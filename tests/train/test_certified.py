@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,8 +47,8 @@ def test_fields_that_no_kernels_make_are_refused_with_those_near() -> None:
     ("key", "value"),
     [("mixup", 0.2), ("label_smoothing", 0.1), ("method", "pgd"), ("ensemble", ("jpeg:30", "jpeg:60"))],
 )
-def test_what_the_margin_would_ignore_is_refused(tmp_path: Path, key: str, value: object) -> None:
-    config = replace(TrainConfig(data="none", network="patchcert"), **{key: value})  # type: ignore[arg-type]
+def test_what_the_margin_would_ignore_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    config = replace(TrainConfig(data="none", network="patchcert"), **{key: value})
     with pytest.raises(InputError, match="patchcert is trained without"):
         train(config, tmp_path)
 

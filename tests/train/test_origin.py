@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ from edgeguard.train.run import root_of  # noqa: E402
 pytestmark = pytest.mark.convert
 
 
-def _root(**settings: object) -> str:
-    config = TrainConfig(**settings)  # type: ignore[arg-type]
+def _root(**settings: Any) -> str:
+    config = TrainConfig(**settings)
     return root_of(config, read_dataset(config, size=config.size, seed=config.seed))
 
 
