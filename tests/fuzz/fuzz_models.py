@@ -355,7 +355,7 @@ def _started(words: list[str], folder: Path) -> tuple[str, str, int]:
     few = (
         f"import edgeguard.evaluate.run as run\nrun._QUERIES.update({FEW_QUERIES})\n" if words[0] == "evaluate" else ""
     )
-    code = (few if words[0] == "evaluate" else "") + (
+    code = few + (
         "import resource, sys\nfrom edgeguard.cli.main import main\ntry:\n    main()\nfinally:\n"
         "    print('SIZE', max(resource.getrusage(w).ru_maxrss for w in (0, -1)), file=sys.stderr)"
     )
