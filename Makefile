@@ -8,6 +8,9 @@ FOR_DEMO := $(VENV)/.installed-demo
 FOR_TEST := $(VENV)/.installed-test
 FOR_DOCS := $(VENV)/.installed-docs
 
+# Compiled modules are kept, whatever the environment says: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 RELEASE = PYTHONPATH=tests $(BIN)/python -m release
 # The wheels are made again by `make wheels`, and where something that goes into them is newer.
 WHEELS := dist/.built
