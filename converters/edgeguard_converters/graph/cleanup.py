@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from edgeguard_converters.graph.clamps import write_clamps
 from edgeguard_converters.graph.edit import (
     FILTER_OPS,
     add_constant,
@@ -33,6 +34,7 @@ def clean(graph: TfliteGraph) -> TfliteGraph:
     changed = _pad_with_zeros(model) or changed
     changed = _fold_normalization(model) or changed
     changed = _fuse_relu(model) or changed
+    changed = write_clamps(model) or changed
     if not changed:
         return graph
     _drop_unused_tensors(model)
