@@ -36,6 +36,7 @@ def test_from_clips_to_lines(tmp_path: Path) -> None:
     broken = run("run", str(model), "--source", str(data / "test" / "high"))
     assert broken.returncode == 1
     assert "1 frames could not be read, the first: z.mp3: it cannot be read as sound" in broken.stderr
+    (data / "test" / "high" / "z.mp3").unlink()
     refused = run("run", str(model), "--source", str(data / "test" / "high"), "--guard", "fd")
     assert refused.returncode == 2
     assert "--guard is for models of pictures" in refused.stderr

@@ -153,7 +153,7 @@ class AutoAttack:
 
 def _classes(victim: Victim, images: Tensor) -> int:
     with torch.no_grad():
-        return int(victim(images[:1]).shape[1])
+        return int(victim(images).shape[1])
 
 
 def _white_box(victim: Victim, images: Tensor, classes: int) -> Any:
