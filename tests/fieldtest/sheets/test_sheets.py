@@ -157,6 +157,7 @@ def test_the_true_scale_of_a_print(scale: float) -> None:
     assert found.scale == pytest.approx(scale, abs=0.006)
 
 
+@pytest.mark.full
 def test_colours_of_a_print() -> None:
     warm = check_print(_photo(1.0, (1.0, 0.93, 0.8))[0])
     assert warm.color_error < 6  # white balance is fitted away
