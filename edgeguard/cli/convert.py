@@ -41,7 +41,7 @@ def convert_command(
         str | None, typer.Option(help="Filter the model's input too: lgs, entropy, chunks or recompression.")
     ] = None,
     bake_guard: Annotated[
-        bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one-pass, after the resize).")
+        bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one pass, after the resize).")
     ] = False,
     preprocess: Annotated[
         str, typer.Option(help="auto; imagenet (ImageNet's mean and std), tf (-1..1), unit (0..1), none (0..255).")

@@ -189,7 +189,7 @@ def bake(
     profile = _profile(guard)
     data = bake_guard(profile, width, height)
     write_bytes(output, data)
-    on_stdout(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, one-pass")
+    on_stdout(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, for one pass")
 
 
 @app.command(epilog="Example: edgeguard guard search model.tflite --images photos/ --output search/")

@@ -306,8 +306,8 @@ def _say_what_runs(model: "Model") -> None:
     elif guard.profile is None:
         beside_results("guard: none")
     else:
-        where = {"frame": "on the whole frame", "in-graph": "inside the graph (one-pass)"}.get(
-            guard.place, "on the model's input (one-pass)"
+        where = {"frame": "on the whole frame", "in-graph": "inside the graph (one pass)"}.get(
+            guard.place, "on the model's input (one pass)"
         )
         name = guard.profile.name or guard.profile.sha256[:12]
         beside_results(f"guard: {name} ({guard.profile.color}) {where}")
