@@ -96,7 +96,7 @@ def convert_command(
     manifest: Annotated[Path | None, typer.Option(help="Write hashes, gates and tool versions to this .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Turn a trained model into an int8 .tflite that carries its own defence."""
+    """Turn a trained model into an int8 .tflite that carries its own defense."""
     if target not in ("cpu", "edgetpu"):
         raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
     _refuse_ignored(context)
