@@ -121,7 +121,7 @@ def test_mistakes_are_named(old: str, new: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('title = "a test"', "title = 3", "t.toml:4: title wants a text, got 3"),
+        ('title = "a test"', "title = 3", 't.toml:4: title wants a text in quotes ("3"), got 3'),
         ("schema = 1", "schema = 1\nimages = true", "t.toml:3: images wants a whole number from 1 to 1e+06, got True"),
         ("schema = 1", "schema = 1\nbatch = 1001", "t.toml:3: batch is 1 to 1000, got 1001"),
         ("schema = 1", "schema = 1\nundefended_at_most = 'x'", "t.toml:3: undefended_at_most wants a number"),
