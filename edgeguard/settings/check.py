@@ -85,7 +85,8 @@ def wanted(key: Key, value: Any) -> str:
             return f"is {bounds}"
         return f"wants a{' whole' if key.type is int else ''} number from {bounds}"
     if key.words is not None:
-        return key.words.wants
+        number = isinstance(value, int) and not isinstance(value, bool) and key.words.wants == "wants a text"
+        return f'{key.words.wants} in quotes ("{shown(value)}")' if number else key.words.wants
     return f"wants a {key.values}" if key.values and key.type is not str else "wants a text"
 
 
