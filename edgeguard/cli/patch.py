@@ -184,12 +184,11 @@ def check(
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet
     from edgeguard.jpeg.decode import decode_rgb
+    from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
     wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
     try:
-        found = check_print(decode_rgb(photo.read_bytes()), wanted)
-    except OSError as error:
-        raise InputError(f"cannot read {photo}: {error.strerror}") from error
+        found = check_print(decode_rgb(read_bounded(photo, LARGEST_PICTURE, "the photograph")), wanted)
     except JpegError as error:
         raise InputError(f"{photo}: {error}") from error
     scale = bar_mm / 100 if bar_mm is not None else found.scale

@@ -9,6 +9,7 @@ from edgeguard.errors import InputError
 from edgeguard.settings.check import kept, shown
 from edgeguard.settings.declare import Key
 from edgeguard.settings.lines import Path, key_lines, line_in
+from edgeguard.system.foreign import LARGEST_SETTINGS, read_bounded
 
 VERSION = "schema"  # the key that says how to read the others
 _MOST_SAID = 10
@@ -60,9 +61,7 @@ def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
         InputError: it cannot be read, or is no TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        text = read_bounded(path, LARGEST_SETTINGS, "the settings").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     try:
