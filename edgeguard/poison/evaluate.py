@@ -264,22 +264,16 @@ def _kept_poison(path: Path, images: NDArray[np.uint8], classes: int) -> Poison:
     refuse_links(path.parent, path.name)
     with parsing(str(path)), np.load(path, allow_pickle=False) as arrays:
         rows, changed, targets = arrays["rows"], arrays["images"], arrays["targets"]
-        if (
-            rows.shape != targets.shape
-            or changed.shape != (*rows.shape, *images.shape[1:])
-            or changed.dtype != np.uint8
-        ):
-            raise ValueError("its arrays do not fit the images")
-        if rows.size and not (
-            0 <= rows.min() <= rows.max() < len(images) and 0 <= targets.min() <= targets.max() < classes
-        ):
+        if rows.shape != targets.shape or not (_within(rows, len(images)) and _within(targets, classes)):
             raise ValueError("it names images or classes that are not there")
+        if changed.shape != (len(rows), *images.shape[1:]) or changed.dtype != np.uint8:
+            raise ValueError("its pictures do not fit the images")
         return Poison(rows, changed, targets, {})
 
 
 def _within(numbers: NDArray[np.int64], count: int) -> bool:
     """Whether whole numbers are places in a list of so many."""
-    return numbers.dtype.kind in "iu" and bool(((numbers >= 0) & (numbers < count)).all())
+    return numbers.ndim == 1 and numbers.dtype.kind in "iu" and bool(((numbers >= 0) & (numbers < count)).all())
 
 
 def _success(job: Training, dataset: Dataset, test: NDArray[np.uint8], module: Any) -> tuple[int, int]:

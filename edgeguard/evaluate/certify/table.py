@@ -16,7 +16,7 @@ from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.model.patch_footprint import Footprint
 from edgeguard.statistics import wilson
 from edgeguard.system.files import sha256_file, write_bytes
-from edgeguard.system.foreign import foreign_json, of_type, read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
 
 SCHEMA = 1
 _LARGEST = 256 << 20  # bytes of an output
@@ -155,7 +155,8 @@ def _attacked(tasks: list[Task], judge: Judge, progress: Progress) -> list[str]:
 
     model = loaded(judge.model)
     way = model.input_path
-    pictures = np.stack([way.levels(way.capture(Path(task.path).read_bytes()))[0] for task in tasks])
+    data = [read_bounded(task.path, LARGEST_PICTURE, "the picture") for task in tasks]
+    pictures = np.stack([way.levels(way.capture(one))[0] for one in data])
     truths = np.array([task.label for task in tasks])
     said = []
     for side in judge.sides:

@@ -22,7 +22,7 @@ from edgeguard.smoothing.certify import SmoothingPlan, certify
 from edgeguard.smoothing.deployed import DeployedFunction, NoisePlace
 from edgeguard.smoothing.integer_noise import IntegerNoise
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import foreign_json, of_type, read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def run_noise(job: NoiseJob) -> NoisyImage:
     model = _model(job.model)
     function = DeployedFunction(model, model.input_path, job.place)
     began = time.perf_counter()
-    received = model.input_path.arrive(located(job.path).read_bytes())
+    received = model.input_path.arrive(read_bounded(located(job.path), LARGEST_PICTURE, "the picture"))
     rng = np.random.default_rng([job.seed, int(job.sha256[:16], 16)])
     found = certify(function.of(received), function.pixels(received), _noise(job.plan.sigma), job.plan, rng)
     return NoisyImage(
