@@ -215,8 +215,12 @@ def _deployed(model: Path, output: Path) -> Path:
         return model
     import subprocess
 
-    converted = output / "model-float32.tflite"
-    if not converted.exists():
+    from edgeguard.system.files import sha256_file
+
+    # the name says of which file, since the folder may be gone on with; what has none is converted again
+    digest = sha256_file(model)[:16] if model.is_file() else None
+    converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
+    if digest is None or not converted.exists():
         output.mkdir(parents=True, exist_ok=True)
         on_stderr(f"{model} is converted to float32 first; the patch is made on that")
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
