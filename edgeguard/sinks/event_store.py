@@ -18,7 +18,7 @@ import numpy as np
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import foreign_json, read_regular
+from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.leftovers import clear_all_partials
 
 ABOUT, FILM, THUMBNAIL, RESULTS = "event.json", "clip.mp4", "thumbnail.jpg", "results.jsonl"
@@ -54,7 +54,7 @@ class EventStore:
             for event in self._events():
                 clear_all_partials(event)  # of a run that was killed
                 if (event / ABOUT).is_file() and not (event / FILM).is_file():
-                    with suppress(EdgeGuardError, OSError):
+                    with suppress(EdgeGuardError, OSError), parsing("the event"):  # its times may be anything
                         make_film(event)
             self.clear()
         except OSError as error:

@@ -153,7 +153,7 @@ def test_folders_that_are_no_events_and_links_are_left_alone(tmp_path: Path) -> 
         (place / ".draft-0123abcd.txt").write_text("precious")
         (place / "event.json").write_text('{"retain_until": 1}')
         (place / "000000001.jpg").write_bytes(bytes(5000))
-        (place / "results.jsonl").write_text('{"file": "000000001.jpg", "time": 1}')
+        (place / "results.jsonl").write_text('{"file": "000000001.jpg", "time": 1, "captured_at": 1}')
     store = EventStore(folder, quota_bytes=100)
     store.clear()
     assert store.events() == []
@@ -168,7 +168,7 @@ def test_pipes_and_links_in_an_event_are_not_read(tmp_path: Path, name: str) -> 
     event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
     event.mkdir()
     (event / "event.json").write_text("{}")
-    (event / "results.jsonl").write_text('{"file": "000000001.jpg", "time": 1}\n')
+    (event / "results.jsonl").write_text('{"file": "000000001.jpg", "time": 1, "captured_at": 1}\n')
     (tmp_path / "secret").write_bytes(b"secret of another file")
     (event / name).unlink(missing_ok=True)
     if name.endswith(".jpg"):
@@ -186,8 +186,24 @@ def test_a_frame_that_is_named_a_thousand_times_is_in_the_film_once(tmp_path: Pa
     good, data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     assert good
     (event / "000000001.jpg").write_bytes(data.tobytes())
-    line = '{"file": "000000001.jpg", "time": %d}\n'
+    line = '{"file": "000000001.jpg", "time": %d, "captured_at": 1}\n'
     (event / "results.jsonl").write_text("".join(line % second for second in range(1000)) + "[" * 100_000 + "\n")
     (event / "event.json").write_text("{}")
     EventStore(tmp_path, quota_bytes=10**8)
     assert len(data) < (event / "clip.mp4").stat().st_size < 2 * len(data) + 2000
+
+
+@pytest.mark.parametrize("time_of", ["1e300", "-1e300", '"x"', "null", "1e999", "9" * 400])
+def test_times_of_a_stranger_end_no_start(tmp_path: Path, time_of: str) -> None:
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    good, data = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))
+    assert good
+    lines = []
+    for number, at in enumerate(("1", time_of, "2")):
+        (event / f"00000000{number}.jpg").write_bytes(data.tobytes())
+        lines.append(f'{{"file": "00000000{number}.jpg", "time": {at}, "captured_at": 1}}\n')
+    (event / "results.jsonl").write_text("".join(lines))
+    (event / "event.json").write_text(f'{{"retain_until": {time_of}}}')
+    store = EventStore(tmp_path, quota_bytes=10**8)
+    assert [found["id"] for found in store.events()] == [event.name]
