@@ -12,6 +12,7 @@ from edgeguard.errors import InputError
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 LARGEST = 64 << 20  # bytes of a file
 _MOST_VALUES = 1 << 26  # two hours at 8 kHz
+_SLOWEST_HZ, _FASTEST_HZ = 1_000, 768_000  # of a file: fewer are no sound, and would grow when they are resampled
 _WHOLE = ("PCM_16", "PCM_S8", "PCM_U8")
 #: What libsndfile notes of a file that ends too early. It reads such files without a word.
 _CUT_SHORT = ("(should be", "Junk after the last page", "without an End-Of-Stream")
@@ -71,6 +72,8 @@ def read_clip(data: bytes, rate_hz: int, *, resample: bool = False) -> Clip:
         raise BrokenClipError("it holds no samples")
     if not whole and not np.isfinite(values).all():
         raise BrokenClipError("it holds samples that are not finite numbers")
+    if not _SLOWEST_HZ <= rate <= _FASTEST_HZ or len(values) * rate_hz > _MOST_VALUES * rate:
+        raise BrokenClipError(f"it says that it has {rate} Hz: {len(values)} samples would take too long to play")
     if rate != rate_hz and not resample:
         raise OtherRateError(f"it has {rate} Hz, the model wants {rate_hz} Hz: --resample converts it")
     return _one_channel(values, rate, rate_hz, subtype)

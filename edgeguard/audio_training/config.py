@@ -10,10 +10,10 @@ from typing import Any, Literal
 from edgeguard.audio.codecs import KNOWN, sound_codec
 from edgeguard.audio.features import FRAME
 from edgeguard.errors import InputError
-from edgeguard.settings.check import checked
+from edgeguard.settings.check import check_saved, checked
 from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
 from edgeguard.settings.reader import read_values
-from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, parsing, read_bounded
 
 _model, _data, _schedule = partial(key, table="model"), partial(key, table="data"), partial(key, table="schedule")
 _augment, _sound = partial(key, table="augment"), partial(key, table="sound")
@@ -143,8 +143,8 @@ def checked_config(config: SoundConfig) -> SoundConfig:
 def is_sound_run(folder: Path) -> bool:
     """True for a folder that a training on sound wrote."""
     try:
-        return b'"task": "audio"' in (folder / "config.json").read_bytes()[:4096]
-    except OSError:
+        return b'"task": "audio"' in read_bounded(folder / "config.json", 1 << 20, "the configuration")[:4096]
+    except InputError:
         return False
 
 
@@ -156,8 +156,9 @@ def read_saved(path: Path) -> SoundConfig:
     """
     raw = read_bounded(path, 1 << 20, "the configuration")
     with parsing(str(path)):
-        values = json.loads(raw)
+        values = foreign_json(raw)
         values.pop("task")
+        check_saved(keys_of(SoundConfig), values)
         return SoundConfig(**values)
 
 

@@ -18,8 +18,9 @@ from edgeguard.audio_training.config import SoundConfig
 from edgeguard.audio_training.data import SoundData
 from edgeguard.errors import CheckFailed, DeviceError
 from edgeguard.statistics import wilson
-from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeguard.train.checkpoint import NAME, Checkpoint, load_checkpoint, resume_log, save_checkpoint
 from edgeguard.train.loop import LOG, Epoch, Progress, interrupts, read_log
+from edgeguard.train.tensors import fitting
 
 _SAVE_EVERY_S = 60.0
 _WARMUP = 0.1  # of the steps
@@ -105,18 +106,15 @@ class SoundTrainer:
         save_checkpoint(self.folder, state)
 
     def _resume(self) -> None:
-        found = load_checkpoint(self.folder, self._config.sha256, self._data_sha256)
-        log = self.folder / LOG
+        found = load_checkpoint(self.folder, self._config.sha256, self._data_sha256, self.steps)
+        resume_log(self.folder / LOG, None if found is None else found.log_bytes)
         if found is None:
-            log.unlink(missing_ok=True)
             return
-        self.network.load_state_dict(found.weights)
-        self._optimizer.load_state_dict(found.optimizer)
+        with fitting(self.folder / NAME):
+            self.network.load_state_dict(found.weights)
+            self._optimizer.load_state_dict(found.optimizer)
         self.step, self._spent_s = found.step, found.seconds
         self._loss_sum, self._hits, self._seen = found.loss_sum, found.hits, found.seen
-        if log.is_file():
-            with open(log, "r+b") as stream:
-                stream.truncate(found.log_bytes)
 
     def _one_step(self, x: Tensor, targets: Tensor) -> None:
         rate = rate_at(self.step, self.steps, self._config.learning_rate)

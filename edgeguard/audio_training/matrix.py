@@ -32,9 +32,11 @@ from edgeguard.evaluate.attacks.gradient import Fgsm, Pgd
 from edgeguard.evaluate.reports.folder import claim
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
 
 _log = logging.getLogger(__name__)
 _BATCH = 50
+_LARGEST_RESULTS = 64 << 20  # bytes
 _LARGEST_EPS = 16384  # 16-bit steps
 Progress = Callable[[str, int, int], None]
 
@@ -287,5 +289,7 @@ def _kept(path: Path) -> list[SoundCell]:
     if not path.is_file():
         return []
     names = SoundCell.__dataclass_fields__
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [SoundCell(**{name: row[name] for name in names}) for row in rows]
+    raw = read_bounded(path, _LARGEST_RESULTS, "the results")
+    with parsing(str(path)):
+        rows = [foreign_json(line) for line in raw.splitlines()]
+        return [of_type(SoundCell, {name: row[name] for name in names}) for row in rows]

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from edgeguard.audio.spec import AudioInput, audio_input
@@ -13,6 +12,7 @@ from edgeguard.audio_training.run import CONFIG, MODEL, described, sound_network
 from edgeguard.errors import InputError
 from edgeguard.train.checkpoint import NAME
 from edgeguard.train.export import load_program
+from edgeguard.train.tensors import load_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def restored_sound(folder: Path) -> RestoredSound:
         facts = load_program(folder / MODEL)[1]
         spec, labels = audio_input(facts["audio"]), tuple(facts["labels"])
         network = sound_network(config, spec, len(labels))
-        network.load_state_dict(torch.load(folder / NAME, weights_only=True, map_location="cpu")["weights"])
+        network.load_state_dict(load_tensors(folder / NAME)["weights"])
     except InputError:
         raise
     except Exception as error:

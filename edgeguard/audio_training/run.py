@@ -20,10 +20,11 @@ from edgeguard.audio_training.data import Clips, SoundData, read_sound, speakers
 from edgeguard.audio_training.kmeans import fit_codebook
 from edgeguard.audio_training.loop import SoundTrainer
 from edgeguard.audio_training.network import SoundNet
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.system.names import folder_inside, is_plain_name
 from edgeguard.train.curves import accuracy_page
 from edgeguard.train.export import write_program
 from edgeguard.train.loop import Epoch, Progress
@@ -83,8 +84,19 @@ def train_sound(
     found = []
     for speaker in speakers(Path(config.data)):
         _log.info("fold %s", speaker)
-        found.append(_single(fold_of(config, speaker), folder / speaker, progress))
+        found.append(_single(fold_of(config, speaker), _fold(folder, speaker), progress))
     return found
+
+
+def _fold(folder: Path, speaker: str) -> Path:
+    """The folder of a speaker's fold; a file of the data named the speaker."""
+    if not is_plain_name(speaker) or "/" in speaker:
+        raise InputError(f"the speaker {speaker[:80]!r} cannot name a folder: rename its clips")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+    return folder_inside(folder, speaker)
 
 
 def _single(config: SoundConfig, folder: Path, progress: Progress) -> TrainedSound:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgeguard.system.foreign import of_type
+
 #: So many files of a finding are kept; the figure counts them all.
 MOST_SUSPECTS = 2000
 
@@ -53,9 +55,13 @@ class Finding:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Finding":
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: it is none.
+        """
         fields = {name: value for name, value in data.items() if name != "failed"}
-        return cls(**{**fields, "suspects": tuple(Suspect(**one) for one in fields["suspects"])})
+        return of_type(cls, fields, with_nan=True)
 
 
 @dataclass(frozen=True)

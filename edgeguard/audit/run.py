@@ -22,12 +22,14 @@ from edgeguard.audit.report import report_page
 from edgeguard.audit.targeted import targeted
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, read_bounded
 from edgeguard_converters.training_data.merkle import data_root
 from edgeguard_converters.training_data.scan import ScannedImage, scan
 
 _log = logging.getLogger(__name__)
 
 SCHEMA = 1
+_LARGEST = 64 << 20  # bytes of what is kept
 RESULTS, EXCLUDE, PAGE, _KEPT = "audit.json", "exclude.txt", "report.html", "checks.json"
 #: Checks that fit a classifier take at most so many images, classes balanced.
 MOST_FITTED = 5000
@@ -157,12 +159,12 @@ def _kept(path: Path, key: str) -> _Kept:
     if not path.is_file():
         return _Kept(path, key, {})
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = foreign_json(read_bounded(path, _LARGEST, "the checks"), with_nan=True)
         if data["key"] != key:
             _log.warning("%s is of other data or other settings: every check is made anew", path)
             return _Kept(path, key, {})
         found = {name: [Finding.from_dict(one) for one in findings] for name, findings in data["checks"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: delete it") from error
     if found:
         _log.info("going on: %d checks are made already", len(found))

@@ -14,12 +14,11 @@ from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import is_sealed_png
-from edgeguard.system.foreign import read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 from edgeguard.system.redirect import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
-_LARGEST = 256 << 20  # bytes of a picture: 64 million pixels that are not packed fit
 _SLOWEST, _FASTEST = 1e-6, 1e6  # frames a second: a picture in eleven days, and one in a microsecond
 #: A playlist or a list of files, whatever its name, would let FFmpeg read other files and open connections.
 _SHUT = "protocol_whitelist;file|format_whitelist;avi,mov,mp4,matroska,webm"
@@ -48,7 +47,7 @@ class ImageFiles:
         """JPEG files and a sensor's PNG keep their bytes, others come decoded; what does not decode is `Lost`."""
         for index, path in enumerate(self._paths):
             try:
-                data = read_bounded(path, _LARGEST, "the picture")
+                data = read_bounded(path, LARGEST_PICTURE, "the picture")
                 taken_at = path.stat().st_mtime
                 if data[:2] == b"\xff\xd8":
                     read_whole_jpeg(data)

@@ -33,6 +33,7 @@ def bench_command(
     from edgeguard.model import ContractGuard, load_model
     from edgeguard.model.derive import Hints
     from edgeguard.model.labels import read_label_file
+    from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
     loaded = load_model(
         model or bundled_model(), threads=threads, hints=Hints(None if labels is None else read_label_file(labels))
@@ -44,10 +45,7 @@ def bench_command(
         loaded = loaded.with_contract(replace(loaded.contract, guard=ContractGuard(profile, "frame")))
     frame = None
     if image is not None:
-        try:
-            frame = decode_rgb(image.read_bytes())
-        except OSError as error:
-            raise InputError(f"cannot read {image}: {error.strerror}") from error
+        frame = decode_rgb(read_bounded(image, LARGEST_PICTURE, "the image"))
     with StepDisplay(stage_count(loaded)) as display:
         report = bench(loaded, frame, seconds, step=display.step)
     if as_json:

@@ -312,10 +312,9 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+
+    return read_bounded(path, LARGEST_PICTURE, "the image")
 
 
 def _decode(path: Path, data: bytes) -> "NDArray[np.uint8]":

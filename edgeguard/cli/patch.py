@@ -184,12 +184,11 @@ def check(
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet
     from edgeguard.jpeg.decode import decode_rgb
+    from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
     wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
     try:
-        found = check_print(decode_rgb(photo.read_bytes()), wanted)
-    except OSError as error:
-        raise InputError(f"cannot read {photo}: {error.strerror}") from error
+        found = check_print(decode_rgb(read_bounded(photo, LARGEST_PICTURE, "the photograph")), wanted)
     except JpegError as error:
         raise InputError(f"{photo}: {error}") from error
     scale = bar_mm / 100 if bar_mm is not None else found.scale
@@ -216,8 +215,12 @@ def _deployed(model: Path, output: Path) -> Path:
         return model
     import subprocess
 
-    converted = output / "model-float32.tflite"
-    if not converted.exists():
+    from edgeguard.system.files import sha256_file
+
+    # the name says of which file, since the folder may be gone on with; what has none is converted again
+    digest = sha256_file(model)[:16] if model.is_file() else None
+    converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
+    if digest is None or not converted.exists():
         output.mkdir(parents=True, exist_ok=True)
         on_stderr(f"{model} is converted to float32 first; the patch is made on that")
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import parsing
+from edgeguard.system.foreign import parsing, read_bounded
 from edgeguard.system.names import is_plain_name
 
 _MAX_BYTES = 64 << 20  # of one image file
@@ -69,15 +69,17 @@ def _of_folder(folder: Path, suffixes: Collection[str], strict: bool) -> Iterato
         if path.suffix.lower() in suffixes and path.is_file():
             if strict and not is_plain_name(name):
                 raise InputError(f"{folder}: the name {name[:100]!r} does not mean the same everywhere; refused")
-            yield Entry(name, partial(_bounded, path) if strict else path.read_bytes)
+            yield Entry(name, partial(_bounded, path))
         elif strict and not path.is_dir() and not stat.S_ISREG(path.lstat().st_mode):
             raise InputError(f"{folder}: {name} is a device, a pipe or a socket; refused")
 
 
 def _bounded(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size} bytes, more than {_MAX_BYTES}")
-    return path.read_bytes()
+    """Of a file that was one when the folder was listed; OSError as of any file that went since."""
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise UnreadableMember(f"{path} has {size} bytes, more than {_MAX_BYTES}")
+    return read_bounded(path, _MAX_BYTES, "the file")
 
 
 def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:

@@ -17,9 +17,8 @@ from edgeguard.errors import InputError, JpegError
 from edgeguard.guard.passes import Received
 from edgeguard.model.contract import Contract
 from edgeguard.model.input_path import InputPath
-from edgeguard.system.foreign import read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
-_LARGEST = 256 << 20  # bytes of a picture: 64 million pixels that are not packed fit
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +41,7 @@ class LabeledImage:
         """
         if not isinstance(self.data, Path):
             return self.data
-        return read_bounded(self.data, _LARGEST, "the picture")
+        return read_bounded(self.data, LARGEST_PICTURE, "the picture")
 
     @cached_property
     def sha256(self) -> str:

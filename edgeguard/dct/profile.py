@@ -23,6 +23,7 @@ from edgeguard.settings.declare import Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
 from edgeguard.settings.reader import check_document, parse_toml, place
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import LARGEST_SETTINGS, read_bounded
 
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q", "proof-1", "proof-2", "proof-3")
 #: Levels in transit, slack and room of the tables that come from the proof (docs/guard.md has their measured frontier).
@@ -286,10 +287,11 @@ class GuardProfile:
             ProfileError: with file and line, when it cannot be read or does not hold a profile.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ProfileError(f"cannot read the guard profile {path}: {reason}") from error
+            text = read_bounded(path, LARGEST_SETTINGS, "the guard profile").decode("utf-8")
+        except InputError as error:
+            raise ProfileError(str(error)) from error
+        except UnicodeDecodeError as error:
+            raise ProfileError(f"cannot read the guard profile {path}: it is not UTF-8 text") from error
         try:
             data = parse_toml(text)
         except ValueError as error:

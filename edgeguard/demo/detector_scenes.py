@@ -25,6 +25,7 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.scene.cards import CARDS
 from edgeguard.scene.outlines import Box, box_around, card_box, sign_outline
 from edgeguard.scene.views import background, card_at, longest_edge, paste, project_card, random_view, seen_by_camera
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -176,7 +177,7 @@ def _overlap(a: Box, b: Box) -> float:
 
 def _photograph(rng: np.random.Generator, size: Size, material: Material) -> NDArray[np.float32] | None:
     path = Path(material.photographs[int(rng.integers(len(material.photographs)))])
-    picture = decode_rgb(path.read_bytes())
+    picture = decode_rgb(read_bounded(path, LARGEST_PICTURE, "the picture"))
     width, height = size
     scale = max(width / picture.shape[1], height / picture.shape[0]) * float(rng.uniform(1.0, 1.3))
     full = max(round(picture.shape[1] * scale), width), max(round(picture.shape[0] * scale), height)

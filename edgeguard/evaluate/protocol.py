@@ -19,6 +19,7 @@ from edgeguard.settings.check import shown
 from edgeguard.settings.declare import TEXT, Key, key, keys_of, version
 from edgeguard.settings.lines import line_of
 from edgeguard.settings.reader import check_document, parse_toml, place
+from edgeguard.system.foreign import LARGEST_SETTINGS, read_bounded
 
 SCHEMA = 1
 BUILT_IN = (
@@ -223,9 +224,7 @@ def load_protocol(name: str) -> Protocol:
     if path.suffix != ".toml":
         raise InputError(f"there is no protocol {name!r}; known: {', '.join(BUILT_IN)}, or a .toml file")
     try:
-        return parse_protocol(path.read_text("utf-8"), name)
-    except OSError as error:
-        raise InputError(f"cannot read the protocol {name}: {error.strerror}") from error
+        return parse_protocol(read_bounded(path, LARGEST_SETTINGS, "the protocol").decode("utf-8"), name)
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: not UTF-8 text") from error
 

@@ -15,6 +15,7 @@ from edgeguard.firmware.export import setting_for
 from edgeguard.firmware.probe import probe
 from edgeguard.firmware.snippets import snippets
 from edgeguard.firmware.v4l2_control import JPEG_COMPRESSION_QUALITY, set_control
+from edgeguard.system.foreign import read_bounded
 
 _FRAME_S = 10.0  # a script takes its first picture seconds after it begins
 
@@ -75,10 +76,7 @@ def _vc0706(port: str, setting: int) -> list[str]:
 
 def _script(board: Board, profile: GuardProfile | None, value: int | None, script: Path | None) -> bytes:
     if script is not None:
-        try:
-            return script.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read {script}: {error.strerror}") from error
+        return read_bounded(script, 1 << 20, "the script")
     if profile is None:
         raise InputError(f"{board.title} wants --guard, or a --script of yours")
     setting = _setting(board, profile, value)

@@ -61,7 +61,7 @@ def read_request(payload: bytes) -> Request:
         raise InputError(f"an enrollment of {len(payload)} bytes, more than {LARGEST}")
     try:
         return json.decode(payload, type=Request)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise InputError(f"no enrollment: {error}") from error
 
 

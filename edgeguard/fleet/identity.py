@@ -58,7 +58,7 @@ def read_device(layout: Layout) -> Device:
         )
     try:
         return json.decode(read_bounded(path, 1 << 16, "the device's file"), type=Device)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from error
 
 

@@ -124,5 +124,5 @@ def _read(outbox: Path) -> list[tuple[str, bytes]]:
     try:
         found = json.decode(read_bounded(outbox, 4 << 20, "the outbox"), type=list[tuple[str, str]])
         return [(kind, base64.b64decode(payload)) for kind, payload in found[-MOST_WAITING:]]
-    except (EdgeGuardError, DecodeError, ValueError):
+    except (EdgeGuardError, DecodeError, ValueError, RecursionError):
         return []

@@ -71,7 +71,7 @@ def read_status(layout: Layout) -> RunStatus | None:
     """What the run said last; None where it said nothing that can be read."""
     try:
         return json.decode(read_bounded(layout.status, 1 << 16, "the status"), type=RunStatus)
-    except (EdgeGuardError, DecodeError):
+    except (EdgeGuardError, DecodeError, RecursionError):
         return None
 
 

@@ -138,7 +138,7 @@ def read_state(layout: Layout) -> State:
         return State()
     try:
         return json.decode(read_bounded(layout.state, _LARGEST, "the state"), type=State)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise DeviceError(
             f"{layout.state} is damaged ({error}): move it away and install a bundle again (docs/fleet.md)"
         ) from error

@@ -157,7 +157,7 @@ def read_memory(layout: Layout) -> Memory:
     """What was kept, with room for the messages of a start that a power cut ended; written at once."""
     try:
         found = json.decode(read_bounded(_file(layout), 1 << 18, "the memory"), type=Memory)
-    except (EdgeGuardError, DecodeError):
+    except (EdgeGuardError, DecodeError, RecursionError):
         found = Memory()
     found.sequence += _STARTS_APART
     write_memory(layout, found)

@@ -184,7 +184,7 @@ def read_seen(layout: Layout) -> Seen:
         return Seen()
     try:
         return json.decode(read_bounded(path, 4096, "the memory of"), type=Seen)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise DeviceError(f"{path} is damaged ({error}): set the device up again (edgeguard fleet join)") from error
 
 
@@ -227,7 +227,7 @@ def release_keys(layout: Layout) -> ReleaseKeys:
 def _parsed(data: bytes) -> Rollout:
     try:
         return json.decode(data, type=Rollout)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise InputError(f"{ROLLOUT} cannot be read: {error}") from error
 
 

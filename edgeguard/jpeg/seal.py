@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeguard.errors import JpegError
+from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 from edgeguard.png.frame import EXTRA_AT, SIGNATURE, PngInfo, chunk, read_png_info
+from edgeguard.system.foreign import read_bounded
 
 APP, TAG, VERSION = 15, b"EDGEGUARD\0", 1
 CHUNK = b"egSE"  # ancillary, private, not to be copied by who changes the pixels (PNG, 5.4)
@@ -26,7 +27,7 @@ _MAC_BYTES = 32
 _NO_MAC = bytes(_MAC_BYTES)
 _FIXED = len(TAG) + 1 + 4
 _MOST_JSON = 1024
-_LEAST_KEY = 32
+_LEAST_KEY, _LARGEST_KEY = 32, 1 << 16
 _LAST_SEQUENCE = 2**63 - 1
 _LAST_SECOND = 253402300799  # the end of the year 9999, the last that a calendar of Python knows
 _NONCE, _PROFILE = re.compile(r"([0-9a-f]{32})?"), re.compile(r"[0-9a-f]{0,64}")
@@ -235,9 +236,11 @@ def read_key(path: Path) -> bytes:
         ValueError: others can read it, it is too short, or it cannot be read.
     """
     try:
-        mode, key = path.stat().st_mode, path.read_bytes().strip()
+        mode, key = path.stat().st_mode, read_bounded(path, _LARGEST_KEY, "the key file").strip()
     except OSError as error:
         raise ValueError(f"cannot read the key file {path}: {error.strerror}") from error
+    except InputError as error:
+        raise ValueError(str(error)) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ValueError(f"others can read the key file {path}: chmod 600 {path}, and make a new key")
     if len(key) < _LEAST_KEY:

@@ -22,13 +22,16 @@ from edgeguard.poison.lock import held
 from edgeguard.poison.make import Poison, poison_of, poisoned, trained
 from edgeguard.poison.patterns import logo, with_logo
 from edgeguard.poison.plan import Arm, Plan, arm_of
-from edgeguard.system.files import write_bytes
+from edgeguard.system.files import replaced, write_bytes
+from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
+from edgeguard.system.names import folder_inside, refuse_links
 from edgeguard.train.codec_network import logits
 from edgeguard.train.config import DataConfig
 from edgeguard.train.data import Dataset, read_dataset
 from edgeguard.train.run import described
 
 RESULTS, _PLAN, _KEPT, _WORK = "results.jsonl", "plan.json", "kept", "work"
+_LARGEST_KEPT = 1 << 20  # bytes of a result, and of the plan
 Progress = Callable[[str, int, int], None]
 
 
@@ -122,10 +125,10 @@ class JsonKept:
     def load(self, key: str) -> dict[str, Any] | None:
         """A result; None where there is none that is whole."""
         try:
-            found = json.loads((self.folder / f"{key}.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            found = foreign_json(read_bounded(self.folder / f"{key}.json", _LARGEST_KEPT, "the result"))
+            return of_type(dict[str, Any], found)
+        except (InputError, ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
 
     def save(self, key: str, result: dict[str, Any]) -> None:
         """Keep a result, whole or not at all."""
@@ -152,9 +155,11 @@ def evaluate_poison(
         DeviceError: the folder cannot be written, or a worker was killed.
     """
     try:
-        (output / _KEPT).mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {output}: {error.strerror}") from error
+    folder_inside(output, _KEPT)
+    folder_inside(output, _WORK)
     _dataset_kept.cache_clear()  # the folder may have changed since
     dataset = _dataset(plan.training.part(DataConfig), plan.size, plan.seed)
     images = dataset.train.images
@@ -162,7 +167,7 @@ def evaluate_poison(
         raise InputError('an evaluation needs the images as pixels: keep = "pixels"')
     decides = {"plan": _decides(plan), "images": hashlib.sha256(images.tobytes()).hexdigest()}
     place = output / _PLAN
-    if place.is_file() and json.loads(place.read_text("utf-8")) != decides:
+    if place.is_file() and _decided(place) != decides:
         raise InputError(f"{output} belongs to another plan, seed or other images: choose another --output")
     write_bytes(place, json.dumps(decides).encode())
     arms = [arm_of(name) for name in plan.arms]
@@ -177,10 +182,17 @@ def evaluate_poison(
     with closing(local_executor(workers)) as run:
         finished(brewings, _brew, kept=kept, executor=run, progress=partial(progress, "poisons"))
         found = finished(jobs, _train, kept=kept, executor=run, progress=partial(progress, "trainings"))
-    outcomes = [Outcome(**one) for one in found]
+    with parsing(f"a result in {output / _KEPT}"):
+        outcomes = [of_type(Outcome, one) for one in found]
     lines = "".join(json.dumps(asdict(one)) + "\n" for one in outcomes)
     write_bytes(output / RESULTS, lines.encode())
     return outcomes
+
+
+def _decided(place: Path) -> object:
+    raw = read_bounded(place, _LARGEST_KEPT, "the plan")
+    with parsing(str(place)):
+        return foreign_json(raw)
 
 
 def source_of(plan: Plan) -> str:
@@ -214,7 +226,8 @@ def _brew(job: Brewing) -> dict[str, Any]:
     surrogate = Path(job.folder) / _WORK / f"surrogate-{_hash([job.codec])}"
     with held(surrogate.with_suffix(".lock")):  # the others wait, and find the attacker's network there
         made = poison_of(config, training, dataset, surrogate)
-    np.savez(_poison_file(job), rows=made.rows, images=made.images, targets=made.targets)
+    with replaced(_poison_file(job)) as partial:
+        np.savez(partial, rows=made.rows, images=made.images, targets=made.targets)
     return {"facts": {name: value for name, value in made.facts.items() if name == "matching_loss"}}
 
 
@@ -225,8 +238,7 @@ def _train(job: Training) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     changed = 0
     if (brewing := job.brewing) is not None:
-        with np.load(_poison_file(brewing)) as arrays:
-            poison = Poison(arrays["rows"], arrays["images"], arrays["targets"], {})
+        poison = _kept_poison(_poison_file(brewing), np.asarray(dataset.train.images), len(dataset.labels))
         changed = len(poison.rows)
         facts = (JsonKept(Path(job.folder) / _KEPT).load(brewing.key) or {}).get("facts", {})
         dataset = poisoned(dataset, poison)
@@ -236,7 +248,7 @@ def _train(job: Training) -> dict[str, Any]:
     seen = coded(test, arm.codec, plan.seed) if arm.at_test and arm.codec is not None else test
     dataset = replace(dataset, test=replace(dataset.test, images=seen))
     training = replace(plan.training, seed=plan.seed + 1000 * (job.victim + 1), mixup=1.0 if arm.kind == "mixup" else 0)
-    folder = Path(job.folder) / _WORK / job.key
+    folder = folder_inside(Path(job.folder), f"{_WORK}/{job.key}")
     module = trained(training, dataset, folder, lambda what, done, total: None)
     hits = int((_answers(module, seen) == dataset.test.targets).sum())
     success, tries = _success(job, dataset, test, module)
@@ -245,6 +257,23 @@ def _train(job: Training) -> dict[str, Any]:
         arm.name, job.victim, job.aim.number, job.aim.target, job.aim.wished, success, tries, hits, len(test),
         facts.get("matching_loss"), changed,
     ))  # fmt: skip
+
+
+def _kept_poison(path: Path, images: NDArray[np.uint8], classes: int) -> Poison:
+    """A poison that was made before, checked against the images that it changes."""
+    refuse_links(path.parent, path.name)
+    with parsing(str(path)), np.load(path, allow_pickle=False) as arrays:
+        rows, changed, targets = arrays["rows"], arrays["images"], arrays["targets"]
+        if rows.shape != targets.shape or not (_within(rows, len(images)) and _within(targets, classes)):
+            raise ValueError("it names images or classes that are not there")
+        if changed.shape != (len(rows), *images.shape[1:]) or changed.dtype != np.uint8:
+            raise ValueError("its pictures do not fit the images")
+        return Poison(rows, changed, targets, {})
+
+
+def _within(numbers: NDArray[np.int64], count: int) -> bool:
+    """Whether whole numbers are places in a list of so many."""
+    return numbers.ndim == 1 and numbers.dtype.kind in "iu" and bool(((numbers >= 0) & (numbers < count)).all())
 
 
 def _success(job: Training, dataset: Dataset, test: NDArray[np.uint8], module: Any) -> tuple[int, int]:

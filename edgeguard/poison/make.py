@@ -18,6 +18,8 @@ from edgeguard.poison.error_minimizing import error_minimizing
 from edgeguard.poison.gradient_matching import Brew, brewed
 from edgeguard.poison.patterns import added, logo, lsp_patterns, one_pixel, with_logo
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import read_bounded
+from edgeguard.system.names import folder_inside
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork
 from edgeguard.train.config import AugmentConfig, GradientMode, TrainConfig
@@ -193,7 +195,7 @@ def _gradient_matching(
 
 def trained(training: TrainConfig, dataset: Dataset, folder: Path, progress: Progress) -> torch.nn.Module:
     """A network in evaluation mode with its averaged weights, trained in `folder`, or gone on with there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder_inside(folder.parent, folder.name)
     torch.manual_seed(training.seed)
     module = network(training.network, len(dataset.labels), training.width, training.size)
     trainer = trainer_of(training, module, dataset, folder)
@@ -256,7 +258,7 @@ def _claim(output: Path, config: PoisonConfig, training: TrainConfig) -> None:
     settings = json.dumps({**asdict(config), "training": training.sha256}, sort_keys=True)
     place = output / _SETTINGS
     if place.is_file():
-        if place.read_text("utf-8").strip() != settings:
+        if read_bounded(place, 1 << 20, "the settings").strip() != settings.encode():
             raise InputError(f"{output} belongs to a poison of other settings or another seed: choose another --output")
     elif any(output.iterdir()):
         raise InputError(f"{output} is not empty: choose a new folder")
@@ -271,7 +273,7 @@ def _write(output: Path, config: PoisonConfig, dataset: Dataset, poison: Poison,
         if target != dataset.train.targets[row]:
             name = str(old.parent.parent / dataset.labels[target] / f"from-{old.parent.name}-{old.stem}.png")
             moved[name] = str(old)
-        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        folder_inside(output, str(PurePosixPath(name).parent))
         write_bytes(output / name, cv2.imencode(".png", image[:, :, ::-1])[1].tobytes(), durable=False)
         names.append(name)
     note = {

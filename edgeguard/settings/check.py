@@ -1,6 +1,7 @@
 """A value against its key: msgspec says whether it fits, the declaration says what it should have been."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any
 
@@ -51,6 +52,20 @@ def checked(key: Key, value: Any, what: str) -> Any:
         return kept(key, value, from_text=True)
     except ValueError as error:
         raise InputError(f"{what} {error}, got {shown(value)}") from error
+
+
+def check_saved(keys: Mapping[str, Key], values: Mapping[str, Any]) -> None:
+    """Values that a command of ours wrote beside its result, and that somebody may have changed since.
+
+    Raises:
+        ValueError: one of them does not fit its key; the text names it.
+    """
+    for name, value in values.items():
+        if name in keys and not (value is None and keys[name].default is None):
+            try:
+                kept(keys[name], value)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}, got {shown(value)}") from error
 
 
 def type_of(key: Key) -> Any:

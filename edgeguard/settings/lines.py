@@ -11,11 +11,31 @@ _PART = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
 _DOTTED = re.compile(rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*")
 _PARTS = re.compile(_PART)
 _BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_KEY_TOKEN = re.compile(rf"(?P<part>{_PART})|(?P<dot>\.)|[ \t]+|(?P<other>.)", re.DOTALL)
 #: What a value is made of: texts, comments, brackets, ends of lines, and all else.
 _TOKEN = re.compile(
     r'''"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*|[\[\]{}\n]|[^"'#\[\]{}\n]+''',
     re.DOTALL,
 )
+
+
+def longest_key(text: str) -> int:
+    """How many parts the longest dotted key of a text has, at most; the text need be no TOML yet.
+
+    Example:
+        >>> longest_key("a.b.c = 1.5")
+        3
+    """
+    most = dots = 0
+    behind_part = False
+    for token in _KEY_TOKEN.finditer(text):
+        if token["dot"] and behind_part:
+            dots += 1
+            most = max(most, dots)
+        elif token["dot"] or token["other"]:
+            dots = 0
+        behind_part = token["part"] is not None or (behind_part and not (token["dot"] or token["other"]))
+    return most + 1
 
 
 def line_of(text: str, path: Path) -> int | None:

@@ -8,10 +8,12 @@ from typing import Any
 from edgeguard.errors import InputError
 from edgeguard.settings.check import kept, shown
 from edgeguard.settings.declare import Key
-from edgeguard.settings.lines import Path, key_lines, line_in
+from edgeguard.settings.lines import Path, key_lines, line_in, longest_key
+from edgeguard.system.foreign import LARGEST_SETTINGS, read_bounded
 
 VERSION = "schema"  # the key that says how to read the others
 _MOST_SAID = 10
+_MOST_PARTS = 100  # of a dotted key; ours have three
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,7 @@ def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
         InputError: it cannot be read, or is no TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        text = read_bounded(path, LARGEST_SETTINGS, "the settings").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     try:
@@ -79,6 +79,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     """
     import tomllib  # compiles its expressions when it is imported, and --help reads no file
 
+    if text.count(".") >= _MOST_PARTS and longest_key(text) > _MOST_PARTS:  # tomllib's time grows with the square
+        raise ValueError(f"a key has more than {_MOST_PARTS} parts")
     try:
         return tomllib.loads(text)
     except RecursionError as error:

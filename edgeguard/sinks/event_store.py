@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import shutil
 import threading
@@ -14,16 +15,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgeguard.errors import DeviceError, EdgeGuardError
+from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.leftovers import clear_all_partials
 
 ABOUT, FILM, THUMBNAIL, RESULTS = "event.json", "clip.mp4", "thumbnail.jpg", "results.jsonl"
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,150}")
+_EVENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}Z(-.*)?")
 _FILE = re.compile(r"clip\.mp4|thumbnail\.jpg|event\.json|results\.jsonl|[0-9]{9}\.(jpg|png)")
 _MOST_LISTED = 200
 _QUALITY = 95
+_LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 16  # bytes
 _TIDY_S = 60.0
 _log = logging.getLogger(__name__)
 
@@ -47,10 +51,10 @@ class EventStore:
         self._lock, self._tidied = threading.RLock(), time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for event in [path for path in folder.iterdir() if path.is_dir()]:
+            for event in self._events():
                 clear_all_partials(event)  # of a run that was killed
                 if (event / ABOUT).is_file() and not (event / FILM).is_file():
-                    with suppress(EdgeGuardError, OSError):
+                    with suppress(EdgeGuardError, OSError), parsing("the event"):  # its times may be anything
                         make_film(event)
             self.clear()
         except OSError as error:
@@ -84,8 +88,7 @@ class EventStore:
     def clear(self) -> None:
         """What has stayed long enough goes, then the oldest until the rest fits the quota beside what is open."""
         with self._lock:
-            events = sorted((path for path in self.folder.iterdir() if path.is_dir() and path not in self._open),
-                            key=self._age)  # fmt: skip
+            events = sorted((path for path in self._events() if path not in self._open), key=self._age)
             sizes = {path: sum(f.stat().st_size for f in path.iterdir() if f.is_file()) for path in events}
             total, open_bytes = sum(sizes.values()), sum(self._open.values())
             for path in events:
@@ -103,6 +106,14 @@ class EventStore:
             with suppress(OSError):  # the recorder says it
                 self.clear()
 
+    def _events(self) -> list[Path]:
+        """Folders of events. Of anybody else's nothing is counted, read or cleared, nor where a link leads."""
+        return [
+            path
+            for path in self.folder.iterdir()
+            if (path in self._made or _EVENT.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
+        ]
+
     def _age(self, path: Path) -> tuple[int, int, str]:
         """Those of earlier runs by name, then ours in the order in which they were made, whatever the clock said."""
         made = self._made.get(path)
@@ -119,7 +130,7 @@ class EventStore:
     def events(self) -> list[dict[str, Any]]:
         """What is known of the newest events, the newest first."""
         with self._lock:
-            paths = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=self._age, reverse=True)
+            paths = sorted(self._events(), key=self._age, reverse=True)
         return [
             {**_read(path), "id": path.name, "film": (path / FILM).is_file(), "thumbnail": (path / THUMBNAIL).is_file()}
             for path in paths[:_MOST_LISTED]
@@ -149,10 +160,14 @@ def make_film(path: Path) -> None:
     Raises:
         DeviceError: it cannot be written.
     """
+    written = set[str]()
 
     def frames() -> Iterator[tuple[float, bytes]]:
         for line in _lines(path / RESULTS):
-            with suppress(OSError):
+            if line["file"] in written:
+                continue  # each frame once: a line that is there a thousand times would fill the disk
+            written.add(line["file"])
+            with suppress(OSError, InputError):
                 yield line["time"], _as_jpeg(path / line["file"])
 
     with suppress(ValueError):  # no frame came
@@ -161,7 +176,7 @@ def make_film(path: Path) -> None:
 
 def _as_jpeg(path: Path) -> bytes:
     """A frame's own bytes; a sensor's PNG is coded, since players do not expect one."""
-    data = path.read_bytes()
+    data = read_regular(path, _LARGEST_FRAME, "the frame")
     if path.suffix == ".jpg":
         return data
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -173,20 +188,20 @@ def _as_jpeg(path: Path) -> bytes:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file of results that name a frame; a killed run may have left half of one."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_regular(path, _LARGEST_LINES, "the results").decode("utf-8", "replace")
+    except InputError:
         return
     for line in text.splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            found = json.loads(line)
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            found = foreign_json(line, with_nan=True)
             name, at = str(found["file"]), float(found.get("time", found["captured_at"]))
-            if _FILE.fullmatch(name):
+            if _FILE.fullmatch(name) and math.isfinite(at):
                 yield {"file": name, "time": at}
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads((path / ABOUT).read_bytes()[: 1 << 16])
+        found = foreign_json(read_regular(path / ABOUT, _LARGEST_ABOUT, "the event"))
         return found if isinstance(found, dict) else {}
-    except (OSError, ValueError, RecursionError):
+    except (InputError, ValueError, RecursionError):
         return {}

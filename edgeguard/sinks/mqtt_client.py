@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from edgeguard.errors import InputError
 from edgeguard.system.extras import how_to_install
+from edgeguard.system.foreign import read_bounded
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,6 @@ def _read_secret(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bounded(path, 1 << 16, "the password file").decode("utf-8").strip()
+    except UnicodeDecodeError as error:
         raise InputError(f"cannot read the password file {path}: {error}") from error

@@ -4,7 +4,9 @@ import ipaddress
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard.system.foreign import read_bounded
 
+_LARGEST_TOKEN = 1 << 16  # bytes
 _SHORTEST_TOKEN = 16
 
 
@@ -30,8 +32,8 @@ def read_token(path: Path) -> str:
         InputError: the file cannot be read, or holds fewer than 16 characters.
     """
     try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        token = read_bounded(path, _LARGEST_TOKEN, "the token file").decode("ascii").strip()
+    except UnicodeDecodeError as error:
         raise InputError(f"cannot read the token file {path}: {error}") from error
     if len(token) < _SHORTEST_TOKEN:
         raise InputError(f"{path}: a token has at least {_SHORTEST_TOKEN} characters (openssl rand -hex 16 makes one)")

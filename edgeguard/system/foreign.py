@@ -4,18 +4,24 @@ import errno
 import json
 import math
 import os
+import select
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeguard.errors import EdgeGuardError, InputError
 
 #: A frame with more pixels than this is refused (64 megapixels: 192 MB decoded).
 MAX_PIXELS = 1 << 26
+#: Bytes of a picture's file: that many pixels that are not packed fit.
+LARGEST_PICTURE = 256 << 20
+#: Bytes of a file of settings (TOML): hundreds of times what any of ours has.
+LARGEST_SETTINGS = 1 << 20
 _SHOWN = 160
+_WRITER_WITHIN_S = 5.0  # of a pipe: a shell's `<(...)` writes at once
 _LARGEST_INTEGER = (1 << 63) - 1
+_Typed = TypeVar("_Typed")
 
 
 @contextmanager
@@ -47,21 +53,23 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     """The bytes of a file, of at most `limit`; more is refused before it is in memory.
 
     Args:
-        path: a file. A device that never ends is refused at the limit.
+        path: a file. A device that never ends is refused at the limit; a pipe is waited for, for `_WRITER_WITHIN_S`.
         limit: bytes.
         what: the file is, for the message.
 
     Raises:
-        InputError: it cannot be read, or it is larger.
+        InputError: it cannot be read, it is larger, or it is a pipe that nobody writes to.
     """
     try:
-        with open(Path(path), "rb") as stream:
+        with open(_opened(path), "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             if size > limit:
                 raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
             data = stream.read(size + 1)  # `read` takes memory for as much as it is told, so first for what is there
             if len(data) > size:
                 data += stream.read(limit + 1 - len(data))
+    except TimeoutError as error:
+        raise InputError(f"{what} {path} is a pipe that nobody writes to: put a file there") from error
     except OSError as error:
         raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name
@@ -69,6 +77,26 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     if len(data) > limit:
         raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
     return data
+
+
+def _opened(path: str | os.PathLike[str]) -> int:
+    """A descriptor of a file; to open a pipe that nobody writes to would wait for ever.
+
+    Raises:
+        TimeoutError: nobody wrote to the pipe.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            waiting = select.poll()
+            waiting.register(descriptor, select.POLLIN)
+            if not waiting.poll(1000 * _WRITER_WITHIN_S):
+                raise TimeoutError
+        os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
@@ -120,6 +148,25 @@ def foreign_json(data: bytes | str, *, with_nan: bool = False) -> Any:
         {'frames': 5}
     """
     return json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=float if with_nan else _finite)
+
+
+def of_type(kind: type[_Typed], value: object, *, with_nan: bool = False) -> _Typed:
+    """Plain data of a stranger as a value of a dataclass (or another type that msgspec knows).
+
+    What is nested, bounded or one of a few words in the type is checked as well. `with_nan` as in `foreign_json`.
+
+    Raises:
+        ValueError: it does not fit, or holds a number that `foreign_json` refuses; for use within `parsing`.
+
+    Example:
+        >>> of_type(list[int], [5])
+        [5]
+    """
+    from msgspec import convert  # takes a tenth of a start, and --help reads no file
+
+    if not with_nan:
+        checked_numbers(value)
+    return convert(value, kind)
 
 
 def checked_numbers(value: object) -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from edgeguard.errors import InputError
+from edgeguard.errors import DeviceError, InputError
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f\\]{1,512}")
 _MOST_BYTES = 1 << 28
@@ -17,6 +17,45 @@ def is_plain_name(name: str) -> bool:
         (True, False, False, False)
     """
     return _NAME.fullmatch(name) is not None and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def refuse_links(folder: Path, *names: str) -> None:
+    """Refuse a folder that is gone on with where one of its own files or folders is a link to somewhere else.
+
+    Such a folder may come from somebody else. What is written to, cut or cleared in it has to lie in it.
+
+    Args:
+        folder: that is gone on with.
+        names: of what is written in place, or made within.
+
+    Raises:
+        InputError: one of them is a link.
+    """
+    for name in names:
+        if (folder / name).is_symlink():
+            raise InputError(f"{folder / name} is a link: what is written here has to lie in {folder}; refused")
+
+
+def folder_inside(folder: Path, name: str) -> Path:
+    """A folder of our own within another, made where it is not there.
+
+    Args:
+        folder: that may come from somebody else.
+        name: below it, with forward slashes.
+
+    Raises:
+        InputError: it is a link, or lies behind one.
+        DeviceError: it cannot be made.
+    """
+    path = folder
+    for part in name.split("/"):
+        refuse_links(path, part)
+        path = path / part
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise DeviceError(f"cannot make {path}: {error.strerror}") from error
+    return path
 
 
 def file_inside(folder: Path, name: str, *, most_bytes: int = _MOST_BYTES) -> Path:

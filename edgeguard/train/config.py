@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from edgeguard.errors import InputError
-from edgeguard.settings.check import checked
+from edgeguard.settings.check import check_saved, checked
 from edgeguard.settings.declare import TEXT, Key, file_of, key, keys_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -329,11 +329,12 @@ def read_saved(path: Path) -> TrainConfig:
     Raises:
         InputError: it cannot be read, or is of another version.
     """
-    from edgeguard.system.foreign import parsing, read_bounded
+    from edgeguard.system.foreign import foreign_json, parsing, read_bounded
 
     raw = read_bounded(path, 1 << 20, "the configuration")
     with parsing(str(path)):
-        values = json.loads(raw)
+        values = foreign_json(raw)
+        check_saved(keys_of(TrainConfig), values)
         return TrainConfig(**{**values, "ensemble": tuple(values.get("ensemble", ()))})
 
 

@@ -21,9 +21,10 @@ from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.errors import CheckFailed, DeviceError
 from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
+from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
 from edgeguard.train.adversarial import adversarial_losses
 from edgeguard.train.batches import Batches
-from edgeguard.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeguard.train.checkpoint import NAME, Checkpoint, load_checkpoint, resume_log, save_checkpoint
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork, logits, runs_half
 from edgeguard.train.coefficient_net import CoefficientNet
@@ -39,10 +40,12 @@ from edgeguard.train.data import Dataset, Part
 from edgeguard.train.layers import in_layout
 from edgeguard.train.robust import Teacher, perturbed_weights, robust_loss
 from edgeguard.train.smoothing import noisy_levels, smoothing_loss
+from edgeguard.train.tensors import fitting
 
 LOG = "log.jsonl"
 _SAVE_EVERY_S = 60.0
 _TEST_BATCH = 500
+_LARGEST_LOG = 16 << 20  # bytes
 Progress = Callable[[str, int, int], None]
 
 
@@ -179,19 +182,16 @@ class Trainer:
         save_checkpoint(self.folder, state)
 
     def _resume(self) -> None:
-        found = load_checkpoint(self.folder, self._sha256, self._data_sha256)
-        log = self.folder / LOG
+        found = load_checkpoint(self.folder, self._sha256, self._data_sha256, self.steps)
+        resume_log(self.folder / LOG, None if found is None else found.log_bytes)
         if found is None:
-            log.unlink(missing_ok=True)
             return
-        self.network.load_state_dict(found.weights)
-        self.average.load_state_dict(found.average)
-        self._optimizer.load_state_dict(found.optimizer)
+        with fitting(self.folder / NAME):
+            self.network.load_state_dict(found.weights)
+            self.average.load_state_dict(found.average)
+            self._optimizer.load_state_dict(found.optimizer)
         self.step, self._spent_s = found.step, found.seconds
         self._loss_sum, self._hits, self._seen = found.loss_sum, found.hits, found.seen
-        if log.is_file():
-            with open(log, "r+b") as stream:
-                stream.truncate(found.log_bytes)
 
     def _one_step(self, levels: Tensor, targets: Tensor) -> None:
         schedule, attack = self._schedule, self._adversarial
@@ -334,11 +334,17 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def read_log(folder: Path) -> list[Epoch]:
-    """The epochs that are done."""
+    """The epochs that are done.
+
+    Raises:
+        InputError: a line is none of ours.
+    """
     log = folder / LOG
     if not log.is_file():
         return []
-    return [Epoch(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = read_bounded(log, _LARGEST_LOG, "the log").splitlines()
+    with parsing(str(log)):
+        return [of_type(Epoch, foreign_json(line)) for line in lines]
 
 
 def learning_rate(step: int, steps: int, config: ScheduleConfig) -> float:

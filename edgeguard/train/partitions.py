@@ -8,19 +8,24 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import replaced, write_bytes
+from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
+from edgeguard.system.names import folder_inside
 from edgeguard.train.config import DataConfig, TrainConfig
 from edgeguard.train.data import Dataset, Part, read_dataset
 from edgeguard.train.networks import REGIONS, network
 from edgeguard.train.run import described, root_of, trainer_of
+from edgeguard.train.tensors import load_tensors
 from edgeguard_converters.training_data.image_facts import pixels_sha256
 
 _log = logging.getLogger(__name__)
@@ -28,6 +33,18 @@ _log = logging.getLogger(__name__)
 SCHEMA = 1
 NOTE, MEMBER = "partitions.json", "partition-{:04}.pt"
 Progress = Callable[[str, int, int], None]
+_LARGEST_NOTE = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What of partitions.json the nets are made by."""
+
+    partitions: Annotated[int, Meta(ge=1, le=10_000)]
+    labels: Annotated[list[str], Meta(min_length=1, max_length=100_000)]
+    network: str
+    width: Annotated[int, Meta(ge=4, le=512)]
+    size: Annotated[int, Meta(ge=16, le=256)]
 
 
 def part_of(pixels: NDArray[np.uint8], parts: int) -> int:
@@ -104,24 +121,25 @@ def load_partitions(folder: Path) -> tuple[dict[str, object], list[torch.nn.Modu
         InputError: no such folder, another schema, or parts that are missing.
     """
     try:
-        note = json.loads((folder / NOTE).read_text("utf-8"))
+        raw = read_bounded(folder / NOTE, _LARGEST_NOTE, "the note")
+    except InputError as error:
+        raise InputError(f"{folder} holds no training of --partitions that is whole: {error}") from error
+    with parsing(str(folder / NOTE)):
+        note: dict[str, object] = of_type(dict[str, object], foreign_json(raw))
         if note["schema"] != SCHEMA:
-            raise InputError(f"{folder / NOTE} has schema {note['schema']}; this version reads schema {SCHEMA}")
-        nets = [_loaded(folder / MEMBER.format(number), note) for number in range(int(note["partitions"]))]
-    except OSError as error:
-        raise InputError(f"{folder} holds no training of --partitions that is whole: {error.filename}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / NOTE} is damaged: {error}") from error
-    return note, nets
+            raise InputError(f"{folder / NOTE} has schema {str(note['schema'])[:20]}; this version reads {SCHEMA}")
+        said = of_type(_Note, note)
+    missing = next((n for n in range(said.partitions) if not (folder / MEMBER.format(n)).is_file()), None)
+    if missing is not None:
+        raise InputError(f"{folder} holds no training of --partitions that is whole: {MEMBER.format(missing)}")
+    return note, [_loaded(folder / MEMBER.format(number), said) for number in range(said.partitions)]
 
 
-def _loaded(path: Path, note: dict[str, object]) -> torch.nn.Module:
-    labels, width, size = note["labels"], note["width"], note["size"]
-    assert isinstance(labels, list) and isinstance(width, int) and isinstance(size, int)
-    module = network(str(note["network"]), len(labels), width, size)
+def _loaded(path: Path, note: _Note) -> torch.nn.Module:
+    module = network(note.network, len(note.labels), note.width, note.size)
     try:
-        module.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except OSError:
+        module.load_state_dict(load_tensors(path))
+    except InputError:
         raise
     except Exception as error:
         raise InputError(f"{path} does not hold the weights of its net ({type(error).__name__})") from error
@@ -133,8 +151,7 @@ def _member(config: TrainConfig, folder: Path, dataset: Dataset, own: NDArray[np
     module = network(config.network, len(dataset.labels), config.width, config.size)
     images = dataset.train.pixels(own, config.size)
     part = Part(images, dataset.train.targets[own], images.nbytes)
-    work = folder / f"work-{number:04}"
-    work.mkdir(exist_ok=True)
+    work = folder_inside(folder, f"work-{number:04}")
     mine = replace(config, batch=min(config.batch, len(own)))
     one = replace(dataset, train=part, test=_few(dataset.test))
     trainer = trainer_of(mine, module, one, work)
@@ -160,7 +177,13 @@ def _rows(part: Part, size: int, parts: int) -> list[NDArray[np.int64]]:
     return [np.array(own, np.int64) for own in found]
 
 
+def _said_there(path: Path) -> object:
+    raw = read_bounded(path, _LARGEST_NOTE, "the note")
+    with parsing(str(path)):
+        return foreign_json(raw)
+
+
 def _claim(path: Path, note: dict[str, object]) -> None:
-    if path.is_file() and json.loads(path.read_text("utf-8")) != note:
+    if path.is_file() and _said_there(path) != note:
         raise InputError(f"{path.parent} belongs to another training: choose another --output")
     write_bytes(path, (json.dumps(note, indent=1) + "\n").encode())

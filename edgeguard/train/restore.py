@@ -16,6 +16,7 @@ from edgeguard.train.ensemble import Vote, member_configs
 from edgeguard.train.export import load_program
 from edgeguard.train.layers import in_layout
 from edgeguard.train.networks import network
+from edgeguard.train.tensors import load_tensors
 from edgeguard.train.weight_quantization import restrict_first_layer
 
 
@@ -82,7 +83,7 @@ def _averaged(folder: Path, config: TrainConfig, classes: int) -> nn.Module:
     profile = TrainingCodec(config.codec, config.codec_share).profile
     module = network(config.network, classes, config.width, config.size, profile, (config.field, config.stride))
     restrict_first_layer(module, config.first_layer)
-    module.load_state_dict(torch.load(folder / NAME, weights_only=True, map_location="cpu")["average"])
+    module.load_state_dict(load_tensors(folder / NAME)["average"])
     return module
 
 

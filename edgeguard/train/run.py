@@ -14,6 +14,7 @@ from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.system.names import folder_inside
 from edgeguard.train.checkpoint import CONFIG, MODEL
 from edgeguard.train.checkpoint import NAME as CHECKPOINT
 from edgeguard.train.codec import TrainingCodec
@@ -37,6 +38,7 @@ from edgeguard.train.networks import REGIONS, network
 from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
 from edgeguard.train.teacher import load_teacher
+from edgeguard.train.tensors import load_tensors
 from edgeguard.train.weight_quantization import restrict_first_layer
 from edgeguard_converters.training_data.merkle import data_root, digest_of
 
@@ -152,7 +154,7 @@ def _ensemble(
     write_bytes(folder / CONFIG, _json(config))
     members = []
     for mine, place in member_configs(config, folder):
-        place.mkdir(exist_ok=True)
+        folder_inside(folder, place.name)
         _log.info("%s: %s", place.name, mine.codec)
         _single(mine, place, dataset, source, origin, progress)
         members.append(_trained(mine, place, dataset, progress).average)
@@ -272,9 +274,9 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
     module = network(config.network, len(labels), config.width, config.size, profile, (config.field, config.stride))
     if config.start is not None:
         try:
-            module.load_state_dict(torch.load(config.start, weights_only=True))
-        except OSError as error:
-            raise InputError(f"cannot read {config.start}: {error.strerror}") from error
+            module.load_state_dict(load_tensors(Path(config.start)))
+        except InputError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{config.start} is no state_dict of {config.network}: {reason}") from error

@@ -74,3 +74,10 @@ def test_samples_beyond_full_scale_are_said() -> None:
     clip = read_clip(written(np.array([2.0, 0.0]), subtype="FLOAT"), 8000)
     assert clip.samples.tolist() == [32767, 0]
     assert clip.notes == ("samples beyond full scale were cut",)
+
+
+@pytest.mark.parametrize("rate", [1, 3, 999])
+def test_a_file_that_would_grow_without_end_is_refused(rate: int) -> None:
+    """40 kB at one sample a second became 3.7 GB."""
+    with pytest.raises(BrokenClipError, match=f"says that it has {rate} Hz"):
+        read_clip(written(np.ones(20_000, np.int16), rate), 8000, resample=True)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edgeguard.settings.lines import key_lines, line_of
+from edgeguard.settings.reader import parse_toml
 
 ROOT = Path(__file__).parents[2]
 TEXT = '''\
@@ -96,3 +97,16 @@ def test_every_key_of_our_files_stands_in_its_line(file: Path) -> None:
         line = text.splitlines()[(line_of(text, path) or 0) - 1]
         assert next(part for part in reversed(path) if isinstance(part, str)) in line
         assert path in known or "{" in line  # keys of inline tables stand in the line of what holds them
+
+
+@pytest.mark.parametrize(
+    "text", ["a" + ".a" * 200_000 + " = 1", "[a" + " . 'a'" * 100_000 + "]", 'x = {"a"' + '."a"' * 100_000 + " = 1}"]
+)
+def test_a_key_of_very_many_parts_is_refused_before_it_is_read(text: str) -> None:
+    with pytest.raises(ValueError, match="a key has more than 100 parts"):
+        parse_toml(text)
+
+
+def test_dots_elsewhere_are_no_keys() -> None:
+    numbers = ", ".join(["1.5"] * 500)
+    assert parse_toml(f"a.b = [{numbers}]\n# {'. ' * 300}\nc = '{'. ' * 300}'")["a"] == {"b": [1.5] * 500}

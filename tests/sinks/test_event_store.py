@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import cv2
+import numpy as np
 import pytest
 
 from edgeguard.errors import DeviceError
@@ -140,3 +141,70 @@ def test_kill_9_during_a_clip_leaves_whole_files_and_the_next_start_makes_the_fi
     film = (event / "clip.mp4").read_bytes()
     assert frames[0].read_bytes() in film and not list(event.glob(".*"))
     assert cv2.VideoCapture(str(event / "clip.mp4"), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT) >= len(frames) - 1
+
+
+def test_folders_that_are_no_events_and_links_are_left_alone(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "events", tmp_path / "elsewhere"
+    event = "1970-01-01T00-00-00.000Z-patch"
+    (folder / "my photographs").mkdir(parents=True)
+    elsewhere.mkdir()
+    (folder / event).symlink_to(elsewhere)
+    for place in (folder / "my photographs", elsewhere):
+        (place / ".draft-0123abcd.txt").write_text("precious")
+        (place / "event.json").write_text('{"retain_until": 1}')
+        (place / "000000001.jpg").write_bytes(bytes(5000))
+        (place / "results.jsonl").write_text('{"file": "000000001.jpg", "time": 1, "captured_at": 1}')
+    store = EventStore(folder, quota_bytes=100)
+    store.clear()
+    assert store.events() == []
+    for place in (folder / "my photographs", elsewhere):
+        assert sorted(path.name for path in place.iterdir()) == [
+            ".draft-0123abcd.txt", "000000001.jpg", "event.json", "results.jsonl"
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["event.json", "results.jsonl", "000000001.jpg"])
+def test_pipes_and_links_in_an_event_are_not_read(tmp_path: Path, name: str) -> None:
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    (event / "event.json").write_text("{}")
+    (event / "results.jsonl").write_text('{"file": "000000001.jpg", "time": 1, "captured_at": 1}\n')
+    (tmp_path / "secret").write_bytes(b"secret of another file")
+    (event / name).unlink(missing_ok=True)
+    if name.endswith(".jpg"):
+        (event / name).symlink_to(tmp_path / "secret")
+    else:
+        os.mkfifo(event / name)
+    store = EventStore(tmp_path, quota_bytes=10**8)
+    assert [found["id"] for found in store.events()] == [event.name]
+    assert not (event / "clip.mp4").exists() or b"secret" not in (event / "clip.mp4").read_bytes()
+
+
+def test_a_frame_that_is_named_a_thousand_times_is_in_the_film_once(tmp_path: Path) -> None:
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    good, data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    assert good
+    (event / "000000001.jpg").write_bytes(data.tobytes())
+    line = '{"file": "000000001.jpg", "time": %d, "captured_at": 1}\n'
+    (event / "results.jsonl").write_text("".join(line % second for second in range(1000)) + "[" * 100_000 + "\n")
+    (event / "event.json").write_text("{}")
+    EventStore(tmp_path, quota_bytes=10**8)
+    assert len(data) < (event / "clip.mp4").stat().st_size < 2 * len(data) + 2000
+
+
+@pytest.mark.parametrize("time_of", ["1e300", "-1e300", '"x"', "null", "1e999", "9" * 400])
+def test_times_of_a_stranger_end_no_start(tmp_path: Path, time_of: str) -> None:
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    good, data = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))
+    assert good
+    lines = []
+    for number, at in enumerate(("1", time_of, "2")):
+        (event / f"00000000{number}.jpg").write_bytes(data.tobytes())
+        lines.append(f'{{"file": "00000000{number}.jpg", "time": {at}, "captured_at": 1}}\n')
+    (event / "results.jsonl").write_text("".join(lines))
+    (event / "event.json").write_text(f'{{"retain_until": {time_of}}}')
+    store = EventStore(tmp_path, quota_bytes=10**8)
+    over = time_of == "-1e300"  # it has stayed long enough
+    assert [found["id"] for found in store.events()] == ([] if over else [event.name])

@@ -176,6 +176,7 @@ def test_snapshots_and_streams_are_of_now_and_want_the_token(
         cameras["door"].state = State.LOST
         assert _get(f"{page.url}snapshot.jpg?token={token}")[0] == 503
         assert _get(f"{page.url}stream.mjpg?fps=x&token={token}")[0] == 400
+        assert _get(f"{page.url}stream.mjpg?fps=nan&token={token}")[0] == 400
 
 
 def test_streams_are_bounded_and_end_with_the_page(cameras: dict[str, RunStatus]) -> None:
@@ -200,3 +201,18 @@ def test_health_names_the_camera_that_is_not_well(cameras: dict[str, RunStatus])
         cameras["yard"].result_at = time.monotonic() - 60
         code, text = _get(f"{page.url}healthz")
         assert code == 503 and text.startswith(b"yard: no result for 60 s")
+
+
+def test_films_on_their_way_are_bounded(page: WebPage, tmp_path: Path) -> None:
+    (event,) = (tmp_path / "events").iterdir()
+    with open(event / "clip.mp4", "ab") as film:
+        film.truncate(64 << 20)  # more than sockets hold
+    port = int(page.url.rstrip("/").rpartition(":")[2])
+    links = []
+    for _ in range(8):
+        links.append(socket.create_connection(("127.0.0.1", port)))
+        links[-1].sendall(f"GET /events/{event.name}/clip.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert links[-1].recv(12) == b"HTTP/1.1 200"
+    assert _get(f"{page.url}events/{event.name}/clip.mp4")[0] == 503
+    for link in links:
+        link.close()

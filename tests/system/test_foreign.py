@@ -1,13 +1,18 @@
 """The border to bytes that somebody else wrote."""
 
 import os
+import re
 import threading
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from msgspec import Meta
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system import foreign
+from edgeguard.system.foreign import of_type, parsing, read_bounded
 
 
 @pytest.mark.parametrize(
@@ -54,3 +59,49 @@ def test_a_pipe_is_read_too(tmp_path: Path) -> None:
     os.mkfifo(path)
     threading.Thread(target=path.write_bytes, args=(b"abc",)).start()
     assert read_bounded(path, 10, "the file") == b"abc"
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "_WRITER_WITHIN_S", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe that nobody writes to"):
+        read_bounded(tmp_path / "pipe", 10, "the file")
+
+
+@dataclass(frozen=True)
+class _Said:
+    count: Annotated[int, Meta(ge=0)]
+    names: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    "value", [5, [], {}, {"count": "1"}, {"count": -1}, {"count": 10**30}, {"count": 1, "names": [1]}, {"count": 1.5}]
+)
+def test_plain_data_fits_its_type_or_is_refused(value: object) -> None:
+    assert of_type(_Said, {"count": 1, "names": ["a"]}) == _Said(1, ("a",))
+    with pytest.raises(ValueError):
+        of_type(_Said, value)
+
+
+#: Where a file is read whole without a bound: those of the system, of the package, and those that we wrote just before.
+READ_WHOLE = {
+    "edgeguard/reporting/served.py", "edgeguard/model/edgetpu.py", "edgeguard/model/watched_child.py",
+    "edgeguard/model/harmless.py", "edgeguard/evaluate/protocol.py", "edgeguard/evaluate/engine/remote_files.py",
+    "edgeguard/sinks/web/server.py", "edgeguard/fieldtest/session/session.py", "edgeguard/cli/data.py",
+    "edgeguard/cli/fieldtest.py", "edgeguard/cli/poison.py", "edgeguard/system/usage.py", "edgeguard/system/power.py",
+    "edgeguard/preprocess/requantize.py", "edgeguard/camera/v4l2_nodes.py", "edgeguard/fleet/probation.py",
+    "edgeguard/fleet/workstation/publish.py", "edgeguard/fleet/golden.py", "edgeguard/fleet/install.py",
+    "edgeguard/fleet/golden_child.py", "edgeguard/fleet/identity.py", "edgeguard/diagnostics/bench.py",
+}  # fmt: skip
+
+
+def test_no_file_of_a_stranger_is_read_without_a_bound() -> None:
+    package = Path(foreign.__file__).parents[1]
+    unbounded = re.compile(r"\.read_(bytes|text)\(|\btorch\.load\(|\bimread\(|\bjson\.load\(")
+    found = {
+        f"edgeguard/{path.relative_to(package).as_posix()}"
+        for path in package.rglob("*.py")
+        if unbounded.search(path.read_text("utf-8"))
+    }
+    allowed = READ_WHOLE | {"edgeguard/train/tensors.py", "edgeguard/demo/train_detector.py"}
+    assert found <= allowed, "read it with system.foreign (or train.tensors), or say here why no stranger wrote it"

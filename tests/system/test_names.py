@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.errors import InputError
-from edgeguard.system.names import file_inside, is_plain_name
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.system.names import file_inside, folder_inside, is_plain_name, refuse_links
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\\b", "", ".", "a//b", "a\0b", "x" * 600])
@@ -27,3 +27,20 @@ def test_links_devices_and_sizes(tmp_path: Path) -> None:
             file_inside(tmp_path, name)
     with pytest.raises(InputError, match="more than 9"):
         file_inside(tmp_path, "good", most_bytes=9)
+
+
+def test_a_folder_that_is_gone_on_with_leads_nowhere(tmp_path: Path) -> None:
+    own, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
+    own.mkdir()
+    elsewhere.mkdir()
+    (own / "log").write_text("")
+    refuse_links(own, "log", "missing")
+    assert folder_inside(own, "a/b") == own / "a" / "b" and (own / "a" / "b").is_dir()
+    (own / "link").symlink_to(elsewhere)
+    (own / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("link", "link/below", "dangling"):
+        with pytest.raises(InputError, match="is a link: what is written here has to lie in"):
+            folder_inside(own, name)
+    assert list(elsewhere.iterdir()) == []
+    with pytest.raises(DeviceError, match="cannot make"):
+        folder_inside(own, "log/x")

@@ -154,7 +154,7 @@ def test_cifar_goes_all_the_way(shared: Path, tmp_path: Path) -> None:
         (("--data", "nowhere"), 2, "neither a folder nor a .zip"),
         (("--data", "DATA", "--codec", "jpeg:101"), 2, "--codec is no codec"),
         (("--data", "DATA", "--model", "vgg"), 2, "there is no network 'vgg'"),
-        (("nothing.toml", "--data", "DATA"), 2, "cannot read nothing.toml"),
+        (("nothing.toml", "--data", "DATA"), 2, "cannot read the settings nothing.toml"),
         (("--data", "DATA", "--output", "FILE/x"), 3, "cannot write"),
         (("--data", "DATA", "--model", "FILE.pt2"), 2, "cannot be read as a torch.export program"),
     ],

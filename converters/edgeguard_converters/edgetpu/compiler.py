@@ -17,6 +17,7 @@ from edgeguard.model.flatbuffer import ModelFile
 from edgeguard.system.files import write_bytes
 from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.tflite_graph import TfliteGraph
+from edgeguard_converters.load.archive import read_file
 
 PROGRAM = "edgetpu_compiler"
 HOW_TO_GET_IT = (
@@ -57,7 +58,7 @@ def compile_beside(path: Path, program: str = PROGRAM) -> tuple[Path, Compiled] 
     Raises:
         CheckFailed: the compiler fails.
     """
-    data = path.read_bytes()
+    data = read_file(path)
     compiled = compile_for_edgetpu(data, program)
     if compiled is None:
         return None

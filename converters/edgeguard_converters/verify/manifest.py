@@ -6,10 +6,12 @@ from typing import Any
 
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract, read_contract
-from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.model.flatbuffer import LARGEST_FILE, ModelFile
 from edgeguard.system.files import sha256_file, write_bytes
+from edgeguard.system.foreign import foreign_json, parsing, read_bounded
 
 SCHEMA = 1
+_LARGEST = 16 << 20  # bytes of a manifest
 
 
 def make_manifest(file: Path, contract: Contract) -> dict[str, Any]:
@@ -44,12 +46,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read, or is no manifest of this schema.
     """
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the manifest {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a manifest: {error}") from error
+    raw = read_bounded(path, _LARGEST, "the manifest")
+    with parsing(f"the manifest {path}"):
+        manifest = foreign_json(raw)
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or "file_sha256" not in manifest:
         raise InputError(f"{path} is not a manifest of schema {SCHEMA}")
     return manifest
@@ -62,10 +61,7 @@ def differences(file: Path, manifest: dict[str, Any]) -> list[str]:
         InputError: the file is no .tflite, or its contract is damaged.
     """
     found = []
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    data = read_bounded(file, LARGEST_FILE, "the model")
     contract = read_contract(ModelFile(data))
     actual = sha256_file(file)
     if actual != manifest["file_sha256"]:

@@ -3,7 +3,6 @@
 import struct
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from edgeguard.camera.serial_frames import serial_frames
 from edgeguard.camera.serial_port import open_port, parse_serial_spec
 from edgeguard.camera.source import Applied, Captured, Lost
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.system.foreign import read_bounded
 
 JPEG, RGB565, GRAYSCALE = 0x06060000, 0x0C030002, 0x08020001
 _MOST_SCRIPT_BYTES = 1 << 20
@@ -186,10 +186,7 @@ def baud_of(spec: str, options: dict[str, Any]) -> int:
 def _script(path: str | None) -> bytes | None:
     if path is None:
         return None
-    try:
-        script = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the script {path}: {error.strerror}") from error
+    script = read_bounded(path, 1 << 20, "the script")
     if not script or len(script) > _MOST_SCRIPT_BYTES:
         raise InputError(f"the script {path} has {len(script)} bytes; 1 to {_MOST_SCRIPT_BYTES} are taken")
     return script

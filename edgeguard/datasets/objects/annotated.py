@@ -12,7 +12,7 @@ from edgeguard.datasets.images import LabeledImage, list_images
 from edgeguard.datasets.objects.names import class_numbers, yolo_names
 from edgeguard.errors import InputError
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, parsing, read_bounded
 
 Corners = tuple[float, float, float, float]
 
@@ -234,7 +234,7 @@ def _rows(picture: Path, text: Path, known: _Known) -> tuple[TrueBox, ...]:
     rows = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         return ()
-    height, width = decode_rgb(picture.read_bytes()).shape[:2]
+    height, width = decode_rgb(read_bounded(picture, LARGEST_PICTURE, "the picture")).shape[:2]
     found = []
     for number, words in rows:
         where = f"{text}:{number}"

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import parsing
+from edgeguard.system.foreign import parsing, read_bounded
+
+_LARGEST = 1 << 20  # bytes
 
 
 def class_numbers(names: Mapping[int, str], labels: Sequence[str], origin: str) -> tuple[dict[int, int] | None, str]:
@@ -42,13 +44,15 @@ def yolo_names(folder: Path) -> tuple[dict[int, str], str | None]:
     """
     for path in (*sorted(folder.glob("*.yaml")), *sorted(folder.glob("*.yml"))):
         with parsing(path.name):
-            found = _names_in(path.read_text("utf-8"))
+            found = _names_in(read_bounded(path, _LARGEST, "the classes").decode("utf-8"))
         if found:
             return found, path.name
     for name in ("classes.txt", "labels/classes.txt", "obj.names"):
         path = folder / name
         if path.is_file():
-            lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+            with parsing(name):
+                text = read_bounded(path, _LARGEST, "the classes").decode("utf-8")
+            lines = [line.strip() for line in text.splitlines()]
             return {number: line for number, line in enumerate(lines) if line}, name
     return {}, None
 

@@ -15,6 +15,7 @@ from edgeguard.model import Model, load_model
 from edgeguard.model.contract import require_classifier, require_pixels
 from edgeguard.model.patch_votes import PatchVotes
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 Method = Literal["one-pass", "masking", "hybrid"]
 
@@ -159,8 +160,7 @@ def _largest(model: Model, pixels: NDArray[np.uint8], truth: int) -> int:
 
 
 def _bytes(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()
+    return read_bounded(path, LARGEST_PICTURE, "the picture")
 
 
 def sides_of(shares: Sequence[float], size: int) -> tuple[int, ...]:

@@ -15,9 +15,11 @@ from edgeguard.evaluate.certify.methods import Judge, Method, check_method, load
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.model.patch_footprint import Footprint
 from edgeguard.statistics import wilson
-from edgeguard.system.files import write_bytes
+from edgeguard.system.files import sha256_file, write_bytes
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
 
 SCHEMA = 1
+_LARGEST = 256 << 20  # bytes of an output
 Progress = Callable[[str, int, int], None]
 
 
@@ -141,6 +143,7 @@ def run_task(task: Task) -> dict[str, Any]:
         "plain": plain,
         "found": [[one.label, one.certified, one.inferences, round(one.ms, 3)] for one in judged],
         "largest": largest,
+        "sha256": sha256_file(Path(task.path)),
     }
 
 
@@ -152,7 +155,8 @@ def _attacked(tasks: list[Task], judge: Judge, progress: Progress) -> list[str]:
 
     model = loaded(judge.model)
     way = model.input_path
-    pictures = np.stack([way.levels(way.capture(Path(task.path).read_bytes()))[0] for task in tasks])
+    data = [read_bounded(task.path, LARGEST_PICTURE, "the picture") for task in tasks]
+    pictures = np.stack([way.levels(way.capture(one))[0] for one in data])
     truths = np.array([task.label for task in tasks])
     said = []
     for side in judge.sides:
@@ -172,7 +176,8 @@ def _attacked(tasks: list[Task], judge: Judge, progress: Progress) -> list[str]:
 def _judged(
     tasks: list[Task], head: dict[str, Any], output: Path | None, workers: int | None, progress: Progress
 ) -> list[dict[str, Any]]:
-    known = {} if output is None else _read(output, head)
+    kept = {} if output is None else _read(output, head)
+    known = {task.name: line for task in tasks if (line := kept.get(task.name)) is not None and _is_of(line, task)}
     missing = [task for task in tasks if task.name not in known]
     progress("certifying", len(tasks) - len(missing), len(tasks))
     executor = local_executor(workers)
@@ -193,8 +198,8 @@ def _read(output: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
         _append(output, head)
         return {}
     try:
-        raw = output.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        raw = read_bounded(output, _LARGEST, "the results").decode("utf-8")
+    except UnicodeDecodeError as error:
         raise InputError(f"cannot read {output}: {error}") from error
     found = list(_whole_lines(raw))
     if not found or found[0] != head:
@@ -202,14 +207,42 @@ def _read(output: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
     kept = "".join(json.dumps(line) + "\n" for line in found)
     if kept != raw:
         write_bytes(output, kept.encode())
-    return {str(line["image"]): line for line in found[1:]}
+    lines = [line for line in found[1:] if _is_line(line, len(head["patch_px"]))]
+    if len(lines) != len(found) - 1:
+        raise InputError(f"{output} holds a line that is none of ours: another --output, or delete it")
+    return {str(line["image"]): line for line in lines}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What a line of results has to hold."""
+
+    image: str
+    label: int
+    plain: int
+    found: list[tuple[int | None, bool, float, float]]
+    largest: int | None = None
+    sha256: str = ""
+
+
+def _is_of(line: dict[str, Any], task: Task) -> bool:
+    """Whether a line is of this very image and label; both may have changed since."""
+    return line["label"] == task.label and line.get("sha256") == sha256_file(Path(task.path))
+
+
+def _is_line(line: object, sizes: int) -> bool:
+    """Whether a line is one that `run_task` writes for so many sizes of patches."""
+    try:
+        return len(of_type(_Line, line).found) == sizes
+    except ValueError:
+        return False
 
 
 def _whole_lines(raw: str) -> Iterator[dict[str, Any]]:
     for line in raw.splitlines():
         try:
-            found = json.loads(line)
-        except ValueError:
+            found = foreign_json(line)
+        except (ValueError, RecursionError):
             return
         if not isinstance(found, dict):
             return

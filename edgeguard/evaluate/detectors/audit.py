@@ -39,6 +39,7 @@ from edgeguard.guard.passes import Pass1
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.prediction import BoxScore
 from edgeguard.patchguard import PATCH_GUARDS
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 #: (what is being done, units done, units in all)
 Progress = Callable[[str, int, int], None]
@@ -260,7 +261,7 @@ def _when(defense: DefensePlan) -> DetectorWhen:
 
 
 def _frame(picture: Pictured) -> Frame:
-    return decode_rgb(located(picture.path).read_bytes())
+    return decode_rgb(read_bounded(located(picture.path), LARGEST_PICTURE, "the picture"))
 
 
 def _kept(one: Judged, plan: AttackPlan, target: int | None) -> list[bool]:

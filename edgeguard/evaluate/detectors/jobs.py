@@ -28,6 +28,7 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import Contract, ContractGuard, Place
 from edgeguard.patchguard import PATCH_GUARDS, PatchGuard, patch_guard
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 Frame = NDArray[np.uint8]
 #: once: the attacker stands before the only pass; computed: between pass 1 and pass 2.
@@ -92,7 +93,7 @@ class DetectorJob:
 def run_detector_job(job: DetectorJob) -> AdversarialImages:
     """The changed frame, as it arrives at the (second) pass."""
     began = time.perf_counter()
-    raw = decode_rgb(located(job.picture.path).read_bytes())
+    raw = decode_rgb(read_bounded(located(job.picture.path), LARGEST_PICTURE, "the picture"))
     guards = guards_of(loaded(job.model).contract, job.defense)
     frame = arriving(loaded(job.model), guards, raw, job.when)
     aim = aim_at(job, (raw.shape[1], raw.shape[0]))

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import parsing, read_bounded
 from edgeguard.system.leftovers import clear_all_partials
+from edgeguard.system.names import refuse_links
 
 _DIGEST = 32
+_LARGEST = 1 << 30  # bytes of a result
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Store:
         folder: is made where it is not there; a result is its file `KEY[:2]/KEY.adv`.
 
     Raises:
+        InputError: a folder in it is a link.
         DeviceError: the folder cannot be made.
     """
 
@@ -40,6 +44,7 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for part in self.folder.iterdir():
+                refuse_links(self.folder, part.name)
                 clear_all_partials(part)  # of an evaluation that was killed
         except OSError as error:
             raise DeviceError(f"cannot write in {self.folder}: {error.strerror}") from error
@@ -47,15 +52,22 @@ class Store:
     def load(self, key: str) -> AdversarialImages | None:
         """The result of a job, or None where there is none that is whole."""
         try:
-            data = self._path(key).read_bytes()
-        except OSError:
+            data = read_bounded(self._path(key), _LARGEST, "the result")
+        except InputError:
             return None
         digest, payload = data[:_DIGEST], data[_DIGEST:]
         if hashlib.sha256(payload).digest() != digest:
             return None
-        with np.load(io.BytesIO(payload)) as arrays:
-            count = int(arrays["count"])
-            return AdversarialImages(tuple(arrays[f"image_{i}"] for i in range(count)), float(arrays["seconds"]))
+        try:
+            with parsing("the result"), np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+                if sum(arrays.zip.getinfo(name).file_size for name in arrays.zip.namelist()) > len(payload):
+                    return None  # packed, which ours are not
+                images = tuple(arrays[f"image_{i}"] for i in range(int(arrays["count"])))
+                if any(image.ndim != 3 or image.dtype != np.uint8 for image in images):
+                    return None
+                return AdversarialImages(images, float(arrays["seconds"]))
+        except InputError:
+            return None
 
     def save(self, key: str, result: AdversarialImages) -> None:
         """Keep a result: written beside, renamed.

@@ -26,6 +26,7 @@ from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
 from edgeguard.model.input_path import InputPath
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 Frame = NDArray[np.uint8]
 
@@ -53,7 +54,7 @@ class Target:
         Raises:
             JpegError: the bytes do not decode.
         """
-        frame = decode_rgb(located(path).read_bytes())
+        frame = decode_rgb(read_bounded(located(path), LARGEST_PICTURE, "the picture"))
         if self.place == "frame":
             return frame
         way = _undefended(self.model)
@@ -261,4 +262,4 @@ def _detector(target: Target, name: str) -> tuple[Detector, float]:
 
 @lru_cache(maxsize=2)
 def _library(paths: tuple[str, ...]) -> tuple[bytes, ...]:
-    return tuple(located(path).read_bytes() for path in paths)
+    return tuple(read_bounded(located(path), LARGEST_PICTURE, "the picture") for path in paths)

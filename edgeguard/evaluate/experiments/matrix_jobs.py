@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.differentiable.surrogates import BACKWARDS, Backward
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.attacks import Attack, is_wrong
 from edgeguard.evaluate.attacks.dct_aware import DctPgd
 from edgeguard.evaluate.attacks.deepfool import DeepFool
@@ -21,6 +21,7 @@ from edgeguard.evaluate.attacks.gradient import Fgsm, Pgd
 from edgeguard.evaluate.attacks.lattice import Lattice
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, of_type, read_bounded
 
 WHITE = "adaptive, worst case"
 
@@ -125,6 +126,9 @@ class Part:
     l2: tuple[float, ...]
 
 
+_LARGEST = 16 << 20  # bytes of a part
+
+
 @dataclass(frozen=True)
 class PartStore:
     """A folder of finished parts, a JSON file each; half-written or foreign files count for nothing.
@@ -144,9 +148,8 @@ class PartStore:
     def load(self, key: str) -> Part | None:
         """A part, or None where there is none that is whole."""
         try:
-            data = json.loads(self._path(key).read_bytes())
-            return Part(tuple(data["correct"]), dict(data["note"]), tuple(data["l2"]))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return of_type(Part, foreign_json(read_bounded(self._path(key), _LARGEST, "the part")))
+        except (InputError, ValueError, RecursionError):
             return None
 
     def save(self, key: str, result: Part) -> None:

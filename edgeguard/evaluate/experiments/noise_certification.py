@@ -22,10 +22,12 @@ from edgeguard.smoothing.certify import SmoothingPlan, certify
 from edgeguard.smoothing.deployed import DeployedFunction, NoisePlace
 from edgeguard.smoothing.integer_noise import IntegerNoise
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
 
 _log = logging.getLogger(__name__)
 
 SCHEMA = 1
+_LARGEST = 256 << 20  # bytes of results.jsonl
 RESULTS = "results.jsonl"
 
 
@@ -156,7 +158,7 @@ def run_noise(job: NoiseJob) -> NoisyImage:
     model = _model(job.model)
     function = DeployedFunction(model, model.input_path, job.place)
     began = time.perf_counter()
-    received = model.input_path.arrive(located(job.path).read_bytes())
+    received = model.input_path.arrive(read_bounded(located(job.path), LARGEST_PICTURE, "the picture"))
     rng = np.random.default_rng([job.seed, int(job.sha256[:16], 16)])
     found = certify(function.of(received), function.pixels(received), _noise(job.plan.sigma), job.plan, rng)
     return NoisyImage(
@@ -209,15 +211,15 @@ def _kept(path: Path, jobs: Sequence[NoiseJob]) -> dict[int, NoisyImage]:
 
 def _whole_lines(path: Path) -> list[NoisyImage]:
     try:
-        texts = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
+        if not path.exists():
+            return []
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    texts = read_bounded(path, _LARGEST, "the results").split(b"\n")
     found = []
     for text in texts[:-1]:  # the last one has no end
         try:
-            line = NoisyImage(**json.loads(text))
+            line = of_type(NoisyImage, foreign_json(text))
         except (ValueError, TypeError, RecursionError):
             continue
         if line.schema == SCHEMA:

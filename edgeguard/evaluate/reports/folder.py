@@ -7,9 +7,11 @@ from typing import Any
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, read_bounded
 
 SCHEMA = 1
 _NAME = "evaluation.json"
+_LARGEST = 256 << 20  # bytes
 _MORE = "images"  # the same evaluation may go on with more of them
 
 
@@ -28,7 +30,8 @@ def claim(folder: Path, facts: Mapping[str, Any]) -> None:
     known = _known(folder)
     if known is not None:
         other = [name for name in told if name in known and known[name] != told[name] and name != _MORE]
-        fewer = known.get(_MORE, 0) > told.get(_MORE, 0)
+        before = known.get(_MORE, 0)
+        fewer = not isinstance(before, int) or before > told.get(_MORE, 0)
         if other or fewer:
             raise InputError(
                 f"{folder} holds the results of another evaluation ({_said(known, told, other or [_MORE])}): "
@@ -46,15 +49,15 @@ def _known(folder: Path) -> dict[str, Any] | None:
     if not (folder / "results.jsonl").exists():
         return None
     try:
-        found = json.loads((folder / _NAME).read_text("utf-8"))
+        found = foreign_json(read_bounded(folder / _NAME, _LARGEST, "the evaluation"))
         if isinstance(found, dict):
             return found
-    except (OSError, ValueError):
+    except (InputError, ValueError, RecursionError):
         pass
     try:
-        first = (folder / "results.jsonl").read_text("utf-8").splitlines()[0]
-        return {"protocol": str(json.loads(first)["protocol"])}
-    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        first = read_bounded(folder / "results.jsonl", _LARGEST, "the results").splitlines()[0]
+        return {"protocol": str(foreign_json(first)["protocol"])}
+    except (InputError, ValueError, IndexError, KeyError, TypeError, RecursionError):
         return None
 
 

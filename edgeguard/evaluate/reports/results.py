@@ -9,7 +9,9 @@ from typing import Any
 from edgeguard.errors import InputError
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, of_type, read_bounded
 
+_LARGEST = 256 << 20  # bytes of results.jsonl
 SCHEMA = 1
 
 
@@ -110,21 +112,19 @@ def read_results(path: Path) -> list[Cell]:
         InputError: no such file, or a line that is not one of ours.
     """
     path = path / "results.jsonl" if path.is_dir() else path
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    lines = read_bounded(path, _LARGEST, "the results").splitlines()
     cells = []
     for number, line in enumerate(lines, start=1):
         try:
-            data = json.loads(line)
+            data = foreign_json(line, with_nan=True)
             if data.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
             for derived in ("accuracy", "low", "high"):
                 del data[derived]
-            if "spectrum" in data:
-                data["spectrum"] = tuple(data["spectrum"])
-            cells.append(Cell(**{**data, "correct_images": tuple(data["correct_images"])}))
+            cell = of_type(Cell, data, with_nan=True)
+            if set(data) - set(Cell.__dataclass_fields__) or not 0 <= cell.correct <= cell.n:
+                raise ValueError("keys of another version, or more right answers than images")
+            cells.append(cell)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}:{number}: not a result: {error}") from error
     return cells

@@ -18,6 +18,8 @@ from edgeguard.fieldtest.patches.printing import View, non_printability, photogr
 from edgeguard.fieldtest.patches.scenes import Scenes
 from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
 from edgeguard.system.files import replaced
+from edgeguard.system.foreign import foreign_json
+from edgeguard.train.tensors import fitting, load_tensors, not_finite
 
 #: Levels (n, 3, h, w) of frames to (n, classes).
 Classifier = Callable[[Tensor], Tensor]
@@ -101,6 +103,8 @@ def optimized(
     optimizer = torch.optim.Adam([patch], lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.learning_rate / 20)
     first = _resume(checkpoint, identity, patch, optimizer, schedule)
+    if first > recipe.steps:
+        raise InputError(f"{checkpoint} says that {first} of {recipe.steps} steps are done: delete it to begin again")
     for step in range(first, recipe.steps):
         views = [np.random.default_rng([recipe.seed, step, index]) for index in range(recipe.batch)]
         drawn = [(scenes.draw(rng), rng) for rng in views]
@@ -147,16 +151,17 @@ def _resume(path: Path, identity: str, patch: Tensor, optimizer: Optimizer, sche
     """The steps already done; the state is loaded into the arguments."""
     if not path.exists():
         return 0
-    try:
-        state = torch.load(path, weights_only=True)
-        kept = json.loads(state["identity"])
-    except Exception as error:  # torch and pickle raise many kinds
-        raise InputError(f"{path} is damaged: delete it to begin again") from error
+    with fitting(path):
+        state = load_tensors(path)
+        kept = dict(foreign_json(state["identity"]))
     if kept != json.loads(identity):
         changed = ", ".join(key for key, value in json.loads(identity).items() if kept.get(key) != value)
         raise InputError(f"{path.parent} holds a patch made with other settings ({changed}): choose another folder")
-    with torch.no_grad():
+    with fitting(path), torch.no_grad():
         patch.copy_(state["patch"])
-    optimizer.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
-    return int(state["step"])
+        optimizer.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        step = int(state["step"])
+    if step < 0 or not_finite({"patch": patch}) is not None:
+        raise InputError(f"{path} is damaged: delete it to begin again")
+    return step

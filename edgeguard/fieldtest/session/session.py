@@ -25,7 +25,7 @@ from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.leftovers import clear_partials
-from edgeguard.system.names import file_inside
+from edgeguard.system.names import file_inside, refuse_links
 
 SCHEMA = 1
 _FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
@@ -110,7 +110,7 @@ class Session:
     """
 
     def __init__(self, folder: Path) -> None:
-        _refuse_links(folder)
+        refuse_links(folder, "plan.json", "passes.jsonl", "frames")
         self.folder, self.plan = folder, read_plan(folder)
         self.passes = _read_journal(folder / "passes.jsonl", self.plan)
 
@@ -147,7 +147,7 @@ class Session:
         number = len(self.passes)
         name = f"{number:05d}"
         folder = self.folder / "frames" / name
-        _refuse_links(self.folder, f"frames/{name}")
+        refuse_links(self.folder, "passes.jsonl", "frames", f"frames/{name}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             frames = tuple(
@@ -184,13 +184,6 @@ class Session:
         done = Counter((one.sheet, one.cell) for one in self.passes)
         wanted = {(sheet.number, cell): self.plan.passes for cell in self.plan.cells() for sheet in self.plan.sheets}
         return Counter({key: left for key, count in wanted.items() if (left := count - done[key]) > 0})
-
-
-def _refuse_links(folder: Path, *more: str) -> None:
-    """A session may come from a stranger: what is written, cleared and read as its own lies in its folder."""
-    for name in ("plan.json", "passes.jsonl", "frames", *more):
-        if (folder / name).is_symlink():
-            raise InputError(f"{folder / name} is a link: a session's own files and folders are none; refused")
 
 
 def _stored(folder: Path, index: int, captured: Captured, pose: dict[str, Any]) -> FrameRecord:

@@ -21,6 +21,7 @@ from edgeguard.fieldtest.sheets.sheet import (
 )
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
 DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.07)
@@ -102,9 +103,9 @@ def sheet_and_picture(path: Path) -> tuple[Sheet, Picture]:
     """
     sheet = read_sheet(path.with_suffix(".json"))
     try:
-        picture = decode_rgb(path.with_suffix(".png").read_bytes())
-    except (OSError, JpegError) as error:
-        raise InputError(f"{path.with_suffix('.png')}: the picture that belongs to the sheet is not there") from error
+        picture = decode_rgb(read_bounded(path.with_suffix(".png"), LARGEST_PICTURE, "the sheet's picture"))
+    except JpegError as error:
+        raise InputError(f"{path.with_suffix('.png')} is no picture of a sheet: {error}") from error
     if picture_hash(picture) != sheet.picture_sha256:
         raise InputError(f"{path.with_suffix('.png')} is not the picture of {path.with_suffix('.json').name}")
     return sheet, picture

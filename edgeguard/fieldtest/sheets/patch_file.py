@@ -4,16 +4,20 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import cv2
+from msgspec import Meta
 
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.sheet import Picture
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, parsing, read_regular
 
 SCHEMA = 1
+_LARGEST = 1 << 20  # bytes of patch.json
+_Share: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,11 @@ class PatchFile:
     target: str | None
     model_sha256: str
     through_guard: str | None
-    side_share: float
-    center_share: tuple[float, float]
+    side_share: Annotated[float, Meta(gt=0, le=1)]
+    center_share: tuple[_Share, _Share]
     shape: str
-    steps: int
-    batch: int
+    steps: Annotated[int, Meta(ge=0)]
+    batch: Annotated[int, Meta(ge=0)]
     seed: int
     picture_sha256: str
     schema: int = SCHEMA
@@ -69,22 +73,19 @@ def read_patch(folder: Path) -> tuple[PatchFile, Picture]:
     Raises:
         InputError: a file is missing or damaged, of another version, or they do not belong together.
     """
-    try:
-        data = json.loads((folder / "patch.json").read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {folder / 'patch.json'}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{folder / 'patch.json'} is damaged: {error}") from error
+    path = folder / "patch.json"
+    raw = read_regular(path, _LARGEST, "the patch's manifest")
+    with parsing(str(path)):
+        data = foreign_json(raw)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise InputError(f"{folder / 'patch.json'} is not a patch of version {SCHEMA}")
-    try:
+        raise InputError(f"{path} is not a patch of version {SCHEMA}")
+    with parsing(str(path)):
+        of_type(PatchFile, data)  # for the types alone: values stay as they are written, and with them the hash
         about = PatchFile(**{**data, "center_share": tuple(float(v) for v in data["center_share"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'patch.json'} is damaged: {error}") from error
     try:
-        picture = decode_rgb((folder / "patch.png").read_bytes())
-    except (OSError, JpegError) as error:
-        raise InputError(f"{folder / 'patch.png'} is not there, or not a picture") from error
+        picture = decode_rgb(read_regular(folder / "patch.png", LARGEST_PICTURE, "the patch's picture"))
+    except JpegError as error:
+        raise InputError(f"{folder / 'patch.png'} is no picture: {error}") from error
     if hashlib.sha256(picture.tobytes()).hexdigest() != about.picture_sha256:
         raise InputError(f"{folder / 'patch.png'} is not the picture that patch.json describes")
     return about, picture

@@ -98,7 +98,7 @@ def read_devices(path: Path) -> Devices:
         return Devices()
     try:
         return json.decode(read_bounded(path, _LARGEST, "the devices"), type=Devices)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from error
 
 

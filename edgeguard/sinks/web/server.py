@@ -1,5 +1,6 @@
 """The page of a run: what it serves; loopback, or a token."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -52,6 +53,7 @@ class WebPage(HttpServer):
         self._cameras, self._store = by_camera(status), store
         self._pictures = {name: Pictures(one) for name, one in self._cameras.items()}
         self._files = page_files("run", "EdgeGuard")
+        self._films = threading.Semaphore(_MOST_STREAMS)
         self._streams, self._budget = threading.Semaphore(_MOST_STREAMS), CpuBudget(_STREAM_SHARE, 0.5)
         super().__init__(
             "the page", host, port, answer=self._page, health=lambda: run_health(status, stale_after_s), token=token
@@ -128,10 +130,16 @@ class WebPage(HttpServer):
         except OSError:
             return Answer.line(404, "no such event (any more)")
 
+        if not self._films.acquire(blocking=False):
+            return Answer.line(503, f"{_MOST_STREAMS} films are on their way: no more")
+
         def send(write: Write) -> None:
-            with open(path, "rb") as stream:
-                while data := stream.read(_CHUNK):
-                    write(data)
+            try:
+                with open(path, "rb") as stream:
+                    while data := stream.read(_CHUNK):
+                        write(data)
+            finally:
+                self._films.release()
 
         headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{event}.mp4"'}
         return Answer(200, kind=kind, headers=headers, stream=send)
@@ -142,9 +150,12 @@ class WebPage(HttpServer):
             data = make() if status.shows_now else b""
             return Answer(200, data, "image/jpeg") if data else Answer.line(503, "there is no picture of now")
         try:
-            fps = min(max(float(request.query.get("fps", _USUAL)), 0.1), _FASTEST)
+            fps = float(request.query.get("fps", _USUAL))
         except ValueError:
+            fps = math.nan
+        if math.isnan(fps):
             return Answer.line(400, "fps wants a number")
+        fps = min(max(fps, 0.1), _FASTEST)
         kind = "multipart/x-mixed-replace; boundary=edgeguard"
         if request.method == "HEAD":
             return Answer(200, kind=kind)

@@ -249,9 +249,13 @@ class HttpServer:
 
     def _stream(self, connection: socket.socket, answer: Answer) -> None:
         assert answer.stream is not None
+        write = connection.sendall
         try:
-            connection.sendall(answer.encoded())
-            answer.stream(connection.sendall)
+            try:
+                connection.sendall(answer.encoded())
+            except OSError:
+                write = _gone  # it is called all the same: it gives back what it holds
+            answer.stream(write)
         except OSError:
             pass  # whoever asked is gone, or too slow
         except Exception as error:
@@ -270,6 +274,10 @@ class HttpServer:
         if not self._tripped:
             self._tripped = True
             _log.warning("a bug of ours: a page tripped (%s: %s)", type(error).__name__, error)
+
+
+def _gone(data: bytes) -> None:
+    raise BrokenPipeError
 
 
 def _listen(host: str, port: int) -> socket.socket:

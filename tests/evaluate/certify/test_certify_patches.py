@@ -1,6 +1,7 @@
 """Certification against a patch: three methods on a hand-made file whose answers are known."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,19 @@ def test_lines_are_kept_and_gone_on_with(made: tuple[Path, Path], tmp_path: Path
     assert len(output.read_text().splitlines()) == 13
     with pytest.raises(InputError, match="holds another measurement"):
         certify_patches(*made, method="hybrid", shares=(2.4,), workers=1, output=output)
+
+
+def test_an_image_that_changed_is_measured_again(made: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(made[1], tmp_path / "images")
+    output = tmp_path / "lines.jsonl"
+    certify_patches(made[0], tmp_path / "images", method="one-pass", shares=(2.4,), workers=1, output=output)
+    shutil.copy(tmp_path / "images" / "0" / "0.png", tmp_path / "images" / "1" / "0.png")
+    again = certify_patches(made[0], tmp_path / "images", method="one-pass", shares=(2.4,), workers=1, output=output)
+    assert again.rows[0].plain == 11
+    lines = output.read_text().splitlines()
+    output.write_text("\n".join([lines[0], json.dumps({**json.loads(lines[1]), "found": 5})]) + "\n")
+    with pytest.raises(InputError, match="holds a line that is none of ours"):
+        certify_patches(made[0], tmp_path / "images", method="one-pass", shares=(2.4,), workers=1, output=output)
 
 
 def test_attacks_change_no_proven_label_and_some_others(made: tuple[Path, Path]) -> None:

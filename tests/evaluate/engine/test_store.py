@@ -1,9 +1,11 @@
+import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.engine.store import AdversarialImages, Store
 
 KEY = "ab" * 32
@@ -42,3 +44,31 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(DeviceError):
         Store(tmp_path / "file" / "inside")
+
+
+def _signed(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).digest() + payload
+
+
+def test_a_result_of_somebody_else_counts_as_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    image = np.zeros((512, 512, 3), np.uint8)
+    packed, other, wide = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez_compressed(packed, count=1, seconds=1.0, image_0=image)
+    np.savez(other, count=10**9, seconds=1.0)
+    np.savez(wide, count=1, seconds=1.0, image_0=image.astype(np.float64))
+    for payload in (packed.getvalue(), other.getvalue(), wide.getvalue(), b"no archive"):
+        store.save(KEY, AdversarialImages((image,), 1.0))
+        next(tmp_path.rglob("*.adv")).write_bytes(_signed(payload))
+        assert store.load(KEY) is None
+
+
+def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / ".draft-0123abcd.txt").write_text("precious")
+    (folder / "ab").symlink_to(elsewhere)
+    with pytest.raises(InputError, match="is a link"):
+        Store(folder)
+    assert (elsewhere / ".draft-0123abcd.txt").exists()

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,17 @@ def test_results_come_back(tmp_path: Path) -> None:
 def test_other_lines_are_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "results.jsonl").write_text(line + "\n")
     with pytest.raises(InputError, match="results.jsonl:1"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("n", "x"), ("n", 10**30), ("correct", -1), ("correct", 101), ("eps_8bit", "\x1b[2J"), ("attack", 5),
+     ("correct_images", ["x"]), ("spectrum", [None]), ("note", {"a": 1}), ("more", 1)],
+)  # fmt: skip
+def test_a_line_of_somebody_else_fits_or_is_named(tmp_path: Path, key: str, value: object) -> None:
+    (tmp_path / "results.jsonl").write_text(json.dumps({**_cell("pgd", 2, 5).to_dict(), key: value}) + "\n")
+    with pytest.raises(InputError, match=r"results\.jsonl:1"):
         read_results(tmp_path)
 
 

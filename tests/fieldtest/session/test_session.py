@@ -207,7 +207,7 @@ def test_a_strangers_session_clears_and_writes_nothing_elsewhere(session: Sessio
         place.rmdir()
     place.unlink(missing_ok=True)
     place.symlink_to(victim if name == "frames" else victim / name)
-    with pytest.raises(InputError, match=f"{name} is a link: a session's own files and folders are none"):
+    with pytest.raises(InputError, match=f"{name} is a link: what is written here has to lie in"):
         Session(session.folder)
     assert (victim / "00007" / "letter.txt").read_text() == "mine" and not (victim / "passes.jsonl").exists()
 

@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,8 +131,57 @@ def test_a_patch_and_its_manifest(tmp_path: Path) -> None:
     # the second is a picture of another format under the name of a .png, which only OpenCV would take
     for data in (b"no picture", b"P6\n48 48\n255\n" + picture.tobytes()):
         (tmp_path / "patch.png").write_bytes(data)
-        with pytest.raises(InputError, match="not a picture"):
+        with pytest.raises(InputError, match="is no picture"):
             read_patch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("side_share", "x"), ("side_share", 1e308), ("side_share", 0), ("side_share", None), ("side_share", [1]),
+        ("side_share", float("nan")), ("center_share", [0]), ("center_share", [0, 0, 0]), ("center_share", [1e308, 0]),
+        ("center_share", 5), ("shape", ["square"]), ("shape", 5), ("target", 5), ("target", ["x"]), ("object", None),
+        ("model_sha256", None), ("through_guard", {"a": 1}), ("steps", "x"), ("mode", ["x"]), ("schema", True),
+        ("seed", 10**30), ("more", 1),
+    ],
+)  # fmt: skip
+def test_a_patch_of_a_stranger_fits_or_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    about = PatchFile("stop", "yield", "ab", None, 0.3, (0.0, 0.2), "round", 4, 2, 0, picture_hash(picture))
+    write_patch(tmp_path, about, picture)
+    (tmp_path / "patch.json").write_text(json.dumps({**about.to_dict(), key: value}))
+    with pytest.raises(InputError, match=r"patch\.json"):
+        made_sheet("stop", "patch", patch=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["patch.json", "patch.png"])
+def test_the_files_of_a_patch_are_plain_files_of_bounded_size(tmp_path: Path, name: str) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    about = PatchFile("stop", "yield", "ab", None, 0.3, (0.0, 0.2), "round", 4, 2, 0, picture_hash(picture))
+    for kind, said in (("pipe", "is a device, a pipe"), ("link", "is a link"), ("giant", "is larger than")):
+        write_patch(tmp_path, about, picture)
+        path = tmp_path / name
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "link":
+            path.symlink_to("/dev/zero")
+        else:
+            with open(path, "wb") as file:
+                file.truncate(3 << 30)  # a hole: nothing is on the disk
+        with pytest.raises(InputError, match=said):
+            read_patch(tmp_path)
+        path.unlink()
+
+
+def test_the_picture_of_a_sheet_is_of_bounded_size(tmp_path: Path) -> None:
+    sheet, picture = made_sheet("stop", "clean")
+    write_sheet(tmp_path / "a.pdf", sheet, picture, b"")
+    (tmp_path / "a.png").unlink()
+    with open(tmp_path / "a.png", "wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(InputError, match="the sheet's picture .* is larger than"):
+        sheet_and_picture(tmp_path / "a.json")
 
 
 def _photo(scale: float, cast: tuple[float, float, float] = (1, 1, 1)) -> tuple[NDArray[np.uint8], Sheet]:

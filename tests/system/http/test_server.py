@@ -4,9 +4,10 @@ import contextlib
 import http.client
 import random
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -225,3 +226,26 @@ def test_the_end_does_not_wait_for_who_reads_slowly() -> None:
             time.sleep(0.3)
             began = time.monotonic()
         assert time.monotonic() - began < 2
+
+
+def test_a_stream_gives_back_what_it_holds_though_nobody_is_there_any_more() -> None:
+    held, ended = threading.Event(), threading.Event()
+
+    def stream(write: Callable[[bytes], None]) -> None:
+        try:
+            write(b"x")
+        finally:
+            ended.set()
+
+    def answer(request: Request) -> Answer:
+        held.wait(5)  # until whoever asked is gone
+        return Answer(200, kind="text/plain", stream=stream)
+
+    with HttpServer("test", "127.0.0.1", 0, answer=answer, health=lambda: Answer.line(200, "ok")) as server:
+        link = socket.create_connection(("127.0.0.1", _port(server)))
+        link.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        link.close()  # with a reset: the head cannot be sent
+        held.set()
+        assert ended.wait(5)
