@@ -61,7 +61,7 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
         InputError: it cannot be read, it is larger, or it is a pipe that nobody writes to.
     """
     try:
-        with open(_opened(path), "rb") as stream:
+        with open(path, "rb", opener=_at_once) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size > limit:
                 raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
@@ -79,13 +79,13 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     return data
 
 
-def _opened(path: str | os.PathLike[str]) -> int:
-    """A descriptor of a file; to open a pipe that nobody writes to would wait for ever.
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file for `open`; to open a pipe that nobody writes to would wait for ever.
 
     Raises:
         TimeoutError: nobody wrote to the pipe.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
     try:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             waiting = select.poll()
@@ -116,9 +116,8 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
         edgeguard.errors.InputError: the plan /dev/zero is a device, a pipe or a folder; refused: put a plain file there
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as stream:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=_unfollowed) as stream:
+            found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise InputError(f"{what} {path} is a device, a pipe or a folder; refused: put a plain file there")
             data = b"" if found.st_size > limit else stream.read(found.st_size + 1)
@@ -131,6 +130,10 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     if found.st_size > limit or len(data) > limit:
         raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
     return data
+
+
+def _unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def foreign_json(data: bytes | str, *, with_nan: bool = False) -> Any:
