@@ -9,8 +9,8 @@ from edgeguard.errors import InputError
 
 pytest.importorskip("torch")
 
-from edgeguard.poison.evaluate import JsonKept, _kept_poison  # noqa: E402
-from edgeguard.poison.lock import held  # noqa: E402
+from edgeguard.poison.evaluate import JsonKept, _kept_poison
+from edgeguard.poison.lock import held
 
 IMAGES = np.zeros((4, 8, 8, 3), np.uint8)
 
