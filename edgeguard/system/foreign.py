@@ -20,6 +20,7 @@ LARGEST_PICTURE = 256 << 20
 LARGEST_SETTINGS = 1 << 20
 _SHOWN = 160
 _WRITER_WITHIN_S = 5.0  # of a pipe: a shell's `<(...)` writes at once
+_MOST_CONTAINERS, _MOST_VALUES = 1 << 23, 1 << 26  # of JSON, some 2 GB of each: three bytes make a list of 64
 _LARGEST_INTEGER = (1 << 63) - 1
 _Typed = TypeVar("_Typed")
 
@@ -144,12 +145,16 @@ def foreign_json(data: bytes | str, *, with_nan: bool = False) -> Any:
         with_nan: leave the words NaN and Infinity, which Python writes for what a float model may answer.
 
     Raises:
-        ValueError: it is no JSON, or holds such a number; for use within `parsing`.
+        ValueError: it is no JSON, holds such a number, or has so many parts that they would take gigabytes; for use
+            within `parsing`.
 
     Example:
         >>> foreign_json(b'{"frames": 5}')
         {'frames': 5}
     """
+    lists, objects, more = ("[", "{", ",") if isinstance(data, str) else (b"[", b"{", b",")
+    if data.count(lists) + data.count(objects) > _MOST_CONTAINERS or data.count(more) > _MOST_VALUES:  # type: ignore[arg-type]
+        raise ValueError("it has too many parts to be read")
     return json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=float if with_nan else _finite)
 
 
