@@ -152,8 +152,11 @@ def foreign_json(data: bytes | str, *, with_nan: bool = False) -> Any:
         >>> foreign_json(b'{"frames": 5}')
         {'frames': 5}
     """
-    lists, objects, more = ("[", "{", ",") if isinstance(data, str) else (b"[", b"{", b",")
-    if data.count(lists) + data.count(objects) > _MOST_CONTAINERS or data.count(more) > _MOST_VALUES:  # type: ignore[arg-type]
+    if isinstance(data, str):
+        containers, values = data.count("[") + data.count("{"), data.count(",")
+    else:
+        containers, values = data.count(b"[") + data.count(b"{"), data.count(b",")
+    if containers > _MOST_CONTAINERS or values > _MOST_VALUES:
         raise ValueError("it has too many parts to be read")
     return json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=float if with_nan else _finite)
 
