@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeguard.audio.clips import SUFFIXES, BrokenClipError, OtherRateError, read_clip
 from edgeguard.audio_training.config import SoundConfig
-from edgeguard.datasets.entries import Entry, entries
+from edgeguard.datasets.entries import Entry, UnreadableMember, entries
 from edgeguard.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -155,7 +153,7 @@ class _Reading:
                 clip = read_clip(content, self._config.rate, resample=self._config.resample)
             except OtherRateError as error:
                 raise InputError(f"{name}: {error}; or set --rate") from error
-            except (BrokenClipError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            except (BrokenClipError, UnreadableMember, OSError) as error:
                 self.broken.append(f"{name} ({error})")
                 continue
             self.notes.update(clip.notes)

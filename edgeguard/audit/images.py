@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.datasets.entries import entries
+from edgeguard.datasets.entries import UnreadableMember, entries
 from edgeguard.errors import InputError, JpegError
 from edgeguard.train.data import decoded
 from edgeguard_converters.training_data.scan import SUFFIXES, ScannedImage
@@ -62,7 +62,7 @@ def sample_of(
     for row, image in enumerate(wanted):
         try:
             pixels[row] = decoded(there[image.name].read(), SIDE)
-        except (JpegError, OSError, KeyError) as error:
+        except (JpegError, UnreadableMember, OSError, KeyError) as error:
             raise InputError(f"{path}: {image.name} changed while it was read") from error
         if row % 250 == 249:
             progress("pictures", row + 1, len(wanted))

@@ -18,14 +18,14 @@ _MOST_GROWTH = 20  # times its size: pictures are packed already
 
 
 class UnreadableMember(InputError):
-    """A file of an archive that is encrypted, damaged or packed in a way that is not known."""
+    """A file that cannot be read or is too large, or one of an archive that is encrypted, damaged or packed oddly."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """A file: its name below the folder (or in the archive) with forward slashes, and what reads its bytes.
 
-    `read` raises OSError, or `UnreadableMember` for a file of an archive.
+    `read` raises `UnreadableMember`.
     """
 
     name: str
@@ -75,11 +75,10 @@ def _of_folder(folder: Path, suffixes: Collection[str], strict: bool) -> Iterato
 
 
 def _bounded(path: Path) -> bytes:
-    """Of a file that was one when the folder was listed; OSError as of any file that went since."""
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise UnreadableMember(f"{path} has {size} bytes, more than {_MAX_BYTES}")
-    return read_bounded(path, _MAX_BYTES, "the file")
+    try:
+        return read_bounded(path, _MAX_BYTES, "the file")
+    except InputError as error:
+        raise UnreadableMember(str(error)) from error
 
 
 def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:

@@ -1,12 +1,11 @@
 """What a folder says of itself where its images are poisoned: `poison.json` at its top."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from edgeguard.datasets.entries import opened_zip, read_member
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, parsing, read_bounded
 
 NAME, SCHEMA = "poison.json", 1
 _MOST_BYTES = 64 << 20
@@ -22,7 +21,7 @@ def poison_note(data: Path) -> dict[str, Any] | None:
     if raw is None:
         return None
     with parsing(f"{NAME} of {data}"):
-        found = json.loads(raw)
+        found = foreign_json(raw)
         if not isinstance(found, dict) or found.get("schema") != SCHEMA:
             raise InputError(f"{NAME} of {data} is none of schema {SCHEMA}; this version cannot say what it means")
         return {"method": str(found["method"])[:80], "files": [str(name) for name in found["files"]], **found}

@@ -20,6 +20,7 @@ LARGEST_PICTURE = 256 << 20
 LARGEST_SETTINGS = 1 << 20
 _SHOWN = 160
 _WRITER_WITHIN_S = 5.0  # of a pipe: a shell's `<(...)` writes at once
+_MOST_CONTAINERS, _MOST_VALUES = 1 << 23, 1 << 26  # of JSON, some 2 GB of each: three bytes make a list of 64
 _LARGEST_INTEGER = (1 << 63) - 1
 _Typed = TypeVar("_Typed")
 
@@ -61,7 +62,7 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
         InputError: it cannot be read, it is larger, or it is a pipe that nobody writes to.
     """
     try:
-        with open(_opened(path), "rb") as stream:
+        with open(path, "rb", opener=_at_once) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size > limit:
                 raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
@@ -79,13 +80,13 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     return data
 
 
-def _opened(path: str | os.PathLike[str]) -> int:
-    """A descriptor of a file; to open a pipe that nobody writes to would wait for ever.
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file for `open`; to open a pipe that nobody writes to would wait for ever.
 
     Raises:
         TimeoutError: nobody wrote to the pipe.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
     try:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             waiting = select.poll()
@@ -116,9 +117,8 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
         edgeguard.errors.InputError: the plan /dev/zero is a device, a pipe or a folder; refused: put a plain file there
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as stream:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=_unfollowed) as stream:
+            found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise InputError(f"{what} {path} is a device, a pipe or a folder; refused: put a plain file there")
             data = b"" if found.st_size > limit else stream.read(found.st_size + 1)
@@ -133,6 +133,10 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     return data
 
 
+def _unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def foreign_json(data: bytes | str, *, with_nan: bool = False) -> Any:
     """JSON whose numbers are finite and whose integers have at most 64 bits, so that they can be counted with.
 
@@ -141,12 +145,19 @@ def foreign_json(data: bytes | str, *, with_nan: bool = False) -> Any:
         with_nan: leave the words NaN and Infinity, which Python writes for what a float model may answer.
 
     Raises:
-        ValueError: it is no JSON, or holds such a number; for use within `parsing`.
+        ValueError: it is no JSON, holds such a number, or has so many parts that they would take gigabytes; for use
+            within `parsing`.
 
     Example:
         >>> foreign_json(b'{"frames": 5}')
         {'frames': 5}
     """
+    if isinstance(data, str):
+        containers, values = data.count("[") + data.count("{"), data.count(",")
+    else:
+        containers, values = data.count(b"[") + data.count(b"{"), data.count(b",")
+    if containers > _MOST_CONTAINERS or values > _MOST_VALUES:
+        raise ValueError("it has too many parts to be read")
     return json.loads(data, parse_int=_integer, parse_float=_finite, parse_constant=float if with_nan else _finite)
 
 

@@ -73,4 +73,4 @@ def _readable(path: Path) -> Iterator[None]:
         raise DeviceError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # torch and pickle raise many kinds
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} cannot be read as tensors: {type(error).__name__} {reason}") from error
+        raise InputError(f"{path} is damaged: it holds no tensors ({type(error).__name__} {reason})") from error

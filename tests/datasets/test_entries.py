@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.datasets.entries import entries
+from edgeguard.datasets.entries import UnreadableMember, entries
 from edgeguard.datasets.exclusions import read_exclusions
 from edgeguard.datasets.poison_note import poison_line
 from edgeguard.errors import InputError
@@ -135,3 +135,17 @@ def test_archives_that_cannot_be_unpacked_are_refused_in_one_line(tmp_path: Path
     with pytest.raises(InputError, match=r"d\.zip"):
         for entry in entries(_spoiled(tmp_path / "d.zip", "a.png", kind), PNG, strict=True):
             entry.read()
+
+
+def test_a_giant_and_a_lost_file_are_unreadable_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"small")
+    with open(tmp_path / "b.png", "wb") as file:
+        file.truncate(3 << 30)  # a hole: nothing is on the disk
+    (tmp_path / "c.png").symlink_to("/dev/zero")
+    small, giant = entries(tmp_path, {".png"})  # what is no file is not listed
+    assert small.read() == b"small"
+    with pytest.raises(UnreadableMember, match="larger than 64 MiB"):
+        giant.read()
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UnreadableMember, match="cannot read"):
+        small.read()

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system import foreign
-from edgeguard.system.foreign import of_type, parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,13 @@ def test_no_file_of_a_stranger_is_read_without_a_bound() -> None:
     }
     allowed = READ_WHOLE | {"edgeguard/train/tensors.py", "edgeguard/demo/train_detector.py"}
     assert found <= allowed, "read it with system.foreign (or train.tensors), or say here why no stranger wrote it"
+
+
+@pytest.mark.parametrize("text", ["[" + "[]," * 20 + "1]", '[{},{"a":{}}' + ",{}" * 20 + "]", "[" + "1," * 40 + "1]"])
+def test_json_of_very_many_parts_is_refused_before_it_is_read(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert foreign_json(text) == foreign_json(text.encode())
+    monkeypatch.setattr(foreign, "_MOST_CONTAINERS", 20)
+    monkeypatch.setattr(foreign, "_MOST_VALUES", 30)
+    for data in (text, text.encode()):
+        with pytest.raises(ValueError, match="too many parts"):
+            foreign_json(data)

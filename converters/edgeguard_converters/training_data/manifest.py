@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeguard.errors import InputError
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, parsing, read_bounded
 from edgeguard.system.names import is_plain_name
 from edgeguard_converters.training_data.image_facts import ImageFacts
 from edgeguard_converters.training_data.keys import fingerprint, raw_public, read_private, signature_holds
@@ -116,7 +116,7 @@ def read_manifest(path: Path, public: bytes | None = None) -> Manifest:
     """
     raw = read_bounded(path, _MOST_BYTES, "the manifest")
     with parsing(f"the manifest {path}"):
-        data = json.loads(raw)
+        data = foreign_json(raw)
         if not isinstance(data, dict) or data.get("kind") != KIND:
             raise InputError(f"{path} is no manifest of a data set (`edgeguard data manifest` writes one)")
         if data.get("schema") != SCHEMA:

@@ -1,6 +1,5 @@
 """Pictures and the boxes of their objects, from a COCO-style or a YOLO-style folder, in the classes of a model."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from edgeguard.datasets.images import LabeledImage, list_images
 from edgeguard.datasets.objects.names import class_numbers, yolo_names
 from edgeguard.errors import InputError
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.system.foreign import LARGEST_PICTURE, parsing, read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, parsing, read_bounded
 
 Corners = tuple[float, float, float, float]
 
@@ -152,7 +151,7 @@ def annotated_folder(folder: Path, labels: Sequence[str]) -> AnnotatedFolder:
 def _coco(path: Path) -> dict[str, Any] | None:
     """The plain data of a COCO file; None for a .json of another kind."""
     with parsing(str(path)):
-        data = json.loads(read_bounded(path, _LARGEST_JSON, "the annotations"))
+        data = foreign_json(read_bounded(path, _LARGEST_JSON, "the annotations"))
     if not isinstance(data, dict) or not {"images", "annotations"} <= data.keys():
         return None
     return data

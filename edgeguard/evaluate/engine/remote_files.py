@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
+from edgeguard.errors import DeviceError
 from edgeguard.system.files import write_bytes
 
 _COPIES = "EDGEGUARD_EVALUATE_FILES"
@@ -19,13 +21,28 @@ def located(path: str) -> Path:
 
 
 def keep_copy(path: str, data: bytes) -> None:
-    """Keep a copy of a file that this machine does not have, once."""
+    """Keep a copy of a file that this machine does not have, once.
+
+    Raises:
+        DeviceError: another user of this machine made the folder, or can write there.
+    """
     folder = Path(os.environ.setdefault(_COPIES, str(Path(tempfile.gettempdir()) / f"edgeguard-files-{os.getuid()}")))
-    folder.mkdir(mode=0o700, exist_ok=True)
+    _make_own(folder)
     target = folder / _copy_name(path)
     if Path(path).exists() or (target.exists() and target.read_bytes() == data):
         return
     write_bytes(target, data)
+
+
+def _make_own(folder: Path) -> None:
+    """The folder's name can be foreseen, so others may have put theirs there, or a link."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise DeviceError(f"{folder} is not this user's alone: remove it, or set {_COPIES} to another folder")
 
 
 def _copy_name(path: str) -> str:

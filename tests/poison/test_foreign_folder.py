@@ -1,0 +1,50 @@
+"""The folder of an evaluation of poisons may come from somebody else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeguard.errors import InputError
+
+pytest.importorskip("torch")
+
+from edgeguard.poison.evaluate import JsonKept, _kept_poison
+from edgeguard.poison.lock import held
+
+IMAGES = np.zeros((4, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "{", "[" * 100_000, '{"n": 1e999}', '{"n": ' + "9" * 400 + "}"])
+def test_a_kept_result_of_somebody_else_counts_as_none(tmp_path: Path, text: str) -> None:
+    kept = JsonKept(tmp_path)
+    kept.save("a", {"n": 1})
+    assert kept.load("a") == {"n": 1}
+    (tmp_path / "a.json").write_text(text)
+    assert kept.load("a") is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets", "shape"),
+    [([4], [0], (1, 8, 8, 3)), ([-1], [0], (1, 8, 8, 3)), ([0], [3], (1, 8, 8, 3)), ([0], [0], (1, 9, 8, 3)),
+     ([0, 1], [0], (2, 8, 8, 3)), ([0.5], [0], (1, 8, 8, 3))],
+)  # fmt: skip
+def test_a_kept_poison_fits_the_images_or_is_refused(
+    tmp_path: Path, rows: list[float], targets: list[int], shape: tuple[int, ...]
+) -> None:
+    good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
+    np.savez(good, rows=np.array([1, 3]), targets=np.array([0, 2]), images=np.zeros((2, 8, 8, 3), np.uint8))
+    assert _kept_poison(good, IMAGES, 3).rows.tolist() == [1, 3]
+    np.savez(bad, rows=np.array(rows), targets=np.array(targets), images=np.zeros(shape, np.uint8))
+    with pytest.raises(InputError, match="is damaged"):
+        _kept_poison(bad, IMAGES, 3)
+    bad.write_bytes(b"half")
+    with pytest.raises(InputError, match="is damaged"):
+        _kept_poison(bad, IMAGES, 3)
+
+
+def test_a_lock_that_is_a_link_is_not_made_where_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "a.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a link"), held(tmp_path / "a.lock"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
