@@ -61,11 +61,17 @@ def check_saved(keys: Mapping[str, Key], values: Mapping[str, Any]) -> None:
         ValueError: one of them does not fit its key; the text names it.
     """
     for name, value in values.items():
-        if name in keys and not (value is None and keys[name].default is None):
+        if name in keys and not _is_default(keys[name], value):
             try:
                 kept(keys[name], value)
             except ValueError as error:
                 raise ValueError(f"{name} {error}, got {shown(value)}") from error
+
+
+def _is_default(key: Key, value: Any) -> bool:
+    """A default stands for "not given", and need not be a value that one may give (no codecs, say)."""
+    default = list(key.default) if isinstance(key.default, tuple) else key.default
+    return type(value) is type(default) and bool(value == default)
 
 
 def type_of(key: Key) -> Any:
