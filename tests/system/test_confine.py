@@ -245,7 +245,11 @@ def test_without_landlock_the_mount_namespace_alone_holds(tmp_path: Path, monkey
     ],
 )
 @pytest.mark.parametrize(
-    ("name", "data", "arch"), [("model.tflite", b"\0\0\0\0TFL3", None), ("model.pt", b"\x80\x02.", "mine:make")]
+    ("name", "data", "arch"),
+    [
+        pytest.param("model.tflite", b"\0\0\0\0TFL3", None, marks=pytest.mark.full),
+        ("model.pt", b"\x80\x02.", "mine:make"),
+    ],
 )
 @pytest.mark.convert
 def test_where_nothing_confines_it_is_said_loudly(

@@ -34,7 +34,7 @@ def _pages(pdf: bytes, folder: Path) -> list[NDArray[np.uint8]]:
     return [read_bgr(path)[:, :, ::-1].copy() for path in sorted(folder.glob("p-*.png"))]
 
 
-@pytest.mark.parametrize("page", ["A4", "Letter"])
+@pytest.mark.parametrize("page", ["A4", pytest.param("Letter", marks=pytest.mark.full)])
 def test_tags_are_printed_at_the_right_millimetres(page: PageName, tmp_path: Path) -> None:
     sheet, picture = made_sheet("stop", "noise", number=100, object_mm=110, tag_mm=36)
     (drawn,) = _pages(sheet_pdf(sheet, picture, page), tmp_path)
