@@ -61,7 +61,8 @@ def check_saved(keys: Mapping[str, Key], values: Mapping[str, Any]) -> None:
         ValueError: one of them does not fit its key; the text names it.
     """
     for name, value in values.items():
-        if name in keys and not (value is None and keys[name].default is None):
+        given = tuple(value) if isinstance(value, list) else value
+        if name in keys and not (given == keys[name].default and isinstance(given, type(keys[name].default))):
             try:
                 kept(keys[name], value)
             except ValueError as error:
