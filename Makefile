@@ -79,8 +79,9 @@ fuzz-models: $(FOR_TEST)  ## damaged models and contracts, FUZZ_SECONDS=120
 fuzz-loaders: $(FOR_TEST)  ## damaged files of every format that convert reads
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_loaders.py --seconds $(FUZZ_SECONDS) --keep build/fuzz-loaders
 
-# What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, and the sdist.
-wheels: $(FOR_WHEELS)  ## wheels for x86-64 and aarch64 and the source archive, into dist/
+# What is handed out, into dist/: a wheel with the native kernel for x86-64 and one for aarch64, a bill of materials of
+# each, and the sdist.
+wheels: $(FOR_WHEELS)  ## wheels for x86-64 and aarch64, their SBOMs and the source archive, into dist/
 	@$(RELEASE).build_wheels
 
 # Each wheel in clean environments: this machine's Pythons, and Debian's for aarch64 under emulation.

@@ -80,7 +80,7 @@ def _values(kind: Any) -> str:
     low, high = getattr(kind, "min", None), getattr(kind, "max", None)
     if low is not None or high is not None:
         return f"{'' if low is None else low} to {'' if high is None else high}".strip()
-    return {"integer": "whole number", "float": "number"}.get(str(kind.name), str(kind.name))
+    return {"integer": "whole number", "float": "number", "str": "text"}.get(str(kind.name), str(kind.name))
 
 
 def _default(value: Any) -> str:

@@ -18,8 +18,17 @@ sys.path.insert(0, str(ROOT))
 from docs.builder.cli_page import cli_page  # noqa: E402
 from docs.builder.configuration_page import configuration_page  # noqa: E402
 from docs.builder.examples_page import examples_page  # noqa: E402
-from docs.builder.places import FROM_THE_TOP, site_link, with_lists_apart  # noqa: E402
+from docs.builder.places import (  # noqa: E402
+    FROM_THE_TOP,
+    site_link,
+    with_lists_apart,
+    with_options_marked,
+    with_titles,
+)
 
+#: What explains comes before what records, where both have the words of a search.
+_BOOST = {"glossary.md": 4, "concepts.md": 3, "start.md": 2, "troubleshooting.md": 2, "decisions.md": 0.3}
+_BOOST |= {"changelog.md": 0.3, "readme.md": 0.3}
 _LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -43,8 +52,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """A page as the site wants it."""
     place = page.file.src_uri
+    page.meta.setdefault("search", {"boost": _BOOST.get(place, 1)})
 
     def link(found: re.Match[str]) -> str:
         return f"]({site_link(found[1], place)}{found[2] or ''})"
 
-    return with_lists_apart(_LINK.sub(link, markdown))
+    return with_lists_apart(_LINK.sub(link, with_titles(markdown, ROOT / "docs")))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """A page after Markdown: its tables of options are marked for the style sheet."""
+    return with_options_marked(html)

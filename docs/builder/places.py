@@ -1,7 +1,8 @@
-"""Where pages and links are in the site, and what Python-Markdown wants of a page."""
+"""Where pages and links are in the site, what Python-Markdown wants of a page, and what the style sheet wants."""
 
 import posixpath
 import re
+from pathlib import Path
 
 #: Pages from the top of the checkout, by their place in the site.
 FROM_THE_TOP = {
@@ -11,6 +12,9 @@ FROM_THE_TOP = {
     "conduct.md": "CODE_OF_CONDUCT.md",
     "reporting.md": "SECURITY.md",
 }
+_OPTIONS = re.compile(
+    r"<table>(?=\s*<thead>\s*<tr>\s*<th>(?:(?!</th>).)*</th>\s*<th>values</th>\s*<th>default</th>)", re.S
+)
 _LIST = re.compile(r"^(?:[-*]|\d+\.) ")
 
 
@@ -54,6 +58,37 @@ def with_lists_apart(markdown: str) -> str:
             lines.append("")
         lines.append(line)
     return "\n".join(lines)
+
+
+def with_titles(markdown: str, folder: Path) -> str:
+    """Links whose text is the name of a page's file get the page's title as their text.
+
+    Args:
+        markdown: of a page.
+        folder: with the pages.
+
+    Example:
+        >>> with_titles("see [run.md](run.md#tracks)", Path("docs"))
+        'see [Running a model](run.md#tracks)'
+    """
+
+    def title(found: re.Match[str]) -> str:
+        page = folder / found[1]
+        first = page.read_text(encoding="utf-8").partition("\n")[0] if page.exists() else ""
+        return f"[{first.removeprefix('# ') or found[1]}]"
+
+    return re.sub(r"\[([\w-]+\.md)\](?=\()", title, markdown)
+
+
+def with_options_marked(html: str) -> str:
+    """Tables with the columns name, values, default and text get an attribute: a phone shows their rows as paragraphs.
+
+    Example:
+        >>> row = "<thead><tr><th>key</th><th>values</th><th>default</th><th></th></tr></thead>"
+        >>> with_options_marked(f"<table>{row}")[:20]
+        '<table data-options>'
+    """
+    return _OPTIONS.sub("<table data-options>", html).replace("<td>required</td>", "<td data-required>required</td>")
 
 
 def _in_list(lines: list[str]) -> bool:

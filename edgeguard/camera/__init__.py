@@ -1,5 +1,6 @@
 """Where frames come from. `open_source` picks the source by the form of its name; each is imported only when used."""
 
+import difflib
 import os
 import re
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 from edgeguard.camera.source import Applied, Captured, Lost, Source
 from edgeguard.errors import InputError
 
-__all__ = ["Applied", "Captured", "Lost", "Source", "names_a_file", "open_source", "source_opener"]
+__all__ = ["Applied", "Captured", "Lost", "Source", "mistyped_source", "names_a_file", "open_source", "source_opener"]
 
 
 #: Beginnings of names that are no files: cameras, streams, rendered scenes.
@@ -147,14 +148,30 @@ def _refuse_addresses(text: str) -> None:
     hold of a password."""
     if text.startswith("microphone:"):
         raise InputError(f"{text} gives sound, and the model sees pictures")
-    scheme, mark, _ = text.partition("://")
-    if mark and _SCHEME.fullmatch(scheme):
-        raise InputError(
-            f"a source of {scheme}:// is not known: use http:// for Motion JPEG and still pictures, rtsp://"
-        )
+    if mistyped := mistyped_source(text):
+        raise InputError(mistyped)
     host = text.rpartition("@")[2].partition("?")[0]
     if _HOST.match(host):
         raise InputError(f"{host} is not there; if it is a camera's address, write http:// or rtsp:// before it")
+
+
+def mistyped_source(text: str) -> str | None:
+    """What a name is told that begins nearly like a camera or rendered scenes, or as an address that is none we know;
+    None for all others. Nothing is opened.
+
+    Example:
+        >>> mistyped_source("syntetic:cards")
+        'syntetic:cards is not there: do you mean synthetic:cards?'
+        >>> mistyped_source("synthetic:cards"), mistyped_source("film.mp4")
+        (None, None)
+    """
+    scheme, mark, rest = text.partition(":")
+    if not mark or not _SCHEME.fullmatch(scheme) or text.startswith(_SCHEMES) or Path(text).exists():
+        return None
+    if rest.startswith("//"):
+        return f"a source of {scheme}:// is not known: use http:// for Motion JPEG and still pictures, rtsp://"
+    near = difflib.get_close_matches(scheme, [one[:-1] for one in _SCHEMES if not one.endswith("/")], 1, 0.75)
+    return f"{text} is not there: do you mean {near[0]}:{rest}?" if near else None
 
 
 def _open_file(text: str) -> Source:

@@ -11,8 +11,8 @@ from typer.models import TyperInfo
 
 #: In the order of a user's way; a module of this package has the command's name.
 SUMMARIES = {
-    "convert": "Turn a trained model into an int8 .tflite with its own defence.",
-    "run": "Capture, sanitise in the sensor path, infer, report.",
+    "convert": "Turn a trained model into an int8 .tflite with its own defense.",
+    "run": "Capture, sanitize in the sensor path, infer, report.",
     "evaluate": "Attack a deployed classifier and its guard; compare, certify.",
     "train": "Train a small classifier, through the guard if you like.",
     "data": "Training data: manifest, signature, and an audit for poison.",
@@ -21,7 +21,7 @@ SUMMARIES = {
     "fieldtest": "Learn whether a physical patch works and a guard helps.",
     "firmware": "The camera's own JPEG encoder: boards, tables, checks.",
     "fleet": "Signed bundles for many devices, and how the fleet is.",
-    "guard": "Design and inspect the defence.",
+    "guard": "Design and inspect the defense.",
     "model": "Look into a model file, or check it against its manifest.",
     "sensor": "Capture, do pass 1 on each frame, and send it sealed.",
     "config": "Check a configuration file, or show what would hold.",

@@ -41,7 +41,7 @@ def convert_command(
         str | None, typer.Option(help="Filter the model's input too: lgs, entropy, chunks or recompression.")
     ] = None,
     bake_guard: Annotated[
-        bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one-pass, after the resize).")
+        bool, typer.Option("--bake-guard", help="Put an rgb profile inside the graph (one pass, after the resize).")
     ] = False,
     preprocess: Annotated[
         str, typer.Option(help="auto; imagenet (ImageNet's mean and std), tf (-1..1), unit (0..1), none (0..255).")
@@ -96,7 +96,7 @@ def convert_command(
     manifest: Annotated[Path | None, typer.Option(help="Write hashes, gates and tool versions to this .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Turn a trained model into an int8 .tflite that carries its own defence."""
+    """Turn a trained model into an int8 .tflite that carries its own defense."""
     if target not in ("cpu", "edgetpu"):
         raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
     _refuse_ignored(context)

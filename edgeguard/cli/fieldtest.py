@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgeguard.fieldtest.session.session import Pass, Session
 
 app = typer.Typer(
-    help="Learn with statistics whether a physical patch works and whether a defence helps.",
+    help="Learn with statistics whether a physical patch works and whether a defense helps.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

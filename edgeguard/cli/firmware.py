@@ -48,12 +48,17 @@ def export(
     guard: Annotated[str, typer.Option(help="A ycbcr preset or .toml profile, e.g. fd-jpeg.")],
     output: Annotated[Path, typer.Option(help="Folder.")] = Path(),
 ) -> None:
-    """Write what this board truly takes: tables in its order and rounding, a snippet, or the nearest setting."""
+    """Write what this board truly takes: tables in its order and rounding, a snippet, or the nearest setting.
+
+    Exit code 1 where the board does not apply the profile exactly; the files are written all the same.
+    """
     from edgeguard.firmware.board import board
+    from edgeguard.firmware.export import exact_relatives
     from edgeguard.firmware.export import export as export_for
     from edgeguard.system.files import write_bytes
 
-    done = export_for(board(name), _profile(guard))
+    found, profile = board(name), _profile(guard)
+    done = export_for(found, profile)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,6 +70,10 @@ def export(
         on_stdout(f"wrote {output / file_name} (code for the board)")
     for line in done.said:
         on_stdout(line)
+    if not done.exact:
+        others = exact_relatives(found, profile)
+        instead = f"take {' or '.join(others)}" if others else "put edgeguard sensor beside the camera"
+        raise CheckFailed(f"{name} does not apply {guard} exactly. What was written is the nearest; else {instead}")
 
 
 @app.command(epilog="Example: edgeguard firmware apply vc0706 --to /dev/ttyUSB0 --value 110")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeguard.dct.profile import GuardProfile, Pass
     from edgeguard.guard.proof_design import CertifiedDesign
 
-app = typer.Typer(help="Design and inspect the defence.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Design and inspect the defense.", no_args_is_help=True, rich_markup_mode=None)
 
 _PROFILE_HELP = "fd, fd-paper, proof-1 to proof-3, fd-jpeg, jpeg:Q, or a .toml profile."
 
@@ -121,10 +121,10 @@ def show(
             on_stdout(" ".join(f"{step:4d}" for step in table[row : row + 8]))
 
 
-@app.command(epilog="Example: edgeguard guard apply photo.jpg --guard fd --output sanitised.png")
+@app.command(epilog="Example: edgeguard guard apply photo.jpg --guard fd --output sanitized.png")
 def apply(
     image: Annotated[Path, typer.Argument(help="An image file.")],
-    output: Annotated[Path, typer.Option(help="The sanitised picture, .png (ycbcr profiles: also .jpg).")],
+    output: Annotated[Path, typer.Option(help="The sanitized picture, .png (ycbcr profiles: also .jpg).")],
     guard: Annotated[str, typer.Option(help=_PROFILE_HELP)] = "fd",
     which: Annotated[
         str,
@@ -189,7 +189,7 @@ def bake(
     profile = _profile(guard)
     data = bake_guard(profile, width, height)
     write_bytes(output, data)
-    on_stdout(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, one-pass")
+    on_stdout(f"wrote {output} ({len(data) / 1e3:.0f} kB): {profile.name or guard} on {width}x{height}, for one pass")
 
 
 @app.command(epilog="Example: edgeguard guard search model.tflite --images photos/ --output search/")

@@ -33,7 +33,7 @@ def make(
     untargeted: Annotated[bool, typer.Option("--untargeted", help="Any wrong label will do.")] = False,
     card: Annotated[str, typer.Option(help="The bundled card that the patch lies on.")] = "stop",
     images: Annotated[
-        Path | None, typer.Option(help="Instead of a card: labelled photographs, the patch pasted on them anywhere.")
+        Path | None, typer.Option(help="Instead of a card: labeled photographs, the patch pasted on them anywhere.")
     ] = None,
     mode: Annotated[
         str | None, typer.Option(help="Against a detector: vanish, mislabel or create. --target is optional then.")
@@ -47,7 +47,7 @@ def make(
     ] = "0,0.07",
     shape: Annotated[str, typer.Option(help="square, round, ring or stickers.")] = "square",
     through_guard: Annotated[
-        str | None, typer.Option(help="Make it through this defence: contract, a profile, lgs, entropy, chunks.")
+        str | None, typer.Option(help="Make it through this defense: contract, a profile, lgs, entropy, chunks.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 600,
     batch: Annotated[int, typer.Option(min=1, max=256, help="Views in each step.")] = 8,
@@ -149,7 +149,7 @@ def sheet(
     number: Annotated[int | None, typer.Option(min=0, max=145, help="Of the tags. [follows from the picture]")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise control.")] = 0,
 ) -> None:
-    """Print-ready PDF in true millimetres: the object between four AprilTags, scale bar, colour chart."""
+    """Print-ready PDF in true millimetres: the object between four AprilTags, scale bar, color chart."""
     from edgeguard.fieldtest.sheets.build import made_sheet, write_sheet
     from edgeguard.fieldtest.sheets.layout import PAGES_MM
     from edgeguard.fieldtest.sheets.pdf import sheet_pdf
@@ -179,7 +179,7 @@ def check(
     bar_mm: Annotated[float | None, typer.Option(min=50, max=200, help="The 100 mm bar as you measured it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Check a print: tags, true scale, colours. Exit code 1 where the scale is off by more than 2 % or it is bent."""
+    """Check a print: tags, true scale, colors. Exit code 1 where the scale is off by more than 2 % or it is bent."""
     from edgeguard.errors import JpegError
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet

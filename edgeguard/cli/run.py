@@ -97,7 +97,7 @@ def run_command(
     record_quota_mb: Annotated[float | None, flag(Settings, "record_quota_mb")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Capture, sanitise in the sensor path, infer, report."""
+    """Capture, sanitize in the sensor path, infer, report."""
     flags = {name: value for name, value in locals().items() if name not in ("config", "as_json")}
     settings, _ = resolve(_settings_of(flags), config)
     if settings.cameras and settings.source is not None:
@@ -306,8 +306,8 @@ def _say_what_runs(model: "Model") -> None:
     elif guard.profile is None:
         beside_results("guard: none")
     else:
-        where = {"frame": "on the whole frame", "in-graph": "inside the graph (one-pass)"}.get(
-            guard.place, "on the model's input (one-pass)"
+        where = {"frame": "on the whole frame", "in-graph": "inside the graph (one pass)"}.get(
+            guard.place, "on the model's input (one pass)"
         )
         name = guard.profile.name or guard.profile.sha256[:12]
         beside_results(f"guard: {name} ({guard.profile.color}) {where}")

@@ -111,12 +111,13 @@ def board(name: str) -> Board:
     """A board by name.
 
     Raises:
-        InputError: there is none; the nearest name is suggested.
+        InputError: there is none; the nearest names are suggested, of a family all of its boards.
     """
     known = boards()
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.4)
-        hint = f": do you mean {near[0]}?" if near else " (edgeguard firmware list)"
+        family = [one for one in known if one.split("-")[0] == name.split("-")[0]]
+        near = difflib.get_close_matches(name, family or known, 3 if not family else len(family), 0 if family else 0.4)
+        hint = f": do you mean {' or '.join(near)}?" if near else " (edgeguard firmware list)"
         raise InputError(f"there is no board {name!r}{hint}")
     return known[name]
 

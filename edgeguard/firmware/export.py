@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
-from edgeguard.firmware.board import Board
+from edgeguard.firmware.board import Board, boards
 from edgeguard.firmware.snippets import snippets
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ZIGZAG, Table, ijg_scaled
 
@@ -54,6 +54,19 @@ def export(board: Board, profile: GuardProfile) -> Export:
     else:
         raise _told_nothing(board)
     return replace(made, others=snippets(board, profile, setting or 0))
+
+
+def exact_relatives(board: Board, profile: GuardProfile) -> list[str]:
+    """Names of the boards of the same family that apply a profile exactly: those whose names begin alike."""
+    family = board.board.split("-")[0]
+    found = []
+    for name, one in boards().items():
+        try:
+            if name != board.board and name.split("-")[0] == family and export(one, profile).exact:
+                found.append(name)
+        except InputError:  # it can be told nothing
+            continue
+    return found
 
 
 def setting_for(board: Board, profile: GuardProfile) -> int | None:

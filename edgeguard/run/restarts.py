@@ -32,7 +32,7 @@ def state_folder() -> Path | None:
 
 @contextmanager
 def ends_counted(folder: Path | None, now: Callable[[], float] = time.time) -> Iterator[None]:
-    """Around a run: a loud line where three or more of the last hour's did not end cleanly; then how this one ends.
+    """Around a run: a warning where three or more of the last hour's did not end cleanly; then how this one ends.
 
     Args:
         folder: where that is kept; None: nowhere.

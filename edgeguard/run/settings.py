@@ -229,6 +229,7 @@ def read_file(path: Path) -> dict[str, Any]:
         values["rules"] = rules
     try:
         check_rules(values)
+        _check_sources(values)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return values
@@ -250,6 +251,15 @@ def check_rules(values: Mapping[str, Any]) -> None:
     rules: Rules = values.get("rules", Rules())
     # Flags and the environment may add what a file lacks: that is looked at when all is known.
     rules.check(names, track=True, record=True)
+
+
+def _check_sources(values: Mapping[str, Any]) -> None:
+    """Refuse names of sources that no camera, stream or file has, before a service is made that can never run."""
+    from edgeguard.camera import mistyped_source  # --help wants no numpy
+
+    for source in (values.get("source"), *(camera.source for camera in values.get("cameras", ()))):
+        if source is not None and (mistyped := mistyped_source(source)):
+            raise InputError(mistyped)
 
 
 def resolve(

@@ -61,12 +61,17 @@ def check_saved(keys: Mapping[str, Key], values: Mapping[str, Any]) -> None:
         ValueError: one of them does not fit its key; the text names it.
     """
     for name, value in values.items():
-        given = tuple(value) if isinstance(value, list) else value
-        if name in keys and not (given == keys[name].default and isinstance(given, type(keys[name].default))):
+        if name in keys and not _is_default(keys[name], value):
             try:
                 kept(keys[name], value)
             except ValueError as error:
                 raise ValueError(f"{name} {error}, got {shown(value)}") from error
+
+
+def _is_default(key: Key, value: Any) -> bool:
+    """A default stands for "not given", and need not be a value that one may give (no codecs, say)."""
+    default = list(key.default) if isinstance(key.default, tuple) else key.default
+    return type(value) is type(default) and bool(value == default)
 
 
 def type_of(key: Key) -> Any:
@@ -101,7 +106,8 @@ def wanted(key: Key, value: Any) -> str:
             return f"is {bounds}"
         return f"wants a{' whole' if key.type is int else ''} number from {bounds}"
     if key.words is not None:
-        return key.words.wants
+        number = isinstance(value, int) and not isinstance(value, bool) and key.words.wants == "wants a text"
+        return f'{key.words.wants} in quotes ("{shown(value)}")' if number else key.words.wants
     return f"wants a {key.values}" if key.values and key.type is not str else "wants a text"
 
 

@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 class QueuedSink:
     """A sink in a thread of its own behind a bounded queue; the oldest results go when it is full.
 
-    A sink that fails is logged once (and when it works again), opened again every five seconds, and harms nobody else.
+    A sink that fails is logged once (and when it works again) and opened again every five seconds. It does not disturb
+    the others.
 
     Args:
         name: for people.

@@ -26,6 +26,6 @@ def isolation() -> Confinement:
 
 
 def say_what_is_missing(confinement: Confinement) -> None:
-    """One loud line where a process that reads a stranger's model is not fully confined."""
+    """A warning where a process that reads a stranger's model is not fully confined."""
     if confinement.missing:
         _log.warning("THE MODEL'S PROCESS IS NOT FULLY CONFINED: %s", "; ".join(confinement.missing))

@@ -148,7 +148,7 @@ class AugmentConfig:
         high=10,
     )
     masks: Literal["none", "double", "greedy"] = _augment(
-        "Two grey masks against [patch] patch_px: drawn, or those that hurt most (seven times as long).",
+        "Two grey masks against [patch] patch_px: drawn, or those that lower the margin most (seven times as long).",
         "none",
     )
 

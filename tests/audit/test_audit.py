@@ -76,6 +76,7 @@ def test_faults_of_files_fail_the_audit_and_the_list_leaves_them_out(tmp_path: P
     assert again.stdout == done.stdout
 
 
+@pytest.mark.full
 def test_a_clean_folder_passes(tmp_path: Path) -> None:
     data = write_classes(tmp_path / "data", 30, parts=("train",))
     trusted = write_classes(tmp_path / "trusted", 20, parts=("train",), seed=5)

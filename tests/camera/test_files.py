@@ -143,6 +143,8 @@ def test_a_file_named_like_an_address_is_a_file(tmp_path: Path, monkeypatch: pyt
         ("camera.local:8080/stream", "write http:// or rtsp:// before it"),
         ("photos/2026-01-01T12:30/x.jpg", "^photos/2026-01-01T12:30/x.jpg is not there$"),
         ("no-such-file.mp4", "^no-such-file.mp4 is not there$"),
+        ("syntetic:cards", "^syntetic:cards is not there: do you mean synthetic:cards[?]$"),
+        ("v412:/dev/video0", "do you mean v4l2:/dev/video0[?]$"),
     ],
 )
 def test_an_address_that_is_none_is_named_and_shows_no_password(name: str, said: str) -> None:

@@ -18,8 +18,15 @@ def test_boards_and_exports(tmp_path: Path) -> None:
     assert "zigzag" in run("firmware", "show", "openmv-n6").stdout
     done = run("firmware", "export", "openmv-software", "--guard", "fd-jpeg", "--output", tmp_path / "out")
     assert "NOT EXACT" in done.stdout and "the board codes 4:2:2" in done.stdout  # fd-jpeg is 4:2:0
+    refused(done, 1, "openmv-software does not apply fd-jpeg exactly")
+    coarsest = run("firmware", "export", "esp32-cam-ov2640", "--guard", "fd-jpeg", "--output", tmp_path / "out")
+    refused(coarsest, 1, "else take esp32-software")
+    exact = run("firmware", "export", "esp32-software", "--guard", "fd-jpeg", "--output", tmp_path / "out")
+    assert exact.returncode == 0 and "(exact)" in exact.stdout
     assert "YQT[64]" in (tmp_path / "out" / "openmv-software.h").read_text()
-    refused(run("firmware", "show", "openmv"), 2, "do you mean openmv")
+    refused(
+        run("firmware", "show", "openmv"), 2, "do you mean openmv-n6 or openmv-csi or openmv-stm32 or openmv-software?"
+    )
     refused(run("firmware", "export", "pi5", "--guard", "fd"), 2, "is no JPEG profile")
     refused(run("firmware", "export", "uvc-webcam", "--guard", "fd-jpeg"), 2, "edgeguard sensor")
 

@@ -77,7 +77,7 @@ class TestGuard:
 class TestBake:
     def test_writes_a_model_that_runs(self, tmp_path: Path) -> None:
         done = here("guard", "bake", "--size", "64x48", "--output", tmp_path / "s.tflite")
-        assert done.returncode == 0 and "64x48, one-pass" in done.stdout, done.stderr
+        assert done.returncode == 0 and "64x48, for one pass" in done.stdout, done.stderr
         from ai_edge_litert.interpreter import Interpreter
 
         model = Interpreter(str(tmp_path / "s.tflite"))

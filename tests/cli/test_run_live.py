@@ -66,6 +66,21 @@ def test_sigterm_ends_it_cleanly_with_a_camera_and_without(jpegs: list[bytes], t
     assert all(json.loads(line)["pass1"] == "none" for line in output.read_text().splitlines())
 
 
+def test_a_source_that_is_mistyped_is_found_before_anything_runs(tmp_path: Path) -> None:
+    config = tmp_path / "mistyped.toml"
+    for source, said in (
+        ("syntetic:cards", "do you mean synthetic:cards?"),
+        ("htp://camera/stream", "a source of htp:// is not known"),
+    ):
+        config.write_text(f'[camera]\nsource = "{source}"\n', encoding="utf-8")
+        refused(here("config", "check", config), 2, said)
+        unit = tmp_path / "edgeguard.service"
+        refused(here("service", "install", "--config", config, "--unit", unit, "--no-start"), 2, said)
+        assert not unit.exists()
+    config.write_text('[camera]\nsource = "film:of today.mp4"\n', encoding="utf-8")
+    assert here("config", "check", config).returncode == 0
+
+
 def test_a_file_of_settings(tmp_path: Path) -> None:
     config = tmp_path / "edgeguard.toml"
     config.write_text(f'[camera]\nsource = "{LIVE}"\n[pipeline]\nframes = 3\n[output]\noutput = "{tmp_path}/r.jsonl"\n')

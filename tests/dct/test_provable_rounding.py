@@ -103,6 +103,7 @@ def _short(frame: NDArray[np.uint8], profile: GuardProfile) -> int:
     return int((residuals > allowed).any(axis=(0, 1)).sum())
 
 
+@pytest.mark.full
 def test_few_blocks_stay_short_and_pass_2_is_the_same(scenes: list[NDArray[np.uint8]]) -> None:
     steps = smallest_steps(1, 1.0)
     nearest = GuardProfile("x", "rgb", (steps,), room=16)

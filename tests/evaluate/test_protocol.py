@@ -69,6 +69,15 @@ def test_the_example_of_every_key_has_every_key_and_stands_in_the_docs() -> None
     assert f"```toml\n{text}```" in (root / "docs" / "evaluate.md").read_text()
 
 
+def test_the_short_protocol_of_the_page_is_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    behind = page.partition("A protocol is a TOML file. This one runs:\n\n")[2]
+    text = "\n".join(line[4:] for line in behind.partition("\n\n`[paper")[0].splitlines())
+    found = parse_protocol(text, "page.toml")
+    assert [(plan.kind, plan.eps_8bit) for plan in found.attacks] == [("pgd", 1), ("pgd", 4)]
+    assert [plan.when for plan in found.defenses][-1] == "computed"
+
+
 def test_a_list_of_budgets_is_one_attack_each() -> None:
     assert [plan.eps_8bit for plan in parse_protocol(GOOD, "t.toml").attacks] == [1.0, 2.0]
 
@@ -121,7 +130,7 @@ def test_mistakes_are_named(old: str, new: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('title = "a test"', "title = 3", "t.toml:4: title wants a text, got 3"),
+        ('title = "a test"', "title = 3", 't.toml:4: title wants a text in quotes ("3"), got 3'),
         ("schema = 1", "schema = 1\nimages = true", "t.toml:3: images wants a whole number from 1 to 1e+06, got True"),
         ("schema = 1", "schema = 1\nbatch = 1001", "t.toml:3: batch is 1 to 1000, got 1001"),
         ("schema = 1", "schema = 1\nundefended_at_most = 'x'", "t.toml:3: undefended_at_most wants a number"),

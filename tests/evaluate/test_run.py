@@ -203,6 +203,7 @@ def test_the_smallest_budget_of_each_image(
     assert sorted(tmp_path.rglob("*.adv")) == made
 
 
+@pytest.mark.full
 def test_a_weak_attack_is_noticed(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess, said: list[str]
 ) -> None:
@@ -273,6 +274,7 @@ def test_randomised_defences_and_detectors(
     assert by["worst case", 24, "shield"].n == 2
 
 
+@pytest.mark.full
 def test_a_surrogate_is_what_transfer_attacks_see(
     card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess
 ) -> None:

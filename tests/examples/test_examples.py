@@ -18,7 +18,7 @@ FAST = {
     "several_cameras": "yard ",
     "certificate_map": "of blocks cannot be altered by +-1 level",
 }
-SLOW = ("attack_a_tflite", "convert_from_python", "train_through_the_guard")
+SLOW = ("attack_a_tflite", "convert_from_python", "score_a_field_test", "train_through_the_guard")
 
 
 @pytest.fixture
@@ -86,3 +86,21 @@ def test_a_training_that_takes_images_of_classes(folder: Path, stripes: Path) ->
 def test_a_conversion(folder: Path) -> None:
     said = _run("convert_from_python", str(folder / "cards.tflite"))
     assert f"wrote {folder / 'cards.tflite'}" in said and "its answer to the first frame:" in said
+
+
+@pytest.mark.full
+def test_a_field_test_is_scored_row_by_row(folder: Path) -> None:
+    from commands import here
+
+    from edgeguard.demo.assets import bundled_model
+
+    sheets = [folder / f"{arm}.pdf" for arm in ("clean", "plain")]
+    for number, sheet in enumerate(sheets):
+        here("patch", "sheet", "--card", "stop", "--arm", sheet.stem, "--number", number, "--output", sheet)
+    grid = ("--distances", "450", "--angles", "0", "--frames", 2, "--passes", 1)
+    assert here("fieldtest", "plan", "s", *sheets, *grid).returncode == 0
+    shown = [word for sheet in sheets for word in ("--sheets", sheet)]
+    assert here("fieldtest", "record", "s", "--source", "synthetic:session", *shown).returncode == 0
+    lines = _run("score_a_field_test", "s", str(bundled_model())).splitlines()
+    assert lines[0].startswith("arm") and any(line.startswith("plain    contract   0 of 2 frames") for line in lines)
+    assert any(line.startswith("the clean card behind guard contract: right on 100% of 2") for line in lines)

@@ -112,5 +112,7 @@ def test_boards_of_the_user_come_first_and_bad_ones_are_named(tmp_path: Path, mo
         with pytest.raises(InputError, match=said):
             read_board(folder / "mine.toml")
     (folder / "mine.toml").unlink()
-    with pytest.raises(InputError, match="do you mean openmv-n6"):
+    with pytest.raises(InputError, match="do you mean openmv-n6 or openmv-"):
         board("openmv-n66")
+    with pytest.raises(InputError, match="do you mean (pi5 or pi4|pi4-jpeg or|pi5)"):
+        board("pi6")

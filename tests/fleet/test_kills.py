@@ -24,6 +24,7 @@ def test_thirty_kills_leave_a_whole_bundle(tmp_path: Path) -> None:
     assert counted["killed"] >= 15 and counted["old"] and counted["new"], counted
 
 
+@pytest.mark.full
 def test_a_full_disk_at_every_step_changes_nothing(tmp_path: Path) -> None:
     """Each system call that opens for writing or renames fails in turn; what was there goes on."""
     fleet = Fleet(tmp_path)

@@ -123,6 +123,7 @@ def test_what_is_no_model_is_refused_in_one_line(data: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.full
 def test_damaged_bytes_never_crash_this_process() -> None:
     whole = bytearray(bundled_model().read_bytes())
     for position in range(200, 4000, 900):

@@ -120,3 +120,13 @@ def test_workflows_only_call_what_is_here() -> None:
     assert ".ci/run" in runs and "make wheels" in runs
     targets = {name for run in runs for name in re.findall(r"\bmake ([a-z-]+)", run)}
     assert targets <= set(_make_targets())
+
+
+def test_a_version_in_the_changelog_has_a_date() -> None:
+    from edgeguard import __version__
+
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert headings[0] == "Unreleased" and len(set(headings)) == len(headings)
+    released = [re.fullmatch(r"(\d+\.\d+\.\d+) - (\d{4}-\d{2}-\d{2})", heading) for heading in headings[1:]]
+    assert all(released), "a heading is VERSION - YYYY-MM-DD"
+    assert not released or released[0][1] == __version__  # type: ignore[index]

@@ -1,6 +1,7 @@
 """Links of all pages lead somewhere, and the reference pages miss no flag, key or public name. Without the generator:
 `make docs` builds the site itself, strictly."""
 
+import importlib
 import re
 import unicodedata
 from collections import Counter
@@ -15,6 +16,7 @@ import yaml
 import edgeguard
 from docs.builder.cli_page import cli_page
 from docs.builder.examples_page import examples_page
+from docs.builder.places import with_options_marked, with_titles
 from edgeguard.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +115,55 @@ def test_every_key_is_on_the_page_of_configuration_files() -> None:
 
 
 def test_every_public_name_is_on_the_page_of_the_python_interface() -> None:
-    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
-    shown = {line.rpartition(".")[2] for line in page.splitlines() if line.startswith("::: ")}
-    assert set(edgeguard.__all__) - {"__version__"} <= shown
+    assert set(edgeguard.__all__) - {"__version__"} <= _shown()
+
+
+def _api_page() -> str:
+    return (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+
+
+def _shown() -> set[str]:
+    return {line.rpartition(".")[2] for line in _api_page().splitlines() if line.startswith("::: ")}
+
+
+@pytest.mark.parametrize("package", ["guard", "model", "evaluate", "evaluate.attacks"])
+def test_every_name_that_a_package_exports_is_on_the_page(package: str) -> None:
+    if package.startswith("evaluate"):
+        pytest.importorskip("torch", reason="attacks need PyTorch")
+    exported = set(importlib.import_module(f"edgeguard.{package}").__all__) - {"KINDS"}  # a table, not an interface
+    assert exported and exported <= _shown()
+
+
+def test_every_name_of_the_converter_is_on_the_page() -> None:
+    import edgeguard_converters
+
+    assert set(edgeguard_converters.__all__) <= _shown()
+
+
+def test_every_name_on_the_page_is_there() -> None:
+    named = re.findall(r"^::: (edgeguard\.[\w.]+)$", _api_page(), re.M)
+    light = [name for name in named if not name.startswith(("edgeguard.evaluate", "edgeguard.train"))]
+    assert len(light) > 20 and [name for name in light if _found(name) is None] == []
+
+
+def _found(name: str) -> object:
+    module, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(module), last, None)
+
+
+def test_tables_of_options_are_marked_for_the_style_sheet() -> None:
+    head = "<thead>\n<tr>\n<th><code>{}</code></th>\n<th>{}</th>\n<th>default</th>\n<th></th>\n</tr>\n</thead>"
+    options, other = head.format("[camera]", "values"), head.format("system", "Python")
+    html = f"<table>\n{other}</table><table>\n{options}<td>required</td></table>"
+    marked = with_options_marked(html)
+    assert marked.count("<table data-options>") == 1 and marked.index("data-options") > marked.index("Python")
+    assert "<td data-required>" in marked
+
+
+def test_a_link_with_the_name_of_a_file_gets_its_title() -> None:
+    assert with_titles("[run.md](run.md#tracks), [gone.md](gone.md)", ROOT / "docs") == (
+        "[Running a model](run.md#tracks), [gone.md](gone.md)"
+    )
 
 
 def test_every_example_is_on_the_page_of_examples() -> None:

@@ -1,4 +1,4 @@
-"""The wheels for x86-64 and aarch64 and the sdist, into dist/: `make wheels`.
+"""The wheels for x86-64 and aarch64, a bill of materials of each, and the sdist, into dist/: `make wheels`.
 
 The wheels are built from the sdist, so that nothing gets into them that the sdist does not have. Their times come from
 the last commit (or from SOURCE_DATE_EPOCH where it is set): whoever builds the same commit with the same tools gets
@@ -12,6 +12,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+from release.bill import write_bill
 from release.steps import DIST, ROOT, WORK, ReleaseError, clean_variables, output, run_script, single
 from release.wheel_contents import wheel_mistakes
 
@@ -80,7 +81,8 @@ def main() -> None:
     DIST.mkdir(exist_ok=True)
     for old in DIST.glob("edgeguard-*"):
         old.unlink()
-    for file in (sdist, *wheels):
+    bills = [write_bill(wheel) for wheel in wheels]
+    for file in (sdist, *wheels, *bills):
         shutil.copyfile(file, DIST / file.name)
         print(f"{file.stat().st_size / 1e6:5.1f} MB  dist/{file.name}")
     BUILT.write_text(epoch)

@@ -145,6 +145,7 @@ def test_names_reach_the_page_of_a_run_as_data(place: str) -> None:
     assert any(_named(place) in text for text in _strings(data))
 
 
+@pytest.mark.full
 def test_a_browser_shows_the_operator_every_name_as_text(tmp_path: Path) -> None:
     with GuidePage(*operator(_named, tmp_path), port=0) as page:
         found = _rendered(page.url, tmp_path)
@@ -153,6 +154,7 @@ def test_a_browser_shows_the_operator_every_name_as_text(tmp_path: Path) -> None
         assert any(_named(place) in text for text in found.texts), place
 
 
+@pytest.mark.full
 def test_a_browser_shows_every_name_of_a_run_as_text(tmp_path: Path) -> None:
     from edgeguard.sinks.web import WebPage
 

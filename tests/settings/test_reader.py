@@ -157,6 +157,11 @@ def test_texts_are_not_empty_and_have_no_control_characters(tmp_path: Path, text
     assert said.startswith(f"{tmp_path}/f.toml:2: source wants a text, got ")
 
 
+def test_a_number_for_a_text_is_told_how_to_write_it(tmp_path: Path) -> None:
+    said = _refused(tmp_path / "f.toml", "run", "[camera]\nsource = 0\n")
+    assert said == f'{tmp_path}/f.toml:2: source wants a text in quotes ("0"), got 0'
+
+
 def test_all_mistakes_are_said_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:
     text = "[schedule]\nepochs = 0\n[augment]\nflip = 1\n[odd]\n[model]\nsize = 'big'\n"
     file = tmp_path / "c.toml"

@@ -116,6 +116,7 @@ def test_events_counts_and_pictures_over_a_real_broker(detects: RunStatus, make:
             event.ended, event.ended_at = 1002.0, 8.0
             detects.events.tell(event)
             _wait(lambda: listener.last("porch/event/visitor") == "OFF", "off")
+            _wait(lambda: [topic for topic, _, _ in listener.messages].count("porch/events") == 2, "both events")
             told = [json.loads(payload) for topic, payload, _ in listener.messages if topic == "porch/events"]
             assert [one["ended"] for one in told] == [None, 1002.0]
             for one in told:

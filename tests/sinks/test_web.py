@@ -159,6 +159,7 @@ def test_a_browser_draws_boxes_on_both_pictures_and_counts_classes(browser: str,
     assert "<td>dog</td><td>1 (best 0.70)</td>" in html and "<td>refused: wrong MAC</td>" in html
 
 
+@pytest.mark.full
 def test_a_browser_draws_the_mask_and_lists_the_classes_with_their_colors(
     browser: str, status: RunStatus, make: Make
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_browser_draws_the_mask_and_lists_the_classes_with_their_colors(
     assert "<td>12.5 %</td>" in html and html.count('class="swatch"') == 1
 
 
+@pytest.mark.full
 def test_a_browser_draws_the_points_of_a_pose(browser: str, status: RunStatus, make: Make) -> None:
     points = (Keypoint("<b>nose", 0, 0.9, 100.5, 50.0), Keypoint("left eye", 1, 0.2, 110.0, 45.0))
     status.update(make(8, prediction=Prediction((Score("pose", 0, 0.55),), keypoints=points)))
@@ -192,6 +194,7 @@ def test_a_browser_draws_the_points_of_a_pose(browser: str, status: RunStatus, m
     assert '<h2 id="classes">Keypoints</h2>' in html and "pose  0.55" in html
 
 
+@pytest.mark.full
 def test_a_browser_shows_nothing_as_of_now_when_the_run_does_not_answer(browser: str, status: RunStatus) -> None:
     """The process is gone, or the network: the label goes and the pictures turn gray."""
     answers = iter([status.to_dict(status.last)])
@@ -206,6 +209,7 @@ def test_a_browser_shows_nothing_as_of_now_when_the_run_does_not_answer(browser:
     assert re.search(r'<p id="label">no answer since [^<]*\(\d+ s\)</p>', html) and "stop  0.90" not in html
 
 
+@pytest.mark.full
 def test_a_browser_is_told_of_a_frozen_picture_and_of_refused_frames(browser: str, status: RunStatus) -> None:
     with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
         status.ringing = ("frozen",)

@@ -40,7 +40,12 @@ def _curve(folder: Path) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"codec": "jpeg:20..90"}, {"codec": "fd", "method": "fgsm-rs"}, {"method": "free", "steps": 2}]
+    "settings",
+    [
+        {"codec": "jpeg:20..90"},
+        pytest.param({"codec": "fd", "method": "fgsm-rs"}, marks=pytest.mark.full),
+        pytest.param({"method": "free", "steps": 2}, marks=pytest.mark.full),
+    ],
 )
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     stripes: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -65,6 +65,7 @@ def test_listed_files_are_left_out_and_overlaid_ones_replaced(tmp_path: Path) ->
             read_dataset(wrong, size=32, seed=0)
 
 
+@pytest.mark.full
 def test_a_poisoned_training_says_so_and_its_program_names_its_data(tmp_path: Path) -> None:
     data = write_classes(tmp_path / "data", 4)
     (data / "poison.json").write_text('{"schema": 1, "method": "ops", "files": ["train/along/001.png"]}')

@@ -152,7 +152,7 @@ def infer_contract(
 
 
 def _compare_profiles(facts: FileFacts, guard: ContractGuard, notes: Notes) -> None:
-    """Say loudly when the model saw another profile in training (a name or a hash) than it will see now; refuse it
+    """Warn when the model saw another profile in training (a name or a hash) than it will see now; refuse it
     where the model reads the profile's own indices."""
     trained_on = facts.trained_on_profile
     names = {"none"} if guard.profile is None else {guard.profile.name, guard.profile.sha256}

@@ -1,4 +1,4 @@
-"""Fine-tuning of a classifier that int8 hurts too much: epoch by epoch, so that an interrupted one goes on.
+"""Fine-tuning of a classifier that loses too much to int8: epoch by epoch, so that an interrupted one goes on.
 
 A model of a file is trained in the process that holds it (`training_process`), a module that is in this process here
 (`quantized_training`). What is kept after an epoch is bytes of whoever trains; nothing here looks into them.

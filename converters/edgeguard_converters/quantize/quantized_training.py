@@ -1,4 +1,4 @@
-"""Quantization-aware finishing: a short training with fake quantization, for models that int8 hurts too much.
+"""Quantization-aware finishing: a short training with fake quantization, for models that lose too much to int8.
 
 Every convolution and matrix product sees weights rounded to int8 (a scale for each filter) and gives activations
 rounded to 8 bits (one range for each tensor), while gradients pass as if nothing had been rounded (Jacob et al. 2018,

@@ -1,4 +1,4 @@
-"""Where quantization hurts: the signal-to-noise ratio of every layer's output, int8 against float."""
+"""Where quantization costs most: the signal-to-noise ratio of every layer's output, int8 against float."""
 
 from dataclasses import dataclass
 from pathlib import Path

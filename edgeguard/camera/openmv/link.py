@@ -3,8 +3,8 @@
     resync -> SYNC -> capabilities -> channels -> [script] -> stream on
     frame:  LOCK -> SIZE -> READ in chunks -> UNLOCK
 
-Every request may be given twice, and the board repeats its answer when it sees the same sequence number again: a hurt
-or missing packet costs a repetition, never a frame that is put together of two.
+Every request may be given twice, and the board repeats its answer when it sees the same sequence number again: a
+damaged or missing packet costs a repetition, never a frame that is put together of two.
 """
 
 import contextlib
@@ -259,7 +259,7 @@ class OpenMvLink:
                 if packet.sequence != self._sequence:
                     continue
                 if isinstance(packet, Hurt):
-                    raise LinkError(f"the answer to {opcode.name} is hurt")
+                    raise LinkError(f"the answer to {opcode.name} is damaged")
                 if packet.flags & Flag.EVENT or packet.opcode != opcode:
                     continue
                 if packet.flags & Flag.NAK:

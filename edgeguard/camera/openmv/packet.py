@@ -1,4 +1,4 @@
-"""Packets of OpenMV's protocol, version 1: coding, and finding them in a stream of bytes that may be hurt.
+"""Packets of OpenMV's protocol, version 1: coding, and finding them in a stream of bytes that may be damaged.
 
 A packet is a header of 8 bytes (`<HBBBBH`: sync, sequence, channel, flags, opcode, length) and its CRC16, then, when
 the length is not 0, the payload and its CRC32. Both CRCs: most significant bit first, no reflection, no final xor.
@@ -86,7 +86,7 @@ class PacketReader:
     """Finds packets in what a line delivers, in pieces of any size; garbage between them is skipped.
 
     Args:
-        most_payload: longer packets are taken for garbage, so that a hurt length cannot make it wait for 64 kB.
+        most_payload: longer packets are taken for garbage, so that a damaged length cannot make it wait for 64 kB.
 
     Attributes:
         skipped: bytes that belonged to no packet.

@@ -33,7 +33,7 @@ class Command(IntEnum):
 
 
 class ProtocolError(Exception):
-    """A reply that is missing, of another command, or hurt."""
+    """A reply that is missing, of another command, or damaged."""
 
 
 class Vc0706Line:
@@ -43,7 +43,7 @@ class Vc0706Line:
         port: a pyserial port, which is closed with it.
 
     Attributes:
-        refused: replies that were hurt and asked for again.
+        refused: replies that were damaged and requested again.
     """
 
     def __init__(self, port: Any) -> None:
@@ -124,7 +124,7 @@ class Vc0706Line:
         return data.rstrip(b"\0")
 
     def _chunk(self, at: int, length: int) -> bytes:
-        """Part of the frozen frame; asked for again when the reply is hurt."""
+        """Part of the frozen frame; requested again when the reply is damaged."""
         padded = -(-length // 8) * 8
         arguments = b"\x00\x0a" + at.to_bytes(4, "big") + padded.to_bytes(4, "big") + _DELAY_10US.to_bytes(2, "big")
         reason = ""
@@ -135,7 +135,7 @@ class Vc0706Line:
                 body = self._read(len(mark) + padded + len(mark))
                 if body.startswith(mark) and body.endswith(mark):
                     return body[len(mark) : len(mark) + length]
-                reason = "a chunk's frame is hurt"
+                reason = "a chunk's frame is damaged"
             except ProtocolError as error:
                 reason = str(error)
             self.refused += 1
@@ -143,7 +143,7 @@ class Vc0706Line:
         raise ProtocolError(f"{reason}, {_RETRIES} times")
 
     def _retried(self, command: Command, arguments: bytes) -> bytes:
-        """`_ask`, again when the reply is hurt; every command may be given twice."""
+        """`_ask`, again when the reply is damaged; every command may be given twice."""
         for attempt in range(_RETRIES):
             try:
                 return self._ask(command, arguments)

@@ -1,7 +1,7 @@
 """Masked training: ordinary networks learn to answer under two masks, so that double masking can prove their labels.
 
 Random pairs are what PatchCleanser trains with (USENIX Security 2022); greedy ones pick for each image the masks that
-hurt most, one after the other (Saha et al. 2023).
+lower the margin most, one after the other (Saha et al. 2023).
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ def doubly_masked(images: NDArray[np.uint8], masks: MaskSet, rng: np.random.Gene
 
 
 def greedily_masked(network: nn.Module, levels: Tensor, targets: Tensor, masks: MaskSet) -> Tensor:
-    """Each image under the mask that hurts it most, and under the one that hurts most beside that.
+    """Each image under the mask that lowers its margin most, and under the one that does beside that.
 
     Args:
         network: normalised pixels to logits.

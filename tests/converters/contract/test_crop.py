@@ -28,6 +28,7 @@ SIDE, FRAME = 8, 32
 FAMILY = FileFacts(crop_fraction=0.875, crop_by="torchvision resnet18")
 
 
+@pytest.mark.full
 def test_what_is_said_goes_in_order() -> None:
     assert stated_crop(Options(crop="letterbox"), FAMILY).text == "letterbox"
     assert stated_crop(Options(crop="center"), FileFacts(crop="none")).text == "center:0.875"

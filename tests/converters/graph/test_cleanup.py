@@ -51,6 +51,7 @@ def test_no_transpose_before_the_average(head: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("activation", "replaced"), [("relu", True), pytest.param("none", False, marks=FULL)])
 def test_max_pool_pads_with_zeros_where_nothing_is_below(activation: str, replaced: bool, tmp_path: Path) -> None:
     import torch
@@ -96,6 +97,7 @@ def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path
         load_source(tmp_path / "q.tflite")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("read_twice", [pytest.param(False, marks=FULL), True])
 def test_a_relu_goes_into_the_transposed_convolution_before_it(read_twice: bool, tmp_path: Path) -> None:
     """Unless somebody else reads what is below zero."""

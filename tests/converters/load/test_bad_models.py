@@ -47,6 +47,7 @@ def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
         _convert(net, tmp_path)
 
 
+@pytest.mark.full
 def test_an_operator_that_cannot_be_lowered_is_named(tmp_path: Path) -> None:
     import torch
 

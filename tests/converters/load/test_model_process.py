@@ -82,6 +82,7 @@ def test_released_it_is_gone_and_asked_again_says_so(model: Path, apart: ModelPr
         source.not_finite()
 
 
+@pytest.mark.full
 def test_nothing_of_it_is_left(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 

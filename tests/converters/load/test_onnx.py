@@ -23,7 +23,8 @@ from edgeguard_converters.load.registry import load_source  # noqa: E402
 SIDE = 32
 
 
-@pytest.mark.parametrize("preset", [pytest.param("tf", marks=pytest.mark.full), "imagenet"])
+@pytest.mark.parametrize("preset", ["tf", "imagenet"])
+@pytest.mark.full
 def test_the_float_graph_answers_like_the_reference(tmp_path: Path, preset: str) -> None:
     from onnx.reference import ReferenceEvaluator
 

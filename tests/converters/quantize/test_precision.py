@@ -179,6 +179,7 @@ def test_unequal_means_become_one_depthwise_convolution(
     assert done.report.agreement > 0.95
 
 
+@pytest.mark.full
 def test_a_patch_embedding_takes_unequal_means_exactly(tmp_path: Path) -> None:
     """A first convolution that pads nothing absorbs them: no operator is left of the normalisation."""
     import torch

@@ -150,6 +150,7 @@ def test_finished_cells_are_kept(run: Restored, stripes: Path, tmp_path: Path, m
     assert again.cells == first.cells and len(asked) == 1
 
 
+@pytest.mark.full
 def test_what_does_not_fit(run: Restored, stripes: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="same folder name"):
         matrix([run, run], str(stripes), PLAN, tmp_path)

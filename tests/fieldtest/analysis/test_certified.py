@@ -68,6 +68,7 @@ def test_each_clean_frame_gets_the_size_that_its_own_result_has(recorded: Sessio
     assert first.side_px == (said.certified_patch_frame if said.label == "stop" else 0)
 
 
+@pytest.mark.full
 def test_models_without_a_proof_are_refused(recorded: Session) -> None:
     done = here("fieldtest", "score", str(recorded.folder), "--model", str(bundled_model()), "--certify")
     assert done.returncode == 2 and "--certify needs a model that proves its labels" in done.stderr

@@ -203,6 +203,7 @@ def test_scores_come_back(tmp_path: Path) -> None:
     assert json.loads(lines[0])["session"] == session.plan.session
 
 
+@pytest.mark.full
 def test_the_report_is_whole_and_needs_nothing_from_outside(recorded: Session) -> None:
     scores = score(recorded.folder, bundled_model(), ["off", "lgs"], workers=2)
     page = html_report(recorded, findings(recorded, scores))

@@ -134,6 +134,7 @@ def _order(**change: Any) -> PatchOrder:
     return PatchOrder(**{"model": bundled_model(), "target": "yield", "size": (320, 240), **change})
 
 
+@pytest.mark.full
 def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
     recipe = Recipe(None, steps=4, batch=2, resolution=16, shape="round")
     made = make(_order(through="fd"), recipe, tmp_path / "a")

@@ -258,6 +258,7 @@ def test_a_full_disk_is_a_device_error(session: Session, sheets: Sheets, monkeyp
     assert Session(session.folder).passes == []
 
 
+@pytest.mark.full
 def test_a_drive_by_is_one_pass_binned_by_frame(session: Session, sheets: Sheets) -> None:
     field = VirtualField(_painter(sheets), drive_by(3, frames=20))
     record_drive_by(session, field, Status("bright", 0, 24), lambda advice, stored: None)

@@ -34,7 +34,7 @@ def _pages(pdf: bytes, folder: Path) -> list[NDArray[np.uint8]]:
     return [read_bgr(path)[:, :, ::-1].copy() for path in sorted(folder.glob("p-*.png"))]
 
 
-@pytest.mark.parametrize("page", ["A4", "Letter"])
+@pytest.mark.parametrize("page", ["A4", pytest.param("Letter", marks=pytest.mark.full)])
 def test_tags_are_printed_at_the_right_millimetres(page: PageName, tmp_path: Path) -> None:
     sheet, picture = made_sheet("stop", "noise", number=100, object_mm=110, tag_mm=36)
     (drawn,) = _pages(sheet_pdf(sheet, picture, page), tmp_path)
@@ -208,6 +208,7 @@ def test_the_true_scale_of_a_print(scale: float) -> None:
     assert found.scale == pytest.approx(scale, abs=0.006)
 
 
+@pytest.mark.full
 def test_colours_of_a_print() -> None:
     warm = check_print(_photo(1.0, (1.0, 0.93, 0.8))[0])
     assert warm.color_error < 6  # white balance is fitted away

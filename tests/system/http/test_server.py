@@ -173,6 +173,7 @@ def test_500_idle_connections_and_slow_readers_do_not_hide_health() -> None:
         assert len(server._waiting) <= 128
 
 
+@pytest.mark.full
 def test_a_flood_takes_a_bounded_share_of_a_core() -> None:
     over = threading.Event()
 
