@@ -20,7 +20,7 @@ from typing import Self
 from edgeguard.errors import DeviceError
 from edgeguard.system.http.access import Access
 from edgeguard.system.http.budget import CpuBudget
-from edgeguard.system.http.message import Answer, BadRequest, Request, read_request
+from edgeguard.system.http.message import Answer, BadRequest, Request, Write, read_request
 
 _MOST_WAITING = 128  # connections whose request is not whole yet
 _MOST_ACCEPTED = 32  # in one round
@@ -249,7 +249,7 @@ class HttpServer:
 
     def _stream(self, connection: socket.socket, answer: Answer) -> None:
         assert answer.stream is not None
-        write = connection.sendall
+        write: Write = connection.sendall
         try:
             try:
                 connection.sendall(answer.encoded())
