@@ -20,7 +20,7 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import load_model
-from edgeguard.preprocess.geometry import place
+from edgeguard.preprocess.geometry import PreprocessSpec, place
 
 cv2.setNumThreads(1)
 data = Path(sys.argv[1]).read_bytes()
@@ -30,7 +30,7 @@ fd = GuardProfile.preset("fd")
 model = load_model(bundled_model(), threads=1)
 spec = model.contract.input
 side = (spec.width, spec.height)
-box = place(width, height, cast("object", spec), SimpleNamespace(crop="center", crop_fraction=1.0)).source
+box = place(width, height, spec, cast("PreprocessSpec", SimpleNamespace(crop="center", crop_fraction=1.0))).source
 tensor = np.zeros((1, spec.height, spec.width, 3), spec.dtype)
 out = np.empty((spec.height, spec.width, 3), np.uint8)
 STAGES: dict[str, Callable[[], object]] = {

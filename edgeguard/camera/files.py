@@ -35,7 +35,9 @@ class ImageFiles:
         if path.is_dir():
             found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
             if not found:
-                raise InputError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+                within = next((one for one in sorted(path.iterdir()) if one.is_dir()), None)
+                hint = "" if within is None else f"; folders within it are not read: give one of them ({within})"
+                raise InputError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}){hint}")
             self._paths = sorted(found, key=lambda entry: os.fsencode(entry.name))
         else:
             self._paths = [path]

@@ -46,6 +46,13 @@ def test_paths_that_are_no_source(tmp_path: Path, name: str) -> None:
         open_source(tmp_path / name)
 
 
+def test_a_folder_of_class_folders_is_told_to_give_one(tmp_path: Path) -> None:
+    for name in ("dog", "cat"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=r"folders within it are not read: give one of them \(.*cat\)$"):
+        open_source(tmp_path)
+
+
 def test_a_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no images"):
         open_source(tmp_path)

@@ -83,7 +83,7 @@ def _packages(metadata: Message, versions: dict[str, str]) -> Iterator[Component
     wanted: dict[str, bool] = {}
     for line in metadata.get_all("Requires-Dist", []):
         requirement = Requirement(line)
-        name = canonicalize_name(requirement.name)
+        name = str(canonicalize_name(requirement.name))
         if name != "edgeguard":  # an extra that holds another one
             wanted[name] = wanted.get(name, False) or "extra" not in str(requirement.marker or "")
     for name, required in sorted(wanted.items()):

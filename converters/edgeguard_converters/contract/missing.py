@@ -43,7 +43,7 @@ def refuse_if_lacking(source: Source, model: object, options: Options, *, stand_
     if _preprocessing_unknown(options, stand_in=stand_in) and source.facts.mean is None:
         lacks.append(_CALIBRATE)
     if lacks:
-        raise InputError(_message(model, "", lacks))
+        raise InputError(_message(model, "", lacks, options))
 
 
 def with_the_rest(error: InputError, model: object, options: Options, *, stand_in: bool) -> InputError:
@@ -57,16 +57,17 @@ def with_the_rest(error: InputError, model: object, options: Options, *, stand_i
         lacks.append(_Lack("", "", "--size 224"))
     if _preprocessing_unknown(options, stand_in=stand_in):
         lacks.append(_CALIBRATE)
-    return type(error)(_message(model, str(error), lacks)) if len(lacks) > 1 or lacks[:1] == [_SIZE] else error
+    return type(error)(_message(model, str(error), lacks, options)) if len(lacks) > 1 or lacks[:1] == [_SIZE] else error
 
 
 def _preprocessing_unknown(options: Options, *, stand_in: bool) -> bool:
     return stand_in and options.preprocess == "auto" and options.mean is None and options.std is None
 
 
-def _message(model: object, first: str, lacks: list[_Lack]) -> str:
+def _message(model: object, first: str, lacks: list[_Lack], options: Options) -> str:
     name = str(model) if isinstance(model, (str, Path)) else "the model"
     reasons = [first] if first else []
     reasons += [f"{lack.why}: give {lack.flag}" for lack in lacks if lack.flag]
-    example = " ".join(["edgeguard convert", name, *(lack.example for lack in lacks)])
+    given = [] if options.arch is None else [f"--arch {options.arch}"]
+    example = " ".join(["edgeguard convert", name, *given, *(lack.example for lack in lacks)])
     return ("" if first else f"{name}: ") + f"{'; '.join(reasons)}. For example: {example}"

@@ -41,6 +41,13 @@ def test_size_and_preprocessing_in_one_message() -> None:
     assert text.endswith("For example: edgeguard convert m.pt --size 224 --calibrate photos/") and "\n" not in text
 
 
+def test_the_line_that_works_keeps_the_architecture_that_was_given() -> None:
+    source = Silent("state_dict", None, FileFacts())
+    with pytest.raises(InputError) as refused:
+        refuse_if_lacking(source, Path("m.pth"), Options(arch="mine:make"), stand_in=False)
+    assert str(refused.value).endswith("For example: edgeguard convert m.pth --arch mine:make --size 224")
+
+
 def test_what_is_there_is_not_missed() -> None:
     silent = Silent("TorchScript", None, FileFacts())
     refuse_if_lacking(silent, "m", Options(size=(8, 8), preprocess="tf"), stand_in=True)
