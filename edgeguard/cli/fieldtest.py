@@ -1,4 +1,4 @@
-"""`edgeguard fieldtest plan|record|score|report`."""
+"""`edgeguard fieldtest plan|record|import|score|report`."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.fieldtest_import import import_photographs
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.cli.parse import numbers
@@ -157,6 +158,11 @@ def record(
         raise CheckFailed(f"nothing was recorded: {_why_nothing(left, status.lost, teller)}")
     said = f", {status.lost} damaged frames left out" if status.lost else ""
     on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}")
+
+
+app.command("import", epilog="Example: edgeguard fieldtest import photos/ --plan session/ --port 8000")(
+    import_photographs
+)
 
 
 @app.command(
