@@ -180,6 +180,10 @@ def score(
     certify: Annotated[
         bool, typer.Option("--certify", help="How large a patch is proven harmless, by distance and angle.")
     ] = False,
+    memory: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="A pass counts as attacked if never so many frames in a row were right."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON lines.")] = False,
 ) -> None:
@@ -201,7 +205,9 @@ def score(
     if "off" not in guards:
         raise InputError("score with --guard off as well: without it no frame can be called eligible")
     with UnitCounter() as counter:
-        scores = score_session(folder, model, guards, workers, lambda n, total: counter.show("frames", n, total))
+        scores = score_session(
+            folder, model, guards, workers, lambda n, total: counter.show("frames", n, total), memory=memory
+        )
         certified = certify_session(folder, load_model(model, threads=1)) if certify else []
     found = findings(Session(folder), scores)
     if as_json:

@@ -108,8 +108,6 @@ def look_at_all(
     try:
         with contextlib.ExitStack() as stack:
             each: Iterable[list[Picture | NotUsed]] = map(partial(look, lens), files)
-                partial(look, lens), files
-            )  # a few files take less time than processes take to start
             if workers != 1 and len(files) > _FEW_FILES:  # for fewer it takes longer to start processes
                 pool = stack.enter_context(worker_pool(workers, single_thread_opencv))
                 each = pool.map(partial(look, lens), files, chunksize=4)
