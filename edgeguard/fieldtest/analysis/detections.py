@@ -62,18 +62,17 @@ def kept_boxes(boxes: Sequence[BoxScore]) -> tuple[Box, ...]:
     )
 
 
-def object_box(data: bytes, record: FrameRecord, sheet: Sheet) -> Corners | None:
+def object_box(data: bytes, size: tuple[int, int], record: FrameRecord, sheet: Sheet) -> Corners | None:
     """The object's true box in a stored frame; None where nothing says where it is.
 
     Args:
-        data: the frame's bytes. Only frames that were recorded without corners are decoded, to find their tags.
+        data: the frame's bytes: of frames that were recorded without corners the tags are looked for.
+        size: width and height of the upright frame.
         record: of the frame.
         sheet: that stands there.
     """
-    rgb = decode_rgb(data)
-    height, width = rgb.shape[:2]
     corners = record.corners
     if corners is None:
-        found = next((one for one in find_sheets(rgb) if one.number == sheet.number), None)
+        found = next((one for one in find_sheets(decode_rgb(data)) if one.number == sheet.number), None)
         corners = None if found is None else corners_from_tags(found, sheet)
-    return None if corners is None else true_box(corners, sheet, record.pose_from, width, height)
+    return None if corners is None else true_box(corners, sheet, record.pose_from, *size)

@@ -1,8 +1,8 @@
 """What a system that remembers would say: passes in which the object was never seen long enough, and when it first was.
 
 A system that tracks acts on an object that it saw in some frames in a row, and keeps acting on it. A patch that wins
-most frames of an approach has not won if the object is seen N times in a row once (Revisiting Physical-World Adversarial
-Attack on Traffic Sign Recognition: A Commercial Systems Perspective, NDSS 2025, arXiv 2409.09860).
+most frames of an approach has not won if the object is seen N times in a row once (NDSS 2025, arXiv 2409.09860:
+Revisiting Physical-World Adversarial Attack on Traffic Sign Recognition: A Commercial Systems Perspective).
 """
 
 from collections.abc import Sequence

@@ -65,7 +65,8 @@ def _arms(found: Findings) -> Table:
     rows = [
         (
             sheet_name(arm.sheet), arm.guard, percent(arm.targeted) if arm.sheet.target else "-",
-            percent(arm.untargeted), str(arm.untargeted.n), percent(arm.passes), str(arm.passes.n), f"{100 * arm.alarms.share:.0f}",
+            percent(arm.untargeted), str(arm.untargeted.n), percent(arm.passes), str(arm.passes.n),
+            f"{100 * arm.alarms.share:.0f}",
         )
         for arm in found.arms
     ]  # fmt: skip

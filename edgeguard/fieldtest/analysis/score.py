@@ -293,9 +293,7 @@ def _detected(
     done = session.passes[number]
     sheet, record = session.plan.sheet(done.sheet), done.frames[shot]
     assert sheet is not None
-    label, truth = model.contract.labels.index(sheet.label), object_box(data, record, sheet)
-    if truth is None:
-        raise InputError(f"{record.file}: where the object is in it is not known")
+    label, truth = model.contract.labels.index(sheet.label), None
     found = []
     for guard in guards:
         began = time.perf_counter()
@@ -304,6 +302,9 @@ def _detected(
         prepared = path(received)
         boxes = model.read(model.run(prepared.tensor), *prepared.size).boxes or ()
         ms = (time.perf_counter() - began) * 1e3
+        truth = truth or object_box(data, prepared.size, record, sheet)
+        if truth is None:
+            raise InputError(f"{record.file}: where the object is in it is not known")
         on_it = judged_box(boxes, truth, label)
         alarm = prepared.guarded is not None and prepared.guarded.alarm
         found.append(
