@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.analysis.counted import Counted
 from edgeguard.fieldtest.analysis.detections import NOTHING
+from edgeguard.fieldtest.analysis.image_places import by_place
 from edgeguard.fieldtest.analysis.limits import detector_notes, memory_notes
 from edgeguard.fieldtest.analysis.memory import MemoryFindings, memory_findings
 from edgeguard.fieldtest.analysis.paired import Difference, paired_difference
@@ -17,28 +19,9 @@ from edgeguard.fieldtest.guards import CONTRACT
 from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.session import Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
-from edgeguard.statistics import wilson
 
 _BIN_MOSTLY_RIGHT = 0.5
 K = TypeVar("K")
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Hits of n; its interval is descriptive, because frames of one pass are not independent."""
-
-    hits: int
-    n: int
-
-    @property
-    def share(self) -> float:
-        """0..1; 0 where n is 0."""
-        return self.hits / self.n if self.n else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 %."""
-        return wilson(self.hits, self.n) if self.n else (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -53,6 +36,7 @@ class ArmResult:
         by_distance, by_angle, by_light, by_cell: successes of eligible frames.
         vanished, mislabeled: of a detector, eligible frames in which nothing lies on the object, or only a box of
             another class; None for classifiers.
+        by_place: successes of eligible frames by column and row of the object in the image (`image_places`).
     """
 
     sheet: Sheet
@@ -67,6 +51,7 @@ class ArmResult:
     by_cell: dict[Cell, Counted]
     vanished: Counted | None = None
     mislabeled: Counted | None = None
+    by_place: dict[tuple[int, int], Counted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -214,6 +199,7 @@ class _Table:
             by_angle=counted(lambda cell: cell.angle_deg),
             by_light=counted(lambda cell: cell.light),
             by_cell=counted(lambda cell: cell),
+            by_place=by_place((done.frames[o.shot], self.hit(done, o)) for done, o, _ in eligible),
             **self._of_a_detector(eligible, truth),
         )  # fmt: skip
 

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError, JpegError
-from edgeguard.fieldtest.analysis.findings import ArmResult, Counted, Findings
+from edgeguard.fieldtest.analysis.counted import Counted
+from edgeguard.fieldtest.analysis.films import Film
+from edgeguard.fieldtest.analysis.findings import ArmResult, Findings
+from edgeguard.fieldtest.analysis.image_map import image_maps
 from edgeguard.fieldtest.analysis.score import OFF
 from edgeguard.fieldtest.analysis.tables import (
     detector_arms,
@@ -17,7 +20,9 @@ from edgeguard.fieldtest.analysis.tables import (
     percent,
     remembered_table,
     sheet_name,
+    why_section,
 )
+from edgeguard.fieldtest.analysis.why_files import Why
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.charts import Point, Series, Svg, chart
@@ -33,8 +38,15 @@ _LIMITS = (
 )
 
 
-def html_report(session: Session, found: Findings) -> str:
-    """The page."""
+def html_report(session: Session, found: Findings, films: Sequence[Film] = (), why: Sequence[Why] = ()) -> str:
+    """The page.
+
+    Args:
+        session: its frames are shown.
+        found: its findings.
+        films: that lie in a folder beside the page.
+        why: what takes each patch's strength.
+    """
     plan, scores = found.plan, found.scores
     return page(
         "field_test.html",
@@ -54,6 +66,15 @@ def html_report(session: Session, found: Findings) -> str:
         curves=list(_curves(found)),
         by_light=_by_light(found),
         heat_maps=list(_heat_maps(found)),
+        image_maps=[
+            Figure(_jpeg_uri(picture), "where in the image", (sheet_name(arm.sheet),))
+            for arm, picture in image_maps(session, found)
+        ],
+        films=[
+            (film.title, data_uri(film.gif, "image/gif"), f"{film.mp4.parent.name}/{film.mp4.name}", film.frames)
+            for film in films
+        ],
+        why=[why_section(session, one) for one in why],
         pictures=list(_pictures(session, found)),
         limits=_LIMITS,
     )

@@ -1,8 +1,11 @@
 """Tables of a report: detectors, memory, and when an approaching object was first seen."""
 
-from edgeguard.fieldtest.analysis.findings import Counted, Findings
+from edgeguard.fieldtest.analysis.counted import Counted
+from edgeguard.fieldtest.analysis.findings import Findings
+from edgeguard.fieldtest.analysis.why_files import Why
+from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
-from edgeguard.reporting.html import Table
+from edgeguard.reporting.html import Entry, Table
 
 
 def percent(counted: Counted | None) -> str:
@@ -59,3 +62,41 @@ def first_seen_table(found: Findings) -> Table | None:
     ]  # fmt: skip
     head = ("sheet", "guard", "seen in", "first at, mm", "after, s")
     return Table(rows, head, numbers=3) if rows else None
+
+
+def why_section(session: Session, one: Why) -> tuple[str, str, Table, str]:
+    """Heading, sentence, table and what it was measured on, of one patch."""
+    sheet = session.plan.sheet(one.sheet)
+    name = f"sheet {one.sheet}" if sheet is None else sheet_name(sheet)
+    first = one.losses()[0][0] if one.losses() else ""
+    rows: list[tuple[Entry | str, ...]] = []
+    for before, after in zip((one.ladder[0], *one.ladder), one.ladder, strict=False):
+        step = after.steps[-1] if after.steps else ""
+        lost = "" if after is before else f"{100 * (after.success - before.success):+.0f}"
+        title = step_name(step, one.guard)
+        rows.append((
+            Entry(title, look="strong") if step and step == first else title, f"{100 * after.success:.0f}", lost,
+            f"{100 * after.clean:.0f}", f"{after.push:.2f}",
+        ))  # fmt: skip
+    marked = frozenset(k for k, s in enumerate(one.ladder) if s.steps and s.steps[-1] == first)
+    head = ("with", "success, %", "change", "clean right, %", "push on the score")
+    field = "" if one.field is None else f" As recorded, {100 * one.field:.0f} % of these frames were a success."
+    about = (
+        f"{one.frames} of your frames, made again from the digital picture. It is strongest at {one.best_px:.0f} pixels; "
+        f"in the frames it is {one.side_px:.0f} pixels (median), turned by {one.angle_deg:.0f} degrees, blurred by "
+        f"{one.sigma_px:.1f} pixels.{field}"
+    )
+    return name, one.sentence(), Table(rows, head, numbers=4, marked=marked), about
+
+
+def step_name(step: str, guard: str | None) -> str:
+    """A step in words, as the last one that is switched on."""
+    return {
+        "": "nothing: the digital patch at its best size",
+        "colors": "+ colors of print, light and camera",
+        "scale": "+ its size in the frame",
+        "angle": "+ its angle",
+        "blur": "+ blur",
+        "camera JPEG": "+ the camera's JPEG",
+        "guard": f"+ guard {guard}",
+    }[step]

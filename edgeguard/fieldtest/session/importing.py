@@ -318,7 +318,7 @@ def _known_of(one: Placed) -> dict[str, Any]:
         "distance_mm": pose.distance_mm, "angle_deg": pose.angle_deg, "angle_error_deg": pose.angle_error_deg,
         "tags": one.picture.tags if one.pose_from == "tags" else 0, "cell": one.cell, "live": None,
         "corners": one.corners, "pose_from": one.pose_from, "focal_px": round(one.picture.focal_px, 2),
-        "origin": origin,
+        "origin": origin, "size": (one.picture.width, one.picture.height),
     }  # fmt: skip
 
 

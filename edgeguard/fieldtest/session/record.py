@@ -50,6 +50,7 @@ class _Held:
     captured: Captured
     seen: Observation
     live: LiveOutcome | None
+    size: tuple[int, int]
 
 
 def live_evaluation(pipeline: Pipeline) -> FrameEvaluation:
@@ -105,7 +106,7 @@ def record(
         if advice.held <= 1:
             held = []
         if advice.held:
-            held.append(_Held(captured, seen, evaluate_frame(captured)))
+            held.append(_Held(captured, seen, evaluate_frame(captured), (rgb.shape[1], rgb.shape[0])))
         stored = None
         if advice.finished and advice.sheet is not None:
             poses = [_pose(one, advice.cell, session.plan) for one in held]
@@ -138,7 +139,7 @@ def record_drive_by(
         if seen.situation is Situation.HOLD and seen.pose is not None:
             if held and held[0].seen.sheet != seen.sheet:
                 continue
-            held.append(_Held(captured, seen, evaluate_frame(captured)))
+            held.append(_Held(captured, seen, evaluate_frame(captured), (rgb.shape[1], rgb.shape[0])))
         say(Advice(seen.situation, seen.sheet, None, len(held)), None)
     if not held:
         return
@@ -183,4 +184,12 @@ def _pose(held: _Held, cell: Cell | None, plan: Plan) -> dict[str, Any]:
     kept = {key: pose[key] for key in ("distance_mm", "angle_deg", "angle_error_deg")}
     sheet = None if seen.sheet is None else plan.sheet(seen.sheet)
     corners = None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet)
-    return {**kept, "tags": seen.tags, "cell": cell, "live": held.live, "corners": corners, "pose_from": "tags"}
+    return {
+        **kept,
+        "tags": seen.tags,
+        "cell": cell,
+        "live": held.live,
+        "corners": corners,
+        "pose_from": "tags",
+        "size": held.size,
+    }

@@ -32,7 +32,7 @@ SCHEMA = 1
 _FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
 _LARGEST = 256 << 20  # bytes of passes.jsonl: the largest plan, with some frames for each pass
 _LONGEST = 8 << 20  # bytes of a line
-_LATER_KEYS = ("corners", "pose_from", "focal_px", "origin")
+_LATER_KEYS = ("corners", "pose_from", "focal_px", "origin", "size")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class FrameRecord:
         corners: of the object's rectangle in the frame, clockwise from its upper left, pixels of the upright frame.
         pose_from: `tags`, `corners` (marked by hand) or `size` (of a marked box: the angle is then not known).
         focal_px: of the camera, where it is not the plan's.
+        size: width and height of the upright frame.
         origin: of an imported frame, the file that it came from; None for a recorded one.
     """
 
@@ -89,6 +90,7 @@ class FrameRecord:
     pose_from: str | None = None
     focal_px: float | None = None
     origin: str | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,8 @@ def _parse_frame(data: dict[str, Any]) -> FrameRecord:
         corners = tuple((float(x), float(y)) for x, y in corners)
         if len(corners) != 4:
             raise ValueError("an object has four corners")
-    return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live, "corners": corners})
+    size = None if data.get("size") is None else (int(data["size"][0]), int(data["size"][1]))
+    return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live, "corners": corners, "size": size})
 
 
 def _parse(data: Any, plan: Plan, origin: str) -> Pass:
