@@ -82,7 +82,7 @@ def why_section(session: Session, one: Why) -> tuple[str, str, Table, str]:
     head = ("with", "success, %", "change", "clean right, %", "push on the score")
     field = "" if one.field is None else f" As recorded, {100 * one.field:.0f} % of these frames were a success."
     about = (
-        f"{one.frames} of your frames, made again from the digital picture. It is strongest at {one.best_px:.0f} pixels; "
+        f"{one.frames} of your frames, made again from the digital picture. Strongest at {one.best_px:.0f} pixels; "
         f"in the frames it is {one.side_px:.0f} pixels (median), turned by {one.angle_deg:.0f} degrees, blurred by "
         f"{one.sigma_px:.1f} pixels.{field}"
     )

@@ -1,6 +1,7 @@
 """The page on which objects are marked in photographs without tags; every mark is on the disk before it is answered."""
 
 import threading
+import time
 from collections.abc import Sequence
 
 import cv2
@@ -18,6 +19,7 @@ from edgeguard.system.foreign import foreign_json, parsing
 from edgeguard.system.http import Answer, HttpServer, Request
 
 _SHOWN_PX = 1600  # longer side of what the browser gets
+_ANSWERED_WITHIN_S = 0.5
 _KEPT = 4  # pictures that are ready to be sent again
 
 
@@ -53,6 +55,7 @@ class MarkPage(HttpServer):
         """Until the button is pressed."""
         while not self._finished.wait(0.5):
             pass
+        time.sleep(_ANSWERED_WITHIN_S)  # the browser is told that it worked before the server is gone
 
     def _page(self, request: Request) -> Answer:
         if request.path in self._files:

@@ -76,6 +76,7 @@ function magnify(place) {
   c.fillStyle = "#333";
   c.fillRect(0, 0, n, n);
   const p = place ?? points[chosen];
+  loupe.style.visibility = ready && p ? "visible" : "hidden";
   if (!ready || !p) return;
   const side = n / ZOOM, x = p[0] * image.naturalWidth, y = p[1] * image.naturalHeight;
   c.imageSmoothingEnabled = false;
