@@ -287,10 +287,15 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--seed": ["s --seed 1"],
         "--model": ALWAYS,
     },
-    "fieldtest score": {
-        "--model": ALWAYS, "--certify": ALWAYS, "--guard": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS,
+    "fieldtest import": {
+        "--plan": ALWAYS, "--light": ALWAYS, "--field-of-view": ALWAYS, "--gap": ALWAYS, "--film-fps": ALWAYS,
+        "--port": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS,
     },
-    "fieldtest report": {"--output": ALWAYS},
+    "fieldtest score": {
+        "--model": ALWAYS, "--certify": ALWAYS, "--guard": ALWAYS, "--memory": ALWAYS, "--why": ALWAYS,
+        "--workers": ALWAYS, "--json": ALWAYS,
+    },
+    "fieldtest report": {"--output": ALWAYS, "--films": ALWAYS},
     "firmware list": {"--json": ALWAYS},
     "firmware show": {},
     "firmware export": {"--guard": ALWAYS, "--output": ALWAYS},

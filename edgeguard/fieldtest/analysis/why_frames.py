@@ -120,11 +120,14 @@ class Conditions:
         content = picture.astype(np.float32)
         if "colors" in on:
             content = self.colors(content)
-        scene = pasted(frame.rgb, content, corners, frame.sheet, self.sigma if "blur" in on else 0.0)
-        out = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
+        sigma = self.sigma if "blur" in on else 0.0
+        part = _window(corners, width, height, round(4 * sigma) + 2)
+        moved = tuple((x - part[1].start, y - part[0].start) for x, y in corners)
+        out = frame.rgb.copy()
+        scene = pasted(out[part], content, moved, frame.sheet, sigma)
+        out[part] = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
         if "camera JPEG" in on and frame.jpeg is not None:
             out = coded_like(out, frame.jpeg)
-        assert out.shape[:2] == (height, width)
         return out, corners
 
     def _corners(self, scale: bool, angle: bool) -> Corners:
@@ -242,6 +245,14 @@ def _cover(corners: Corners, sheet: Sheet, width: int, height: int) -> Pixels:
     shift = 4
     cv2.fillPoly(mask, [np.rint(points * (1 << shift)).astype(np.int32)], 255, cv2.LINE_AA, shift)
     return np.asarray(mask, np.float32) / 255
+
+
+def _window(corners: Corners, width: int, height: int, margin: int) -> tuple[slice, slice]:
+    """Rows and columns around corners, within the frame and never empty."""
+    left, top, right, bottom = box_of(corners)
+    x0, y0 = int(np.clip(left - margin, 0, width - 1)), int(np.clip(top - margin, 0, height - 1))
+    x1, y1 = int(np.clip(right + margin + 1, x0 + 1, width)), int(np.clip(bottom + margin + 1, y0 + 1, height))
+    return slice(y0, y1), slice(x0, x1)
 
 
 def _around(frame: FieldFrame) -> tuple[Picture, Corners]:
