@@ -165,7 +165,9 @@ def _draw_object(canvas: NDArray[np.uint8], corners: Corners | None, scale: floa
 
 def _draw_boxes(canvas: NDArray[np.uint8], found: Findings, outcome: Outcome | None, truth: int, scale: float) -> None:
     for index, score, *sides in (outcome.boxes or ()) if outcome is not None else ():
-        left, top, right, bottom = (round(side * scale) for side in sides)
+        if not np.isfinite(sides).all():  # scores may come from a stranger
+            continue
+        left, top, right, bottom = (round(float(v)) for v in np.clip(np.array(sides) * scale, -1e4, 1e4))
         color = _RIGHT if index == truth else _WRONG if outcome is not None and index == outcome.index else _OTHER
         cv2.rectangle(canvas, (left, top), (right, bottom), color, 2)
         _write(canvas, f"{found.scores.said(index)} {score:.2f}", (max(left, 2), max(top - 4, 10)), color)

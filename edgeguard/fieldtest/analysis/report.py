@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -71,7 +72,12 @@ def html_report(session: Session, found: Findings, films: Sequence[Film] = (), w
             for arm, picture in image_maps(session, found)
         ],
         films=[
-            (film.title, data_uri(film.gif, "image/gif"), f"{film.mp4.parent.name}/{film.mp4.name}", film.frames)
+            (
+                film.title,
+                data_uri(film.gif, "image/gif"),
+                f"./{quote(film.mp4.parent.name)}/{film.mp4.name}",
+                film.frames,
+            )
             for film in films
         ],
         why=[why_section(session, one) for one in why],

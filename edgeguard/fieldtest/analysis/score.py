@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
-from edgeguard.fieldtest.analysis.detections import NOTHING, Box, judged_box, kept_boxes, object_box
+from edgeguard.fieldtest.analysis.detections import Box, judged_box, kept_boxes, object_box
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -80,7 +80,7 @@ class Scores:
 
     def said(self, index: int) -> str:
         """What an outcome's index means, in words."""
-        return "nothing" if index == NOTHING else label_of(index, self.labels)
+        return "nothing" if index < 0 else label_of(index, self.labels)
 
 
 def score(

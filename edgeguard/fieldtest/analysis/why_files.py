@@ -119,7 +119,12 @@ def read_why(folder: Path) -> tuple[Why, ...]:
 def _parsed(data: dict[str, object]) -> Why:
     from msgspec import convert
 
-    return convert(data, Why)
+    found = convert(data, Why)
+    if not found.ladder or any(step not in STEPS for one in found.ladder for step in one.steps):
+        raise ValueError("its steps are not known")
+    if any(not one.steps for one in found.ladder[1:]):
+        raise ValueError("a step is missing")
+    return found
 
 
 def write_why(folder: Path, found: Sequence[Why]) -> None:

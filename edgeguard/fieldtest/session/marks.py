@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.session.place import goes_around
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
 
@@ -48,7 +49,7 @@ def parse_mark(data: Any) -> Mark:
         raise ValueError("a point is far outside of the picture")
     if data["kind"] == "box" and (points[1][0] <= points[0][0] or points[1][1] <= points[0][1]):
         raise ValueError("a box goes from its upper left to its lower right corner")
-    if data["kind"] == "corners" and not _turns_one_way(points):
+    if data["kind"] == "corners" and not goes_around(points):
         raise ValueError("the four corners go around the object, clockwise from its upper left")
     sheet = data.get("sheet")
     if sheet is not None and not isinstance(sheet, int):
@@ -76,12 +77,3 @@ def write_marks(folder: Path, marks: dict[str, Mark]) -> None:
     """Write `marks.json`, whole or not at all."""
     data = {"schema": SCHEMA, "marks": {key: asdict(mark) for key, mark in marks.items()}}
     write_bytes(folder / FILE, (json.dumps(data, indent=1) + "\n").encode())
-
-
-def _turns_one_way(points: tuple[tuple[float, float], ...]) -> bool:
-    """True for a convex quadrilateral that is gone around clockwise as it is seen (y down)."""
-    for k in range(4):
-        (ax, ay), (bx, by), (cx, cy) = points[k], points[(k + 1) % 4], points[(k + 2) % 4]
-        if (bx - ax) * (cy - by) - (by - ay) * (cx - bx) <= 0:
-            return False
-    return True

@@ -12,6 +12,7 @@ from edgeguard.fieldtest.sheets.tags import FoundSheet, Pose, pose_of_rectangle
 from edgeguard.scene.outlines import Box, box_around
 
 Corners = tuple[tuple[float, float], ...]
+_FAR_PX = 1e6
 _FRAME_35_MM = math.hypot(36.0, 24.0)
 #: Of a marked box: its sides say how far away the object is, and nothing of how it is turned.
 UNKNOWN_ANGLE_DEG = 90.0
@@ -35,7 +36,23 @@ def corners_from_tags(found: FoundSheet, sheet: Sheet) -> Corners | None:
     matrix = cv2.findHomography(flat, np.concatenate([*found.corners.values()]))[0]
     if matrix is None:
         return None
-    return as_corners(cv2.perspectiveTransform(rectangle_mm(sheet)[None].astype(np.float32), matrix)[0])
+    corners = as_corners(cv2.perspectiveTransform(rectangle_mm(sheet)[None].astype(np.float32), matrix)[0])
+    return corners if goes_around(corners) else None
+
+
+def goes_around(corners: Sequence[tuple[float, float]]) -> bool:
+    """True for finite corners of a convex shape that is gone around clockwise as it is seen (y down).
+
+    Example:
+        >>> goes_around([(0, 0), (2, 0), (2, 1), (0, 1)]), goes_around([(0, 0), (2, 0), (0, 1), (2, 1)])
+        (True, False)
+    """
+    count = len(corners)
+    for k in range(count):
+        (ax, ay), (bx, by), (cx, cy) = (corners[(k + step) % count] for step in range(3))
+        if not (bx - ax) * (cy - by) - (by - ay) * (cx - bx) > 0:  # NaN is not more than 0
+            return False
+    return all(abs(value) <= _FAR_PX for corner in corners for value in corner)
 
 
 def as_corners(points: NDArray[np.floating]) -> Corners:

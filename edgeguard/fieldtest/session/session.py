@@ -22,6 +22,7 @@ import numpy as np
 
 from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.fieldtest.session.place import goes_around
 from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
@@ -306,9 +307,14 @@ def _parse_frame(data: dict[str, Any]) -> FrameRecord:
     corners = data.get("corners")
     if corners is not None:
         corners = tuple((float(x), float(y)) for x, y in corners)
-        if len(corners) != 4:
-            raise ValueError("an object has four corners")
+        if len(corners) != 4 or not goes_around(corners):
+            raise ValueError("an object has four corners, clockwise")
     size = None if data.get("size") is None else (int(data["size"][0]), int(data["size"][1]))
+    focal = data.get("focal_px")
+    if (size is not None and not 1 <= min(size) <= max(size) <= 1 << 16) or (
+        focal is not None and not 1 <= focal <= 1e7
+    ):
+        raise ValueError("a size or a focal length is out of range")
     return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live, "corners": corners, "size": size})
 
 

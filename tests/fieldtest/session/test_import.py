@@ -234,6 +234,22 @@ def test_the_sheet_for_two_reasons_of_doubt(sheets: list[tuple[Sheet, Picture]],
     assert reasons["photos/clean/tiny.png"].startswith("the object is 3 x 2 pixels, less than 8")
 
 
+def test_a_strangers_corners_are_refused(recorded: Session) -> None:
+    journal = recorded.folder / "passes.jsonl"
+    good = journal.read_text()
+    corners = json.dumps(json.loads(good.splitlines()[0])["frames"][0]["corners"], separators=(",", ":"))
+    for wrong in (
+        "[[0,0],[0,0],[0,0],[0,0]]",
+        "[[NaN,0],[2,0],[2,1],[0,1]]",
+        "[[0,0],[1e99,0],[1,1],[0,1]]",
+        "[[0,0]]",
+    ):
+        assert corners in good
+        journal.write_text(good.replace(corners, wrong))
+        with pytest.raises(InputError, match="damaged"):
+            Session(recorded.folder)
+
+
 def test_damaged_marks_are_refused(tmp_path: Path) -> None:
     for text in ("{", '{"schema": 2}', '{"schema": 1, "marks": {"a": {"kind": "corners", "points": [[0, 0]]}}}'):
         (tmp_path / "marks.json").write_text(text)
