@@ -22,7 +22,7 @@ from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 Pixels = NDArray[np.float32]
 #: In the order in which the world does them; the guard comes after them.
 RENDERED_STEPS = ("colors", "scale", "angle", "blur", "camera JPEG")
-_SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8, 4.0, 5.6, 8.0)  # of the blur that is tried, pixels
+_SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 15.0)  # of the blur that is tried, pixels
 _SAMPLES = 4096
 _MARGIN = 16
 _PILLOW_SAMPLING = {"444": 0, "422": 1, "420": 2}

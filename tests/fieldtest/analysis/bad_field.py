@@ -51,7 +51,7 @@ def played(
     for repeat in range(passes):
         for sheet, picture in sheets:
             stand = placed_at(np.random.default_rng(repeat), distance, angle, "bright")
-            stand = replace(stand, blur=7.0 if worse == "blur" else 0.4, noise=1.0, tilt_deg=0.0)
+            stand = replace(stand, blur=13.0 if worse == "blur" else 0.4, noise=1.0, tilt_deg=0.0)
             painter = SheetPainter(sheet, badly_printed(picture) if worse == "colors" else picture)
             rgb = painter.frame(stand, *SIZE)
             seen = observe(rgb, plan)
@@ -59,7 +59,7 @@ def played(
                 corners = _truth(sheet, stand)
             else:
                 corners = corners_from_tags(seen.found, sheet) or _truth(sheet, stand)
-            quality = 4 if worse == "camera JPEG" else QUALITY
+            quality = 2 if worse == "camera JPEG" else QUALITY
             data = cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
             pose = {
                 "distance_mm": stand.distance_mm, "angle_deg": stand.angle_deg, "angle_error_deg": 1.0, "tags": 4,
