@@ -54,7 +54,7 @@ _REASONS = {
     Situation.BENT: "its tags fit no flat sheet of that size: the paper is bent, or the print is distorted",
     Situation.BURNT: "over-exposed: the paper is white in all three colors",
 }
-NOT_MARKED = "no tags are seen and nothing is marked: run again with --port, and mark it on the page"
+NOT_MARKED = "fewer than two tags are seen and nothing is marked: run again with --port, and mark it on the page"
 
 
 @dataclass
