@@ -58,6 +58,10 @@ class Plan:
     print_scale: float = 1.0
     schema: int = SCHEMA
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in plan.json."""
+        return {**asdict(self), "sheets": [sheet.to_dict() for sheet in self.sheets]}
+
     def cells(self) -> list[Cell]:
         """All positions, light by light, so that it is switched rarely."""
         return [Cell(d, a, light) for light in self.lights for d in self.distances_mm for a in self.angles_deg]
@@ -142,7 +146,7 @@ def passes_for_interval(width: float, rate: float = 0.5) -> int:
 
 def write_plan(folder: Path, plan: Plan) -> None:
     """Write `plan.json`."""
-    write_bytes(folder / "plan.json", (json.dumps(asdict(plan), indent=1) + "\n").encode())
+    write_bytes(folder / "plan.json", (json.dumps(plan.to_dict(), indent=1) + "\n").encode())
 
 
 def read_plan(folder: Path) -> Plan:

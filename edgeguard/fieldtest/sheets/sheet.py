@@ -4,16 +4,18 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.sheets.field_object import FULL_OUTLINE, FieldObject, parse_field_object
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, SHEET_NUMBERS, Layout, Rect
 from edgeguard.fieldtest.sheets.tags import tag_modules
 from edgeguard.scene.cards import CARDS, draw_card
+from edgeguard.scene.outlines import sign_outline
 from edgeguard.system.foreign import checked_numbers, foreign_json, parsing, read_bounded
 
 SCHEMA = 1
@@ -56,6 +58,7 @@ class Sheet:
         model_sha256: of the model that the patch was made for.
         through_guard: the profile's name and hash, or the patch guard, that the patch was made through; None for none.
         picture_sha256: of the object with what lies on it, as rendered.
+        about: the object itself, where it is none of the bundled cards; its `name` is `object`.
     """
 
     number: int
@@ -71,20 +74,32 @@ class Sheet:
     through_guard: str | None = None
     picture_sha256: str = ""
     schema: int = SCHEMA
+    about: FieldObject | None = None
 
     @property
     def layout(self) -> Layout:
         """Where everything is."""
         return Layout(self.object_mm, self.tag_mm)
 
+    def outline_mm(self) -> NDArray[np.float64]:
+        """(n, 2): the object's outline in millimetres from its middle, y down; of a card its sign's."""
+        if self.about is not None:
+            return self.about.outline_mm()
+        outline = sign_outline(self.object).astype(np.float64) if self.object in CARDS else np.array(FULL_OUTLINE)
+        return outline * self.object_mm
+
     @property
     def sha256(self) -> str:
         """Of the manifest; its first eight digits are printed on the sheet."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; the manifests of cards have no `about`."""
+        return {key: value for key, value in asdict(self).items() if key != "about" or value is not None}
 
     def to_json(self) -> bytes:
         """As it stands beside the PDF."""
-        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+        return (json.dumps(self.to_dict(), indent=1) + "\n").encode()
 
 
 def read_sheet(path: Path) -> Sheet:
@@ -114,7 +129,8 @@ def parse_sheet(data: object, origin: str) -> Sheet:
         if overlay is not None:
             x, y = overlay["center_mm"]
             overlay = Overlay((float(x), float(y)), float(overlay["side_mm"]), str(overlay["shape"]))
-        sheet = Sheet(**{**data, "overlay": overlay})
+        about = None if data.get("about") is None else parse_field_object(data["about"])
+        sheet = Sheet(**{**data, "overlay": overlay, "about": about})
         if not 0 <= sheet.number < SHEET_NUMBERS or not 10 <= sheet.object_mm <= 5000 or not 5 <= sheet.tag_mm <= 1000:
             raise ValueError("a number or length is out of range")
     return sheet
