@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.field_objects import MOUNTS_HELP, chosen_subject, control_place, side_share
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import pair, size_within
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.fieldtest.patches.job import PatchOrder
     from edgeguard.fieldtest.patches.optimize import Recipe
-    from edgeguard.fieldtest.sheets.sheet import Overlay
 
 app = typer.Typer(
     help="Make, print and check physical adversarial patches.", no_args_is_help=True, rich_markup_mode=None
@@ -75,14 +75,15 @@ def make(
     except ImportError as error:
         raise missing_part(error, "patch make", "attack") from error
     from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.sheets.subject import card_subject
 
-    side = _side_mm(size)
+    share = side_share(size, card_subject(card))
     x, y = pair(at, "--at wants x,y, for example 0,0.1")
     width, height = size_within("--frame", frame, 64, 4096)
     with UnitCounter() as counter:
         order = PatchOrder(
             model=_deployed(model, output), target=target, card=None if images else card, images=images,
-            area=(side / 120.0) ** 2, center=(x, y), through=through_guard, angle_deg=angle, size=(width, height),
+            area=share**2, center=(x, y), through=through_guard, angle_deg=angle, size=(width, height),
         )  # fmt: skip
         recipe = Recipe(None, steps=steps, batch=batch, shape=shape, smoothness=smoothness, seed=seed)
         if mode is not None:
@@ -138,14 +139,23 @@ def sheet(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="The .pdf; its manifest (.json) and picture (.png) go beside it.")],
     card: Annotated[str, typer.Option(help="A bundled card, or blank.")] = "stop",
+    photo: Annotated[
+        Path | None, typer.Option("--object", help="Instead of a card: a photograph of your object, from the front.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="With --object: its name as the model has it.")] = None,
+    mm: Annotated[str | None, typer.Option(help="With --object: its true WIDTHxHEIGHT, millimetres.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="With --object: a picture of its size, white where it is.")] = None,
+    mount: Annotated[str, typer.Option(help=f"With --object: {MOUNTS_HELP}")] = "sheet",
     arm: Annotated[str, typer.Option(help="clean, plain, noise or patch.")] = "clean",
     patch: Annotated[
-        Path | None, typer.Option(help="Folder of patch make; controls take size and place from it.")
+        Path | None, typer.Option(help="Folder of patch make; controls take object, size and place from it.")
     ] = None,
     size: Annotated[str | None, typer.Option(help="Of a control without a patch: 10% of the area, or 38mm.")] = None,
     card_mm: Annotated[float, typer.Option(min=20, max=2000, help="Side of the card.")] = 120.0,
-    tag_mm: Annotated[float, typer.Option(min=10, max=500, help="Side of the tags.")] = 40.0,
-    page: Annotated[str, typer.Option(help="A4 or Letter; larger sheets take several pages.")] = "A4",
+    tag_mm: Annotated[
+        float | None, typer.Option(min=10, max=500, help="Side of the tags. [40; for an object as suits its size]")
+    ] = None,
+    page: Annotated[str, typer.Option(help="A4 or Letter; larger sheets take several pages, with marks.")] = "A4",
     number: Annotated[int | None, typer.Option(min=0, max=145, help="Of the tags. [follows from the picture]")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise control.")] = 0,
 ) -> None:
@@ -153,22 +163,28 @@ def sheet(
     from edgeguard.fieldtest.sheets.build import made_sheet, write_sheet
     from edgeguard.fieldtest.sheets.layout import PAGES_MM
     from edgeguard.fieldtest.sheets.pdf import sheet_pdf
+    from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE
 
     if output.suffix.lower() != ".pdf":
         raise InputError(f"--output wants a .pdf file, got {output}")
     if page not in PAGES_MM:
         raise InputError(f"--page wants {' or '.join(PAGES_MM)}, got {page}")
-    if arm == "clean":
-        refuse_ignored(context, ["patch", "size"], "is for the other arms: nothing lies on a clean sheet")
+    if photo is None:
+        refuse_ignored(context, ["label"], "is for --object PHOTO: a card has its own")
+    if arm == "clean" and mount != "on":
+        refuse_ignored(context, ["size"], "is for the other arms: nothing lies on a clean sheet")
+        if photo is not None or patch is None or not (patch / OBJECT_PICTURE).exists():
+            refuse_ignored(context, ["patch"], "is for the other arms: nothing lies on a clean sheet")
     if arm != "noise":
         refuse_ignored(context, ["seed"], "is for --arm noise")
     if arm != "patch" and size is not None:
         refuse_ignored(context, ["patch"], "gives a control its size and place, and --size is given too")
-    overlay = None if size is None else _overlay(size, card_mm)
-    made, picture = made_sheet(
-        card, arm, patch=patch, object_mm=card_mm, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed
-    )
-    write_sheet(output, made, picture, sheet_pdf(made, picture, page))
+    subject = chosen_subject(
+        context, card, photo, label=label, mm=mm, mask=mask, mount=mount, card_mm=card_mm, patch=patch
+    )  # fmt: skip
+    overlay = None if size is None else control_place(size, subject)
+    made, picture = made_sheet(subject, arm, patch=patch, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed)
+    write_sheet(output, made, picture, sheet_pdf(made, picture, page), subject)
     on_stdout(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
 
 
@@ -229,22 +245,3 @@ def _deployed(model: Path, output: Path) -> Path:
         if done.returncode:
             raise InputError(f"{model} cannot be converted: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     return converted
-
-
-def _overlay(size: str, card_mm: float) -> "Overlay":
-    from edgeguard.fieldtest.sheets.build import DEFAULT_CENTER
-    from edgeguard.fieldtest.sheets.sheet import Overlay
-
-    return Overlay((DEFAULT_CENTER[0] * card_mm, DEFAULT_CENTER[1] * card_mm), _side_mm(size, card_mm))
-
-
-def _side_mm(text: str, card_mm: float = 120.0) -> float:
-    """`10%` of the area, or `38mm` of side, as the side in millimetres."""
-    try:
-        if text.endswith("%") and 0 < float(text[:-1]) <= 100:
-            return float((float(text[:-1]) / 100) ** 0.5 * card_mm)
-        if text.endswith("mm") and 0 < float(text[:-2]) <= card_mm:
-            return float(text[:-2])
-    except ValueError:
-        pass
-    raise InputError(f"a size is 10% (of the object's area) or 38mm (of its side), got {text}")

@@ -59,7 +59,7 @@ def check_print(rgb: NDArray[np.uint8], sheet: Sheet | None = None) -> PrintChec
     if sheet is not None and seen.number != sheet.number:
         raise CheckFailed(f"this is sheet {seen.number}, not sheet {sheet.number}")
     layout = sheet.layout if sheet is not None else Layout()
-    x0, y0 = layout.object.center
+    x0, y0 = layout.middle
     flat = layout.tag_corners()[list(seen.corners)].reshape(-1, 3)[:, :2] + np.array([x0, y0], np.float32)
     pixels = np.concatenate([*seen.corners.values()])
     to_pixels = np.asarray(cv2.findHomography(flat, pixels)[0], np.float64)
