@@ -104,7 +104,7 @@ def default_tag_mm(subject: Subject) -> float:
         return 40.0
     if subject.mount == "sheet":
         return float(round(min(max(subject.width_mm / 4, 30), 150)))
-    return float(round(min(max(subject.mean_side_mm / 6, 40), 80)))
+    return float(round(min(max(subject.mean_side_mm / 6, 40), 70)))
 
 
 def _refuse_another(made: PatchFile, subject: Subject) -> None:
@@ -146,8 +146,8 @@ def _window(subject: Subject, first: Overlay, tag_mm: float) -> Overlay | None:
     if subject.mount == "on":
         return Overlay(first.center_mm, first.side_mm)
     if subject.mount == "beside":
-        width = Layout(tag_mm, tag_mm, is_paper=True).width
-        return Overlay((subject.width_mm / 2 + _BESIDE_GAP_MM + width / 2, 0.0), tag_mm)
+        layout = Layout(tag_mm / 2, tag_mm, is_paper=True)
+        return Overlay((subject.width_mm / 2 + _BESIDE_GAP_MM + layout.width / 2, 0.0), layout.object_mm)
     return None
 
 
