@@ -1,11 +1,13 @@
 """The object of `patch make` and `patch sheet`: a card, a photograph of a real thing, or what a patch was made for."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from edgeguard.cli.ignored import given, refuse_ignored
+from edgeguard.cli.parse import numbers, pair
 from edgeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +57,50 @@ def chosen_subject(
         photo, label=label, size_mm=millimetres("--mm", mm), mask=mask, mount=cast(Mount, mount)
     )  # fmt: skip
     return object_subject(about, cutout)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What `--at` says.
+
+    Attributes:
+        centers: of the stickers, shares of width and height from the object's middle.
+        within: instead of a middle, the rectangle that it is drawn from: left, top, right, bottom.
+        search: it is looked for.
+    """
+
+    centers: tuple[tuple[float, float], ...]
+    within: tuple[float, float, float, float] | None = None
+    search: bool = False
+
+
+def placement(texts: list[str], default: tuple[float, float]) -> Placement:
+    """`x,y` (several for several stickers), `area:x1,y1,x2,y2`, or `search`.
+
+    Raises:
+        InputError: it is none of them, or several that do not go together.
+
+    Example:
+        >>> placement(["area:-0.2,0,0.2,0.1"], (0.0, 0.0)).centers
+        ((0.0, 0.05),)
+    """
+    if not texts:
+        return Placement((default,))
+    special = [text for text in texts if text == "search" or text.startswith("area:")]
+    if special and len(texts) > 1:
+        raise InputError("--at search and --at area:... place one patch: give it once")
+    if special == ["search"]:
+        return Placement((default,), search=True)
+    if special:
+        try:
+            left, top, right, bottom = numbers("--at", special[0].removeprefix("area:"))
+        except ValueError as error:
+            raise InputError(f"--at wants area:LEFT,TOP,RIGHT,BOTTOM, got {special[0]}") from error
+        if left > right or top > bottom:
+            raise InputError(f"--at wants area:LEFT,TOP,RIGHT,BOTTOM, got {special[0]}")
+        return Placement((((left + right) / 2, (top + bottom) / 2),), (left, top, right, bottom))
+    return Placement(tuple(pair(text, "--at wants x,y, for example 0,0.1; area:x1,y1,x2,y2; or search")
+                           for text in texts))  # fmt: skip
 
 
 def millimetres(flag: str, text: str) -> tuple[float, float]:

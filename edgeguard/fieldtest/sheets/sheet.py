@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.sheets.chart import chart_picture
 from edgeguard.fieldtest.sheets.field_object import FULL_OUTLINE, FieldObject, Mount, parse_field_object
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, SHEET_NUMBERS, Layout, Rect
 from edgeguard.fieldtest.sheets.tags import tag_modules
@@ -164,8 +165,10 @@ def object_picture(name: str) -> Picture:
     """
     if name == "blank":
         return np.full((512, 512, 3), 255, np.uint8)
+    if name == "chart":
+        return chart_picture()
     if name not in CARDS:
-        raise InputError(f"there is no card {name!r}; known: {', '.join(CARDS)}, or blank")
+        raise InputError(f"there is no card {name!r}; known: {', '.join(CARDS)}, chart, or blank")
     return draw_card(name)
 
 
