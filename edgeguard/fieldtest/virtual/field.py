@@ -21,7 +21,7 @@ from edgeguard.fieldtest.sheets.cutout import Cutout
 from edgeguard.fieldtest.sheets.layout import Layout
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import camera_matrix
-from edgeguard.fieldtest.virtual.backgrounds import behind
+from edgeguard.fieldtest.virtual.backgrounds import behind, read_backgrounds
 from edgeguard.fieldtest.virtual.bending import ThinPlate, drawn_bend
 from edgeguard.fieldtest.virtual.raster import PrintedColors, field_raster
 
@@ -295,12 +295,15 @@ def open_virtual_field(spec: str) -> VirtualField:
     """A field from its address: `synthetic:field?card=stop&patch=FOLDER&path=drive-by`.
 
     Keys: `sheet` (a manifest) or `card` with `arm` or `patch` (a folder of `edgeguard patch make`); `path` (`stand` or
-    `drive-by`); `distance` (mm), `angle` (degrees), `light`, `exposure`, `frames`, `seed`, `width`, `height`.
+    `drive-by`); `distance` (mm), `angle` (degrees), `light`, `exposure`, `frames`, `seed`, `width`, `height`; `bend` of
+    a soft object, `backgrounds` (a folder of photographs).
 
     Raises:
         InputError: an unknown key or a value out of range.
     """
     from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture
+    from edgeguard.fieldtest.sheets.patch_file import read_patch
+    from edgeguard.fieldtest.sheets.subject import patch_subject, sheet_subject
 
     values = dict(parse_qsl(spec.removeprefix(PREFIX).lstrip("?"), keep_blank_values=True))
     known = {
@@ -317,6 +320,8 @@ def open_virtual_field(spec: str) -> VirtualField:
         "seed",
         "width",
         "height",
+        "bend",
+        "backgrounds",
     }
     if unknown := sorted(set(values) - known):
         raise InputError(f"{spec}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
@@ -324,16 +329,22 @@ def open_virtual_field(spec: str) -> VirtualField:
     if light is None or path not in get_args(Route):
         raise InputError(f"{spec}: light is {' | '.join(get_args(Light))}, path is {' | '.join(get_args(Route))}")
     try:
-        numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure"}}
+        numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure", "bend"}}
         counts = {key: int(values[key]) for key in set(values) & {"frames", "seed", "width", "height"}}
     except ValueError as error:
         raise InputError(f"{spec}: {error}") from error
+    cutout = None
+    photographs = read_backgrounds(Path(values["backgrounds"]))[0] if "backgrounds" in values else ()
     if "sheet" in values:
         sheet, picture = sheet_and_picture(Path(values["sheet"]))
+        cutout = sheet_subject(sheet, Path(values["sheet"])).cutout
     else:
         patch = Path(values["patch"]) if "patch" in values else None
         arm = values.get("arm", "patch" if patch else "clean")
-        sheet, picture = made_sheet(values.get("card", "stop"), arm, patch=patch)
+        about = None if patch is None else patch_subject(patch, read_patch(patch)[0])
+        subject = about if about is not None and "card" not in values else values.get("card", "stop")
+        sheet, picture = made_sheet(subject, arm, patch=patch)
+        cutout = None if isinstance(subject, str) else subject.cutout
     seed, frames = counts.get("seed", 0), counts.get("frames", 30)
     if path == "drive-by":
         stands = drive_by(seed, frames, light=light)
@@ -341,7 +352,7 @@ def open_virtual_field(spec: str) -> VirtualField:
         rng = np.random.default_rng(seed)
         distance, angle = numbers.get("distance", 600.0), numbers.get("angle", 0.0)
         stands = [placed_at(rng, distance, angle, light) for _ in range(frames)]
-    stands = [replace(stand, exposure=numbers.get("exposure", 1.0)) for stand in stands]
-    return VirtualField(
-        SheetPainter(sheet, picture), stands, size=(counts.get("width", 640), counts.get("height", 480))
-    )
+    exposure, bend = numbers.get("exposure", 1.0), numbers.get("bend", 0.0)
+    stands = [replace(stand, exposure=exposure, bend=bend) for stand in stands]
+    painter = SheetPainter(sheet, picture, cutout=cutout, photographs=photographs)
+    return VirtualField(painter, stands, size=(counts.get("width", 640), counts.get("height", 480)))
