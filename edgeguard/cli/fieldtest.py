@@ -42,6 +42,15 @@ def plan(
     interval: Annotated[
         float, typer.Option(min=1, max=100, help="Wanted full width of the 95 % interval of a rate near 50 %, points.")
     ] = 20.0,
+    effect: Annotated[
+        float, typer.Option(min=1, max=100, help="What is the chance to see an effect of so many points? (simulated)")
+    ] = 30.0,
+    control_rate: Annotated[
+        float, typer.Option(min=0, max=99, help="Assumed for that: how often the control succeeds, % of frames.")
+    ] = 5.0,
+    agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="Assumed for that: correlation of the frames of one pass.")
+    ] = 0.6,
     frames: Annotated[int, typer.Option(min=1, max=100, help="Stored frames of each pass.")] = 5,
     field_of_view: Annotated[float, typer.Option(min=10, max=150, help="Of the camera, across, degrees.")] = 62.2,
     print_scale: Annotated[float, typer.Option(help="The 100 mm bar as measured, / 100.")] = 1.0,
@@ -49,6 +58,7 @@ def plan(
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
     from edgeguard.errors import DeviceError
+    from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
     from edgeguard.fieldtest.analysis.score import check_scorable
     from edgeguard.fieldtest.session.pictures import keep_pictures
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
@@ -58,6 +68,8 @@ def plan(
 
     if passes is not None and as_json:
         refuse_ignored(context, ["interval"], "asks for as many passes as it needs, and --passes says how many")
+    if as_json:
+        refuse_ignored(context, ["effect", "control_rate", "agreement"], "is for the text: JSON is the plan alone")
     if (folder / "plan.json").exists():
         raise InputError(f"{folder} holds a plan already: choose another folder")
     printed = [sheet_and_picture(path) for path in sheets]
@@ -95,6 +107,8 @@ def plan(
     on_stdout(
         f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {each} passes only describe"
     )
+    outlook = Outlook(effect / 100, control_rate / 100, agreement, frames)
+    on_stdout(*outlook_lines(outlook, total))
     if not {sheet.arm for sheet in read} >= {"plain", "noise"}:
         on_stdout("no plain or noise control: an effect cannot be told from that of anything lying there")
 
@@ -306,14 +320,18 @@ def _why_nothing(left: int, lost: int, teller: "_Teller") -> str:
 def _source(spec: str, session: "Session", status: "Status", sheets: list[Path], seed: int) -> "Source":
     if spec == "synthetic:session":
         from edgeguard.fieldtest.sheets.build import sheet_and_picture
+        from edgeguard.fieldtest.sheets.subject import sheet_subject
         from edgeguard.fieldtest.virtual.operator import VirtualOperator
 
-        shown = dict(sheet_and_picture(path) for path in sheets)
-        pictures = {sheet.number: picture for sheet, picture in shown.items()}
+        shown = [(*sheet_and_picture(path), path) for path in sheets]
+        pictures = {sheet.number: picture for sheet, picture, _ in shown}
+        cutouts = {sheet.number: sheet_subject(sheet, path).cutout for sheet, _, path in shown}
         if absent := [sheet.number for sheet in session.plan.sheets if sheet.number not in pictures]:
             raise InputError(f"synthetic:session wants --sheets for each sheet of the plan; missing: {absent}")
         _mark_virtual(session.folder)
-        return VirtualOperator(session, pictures, lambda light: setattr(status, "light", light), seed=seed)
+        return VirtualOperator(
+            session, pictures, lambda light: setattr(status, "light", light), seed=seed, cutouts=cutouts
+        )  # fmt: skip
     if spec.startswith("synthetic:field"):
         from edgeguard.fieldtest.virtual.field import open_virtual_field
 

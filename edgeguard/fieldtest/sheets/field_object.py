@@ -14,7 +14,7 @@ Mount = Literal["sheet", "on", "beside", "none"]
 MOUNTS: tuple[Mount, ...] = get_args(Mount)
 #: The rectangle, clockwise from the upper left: where no outline is known.
 FULL_OUTLINE = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
-SMALLEST_MM, LARGEST_MM = 5.0, 20_000.0
+SMALLEST_MM, LARGEST_MM = 10.0, 5000.0
 _MOST_CORNERS = 512
 
 
