@@ -63,6 +63,7 @@ def plan(
     from edgeguard.fieldtest.session.pictures import keep_pictures
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
     from edgeguard.fieldtest.sheets.build import sheet_and_picture
+    from edgeguard.fieldtest.sheets.subject import sheet_subject
     from edgeguard.model import load_model
     from edgeguard.statistics import wilson
 
@@ -72,8 +73,9 @@ def plan(
         refuse_ignored(context, ["effect", "control_rate", "agreement"], "is for the text: JSON is the plan alone")
     if (folder / "plan.json").exists():
         raise InputError(f"{folder} holds a plan already: choose another folder")
-    printed = [sheet_and_picture(path) for path in sheets]
-    read = [sheet for sheet, _ in printed]
+    each = [(*sheet_and_picture(path), path) for path in sheets]
+    printed = [(sheet, picture, sheet_subject(sheet, path)) for sheet, picture, path in each]
+    read = [sheet for sheet, _, _ in printed]
     grid = numbers("--distances", distances), numbers("--angles", angles), tuple(lights.split(","))
     cells = len(grid[0]) * len(grid[1]) * len(grid[2])
     wanted = passes_for_interval(interval / 100)

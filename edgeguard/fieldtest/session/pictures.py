@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from edgeguard.errors import DeviceError, InputError, JpegError
 from edgeguard.fieldtest.session.plan import Plan
-from edgeguard.fieldtest.sheets.sheet import Picture, Sheet, picture_hash
+from edgeguard.fieldtest.sheets.cutout import read_cutout
+from edgeguard.fieldtest.sheets.sheet import Picture, Sheet, picture_hash, with_overlay
+from edgeguard.fieldtest.sheets.subject import Subject, write_subject
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import read_regular
@@ -16,8 +19,8 @@ FOLDER = "pictures"
 _LARGEST = 64 << 20
 
 
-def keep_pictures(folder: Path, sheets: Sequence[tuple[Sheet, Picture]]) -> None:
-    """Write `pictures/NUMBER.png` of each sheet.
+def keep_pictures(folder: Path, printed: Sequence[tuple[Sheet, Picture, Subject]]) -> None:
+    """Write `pictures/NUMBER.png` of each sheet, and `NUMBER-object.png` of a real object.
 
     Raises:
         DeviceError: the folder cannot be written.
@@ -26,24 +29,46 @@ def keep_pictures(folder: Path, sheets: Sequence[tuple[Sheet, Picture]]) -> None
         (folder / FOLDER).mkdir(exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder / FOLDER}: {error.strerror}") from error
-    for sheet, picture in sheets:
+    for sheet, picture, subject in printed:
         data = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
         write_bytes(folder / FOLDER / f"{sheet.number}.png", data)
+        write_subject(_object_path(folder, sheet), subject)
 
 
 def read_pictures(folder: Path, plan: Plan) -> dict[int, Picture]:
-    """The pictures that are there, by the sheet's number; those that are not the sheet's own are left out."""
+    """What the object looks like with what lies on it, by the sheet's number, where that is known.
+
+    A printed object is its sheet's picture. On a real one the pieces are laid where they are fixed. What lies beside
+    an object is not on its picture, and pictures that are not the sheet's own are left out.
+    """
     found = {}
     if (folder / FOLDER).is_symlink():
         return {}
     for sheet in plan.sheets:
-        path = folder / FOLDER / f"{sheet.number}.png"
-        if not path.exists():
-            continue
         try:
-            picture = decode_rgb(read_regular(path, _LARGEST, "the picture"))
+            picture = _seen(folder, sheet)
         except (InputError, JpegError):
             continue
-        if picture_hash(picture) == sheet.picture_sha256:
+        if picture is not None:
             found[sheet.number] = picture
     return found
+
+
+def _seen(folder: Path, sheet: Sheet) -> Picture | None:
+    printed = decode_rgb(read_regular(folder / FOLDER / f"{sheet.number}.png", _LARGEST, "the picture"))
+    if picture_hash(printed) != sheet.picture_sha256:
+        return None
+    if sheet.mount == "sheet":
+        return printed
+    path = _object_path(folder, sheet)
+    if sheet.mount != "on" or sheet.about is None or path.is_symlink():
+        return None
+    picture = read_cutout(path, sheet.about).on_white()
+    pieces = np.array_split(printed, len(sheet.overlays), axis=1) if sheet.overlays else []
+    for place, piece in zip(sheet.overlays, pieces, strict=True):
+        picture = with_overlay(picture, sheet.about.width_mm, place, np.asarray(piece, np.uint8))
+    return picture
+
+
+def _object_path(folder: Path, sheet: Sheet) -> Path:
+    return folder / FOLDER / f"{sheet.number}-object.png"
