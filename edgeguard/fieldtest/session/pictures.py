@@ -9,8 +9,9 @@ import numpy as np
 from edgeguard.errors import DeviceError, InputError, JpegError
 from edgeguard.fieldtest.session.plan import Plan
 from edgeguard.fieldtest.sheets.cutout import read_cutout
-from edgeguard.fieldtest.sheets.sheet import Picture, Sheet, picture_hash, with_overlay
+from edgeguard.fieldtest.sheets.sheet import Picture, Sheet, picture_hash
 from edgeguard.fieldtest.sheets.subject import Subject, write_subject
+from edgeguard.fieldtest.virtual.raster import field_raster
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import read_regular
@@ -38,8 +39,8 @@ def keep_pictures(folder: Path, printed: Sequence[tuple[Sheet, Picture, Subject]
 def read_pictures(folder: Path, plan: Plan) -> dict[int, Picture]:
     """What the object looks like with what lies on it, by the sheet's number, where that is known.
 
-    A printed object is its sheet's picture. On a real one the pieces are laid where they are fixed. What lies beside
-    an object is not on its picture, and pictures that are not the sheet's own are left out.
+    A printed object is its sheet's picture. A real one has its paper and pieces where they are fixed on it. What lies
+    beside an object is not on its picture, and pictures that are not the sheet's own are left out.
     """
     found = {}
     if (folder / FOLDER).is_symlink():
@@ -63,11 +64,12 @@ def _seen(folder: Path, sheet: Sheet) -> Picture | None:
     path = _object_path(folder, sheet)
     if sheet.mount != "on" or sheet.about is None or path.is_symlink():
         return None
-    picture = read_cutout(path, sheet.about).on_white()
-    pieces = np.array_split(printed, len(sheet.overlays), axis=1) if sheet.overlays else []
-    for place, piece in zip(sheet.overlays, pieces, strict=True):
-        picture = with_overlay(picture, sheet.about.width_mm, place, np.asarray(piece, np.uint8))
-    return picture
+    raster = field_raster(sheet, printed, read_cutout(path, sheet.about))
+    wide, high = sheet.about.width_mm, sheet.about.height_mm
+    left, top = (-side / 2 - edge for side, edge in ((wide, raster.left_mm), (high, raster.top_mm)))
+    rows, columns = ((round(at * raster.pixels_per_mm), round((at + side) * raster.pixels_per_mm))
+                     for at, side in ((top, high), (left, wide)))  # fmt: skip
+    return np.ascontiguousarray(raster.rgb[slice(*rows), slice(*columns)])
 
 
 def _object_path(folder: Path, sheet: Sheet) -> Path:
