@@ -88,6 +88,7 @@ class MarkPage(HttpServer):
             "width": one.width, "height": one.height,
             "sheets": [sheet.number for sheet in sheets_named(plan, folders)],
             "light": light_named(plan, folders) or "",
+            "film": None if one.index is None else one.key.split("#")[0], "index": one.index,
             "mark": None if mark is None else {"kind": mark.kind, "points": mark.points, "sheet": mark.sheet},
         }  # fmt: skip
 

@@ -5,18 +5,39 @@ const WORDS = {corners: ["upper left", "upper right", "lower right", "lower left
 const ZOOM = 6;
 let sheets = [], pictures = [], now = 0, kind = "corners", points = [], chosen = 0, ready = false;
 
+const size = q => Math.sqrt(Math.abs(q.reduce((sum, [x, y], k) => {
+  const [u, v] = q[(k + 1) % q.length];
+  return sum + x * v - u * y;
+}, 0) / 2));
+
+// Of a film: between two marked pictures as for a steady approach (the distance, 1 / size, changes evenly), after one
+// of them where that one has it.
+function proposed(p) {
+  if (p.film === null) return null;
+  const marked = pictures.filter(q => q !== p && q.film === p.film && q.mark?.kind === "corners");
+  const a = marked.filter(q => q.index < p.index).at(-1), b = marked.find(q => q.index > p.index);
+  if (!a || !b) return (a ?? b)?.mark.points ?? null;
+  const t = (p.index - a.index) / (b.index - a.index), [from, to] = [1 / size(a.mark.points), 1 / size(b.mark.points)];
+  const now = from + (to - from) * t;
+  const share = Math.abs(to - from) < 1e-6 * from ? t : (1 / now - 1 / from) / (1 / to - 1 / from);
+  return a.mark.points.map(([x, y], k) => {
+    const [u, v] = b.mark.points[k];
+    return [x + (u - x) * share, y + (v - y) * share];
+  });
+}
+
 function start() {
   const p = pictures[now];
-  const before = p.mark ?? (now > 0 && pictures[now - 1].mark?.kind !== "none" ? pictures[now - 1].mark : null);
-  kind = p.mark && p.mark.kind !== "none" ? p.mark.kind : (before?.kind ?? kind);
-  points = before && before.kind === kind ? before.points.map(q => [...q]) : [];
-  if (!p.mark && !p.name.includes(", picture ")) points = [];   // only a film's next picture looks alike
+  if (p.mark && p.mark.kind !== "none") kind = p.mark.kind;
+  points = (p.mark?.kind === kind ? p.mark.points : p.mark || kind === "box" ? [] : proposed(p) ?? []).map(q => [...q]);
   chosen = points.length === WORDS[kind].length ? 0 : points.length;
   const names = p.sheets.length ? sheets.filter(s => p.sheets.includes(s.number)) : sheets;
   const options = names.map(s => new Option(`${s.number}: ${s.name}, ${s.width} x ${s.height} mm`, s.number));
   if (names.length > 1) options.unshift(new Option("choose", ""));
   at("sheet").replaceChildren(...options);
+  const before = pictures[now - 1];
   if (p.mark?.sheet != null) at("sheet").value = p.mark.sheet;
+  else if (p.film !== null && before?.film === p.film && before.mark?.sheet != null) at("sheet").value = before.mark.sheet;
   ready = false;
   image.src = "picture.jpg?number=" + now;
   show();
@@ -28,7 +49,7 @@ function show(problem) {
   const done = points.length === words.length;
   at("say").className = problem ? "bad" : "";
   at("say").textContent = problem ?? (p.mark?.kind === "none" ? "Marked: the object is not here." :
-    done ? `Right? Then press Enter. Corner ${chosen + 1}, ${words[chosen]}, is chosen.` :
+    done ? `${p.mark ? "" : p.film ? "Proposed, if you did not move it. " : ""}Right? Then press Enter. Corner ${chosen + 1}, ${words[chosen]}, is chosen.` :
     `Click the ${words[points.length]} corner.`);
   at("kind").textContent = kind === "corners" ? "Box instead (B)" : "Four corners instead (B)";
   at("save").disabled = !done;

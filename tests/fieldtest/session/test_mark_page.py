@@ -88,6 +88,7 @@ def test_marks_are_checked_and_kept(page: MarkPage, tmp_path: Path) -> None:
         "photos/plain/b.jpg",
     ]
     assert said["pictures"][0]["sheets"] == [10] and said["pictures"][1]["sheets"] == []
+    assert said["pictures"][0]["film"] is None
     assert said["sheets"][1] == {"number": 11, "name": "stop, plain", "width": 120.0, "height": 120.0}
     with urllib.request.urlopen(page.url + "picture.jpg?number=1", timeout=5) as answer:
         assert answer.read()[:2] == b"\xff\xd8"
@@ -133,3 +134,28 @@ def test_a_browser_marks_with_mouse_and_keyboard(
     marked = next(f for one in session.passes for f in one.frames if f.pose_from == "corners")
     assert marked.distance_mm == pytest.approx(STAND.distance_mm, rel=0.05)
     assert np.abs(np.array(marked.corners) - object_corners(sheets[0][0], STAND, *SIZE)).max() < 1.5
+
+
+PROPOSE = """
+const report = [];
+const film = (index, points) => ({film: "f", index, mark: points && {kind: "corners", points}});
+const square = side => [[.5 - side / 2, .5 - side / 2], [.5 + side / 2, .5 - side / 2],
+                        [.5 + side / 2, .5 + side / 2], [.5 - side / 2, .5 + side / 2]];
+pictures = [film(0, square(.1)), film(10), film(20, square(.4)), film(30), {film: null, index: null}];
+report.push(proposed(pictures[1])[2][0], proposed(pictures[3])[2][0], proposed(pictures[4]));
+document.title = JSON.stringify(report);
+"""
+
+
+@pytest.mark.full
+def test_a_film_s_pictures_are_proposed_as_for_a_steady_approach(page: MarkPage, tmp_path: Path) -> None:
+    chromium = needed("chromium", "google-chrome", "chromium-browser")
+    script, kind = page._files["/page.js"]
+    page._files["/page.js"] = script.replace(b"load();\n", b"") + PROPOSE.encode(), kind
+    common = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    shown = subprocess.run(
+        [*common, "--virtual-time-budget=3000", "--dump-dom", page.url], capture_output=True, text=True, timeout=120
+    )
+    found = json.loads(shown.stdout.split("<title>")[1].split("</title>")[0])
+    # half way between the distances 10 and 2.5 is 6.25, where the side is .16
+    assert found[0] == pytest.approx(0.58) and found[1] == pytest.approx(0.7) and found[2] is None
