@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -186,7 +186,8 @@ def import_all(
             left += [NotUsed(shown(one.picture), why) for one in group.pictures]
             continue
         groups.append(group)
-        done = session.store(group.sheet, group.cell, *_frames(group, film_fps))
+        known = [_known_of(one) for one in group.pictures]
+        done = session.store(group.sheet, group.cell, _frames(group, film_fps), known)
         used += [
             {"file": shown(one.picture), "pass": done.number, "frame": frame.file, "sheet": one.sheet,
              "pose_from": one.pose_from}
@@ -294,21 +295,16 @@ def _corners(mark: Mark, picture: Picture) -> Corners:
     return as_corners(points)
 
 
-def _frames(group: Placement, film_fps: float) -> tuple[list[Captured | KeptFile], list[dict[str, Any]]]:
-    """The bytes of a pass, and what is known of each frame."""
-    films: dict[int, Captured] = {}
-    wanted = {one.picture.index for one in group.pictures if one.picture.index is not None}
-    if wanted:
-        films = {k: c for k, c in film_pictures(group.pictures[0].picture.file.path, film_fps) if k in wanted}
-    kept: list[Captured | KeptFile] = []
+def _frames(group: Placement, film_fps: float) -> Iterator[Captured | KeptFile]:
+    """The bytes of a pass, one after the other: a film's pictures together would fill the memory."""
+    first = group.pictures[0].picture
+    if first.index is not None:
+        wanted = {one.picture.index for one in group.pictures}
+        yield from (captured for index, captured in film_pictures(first.file.path, film_fps) if index in wanted)
+        return
     for one in group.pictures:
-        if one.picture.index is not None:
-            kept.append(films[one.picture.index])
-            continue
-        data = read_again(one.picture)
-        at = one.picture.taken_at
-        kept.append(KeptFile(data, photograph_suffix(data), 0.0 if at is None else at))
-    return kept, [_known_of(one) for one in group.pictures]
+        data, at = read_again(one.picture), one.picture.taken_at
+        yield KeptFile(data, photograph_suffix(data), 0.0 if at is None else at)
 
 
 def _known_of(one: Placed) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ class Session:
         return sum(done.sheet == sheet and done.cell == cell for done in self.passes)
 
     def store(
-        self, sheet: int, cell: Cell | None, captured: Sequence[Captured | KeptFile], poses: list[dict[str, Any]]
+        self, sheet: int, cell: Cell | None, captured: Iterable[Captured | KeptFile], poses: list[dict[str, Any]]
     ) -> Pass:
         """Keep a pass: frames first, then its line.
 
