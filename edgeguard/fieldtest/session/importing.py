@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.camera.source import Captured
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session.arms import folder_names, light_named, sheets_named
 from edgeguard.fieldtest.session.guide import Situation
 from edgeguard.fieldtest.session.look import (
@@ -300,7 +300,12 @@ def _frames(group: Placement, film_fps: float) -> Iterator[Captured | KeptFile]:
     first = group.pictures[0].picture
     if first.index is not None:
         wanted = {one.picture.index for one in group.pictures}
-        yield from (captured for index, captured in film_pictures(first.file.path, film_fps) if index in wanted)
+        for index, captured in film_pictures(first.file.path, film_fps):
+            if index in wanted:
+                wanted.remove(index)
+                yield captured
+        if wanted:
+            raise InputError(f"{first.file.name} changed while it was imported: run the command again")
         return
     for one in group.pictures:
         data, at = read_again(one.picture), one.picture.taken_at
