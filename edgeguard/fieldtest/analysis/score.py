@@ -293,7 +293,8 @@ def _detected(
     done = session.passes[number]
     sheet, record = session.plan.sheet(done.sheet), done.frames[shot]
     assert sheet is not None
-    label, truth = model.contract.labels.index(sheet.label), None
+    label = model.contract.labels.index(sheet.label)
+    truth: tuple[float, float, float, float] | None = None
     found = []
     for guard in guards:
         began = time.perf_counter()

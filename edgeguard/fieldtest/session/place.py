@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +56,7 @@ def goes_around(corners: Sequence[tuple[float, float]]) -> bool:
     return all(abs(value) <= _FAR_PX for corner in corners for value in corner)
 
 
-def as_corners(points: NDArray[np.floating]) -> Corners:
+def as_corners(points: NDArray[np.floating[Any]]) -> Corners:
     """Points of a frame, to a hundredth of a pixel."""
     return tuple((round(float(x), 2), round(float(y), 2)) for x, y in points)
 

@@ -12,7 +12,7 @@ from edgeguard.fieldtest.session.guide import observe
 from edgeguard.fieldtest.session.place import corners_from_tags
 from edgeguard.fieldtest.session.plan import Plan, make_plan, write_plan
 from edgeguard.fieldtest.session.session import Session
-from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet, object_picture, picture_hash, with_overlay
+from edgeguard.fieldtest.sheets.sheet import Arm, Overlay, Picture, Sheet, object_picture, picture_hash, with_overlay
 from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, placed_at
 
 #: Near, frontal, sharp, finely coded: a field in which nothing is lost.
@@ -24,11 +24,12 @@ def sheets_with(patch: Picture, side_share: float, target: str | None) -> list[t
     """The stop card, clean and with a patch below its middle."""
     card = object_picture("stop")
     place = Overlay((0.0, 0.07 * 120), side_share * 120)
+    arms: tuple[Arm, ...] = ("clean", "patch")
     pictures = (card, with_overlay(card, 120.0, place, patch))
     return [
         (Sheet(20 + k, "stop", "stop", arm, overlay=place if k else None, target=target if k else None,
                picture_sha256=picture_hash(picture)), picture)
-        for k, (arm, picture) in enumerate(zip(("clean", "patch"), pictures, strict=True))
+        for k, (arm, picture) in enumerate(zip(arms, pictures, strict=True))
     ]  # fmt: skip
 
 

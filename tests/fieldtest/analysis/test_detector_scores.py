@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def _session(folder: Path) -> Session:
     corners = ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]))
     for sheet in sheets:
         for shown in SHOWN[sheet.arm]:
-            captured, poses = [], []
+            captured, poses = list[Captured](), list[dict[str, Any]]()
             for k, what in enumerate(shown):
                 others = [(15, 0)] if sheet.arm == "plain" else []
                 rgb = frame(*([what] if what else []), *others)

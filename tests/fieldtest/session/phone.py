@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def written(rgb: Picture, suffix: str, exif: Exif, quality: int = 92) -> bytes:
         inner[0xA405] = round(float(focal) * float(np.hypot(36, 24)) / float(np.hypot(width, height)))
     kind = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".bmp": "BMP"}[suffix]
     stream = io.BytesIO()
-    options = {"exif": header.tobytes()} if suffix != ".bmp" else {}
+    options: dict[str, Any] = {"exif": header.tobytes()} if suffix != ".bmp" else {}
     if suffix in (".jpg", ".webp"):
         options |= {"quality": quality}
     stored.save(stream, kind, **options)

@@ -66,7 +66,7 @@ def test_tagged_photographs_turned_by_exif(sheets: list[tuple[Sheet, Picture]], 
         assert one.sheet == sheet and again.read_frame(frame) == data
         assert frame.distance_mm == pytest.approx(stand.distance_mm, rel=0.035)
         assert frame.angle_deg == pytest.approx(stand.angle_deg, abs=12 if stand.angle_deg == 0 else 5)
-        assert frame.pose_from == "tags" and frame.tags == 4 and frame.origin.startswith("photos/")
+        assert frame.pose_from == "tags" and frame.tags == 4 and str(frame.origin).startswith("photos/")
         assert frame.captured_at % 60 == 0 and one.cell == frame.cell and frame.cell.light == "bright"
     assert _import(again, photos).frames == 0
     assert len(Session(session.folder).passes) == 4

@@ -9,16 +9,16 @@ from edgeguard.fieldtest.session.pictures import keep_pictures, read_pictures
 from edgeguard.fieldtest.session.plan import make_plan
 from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.cutout import Cutout
-from edgeguard.fieldtest.sheets.field_object import FieldObject
+from edgeguard.fieldtest.sheets.field_object import FieldObject, Mount
 from edgeguard.fieldtest.sheets.sheet import Overlay
 from edgeguard.fieldtest.sheets.subject import Subject, card_subject, object_subject
 
 
-def _sign(mount: str) -> Subject:
+def _sign(mount: Mount) -> Subject:
     rgb = np.full((100, 100, 3), (200, 20, 30), np.uint8)
     cutout = Cutout(rgb, np.full((100, 100), 255, np.uint8))
     about = FieldObject("my sign", "stop", 500.0, 500.0, picture_sha256=cutout.sha256)
-    return object_subject(replace(about, mount=mount), cutout)  # type: ignore[arg-type]
+    return object_subject(replace(about, mount=mount), cutout)
 
 
 def test_what_is_fixed_on_a_real_object_lies_on_its_picture(tmp_path: Path) -> None:
