@@ -95,7 +95,9 @@ def _frames(session: Session, sheet: Sheet) -> list[tuple[FieldFrame, FrameRecor
             continue
         width = rgb.shape[1]
         focal = record.focal_px or width / 2 / math.tan(math.radians(session.plan.field_of_view_deg) / 2)
-        found.append((FieldFrame(rgb, data, sheet, corners, focal / record.distance_mm, record.cell.light), record))
+        printed = session.plan.print_scale if sheet.mount == "sheet" else 1.0
+        scale = printed * focal / record.distance_mm
+        found.append((FieldFrame(rgb, data, sheet, corners, scale, record.cell.light), record))
     return found
 
 

@@ -234,7 +234,7 @@ def place(picture: Picture, plan: Plan, mark: Mark | None, light: str) -> Placed
         return sheet
     camera = camera_of(picture.width, picture.height, picture.focal_px)
     corners = _corners(mark, picture)
-    scale = plan.print_scale if sheet.about is None or sheet.about.mount == "sheet" else 1.0
+    scale = plan.print_scale if sheet.mount == "sheet" else 1.0
     if mark.kind == "box":
         pose = pose_from_size(corners, sheet, camera)
         pose = replace(pose, distance_mm=scale * pose.distance_mm)
