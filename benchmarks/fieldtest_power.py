@@ -3,7 +3,7 @@
     python benchmarks/fieldtest_power.py [--sessions 2000] [--spread 0.3]
 
 The sessions here are drawn in another way than in `analysis/power.py` (passes of which all frames go one way, mixed
-with passes of independent frames), and judged in full by `paired_difference`. Asked: within 5 points. With `--spread`
+with passes of independent frames), and judged in full by `paired_difference`. Wanted: within 5 points. With `--spread`
 passes are also harder or easier for the patch by up to so much, which the plan does not assume.
 """
 

@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--detector", action="store_true", help="the model is a detector: make the card vanish")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--output", type=Path, help="keeps the patches; run it again to go on")
     parser.add_argument("--views", type=int, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--inks", default="office")
@@ -68,7 +69,8 @@ def main() -> None:
     print(f"blur: {printer.blur_px:.2f} pixels at 640 across", flush=True)
     for seed in options.seeds:
         for name, known in (("without", None), ("with", printer)):
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory() as passing:
+                folder = passing if options.output is None else options.output / f"{options.inks}-{seed}-{name}"
                 size = (320, 240)
                 recipe = Recipe(None, steps=options.steps, batch=options.batch, seed=seed)
                 aim = None if options.detector else options.target
