@@ -1,10 +1,10 @@
 """Does `fieldtest plan` state the right chance? The stated one beside the frequency over simulated sessions.
 
-    python benchmarks/fieldtest_power.py [--sessions 2000]
+    python benchmarks/fieldtest_power.py [--sessions 2000] [--spread 0.3]
 
 The sessions here are drawn in another way than in `analysis/power.py` (passes of which all frames go one way, mixed
-with passes of independent frames; harder and easier cells), and judged in full by `paired_difference`. Asked: within 5
-points wherever the assumptions hold (first table); the second shows what happens where they do not.
+with passes of independent frames), and judged in full by `paired_difference`. Wanted: within 5 points. With `--spread`
+passes are also harder or easier for the patch by up to so much, which the plan does not assume.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeguard.fieldtest.analysis.paired import paired_difference
 from edgeguard.fieldtest.analysis.power import Outlook, chance_to_see
 
-CASES = ((0.3, 20), (0.3, 40), (0.2, 40), (0.1, 80), (0.1, 160), (0.5, 12), (0.15, 64))
+CASES = ((0.3, 20), (0.3, 40), (0.2, 20), (0.2, 40), (0.1, 80), (0.5, 12), (0.15, 64))
 
 
 def shares(rng: np.random.Generator, rates: NDArray[np.float64], outlook: Outlook) -> NDArray[np.float64]:
@@ -42,17 +42,17 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=2000)
+    parser.add_argument("--spread", type=float, default=0.0)
     options = parser.parse_args()
-    for title, spread, agreement in (("as assumed", 0.0, 0.6), ("cells differ by up to 30 points", 0.3, 0.6)):
-        print(f"{title}\n\n| effect | passes | stated | frequency |\n|---|---|---|---|")
-        worst = 0.0
-        for effect, passes in CASES:
-            outlook = Outlook(effect, agreement=agreement)
-            stated = chance_to_see(outlook, passes)
-            seen = frequency(outlook, passes, options.sessions, spread)
-            worst = max(worst, abs(stated - seen))
-            print(f"| {100 * effect:.0f} | {passes} | {100 * stated:.1f} % | {100 * seen:.1f} % |", flush=True)
-        print(f"\nlargest difference {100 * worst:.1f} points\n")
+    print("| effect | passes | stated | frequency |\n|---|---|---|---|")
+    worst = 0.0
+    for effect, passes in CASES:
+        outlook = Outlook(effect)
+        stated = chance_to_see(outlook, passes)
+        seen = frequency(outlook, passes, options.sessions, options.spread)
+        worst = max(worst, abs(stated - seen))
+        print(f"| {100 * effect:.0f} | {passes} | {100 * stated:.1f} % | {100 * seen:.1f} % |", flush=True)
+    print(f"\nlargest difference {100 * worst:.1f} points")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a measured printer is worth: a rendered printer-camera pair whose colors are known, with and without its map.
 
-    python benchmarks/printer_map.py MODEL.tflite [--target "no entry"] [--steps 200] [--inks faded]
+    python benchmarks/printer_map.py MODEL.tflite [--target "no entry"] [--steps 200] [--inks office]
 
 1. The chart is printed by `HalftonePrinter`, photographed in the virtual field, and calibrated. Over 500 random colors
    the map is compared with the known truth (mean CIE76).
@@ -54,11 +54,12 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--target", default="no entry")
     parser.add_argument("--detector", action="store_true", help="the model is a detector: make the card vanish")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--output", type=Path, help="keeps the patches; run it again to go on")
     parser.add_argument("--views", type=int, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--inks", default="faded")
+    parser.add_argument("--inks", default="office")
     options = parser.parse_args()
     truth = HalftonePrinter(options.inks)
     printer = measured(truth)
@@ -68,7 +69,8 @@ def main() -> None:
     print(f"blur: {printer.blur_px:.2f} pixels at 640 across", flush=True)
     for seed in options.seeds:
         for name, known in (("without", None), ("with", printer)):
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory() as passing:
+                folder = passing if options.output is None else options.output / f"{options.inks}-{seed}-{name}"
                 size = (320, 240)
                 recipe = Recipe(None, steps=options.steps, batch=options.batch, seed=seed)
                 aim = None if options.detector else options.target

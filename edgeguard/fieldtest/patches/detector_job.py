@@ -32,6 +32,7 @@ from edgeguard.model.contract import ContractGuard
 from edgeguard.system.files import write_bytes
 
 _SHOWN = 12
+_FARTHEST_SIDES = 1100.0 / 120.0  # detectors find cards up to there
 #: In how many views of an arm a patch had its way.
 _EFFECTS: dict[Goal, Callable[[ArmResult], int]] = {
     "vanish": lambda arm: arm.n - arm.found,
@@ -182,7 +183,7 @@ def _scenes(order: PatchOrder, deployed: Model, shape: str, label: int | None) -
         folder = annotated_folder(order.images, contract.labels)
         return AnnotatedScenes(folder.images, contract, order.area, label=label)
     assert label is not None
-    return order.scenes(label, shape)
+    return order.scenes(label, shape, _FARTHEST_SIDES)
 
 
 def _contact_sheet(output: Path, attempt: DetectorAttempt, scenes: Scenes, recipe: Recipe, picture: Picture) -> int:

@@ -59,7 +59,7 @@ class Recipe:
     def facts(self) -> dict[str, Any]:
         """For the identity of a checkpoint; what came later stands there only where it is used."""
         later = {"count": 1, "naturalness": 0.0}
-        return {key: value for key, value in asdict(self).items() if later.get(key) != value}
+        return {key: value for key, value in asdict(self).items() if key not in later or value != later[key]}
 
 
 def make_patch(

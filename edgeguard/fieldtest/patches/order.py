@@ -1,4 +1,4 @@
-"""What `patch make` is asked for, and the views that follow from it."""
+"""What `patch make` shall do, and the views that follow from it."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from edgeguard.errors import InputError
-from edgeguard.fieldtest.patches.field_scenes import FieldScenes
+from edgeguard.fieldtest.patches.field_scenes import FARTHEST_SIDES, NEAREST_SIDES, FieldScenes
 from edgeguard.fieldtest.sheets.build import DEFAULT_AREA, DEFAULT_CENTER
 from edgeguard.fieldtest.sheets.printer_map import PrinterMap
 from edgeguard.fieldtest.sheets.sheet import Overlay, Picture
@@ -22,7 +22,7 @@ _FARTHEST_BESIDE = 3.0  # sides of the object
 
 @dataclass(frozen=True, kw_only=True)
 class PatchOrder:
-    """What `patch make` is asked for.
+    """What `patch make` shall do.
 
     Attributes:
         model: a .tflite with its contract.
@@ -117,8 +117,8 @@ class PatchOrder:
         left, top, right, bottom = self.within
         return [subject.overlay(self.side_share, corner, shape) for corner in ((left, top), (right, bottom))]
 
-    def scenes(self, label: int, shape: str) -> FieldScenes:
-        """The views of the card or object."""
+    def scenes(self, label: int, shape: str, farthest_sides: float = FARTHEST_SIDES) -> FieldScenes:
+        """The views of the card or object, from 2.75 of its sides to the farthest."""
         subject = self.object
         assert subject is not None
         within = None
@@ -126,9 +126,10 @@ class PatchOrder:
             width, height = subject.width_mm, subject.height_mm
             left, top, right, bottom = self.within
             within = (left * width, top * height, right * width, bottom * height)
+        near, far = NEAREST_SIDES * subject.mean_side_mm, farthest_sides * subject.mean_side_mm
         return FieldScenes(
-            subject, self.overlays(shape), label, angles_deg=(0.0, self.angle_deg), size=self.size, within=within,
-            bend=self.bend, photographs=self.photographs, printer=self.printer,
+            subject, self.overlays(shape), label, distances_mm=(near, far), angles_deg=(0.0, self.angle_deg),
+            size=self.size, within=within, bend=self.bend, photographs=self.photographs, printer=self.printer,
         )  # fmt: skip
 
     def covered(self, shape: str, resolution: int) -> Picture:

@@ -113,6 +113,8 @@ def make_plan(
         clean = [other for other in sheets if other.object == sheet.object and other.arm == "clean"]
         if not clean:
             raise InputError(f"there is no clean sheet of {sheet.object!r}: without it no success can be counted")
+        if any(other.about != sheet.about for other in clean):
+            raise InputError(f"two different objects are called {sheet.object!r}, or one is mounted in two ways")
     targets = {sheet.model_sha256 for sheet in sheets if sheet.model_sha256 is not None}
     if model_sha256 is not None and targets - {model_sha256}:
         raise InputError("a patch was made for another model than the one that is tested")

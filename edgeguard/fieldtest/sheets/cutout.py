@@ -18,6 +18,7 @@ SMALLEST_PX = 8
 _LONGEST_PX = 1024
 _ASPECT_TOLERANCE = 0.08
 _LARGEST_FILE = 256 << 20
+_LONGEST_NAME = 80
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"avif")
 
 
@@ -86,7 +87,8 @@ def read_object(
     size = (max(round(width_mm * scale), SMALLEST_PX), max(round(height_mm * scale), SMALLEST_PX))
     kept = Cutout(_resized(rgb, size), _resized(cover, size))
     outline = FULL_OUTLINE if mask is None else _outline(kept.alpha)
-    return FieldObject(photo.stem, label, width_mm, height_mm, outline, mount, kept.sha256), kept
+    name = "".join(letter if letter.isprintable() else "?" for letter in photo.stem)[:_LONGEST_NAME]
+    return FieldObject(name, label, width_mm, height_mm, outline, mount, kept.sha256), kept
 
 
 def picture_of(path: Path) -> Picture:

@@ -31,12 +31,12 @@ class HalftonePrinter:
 
     Attributes:
         inks: `office` or `faded`.
-        dot_gain: how much a dot of half coverage grows.
+        dot_gain: how much a dot of half coverage grows beyond what the driver takes back.
         exponent: Yule and Nielsen's n: light that spreads in the paper.
     """
 
     inks: str = "office"
-    dot_gain: float = 0.18
+    dot_gain: float = 0.06
     exponent: float = 2.0
 
     def __call__(self, rgb: Picture) -> NDArray[np.float32]:

@@ -140,6 +140,8 @@ def test_manifests_of_cards_keep_their_keys_and_those_of_objects_add_some(tmp_pa
     sheets = [made_sheet(subject, arm)[0] for arm in ("clean", "plain")]
     write_plan(tmp_path, make_plan(sheets, (900,), (0,), ("bright",), 2))
     assert read_plan(tmp_path).sheets == tuple(sheets)
+    with pytest.raises(InputError, match="two different objects"):
+        make_plan([sheets[0], replace(sheets[1], about=None)], (900,), (0,), ("bright",), 2)
     path = tmp_path / "s.json"
     for bad in (b'"mount": "glued"', b'"width_mm": 1e9'):
         key = bad.split(b":")[0]
