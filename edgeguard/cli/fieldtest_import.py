@@ -20,7 +20,7 @@ _SHOWN = 6  # names for each reason
 
 
 def import_photographs(
-    given: Annotated[list[Path], typer.Argument(help="Folders, photographs and films.", metavar="FOLDER|FILM...")],
+    given: Annotated[list[Path], typer.Argument(help="Folders, photographs and films.", metavar="FOLDER_OR_FILM...")],
     plan: Annotated[Path, typer.Option(help="The session's folder, which fieldtest plan made.")],
     light: Annotated[
         str | None,
