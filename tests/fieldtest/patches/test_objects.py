@@ -99,7 +99,7 @@ def test_what_at_says() -> None:
 def test_naturalness_pulls_the_patch_towards_what_it_covers(tmp_path: Path) -> None:
     order = _order(tmp_path)
     covered = order.covered("square", 16)
-    assert covered[8, 1, 0] > 2 * covered[8, 1, 1]  # the red of the sign
+    assert covered[8, 8, 0] > 2 * covered[8, 8, 1]  # the red of the sign
 
     def indifferent(frames: object, views: object) -> tuple[object, object]:
         return torch.zeros(()), torch.zeros(1, dtype=torch.bool)
