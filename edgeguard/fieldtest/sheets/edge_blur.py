@@ -1,5 +1,7 @@
 """How far an edge of a print is smeared in a photograph: the borders of the tags are edges in known places."""
 
+from math import erf
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +70,6 @@ def _best_sigma(offsets: NDArray[np.float64], share: NDArray[np.float64], reach:
     profile = np.array([share[which == k].mean() if (which == k).any() else np.nan for k in range(1, len(bins))])
     middle = (bins[:-1] + bins[1:]) / 2
     good = np.isfinite(profile)
-    from math import erf
-
     errors = [
         float(((np.array([0.5 + 0.5 * erf(x / sigma / 2**0.5) for x in middle[good]]) - profile[good]) ** 2).sum())
         for sigma in _SIGMAS_PX

@@ -55,7 +55,10 @@ def field_raster(
         cutout: the picture of a real object that is not printed; without, a grey one of its outline.
         printer: what a printer makes of colours; without, they are printed as they are.
     """
-    through = (lambda colors: colors) if printer is None else (lambda colors: _on_paper(colors, printer))
+
+    def through(colors: Picture) -> Picture:
+        return colors if printer is None else _on_paper(colors, printer)
+
     layout = sheet.layout
     if sheet.mount == "sheet":
         per_mm = _PIXELS_PER_MM

@@ -70,7 +70,7 @@ def test_stickers_bends_and_areas_change_the_view_and_have_gradients(tmp_path: P
     assert not torch.equal(flat, bent) and float((bent > 0).sum()) == pytest.approx(float((flat > 0).sum()), rel=0.4)
     spread = _order(tmp_path, within=(-0.2, -0.1, 0.2, 0.1)).scenes(1, "square")
     places = np.array([spread._places(np.random.default_rng(k))[0].center_mm for k in range(30)])
-    assert np.abs(places[:, 0]).max() <= 60 and np.ptp(places[:, 0]) > 60 and np.abs(places[:, 1]).max() <= 30
+    assert np.abs(places[:, 0]).max() <= 30 and np.ptp(places[:, 0]) > 30 and np.abs(places[:, 1]).max() <= 15
 
 
 def test_a_patch_that_leaves_the_object_is_refused_unless_it_stands_beside(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_patch_that_leaves_the_object_is_refused_unless_it_stands_beside(tmp_p
             _order(tmp_path, mount, center=(0.9, 0.0)).overlays("square")
     with pytest.raises(InputError, match="stick out"):
         _order(tmp_path, "on", within=(-0.2, 0.0, 0.6, 0.0)).overlays("square")
-    assert _order(tmp_path, center=(0.9, 0.0)).overlays("square")[0].center_mm == (270.0, 0.0)
+    assert _order(tmp_path, center=(0.9, 0.0)).overlays("square")[0].center_mm == (135.0, 0.0)
     for far in (9.0, float("nan")):
         with pytest.raises(InputError, match="three sides"):
             _order(tmp_path, center=(far, 0.0)).overlays("square")
@@ -99,7 +99,7 @@ def test_what_at_says() -> None:
 def test_naturalness_pulls_the_patch_towards_what_it_covers(tmp_path: Path) -> None:
     order = _order(tmp_path)
     covered = order.covered("square", 16)
-    assert covered[8, 1, 0] > 2 * covered[8, 1, 1]  # the red of the sign
+    assert covered[8, 8, 0] > 2 * covered[8, 8, 1]  # the red of the sign
 
     def indifferent(frames: object, views: object) -> tuple[object, object]:
         return torch.zeros(()), torch.zeros(1, dtype=torch.bool)
@@ -113,6 +113,7 @@ def test_naturalness_pulls_the_patch_towards_what_it_covers(tmp_path: Path) -> N
     assert near < 0.4 * far
 
 
+@pytest.mark.full
 def test_the_best_place_is_found(tmp_path: Path) -> None:
     """Against a loss that falls the further right a patch lies."""
     order = _order(tmp_path, search=True)

@@ -25,7 +25,7 @@ def write_sign(folder: Path) -> tuple[Path, Path]:
     return photo, where
 
 
-def sign_subject(folder: Path, mount: Mount = "sheet", side_mm: float = 300.0) -> Subject:
+def sign_subject(folder: Path, mount: Mount = "sheet", side_mm: float = 150.0) -> Subject:
     """The sign as the subject of a field test."""
     photo, mask = write_sign(folder)
     return object_subject(*read_object(photo, label="stop", size_mm=(side_mm, side_mm), mask=mask, mount=mount))

@@ -33,9 +33,10 @@ MOUNTS: tuple[Mount, ...] = ("sheet", "on", "beside")
 
 def _patch(folder: Path, subject: FieldObject | None, stickers: int = 1) -> Path:
     picture = np.random.default_rng(0).integers(0, 256, (24, 24 * stickers, 3), np.uint8)
-    more = tuple((0.1 * k, -0.2) for k in range(1, stickers))
+    more = tuple((0.0, -0.33 * k) for k in range(1, stickers))
     about = PatchFile("my sign", None, "ab", None, 0.3, (0.0, 0.1), "square", 4, 2, 0, picture_hash(picture),
                       about=subject, more_centers=more)  # fmt: skip
+    folder.mkdir()
     write_patch(folder, about, picture)
     return folder
 
@@ -82,14 +83,14 @@ def test_sheets_of_an_object_come_back_and_say_where_it_stands(mount: Mount, tmp
     again = sheet_subject(back, tmp_path / "n.pdf")
     assert again.cutout is not None and subject.cutout is not None and again.cutout.sha256 == subject.cutout.sha256
     painter = SheetPainter(sheet, picture, cutout=subject.cutout)
-    (found,) = find_sheets(painter.frame(Stand(750, 25, 20, seed=3), 1280, 960))
+    (found,) = find_sheets(painter.frame(Stand(450, 25, 20, seed=3), 1280, 960))
     pose = pose_of(found, sheet.layout, camera_matrix(1280, 960))
     assert found.number == sheet.number and pose is not None
-    assert pose.distance_mm == pytest.approx(750, rel=0.03) and pose.angle_deg == pytest.approx(25, abs=4)
+    assert pose.distance_mm == pytest.approx(450, rel=0.03) and pose.angle_deg == pytest.approx(25, abs=4)
 
 
 def test_the_clean_paper_on_an_object_has_a_window_that_shows_it(tmp_path: Path) -> None:
-    subject, stand = sign_subject(tmp_path, "on"), Stand(700, seed=2, noise=0)
+    subject, stand = sign_subject(tmp_path, "on"), Stand(350, seed=2, noise=0)
     clean, noise = (SheetPainter(*made_sheet(subject, arm), cutout=subject.cutout) for arm in ("clean", "noise"))
     sheet, _ = made_sheet(subject, "clean")
     assert sheet.overlay is None and sheet.window is not None
@@ -105,8 +106,8 @@ def test_pieces_and_stickers_lie_where_the_manifest_says(tmp_path: Path) -> None
     write_subject(folder / OBJECT_PICTURE, subject)
     sheet, picture = made_sheet(subject, "patch", patch=folder)
     assert picture.shape == (24, 48, 3) and len(sheet.overlays) == 2
-    assert sheet.overlays[1].center_mm == pytest.approx((30.0, -60.0))
-    stand = Stand(600, seed=2, noise=0)
+    assert sheet.overlays[1].center_mm == pytest.approx((0.0, -49.5))
+    stand = Stand(300, seed=2, noise=0)
     frames = [
         SheetPainter(*made_sheet(subject, arm, patch=folder), cutout=subject.cutout).frame(stand)
         for arm in ("clean", "plain")
@@ -116,7 +117,7 @@ def test_pieces_and_stickers_lie_where_the_manifest_says(tmp_path: Path) -> None
         assert np.ptp(frames[1][y, x].astype(int)) < 25 < np.ptp(frames[0][y, x].astype(int))
     back, _ = read_patch(folder)
     found = patch_subject(folder, back)
-    assert found is not None and found.about == subject.about and back.centers == ((0.0, 0.1), (0.1, -0.2))
+    assert found is not None and found.about == subject.about and back.centers == ((0.0, 0.1), (0.0, -0.33))
 
 
 def test_a_patch_for_another_object_is_refused(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_patch_for_another_object_is_refused(tmp_path: Path) -> None:
     assert subject.about is not None
     for about, words in (
         (replace(subject.about, picture_sha256="cd", name="yours"), "another object: 'yours'"),
-        (replace(subject.about, width_mm=200.0), "of 200x300 mm"),
+        (replace(subject.about, width_mm=100.0), "of 100x150 mm"),
         (replace(subject.about, mount="on"), "--mount on"),
     ):
         with pytest.raises(InputError, match=words):
@@ -138,10 +139,10 @@ def test_manifests_of_cards_keep_their_keys_and_those_of_objects_add_some(tmp_pa
     assert not {"about", "stickers", "window"} & card.to_dict().keys()
     subject = sign_subject(tmp_path, "on")
     sheets = [made_sheet(subject, arm)[0] for arm in ("clean", "plain")]
-    write_plan(tmp_path, make_plan(sheets, (900,), (0,), ("bright",), 2))
+    write_plan(tmp_path, make_plan(sheets, (450,), (0,), ("bright",), 2))
     assert read_plan(tmp_path).sheets == tuple(sheets)
     with pytest.raises(InputError, match="two different objects"):
-        make_plan([sheets[0], replace(sheets[1], about=None)], (900,), (0,), ("bright",), 2)
+        make_plan([sheets[0], replace(sheets[1], about=None)], (450,), (0,), ("bright",), 2)
     path = tmp_path / "s.json"
     for bad in (b'"mount": "glued"', b'"width_mm": 1e9'):
         key = bad.split(b":")[0]
@@ -155,7 +156,7 @@ def test_an_object_bends_and_its_box_with_it(tmp_path: Path) -> None:
     subject = sign_subject(tmp_path, "beside")
     sheet, picture = made_sheet(subject, "clean")
     painter = SheetPainter(sheet, picture, cutout=subject.cutout)
-    stand = Stand(700, seed=5, noise=0, bend=0.05)
+    stand = Stand(350, seed=5, noise=0, bend=0.05)
     bend = painter.bend(stand)
     assert bend is not None and painter.bend(replace(stand, bend=0.0)) is None
     points = sheet.outline_mm()
@@ -182,7 +183,7 @@ def test_a_field_of_an_object_before_photographs(tmp_path: Path) -> None:
     (tmp_path / "behind").mkdir()
     cv2.imwrite(str(tmp_path / "behind" / "a.png"), np.full((300, 400, 3), (200, 20, 20), np.uint8))
     (tmp_path / "behind" / "broken.jpg").write_bytes(b"no")
-    address = f"synthetic:field?sheet={tmp_path}/c.pdf&distance=900&frames=1&bend=0.02&backgrounds={tmp_path}/behind"
+    address = f"synthetic:field?sheet={tmp_path}/c.pdf&distance=450&frames=1&bend=0.02&backgrounds={tmp_path}/behind"
     field = open_virtual_field(address)
     frame = field.painter.frame(field.truth(0))
     assert frame[5, 5, 2] > 2 * frame[5, 5, 0]  # the blue wall of the photograph
