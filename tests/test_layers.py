@@ -115,7 +115,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_field_tests_are_recorded_and_scored_without_torch() -> None:
     names = (
         "session.record", "analysis.score", "analysis.findings", "analysis.report", "session.web", "sheets.build",
-        "sheets.pdf", "virtual.operator",
+        "sheets.pdf", "virtual.operator", "session.importing", "session.mark_page", "analysis.why", "analysis.films",
     )  # fmt: skip
     imports = "; ".join(f"import edgeguard.fieldtest.{name}" for name in names)
     code = f"import sys; {imports}; print('torch' in sys.modules)"

@@ -1,4 +1,4 @@
-"""`edgeguard fieldtest plan|record|score|report`."""
+"""`edgeguard fieldtest plan|record|import|score|report`."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeguard.cli.fieldtest_import import import_photographs
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.cli.parse import numbers
@@ -14,6 +15,7 @@ from edgeguard.errors import CheckFailed, InputError
 if TYPE_CHECKING:
     from edgeguard.camera import Source
     from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.analysis.why_files import Why
     from edgeguard.fieldtest.session.guide import Advice
     from edgeguard.fieldtest.session.record import Status
     from edgeguard.fieldtest.session.session import Pass, Session
@@ -40,6 +42,15 @@ def plan(
     interval: Annotated[
         float, typer.Option(min=1, max=100, help="Wanted full width of the 95 % interval of a rate near 50 %, points.")
     ] = 20.0,
+    effect: Annotated[
+        float, typer.Option(min=1, max=100, help="What is the chance to see an effect of so many points? (simulated)")
+    ] = 30.0,
+    control_rate: Annotated[
+        float, typer.Option(min=0, max=99, help="Assumed for that: how often the control succeeds, % of frames.")
+    ] = 5.0,
+    agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="Assumed for that: correlation of the frames of one pass.")
+    ] = 0.6,
     frames: Annotated[int, typer.Option(min=1, max=100, help="Stored frames of each pass.")] = 5,
     field_of_view: Annotated[float, typer.Option(min=10, max=150, help="Of the camera, across, degrees.")] = 62.2,
     print_scale: Annotated[float, typer.Option(help="The 100 mm bar as measured, / 100.")] = 1.0,
@@ -47,17 +58,24 @@ def plan(
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
     from edgeguard.errors import DeviceError
+    from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
     from edgeguard.fieldtest.analysis.score import check_scorable
+    from edgeguard.fieldtest.session.pictures import keep_pictures
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
     from edgeguard.fieldtest.sheets.build import sheet_and_picture
+    from edgeguard.fieldtest.sheets.subject import sheet_subject
     from edgeguard.model import load_model
     from edgeguard.statistics import wilson
 
     if passes is not None and as_json:
         refuse_ignored(context, ["interval"], "asks for as many passes as it needs, and --passes says how many")
+    if as_json:
+        refuse_ignored(context, ["effect", "control_rate", "agreement"], "is for the text: JSON is the plan alone")
     if (folder / "plan.json").exists():
         raise InputError(f"{folder} holds a plan already: choose another folder")
-    read = [sheet_and_picture(path)[0] for path in sheets]
+    each = [(*sheet_and_picture(path), path) for path in sheets]
+    printed = [(sheet, picture, sheet_subject(sheet, path)) for sheet, picture, path in each]
+    read = [sheet for sheet, _, _ in printed]
     grid = numbers("--distances", distances), numbers("--angles", angles), tuple(lights.split(","))
     cells = len(grid[0]) * len(grid[1]) * len(grid[2])
     wanted = passes_for_interval(interval / 100)
@@ -75,6 +93,7 @@ def plan(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+    keep_pictures(folder, printed)
     write_plan(folder, made)
     if as_json:
         on_stdout(*(folder / "plan.json").read_text().splitlines())
@@ -90,6 +109,8 @@ def plan(
     on_stdout(
         f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {each} passes only describe"
     )
+    outlook = Outlook(effect / 100, control_rate / 100, agreement, frames)
+    on_stdout(*outlook_lines(outlook, total))
     if not {sheet.arm for sheet in read} >= {"plain", "noise"}:
         on_stdout("no plain or noise control: an effect cannot be told from that of anything lying there")
 
@@ -159,6 +180,11 @@ def record(
     on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}")
 
 
+app.command("import", epilog="Example: edgeguard fieldtest import photos/ --plan session/ --port 8000")(
+    import_photographs
+)
+
+
 @app.command(
     epilog="Example: edgeguard fieldtest score session/ --model model.tflite --guard off --guard fd --guard lgs"
 )
@@ -174,6 +200,13 @@ def score(
     certify: Annotated[
         bool, typer.Option("--certify", help="How large a patch is proven harmless, by distance and angle.")
     ] = False,
+    memory: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="A pass counts as attacked if never so many frames in a row were right."),
+    ] = None,
+    why: Annotated[
+        bool, typer.Option("--why/--no-why", help="Find at which step a patch loses its strength, on your own frames.")
+    ] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON lines.")] = False,
 ) -> None:
@@ -183,6 +216,7 @@ def score(
     from edgeguard.fieldtest.analysis.findings import findings
     from edgeguard.fieldtest.analysis.report import text_report
     from edgeguard.fieldtest.analysis.score import score as score_session
+    from edgeguard.fieldtest.analysis.why_files import clear_why, why_lines
     from edgeguard.fieldtest.session.session import Session
     from edgeguard.model import load_model
     from edgeguard.model.contract import ContractGuard
@@ -195,34 +229,65 @@ def score(
     if "off" not in guards:
         raise InputError("score with --guard off as well: without it no frame can be called eligible")
     with UnitCounter() as counter:
-        scores = score_session(folder, model, guards, workers, lambda n, total: counter.show("frames", n, total))
+        scores = score_session(
+            folder, model, guards, workers, lambda n, total: counter.show("frames", n, total), memory=memory
+        )
         certified = certify_session(folder, load_model(model, threads=1)) if certify else []
-    found = findings(Session(folder), scores)
+        session = Session(folder)
+        reasons = _why(session, model, guards, counter) if why else clear_why(folder)
+    found = findings(session, scores)
     if as_json:
         for comparison in found.comparisons:
             on_stdout(json.dumps({"question": comparison.question, **vars(comparison.difference)}))
         return
     on_stdout(*text_report(found))
+    on_stdout(*why_lines(session, reasons))
     if certified:
-        on_stdout(*certified_report(Session(folder), found, certified))
+        on_stdout(*certified_report(session, found, certified))
 
 
 @app.command(epilog="Example: edgeguard fieldtest report session/ --output report.html")
 def report(
     folder: Annotated[Path, typer.Argument(help="The session's folder, scored.")],
     output: Annotated[Path | None, typer.Option(help="The page. [report.html in the folder]")] = None,
+    films: Annotated[int, typer.Option(min=0, max=50, help="Passes that are shown as films beside the page.")] = 3,
 ) -> None:
-    """One self-contained HTML page: answers, curves, pictures, and what limits them."""
+    """One self-contained HTML page: answers, why a patch fails, curves, pictures, films; and what limits them.
+
+    The films lie in a folder beside the page, NAME-films, as MP4 and GIF.
+    """
+    from edgeguard.fieldtest.analysis.films import write_films
     from edgeguard.fieldtest.analysis.findings import findings
     from edgeguard.fieldtest.analysis.report import html_report
     from edgeguard.fieldtest.analysis.score import read_scores
+    from edgeguard.fieldtest.analysis.why_files import read_why
     from edgeguard.fieldtest.session.session import Session
-    from edgeguard.system.files import write_bytes
+    from edgeguard.system.files import check_writable, write_bytes
 
     session = Session(folder)
     path = output or folder / "report.html"
-    write_bytes(path, html_report(session, findings(session, read_scores(folder))).encode())
+    check_writable(path)
+    found = findings(session, read_scores(folder))
+    made = write_films(session, found, path.parent / f"{path.stem}-films", films)
+    write_bytes(path, html_report(session, found, made, read_why(folder)).encode())
     on_stdout(f"wrote {path}")
+    if made:
+        on_stdout(f"wrote {len(made)} films, MP4 and GIF, into {made[0].mp4.parent}")
+
+
+def _why(session: "Session", model: Path, guards: list[str], counter: "UnitCounter") -> "tuple[Why, ...]":
+    """Take apart the patches whose pictures are known."""
+    from edgeguard.fieldtest.analysis.why import why_it_fails
+    from edgeguard.fieldtest.session.pictures import read_pictures
+    from edgeguard.model import load_model
+
+    pictures = read_pictures(session.folder, session.plan)
+    if not pictures and any(sheet.arm == "patch" for sheet in session.plan.sheets):
+        counter.say(
+            "why a patch fails is not told: the session keeps no pictures of its sheets (see docs/fieldtest.md)"
+        )
+    opened = load_model(model, threads=1)
+    return why_it_fails(session, opened, pictures, guards, lambda n, total: counter.show("steps", n, total))
 
 
 class _Teller:
@@ -257,14 +322,18 @@ def _why_nothing(left: int, lost: int, teller: "_Teller") -> str:
 def _source(spec: str, session: "Session", status: "Status", sheets: list[Path], seed: int) -> "Source":
     if spec == "synthetic:session":
         from edgeguard.fieldtest.sheets.build import sheet_and_picture
+        from edgeguard.fieldtest.sheets.subject import sheet_subject
         from edgeguard.fieldtest.virtual.operator import VirtualOperator
 
-        shown = dict(sheet_and_picture(path) for path in sheets)
-        pictures = {sheet.number: picture for sheet, picture in shown.items()}
+        shown = [(*sheet_and_picture(path), path) for path in sheets]
+        pictures = {sheet.number: picture for sheet, picture, _ in shown}
+        cutouts = {sheet.number: sheet_subject(sheet, path).cutout for sheet, _, path in shown}
         if absent := [sheet.number for sheet in session.plan.sheets if sheet.number not in pictures]:
             raise InputError(f"synthetic:session wants --sheets for each sheet of the plan; missing: {absent}")
         _mark_virtual(session.folder)
-        return VirtualOperator(session, pictures, lambda light: setattr(status, "light", light), seed=seed)
+        return VirtualOperator(
+            session, pictures, lambda light: setattr(status, "light", light), seed=seed, cutouts=cutouts
+        )  # fmt: skip
     if spec.startswith("synthetic:field"):
         from edgeguard.fieldtest.virtual.field import open_virtual_field
 

@@ -1,23 +1,25 @@
-"""`edgeguard patch make|sheet|check`."""
+"""`edgeguard patch make|sheet|check|calibrate`."""
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeguard.cli.field_objects import MOUNTS_HELP, chosen_subject, control_place, placement, side_share
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stderr, on_stdout
-from edgeguard.cli.parse import pair, size_within
+from edgeguard.cli.parse import size_within
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.patches.job import PatchOrder
     from edgeguard.fieldtest.patches.optimize import Recipe
-    from edgeguard.fieldtest.sheets.sheet import Overlay
+    from edgeguard.fieldtest.patches.order import PatchOrder
+    from edgeguard.fieldtest.patches.search import Searched
+    from edgeguard.fieldtest.sheets.patch_file import PatchFile
 
 app = typer.Typer(
     help="Make, print and check physical adversarial patches.", no_args_is_help=True, rich_markup_mode=None
@@ -32,6 +34,12 @@ def make(
     target: Annotated[str | None, typer.Option(help="The label that the model shall say.")] = None,
     untargeted: Annotated[bool, typer.Option("--untargeted", help="Any wrong label will do.")] = False,
     card: Annotated[str, typer.Option(help="The bundled card that the patch lies on.")] = "stop",
+    photo: Annotated[
+        Path | None, typer.Option("--object", help="Instead of a card: a photograph of your object, from the front.")
+    ] = None,
+    mm: Annotated[str | None, typer.Option(help="With --object: its true WIDTHxHEIGHT, millimetres.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="With --object: a picture of its size, white where it is.")] = None,
+    mount: Annotated[str, typer.Option(help=f"With --object: {MOUNTS_HELP}")] = "sheet",
     images: Annotated[
         Path | None, typer.Option(help="Instead of a card: labeled photographs, the patch pasted on them anywhere.")
     ] = None,
@@ -39,12 +47,16 @@ def make(
         str | None, typer.Option(help="Against a detector: vanish, mislabel or create. --target is optional then.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="With --mode: the object's class. [the card's name; with --images every class]")
+        str | None, typer.Option(help="The object's class. [the card's name; with --images every class]")
     ] = None,
     size: Annotated[str, typer.Option(help="Of the patch: share of the object's area (10%) or side (38mm).")] = "10%",
     at: Annotated[
-        str, typer.Option(help="Its middle, shares of the card's side from the card's middle: x,y.")
-    ] = "0,0.07",
+        list[str] | None,
+        typer.Option(
+            help="Its middle, shares of width and height from the object's middle: x,y (repeat for several stickers); "
+            "area:x1,y1,x2,y2 for anywhere in there; search for the best place. [0,0.07]"
+        ),
+    ] = None,
     shape: Annotated[str, typer.Option(help="square, round, ring or stickers.")] = "square",
     through_guard: Annotated[
         str | None, typer.Option(help="Make it through this defense: contract, a profile, lgs, entropy, chunks.")
@@ -54,6 +66,18 @@ def make(
     smoothness: Annotated[
         float, typer.Option(min=0, help="Weight of the smoothness term; 0.2 keeps a patch below texture guards.")
     ] = 0.01,
+    naturalness: Annotated[
+        float, typer.Option(min=0, help="Weight of looking like what it covers; 0.05 is a lot.")
+    ] = 0.0,
+    bend: Annotated[
+        float, typer.Option(min=0, max=0.2, help="How much the object bends (thin-plate spline): 0.03 for a shirt.")
+    ] = 0.0,
+    backgrounds: Annotated[
+        Path | None, typer.Option(help="Folder of your photographs of the place, to stand behind the object.")
+    ] = None,
+    printer: Annotated[
+        Path | None, typer.Option(help="The printer.json of patch calibrate. [a guess of print colours and blur]")
+    ] = None,
     angle: Annotated[float, typer.Option(min=0, max=70, help="Largest angle of view, degrees.")] = 40.0,
     frame: Annotated[str, typer.Option(help="Size of the camera's frames.")] = "640x480",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
@@ -61,42 +85,72 @@ def make(
 ) -> None:
     """Optimise a patch over distance, angle, light, blur, print, noise and the camera's JPEG."""
     if mode is None:
-        refuse_ignored(context, ["label"], "is for --mode: a classifier's patch takes the card's")
+        if photo is None:
+            refuse_ignored(context, ["label"], "is for --mode or --object: a classifier's patch takes the card's")
         if (target is None) != untargeted:
             raise InputError("say --target LABEL, or --untargeted; for a detector --mode vanish, mislabel or create")
     else:
         _check_mode(context, mode)
     if images is not None:
-        refuse_ignored(context, ["card", "angle", "frame"], "is for a card that a camera sees, not for --images")
+        seen = ["card", "photo", "naturalness", "bend", "backgrounds", "printer", "angle", "frame"]
+        refuse_ignored(context, seen, "is for a card or object that a camera sees, not for --images")
     try:
-        from edgeguard.fieldtest.patches.job import PatchOrder
         from edgeguard.fieldtest.patches.job import make as make_patch
         from edgeguard.fieldtest.patches.optimize import Recipe
+        from edgeguard.fieldtest.patches.order import PatchOrder
     except ImportError as error:
         raise missing_part(error, "patch make", "attack") from error
     from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.sheets.build import DEFAULT_CENTER
+    from edgeguard.fieldtest.sheets.printer_map import read_printer
+    from edgeguard.fieldtest.virtual.backgrounds import read_backgrounds
 
-    side = _side_mm(size)
-    x, y = pair(at, "--at wants x,y, for example 0,0.1")
+    subject = chosen_subject(context, card, photo, label=label, mm=mm, mask=mask, mount=mount)
+    where = placement(at or [], DEFAULT_CENTER)
+    if images is not None and (len(where.centers) > 1 or where.within is not None or where.search):
+        raise InputError("--at x,y is all that --images takes: there the patch is pasted anywhere")
     width, height = size_within("--frame", frame, 64, 4096)
+    behind, left_out = ((), ()) if backgrounds is None else read_backgrounds(backgrounds)
+    for line in left_out:
+        on_stderr(f"left out: {line}")
     with UnitCounter() as counter:
         order = PatchOrder(
-            model=_deployed(model, output), target=target, card=None if images else card, images=images,
-            area=(side / 120.0) ** 2, center=(x, y), through=through_guard, angle_deg=angle, size=(width, height),
+            model=_deployed(model, output), target=target, card=None if images or photo else card, images=images,
+            subject=subject if photo else None, area=side_share(size, subject) ** 2, center=where.centers[0],
+            more_centers=where.centers[1:], within=where.within, search=where.search, through=through_guard,
+            angle_deg=angle, size=(width, height), bend=bend, photographs=behind,
+            printer=None if printer is None else read_printer(printer),
         )  # fmt: skip
-        recipe = Recipe(None, steps=steps, batch=batch, shape=shape, smoothness=smoothness, seed=seed)
+        recipe = Recipe(
+            None, steps=steps, batch=batch, shape=shape, smoothness=smoothness, seed=seed, naturalness=naturalness
+        )  # fmt: skip
         if mode is not None:
-            _make_for_detector(order, recipe, output, mode, label, counter, as_json)
+            _make_for_detector(order, recipe, output, mode, None if photo else label, counter, as_json)
             return
         made = make_patch(
             order, recipe, output,
             lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
+            lambda done, total: counter.show("places", done, total),
         )  # fmt: skip
     if as_json:
-        on_stdout(json.dumps({**vars(made.about), "successes": made.successes, "views": made.views}))
+        on_stdout(json.dumps({**_manifest(made.about), "successes": made.successes, "views": made.views}))
         return
+    on_stdout(*_searched(made.searched))
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
     on_stdout(f"on {made.views} fresh rendered views it had its way in {made.successes}: no claim about a print")
+
+
+def _manifest(about: "PatchFile") -> dict[str, Any]:
+    """As `--json` has always printed a classifier's: with `mode`, which is null there."""
+    return {"mode": None, **about.to_dict()}
+
+
+def _searched(found: "Searched | None") -> list[str]:
+    if found is None:
+        return []
+    tried = ", ".join(f"{x:g},{y:g} (loss {loss:.2f})" for (x, y), loss in found.tried)
+    x, y = found.center
+    return [f"searched {found.places} places; tried {tried}; taken: --at {x:g},{y:g}"]
 
 
 def _check_mode(context: typer.Context, mode: str) -> None:
@@ -120,12 +174,14 @@ def _make_for_detector(
         order, recipe, output, mode=cast(Goal, mode), label=label,
         progress=lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
         asked=lambda done, total: counter.show("the virtual field", done, total),
+        looked=lambda done, total: counter.show("places", done, total),
     )  # fmt: skip
     if as_json:
         arms = [vars(arm) for arm in made.arms]
         told = {"successes": made.successes, "views": made.views, "arms": arms, "loses": made.against}
         on_stdout(json.dumps({**made.about.to_dict(), **told}))
         return
+    on_stdout(*_searched(made.searched))
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
     on_stdout(f"on {made.views} fresh views of the twin it had its way in {made.successes}: no claim about a print")
     if made.arms:
@@ -137,15 +193,24 @@ def _make_for_detector(
 def sheet(
     context: typer.Context,
     output: Annotated[Path, typer.Option(help="The .pdf; its manifest (.json) and picture (.png) go beside it.")],
-    card: Annotated[str, typer.Option(help="A bundled card, or blank.")] = "stop",
+    card: Annotated[str, typer.Option(help="A bundled card, blank, or chart for patch calibrate.")] = "stop",
+    photo: Annotated[
+        Path | None, typer.Option("--object", help="Instead of a card: a photograph of your object, from the front.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="With --object: its name as the model has it.")] = None,
+    mm: Annotated[str | None, typer.Option(help="With --object: its true WIDTHxHEIGHT, millimetres.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="With --object: a picture of its size, white where it is.")] = None,
+    mount: Annotated[str, typer.Option(help=f"With --object: {MOUNTS_HELP}")] = "sheet",
     arm: Annotated[str, typer.Option(help="clean, plain, noise or patch.")] = "clean",
     patch: Annotated[
-        Path | None, typer.Option(help="Folder of patch make; controls take size and place from it.")
+        Path | None, typer.Option(help="Folder of patch make; controls take object, size and place from it.")
     ] = None,
     size: Annotated[str | None, typer.Option(help="Of a control without a patch: 10% of the area, or 38mm.")] = None,
     card_mm: Annotated[float, typer.Option(min=20, max=2000, help="Side of the card.")] = 120.0,
-    tag_mm: Annotated[float, typer.Option(min=10, max=500, help="Side of the tags.")] = 40.0,
-    page: Annotated[str, typer.Option(help="A4 or Letter; larger sheets take several pages.")] = "A4",
+    tag_mm: Annotated[
+        float | None, typer.Option(min=10, max=500, help="Side of the tags. [40; for an object as suits its size]")
+    ] = None,
+    page: Annotated[str, typer.Option(help="A4 or Letter; larger sheets take several pages, with marks.")] = "A4",
     number: Annotated[int | None, typer.Option(min=0, max=145, help="Of the tags. [follows from the picture]")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise control.")] = 0,
 ) -> None:
@@ -153,22 +218,28 @@ def sheet(
     from edgeguard.fieldtest.sheets.build import made_sheet, write_sheet
     from edgeguard.fieldtest.sheets.layout import PAGES_MM
     from edgeguard.fieldtest.sheets.pdf import sheet_pdf
+    from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE
 
     if output.suffix.lower() != ".pdf":
         raise InputError(f"--output wants a .pdf file, got {output}")
     if page not in PAGES_MM:
         raise InputError(f"--page wants {' or '.join(PAGES_MM)}, got {page}")
-    if arm == "clean":
-        refuse_ignored(context, ["patch", "size"], "is for the other arms: nothing lies on a clean sheet")
+    if photo is None:
+        refuse_ignored(context, ["label"], "is for --object PHOTO: a card has its own")
+    if arm == "clean" and mount != "on":
+        refuse_ignored(context, ["size"], "is for the other arms: nothing lies on a clean sheet")
+        if photo is not None or patch is None or not (patch / OBJECT_PICTURE).exists():
+            refuse_ignored(context, ["patch"], "is for the other arms: nothing lies on a clean sheet")
     if arm != "noise":
         refuse_ignored(context, ["seed"], "is for --arm noise")
     if arm != "patch" and size is not None:
         refuse_ignored(context, ["patch"], "gives a control its size and place, and --size is given too")
-    overlay = None if size is None else _overlay(size, card_mm)
-    made, picture = made_sheet(
-        card, arm, patch=patch, object_mm=card_mm, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed
-    )
-    write_sheet(output, made, picture, sheet_pdf(made, picture, page))
+    subject = chosen_subject(
+        context, card, photo, label=label, mm=mm, mask=mask, mount=mount, card_mm=card_mm, patch=patch
+    )  # fmt: skip
+    overlay = None if size is None else control_place(size, subject)
+    made, picture = made_sheet(subject, arm, patch=patch, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed)
+    write_sheet(output, made, picture, sheet_pdf(made, picture, page), subject)
     on_stdout(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
 
 
@@ -199,7 +270,12 @@ def check(
         how = "by the bar" if bar_mm is not None else f"by the outline of {found.page}"
         unknown = "unknown: the outline of the paper is not seen; measure the bar, --bar-mm"
         on_stdout(f"scale          {unknown if scale is None else f'{100 * scale:.1f} %, {how}'}")
-        on_stdout(f"colours        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}")
+        if found.color_error is None or found.worst_color is None:
+            on_stdout("colours        this paper has no chart")
+        else:
+            on_stdout(
+                f"colours        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}"
+            )
         on_stdout(f"flatness       corners {found.fit_px:.2f} pixels off a plane")
     if scale is not None and abs(scale - 1) > 0.02:
         raise CheckFailed(
@@ -207,6 +283,43 @@ def check(
         )
     if found.fit_px > 2:
         raise CheckFailed("the sheet is not flat")
+
+
+@app.command(epilog="Example: edgeguard patch calibrate chart.jpg --output printer.json")
+def calibrate(
+    photo: Annotated[Path, typer.Argument(help="A photograph of the printed chart, flat, evenly lit, not burnt out.")],
+    output: Annotated[Path, typer.Option(help="The printer.json, for patch make --printer.")],
+    sheet: Annotated[
+        Path | None, typer.Option(help="The .pdf or .json of the printed sheet. [that of patch sheet --card chart]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the map as JSON.")] = False,
+) -> None:
+    """Measure what your printer and camera make of colours and edges, from one photograph."""
+    from edgeguard.errors import JpegError
+    from edgeguard.fieldtest.sheets.build import made_sheet
+    from edgeguard.fieldtest.sheets.calibrate import calibrate as measured
+    from edgeguard.fieldtest.sheets.printer_map import write_printer
+    from edgeguard.fieldtest.sheets.sheet import read_sheet
+
+    printed = made_sheet("chart", "clean")[0] if sheet is None else read_sheet(sheet.with_suffix(".json"))
+    if not printed.layout.chart:
+        raise InputError("this paper has no colours: print edgeguard patch sheet --card chart")
+    is_chart = printed.object == "chart" and printed.arm == "clean"
+    try:
+        found = measured(photo.read_bytes(), printed.number, printed.layout, is_chart=is_chart)
+    except OSError as error:
+        raise InputError(f"cannot read {photo}: {error.strerror}") from error
+    except JpegError as error:
+        raise InputError(f"{photo}: {error}") from error
+    write_printer(output, found)
+    if as_json:
+        on_stdout(output.read_text().strip())
+        return
+    on_stdout(f"wrote {output}: {found.colors} colours, a map of degree {found.degree}")
+    on_stdout(f"colours        without the map {found.error_before:.1f} off (CIE76), with it {found.error_after:.1f}")
+    on_stdout(f"blur           {found.blur_px:.2f} pixels at 640 across, {found.blur_mm:.2f} mm on the print")
+    if found.error_after > found.error_before / 2:
+        on_stderr("the map explains less than half of the difference: light on the print may be uneven or mixed")
 
 
 def _deployed(model: Path, output: Path) -> Path:
@@ -232,22 +345,3 @@ def _deployed(model: Path, output: Path) -> Path:
         if done.returncode:
             raise InputError(f"{model} cannot be converted: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     return converted
-
-
-def _overlay(size: str, card_mm: float) -> "Overlay":
-    from edgeguard.fieldtest.sheets.build import DEFAULT_CENTER
-    from edgeguard.fieldtest.sheets.sheet import Overlay
-
-    return Overlay((DEFAULT_CENTER[0] * card_mm, DEFAULT_CENTER[1] * card_mm), _side_mm(size, card_mm))
-
-
-def _side_mm(text: str, card_mm: float = 120.0) -> float:
-    """`10%` of the area, or `38mm` of side, as the side in millimetres."""
-    try:
-        if text.endswith("%") and 0 < float(text[:-1]) <= 100:
-            return float((float(text[:-1]) / 100) ** 0.5 * card_mm)
-        if text.endswith("mm") and 0 < float(text[:-2]) <= card_mm:
-            return float(text[:-2])
-    except ValueError:
-        pass
-    raise InputError(f"a size is 10% (of the object's area) or 38mm (of its side), got {text}")

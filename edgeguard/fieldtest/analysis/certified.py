@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from edgeguard.errors import InputError, JpegError
-from edgeguard.fieldtest.analysis.findings import Counted, Findings
+from edgeguard.fieldtest.analysis.counted import Counted
+from edgeguard.fieldtest.analysis.findings import Findings
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.model import Model
@@ -149,6 +150,6 @@ def millimetres_per_pixel(record: FrameRecord, sheet: Sheet, field_of_view_deg: 
         field_of_view_deg: across the frame.
         width: of the frame, pixels.
     """
-    focal = width / 2 / math.tan(math.radians(field_of_view_deg / 2))
+    focal = record.focal_px or width / 2 / math.tan(math.radians(field_of_view_deg / 2))
     nearest = record.distance_mm - sheet.object_mm / 2 * math.sin(math.radians(min(abs(record.angle_deg), 90)))
     return max(nearest, 1.0) / focal

@@ -2,40 +2,26 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.analysis.counted import Counted
+from edgeguard.fieldtest.analysis.detections import NOTHING
+from edgeguard.fieldtest.analysis.image_places import by_place
+from edgeguard.fieldtest.analysis.limits import detector_notes, memory_notes
+from edgeguard.fieldtest.analysis.memory import MemoryFindings, memory_findings
 from edgeguard.fieldtest.analysis.paired import Difference, paired_difference
 from edgeguard.fieldtest.analysis.score import LIVE, OFF, Outcome, Scores
 from edgeguard.fieldtest.guards import CONTRACT
 from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.session import Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
-from edgeguard.statistics import wilson
 
 _BIN_MOSTLY_RIGHT = 0.5
 K = TypeVar("K")
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Hits of n; its interval is descriptive, because frames of one pass are not independent."""
-
-    hits: int
-    n: int
-
-    @property
-    def share(self) -> float:
-        """0..1; 0 where n is 0."""
-        return self.hits / self.n if self.n else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 %."""
-        return wilson(self.hits, self.n) if self.n else (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -48,6 +34,9 @@ class ArmResult:
         passes: passes of which more than half of the eligible frames were a success.
         alarms: frames with an alarm, of all.
         by_distance, by_angle, by_light, by_cell: successes of eligible frames.
+        vanished, mislabeled: of a detector, eligible frames in which nothing lies on the object, or only a box of
+            another class; None for classifiers.
+        by_place: successes of eligible frames by column and row of the object in the image (`image_places`).
     """
 
     sheet: Sheet
@@ -60,6 +49,9 @@ class ArmResult:
     by_angle: dict[float, Counted]
     by_light: dict[str, Counted]
     by_cell: dict[Cell, Counted]
+    vanished: Counted | None = None
+    mislabeled: Counted | None = None
+    by_place: dict[tuple[int, int], Counted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +94,7 @@ class Findings:
     costs: tuple[GuardCost, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+    memory: MemoryFindings
 
 
 def findings(session: Session, scores: Scores) -> Findings:
@@ -115,7 +108,10 @@ def findings(session: Session, scores: Scores) -> Findings:
     table = _Table(session, scores)
     arms = tuple(table.arm(sheet, guard) for sheet in session.plan.sheets for guard in scores.guards)
     costs = tuple(table.cost(guard) for guard in scores.guards)
-    return Findings(session.plan, scores, arms, costs, tuple(table.comparisons()), tuple(table.notes()))
+    memory = memory_findings(session, scores)
+    comparisons = (*table.comparisons(), *(Comparison(what, one) for what, one in memory.beats))
+    notes = (*table.notes(), *detector_notes(session, scores), *memory_notes(memory))
+    return Findings(session.plan, scores, arms, costs, comparisons, notes, memory)
 
 
 class _Table:
@@ -141,7 +137,7 @@ class _Table:
         return sheet
 
     def _right_when_clean(self) -> dict[object, bool]:
-        """Eligibility keys: (object, cell, repeat, shot) of placements, (object, cell) of drive-bys."""
+        """Eligibility keys: (object, cell, repeat, shot) of placements, (object, cell) of drive-bys and imports."""
         right: dict[object, bool] = {}
         bins: dict[object, list[bool]] = defaultdict(list)
         for done in self.session.passes:
@@ -150,7 +146,7 @@ class _Table:
                 continue
             for outcome in self.by_pass[done.number, OFF]:
                 good = outcome.index == self.truth[sheet.number]
-                if done.cell is not None:
+                if _is_placement(done):
                     right[sheet.object, done.cell, done.repeat, outcome.shot] = good
                 bins[sheet.object, done.frames[outcome.shot].cell].append(good)
         right.update({key: sum(values) > _BIN_MOSTLY_RIGHT * len(values) for key, values in bins.items()})
@@ -159,7 +155,7 @@ class _Table:
     def eligible(self, done: Pass, outcome: Outcome) -> bool:
         """True where the clean object in the same placement was classified correctly without a guard."""
         name = self._sheet(done).object
-        if done.cell is not None:
+        if _is_placement(done):
             return self._clean_right.get((name, done.cell, done.repeat, outcome.shot), False)
         return self._clean_right.get((name, done.frames[outcome.shot].cell), False)
 
@@ -203,7 +199,18 @@ class _Table:
             by_angle=counted(lambda cell: cell.angle_deg),
             by_light=counted(lambda cell: cell.light),
             by_cell=counted(lambda cell: cell),
+            by_place=by_place((done.frames[o.shot], self.hit(done, o)) for done, o, _ in eligible),
+            **self._of_a_detector(eligible, truth),
         )  # fmt: skip
+
+    def _of_a_detector(self, eligible: Sequence[tuple[Pass, Outcome, Cell]], truth: int) -> dict[str, Counted]:
+        if self.scores.task != "detect":
+            return {}
+        said = [o.index for _, o, _ in eligible if not o.alarm]
+        vanished = sum(index == NOTHING for index in said)
+        mislabeled = sum(index not in (NOTHING, truth) for index in said)
+        n = len(eligible)
+        return {"vanished": Counted(vanished, n), "mislabeled": Counted(mislabeled, n)}
 
     def cost(self, guard: str) -> GuardCost:
         clean = [done for sheet in self.plan.sheets if sheet.arm == "clean" for done in self.passes(sheet)]
@@ -337,6 +344,11 @@ class _Table:
             if absent:
                 where = f"{cell.distance_mm:g} mm, {cell.angle_deg:g} degrees, {cell.light}"
                 yield f"At {where} nothing was recorded of {', '.join(absent)}: what needs it there is left out."
+
+
+def _is_placement(done: Pass) -> bool:
+    """The clean object stood in the very same place, frame by frame: not in films, nor in photographs of a phone."""
+    return done.cell is not None and done.frames[0].origin is None
 
 
 def _named(sheet: Sheet) -> str:

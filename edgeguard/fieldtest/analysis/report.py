@@ -3,14 +3,27 @@
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError, JpegError
-from edgeguard.fieldtest.analysis.findings import ArmResult, Counted, Findings
+from edgeguard.fieldtest.analysis.counted import Counted
+from edgeguard.fieldtest.analysis.films import Film
+from edgeguard.fieldtest.analysis.findings import ArmResult, Findings
+from edgeguard.fieldtest.analysis.image_map import image_maps
 from edgeguard.fieldtest.analysis.score import OFF
+from edgeguard.fieldtest.analysis.tables import (
+    detector_arms,
+    first_seen_table,
+    percent,
+    remembered_table,
+    sheet_name,
+    why_section,
+)
+from edgeguard.fieldtest.analysis.why_files import Why
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.charts import Point, Series, Svg, chart
@@ -26,8 +39,15 @@ _LIMITS = (
 )
 
 
-def html_report(session: Session, found: Findings) -> str:
-    """The page."""
+def html_report(session: Session, found: Findings, films: Sequence[Film] = (), why: Sequence[Why] = ()) -> str:
+    """The page.
+
+    Args:
+        session: its frames are shown.
+        found: its findings.
+        films: that lie in a folder beside the page.
+        why: what takes each patch's strength.
+    """
     plan, scores = found.plan, found.scores
     return page(
         "field_test.html",
@@ -39,35 +59,41 @@ def html_report(session: Session, found: Findings) -> str:
         answers=[(c.question[0].upper() + c.question[1:], c.answer, c.difference.shown) for c in found.comparisons],
         notes=found.notes,
         arms=_arms(found),
+        remembered=remembered_table(found),
+        first_seen=first_seen_table(found),
+        memory=found.memory.frames,
+        detects=found.scores.task == "detect",
         costs=_costs(found),
         curves=list(_curves(found)),
         by_light=_by_light(found),
         heat_maps=list(_heat_maps(found)),
+        image_maps=[
+            Figure(_jpeg_uri(picture), "where in the image", (sheet_name(arm.sheet),))
+            for arm, picture in image_maps(session, found)
+        ],
+        films=[
+            (
+                film.title,
+                data_uri(film.gif, "image/gif"),
+                f"./{quote(film.mp4.parent.name)}/{film.mp4.name}",
+                film.frames,
+            )
+            for film in films
+        ],
+        why=[why_section(session, one) for one in why],
         pictures=list(_pictures(session, found)),
         limits=_LIMITS,
     )
 
 
-def _percent(counted: Counted) -> str:
-    if not counted.n:
-        return "-"
-    low, high = counted.interval
-    return f"{100 * counted.share:.1f} [{100 * low:.0f}, {100 * high:.0f}]"
-
-
-def _name(arm: ArmResult) -> str:
-    sheet = arm.sheet
-    if sheet.arm != "patch":
-        return f"{sheet.object}: {sheet.arm}"
-    through = f", made through {sheet.through_guard.split()[0]}" if sheet.through_guard else ""
-    return f"{sheet.object}: patch → {sheet.target or 'anything'}{through}"
-
-
 def _arms(found: Findings) -> Table:
+    if found.scores.task == "detect":
+        return detector_arms(found)
     rows = [
         (
-            _name(arm), arm.guard, _percent(arm.targeted) if arm.sheet.target else "-", _percent(arm.untargeted),
-            str(arm.untargeted.n), _percent(arm.passes), str(arm.passes.n), f"{100 * arm.alarms.share:.0f}",
+            sheet_name(arm.sheet), arm.guard, percent(arm.targeted) if arm.sheet.target else "-",
+            percent(arm.untargeted), str(arm.untargeted.n), percent(arm.passes), str(arm.passes.n),
+            f"{100 * arm.alarms.share:.0f}",
         )
         for arm in found.arms
     ]  # fmt: skip
@@ -83,7 +109,7 @@ def _costs(found: Findings) -> Table:
             d = cost.change
             change = f"{100 * d.mean:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}], p {d.p:.3g}"
         rows.append((
-            cost.guard, _percent(cost.clean), str(cost.clean.n), change, f"{cost.ms_p50:.1f}", f"{cost.ms_p95:.1f}",
+            cost.guard, percent(cost.clean), str(cost.clean.n), change, f"{cost.ms_p50:.1f}", f"{cost.ms_p95:.1f}",
             str(cost.camera_coded),
         ))  # fmt: skip
     head = (
@@ -112,7 +138,7 @@ def _by_light(found: Findings) -> Table | None:
     if len(lights) < 2:
         return None
     rows = [
-        (_name(arm), arm.guard, *(_percent(arm.by_light.get(light, Counted(0, 0))) for light in lights))
+        (sheet_name(arm.sheet), arm.guard, *(percent(arm.by_light.get(light, Counted(0, 0))) for light in lights))
         for arm in shown
     ]
     return Table(rows, ("sheet", "guard", *lights), numbers=len(lights))
@@ -145,7 +171,7 @@ def _heat_maps(found: Findings) -> Iterable[_HeatMap]:
         distances = sorted({cell.distance_mm for cell in arm.by_cell})
         angles = sorted({cell.angle_deg for cell in arm.by_cell})
         rows = tuple((f"{d:g} mm", tuple(_at(arm, d, angle) for angle in angles)) for d in distances)
-        yield _HeatMap(_name(arm), tuple(f"{angle:g}°" for angle in angles), rows)
+        yield _HeatMap(sheet_name(arm.sheet), tuple(f"{angle:g}°" for angle in angles), rows)
 
 
 def _at(arm: ArmResult, distance_mm: float, angle_deg: float) -> Counted:
@@ -168,7 +194,7 @@ def _pictures(session: Session, found: Findings) -> Iterable[Figure]:
                 picture = _jpeg_uri(decode_rgb(session.read_frame(frame)))
             except (InputError, JpegError):
                 continue
-            label = found.scores.labels[outcome.index] if outcome is not None else "?"
+            label = found.scores.said(outcome.index) if outcome is not None else "?"
             place = f"{frame.distance_mm:.0f} mm, {frame.angle_deg:.0f}°, {frame.cell.light}"
             said_of_it = (f"{sheet.object}, {sheet.arm}: {place}; guards off:", Entry(label, look="strong"))
             yield Figure(picture, sheet.object, said_of_it)

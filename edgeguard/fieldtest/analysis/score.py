@@ -4,19 +4,21 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
+from edgeguard.fieldtest.analysis.detections import Box, judged_box, kept_boxes, object_box
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard, require_classifier, require_pixels
 from edgeguard.model.input_path import InputPath
+from edgeguard.model.prediction import label_of
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.patchguard.double_masking import DoubleMasking, MaskSet
 from edgeguard.system.files import write_bytes
@@ -36,10 +38,14 @@ class Outcome:
     Attributes:
         number, shot: of the pass and of its frame.
         guard: as named by the user.
-        index: raw output index.
+        index: raw output index; of a detector the class of the box on the object, its own before any other, and
+            `NOTHING` where no box lies on it.
+        score: of that class.
         alarm: the guard says that a patch is there.
         pass1: who coded the frame with the guard's profile (`camera`, `sensor`), or `none`.
         ms: from the stored bytes to the label, one core.
+        boxes: of a detector, else None: class, score, x1, y1, x2, y2 in the frame's pixels, best first.
+        elsewhere: of a detector: boxes of the object's class that do not lie on it.
     """
 
     number: int
@@ -50,11 +56,18 @@ class Outcome:
     alarm: bool
     pass1: str
     ms: float
+    boxes: tuple[Box, ...] | None = None
+    elsewhere: int | None = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """All outcomes of a session, and what they were made with."""
+    """All outcomes of a session, and what they were made with.
+
+    Attributes:
+        task: of the model, `classify` or `detect`.
+        memory: frames in a row after which a system remembers an object; None where that was not wanted.
+    """
 
     session: str
     model_sha256: str
@@ -62,6 +75,12 @@ class Scores:
     guards: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     unreadable: tuple[str, ...] = ()
+    task: str = "classify"
+    memory: int | None = None
+
+    def said(self, index: int) -> str:
+        """What an outcome's index means, in words."""
+        return "nothing" if index < 0 else label_of(index, self.labels)
 
 
 def score(
@@ -70,19 +89,22 @@ def score(
     guards: Sequence[str],
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    memory: int | None = None,
 ) -> Scores:
     """Replay a session through guards; writes `scores.jsonl` into its folder.
 
     Args:
         folder: the session's.
-        model: a .tflite classifier with a contract.
+        model: a .tflite classifier or detector with a contract.
         guards: `off`, `contract`, profiles (names or .toml), patch guards, `double-masking`; `live` is not replayed:
             it is what the defence said while it was recorded, where it ran (`record --model`).
         workers: processes; one for each core by default.
         progress: frames done, of all.
+        memory: see `Scores`.
 
     Raises:
-        InputError: no passes, an unknown guard, or a model that is no classifier.
+        InputError: no passes, an unknown guard, or a model that is neither a classifier nor a detector.
         CheckFailed: no stored frame can be used; nothing was written.
     """
     session = Session(folder)
@@ -116,6 +138,8 @@ def score(
         tuple(guards),
         tuple(outcomes),
         tuple(unreadable),
+        deployed.contract.task,
+        memory,
     )
     write_scores(folder / "scores.jsonl", scores)
     return scores
@@ -130,9 +154,11 @@ def check_scorable(deployed: Model, path: Path, sheets: Sequence[Sheet]) -> None
         sheets: of the plan.
 
     Raises:
-        InputError: no classifier of pixels, a guard that cannot be switched off, or a label of a sheet that it lacks.
+        InputError: no classifier or detector of pixels, a guard that cannot be switched off, or a label of a sheet
+            that it lacks.
     """
-    require_classifier(deployed.contract, f"{path}: a field test's score")
+    if deployed.contract.task != "detect":
+        require_classifier(deployed.contract, f"{path}: a field test's score is for detectors, too, and")
     require_pixels(deployed.contract, "a field test's score")
     if deployed.contract.guard.place == "in-graph":
         raise InputError(f"{path} has its guard inside the graph, where it cannot be switched off: score one without")
@@ -150,8 +176,22 @@ def check_scorable(deployed: Model, path: Path, sheets: Sequence[Sheet]) -> None
 def write_scores(path: Path, scores: Scores) -> None:
     """One head line, then one line an outcome."""
     head = {"schema": SCHEMA, **{key: value for key, value in vars(scores).items() if key != "outcomes"}}
-    lines = [json.dumps(head), *(json.dumps(asdict(outcome)) for outcome in scores.outcomes)]
+    if scores.task == "classify":
+        del head["task"]
+    if scores.memory is None:
+        del head["memory"]
+    lines = [json.dumps(head), *(json.dumps(_plain(outcome)) for outcome in scores.outcomes)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    """A classifier's lines have no keys of detectors."""
+    return {key: value for key, value in vars(outcome).items() if value is not None}
+
+
+def _parsed(line: dict[str, Any]) -> Outcome:
+    boxes = line.get("boxes")
+    return Outcome(**{**line, "boxes": None if boxes is None else tuple(tuple(box) for box in boxes)})
 
 
 def read_scores(folder: Path) -> Scores:
@@ -170,7 +210,7 @@ def read_scores(folder: Path) -> Scores:
         with parsing("it"):
             head, *said = (foreign_json(line, with_nan=True) for line in raw.decode().splitlines())
             convert(head, dict)
-            outcomes = tuple(Outcome(**line) for line in convert(said, list[dict[str, Any]]))
+            outcomes = tuple(_parsed(line) for line in convert(said, list[dict[str, Any]]))
             convert({**head, "outcomes": said}, Scores)  # for the types alone
     except InputError as error:
         raise InputError(f"{path} is damaged: score again") from error
@@ -183,6 +223,8 @@ def read_scores(folder: Path) -> Scores:
 def _check_guard(name: str, model: Model) -> None:
     if name == CONTRACT and model.contract.guard == ContractGuard():
         raise InputError("the model carries no guard: leave out contract, or name a profile")
+    if model.contract.task == "detect" and name in (DOUBLE_MASKING, LIVE):
+        raise InputError(f"{name} is for classifiers; this model is a detector")
     if name == DOUBLE_MASKING and model.contract.input.width != model.contract.input.height:
         raise InputError("double masking wants a square input")
     if name not in (OFF, CONTRACT, DOUBLE_MASKING, LIVE, *PATCH_GUARDS):
@@ -215,6 +257,8 @@ def _frame(
     record = session.passes[number].frames[shot]
     try:
         data = session.read_frame(record)
+        if model.contract.task == "detect":
+            return _detected(session, model, data, guards, job), []
         found = [_outcome(model, data, guard, number, shot) for guard in guards if guard != LIVE]
     except (InputError, JpegError) as error:
         return [], [str(error)]
@@ -225,7 +269,7 @@ def _frame(
 
 def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> Outcome:
     began = time.perf_counter()
-    path = _path(model, guard)
+    path = path_behind(model, guard)
     received = path.arrive(data)
     if guard == DOUBLE_MASKING:
         levels, _ = path.levels(received)
@@ -241,7 +285,39 @@ def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> O
     return Outcome(number, shot, guard, index, float(outputs[index]), alarm, received.pass1, round(ms, 3))
 
 
-def _path(model: Model, guard: str) -> InputPath:
+def _detected(
+    session: Session, model: Model, data: bytes, guards: tuple[str, ...], job: tuple[int, int]
+) -> list[Outcome]:
+    """All guards on one frame, for a detector."""
+    number, shot = job
+    done = session.passes[number]
+    sheet, record = session.plan.sheet(done.sheet), done.frames[shot]
+    assert sheet is not None
+    label = model.contract.labels.index(sheet.label)
+    truth: tuple[float, float, float, float] | None = None
+    found = []
+    for guard in guards:
+        began = time.perf_counter()
+        path = path_behind(model, guard)
+        received = path.arrive(data)
+        prepared = path(received)
+        boxes = model.read(model.run(prepared.tensor), *prepared.size).boxes or ()
+        ms = (time.perf_counter() - began) * 1e3
+        truth = truth or object_box(data, prepared.size, record, sheet)
+        if truth is None:
+            raise InputError(f"{record.file}: where the object is in it is not known")
+        on_it = judged_box(boxes, truth, label)
+        alarm = prepared.guarded is not None and prepared.guarded.alarm
+        found.append(
+            Outcome(
+                number, shot, guard, on_it.index, round(on_it.score, 6), alarm, received.pass1, round(ms, 3),
+                kept_boxes(boxes), on_it.elsewhere,
+            )
+        )  # fmt: skip
+    return found
+
+
+def path_behind(model: Model, guard: str) -> InputPath:
     """From a stored frame to the tensor, behind a guard by its name."""
     plain = guard in (OFF, DOUBLE_MASKING)
     profile, patch = (None, None) if plain else named_guard(guard, model.contract)

@@ -11,15 +11,17 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.evaluate.detectors.deployed import DeployedDetector
 from edgeguard.evaluate.detectors.matching import average_precision, judged
 from edgeguard.fieldtest.sheets.build import made_sheet
-from edgeguard.fieldtest.sheets.sheet import ARMS, Arm, Overlay
+from edgeguard.fieldtest.sheets.sheet import ARMS, Arm, Overlay, Picture
+from edgeguard.fieldtest.sheets.subject import Subject, card_subject
 from edgeguard.fieldtest.virtual.field import LIGHTS, SheetPainter, Stand, light_named, placed_at, project
+from edgeguard.fieldtest.virtual.raster import PrintedColors
 from edgeguard.model import Model
 from edgeguard.model.prediction import BoxScore
 from edgeguard.patchguard import PatchGuard
-from edgeguard.scene.outlines import box_around, sign_outline
+from edgeguard.scene.outlines import box_around
 from edgeguard.statistics import wilson
 
-_OBJECT_MM = 120.0
+_NEAREST_SIDES, _FARTHEST_SIDES = 2.75, 1000.0 / 120.0
 _SEED = 1 << 20  # apart from those of making patches
 
 
@@ -58,22 +60,38 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class FieldCheck:
-    """Which views are looked at: angles and distances are drawn evenly, lights take turns."""
+    """Which views are looked at: angles and distances are drawn evenly, lights take turns.
+
+    Attributes:
+        card: its name, or the object's.
+        label: the object's class.
+        views, size: frames, and their size.
+        angles_deg: range.
+        distances_mm: range; by default 2.75 to 8.33 sides of the object (a card of 120 mm: 330 to 1000 mm).
+        subject: a real object; None for the card.
+    """
 
     card: str
     label: int
     views: int = 48
     angles_deg: tuple[float, float] = (0.0, 30.0)
-    distances_mm: tuple[float, float] = (330.0, 1000.0)
+    distances_mm: tuple[float, float] | None = None
     size: tuple[int, int] = (640, 480)
+    subject: Subject | None = None
+
+    @property
+    def object(self) -> Subject:
+        """What is looked at."""
+        return card_subject(self.card) if self.subject is None else self.subject
 
     def stands(self) -> list[Stand]:
         """Where the sheet stands in each view; always the same."""
-        stands = []
+        stands, side = [], self.object.mean_side_mm
+        distances = self.distances_mm or (_NEAREST_SIDES * side, _FARTHEST_SIDES * side)
         for number in range(self.views):
             rng = np.random.default_rng([_SEED, number])
             light = light_named(LIGHTS[number % len(LIGHTS)]) or "bright"
-            stand = placed_at(rng, float(rng.uniform(*self.distances_mm)), float(rng.uniform(*self.angles_deg)), light)
+            stand = placed_at(rng, float(rng.uniform(*distances)), float(rng.uniform(*self.angles_deg)), light)
             stands.append(replace(stand, angle_deg=min(stand.angle_deg, self.angles_deg[1])))
         return stands
 
@@ -88,6 +106,8 @@ def field_arms(
     patch_guard: PatchGuard | None = None,
     arms: Sequence[Arm] = ARMS,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    photographs: Sequence[Picture] = (),
+    printer: PrintedColors | None = None,
 ) -> list[ArmResult]:
     """Ask the deployed file about each arm, on the same stands.
 
@@ -100,14 +120,18 @@ def field_arms(
         patch_guard: filter of the model's input.
         arms: which.
         progress: called with frames asked, and all of them.
+        photographs: what may stand behind the object; rendered clutter without any.
+        printer: what a printer makes of colours; without, they are printed as they are.
     """
     deployed = DeployedDetector(model, profile=profile, patch_guard=patch_guard)
     stands, results, done = check.stands(), list[ArmResult](), 0
-    outline = sign_outline(check.card).astype(np.float64) * _OBJECT_MM
-    hull = np.concatenate([outline, np.zeros((len(outline), 1))], axis=1)
     for arm in arms:
-        sheet, picture = made_sheet(check.card, arm, patch=patch, number=0, overlay=overlay)
-        painter = SheetPainter(sheet, picture)
+        sheet, picture = made_sheet(check.object, arm, patch=patch, number=0, overlay=overlay)
+        outline = sheet.outline_mm()
+        hull = np.concatenate([outline, np.zeros((len(outline), 1))], axis=1)
+        painter = SheetPainter(
+            sheet, picture, cutout=check.object.cutout, photographs=photographs, printer=printer
+        )  # fmt: skip
         truth: list[list[TrueBox]] = []
         found: list[tuple[BoxScore, ...]] = []
         for stand in stands:

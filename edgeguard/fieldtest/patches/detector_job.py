@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,18 +18,21 @@ from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.fieldtest.guards import named_guard
 from edgeguard.fieldtest.patches.detector import DetectorAttempt, GuardedDetector
 from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, field_arms
-from edgeguard.fieldtest.patches.job import PatchOrder, label_index, through_name
+from edgeguard.fieldtest.patches.job import label_index, patch_file, through_name
 from edgeguard.fieldtest.patches.optimize import Recipe, optimized
+from edgeguard.fieldtest.patches.order import PatchOrder
 from edgeguard.fieldtest.patches.printing import photographed
-from edgeguard.fieldtest.patches.scenes import AnnotatedScenes, FieldScenes, Scenes, mosaic
+from edgeguard.fieldtest.patches.scenes import AnnotatedScenes, Scenes, mosaic
+from edgeguard.fieldtest.patches.search import Searched, searched
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, write_patch
-from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, control_picture, mask_of, picture_hash
+from edgeguard.fieldtest.sheets.sheet import Picture, control_picture, mask_of
+from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE, write_subject
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard
 from edgeguard.system.files import write_bytes
 
-_OBJECT_MM = 120.0
 _SHOWN = 12
+_FARTHEST_SIDES = 1100.0 / 120.0  # detectors find cards up to there
 #: In how many views of an arm a patch had its way.
 _EFFECTS: dict[Goal, Callable[[ArmResult], int]] = {
     "vanish": lambda arm: arm.n - arm.found,
@@ -48,6 +51,7 @@ class MadeDetectorPatch:
         last_share: of the views of the last step in which it had its way.
         arms: the deployed file in the virtual field, 0 to 30 degrees; empty for photographs.
         against: why it loses against the plain control, one line for each reason; empty where it does not.
+        searched: where its place was looked for, else None.
     """
 
     about: PatchFile
@@ -57,6 +61,7 @@ class MadeDetectorPatch:
     last_share: float
     arms: tuple[ArmResult, ...]
     against: tuple[str, ...]
+    searched: Searched | None = None
 
 
 def make_for_detector(
@@ -68,6 +73,7 @@ def make_for_detector(
     label: str | None,
     progress: Callable[[int, int, float], None] = lambda step, steps, share: None,
     asked: Callable[[int, int], None] = lambda done, total: None,
+    looked: Callable[[int, int], None] = lambda done, total: None,
 ) -> MadeDetectorPatch:
     """Make a patch against a detector and write it, controls of its size, and a contact sheet; run again to go on.
 
@@ -76,9 +82,10 @@ def make_for_detector(
         recipe: see there.
         output: folder.
         mode: what the patch wants of the object.
-        label: the object's class; by default the card's, with photographs every class.
+        label: the object's class; by default the card's or object's own, with photographs every class.
         progress: step, steps, and the share of the last views where the attack had its way.
         asked: frames of the virtual field that the file was asked about, and all of them.
+        looked: places of a search that were looked at, and all of them.
 
     Raises:
         InputError: a label, card, profile or model that cannot be used.
@@ -94,20 +101,21 @@ def make_for_detector(
     if order.through == "contract" and contract.guard == ContractGuard():
         raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
     target = None if order.target is None else label_index(contract, order.target)
-    wanted = label if label is not None or order.images is not None else order.card
+    subject = order.object
+    wanted = label if label is not None or subject is None else subject.label
     index = None if wanted is None else label_index(contract, wanted)
     if mode == "mislabel" and target is not None and target == index:
         raise InputError(f"--target {order.target} is the object's own class")
     place: TwinPlace = "frame" if order.images is None else "input"
     detector = GuardedDetector(detector_twin(order.model, place).undefended(), order.through, contract)
     attempt = DetectorAttempt(detector, contract, mode, target)
+    recipe, found = replace(recipe, target=target, count=1 + len(order.more_centers)), None
+    if order.search and index is not None and subject is not None:
+        found = searched(order, attempt, index, recipe, looked)
+        order = replace(order, center=found.center, search=False)
     scenes = _scenes(order, deployed, recipe.shape, index)
-    recipe = replace(recipe, target=target)
-    facts = {
-        **asdict(recipe), "mode": mode, "label": wanted, "model": deployed.sha256, "card": order.card,
-        "images": None if order.images is None else order.images.name, "area": order.area,
-        "center": list(order.center), "through": order.through, "angle_deg": order.angle_deg, "size": list(order.size),
-    }  # fmt: skip
+    covered = order.covered(recipe.shape, recipe.resolution) if recipe.naturalness else None
+    facts = {**recipe.facts(), "mode": mode, "label": wanted, "model": deployed.sha256, **order.facts()}
     last = 0.0
 
     def told(step: int, steps: int, share: float) -> None:
@@ -115,37 +123,30 @@ def make_for_detector(
         last = share
         progress(step, steps, share)
 
-    picture = optimized(attempt, scenes, recipe, output / "checkpoint.pt", json.dumps(facts), told)
-    about = PatchFile(
-        object=order.card or str(facts["images"]),
-        target=order.target,
-        model_sha256=deployed.sha256,
-        through_guard=through_name(order.through, contract.guard),
-        side_share=float(order.area**0.5),
-        center_share=order.center,
-        shape=recipe.shape,
-        steps=recipe.steps,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        picture_sha256=picture_hash(picture),
-        mode=mode,
-    )
+    picture = optimized(
+        attempt, scenes, recipe, output / "checkpoint.pt", json.dumps(facts), told, covered=covered
+    )  # fmt: skip
+    through = through_name(order.through, contract.guard)
+    about = patch_file(order, recipe, picture, deployed.sha256, through, mode)
+    if order.subject is not None:
+        write_subject(output / OBJECT_PICTURE, order.subject)
     write_patch(output, about, picture)
     for arm in ("plain", "noise"):
         data = cv2.imencode(".png", control_picture(arm)[:, :, ::-1])[1].tobytes()
         write_bytes(output / f"control-{arm}.png", data)
     successes = _contact_sheet(output, attempt, scenes, recipe, picture)
     arms: tuple[ArmResult, ...] = ()
-    if order.images is None and index is not None and order.card is not None:
-        check = FieldCheck(order.card, index, size=order.size)
+    if subject is not None and index is not None:
+        check = FieldCheck(subject.name, index, size=order.size, subject=order.subject)
         profile, patch_guard = (None, None) if order.through is None else named_guard(order.through, contract)
         arms = tuple(
             field_arms(
-                deployed, check, patch=output, profile=profile, patch_guard=patch_guard, progress=asked
+                deployed, check, patch=output, profile=profile, patch_guard=patch_guard, progress=asked,
+                photographs=order.photographs, printer=order.printer,
             )
         )  # fmt: skip
     against = losing(arms, mode, successes, _SHOWN, last)
-    return MadeDetectorPatch(about, picture, successes, _SHOWN, last, arms, against)
+    return MadeDetectorPatch(about, picture, successes, _SHOWN, last, arms, against, found)
 
 
 def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, last_share: float) -> tuple[str, ...]:
@@ -181,19 +182,8 @@ def _scenes(order: PatchOrder, deployed: Model, shape: str, label: int | None) -
     if order.images is not None:
         folder = annotated_folder(order.images, contract.labels)
         return AnnotatedScenes(folder.images, contract, order.area, label=label)
-    side = float(order.area**0.5) * _OBJECT_MM
-    overlay = Overlay((order.center[0] * _OBJECT_MM, order.center[1] * _OBJECT_MM), side, shape)
-    if max(abs(value) for value in overlay.center_mm) + side / 2 > _OBJECT_MM / 2:
-        raise InputError("the patch would stick out of the card: make it smaller or move it (--at)")
     assert label is not None
-    return FieldScenes(
-        str(order.card),
-        overlay,
-        label,
-        distances_mm=(330.0, 1100.0),
-        angles_deg=(0.0, order.angle_deg),
-        size=order.size,
-    )
+    return order.scenes(label, shape, _FARTHEST_SIDES)
 
 
 def _contact_sheet(output: Path, attempt: DetectorAttempt, scenes: Scenes, recipe: Recipe, picture: Picture) -> int:

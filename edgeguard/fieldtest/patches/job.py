@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,12 +16,14 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.twin import Twin, TwinPlace, twin
 from edgeguard.fieldtest.guards import named_guard
 from edgeguard.fieldtest.patches.guard_layer import PatchGuardLayer
-from edgeguard.fieldtest.patches.optimize import Recipe, make_patch, succeeded
+from edgeguard.fieldtest.patches.optimize import Recipe, classifier_attempt, optimized, succeeded
+from edgeguard.fieldtest.patches.order import PatchOrder
 from edgeguard.fieldtest.patches.printing import photographed
-from edgeguard.fieldtest.patches.scenes import FieldScenes, PhotographScenes, Scenes, mosaic, photographs_in
-from edgeguard.fieldtest.sheets.build import DEFAULT_AREA, DEFAULT_CENTER
+from edgeguard.fieldtest.patches.scenes import PhotographScenes, Scenes, mosaic, photographs_in
+from edgeguard.fieldtest.patches.search import Searched, searched
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, write_patch
-from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, control_picture, mask_of, picture_hash
+from edgeguard.fieldtest.sheets.sheet import Picture, control_picture, mask_of, picture_hash
+from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE, write_subject
 from edgeguard.model import load_model
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS
@@ -30,41 +32,19 @@ from edgeguard.system.files import write_bytes
 _SHOWN = 12
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatchOrder:
-    """What `patch make` is asked for.
-
-    Attributes:
-        model: a .tflite with its contract.
-        target: a label, or None for an untargeted patch.
-        card: the card it is made for; None with `images`.
-        images: labelled photographs instead of a card: pasted digitally at the model's input.
-        area: of the patch, share of the object's (or photograph's) area.
-        center: of the patch on the card, shares of its side from its middle.
-        through: a profile, `contract`, or a patch guard that stands between camera and model; None for none.
-        angles_deg: largest angle that is drawn.
-        size: of the camera's frames.
-    """
-
-    model: Path
-    target: str | None
-    card: str | None = "stop"
-    images: Path | None = None
-    area: float = DEFAULT_AREA
-    center: tuple[float, float] = DEFAULT_CENTER
-    through: str | None = None
-    angle_deg: float = 40.0
-    size: tuple[int, int] = (640, 480)
-
-
 @dataclass(frozen=True)
 class MadePatch:
-    """A patch and how often it had its way over fresh rendered views (no claim about prints)."""
+    """A patch and how often it had its way over fresh rendered views (no claim about prints).
+
+    Attributes:
+        searched: where its place was looked for, else None.
+    """
 
     about: PatchFile
     picture: Picture
     successes: int
     views: int
+    searched: Searched | None = None
 
 
 class GuardedClassifier(torch.nn.Module):
@@ -92,8 +72,15 @@ def make(
     recipe: Recipe,
     output: Path,
     progress: Callable[[int, int, float], None] = lambda step, steps, share: None,
+    looked: Callable[[int, int], None] = lambda done, total: None,
 ) -> MadePatch:
     """Make a patch and write it, controls of its size, and a contact sheet; run again to go on.
+
+    Args:
+        order, recipe: see there.
+        output: folder.
+        progress: step, steps, and the share of the last views where the attack had its way.
+        looked: places of a search that were looked at, and all of them.
 
     Raises:
         InputError: a label, card, profile or model that cannot be used.
@@ -110,33 +97,56 @@ def make(
     if order.through == "contract" and contract.guard == ContractGuard():
         raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
     classifier = GuardedClassifier(twin(order.model, place).undefended(), order.through, contract)
-    recipe = Recipe(**{**asdict(recipe), "target": target})
-    scenes = _scenes(order, contract, recipe.shape, deployed.classes)
-    facts = {
-        **asdict(recipe), "model": deployed.sha256, "card": order.card,
-        "images": None if order.images is None else order.images.name, "area": order.area,
-        "center": list(order.center), "through": order.through, "angle_deg": order.angle_deg, "size": list(order.size),
-    }  # fmt: skip
-    picture = make_patch(classifier, scenes, recipe, output / "checkpoint.pt", json.dumps(facts), progress)
-    about = PatchFile(
-        object=order.card or str(facts["images"]),
+    recipe = replace(recipe, target=target, count=1 + len(order.more_centers))
+    attempt, found = classifier_attempt(classifier, target), None
+    label = None if order.object is None else label_index(contract, order.object.label)
+    if order.search and label is not None:
+        found = searched(order, attempt, label, recipe, looked)
+        order = replace(order, center=found.center, search=False)
+    scenes: Scenes
+    if label is None:
+        assert order.images is not None
+        scenes = PhotographScenes(photographs_in(order.images, contract, deployed.classes), contract, order.area)
+    else:
+        scenes = order.scenes(label, recipe.shape)
+    covered = order.covered(recipe.shape, recipe.resolution) if recipe.naturalness else None
+    facts = {**recipe.facts(), "model": deployed.sha256, **order.facts()}
+    picture = optimized(
+        attempt, scenes, recipe, output / "checkpoint.pt", json.dumps(facts), progress, covered=covered
+    )  # fmt: skip
+    about = patch_file(order, recipe, picture, deployed.sha256, through_name(order.through, contract.guard))
+    if order.subject is not None:
+        write_subject(output / OBJECT_PICTURE, order.subject)
+    write_patch(output, about, picture)
+    for arm in ("plain", "noise"):
+        data = cv2.imencode(".png", control_picture(arm)[:, :, ::-1])[1].tobytes()
+        write_bytes(output / f"control-{arm}.png", data)
+    successes, views = _contact_sheet(output, classifier, scenes, recipe, picture, contract)
+    return MadePatch(about, picture, successes, views, found)
+
+
+def patch_file(
+    order: PatchOrder, recipe: Recipe, picture: Picture, model_sha256: str, through: str | None, mode: str | None = None
+) -> PatchFile:  # fmt: skip
+    """The manifest of what was made."""
+    subject = order.subject
+    return PatchFile(
+        object=subject.name if subject is not None else order.card or str(order.facts()["images"]),
         target=order.target,
-        model_sha256=deployed.sha256,
-        through_guard=through_name(order.through, contract.guard),
-        side_share=float(order.area**0.5),
+        model_sha256=model_sha256,
+        through_guard=through,
+        side_share=order.side_share,
         center_share=order.center,
         shape=recipe.shape,
         steps=recipe.steps,
         batch=recipe.batch,
         seed=recipe.seed,
         picture_sha256=picture_hash(picture),
+        mode=mode,
+        about=None if subject is None else subject.about,
+        more_centers=order.more_centers,
+        printer_sha256=None if order.printer is None else order.printer.sha256,
     )
-    write_patch(output, about, picture)
-    for arm in ("plain", "noise"):
-        data = cv2.imencode(".png", control_picture(arm)[:, :, ::-1])[1].tobytes()
-        write_bytes(output / f"control-{arm}.png", data)
-    successes, views = _contact_sheet(output, classifier, scenes, recipe, picture, contract)
-    return MadePatch(about, picture, successes, views)
 
 
 def label_index(contract: Contract, label: str) -> int:
@@ -152,18 +162,6 @@ def label_index(contract: Contract, label: str) -> int:
     near = [name for name in contract.labels if label.lower() in name.lower()][:3]
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise InputError(f"the model has no label {label!r}{hint}")
-
-
-def _scenes(order: PatchOrder, contract: Contract, shape: str, outputs: int) -> Scenes:
-    if order.images is not None:
-        return PhotographScenes(photographs_in(order.images, contract, outputs), contract, order.area)
-    card = str(order.card)
-    side = float(order.area**0.5) * 120.0
-    overlay = Overlay((order.center[0] * 120.0, order.center[1] * 120.0), side, shape)
-    if max(abs(value) for value in overlay.center_mm) + side / 2 > 60.0:
-        raise InputError("the patch would stick out of the card: make it smaller or move it (--at)")
-    label = label_index(contract, card)
-    return FieldScenes(card, overlay, label, angles_deg=(0.0, order.angle_deg), size=order.size)
 
 
 def through_name(through: str | None, own: ContractGuard) -> str | None:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ class Recipe:
         shape: see `sheet.mask_of`.
         smoothness, printability: weights of the two terms, per level.
         seed: of the first pixels and of all views.
+        count: of stickers; their pictures stand side by side.
+        naturalness: weight of the term that keeps the patch like what it covers, per level.
     """
 
     target: int | None
@@ -52,6 +55,13 @@ class Recipe:
     smoothness: float = 0.01
     printability: float = 0.01
     seed: int = 0
+    count: int = 1
+    naturalness: float = 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """For the identity of a checkpoint; what came later stands there only where it is used."""
+        later = {"count": 1, "naturalness": 0.0}
+        return {key: value for key, value in asdict(self).items() if key not in later or value != later[key]}
 
 
 def make_patch(
@@ -78,31 +88,47 @@ def make_patch(
     Raises:
         InputError: the checkpoint is of another patch, or damaged.
     """
+    return optimized(
+        classifier_attempt(classifier, recipe.target), scenes, recipe, checkpoint, identity, progress
+    )  # fmt: skip
+
+
+def classifier_attempt(classifier: Classifier, target: int | None) -> Attempt:
+    """The loss of a patch against a classifier; see `make_patch`."""
 
     def attempt(frames: Tensor, views: Sequence[View]) -> tuple[Tensor, Tensor]:
         labels = torch.tensor([view.label for view in views])
         logits = classifier(frames)
-        return attack_loss(logits, labels, recipe.target), succeeded(logits, labels, recipe.target)
+        return attack_loss(logits, labels, target), succeeded(logits, labels, target)
 
-    return optimized(attempt, scenes, recipe, checkpoint, identity, progress)
+    return attempt
 
 
 def optimized(
     attempt: Attempt,
     scenes: Scenes,
     recipe: Recipe,
-    checkpoint: Path,
+    checkpoint: Path | None,
     identity: str,
     progress: Callable[[int, int, float], None] = lambda step, steps, share: None,
+    *,
+    covered: Picture | None = None,
 ) -> Picture:
-    """`make_patch` for anything that has a loss; see there."""
+    """`make_patch` for anything that has a loss; see there.
+
+    Args:
+        checkpoint: None keeps nothing.
+        covered: what the patch covers, for `Recipe.naturalness`, of its size.
+    """
     generator = torch.Generator().manual_seed(recipe.seed)
     side = recipe.resolution
-    patch = torch.randint(64, 192, (3, side, side), generator=generator).float().requires_grad_(True)
+    shape = (3, side, side * recipe.count)
+    patch = torch.randint(64, 192, shape, generator=generator).float().requires_grad_(True)
+    below = None if covered is None else torch.from_numpy(np.ascontiguousarray(covered)).permute(2, 0, 1).float()
     mask = torch.from_numpy(mask_of(recipe.shape, side))
     optimizer = torch.optim.Adam([patch], lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps, recipe.learning_rate / 20)
-    first = _resume(checkpoint, identity, patch, optimizer, schedule)
+    first = 0 if checkpoint is None else _resume(checkpoint, identity, patch, optimizer, schedule)
     if first > recipe.steps:
         raise InputError(f"{checkpoint} says that {first} of {recipe.steps} steps are done: delete it to begin again")
     for step in range(first, recipe.steps):
@@ -110,7 +136,10 @@ def optimized(
         drawn = [(scenes.draw(rng), rng) for rng in views]
         frames = torch.cat([photographed(patch, mask, view, rng) for view, rng in drawn])
         missed, won = attempt(frames, [view for view, _ in drawn])
-        loss = missed + recipe.smoothness * total_variation(patch) + recipe.printability * non_printability(patch)
+        smooth = total_variation(patch if recipe.count == 1 else _apart(patch))
+        loss = missed + recipe.smoothness * smooth + recipe.printability * non_printability(patch)
+        if below is not None:
+            loss = loss + recipe.naturalness * (patch - below).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -118,9 +147,28 @@ def optimized(
         with torch.no_grad():
             patch.clamp_(0, 255)
         progress(step + 1, recipe.steps, float(won.float().mean()))
-        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
+        if checkpoint is not None and ((step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps):
             _keep(checkpoint, identity, step + 1, patch, optimizer, schedule)
     return to_frames(patch[None])[0]
+
+
+def loss_on_fresh_views(
+    attempt: Attempt, scenes: Scenes, recipe: Recipe, picture: Picture, count: int = 12
+) -> float:  # fmt: skip
+    """Of a finished patch, on views that it was not made on."""
+    patch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()
+    mask = torch.from_numpy(mask_of(recipe.shape, recipe.resolution))
+    views = [np.random.default_rng([recipe.seed, 1 << 28, index]) for index in range(count)]
+    drawn = [(scenes.draw(rng), rng) for rng in views]
+    with torch.no_grad():
+        frames = torch.cat([photographed(patch, mask, view, rng) for view, rng in drawn])
+        return float(attempt(frames, [view for view, _ in drawn])[0])
+
+
+def _apart(patch: Tensor) -> Tensor:
+    """Stickers (3, p, n p) as channels (3 n, p, p), so that none ends where the next begins."""
+    side = patch.shape[1]
+    return torch.cat(patch.split(side, dim=2))
 
 
 def attack_loss(logits: Tensor, labels: Tensor, target: int | None) -> Tensor:

@@ -1,5 +1,6 @@
 """From a printed patch to camera pixels, differentiable: print, perspective, light, lens, sensor, JPEG (torch)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,11 @@ from torch import Tensor
 
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import bpda, round_straight_through
+from edgeguard.fieldtest.sheets.printer_map import PrinterMap, exponents
+
+#: Places on a patch that lies on something bent, (..., 2) in -1..1, to where they come from on the flat one.
+Bent = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+_ROOM_PX = 6.0  # around a bent patch, and a tenth of its side
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +33,9 @@ class View:
         label: the right output index.
         is_printed: the patch is ink on paper; False for one that is pasted digitally.
         object_box: left, top, right, bottom of the object in pixels, for detectors; None where it is not known.
+        stickers: corners of further ones, whose pictures stand beside the first.
+        bents: how each of them is bent; empty for flat ones.
+        printer: what the printer makes of colours; None for the built-in guess.
     """
 
     scene: NDArray[np.float32]
@@ -38,19 +47,27 @@ class View:
     label: int
     is_printed: bool = True
     object_box: tuple[float, float, float, float] | None = None
+    stickers: tuple[NDArray[np.float32], ...] = ()
+    bents: tuple[Bent, ...] = ()
+    printer: PrinterMap | None = None
 
 
 def photographed(patch: Tensor, mask: Tensor, view: View, rng: np.random.Generator) -> Tensor:
     """What the camera sends for a view with the patch in it: (1, 3, h, w) whole levels.
 
     Args:
-        patch: (3, p, p) levels 0..255, as sent to the printer.
+        patch: (3, p, p) levels 0..255, as sent to the printer; of several stickers (3, p, n p).
         mask: (p, p) 0..1.
         view: the scene.
         rng: of print colours and noise.
     """
     scene = torch.from_numpy(view.scene).permute(2, 0, 1)
-    seen = pasted(scene, printed(patch, rng) if view.is_printed else patch, mask, view.corners)
+    if view.is_printed:
+        patch = printed(patch, rng) if view.printer is None else mapped(patch, view.printer, rng)
+    seen, side = scene, patch.shape[1]
+    for number, corners in enumerate((view.corners, *view.stickers)):
+        one = patch[:, :, number * side : (number + 1) * side]
+        seen = pasted(seen, one, mask, corners, view.bents[number] if view.bents else None)
     seen = seen * torch.from_numpy(view.light).permute(2, 0, 1)
     if view.blur > 0:
         seen = _blurred(seen[None], view.blur)[0]
@@ -66,11 +83,30 @@ def printed(patch: Tensor, rng: np.random.Generator) -> Tensor:
     return patch * gain + lift
 
 
-def pasted(scene: Tensor, patch: Tensor, mask: Tensor, corners: NDArray[np.float32]) -> Tensor:
+def mapped(patch: Tensor, printer: PrinterMap, rng: np.random.Generator) -> Tensor:
+    """The same through a measured map; each print and each light is a little different from the measured one."""
+    share = patch / 255
+    columns = []
+    for chosen in exponents(printer.degree):
+        column = torch.ones_like(share[0])
+        for channel in chosen:
+            column = column * share[channel]
+        columns.append(column)
+    weights = torch.tensor(printer.coefficients, dtype=torch.float32)
+    levels = torch.einsum("thw,tc->chw", torch.stack(columns), weights) * 255
+    gain = torch.from_numpy(rng.uniform(0.97, 1.03, (3, 1, 1)).astype(np.float32))
+    lift = torch.from_numpy(rng.uniform(-3, 3, (3, 1, 1)).astype(np.float32))
+    return (levels * gain + lift).clamp(0, 255)
+
+
+def pasted(
+    scene: Tensor, patch: Tensor, mask: Tensor, corners: NDArray[np.float32], bent: Bent | None = None
+) -> Tensor:  # fmt: skip
     """The patch in perspective over a (3, h, w) scene; only the pixels around it are touched."""
     height, width = scene.shape[1:]
-    left, top = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
-    right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, (width, height))
+    room = 0.0 if bent is None else _ROOM_PX + 0.1 * float(np.ptp(corners, axis=0).max())
+    left, top = np.maximum(np.floor(corners.min(0) - room).astype(int) - 1, 0)
+    right, bottom = np.minimum(np.ceil(corners.max(0) + room).astype(int) + 2, (width, height))
     if right <= left or bottom <= top:
         return scene
     side = patch.shape[1]
@@ -81,7 +117,8 @@ def pasted(scene: Tensor, patch: Tensor, mask: Tensor, corners: NDArray[np.float
     matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), inner)
     xs, ys = np.meshgrid(np.arange(left, right), np.arange(top, bottom))
     places = np.stack([xs, ys, np.ones_like(xs)], -1).astype(np.float64) @ matrix.T
-    grid = torch.from_numpy((places[..., :2] / places[..., 2:]).astype(np.float32))[None]
+    flat = places[..., :2] / places[..., 2:]
+    grid = torch.from_numpy((flat if bent is None else bent(flat)).astype(np.float32))[None]
     laid = F.grid_sample(small, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     out = scene.clone()
     window = scene[:, top:bottom, left:right]

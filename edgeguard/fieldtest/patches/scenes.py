@@ -1,7 +1,6 @@
-"""What a patch is optimised over: a card in the virtual field, or photographs with the patch pasted somewhere."""
+"""What a patch is optimised over; here: photographs with the patch pasted somewhere (objects: `field_scenes`)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +13,9 @@ from edgeguard.datasets.objects import AnnotatedImage
 from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.patches.printing import View
-from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, object_picture
-from edgeguard.fieldtest.virtual.field import LIGHTS, SheetPainter, Stand, light_of, placed_at, project
 from edgeguard.model.contract import Contract
 from edgeguard.model.input_path import InputPath
 from edgeguard.preprocess.geometry import place
-from edgeguard.scene.cards import CARDS
-from edgeguard.scene.outlines import box_around, sign_outline
 
 
 class Scenes(Protocol):
@@ -29,62 +24,6 @@ class Scenes(Protocol):
     def draw(self, rng: np.random.Generator) -> View:
         """A view with room for the patch."""
         ...
-
-
-class FieldScenes:
-    """A card on its sheet, at any distance, angle and light of a field test.
-
-    Args:
-        card: a card's name.
-        overlay: where the patch lies on it.
-        label: the card's output index.
-        distances_mm, angles_deg: ranges drawn from; angles in all directions.
-        size: of the frames; small ones are faster, the card is as large in the model's input.
-    """
-
-    def __init__(
-        self,
-        card: str,
-        overlay: Overlay,
-        label: int,
-        *,
-        object_mm: float = 120.0,
-        distances_mm: tuple[float, float] = (330.0, 1200.0),
-        angles_deg: tuple[float, float] = (0.0, 40.0),
-        size: tuple[int, int] = (640, 480),
-    ) -> None:
-        sheet = Sheet(0, card, card, "clean", object_mm)
-        self.painters = [
-            SheetPainter(replace(sheet, number=number), object_picture(card)) for number in range(0, 146, 18)
-        ]
-        self.label, self.distances_mm, self.angles_deg, self.size = label, distances_mm, angles_deg, size
-        outline = sign_outline(card).astype(np.float64) * object_mm if card in CARDS else np.zeros((1, 2))
-        self.hull = np.concatenate([outline, np.zeros((len(outline), 1))], axis=1)
-        half = overlay.side_mm / 2
-        (x, y) = overlay.center_mm
-        self.square = np.array(
-            [[x - half, y - half, 0], [x + half, y - half, 0], [x + half, y + half, 0], [x - half, y + half, 0]]
-        )
-
-    def draw(self, rng: np.random.Generator) -> View:
-        """See `Scenes`."""
-        stand = self._stand(rng)
-        painter = self.painters[int(rng.integers(len(self.painters)))]
-        scene = painter.scene(stand, *self.size)
-        quality = None if rng.random() < 0.2 else int(rng.integers(75, 96))
-        blur = max(stand.blur * self.size[0] / 640, 0.2)
-        corners = project(self.square, stand, *self.size)
-        light = light_of(stand, *self.size)
-        box = box_around(project(self.hull, stand, *self.size), *self.size)
-        return View(scene * 0.92 + 6, corners, light, blur, stand.noise, quality, self.label, object_box=box)
-
-    def _stand(self, rng: np.random.Generator) -> Stand:
-        near, far = self.distances_mm
-        distance = float(np.sqrt(rng.uniform(near**2, far**2)))
-        light = LIGHTS[int(rng.integers(3))]
-        stand = placed_at(rng, distance, float(rng.uniform(*self.angles_deg)), light)
-        tilt = float(rng.uniform(0, 360)) if rng.random() < 0.5 else stand.tilt_deg + 180.0 * int(rng.integers(2))
-        return replace(stand, tilt_deg=tilt, exposure=float(rng.uniform(0.85, 1.1)))
 
 
 class PhotographScenes:

@@ -1,6 +1,7 @@
 """What a frame means for a recording, and what the operator should do next. No IO: a state machine on observations."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -40,17 +41,23 @@ class Observation:
         situation: before the plan is asked.
         sheet: number of the sheet, where there is one of this session.
         pose, tags: where it stands, and how many tags were seen.
+        found: the sheet's tags.
     """
 
     situation: Situation
     sheet: int | None = None
     pose: Pose | None = None
     tags: int = 0
+    found: FoundSheet | None = None
 
 
 def observe(rgb: NDArray[np.uint8], plan: Plan) -> Observation:
     """Find the sheet in a frame and judge whether it can be recorded."""
-    found = find_sheets(rgb)
+    return judge(rgb, find_sheets(rgb), plan, camera_matrix(rgb.shape[1], rgb.shape[0], plan.field_of_view_deg))
+
+
+def judge(rgb: NDArray[np.uint8], found: Sequence[FoundSheet], plan: Plan, camera: NDArray[np.float64]) -> Observation:
+    """Judge the sheets that were found in a frame of a known camera."""
     known = [sheet for sheet in found if plan.sheet(sheet.number) is not None]
     if not found:
         return Observation(Situation.EMPTY)
@@ -59,22 +66,21 @@ def observe(rgb: NDArray[np.uint8], plan: Plan) -> Observation:
     others = [sheet for sheet in found if sheet is not known[0] and (sheet in known or len(sheet.corners) > 1)]
     if others:  # a single strange tag is a phantom in the clutter
         return Observation(Situation.TWO_SHEETS)
-    return _judged(rgb, known[0], plan)
+    return _judged(rgb, known[0], plan, camera)
 
 
-def _judged(rgb: NDArray[np.uint8], found: FoundSheet, plan: Plan) -> Observation:
+def _judged(rgb: NDArray[np.uint8], found: FoundSheet, plan: Plan, camera: NDArray[np.float64]) -> Observation:
     sheet = plan.sheet(found.number)
     assert sheet is not None
     tags = len(found.corners)
     if tags < 2:
         return Observation(Situation.TAGS_HIDDEN, found.number, None, tags)
-    camera = camera_matrix(rgb.shape[1], rgb.shape[0], plan.field_of_view_deg)
     pose = pose_of(found, sheet.layout, camera)
     if pose is None or pose.error_px > _LARGEST_ERROR_PX:
         return Observation(Situation.BENT, found.number, pose, tags)
     pose = replace(pose, distance_mm=pose.distance_mm * plan.print_scale)
     situation = Situation.BURNT if _burnt(rgb, found) else Situation.HOLD
-    return Observation(situation, found.number, pose, tags)
+    return Observation(situation, found.number, pose, tags, found)
 
 
 def _burnt(rgb: NDArray[np.uint8], found: FoundSheet) -> bool:

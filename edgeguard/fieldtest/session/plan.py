@@ -58,6 +58,10 @@ class Plan:
     print_scale: float = 1.0
     schema: int = SCHEMA
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as it stands in plan.json."""
+        return {**asdict(self), "sheets": [sheet.to_dict() for sheet in self.sheets]}
+
     def cells(self) -> list[Cell]:
         """All positions, light by light, so that it is switched rarely."""
         return [Cell(d, a, light) for light in self.lights for d in self.distances_mm for a in self.angles_deg]
@@ -109,6 +113,8 @@ def make_plan(
         clean = [other for other in sheets if other.object == sheet.object and other.arm == "clean"]
         if not clean:
             raise InputError(f"there is no clean sheet of {sheet.object!r}: without it no success can be counted")
+        if any(other.about != sheet.about for other in clean):
+            raise InputError(f"two different objects are called {sheet.object!r}, or one is mounted in two ways")
     targets = {sheet.model_sha256 for sheet in sheets if sheet.model_sha256 is not None}
     if model_sha256 is not None and targets - {model_sha256}:
         raise InputError("a patch was made for another model than the one that is tested")
@@ -142,7 +148,7 @@ def passes_for_interval(width: float, rate: float = 0.5) -> int:
 
 def write_plan(folder: Path, plan: Plan) -> None:
     """Write `plan.json`."""
-    write_bytes(folder / "plan.json", (json.dumps(asdict(plan), indent=1) + "\n").encode())
+    write_bytes(folder / "plan.json", (json.dumps(plan.to_dict(), indent=1) + "\n").encode())
 
 
 def read_plan(folder: Path) -> Plan:

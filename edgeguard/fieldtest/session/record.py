@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from edgeguard.camera.source import Captured, Lost, Source, Unchanged
 from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.guide import Advice, Guide, Observation, Situation, observe
-from edgeguard.fieldtest.session.plan import Cell
+from edgeguard.fieldtest.session.place import corners_from_tags
+from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.session import LiveOutcome, Pass, Session
 from edgeguard.pipeline import Pipeline
 
@@ -49,6 +50,7 @@ class _Held:
     captured: Captured
     seen: Observation
     live: LiveOutcome | None
+    size: tuple[int, int]
 
 
 def live_evaluation(pipeline: Pipeline) -> FrameEvaluation:
@@ -104,10 +106,10 @@ def record(
         if advice.held <= 1:
             held = []
         if advice.held:
-            held.append(_Held(captured, seen, evaluate_frame(captured)))
+            held.append(_Held(captured, seen, evaluate_frame(captured), (rgb.shape[1], rgb.shape[0])))
         stored = None
         if advice.finished and advice.sheet is not None:
-            poses = [_pose(one, advice.cell) for one in held]
+            poses = [_pose(one, advice.cell, session.plan) for one in held]
             stored = session.store(advice.sheet, advice.cell, [one.captured for one in held], poses)
             held = []
         with status.lock:
@@ -137,7 +139,7 @@ def record_drive_by(
         if seen.situation is Situation.HOLD and seen.pose is not None:
             if held and held[0].seen.sheet != seen.sheet:
                 continue
-            held.append(_Held(captured, seen, evaluate_frame(captured)))
+            held.append(_Held(captured, seen, evaluate_frame(captured), (rgb.shape[1], rgb.shape[0])))
         say(Advice(seen.situation, seen.sheet, None, len(held)), None)
     if not held:
         return
@@ -148,7 +150,7 @@ def record_drive_by(
         for one in held
         if (pose := one.seen.pose) is not None
     ]
-    poses = [_pose(one, cell) for one, cell in zip(held, cells, strict=True)]
+    poses = [_pose(one, cell, plan) for one, cell in zip(held, cells, strict=True)]
     stored = session.store(sheet, None, [one.captured for one in held], poses)
     say(Advice(Situation.HOLD, sheet, None, len(held), finished=True), stored)
 
@@ -175,9 +177,19 @@ def _latest(source: Source) -> Iterator[Captured | Lost]:
         yield from reader
 
 
-def _pose(held: _Held, cell: Cell | None) -> dict[str, Any]:
+def _pose(held: _Held, cell: Cell | None, plan: Plan) -> dict[str, Any]:
     seen = held.seen
     assert seen.pose is not None
     pose = asdict(seen.pose)
     kept = {key: pose[key] for key in ("distance_mm", "angle_deg", "angle_error_deg")}
-    return {**kept, "tags": seen.tags, "cell": cell, "live": held.live}
+    sheet = None if seen.sheet is None else plan.sheet(seen.sheet)
+    corners = None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet)
+    return {
+        **kept,
+        "tags": seen.tags,
+        "cell": cell,
+        "live": held.live,
+        "corners": corners,
+        "pose_from": "tags",
+        "size": held.size,
+    }

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.fieldtest.session.place import goes_around
 from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
@@ -31,6 +33,7 @@ SCHEMA = 1
 _FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
 _LARGEST = 256 << 20  # bytes of passes.jsonl: the largest plan, with some frames for each pass
 _LONGEST = 8 << 20  # bytes of a line
+_LATER_KEYS = ("corners", "pose_from", "focal_px", "origin", "size")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class FrameRecord:
         jpeg_tables: SHA-256 of the camera's quantisation tables; None for raw frames.
         exposure: what the camera says of itself (empty where it says nothing).
         live: the live arm, where a model ran beside the recording.
+        corners: of the object's rectangle in the frame, clockwise from its upper left, pixels of the upright frame.
+        pose_from: `tags`, `corners` (marked by hand) or `size` (of a marked box: the angle is then not known).
+        focal_px: of the camera, where it is not the plan's.
+        size: width and height of the upright frame.
+        origin: of an imported frame, the file that it came from; None for a recorded one.
     """
 
     file: str
@@ -79,6 +87,26 @@ class FrameRecord:
     jpeg_tables: str | None
     exposure: dict[str, float]
     live: LiveOutcome | None = None
+    corners: tuple[tuple[float, float], ...] | None = None
+    pose_from: str | None = None
+    focal_px: float | None = None
+    origin: str | None = None
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A picture's own bytes, to be stored as they are.
+
+    Attributes:
+        data: of the file.
+        suffix: of its name in the session, with the dot.
+        captured_at: Unix seconds.
+    """
+
+    data: bytes
+    suffix: str
+    captured_at: float
 
 
 @dataclass(frozen=True)
@@ -135,11 +163,14 @@ class Session:
         """Passes of a sheet in a cell."""
         return sum(done.sheet == sheet and done.cell == cell for done in self.passes)
 
-    def store(self, sheet: int, cell: Cell | None, captured: list[Captured], poses: list[dict[str, Any]]) -> Pass:
+    def store(
+        self, sheet: int, cell: Cell | None, captured: Iterable[Captured | KeptFile], poses: list[dict[str, Any]]
+    ) -> Pass:
         """Keep a pass: frames first, then its line.
 
         Args:
-            poses: for each frame distance_mm, angle_deg, angle_error_deg, tags, cell and live.
+            poses: for each frame distance_mm, angle_deg, angle_error_deg, tags, cell and live, and what else is known
+                of corners, pose_from, focal_px and origin.
 
         Raises:
             DeviceError: the disk is full or gone; nothing half-written counts.
@@ -186,8 +217,12 @@ class Session:
         return Counter({key: left for key, count in wanted.items() if (left := count - done[key]) > 0})
 
 
-def _stored(folder: Path, index: int, captured: Captured, pose: dict[str, Any]) -> FrameRecord:
-    if captured.jpeg is not None:
+def _stored(folder: Path, index: int, captured: Captured | KeptFile, pose: dict[str, Any]) -> FrameRecord:
+    jpeg = captured.jpeg if isinstance(captured, Captured) else None
+    if isinstance(captured, KeptFile):
+        data, suffix = captured.data, captured.suffix
+        jpeg = data if data[:2] == b"\xff\xd8" else None
+    elif captured.jpeg is not None:
         data, suffix = captured.jpeg, ".jpg"
     elif captured.png is not None:
         data, suffix = captured.png, ".png"
@@ -198,8 +233,8 @@ def _stored(folder: Path, index: int, captured: Captured, pose: dict[str, Any]) 
     write_bytes(path, data)
     relative = str(path.relative_to(folder.parent.parent))
     return FrameRecord(
-        relative, hashlib.sha256(data).hexdigest(), captured.captured_at, jpeg_tables=_tables(captured.jpeg),
-        exposure=_exposure(captured.jpeg), **pose,
+        relative, hashlib.sha256(data).hexdigest(), captured.captured_at, jpeg_tables=_tables(jpeg),
+        exposure=_exposure(jpeg), **pose,
     )  # fmt: skip
 
 
@@ -232,7 +267,12 @@ def _exposure(jpeg: bytes | None) -> dict[str, float]:
 
 
 def _line(done: Pass) -> bytes:
-    return (json.dumps(asdict(done), separators=(",", ":")) + "\n").encode()
+    data = asdict(done)
+    for frame in data["frames"]:
+        for key in _LATER_KEYS:  # earlier sessions have none of them, and their lines stay what they are
+            if frame[key] is None:
+                del frame[key]
+    return (json.dumps(data, separators=(",", ":")) + "\n").encode()
 
 
 def _read_journal(path: Path, plan: Plan) -> list[Pass]:
@@ -257,7 +297,18 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
 
 def _parse_frame(data: dict[str, Any]) -> FrameRecord:
     live = None if data.get("live") is None else LiveOutcome(**data["live"])
-    return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live})
+    corners = data.get("corners")
+    if corners is not None:
+        corners = tuple((float(x), float(y)) for x, y in corners)
+        if len(corners) != 4 or not goes_around(corners):
+            raise ValueError("an object has four corners, clockwise")
+    size = None if data.get("size") is None else (int(data["size"][0]), int(data["size"][1]))
+    focal = data.get("focal_px")
+    if (size is not None and not 1 <= min(size) <= max(size) <= 1 << 16) or (
+        focal is not None and not 1 <= focal <= 1e7
+    ):
+        raise ValueError("a size or a focal length is out of range")
+    return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live, "corners": corners, "size": size})
 
 
 def _parse(data: Any, plan: Plan, origin: str) -> Pass:

@@ -1,95 +1,169 @@
-"""Sheets from a card, an arm and a patch; and sheets read back from where they were written."""
+"""Sheets from an object, an arm and a patch; and sheets read back from where they were written."""
 
+import hashlib
 from pathlib import Path
 from typing import cast, get_args
 
 import cv2
+import numpy as np
 
 from edgeguard.errors import InputError, JpegError
-from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS
-from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch
+from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS, Layout
+from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch, sticker
 from edgeguard.fieldtest.sheets.sheet import (
     Arm,
     Overlay,
     Picture,
     Sheet,
     control_picture,
-    object_picture,
     picture_hash,
     read_sheet,
     with_overlay,
 )
+from edgeguard.fieldtest.sheets.subject import Subject, card_subject, picture_beside, write_subject
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
 DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.07)
+_WINDOW_PX = 32
+_BESIDE_GAP_MM = 20.0
 
 
 def made_sheet(
-    card: str,
+    card: str | Subject,
     arm: str,
     *,
     patch: Path | None = None,
     object_mm: float = 120.0,
-    tag_mm: float = 40.0,
+    tag_mm: float | None = None,
     number: int | None = None,
     overlay: Overlay | None = None,
     seed: int = 0,
 ) -> tuple[Sheet, Picture]:
-    """A sheet and the picture of its object.
+    """A sheet and the picture of its object (for a paper on or beside a real object: of what lies on that).
 
     Args:
-        card: a card's name, or `blank`.
+        card: a card's name, `blank`, or a real object.
         arm: `clean`, `plain`, `noise` or `patch`.
         patch: a folder of `edgeguard patch make`; controls take its size, shape and place from it.
+        object_mm: side of a card.
+        tag_mm: side of the tags; by default one that suits the object.
         number: 0..145; by default one that follows from the content.
         overlay: where the control or patch lies; by default where the patch was made for, else a tenth of the area
             below the middle.
 
     Raises:
-        InputError: no such card or arm, or a patch arm without a patch.
+        InputError: no such card or arm, a patch arm without a patch, or a patch for another object.
     """
     if arm not in get_args(Arm):
         raise InputError(f"there is no arm {arm!r}; known: {', '.join(get_args(Arm))}")
+    subject = card if isinstance(card, Subject) else card_subject(card, object_mm)
     made = None if patch is None else read_patch(patch)
+    if made is not None:
+        _refuse_another(made[0], subject)
     if arm == "patch" and made is None:
         raise InputError("the patch arm wants --patch FOLDER, which edgeguard patch make writes")
-    picture = object_picture(card)
-    place = overlay or _default_overlay(made, object_mm)
-    if arm != "clean":
-        content = made[1] if arm == "patch" and made is not None else control_picture(cast(Arm, arm), seed)
-        picture = with_overlay(picture, object_mm, place, content)
+    places = (overlay,) if overlay is not None else default_overlays(None if made is None else made[0], subject)
+    tags = tag_mm if tag_mm is not None else default_tag_mm(subject)
+    layers = [] if arm == "clean" else _layers(cast(Arm, arm), made, len(places), seed)
+    picture = _picture(subject, list(zip(places, layers, strict=False)))
+    window = _window(subject, places[0], tags)
     digest = picture_hash(picture)
     about = made[0] if made is not None and arm == "patch" else None
     sheet = Sheet(
-        number=int(digest[:6], 16) % SHEET_NUMBERS if number is None else number,
-        object=card,
-        label=card,
+        number=_number(digest, subject, window) if number is None else number,
+        object=subject.name,
+        label=subject.label,
         arm=cast(Arm, arm),
-        object_mm=object_mm,
-        tag_mm=tag_mm,
-        overlay=None if arm == "clean" else place,
+        object_mm=subject.width_mm,
+        tag_mm=tags,
+        overlay=None if arm == "clean" else places[0],
         patch_sha256=None if about is None else about.sha256,
         target=None if about is None else about.target,
         model_sha256=None if about is None else about.model_sha256,
         through_guard=None if about is None else about.through_guard,
         picture_sha256=digest,
+        about=subject.about,
+        stickers=() if arm == "clean" else places[1:],
+        window=window,
     )
     return sheet, picture
 
 
-def _default_overlay(made: tuple[PatchFile, Picture] | None, object_mm: float) -> Overlay:
-    if made is not None:
-        share, (x, y), shape = made[0].side_share, made[0].center_share, made[0].shape
-    else:
-        share, (x, y), shape = DEFAULT_AREA**0.5, DEFAULT_CENTER, "square"
-    return Overlay((x * object_mm, y * object_mm), share * object_mm, shape)
+def default_overlays(made: PatchFile | None, subject: Subject) -> tuple[Overlay, ...]:
+    """Where a patch was made for, each sticker of it; without one a tenth of the area below the middle."""
+    if made is None:
+        return (subject.overlay(DEFAULT_AREA**0.5, DEFAULT_CENTER),)
+    return tuple(subject.overlay(made.side_share, center, made.shape) for center in made.centers)
 
 
-def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes) -> None:
-    """The PDF, and beside it the manifest (.json) and the object's picture (.png)."""
+def default_tag_mm(subject: Subject) -> float:
+    """Tags that are seen as far as the object is, and papers that cover little of it."""
+    if subject.about is None:
+        return 40.0
+    if subject.mount == "sheet":
+        return float(round(min(max(subject.width_mm / 4, 30), 150)))
+    return float(round(min(max(subject.mean_side_mm / 6, 40), 70)))
+
+
+def _refuse_another(made: PatchFile, subject: Subject) -> None:
+    if made.about is None or subject.about is None:
+        if made.about is not None:
+            raise InputError(f"the patch was made for {made.about.name!r}, not for the card {subject.name!r}")
+        return
+    if made.about.picture_sha256 != subject.about.picture_sha256:
+        raise InputError(f"the patch was made for another object: {made.about.name!r}")
+    own, wanted = made.about, subject.about
+    if (own.width_mm, own.height_mm, own.mount) != (wanted.width_mm, wanted.height_mm, wanted.mount):
+        raise InputError(
+            f"the patch was made for {own.name!r} of {own.width_mm:g}x{own.height_mm:g} mm, --mount {own.mount}, not "
+            f"for {wanted.width_mm:g}x{wanted.height_mm:g} mm, --mount {wanted.mount}"
+        )
+
+
+def _layers(arm: Arm, made: tuple[PatchFile, Picture] | None, count: int, seed: int) -> list[Picture]:
+    """What lies at each place."""
+    if arm == "patch" and made is not None:
+        return [sticker(made[1], number) for number in range(count)]
+    return [control_picture(arm, seed + number) for number in range(count)]
+
+
+def _picture(subject: Subject, laid: list[tuple[Overlay, Picture]]) -> Picture:
+    """The printed object with what lies on it; for a real object what is fixed on it, side by side."""
+    if subject.mount == "sheet":
+        picture = subject.picture
+        for place, layer in laid:
+            picture = with_overlay(picture, subject.width_mm, place, layer)
+        return picture
+    if not laid:
+        return np.full((_WINDOW_PX, _WINDOW_PX, 3), 255, np.uint8)
+    return np.concatenate([layer for _, layer in laid], axis=1)
+
+
+def _window(subject: Subject, first: Overlay, tag_mm: float) -> Overlay | None:
+    """Between the tags of a paper: the patch itself, or beside the object an empty square."""
+    if subject.mount == "on":
+        return Overlay(first.center_mm, first.side_mm)
+    if subject.mount == "beside":
+        layout = Layout(tag_mm / 2, tag_mm, is_paper=True)
+        return Overlay((subject.width_mm / 2 + _BESIDE_GAP_MM + layout.width / 2, 0.0), layout.object_mm)
+    return None
+
+
+def _number(digest: str, subject: Subject, window: Overlay | None) -> int:
+    """That of the tags follows from what is printed; a paper's from the object too, which it does not show."""
+    if window is not None and subject.about is not None:
+        facts = f"{digest} {subject.about.picture_sha256} {window}"
+        digest = hashlib.sha256(facts.encode()).hexdigest()
+    return int(digest[:6], 16) % SHEET_NUMBERS
+
+
+def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes, subject: Subject | None = None) -> None:
+    """The PDF, and beside it the manifest (.json), its picture (.png) and that of a real object (-object.png)."""
+    if subject is not None:
+        write_subject(picture_beside(path), subject)
     write_bytes(path, pdf)
     write_bytes(path.with_suffix(".json"), sheet.to_json())
     write_bytes(path.with_suffix(".png"), cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())

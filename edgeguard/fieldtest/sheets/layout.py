@@ -1,4 +1,7 @@
-"""Where things are on a sheet, in millimetres: the object in the middle, an AprilTag beyond each of its corners."""
+"""Where things are on a sheet, in millimetres: the object in the middle, an AprilTag beyond each of its corners.
+
+A paper for a real object has a window for the patch in the place of the object, and no colour chart.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +25,7 @@ CHART_RGB: tuple[tuple[int, int, int], ...] = (
 )  # fmt: skip
 _CHART_COLUMNS = 12
 _MARGIN = 10.0
+_PAPER_MARGIN = 5.0  # a paper on an object should cover little of it
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,18 @@ class Layout:
     """A sheet that holds an object of a given side, for one page or (where it is larger) for several.
 
     Attributes:
-        object_mm: side of the square object.
+        object_mm: width of what the tags stand around: the printed object, or the window of a paper.
         tag_mm: side of a tag's black square.
+        object_height_mm: its height; None where it is as high as wide.
+        origin_mm: its middle from the middle of the real object that the paper belongs to, (x, y), y down.
+        is_paper: for a real object: a window, tags and scale bar, no colour chart, narrow margins.
     """
 
     object_mm: float = 120.0
     tag_mm: float = 40.0
+    object_height_mm: float | None = None
+    origin_mm: tuple[float, float] = (0.0, 0.0)
+    is_paper: bool = False
 
     @property
     def gap(self) -> float:
@@ -59,31 +69,36 @@ class Layout:
     @property
     def width(self) -> float:
         """Of the whole sheet."""
-        return max(self.object_mm, 2 * self.tag_mm + 2 * self.gap, SCALE_BAR_MM + 70.0) + 2 * _MARGIN
+        narrowest = SCALE_BAR_MM + (0.0 if self.is_paper else 70.0)
+        return max(self.object_mm, 2 * self.tag_mm + 2 * self.gap, narrowest) + 2 * self._margin
 
     @property
     def height(self) -> float:
         """Of the whole sheet."""
-        return self.object.top + self.object_mm + self.gap + self.tag_mm + self.gap + self._chart_height + 22.0
+        bottom = self.object.top + self.object.height + self.gap + self.tag_mm + self.gap
+        return bottom + (12.0 if self.is_paper else self._chart_height + 22.0)
 
     @property
     def object(self) -> Rect:
         """The object, between the rows of tags."""
-        top = _MARGIN + self.tag_mm + self.gap
-        return Rect((self.width - self.object_mm) / 2, top, self.object_mm, self.object_mm)
+        top = self._margin + self.tag_mm + self.gap
+        height = self.object_mm if self.object_height_mm is None else self.object_height_mm
+        return Rect((self.width - self.object_mm) / 2, top, self.object_mm, height)
 
     @property
     def tags(self) -> tuple[Rect, Rect, Rect, Rect]:
         """Upper left, upper right, lower right, lower left."""
-        left, right = _MARGIN, self.width - _MARGIN - self.tag_mm
-        top, bottom = _MARGIN, self.object.top + self.object_mm + self.gap
+        left, right = self._margin, self.width - self._margin - self.tag_mm
+        top, bottom = self._margin, self.object.top + self.object.height + self.gap
         places = ((left, top), (right, top), (right, bottom), (left, bottom))
         first, second, third, fourth = (Rect(x, y, self.tag_mm, self.tag_mm) for x, y in places)
         return first, second, third, fourth
 
     @property
     def chart(self) -> tuple[Rect, ...]:
-        """The 24 patches of the colour chart, in the order of CHART_RGB."""
+        """The 24 patches of the colour chart, in the order of CHART_RGB; none on a paper for a real object."""
+        if self.is_paper:
+            return ()
         side = self._chart_height / 2
         left = (self.width - _CHART_COLUMNS * side) / 2
         top = self.tags[2].top + self.tag_mm + self.gap
@@ -93,15 +108,24 @@ class Layout:
     @property
     def scale_bar(self) -> Rect:
         """100 mm, to be measured on the print."""
-        return Rect(_MARGIN, self.height - 12.0, SCALE_BAR_MM, 1.0)
+        return Rect(self._margin, self.height - (6.0 if self.is_paper else 12.0), SCALE_BAR_MM, 1.0)
+
+    @property
+    def _margin(self) -> float:
+        return _PAPER_MARGIN if self.is_paper else _MARGIN
 
     @property
     def _chart_height(self) -> float:
         return min(22.0, (self.width - 2 * _MARGIN) / _CHART_COLUMNS * 2)
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The object's middle, from the sheet's upper left corner; outside of a paper that stands beside the object."""
+        return self.object.center[0] - self.origin_mm[0], self.object.center[1] - self.origin_mm[1]
+
     def tag_corners(self) -> NDArray[np.float32]:
         """(4 tags, 4 corners, 3): clockwise from the upper left, millimetres from the object's middle, z = 0."""
-        x0, y0 = self.object.center
+        x0, y0 = self.middle
         corners = [
             [
                 (t.left - x0 + dx * t.width, t.top - y0 + dy * t.height, 0.0)

@@ -10,6 +10,7 @@ import cv2
 from msgspec import Meta
 
 from edgeguard.errors import InputError, JpegError
+from edgeguard.fieldtest.sheets.field_object import FieldObject, parse_field_object
 from edgeguard.fieldtest.sheets.sheet import Picture
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
@@ -18,6 +19,7 @@ from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, par
 SCHEMA = 1
 _LARGEST = 1 << 20  # bytes of patch.json
 _Share: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
+_LATER = ("mode", "about", "more_centers", "printer_sha256")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class PatchFile:
         steps, batch, seed: what it cost.
         picture_sha256: of patch.png's pixels.
         mode: what it wants of a detector: vanish, mislabel or create; None for a classifier's.
+        about: the real object that it was made for; None for a card or photographs.
+        more_centers: of further stickers; patch.png holds all, side by side, and each is as large as the first.
+        printer_sha256: of the printer.json that it was made through; None for the built-in guess.
+
+    The side is a share of the side of the square that has the object's area, the middle one of width and height.
     """
 
     object: str
@@ -50,10 +57,18 @@ class PatchFile:
     picture_sha256: str
     schema: int = SCHEMA
     mode: str | None = None
+    about: FieldObject | None = None
+    more_centers: tuple[tuple[_Share, _Share], ...] = ()
+    printer_sha256: str | None = None
+
+    @property
+    def centers(self) -> tuple[tuple[float, float], ...]:
+        """Of all stickers."""
+        return (self.center_share, *self.more_centers)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; the manifests of classifiers' patches have no `mode`."""
-        return {key: value for key, value in asdict(self).items() if key != "mode" or value is not None}
+        """Plain data; what came later (`mode`, `about`, ...) stands there only where it says something."""
+        return {key: value for key, value in asdict(self).items() if key not in _LATER or value}
 
     @property
     def sha256(self) -> str:
@@ -81,11 +96,26 @@ def read_patch(folder: Path) -> tuple[PatchFile, Picture]:
         raise InputError(f"{path} is not a patch of version {SCHEMA}")
     with parsing(str(path)):
         of_type(PatchFile, data)  # for the types alone: values stay as they are written, and with them the hash
-        about = PatchFile(**{**data, "center_share": tuple(float(v) for v in data["center_share"])})
+        about = _parsed(data)
     try:
         picture = decode_rgb(read_regular(folder / "patch.png", LARGEST_PICTURE, "the patch's picture"))
     except JpegError as error:
         raise InputError(f"{folder / 'patch.png'} is no picture: {error}") from error
     if hashlib.sha256(picture.tobytes()).hexdigest() != about.picture_sha256:
         raise InputError(f"{folder / 'patch.png'} is not the picture that patch.json describes")
+    if picture.shape[1] != len(about.centers) * picture.shape[0]:
+        raise InputError(f"{folder / 'patch.png'} does not hold {len(about.centers)} stickers side by side")
     return about, picture
+
+
+def sticker(picture: Picture, number: int) -> Picture:
+    """One of the stickers that a patch's picture holds side by side."""
+    side = picture.shape[0]
+    return picture[:, number * side : (number + 1) * side]
+
+
+def _parsed(data: dict[str, Any]) -> PatchFile:
+    x, y = (float(v) for v in data["center_share"])
+    more = tuple((float(x), float(y)) for x, y in data.get("more_centers", ()))
+    about = None if data.get("about") is None else parse_field_object(data["about"])
+    return PatchFile(**{**data, "center_share": (x, y), "more_centers": more, "about": about})

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import CheckFailed, InputError
+from edgeguard.fieldtest.sheets.color import balanced_linear, lab, linear_light
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, PAGES_MM, Layout
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.fieldtest.sheets.tags import find_sheets
@@ -25,7 +26,8 @@ class PrintCheck:
         scale: printed size / wanted size, by the paper's outline and its known format; None where no outline was
             found (the paper has to lie on something darker).
         page: the format that fits the outline.
-        color_error: mean CIE76 difference of the 18 colours, after exposure and white balance are fitted on the greys.
+        color_error: mean CIE76 difference of the 18 colours, after exposure and white balance are fitted on the greys;
+            None for a paper of a real object, which has no chart.
         worst_color: the largest one.
         fit_px: root mean square of what the sheet's corners are off a plane; more than 2 is a bent sheet.
     """
@@ -34,8 +36,8 @@ class PrintCheck:
     tags: int
     scale: float | None
     page: str | None
-    color_error: float
-    worst_color: float
+    color_error: float | None
+    worst_color: float | None
     fit_px: float
 
 
@@ -59,15 +61,16 @@ def check_print(rgb: NDArray[np.uint8], sheet: Sheet | None = None) -> PrintChec
     if sheet is not None and seen.number != sheet.number:
         raise CheckFailed(f"this is sheet {seen.number}, not sheet {sheet.number}")
     layout = sheet.layout if sheet is not None else Layout()
-    x0, y0 = layout.object.center
+    x0, y0 = layout.middle
     flat = layout.tag_corners()[list(seen.corners)].reshape(-1, 3)[:, :2] + np.array([x0, y0], np.float32)
     pixels = np.concatenate([*seen.corners.values()])
     to_pixels = np.asarray(cv2.findHomography(flat, pixels)[0], np.float64)
     back = cv2.perspectiveTransform(flat[None], to_pixels)[0]
     fit = float(np.sqrt(((back - pixels) ** 2).sum(1).mean()))
-    errors = _color_errors(rgb, layout, to_pixels)
+    errors = _color_errors(rgb, layout, to_pixels) if layout.chart else None
     scale, page = _scale(rgb, np.asarray(np.linalg.inv(to_pixels), np.float64), layout, pixels)
-    return PrintCheck(seen.number, len(seen.corners), scale, page, float(np.mean(errors)), float(np.max(errors)), fit)
+    mean, worst = (None, None) if errors is None else (float(errors.mean()), float(errors.max()))
+    return PrintCheck(seen.number, len(seen.corners), scale, page, mean, worst, fit)
 
 
 def _color_errors(rgb: NDArray[np.uint8], layout: Layout, to_pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,26 +84,9 @@ def _color_errors(rgb: NDArray[np.uint8], layout: Layout, to_pixels: NDArray[np.
         columns = np.clip(np.rint(places[:, 0]).astype(int), 0, rgb.shape[1] - 1)
         rows = np.clip(np.rint(places[:, 1]).astype(int), 0, rgb.shape[0] - 1)
         measured.append(np.median(rgb[rows, columns], axis=0))
-    seen, wanted = _linear(np.array(measured)), _linear(np.array(CHART_RGB, np.float64))
-    balanced = np.empty_like(seen)
-    for channel in range(3):
-        slope, offset = np.polyfit(seen[:_GRAYS, channel], wanted[:_GRAYS, channel], 1)
-        balanced[:, channel] = np.clip(slope * seen[:, channel] + offset, 0, 1)
-    return np.asarray(np.linalg.norm(_lab(balanced) - _lab(wanted), axis=1)[_GRAYS:])
-
-
-def _linear(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB levels to linear light 0..1 (IEC 61966-2-1)."""
-    x = levels / 255
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-
-
-def _lab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CIE L*a*b* (D65) of linear sRGB."""
-    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = linear @ matrix.T / np.array([0.9505, 1.0, 1.089])
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
+    wanted, grays = np.array(CHART_RGB, np.float64), np.arange(len(CHART_RGB)) < _GRAYS
+    balanced = balanced_linear(np.array(measured), wanted, grays)
+    return np.asarray(np.linalg.norm(lab(balanced) - lab(linear_light(wanted)), axis=1)[_GRAYS:])
 
 
 def _scale(

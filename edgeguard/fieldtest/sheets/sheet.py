@@ -4,16 +4,19 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.sheets.chart import chart_picture
+from edgeguard.fieldtest.sheets.field_object import FULL_OUTLINE, FieldObject, Mount, parse_field_object
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, SHEET_NUMBERS, Layout, Rect
 from edgeguard.fieldtest.sheets.tags import tag_modules
 from edgeguard.scene.cards import CARDS, draw_card
+from edgeguard.scene.outlines import sign_outline
 from edgeguard.system.foreign import checked_numbers, foreign_json, parsing, read_bounded
 
 SCHEMA = 1
@@ -24,6 +27,7 @@ Picture = NDArray[np.uint8]
 _PLAIN_LEVEL = 127
 _NOISE_CELLS = 16
 _LARGEST = 1 << 20  # bytes of a manifest
+_LATER = ("about", "stickers", "window")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class Sheet:
         model_sha256: of the model that the patch was made for.
         through_guard: the profile's name and hash, or the patch guard, that the patch was made through; None for none.
         picture_sha256: of the object with what lies on it, as rendered.
+        about: the object itself, where it is none of the bundled cards; its `name` is `object`.
+        stickers: where further ones lie, of several; the first is `overlay`.
+        window: for a paper on or beside a real object: the square between its tags, from the object's middle.
     """
 
     number: int
@@ -71,20 +78,46 @@ class Sheet:
     through_guard: str | None = None
     picture_sha256: str = ""
     schema: int = SCHEMA
+    about: FieldObject | None = None
+    stickers: tuple[Overlay, ...] = ()
+    window: Overlay | None = None
 
     @property
     def layout(self) -> Layout:
         """Where everything is."""
-        return Layout(self.object_mm, self.tag_mm)
+        if self.window is not None:
+            return Layout(self.window.side_mm, self.tag_mm, origin_mm=self.window.center_mm, is_paper=True)
+        return Layout(self.object_mm, self.tag_mm, None if self.about is None else self.about.height_mm)
+
+    @property
+    def overlays(self) -> tuple[Overlay, ...]:
+        """Where patches or controls lie; none on a clean sheet."""
+        return () if self.overlay is None else (self.overlay, *self.stickers)
+
+    @property
+    def mount(self) -> Mount:
+        """How the object comes before the camera; cards are printed."""
+        return "sheet" if self.about is None else self.about.mount
+
+    def outline_mm(self) -> NDArray[np.float64]:
+        """(n, 2): the object's outline in millimetres from its middle, y down; of a card its sign's."""
+        if self.about is not None:
+            return self.about.outline_mm()
+        outline = sign_outline(self.object).astype(np.float64) if self.object in CARDS else np.array(FULL_OUTLINE)
+        return outline * self.object_mm
 
     @property
     def sha256(self) -> str:
         """Of the manifest; its first eight digits are printed on the sheet."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; what came later (`about`, `stickers`, `window`) stands there only where it says something."""
+        return {key: value for key, value in asdict(self).items() if key not in _LATER or value}
 
     def to_json(self) -> bytes:
         """As it stands beside the PDF."""
-        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+        return (json.dumps(self.to_dict(), indent=1) + "\n").encode()
 
 
 def read_sheet(path: Path) -> Sheet:
@@ -110,14 +143,18 @@ def parse_sheet(data: object, origin: str) -> Sheet:
     with parsing(f"{origin}: the sheet's manifest"):
         checked_numbers(data)
         convert(data, Sheet)  # for the types alone: values stay as they are written
-        overlay = data.get("overlay")
-        if overlay is not None:
-            x, y = overlay["center_mm"]
-            overlay = Overlay((float(x), float(y)), float(overlay["side_mm"]), str(overlay["shape"]))
-        sheet = Sheet(**{**data, "overlay": overlay})
+        places = {key: None if data.get(key) is None else _overlay(data[key]) for key in ("overlay", "window")}
+        stickers = tuple(_overlay(one) for one in data.get("stickers", ()))
+        about = None if data.get("about") is None else parse_field_object(data["about"])
+        sheet = Sheet(**{**data, **places, "stickers": stickers, "about": about})
         if not 0 <= sheet.number < SHEET_NUMBERS or not 10 <= sheet.object_mm <= 5000 or not 5 <= sheet.tag_mm <= 1000:
             raise ValueError("a number or length is out of range")
     return sheet
+
+
+def _overlay(data: dict[str, Any]) -> Overlay:
+    x, y = data["center_mm"]
+    return Overlay((float(x), float(y)), float(data["side_mm"]), str(data["shape"]))
 
 
 def object_picture(name: str) -> Picture:
@@ -128,8 +165,10 @@ def object_picture(name: str) -> Picture:
     """
     if name == "blank":
         return np.full((512, 512, 3), 255, np.uint8)
+    if name == "chart":
+        return chart_picture()
     if name not in CARDS:
-        raise InputError(f"there is no card {name!r}; known: {', '.join(CARDS)}, or blank")
+        raise InputError(f"there is no card {name!r}; known: {', '.join(CARDS)}, chart, or blank")
     return draw_card(name)
 
 
@@ -156,11 +195,11 @@ def mask_of(shape: str, side: int) -> NDArray[np.float32]:
 
 
 def with_overlay(picture: Picture, object_mm: float, overlay: Overlay, content: Picture) -> Picture:
-    """The object's picture with the content laid on it."""
-    scale = picture.shape[0] / object_mm
+    """The object's picture with the content laid on it; `object_mm` is the picture's width."""
+    scale = picture.shape[1] / object_mm
     side = max(round(overlay.side_mm * scale), 1)
     left = round((object_mm / 2 + overlay.center_mm[0] - overlay.side_mm / 2) * scale)
-    top = round((object_mm / 2 + overlay.center_mm[1] - overlay.side_mm / 2) * scale)
+    top = round((picture.shape[0] / scale / 2 + overlay.center_mm[1] - overlay.side_mm / 2) * scale)
     if left < 0 or top < 0 or left + side > picture.shape[1] or top + side > picture.shape[0]:
         raise InputError("the patch would stick out of the object: make it smaller or move it")
     laid = cv2.resize(
@@ -174,7 +213,11 @@ def with_overlay(picture: Picture, object_mm: float, overlay: Overlay, content: 
 
 
 def sheet_raster(sheet: Sheet, picture: Picture, pixels_per_mm: float = 4.0) -> Picture:
-    """The whole sheet as pixels: for the virtual field, and to look at."""
+    """The whole sheet as pixels: for the virtual field, and to look at.
+
+    Args:
+        picture: what stands between the tags: the object, or what is seen in the window of a paper.
+    """
     layout = sheet.layout
     page = np.full((round(layout.height * pixels_per_mm), round(layout.width * pixels_per_mm), 3), 255, np.uint8)
 
@@ -192,7 +235,7 @@ def sheet_raster(sheet: Sheet, picture: Picture, pixels_per_mm: float = 4.0) -> 
     for place, rect in enumerate(layout.tags):
         white = (~tag_modules(4 * sheet.number + place)).astype(np.uint8) * 255
         put(rect, np.repeat(white[:, :, None], 3, 2), cv2.INTER_NEAREST)
-    for color, rect in zip(CHART_RGB, layout.chart, strict=True):
+    for color, rect in zip(CHART_RGB, layout.chart, strict=False):  # a paper for a real object has no chart
         page[box(rect)] = color
     page[box(layout.scale_bar)] = 0
     return page

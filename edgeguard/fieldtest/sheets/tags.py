@@ -105,6 +105,14 @@ def pose_of_tag(corners: NDArray[np.float32], tag_mm: float, camera: NDArray[np.
     return _solve(square, corners, camera)
 
 
+def pose_of_rectangle(
+    corners: NDArray[np.float32], size_mm: tuple[float, float], camera: NDArray[np.float64]
+) -> Pose | None:
+    """The same for a flat rectangle of a known size, by its (4, 2) corners, clockwise from the upper left."""
+    x, y = size_mm[0] / 2, size_mm[1] / 2
+    return _solve(np.array([[-x, -y, 0], [x, -y, 0], [x, y, 0], [-x, y, 0]], np.float32), corners, camera)
+
+
 def _solve(points: NDArray[np.float32], seen: NDArray[np.float32], camera: NDArray[np.float64]) -> Pose | None:
     try:
         count, turns, moves, _ = cv2.solvePnPGeneric(points, seen, camera, np.zeros(4), flags=cv2.SOLVEPNP_IPPE)

@@ -5,7 +5,7 @@ show the way from printer to report without a printer.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from edgeguard.camera.source import Applied, Captured
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.sheets.cutout import Cutout
 from edgeguard.fieldtest.sheets.layout import Layout
-from edgeguard.fieldtest.sheets.sheet import Picture, Sheet, sheet_raster
+from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import camera_matrix
-from edgeguard.scene.views import background
+from edgeguard.fieldtest.virtual.backgrounds import behind, read_backgrounds
+from edgeguard.fieldtest.virtual.bending import ThinPlate, drawn_bend
+from edgeguard.fieldtest.virtual.raster import PrintedColors, field_raster
 
 PREFIX = "synthetic:field"
 Route = Literal["stand", "drive-by"]
@@ -29,7 +32,8 @@ Light = Literal["bright", "dim", "warm"]
 _LIGHTS: dict[Light, tuple[float, float]] = {"bright": (1.0, 1.0), "dim": (0.6, 1.0), "warm": (0.85, 1.12)}
 #: Their names.
 LIGHTS = tuple(_LIGHTS)
-_RASTER_PIXELS_PER_MM = 4.0
+_ROOM = 0.08  # around a bent object, share of its side
+_KNOTS = 33
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Stand:
         noise: standard deviation, levels.
         blur: standard deviation, pixels at 640 across.
         exposure: factor; above about 1.3 white paper burns out.
+        bend: of a soft object, see `bending.drawn_bend`; 0 for a flat one.
     """
 
     distance_mm: float
@@ -59,6 +64,7 @@ class Stand:
     noise: float = 2.0
     blur: float = 0.6
     exposure: float = 1.0
+    bend: float = 0.0
 
 
 def light_named(name: str) -> Light | None:
@@ -83,15 +89,31 @@ def placed_at(rng: np.random.Generator, distance_mm: float, angle_deg: float, li
 
 
 class SheetPainter:
-    """Renders one sheet; keeps it at halved sizes, so that warping never skips pixels."""
+    """Renders one sheet, or a real object with its paper; keeps it at halved sizes, so that warping skips no pixels.
 
-    def __init__(self, sheet: Sheet, picture: Picture) -> None:
-        raster = sheet_raster(sheet, picture, _RASTER_PIXELS_PER_MM)
-        self.layout = sheet.layout
-        self._levels = [raster]
-        while min(self._levels[-1].shape[:2]) > 100:
-            size = (self._levels[-1].shape[1] // 2, self._levels[-1].shape[0] // 2)
-            self._levels.append(np.asarray(cv2.resize(self._levels[-1], size, interpolation=cv2.INTER_AREA), np.uint8))
+    Args:
+        sheet, picture: see `build.made_sheet`.
+        cutout: the picture of a real object that is not printed.
+        photographs: what may stand behind it; rendered clutter without any.
+        printer: what a printer makes of colours; see `raster.PrintedColors`.
+    """
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        picture: Picture,
+        *,
+        cutout: Cutout | None = None,
+        photographs: Sequence[Picture] = (),
+        printer: PrintedColors | None = None,
+    ) -> None:
+        raster = field_raster(sheet, picture, cutout, printer)
+        self.layout, self.photographs = sheet.layout, tuple(photographs)
+        self.size_mm = (sheet.object_mm, sheet.object_mm if sheet.about is None else sheet.about.height_mm)
+        self.corners_mm = raster.corners_mm
+        self._levels = [(raster.rgb, raster.alpha)]
+        while min(self._levels[-1][0].shape[:2]) > 100:
+            self._levels.append(_halved(*self._levels[-1]))
 
     def frame(self, stand: Stand, width: int = 640, height: int = 480, shot: int = 0) -> Picture:
         """What the camera sees, RGB; `shot` counts the frames of one placement, which differ by noise and a tremor."""
@@ -100,22 +122,66 @@ class SheetPainter:
 
     def scene(self, stand: Stand, width: int, height: int) -> NDArray[np.float32]:
         """Background and sheet before light, lens and sensor, levels."""
-        scene = background(np.random.default_rng(stand.seed), width, height)
-        corners = image_corners(self.layout, stand, width, height)
+        scene = behind(self.photographs, np.random.default_rng(stand.seed), width, height)
+        corners = project(self.corners_mm, stand, width, height)
         edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).max())
-        fitting = [level for level in self._levels if max(level.shape[:2]) >= 1.2 * edge]
-        page = (fitting[-1] if fitting else self._levels[0]).astype(np.float32)
-        rows, columns = page.shape[:2]
+        fitting = [level for level in self._levels if max(level[0].shape[:2]) >= 1.2 * edge]
+        rgb, alpha = fitting[-1] if fitting else self._levels[0]
+        page, rows, columns = rgb.astype(np.float32), rgb.shape[0], rgb.shape[1]
         flat = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32) - 0.5
         matrix = cv2.getPerspectiveTransform(flat, corners)
+        share = np.ones((rows, columns), np.float32) if alpha is None else alpha.astype(np.float32) / 255
+        bend = self.bend(stand)
+        if alpha is None and bend is None:
+            warped = cv2.warpPerspective(page, matrix, (width, height), flags=cv2.INTER_LINEAR)
+            cover = cv2.warpPerspective(share, matrix, (width, height))[:, :, None]
+            return np.asarray(scene * (1 - cover) + warped * cover, np.float32)
+        page *= share[:, :, None]  # from here on colours stand times their share
+        if bend is not None:
+            page, share, shift = self._bent(page, share, bend)
+            matrix = matrix @ np.array([[1, 0, -shift], [0, 1, -shift], [0, 0, 1]], np.float64)
         warped = cv2.warpPerspective(page, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        cover = cv2.warpPerspective(np.ones((rows, columns), np.float32), matrix, (width, height))[:, :, None]
-        return np.asarray(scene * (1 - cover) + warped * cover, np.float32)
+        cover = cv2.warpPerspective(share, matrix, (width, height))[:, :, None]
+        return np.asarray(scene * (1 - cover) + warped, np.float32)
+
+    def _bent(
+        self, page: NDArray[np.float32], share: NDArray[np.float32], bend: ThinPlate
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+        """Page and share with room for what bulges out, and how many pixels of it stand on each side."""
+        rows, columns = share.shape
+        room = round(_ROOM * max(rows, columns))
+        (left, top), (right, bottom) = self.corners_mm[0, :2], self.corners_mm[2, :2]
+        scale = np.array([columns / (right - left), rows / (bottom - top)])
+        across, down = np.linspace(-room, columns - 1 + room, _KNOTS), np.linspace(-room, rows - 1 + room, _KNOTS)
+        plane = (np.stack(np.meshgrid(across, down), -1) + 0.5) / scale + (left, top)
+        source = (bend.moved(plane) - (left, top)) * scale - 0.5
+        size = columns + 2 * room, rows + 2 * room
+        knot_x = np.broadcast_to(np.linspace(0, _KNOTS - 1, size[0], dtype=np.float32)[None], size[::-1])
+        knot_y = np.broadcast_to(np.linspace(0, _KNOTS - 1, size[1], dtype=np.float32)[:, None], size[::-1])
+        maps = cv2.remap(
+            source.astype(np.float32), np.ascontiguousarray(knot_x), np.ascontiguousarray(knot_y), cv2.INTER_LINEAR
+        )
+        bent = cv2.remap(page, maps[:, :, 0], maps[:, :, 1], cv2.INTER_LINEAR)
+        return np.asarray(bent, np.float32), np.asarray(
+            cv2.remap(share, maps[:, :, 0], maps[:, :, 1], cv2.INTER_LINEAR), np.float32
+        ), room  # fmt: skip
+
+    def bend(self, stand: Stand) -> ThinPlate | None:
+        """How the object is bent where it stands so; None for a flat one."""
+        if stand.bend <= 0:
+            return None
+        return drawn_bend(np.random.default_rng([stand.seed, 3]), *self.size_mm, stand.bend)
+
+
+def _halved(rgb: Picture, alpha: NDArray[np.uint8] | None) -> tuple[Picture, NDArray[np.uint8] | None]:
+    size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+    smaller = None if alpha is None else np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), smaller
 
 
 def image_corners(layout: Layout, stand: Stand, width: int, height: int) -> NDArray[np.float32]:
     """The four corners of the sheet's paper in the picture, clockwise from the upper left, pixels."""
-    x, y = layout.object.center
+    x, y = layout.middle
     paper = np.array([[0, 0, 0], [layout.width, 0, 0], [layout.width, layout.height, 0], [0, layout.height, 0]])
     return project(paper - np.array([x, y, 0]), stand, width, height)
 
@@ -229,12 +295,15 @@ def open_virtual_field(spec: str) -> VirtualField:
     """A field from its address: `synthetic:field?card=stop&patch=FOLDER&path=drive-by`.
 
     Keys: `sheet` (a manifest) or `card` with `arm` or `patch` (a folder of `edgeguard patch make`); `path` (`stand` or
-    `drive-by`); `distance` (mm), `angle` (degrees), `light`, `exposure`, `frames`, `seed`, `width`, `height`.
+    `drive-by`); `distance` (mm), `angle` (degrees), `light`, `exposure`, `frames`, `seed`, `width`, `height`; `bend` of
+    a soft object, `backgrounds` (a folder of photographs).
 
     Raises:
         InputError: an unknown key or a value out of range.
     """
     from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture
+    from edgeguard.fieldtest.sheets.patch_file import read_patch
+    from edgeguard.fieldtest.sheets.subject import patch_subject, sheet_subject
 
     values = dict(parse_qsl(spec.removeprefix(PREFIX).lstrip("?"), keep_blank_values=True))
     known = {
@@ -251,6 +320,8 @@ def open_virtual_field(spec: str) -> VirtualField:
         "seed",
         "width",
         "height",
+        "bend",
+        "backgrounds",
     }
     if unknown := sorted(set(values) - known):
         raise InputError(f"{spec}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
@@ -258,16 +329,22 @@ def open_virtual_field(spec: str) -> VirtualField:
     if light is None or path not in get_args(Route):
         raise InputError(f"{spec}: light is {' | '.join(get_args(Light))}, path is {' | '.join(get_args(Route))}")
     try:
-        numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure"}}
+        numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure", "bend"}}
         counts = {key: int(values[key]) for key in set(values) & {"frames", "seed", "width", "height"}}
     except ValueError as error:
         raise InputError(f"{spec}: {error}") from error
+    cutout = None
+    photographs = read_backgrounds(Path(values["backgrounds"]))[0] if "backgrounds" in values else ()
     if "sheet" in values:
         sheet, picture = sheet_and_picture(Path(values["sheet"]))
+        cutout = sheet_subject(sheet, Path(values["sheet"])).cutout
     else:
         patch = Path(values["patch"]) if "patch" in values else None
         arm = values.get("arm", "patch" if patch else "clean")
-        sheet, picture = made_sheet(values.get("card", "stop"), arm, patch=patch)
+        about = None if patch is None else patch_subject(patch, read_patch(patch)[0])
+        subject = about if about is not None and "card" not in values else values.get("card", "stop")
+        sheet, picture = made_sheet(subject, arm, patch=patch)
+        cutout = None if isinstance(subject, str) else subject.cutout
     seed, frames = counts.get("seed", 0), counts.get("frames", 30)
     if path == "drive-by":
         stands = drive_by(seed, frames, light=light)
@@ -275,7 +352,7 @@ def open_virtual_field(spec: str) -> VirtualField:
         rng = np.random.default_rng(seed)
         distance, angle = numbers.get("distance", 600.0), numbers.get("angle", 0.0)
         stands = [placed_at(rng, distance, angle, light) for _ in range(frames)]
-    stands = [replace(stand, exposure=numbers.get("exposure", 1.0)) for stand in stands]
-    return VirtualField(
-        SheetPainter(sheet, picture), stands, size=(counts.get("width", 640), counts.get("height", 480))
-    )
+    exposure, bend = numbers.get("exposure", 1.0), numbers.get("bend", 0.0)
+    stands = [replace(stand, exposure=exposure, bend=bend) for stand in stands]
+    painter = SheetPainter(sheet, picture, cutout=cutout, photographs=photographs)
+    return VirtualField(painter, stands, size=(counts.get("width", 640), counts.get("height", 480)))

@@ -1,7 +1,7 @@
 """An operator of the virtual field who follows a plan: places each sheet in each cell and takes it away again."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from edgeguard.camera.source import Applied, Captured
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.session import Session
+from edgeguard.fieldtest.sheets.cutout import Cutout
 from edgeguard.fieldtest.sheets.sheet import Picture
 from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, light_named, placed_at
 
@@ -26,6 +27,8 @@ class VirtualOperator:
         seed: of all placements.
         size: of the frames.
         quality: of the camera's JPEGs.
+        cutouts: pictures of real objects that are not printed, by the numbers of their sheets.
+        photographs: what may stand behind; rendered clutter without any.
     """
 
     name = "synthetic:field?session"
@@ -41,9 +44,15 @@ class VirtualOperator:
         seed: int = 0,
         size: tuple[int, int] = (640, 480),
         quality: int = 92,
+        cutouts: Mapping[int, Cutout | None] | None = None,
+        photographs: Sequence[Picture] = (),
     ) -> None:
         self.session, self.seed, self.size, self.quality = session, seed, size, quality
-        self.painters = {s.number: SheetPainter(s, pictures[s.number]) for s in session.plan.sheets}
+        known = cutouts or {}
+        self.painters = {
+            s.number: SheetPainter(s, pictures[s.number], cutout=known.get(s.number), photographs=photographs)
+            for s in session.plan.sheets
+        }
         self.set_light = set_light
 
     def frames(self) -> Iterator[Captured]:

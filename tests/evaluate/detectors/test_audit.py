@@ -16,8 +16,8 @@ from edgeguard.evaluate.reports.results import read_results
 from edgeguard.evaluate.run import evaluate
 from edgeguard.fieldtest.patches.detector_field import ArmResult
 from edgeguard.fieldtest.patches.detector_job import losing, make_for_detector
-from edgeguard.fieldtest.patches.job import PatchOrder
 from edgeguard.fieldtest.patches.optimize import Recipe
+from edgeguard.fieldtest.patches.order import PatchOrder
 from edgeguard.fieldtest.sheets.patch_file import read_patch
 
 pytest.importorskip("pycocotools", reason="needs the attack extra")

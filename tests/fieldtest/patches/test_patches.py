@@ -23,9 +23,11 @@ torch = pytest.importorskip("torch", reason="needs the attack extra")
 
 from edgeguard.datasets.images import LabeledImage  # noqa: E402
 from edgeguard.differentiable.guard_layer import to_levels  # noqa: E402
+from edgeguard.fieldtest.patches.field_scenes import FieldScenes  # noqa: E402
 from edgeguard.fieldtest.patches.guard_layer import PatchGuardLayer  # noqa: E402
-from edgeguard.fieldtest.patches.job import PatchOrder, label_index, make  # noqa: E402
+from edgeguard.fieldtest.patches.job import label_index, make  # noqa: E402
 from edgeguard.fieldtest.patches.optimize import Recipe, make_patch  # noqa: E402
+from edgeguard.fieldtest.patches.order import PatchOrder  # noqa: E402
 from edgeguard.fieldtest.patches.printing import (  # noqa: E402
     View,
     non_printability,
@@ -33,7 +35,7 @@ from edgeguard.fieldtest.patches.printing import (  # noqa: E402
     photographed,
     total_variation,
 )
-from edgeguard.fieldtest.patches.scenes import FieldScenes, PhotographScenes  # noqa: E402
+from edgeguard.fieldtest.patches.scenes import PhotographScenes  # noqa: E402
 from edgeguard.fieldtest.sheets.sheet import Overlay  # noqa: E402
 
 

@@ -60,10 +60,11 @@ def test_a_large_sheet_is_tiled_and_nothing_is_lost(tmp_path: Path) -> None:
     sheet, picture = made_sheet("yield", "clean", number=3, object_mm=300, tag_mm=60)
     pages = _pages(sheet_pdf(sheet, picture), tmp_path)
     assert len(pages) == 4
-    step_x, step_y = (210 - 18) / 25.4 * DPI, (297 - 18) / 25.4 * DPI
+    step_x, step_y = (210 - 30) / 25.4 * DPI, (297 - 30) / 25.4 * DPI
     whole = np.full((round(2 * step_y + 500), round(2 * step_x + 500), 3), 255, np.uint8)
+    edge = round(11 / 25.4 * DPI)
     for index, drawn in enumerate(pages):
-        inner = drawn[round(6 / 25.4 * DPI) : -round(6 / 25.4 * DPI), round(6 / 25.4 * DPI) : -round(6 / 25.4 * DPI)]
+        inner = drawn[edge:-edge, edge:-edge]
         top, left = round(index // 2 * step_y), round(index % 2 * step_x)
         whole[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     (found,) = find_sheets(

@@ -1,0 +1,360 @@
+"""Import: photographs and films become passes of a session; each file is used, or listed with its reason."""
+
+import contextlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgeguard.camera.source import Captured
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.fieldtest.session.arms import folder_names, light_named, sheets_named
+from edgeguard.fieldtest.session.guide import Situation
+from edgeguard.fieldtest.session.look import (
+    MOST_OF_A_FILM,
+    Lens,
+    NotUsed,
+    Picture,
+    film_pictures,
+    look,
+    photograph_suffix,
+    read_again,
+)
+from edgeguard.fieldtest.session.marks import Mark
+from edgeguard.fieldtest.session.photographs import found_files
+from edgeguard.fieldtest.session.place import (
+    Corners,
+    as_corners,
+    box_of,
+    camera_of,
+    pose_from_corners,
+    pose_from_size,
+    size_mm,
+)
+from edgeguard.fieldtest.session.placements import Placed, Placement, placements
+from edgeguard.fieldtest.session.plan import Cell, Plan
+from edgeguard.fieldtest.session.session import KeptFile, Pass, Session
+from edgeguard.fieldtest.sheets.sheet import Sheet
+from edgeguard.fieldtest.sheets.tags import Pose
+from edgeguard.system.files import write_bytes
+from edgeguard.system.workers import single_thread_opencv, worker_pool
+
+FILE = "import.jsonl"
+_SMALLEST_PX = 8.0
+_FEW_FILES = 8
+_OF_A_FILM = re.compile("#[0-9]+ ([0-9a-f]{64}#[0-9]+)$")
+_FAR_OFF = 0.25  # of a distance
+_REASONS = {
+    Situation.TWO_SHEETS: "two sheets are in the picture: show one",
+    Situation.BENT: "its tags fit no flat sheet of that size: the paper is bent, or the print is distorted",
+    Situation.BURNT: "over-exposed: the paper is white in all three colors",
+}
+NOT_MARKED = "fewer than two tags are seen and nothing is marked: run again with --port, and mark it on the page"
+
+
+@dataclass
+class Looked:
+    """What is known of all files before anything is stored.
+
+    Attributes:
+        pictures: that can be used, if their pose is known.
+        not_used: the others.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    not_used: list[NotUsed] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of an import.
+
+    Attributes:
+        passes, frames: stored.
+        films: that frames came from.
+        not_used: files and pictures of films that were left out, and why.
+        unmarked: how many of those only want their corners marked.
+        notes: what limits the answer.
+    """
+
+    passes: int
+    frames: int
+    films: int
+    not_used: tuple[NotUsed, ...]
+    unmarked: int
+    notes: tuple[str, ...]
+
+
+def look_at_all(
+    session: Session,
+    given: Sequence[Path],
+    lens: Lens,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Looked:
+    """Decode every file once and find the tags in it, in all cores.
+
+    Raises:
+        DeviceError: a process was killed.
+    """
+    files = list(found_files(given))
+    looked, known = Looked(), _known(session)
+    names: dict[str, str] = {}
+    try:
+        with contextlib.ExitStack() as stack:
+            each: Iterable[list[Picture | NotUsed]] = map(partial(look, lens), files)
+            if workers != 1 and len(files) > _FEW_FILES:  # for fewer it takes longer to start processes
+                pool = stack.enter_context(worker_pool(workers, single_thread_opencv))
+                each = pool.map(partial(look, lens), files, chunksize=4)
+            for done, found in enumerate(each, start=1):
+                for one in found:
+                    _sort(one, looked, known, names)
+                progress(done, len(files))
+    except BrokenProcessPool as error:
+        raise DeviceError("a process that read photographs was killed (out of memory?): try --workers 1") from error
+    return looked
+
+
+def _sort(one: Picture | NotUsed, looked: Looked, known: dict[str, int], names: dict[str, str]) -> None:
+    if isinstance(one, NotUsed):
+        looked.not_used.append(one)
+    elif one.key in known:
+        looked.not_used.append(NotUsed(shown(one), f"is stored already, in pass {known[one.key]}"))
+    elif one.key in names:
+        looked.not_used.append(NotUsed(shown(one), f"has the same bytes as {names[one.key]}"))
+    else:
+        names[one.key] = shown(one)
+        looked.pictures.append(one)
+
+
+def _known(session: Session) -> dict[str, int]:
+    """Pass by key of what earlier imports stored."""
+    known = {}
+    for done in session.passes:
+        for frame in done.frames:
+            if frame.origin is not None:
+                film = _OF_A_FILM.search(frame.origin)
+                known[frame.sha256 if film is None else film[1]] = done.number
+    return known
+
+
+def to_be_marked(looked: Looked) -> list[Picture]:
+    """The pictures whose pose the tags do not tell, in order of their names."""
+    return [one for one in looked.pictures if _wants_mark(one)]
+
+
+def _wants_mark(one: Picture) -> bool:
+    return one.situation in (Situation.EMPTY, Situation.TAGS_HIDDEN, Situation.FOREIGN)
+
+
+def import_all(
+    session: Session, looked: Looked, marks: dict[str, Mark], *, light: str, gap_s: float, film_fps: float
+) -> Imported:
+    """Store what can be used as passes; writes `import.jsonl`, a line for each file or picture.
+
+    Args:
+        session: to be extended.
+        looked: by `look_at_all`.
+        marks: by key of the picture.
+        light: of pictures in no folder that is named after one.
+        gap_s: see `placements`.
+        film_fps: as in `look_at_all`.
+
+    Raises:
+        DeviceError: the disk is full or gone; passes that were stored before stay.
+        InputError: a file changed while it was imported.
+    """
+    placed, left, unmarked = list[Placed](), list(looked.not_used), 0
+    for picture in looked.pictures:
+        found = place(picture, session.plan, marks.get(picture.key), light)
+        if isinstance(found, Placed):
+            placed.append(found)
+            continue
+        unmarked += found == NOT_MARKED
+        left.append(NotUsed(shown(picture), found))
+    used: list[dict[str, Any]] = []
+    groups, before = list[Placement](), tuple(session.passes)
+    for group in placements(placed, gap_s):
+        late = _stored_before(before, group, gap_s)
+        if late is not None:
+            why = f"belongs to the placement of pass {late}, which is stored: its frames are not changed any more"
+            left += [NotUsed(shown(one.picture), why) for one in group.pictures]
+            continue
+        groups.append(group)
+        known = [_known_of(one) for one in group.pictures]
+        done = session.store(group.sheet, group.cell, _frames(group, film_fps), known)
+        used += [
+            {"file": shown(one.picture), "pass": done.number, "frame": frame.file, "sheet": one.sheet,
+             "pose_from": one.pose_from}
+            for one, frame in zip(group.pictures, done.frames, strict=True)
+        ]  # fmt: skip
+    lines = [*used, *(asdict(one) for one in left)]
+    write_bytes(session.folder / FILE, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    films = {one.picture.file.path for one in placed if one.picture.index is not None}
+    notes = (*_cut_films(looked), *_notes(placed, groups))
+    return Imported(len(groups), len(used), len(films), tuple(left), unmarked, notes)
+
+
+def _stored_before(stored: Sequence[Pass], group: Placement, gap_s: float) -> int | None:
+    """The pass of an earlier import whose placement these photographs show; None where there is none."""
+    times = [one.picture.taken_at for one in group.pictures if one.picture.index is None]
+    for done in stored:
+        if (done.sheet, done.cell) != (group.sheet, group.cell):
+            continue
+        taken = [frame.captured_at for frame in done.frames if frame.origin is not None]
+        if any(at is not None and abs(at - one) <= gap_s for at in times for one in taken):
+            return done.number
+    return None
+
+
+def place(picture: Picture, plan: Plan, mark: Mark | None, light: str) -> Placed | str:
+    """Sheet and pose of a picture, or in words why they are not known."""
+    named = sheets_named(plan, picture.file.folders)
+    said = light_named(plan, picture.file.folders) or light
+    if mark is not None and mark.kind == "none":
+        return "marked as not showing the object"
+    if mark is None:
+        if picture.situation is Situation.FOREIGN:
+            return f"its tags are of sheet {picture.seen[0]}, which this session does not have"
+        if _wants_mark(picture):
+            return NOT_MARKED
+        if picture.situation in _REASONS or picture.pose is None or picture.corners is None or picture.sheet is None:
+            return _REASONS.get(picture.situation, picture.situation.value)
+        if named and picture.sheet not in [sheet.number for sheet in named]:
+            return _contradicts(plan, picture.sheet, named)
+        pose = picture.pose
+        return _placed(Placed(picture, picture.sheet, pose, picture.corners, "tags", _nearest(plan, pose, said)))
+    sheet = _marked_sheet(picture, plan, mark, named)
+    if isinstance(sheet, str):
+        return sheet
+    camera = camera_of(picture.width, picture.height, picture.focal_px)
+    corners = _corners(mark, picture)
+    scale = plan.print_scale if sheet.mount == "sheet" else 1.0
+    if mark.kind == "box":
+        pose = pose_from_size(corners, sheet, camera)
+        pose = replace(pose, distance_mm=scale * pose.distance_mm)
+        return _placed(Placed(picture, sheet.number, pose, corners, "size", _nearest(plan, pose, said)))
+    flat = pose_from_corners(corners, sheet, camera)
+    if flat is None:
+        wide, high = size_mm(sheet)
+        return f"the marked corners fit no flat object of {wide:g} x {high:g} mm: mark them again"
+    flat = replace(flat, distance_mm=scale * flat.distance_mm)
+    return _placed(Placed(picture, sheet.number, flat, corners, "corners", _nearest(plan, flat, said)))
+
+
+def shown(picture: Picture) -> str:
+    """Name of a picture, for lists."""
+    return picture.file.name if picture.index is None else f"{picture.file.name}#{picture.index}"
+
+
+def _nearest(plan: Plan, pose: Pose, light: str) -> Cell:
+    return plan.nearest_cell(pose.distance_mm, pose.angle_deg, light)
+
+
+def _placed(one: Placed) -> Placed | str:
+    """It, unless the object is too small, or not in the picture."""
+    left, top, right, bottom = box_of(one.corners)
+    if min(right - left, bottom - top) < _SMALLEST_PX:
+        return f"the object is {right - left:.0f} x {bottom - top:.0f} pixels, less than {_SMALLEST_PX:.0f}: go nearer"
+    if right <= 0 or bottom <= 0 or left >= one.picture.width or top >= one.picture.height:
+        return "the object lies outside of the picture"
+    return one
+
+
+def _marked_sheet(picture: Picture, plan: Plan, mark: Mark, named: tuple[Sheet, ...]) -> Sheet | str:
+    if mark.sheet is not None:
+        sheet = plan.sheet(mark.sheet)
+        return f"it is marked as sheet {mark.sheet}, which this session does not have" if sheet is None else sheet
+    if len(named) == 1:
+        return named[0]
+    if not named:
+        known = ", ".join(f"{folder_names(sheet, plan)}/" for sheet in plan.sheets)
+        return f"no tag and no folder says which arm it is: put it in one of the folders {known}"
+    numbers = " or ".join(str(sheet.number) for sheet in named)
+    return f"its folder may mean sheet {numbers}: name the folder by the sheet's number"
+
+
+def _contradicts(plan: Plan, number: int, named: tuple[Sheet, ...]) -> str:
+    seen = plan.sheet(number)
+    arm = "" if seen is None else f" ({seen.arm})"
+    return f"its tags say sheet {number}{arm}, its folder says {named[0].arm}: one of them is wrong"
+
+
+def _corners(mark: Mark, picture: Picture) -> Corners:
+    import numpy as np
+
+    points = np.array(mark.points) * (picture.width, picture.height) - 0.5
+    if mark.kind == "box":
+        (left, top), (right, bottom) = points
+        points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    return as_corners(points)
+
+
+def _frames(group: Placement, film_fps: float) -> Iterator[Captured | KeptFile]:
+    """The bytes of a pass, one after the other: a film's pictures together would fill the memory."""
+    first = group.pictures[0].picture
+    if first.index is not None:
+        wanted = {one.picture.index for one in group.pictures}
+        for index, captured in film_pictures(first.file.path, film_fps):
+            if index in wanted:
+                wanted.remove(index)
+                yield captured
+        if wanted:
+            raise InputError(f"{first.file.name} changed while it was imported: run the command again")
+        return
+    for one in group.pictures:
+        data, at = read_again(one.picture), one.picture.taken_at
+        yield KeptFile(data, photograph_suffix(data), 0.0 if at is None else at)
+
+
+def _known_of(one: Placed) -> dict[str, Any]:
+    pose = one.pose
+    origin = shown(one.picture) if one.picture.index is None else f"{shown(one.picture)} {one.picture.key}"
+    return {
+        "distance_mm": pose.distance_mm, "angle_deg": pose.angle_deg, "angle_error_deg": pose.angle_error_deg,
+        "tags": one.picture.tags if one.pose_from == "tags" else 0, "cell": one.cell, "live": None,
+        "corners": one.corners, "pose_from": one.pose_from, "focal_px": round(one.picture.focal_px, 2),
+        "origin": origin, "size": (one.picture.width, one.picture.height),
+    }  # fmt: skip
+
+
+def _cut_films(looked: Looked) -> list[str]:
+    taken = Counter(one.file.name for one in looked.pictures if one.index is not None)
+    return [
+        f"{name}: its first {count} pictures were taken. If it is longer, lower --film-fps, or cut it."
+        for name, count in taken.items() if count >= MOST_OF_A_FILM
+    ]  # fmt: skip
+
+
+def _notes(placed: Sequence[Placed], groups: Sequence[Placement]) -> list[str]:
+    notes = []
+    by_lens = Counter(one.picture.focal_from for one in placed)
+    if by_lens["plan"] and by_lens["plan"] + by_lens["exif"]:
+        notes.append(
+            f"{by_lens['plan']} pictures do not say their lens: the plan's field of view was taken for the longer "
+            "side. Give --field-of-view if it is another, else distances are wrong by as much."
+        )
+    timeless = sum(len(group.pictures) for group in groups if group.timeless)
+    if timeless:
+        notes.append(
+            f"{timeless} photographs say no time: those of one sheet, place and folder count as one pass. "
+            "Put each placement into a folder of its own."
+        )
+    sized = sum(one.pose_from == "size" for one in placed)
+    if sized:
+        notes.append(f"{sized} pictures have a marked box: their angle is not known and stands as 0 degrees.")
+    off = sum(_is_off(one) for one in placed)
+    if off:
+        notes.append(
+            f"{off} pictures stand more than a quarter off every distance of the plan and count at the nearest one."
+        )
+    return notes
+
+
+def _is_off(one: Placed) -> bool:
+    return abs(one.pose.distance_mm / one.cell.distance_mm - 1) > _FAR_OFF
