@@ -73,8 +73,8 @@ def plan(
         refuse_ignored(context, ["effect", "control_rate", "agreement"], "is for the text: JSON is the plan alone")
     if (folder / "plan.json").exists():
         raise InputError(f"{folder} holds a plan already: choose another folder")
-    each = [(*sheet_and_picture(path), path) for path in sheets]
-    printed = [(sheet, picture, sheet_subject(sheet, path)) for sheet, picture, path in each]
+    pages = [(*sheet_and_picture(path), path) for path in sheets]
+    printed = [(sheet, picture, sheet_subject(sheet, path)) for sheet, picture, path in pages]
     read = [sheet for sheet, _, _ in printed]
     grid = numbers("--distances", distances), numbers("--angles", angles), tuple(lights.split(","))
     cells = len(grid[0]) * len(grid[1]) * len(grid[2])

@@ -63,7 +63,11 @@ def why_it_fails(
         if not frames:
             continue
         job = _Job(model, sheet, pictures[sheet.number], pictures[clean.number], guard)
-        found.append(job.run(frames, lambda n, total, at=place: progress(at * total + n, total * len(patches))))
+
+        def told(count: int, total: int, at: int = place) -> None:
+            progress(at * total + count, total * len(patches))
+
+        found.append(job.run(frames, told))
     write_why(session.folder, found)
     return tuple(found)
 

@@ -244,7 +244,7 @@ def _cover(corners: Corners, sheet: Sheet, width: int, height: int) -> Pixels:
     mask = np.zeros((height, width), np.uint8)
     shift = 4
     cv2.fillPoly(mask, [np.rint(points * (1 << shift)).astype(np.int32)], 255, cv2.LINE_AA, shift)
-    return np.asarray(mask, np.float32) / 255
+    return np.asarray(mask / 255, np.float32)
 
 
 def _window(corners: Corners, width: int, height: int, margin: int) -> tuple[slice, slice]:

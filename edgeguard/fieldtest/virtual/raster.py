@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -136,7 +137,7 @@ def _lay(canvas: Raster, rect: Rect, rgb: Picture, cover: NDArray[np.uint8] | No
     size = (below.shape[1], below.shape[0])
     shrinks = size[0] < rgb.shape[1]
     laid = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    share = np.ones((size[1], size[0]), np.float32)
+    share: NDArray[np.floating[Any]] = np.ones((size[1], size[0]), np.float32)
     if cover is not None:
         share = np.asarray(cv2.resize(cover, size, interpolation=cv2.INTER_AREA), np.float32) / 255
     below[:] = np.rint(below * (1 - share[:, :, None]) + laid * share[:, :, None]).astype(np.uint8)
