@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgeguard.fieldtest.session.importing import Imported, Looked
     from edgeguard.fieldtest.session.marks import Mark
     from edgeguard.fieldtest.session.session import Session
+    from edgeguard.system.foreign import read_regular
 
 _SHOWN = 6  # names for each reason
 
@@ -72,7 +73,7 @@ def import_photographs(
             session, looked, marks, light=light or session.plan.lights[0], gap_s=gap, film_fps=film_fps
         )  # fmt: skip
     if as_json:
-        on_stdout(*(session.folder / FILE).read_text().splitlines())
+        on_stdout(*read_regular(session.folder / FILE, 1 << 30, "the list of files").decode().splitlines())
     else:
         on_stdout(*_summary(done, session, port))
     if not done.frames:

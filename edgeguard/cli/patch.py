@@ -300,20 +300,23 @@ def calibrate(
     from edgeguard.fieldtest.sheets.calibrate import calibrate as measured
     from edgeguard.fieldtest.sheets.printer_map import write_printer
     from edgeguard.fieldtest.sheets.sheet import read_sheet
+    from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
     printed = made_sheet("chart", "clean")[0] if sheet is None else read_sheet(sheet.with_suffix(".json"))
     if not printed.layout.chart:
         raise InputError("this paper has no colours: print edgeguard patch sheet --card chart")
     is_chart = printed.object == "chart" and printed.arm == "clean"
     try:
-        found = measured(photo.read_bytes(), printed.number, printed.layout, is_chart=is_chart)
+        found = measured(
+            read_bounded(photo, LARGEST_PICTURE, "the photograph"), printed.number, printed.layout, is_chart=is_chart
+        )
     except OSError as error:
         raise InputError(f"cannot read {photo}: {error.strerror}") from error
     except JpegError as error:
         raise InputError(f"{photo}: {error}") from error
     write_printer(output, found)
     if as_json:
-        on_stdout(output.read_text().strip())
+        on_stdout(read_bounded(output, 1 << 20, "what was measured").decode().strip())
         return
     on_stdout(f"wrote {output}: {found.colors} colours, a map of degree {found.degree}")
     on_stdout(f"colours        without the map {found.error_before:.1f} off (CIE76), with it {found.error_after:.1f}")

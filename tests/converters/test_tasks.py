@@ -76,7 +76,8 @@ def _yolo_net(columns_first: bool):
     return Net().eval()
 
 
-@pytest.mark.parametrize("columns_first", [False, pytest.param(True, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("columns_first", [False, True])
 def test_objectness_times_class(columns_first: bool, fd: GuardProfile, tmp_path: Path) -> None:
     """It was written with every object as class 0 at score 1.0."""
     model = _convert(

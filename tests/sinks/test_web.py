@@ -143,6 +143,7 @@ def test_a_browser_shows_it(browser: str, status: RunStatus) -> None:
         assert re.search(r'<p id="label">no picture since [^<]*\(\d+ s\)</p>', html) and "stop  0.90" not in html
 
 
+@pytest.mark.full
 def test_a_browser_draws_boxes_on_both_pictures_and_counts_classes(browser: str, status: RunStatus, make: Make) -> None:
     boxes = (
         BoxScore("<b>cat", 16, 0.9, 20, 40, 120, 200), BoxScore("<b>cat", 16, 0.5, 150, 5, 200, 60),

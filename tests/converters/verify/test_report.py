@@ -51,6 +51,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return page.read_text()
 
 
+@pytest.mark.full
 def test_it_is_whole_and_needs_nothing_from_outside(report: str) -> None:
     parser = _Balanced()
     parser.feed(report)

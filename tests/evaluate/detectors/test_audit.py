@@ -81,6 +81,7 @@ def _plan(text: str = PLAN) -> Protocol:
     return parse_protocol(text, "t.toml")
 
 
+@pytest.mark.full
 def test_an_audit_counts_objects_and_precision_and_goes_on(files: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     cells = evaluate(files / "det.tflite", files / "coco", _plan(), files / "out", workers=1)
@@ -124,7 +125,6 @@ def test_what_cannot_be_audited_is_said(files: Path, card_model: Path, card_imag
     assert not out.exists()
 
 
-@pytest.mark.full
 def test_a_head_that_is_not_known_is_asked_alone(
     files: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_no_effect_is_hardly_ever_seen_and_a_large_one_always() -> None:
     assert chance_to_see(Outlook(1.0, control=0.0, agreement=1.0), 12, sessions=20) == 1.0
 
 
+@pytest.mark.full
 def test_how_many_passes_are_enough() -> None:
     outlook = Outlook(0.3)
     wanted = passes_to_see(outlook)

@@ -122,6 +122,7 @@ def test_passes_are_placements(sheets: list[tuple[Sheet, Picture]], tmp_path: Pa
     assert late.frames == 0 and "belongs to the placement of pass" in _reasons(late)["photos/late.jpg"]
 
 
+@pytest.mark.full
 def test_a_film_is_one_pass(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
     session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
     photos.mkdir()
