@@ -95,7 +95,8 @@ def test_what_is_not_well_is_taken_back(
     bad: Callable[[Layout], Callable[[FakeService], None]], why: str, tmp_path: Path
 ) -> None:
     fleet, layout, device = _running(tmp_path)
-    well(layout)(FakeService())  # what ran before: 9 ms
+    bundle = fleet.bundle(2, health=Health(within_s=60))
+    well(layout)(FakeService())  # what ran just before: 9 ms
     hours, starts = Hours(), 0
 
     def behave(service: FakeService) -> None:
@@ -104,9 +105,7 @@ def test_what_is_not_well_is_taken_back(
         (bad if starts == 1 else well)(layout)(service)
 
     service = FakeService(behave)
-    outcome = Updater(layout, device, service, hours.watch(), golden=lambda folder: None).install(
-        fleet.bundle(2, health=Health(within_s=60))
-    )
+    outcome = Updater(layout, device, service, hours.watch(), golden=lambda folder: None).install(bundle)
     assert outcome.kind == "taken back" and why in outcome.text and "cam-1 is back" in outcome.text, outcome
     assert hours.now <= LIMIT_S and starts == 2
     state = read_state(layout)
