@@ -35,7 +35,7 @@ detector: $(FOR_TEST)  ## trains the card detector, and a patch that makes a sto
 	$(BIN)/python -m edgeguard.demo.train_detector --output build/detector
 	cp build/detector/detector.tflite edgeguard/demo/assets/detector.tflite
 	$(BIN)/edgeguard patch make edgeguard/demo/assets/detector.tflite --card stop --mode vanish --angle 30 \
-		--steps 150 --batch 6 --output build/detector/vanish-stop
+		--steps 450 --batch 8 --output build/detector/vanish-stop
 	mkdir -p edgeguard/demo/assets/vanish-stop
 	cp build/detector/vanish-stop/patch.json build/detector/vanish-stop/patch.png edgeguard/demo/assets/vanish-stop/
 

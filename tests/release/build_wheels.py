@@ -24,6 +24,7 @@ NOT_ON_A_BOARD = (
     "edgeguard/poison/**",
     "edgeguard/differentiable/**",
     "edgeguard/evaluate/**",
+    "edgeguard/fieldtest/patches/**",
     "edgeguard/fleet/workstation/**",
     "edgeguard/train/certified/**",
     *(
