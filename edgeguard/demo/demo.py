@@ -76,7 +76,10 @@ def run_demo(output: Path) -> list[Row]:
 
 
 def _installed(*modules: str) -> bool:
-    return all(importlib.util.find_spec(module) is not None for module in modules)
+    try:
+        return all(importlib.util.find_spec(module) is not None for module in modules)
+    except ImportError:  # of a package above it
+        return False
 
 
 def convert_cards(output: Path) -> Path:
