@@ -34,10 +34,8 @@ def chosen_subject(
     Raises:
         InputError: flags that do not belong together, or an object that cannot be used.
     """
-    from typing import cast
-
     from edgeguard.fieldtest.sheets.cutout import read_object
-    from edgeguard.fieldtest.sheets.field_object import MOUNTS, Mount
+    from edgeguard.fieldtest.sheets.field_object import MOUNTS
     from edgeguard.fieldtest.sheets.patch_file import read_patch
     from edgeguard.fieldtest.sheets.subject import card_subject, object_subject, patch_subject
 
@@ -54,7 +52,7 @@ def chosen_subject(
     if mount not in MOUNTS[:3]:
         raise InputError(f"--mount is sheet, on or beside, got {mount}")
     about, cutout = read_object(
-        photo, label=label, size_mm=millimetres("--mm", mm), mask=mask, mount=cast(Mount, mount)
+        photo, label=label, size_mm=millimetres("--mm", mm), mask=mask, mount=mount
     )  # fmt: skip
     return object_subject(about, cutout)
 
