@@ -130,7 +130,9 @@ class SheetPainter:
         page, rows, columns = rgb.astype(np.float32), rgb.shape[0], rgb.shape[1]
         flat = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32) - 0.5
         matrix = cv2.getPerspectiveTransform(flat, corners)
-        share = np.ones((rows, columns), np.float32) if alpha is None else np.asarray(alpha / 255, np.float32)
+        share: NDArray[np.float32] = np.ones((rows, columns), np.float32)
+        if alpha is not None:
+            share = np.asarray(alpha / 255, np.float32)
         bend = self.bend(stand)
         if alpha is None and bend is None:
             warped = cv2.warpPerspective(page, matrix, (width, height), flags=cv2.INTER_LINEAR)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -137,9 +136,9 @@ def _lay(canvas: Raster, rect: Rect, rgb: Picture, cover: NDArray[np.uint8] | No
     size = (below.shape[1], below.shape[0])
     shrinks = size[0] < rgb.shape[1]
     laid = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    share: NDArray[np.floating[Any]] = np.ones((size[1], size[0]), np.float32)
+    share: NDArray[np.float32] = np.ones((size[1], size[0]), np.float32)
     if cover is not None:
-        share = np.asarray(cv2.resize(cover, size, interpolation=cv2.INTER_AREA), np.float32) / 255
+        share = np.asarray(cv2.resize(cover, size, interpolation=cv2.INTER_AREA) / 255, np.float32)
     below[:] = np.rint(below * (1 - share[:, :, None]) + laid * share[:, :, None]).astype(np.uint8)
     assert canvas.alpha is not None
     canvas.alpha[place] = np.maximum(canvas.alpha[place], np.rint(share * 255).astype(np.uint8))

@@ -188,9 +188,9 @@ def test_a_field_of_an_object_before_photographs(tmp_path: Path) -> None:
     frame = field.painter.frame(field.truth(0))
     assert frame[5, 5, 2] > 2 * frame[5, 5, 0]  # the blue wall of the photograph
     assert _red(frame).sum() > 500
-    (tmp_path / "p").mkdir()
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
-        open_virtual_field(f"synthetic:field?backgrounds={tmp_path / 'p'}")
+        open_virtual_field(f"synthetic:field?backgrounds={tmp_path / 'empty'}")
 
 
 def test_cards_are_subjects_as_well() -> None:

@@ -215,7 +215,8 @@ def test_colours_of_a_print() -> None:
     assert warm.color_error is not None and warm.color_error < 6  # white balance is fitted away
     photo, _ = _photo(1.0)
     faded = np.clip(photo.astype(int) + (photo[:, :, ::-1] // 4), 0, 255).astype(np.uint8)
-    assert (check_print(faded).color_error or 0) > 2 * warm.color_error
+    worse = check_print(faded).color_error
+    assert worse is not None and worse > 2 * warm.color_error
 
 
 def test_photographs_that_show_no_print() -> None:
