@@ -96,7 +96,7 @@ def test_what_is_not_well_is_taken_back(
 ) -> None:
     fleet, layout, device = _running(tmp_path)
     bundle = fleet.bundle(2, health=Health(within_s=60))
-    well(layout)(FakeService())  # what ran just before: 9 ms
+    well(layout, at=time.time() - 1)(FakeService())  # what ran a second ago: 9 ms
     hours, starts = Hours(), 0
 
     def behave(service: FakeService) -> None:
