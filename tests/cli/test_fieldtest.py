@@ -25,6 +25,7 @@ def sheets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
+@pytest.mark.full
 def test_the_whole_way(sheets: list[Path], tmp_path: Path) -> None:
     session = tmp_path / "s"
     grid = ("--distances", "450,800", "--angles", "0,30", "--frames", 2)

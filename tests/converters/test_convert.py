@@ -33,6 +33,7 @@ pytestmark = pytest.mark.convert
 FD = GuardProfile.preset("fd")
 
 
+@pytest.mark.full
 def test_a_residual_net_converts_and_keeps_its_accuracy(converted: Path, squares: list[LabeledImage]) -> None:
     model = load_model(converted)
     gates = model.contract.gates
