@@ -64,6 +64,7 @@ def jpegs(scenes: list[NDArray[np.uint8]]) -> list[bytes]:
     return [encode_jpeg(scenes[0], camera), encode_jpeg(np.ascontiguousarray(scenes[1][:200, :120]), camera)]
 
 
+@pytest.mark.full
 def test_each_fault_once(jpegs: list[bytes]) -> None:
     with FaultyCamera(jpegs) as camera:
         reader = _go_through(camera, list(FAULTS))

@@ -150,6 +150,7 @@ def through_hurt_packets(jpegs: list[bytes], frames: int, hurt: float) -> tuple[
     return whole, lost, longest
 
 
+@pytest.mark.full
 def test_hurt_packets_are_asked_for_again(jpegs: list[bytes]) -> None:
     whole, _, longest = through_hurt_packets(jpegs, 60, 0.03)
     assert whole >= 57 and longest <= 2
@@ -198,6 +199,7 @@ def _fall_silent_later(double: OpenMvDouble) -> None:
     threading.Timer(0.3, lambda: setattr(double, "silent", True)).start()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fault", [_unplug_later, _fall_silent_later])
 def test_a_board_that_goes(
     jpegs: list[bytes], fault: Callable[[OpenMvDouble], None], monkeypatch: pytest.MonkeyPatch

@@ -159,6 +159,7 @@ def test_it_gives_up_when_told_to() -> None:
     assert reader.losses == 1 and reader.reconnects == 0
 
 
+@pytest.mark.full
 def test_a_driver_that_hangs_for_good_ends_the_reader() -> None:
     release = threading.Event()
 
@@ -194,6 +195,7 @@ class HangsInClose(Scripted):
         super().close()
 
 
+@pytest.mark.full
 def test_a_driver_that_hangs_in_close_is_left_and_the_camera_found_again() -> None:
     release = threading.Event()
     stuck = HangsInClose(release)
@@ -210,6 +212,7 @@ def test_a_driver_that_hangs_in_close_is_left_and_the_camera_found_again() -> No
     release.set()
 
 
+@pytest.mark.full
 def test_it_gives_up_on_time_though_closing_hangs() -> None:
     release = threading.Event()
     reopen = Camera(DeviceError("unplugged"))

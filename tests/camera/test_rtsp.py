@@ -82,6 +82,7 @@ def test_a_path_that_the_server_does_not_know(rtsp: int) -> None:
         open_source(f"rtsp://127.0.0.1:{rtsp}/nothing")
 
 
+@pytest.mark.full
 def test_a_server_that_goes_is_lost_and_found_again(rtsp: int) -> None:
     with server() as port:
         url = f"rtsp://127.0.0.1:{port}/mjpeg"

@@ -125,6 +125,7 @@ def _fall_silent_later(double: Vc0706Double) -> None:
     threading.Timer(0.3, lambda: setattr(double, "silent", True)).start()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fault", [_unplug_later, _fall_silent_later])
 def test_a_camera_that_goes(
     jpegs: list[bytes], fault: Callable[[Vc0706Double], None], monkeypatch: pytest.MonkeyPatch

@@ -50,6 +50,7 @@ def test_probe_and_verify(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     refused(run("firmware", "probe", own), 2, "ends")
 
 
+@pytest.mark.full
 def test_ports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scene: NDArray[np.uint8]) -> None:
     from camera.vc0706_double import Vc0706Double
     from serial.tools import list_ports

@@ -77,6 +77,7 @@ def test_labels_drift() -> None:
     assert divergence({"a": 1, "b": 1}, {"a": 2, "b": 2}) == 0.0
 
 
+@pytest.mark.full
 def test_messages_wait_for_the_broker_and_too_many_are_counted(tmp_path: Path) -> None:
     port, outbox = free_port(), tmp_path / "outbox.json"
     away = Broker(f"mqtt://127.0.0.1:{port}")

@@ -68,6 +68,7 @@ def test_a_frozen_picture_is_an_alarm(tmp_path: Path, caplog: pytest.LogCaptureF
     assert "alarm frozen is over" in caplog.messages
 
 
+@pytest.mark.full
 def test_a_frozen_picture_is_not_healthy_and_the_alarm_can_be_switched_off() -> None:
     seen: list[set[str | None]] = [set(), set()]
     for after, reasons in zip((0.3, 0.0), seen, strict=True):
@@ -256,6 +257,7 @@ print("ended", outcome.terminated, outcome.pipeline.counters.frames, flush=True)
 _SLOW = [pytest.param(where, marks=pytest.mark.full) for where in ("read", "open", "end", "native")]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("where", ["close", *_SLOW])
 def test_sigterm_ends_the_process_whatever_a_driver_does(where: str, tmp_path: Path) -> None:
     output = tmp_path / "r.jsonl"

@@ -104,6 +104,7 @@ def test_a_camera_that_stays_away_ends_the_run_when_told_to() -> None:
     assert outcome.failure is not None and "unplugged" in str(outcome.failure) and outcome.pipeline.counters.frames > 0
 
 
+@pytest.mark.full
 def test_it_slows_down_when_the_processor_is_throttled(said: Said) -> None:
     hot = Power(84.0, ("throttled",), ("throttled",))
     with mock.patch("edgeguard.run.runner.read_power", lambda: hot), mock.patch("edgeguard.run.runner._TICK_S", 0.1):

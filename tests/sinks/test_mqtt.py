@@ -160,6 +160,7 @@ def test_a_camera_that_dies_is_told_at_once_and_takes_its_label_along(
         listener.close()
 
 
+@pytest.mark.full
 def test_a_second_process_with_the_same_name_is_refused(status: RunStatus, make: Make, tmp_path: Path) -> None:
     port = _free_port()
     with broker(tmp_path, port):
@@ -183,6 +184,7 @@ def test_a_second_process_with_the_same_name_is_refused(status: RunStatus, make:
         listener.close()
 
 
+@pytest.mark.full
 def test_two_that_start_at_once_find_one_owner(status: RunStatus, tmp_path: Path) -> None:
     port = _free_port()
     with broker(tmp_path, port):
@@ -194,6 +196,7 @@ def test_two_that_start_at_once_find_one_owner(status: RunStatus, tmp_path: Path
             one.__exit__()
 
 
+@pytest.mark.full
 def test_what_is_not_delivered_is_counted_said_and_ends_in_a_failure(
     status: RunStatus, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +246,7 @@ def test_a_broker_that_comes_late_and_goes_delays_nobody(status: RunStatus, make
             mqtt.write(make(2, "other"))
 
 
+@pytest.mark.full
 def test_a_password_from_a_file(status: RunStatus, make: Make, tmp_path: Path) -> None:
     port, passwords, secret = _free_port(), tmp_path / "passwords", tmp_path / "secret"
     subprocess.run(

@@ -204,6 +204,7 @@ def _check_nothing_lost(session: Session, photos: Path, done: Imported) -> None:
     assert any(reason.startswith("its tags are of sheet 77") for reason in reasons.values())
 
 
+@pytest.mark.full
 def test_nothing_is_lost(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     session = _session(tmp_path / "s", sheets)

@@ -54,6 +54,7 @@ def test_a_complete_plan_says_so(recorded: Session) -> None:
     assert status_document(recorded, Status("bright", 24, 24))["next"] == "all passes are recorded"
 
 
+@pytest.mark.full
 def test_a_browser_shows_it(begun: tuple[Session, Status], tmp_path: Path) -> None:
     chromium = needed("chromium", "google-chrome", "chromium-browser")
     session, status = begun
