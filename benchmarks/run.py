@@ -143,7 +143,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     from edgeguard.dct.profile import resolve_profile
     from edgeguard.model import ContractGuard, load_model
     from edgeguard.pipeline import Pipeline
+    from edgeguard.system.heap import keep_freed_memory
 
+    keep_freed_memory()  # as `edgeguard run` does
     model = load_model(arguments.model, threads=arguments.threads)
     profile = resolve_profile(guard)
     chosen = ContractGuard(profile, "frame") if profile else ContractGuard()

@@ -142,8 +142,10 @@ def _settings_of(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
     from edgeguard.cli.progress import FrameCounter
     from edgeguard.run.runner import run
+    from edgeguard.system.heap import keep_freed_memory
     from edgeguard.system.termination import clean_end_on_sigterm
 
+    keep_freed_memory()
     loaded = _load(settings)
     audio = loaded.contract.audio
     refuse_kind_flags(flags, settings, "image" if audio is None else "audio")

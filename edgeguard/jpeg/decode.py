@@ -30,7 +30,7 @@ def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
         bgr = None
     if bgr is None:
         raise JpegError("the image does not decode")
-    return np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
 
 
 def _check_size(data: bytes) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from edgeguard.errors import JpegError
 from edgeguard.jpeg.exif import exif_orientation
@@ -215,6 +216,11 @@ def _segment(data: bytes, position: int, scans: int) -> tuple[bytes | None, int]
 
 def _parse_tables(payload: bytes, most: int) -> dict[int, Table]:
     """B.2.4.1: up to `most` tables, 8 or 16 bits a step, in zigzag order."""
+    return dict(_parsed_tables(payload, most))
+
+
+@lru_cache(16)  # a camera writes the same ones into each frame
+def _parsed_tables(payload: bytes, most: int) -> tuple[tuple[int, Table], ...]:
     tables: dict[int, Table] = {}
     position = 0
     while position < len(payload):
@@ -231,7 +237,7 @@ def _parse_tables(payload: bytes, most: int) -> dict[int, Table]:
             raise JpegError("broken JPEG: a quantisation step is 0")
         tables[number] = from_zigzag(steps)
         position += 1 + size
-    return tables
+    return tuple(tables.items())
 
 
 def _parse_frame(marker: int, payload: bytes) -> _Frame:

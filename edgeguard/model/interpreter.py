@@ -19,6 +19,7 @@ from edgeguard.model.isolation import Isolate, open_graph
 from edgeguard.model.keypoints import find_keypoints
 from edgeguard.model.patch_votes import PatchVotes
 from edgeguard.model.prediction import Prediction, rank, softmax, two_classes
+from edgeguard.model.runtime import GraphRunner, load_runner
 from edgeguard.model.segmentation import segment
 from edgeguard.model.turns import TurnRunner, Turns
 from edgeguard.model.watched import GraphFailure, Runner
@@ -29,6 +30,8 @@ from edgeguard.preprocess.geometry import place
 from edgeguard.system.foreign import parsing, read_bounded
 
 _NO_HINTS = Hints()
+#: Bytes of all tensors of a graph, weights among them, of which `Model.beside` makes a copy.
+LARGEST_BESIDE = 256 << 20
 _SLACK = 0.02  # of a score, after 8 bits
 Delegate = Literal["auto", "cpu", "edgetpu"]
 
@@ -70,7 +73,7 @@ class Model:
         self.threads, self.isolated = threads, isolated
         self.has_contract = contract is not None
         self.guesses: tuple[str, ...] = ()
-        self._runner = runner
+        self._runner, self._data = runner, data if isinstance(runner, GraphRunner) else None
         self._input, self._outputs = _one_input(runner, contract), runner.outputs
         self._steps = output_steps(self._outputs)
         _check_answers(self._outputs)
@@ -105,6 +108,23 @@ class Model:
         """The same model for one of several threads, each with one of these: they take turns, first come first."""
         other = copy.copy(self)
         other._runner = TurnRunner(self._runner, turns)
+        return other
+
+    def beside(self, threads: int) -> "Model | None":
+        """The same model with an interpreter of its own, for a second thread that computes at the same time.
+
+        None where the graph cannot be there twice: in a watched process, on an Edge TPU, in turns; and where it is too
+        large for that (`LARGEST_BESIDE`).
+
+        Args:
+            threads: of the copy's CPU kernels, at least 1.
+        """
+        if self._data is None or not isinstance(self._runner, GraphRunner) or self._runner.has_delegates:
+            return None
+        if self._runner.tensor_bytes > LARGEST_BESIDE:
+            return None
+        other = copy.copy(self)
+        other.threads, other._runner = threads, load_runner(self._data, threads=threads)
         return other
 
     @property

@@ -26,6 +26,7 @@ class GraphRunner:
     Attributes:
         inputs: details of the graph's inputs, in order.
         outputs: details of the graph's outputs, in order.
+        has_delegates: whether `delegates` took operators.
 
     Example:
         >>> runner = GraphRunner("model.tflite", threads=2)              # doctest: +SKIP
@@ -65,6 +66,7 @@ class GraphRunner:
         options["model_content" if isinstance(model, bytes) else "model_path"] = (
             model if isinstance(model, bytes) else os.fspath(model)
         )
+        self.has_delegates = bool(delegates)
         self.interpreter = module.Interpreter(**options)
         self.interpreter.allocate_tensors()
         self.inputs: list[dict[str, Any]] = self.interpreter.get_input_details()
@@ -74,6 +76,12 @@ class GraphRunner:
     def delegated(self) -> bool:
         """True where a delegate (XNNPACK counts) took at least part of the graph."""
         return any("DELEGATE" in operator["op_name"] for operator in self.interpreter._get_ops_details())
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Of all tensors, weights among them. The memory is less: tensors that do not live together share it."""
+        details = self.interpreter.get_tensor_details()
+        return sum(int(np.prod(one["shape"], dtype=np.int64)) * np.dtype(one["dtype"]).itemsize for one in details)
 
     def set(self, tensor: NDArray[Any], position: int = 0) -> None:
         """Fill the input at `position` with a tensor of exactly its shape and type.

@@ -5,7 +5,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from edgeguard.camera import source_opener
@@ -18,6 +20,7 @@ from edgeguard.model.interpreter import Model, NoAnswer, load_model
 from edgeguard.model.watched import GraphFailure
 from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.heard import HeardSettings
+from edgeguard.pipeline.lanes import Lanes
 from edgeguard.pipeline.losses import LossTeller
 from edgeguard.pipeline.pacing import Timing
 from edgeguard.pipeline.prefetch import Prefetcher
@@ -177,8 +180,11 @@ class Pipeline:
     def _results(self, take: Callable[[], Arrived | None]) -> Iterator[FrameResult]:
         """Results in order."""
         depth = 1 if self._just_in_time else _AHEAD
-        prefetcher = Prefetcher(take, self._make_ready, depth=depth, handed_over=self.timing.infer_begins)
-        with prefetcher:
+        lanes = None if self._just_in_time or self._compare_every else Lanes(self.model)
+        prefetcher = Prefetcher(
+            take, partial(self._make_ready, lanes), depth=depth, handed_over=self.timing.infer_begins
+        )
+        with lanes or nullcontext(), prefetcher:
             try:
                 for ready in prefetcher:
                     if isinstance(ready, Lost):
@@ -215,11 +221,13 @@ class Pipeline:
                 self.misread = self.misread or str(error)
             return Lost(captured.index, captured.source, str(error))
 
-    def _make_ready(self, arrived: Arrived) -> Ready | Lost:
+    def _make_ready(self, lanes: Lanes | None, arrived: Arrived) -> Ready | Lost:
         began = time.monotonic()
         ready = self._survived(arrived.captured, lambda: self.stages.make_ready(arrived))
         self.timing.prepared(time.monotonic() - began)
-        return ready
+        if lanes is None or isinstance(ready, Lost):
+            return ready
+        return replace(ready, answer=lanes.submit(ready.prepared.tensor))
 
     def _from_reader(self) -> Arrived | None:
         assert self.reader is not None

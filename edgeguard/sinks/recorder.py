@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from edgeguard.errors import DeviceError, EdgeGuardError
 from edgeguard.pipeline.event import Event, time_stamp
@@ -137,7 +136,7 @@ class EventRecorder:
 
     def _write_thumbnail(self, clip: _Clip, result: FrameResult, event: Event) -> None:
         assert result.received is not None
-        picture = np.ascontiguousarray(result.received.picture()[:, :, ::-1])
+        picture = cv2.cvtColor(result.received.picture(), cv2.COLOR_RGB2BGR)
         if event.box is not None:
             x1, y1, x2, y2 = (round(side) for side in event.box)
             cv2.rectangle(picture, (x1, y1), (x2, y2), (120, 220, 90), max(2, picture.shape[1] // 160))
@@ -185,7 +184,7 @@ class EventRecorder:
             count, kept = 0, "received" if data is not None else "encoded"
         else:
             if data is None:
-                bgr = np.ascontiguousarray(received.picture()[:, :, ::-1])
+                bgr = cv2.cvtColor(received.picture(), cv2.COLOR_RGB2BGR)
                 data, kept = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY])[1].tobytes(), "encoded"
             write_bytes(clip.path / name, data, durable=False)
             written.append(clip.path / name)

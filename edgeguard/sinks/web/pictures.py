@@ -121,5 +121,5 @@ def _encode(rgb: NDArray[np.uint8]) -> bytes:
     if longest > _MAX_SIDE:
         size = round(rgb.shape[1] * _MAX_SIDE / longest), round(rgb.shape[0] * _MAX_SIDE / longest)
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
