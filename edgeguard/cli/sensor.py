@@ -34,6 +34,7 @@ def sensor_command(
     from edgeguard.run.settings import resolve
     from edgeguard.sensor.node import SensorNode
     from edgeguard.system.addresses import is_loopback, read_token
+    from edgeguard.system.heap import keep_freed_memory
     from edgeguard.system.termination import clean_end_on_sigterm
 
     if (camera is None) == (source is None):
