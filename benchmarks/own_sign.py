@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from fieldtest.session.phone import Exif, film, written  # noqa: E402
+from fieldtest.session.phone import Exif, film, written
 
-from edgeguard.fieldtest.sheets.build import sheet_and_picture  # noqa: E402
-from edgeguard.fieldtest.sheets.cutout import read_object  # noqa: E402
-from edgeguard.fieldtest.sheets.sheet import object_picture  # noqa: E402
-from edgeguard.fieldtest.virtual.field import SheetPainter, drive_by, placed_at  # noqa: E402
+from edgeguard.fieldtest.sheets.build import sheet_and_picture
+from edgeguard.fieldtest.sheets.cutout import read_object
+from edgeguard.fieldtest.sheets.sheet import object_picture
+from edgeguard.fieldtest.virtual.field import SheetPainter, drive_by, placed_at
 
 ARMS = ("clean", "plain", "noise", "patch")
 CELLS = ((900, 0), (900, 30), (1400, 0), (1400, 30))
@@ -80,7 +80,8 @@ def command(*words: object) -> None:
     """Run `edgeguard` as a user does."""
     began = time.monotonic()
     line = [str(word) for word in words]
-    done = subprocess.run([sys.executable, "-m", "edgeguard", *line], capture_output=True, text=True, check=False)
+    program = str(Path(sys.executable).with_name("edgeguard"))
+    done = subprocess.run([program, *line], capture_output=True, text=True, check=False)
     print(f"$ edgeguard {' '.join(line)}\n{done.stdout}{done.stderr}({time.monotonic() - began:.0f} s)\n", flush=True)
     if done.returncode:
         raise SystemExit(done.returncode)
