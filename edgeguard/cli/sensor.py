@@ -59,6 +59,7 @@ def sensor_command(
     opened = opening()
     if not opened.live:
         raise InputError(f"{spec} is not a camera: a sensor sends live frames")
+    keep_freed_memory()
     node = SensorNode(opened, opening, profile, host=host, port=int(port), key=key, token=token)
     with clean_end_on_sigterm(), messages_to(on_stderr), node:
         proof = "with a MAC" if key else "without a proof (--key-file)"
