@@ -134,7 +134,8 @@ def test_a_gray_box_table(
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Classes: folders by the model&#39;s labels: 12 classes" in page
     assert "What these numbers do not say" in page and "<svg" not in page.split("<h2>Attacked images")[0]
-    assert page.count("data:image/png;base64") == 8 and "http" not in page
+    # of each attack an example in four pictures, and the spectrum of all images
+    assert page.count("data:image/png;base64") == 2 * (4 + 1) and "http" not in page
 
     first = in_process.attacks
     again = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out")
