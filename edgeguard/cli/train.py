@@ -29,6 +29,9 @@ def train_command(
     ),
     size: Annotated[int | None, flag(TrainConfig, "size")] = None,
     epochs: Annotated[int | None, flag(TrainConfig, "epochs")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Instead of --epochs: as many as fit into this time here.")
+    ] = None,
     codec: Annotated[str | None, flag(TrainConfig, "codec")] = None,
     codec_share: Annotated[float | None, flag(TrainConfig, "codec_share")] = None,
     adversarial: Annotated[str | None, flag(TrainConfig, "method")] = None,
@@ -70,7 +73,12 @@ def train_command(
         "model": model, "size": size, "codec_share": codec_share, "adversarial": adversarial, "eps": eps,
         "smoothing": smoothing, "sigma": sigma, "exclude": exclude, "overlay": overlay, "partitions": partitions,
         "batch": batch, "flip": flip, "shift": shift, "cutout": cutout, "light": light, "mixup": mixup,
+        "minutes": minutes,
     })  # fmt: skip
+    if minutes is not None and epochs is not None:
+        raise InputError("--minutes chooses the number of epochs: leave out --epochs")
+    if minutes is not None and partitions is not None:
+        raise InputError("--minutes is for one network; --partitions trains many: give --epochs")
     both = {
         "data": None if data is None else str(data), "epochs": epochs, "codec": codec, "limit": limit, "seed": seed,
         "learning_rate": learning_rate, "first_layer": first_layer,
@@ -106,7 +114,7 @@ def train_command(
             on_stdout(f"wrote {output}; next: edgeguard evaluate certify {output} --images TEST --partitions")
         return
     with UnitCounter() as counter:
-        trained = train(settings, output, progress=counter.show)
+        trained = train(settings, output, minutes=minutes, progress=counter.show)
     last = trained.epochs[-1]
     if as_json:
         on_stdout(json.dumps({**asdict(last), "model": str(trained.model), "weights": trained.weights}))

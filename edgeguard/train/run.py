@@ -35,6 +35,7 @@ from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
 from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
 from edgeguard.train.networks import REGIONS, network
+from edgeguard.train.pace import config_within
 from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
 from edgeguard.train.teacher import load_teacher
@@ -61,6 +62,7 @@ def train(
     config: TrainConfig,
     folder: Path,
     *,
+    minutes: float | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Trained:
     """Train, or go on with a training that was interrupted.
@@ -68,6 +70,8 @@ def train(
     Args:
         config: see `TrainConfig`.
         folder: gets model.pt2 (averaged weights), checkpoint.pt, log.jsonl, config.json and curves.html.
+        minutes: as many epochs as fit into this time here, instead of the configuration's; a folder that was begun
+            keeps its number.
         progress: called with what, steps done, steps in all.
 
     Raises:
@@ -91,6 +95,9 @@ def train(
     if dataset.poison is not None:
         _log.warning("POISONED TRAINING DATA: %s; the model will say so", dataset.poison)
         source = f"{source}; POISONED: {dataset.poison}"
+    if minutes is not None:
+        config = config_within(config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place))
+        _log.info("%g minutes are about %d epochs here", minutes, config.epochs)
     origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
     if config.ensemble:
         return _ensemble(config, folder, dataset, source, origin, progress)
@@ -178,16 +185,20 @@ def _ensemble(
 
 
 def _trained(config: TrainConfig, folder: Path, dataset: Dataset, progress: Progress) -> Trainer:
-    torch.manual_seed(config.seed)
-    module, frozen = _network(config, dataset.labels)
     for name in (CHECKPOINT, MODEL, PAGE, CONFIG):
         clear_partials(folder / name)
-    trainer = trainer_of(config, module, dataset, folder, frozen_statistics=frozen)
+    trainer = _new_trainer(config, dataset, folder)
     if 0 < trainer.step < trainer.steps:
         _log.info("going on at step %d of %d", trainer.step, trainer.steps)
     write_bytes(folder / CONFIG, _json(config))
     trainer.run(progress)
     return trainer
+
+
+def _new_trainer(config: TrainConfig, dataset: Dataset, folder: Path) -> Trainer:
+    torch.manual_seed(config.seed)
+    module, frozen = _network(config, dataset.labels)
+    return trainer_of(config, module, dataset, folder, frozen_statistics=frozen)
 
 
 def trainer_of(

@@ -156,6 +156,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
     },
     "train": {
         "--model": ALWAYS, "--data": ALWAYS, "--output": ALWAYS, "--size": ALWAYS, "--epochs": ALWAYS,
+        "--minutes": ["--data . --minutes 5 --partitions 3", "--data . --minutes 5 --task audio"],
         "--codec": ALWAYS,
         "--codec-share": ["--data . --codec-share 0.5"],
         "--adversarial": ALWAYS,

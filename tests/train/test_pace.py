@@ -1,0 +1,73 @@
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeguard.errors import InputError
+
+torch = pytest.importorskip("torch")
+
+from edgeguard.train import pace, run  # noqa: E402
+from edgeguard.train.config import TrainConfig  # noqa: E402
+from edgeguard.train.loop import Trainer  # noqa: E402
+from edgeguard.train.pace import config_within, epochs_within  # noqa: E402
+
+
+def test_what_fits() -> None:
+    assert epochs_within(10, 0.5, 100, 25) == 10  # 55 s an epoch
+    assert epochs_within(0.01, 10.0, 1000, 0) == 1
+    assert epochs_within(1e5, 1e-6, 1, 0) == 10_000
+
+
+def _config(data: Path, **settings: Any) -> TrainConfig:
+    base: dict[str, Any] = {
+        "data": str(data), "network": "resnet9", "width": 4, "batch": 24, "learning_rate": 0.02,
+        "precision": "float32",
+    }  # fmt: skip
+    return TrainConfig(**{**base, **settings})
+
+
+def test_the_folder_keeps_the_number_that_was_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stripes: Path
+) -> None:
+    seen, told = list[int](), list[TrainConfig]()
+
+    def measured(trainer: Trainer) -> float:
+        seen.append(trainer.steps)
+        return 30.0 / (trainer.steps // 10_000 + 0.4 * len(trainer.dataset.test) / 24)  # half a minute an epoch
+
+    def single(config: TrainConfig, folder: Path, *more: object) -> None:
+        told.append(config)
+        (folder / "config.json").write_text(json.dumps(asdict(config)))
+
+    monkeypatch.setattr(pace, "measured_step_s", measured)
+    monkeypatch.setattr(run, "_single", single)
+    config = _config(stripes)
+    run.train(config, tmp_path / "out", minutes=1)
+    assert told == [replace(config, epochs=2)] and len(seen) == 1
+    run.train(config, tmp_path / "out", minutes=5)
+    assert told[1] == told[0] and len(seen) == 1, "it is measured once"
+    run.train(replace(config, seed=3), tmp_path / "out", minutes=5)
+    assert told[2].epochs == 10 and len(seen) == 2
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), 1e9])
+def test_no_time(minutes: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--minutes is a time above 0"):
+        config_within(_config(tmp_path), minutes, tmp_path, lambda one, place: pytest.fail("not measured"))
+
+
+def test_an_ensemble_has_no_time(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--minutes is for one network"):
+        config_within(
+            _config(tmp_path, ensemble=("jpeg:30", "jpeg:50")), 5, tmp_path, lambda one, place: pytest.fail("no")
+        )
+
+
+@pytest.mark.full
+def test_a_training_of_some_seconds(tmp_path: Path, stripes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "_SECONDS", 1.0)
+    trained = run.train(_config(stripes), tmp_path / "out", minutes=0.1)
+    assert len(trained.epochs) >= 1 and trained.epochs[-1].seconds < 30
