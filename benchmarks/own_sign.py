@@ -20,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from fieldtest.session.phone import Exif, film, written
+from PIL import Image
 
 from edgeguard.fieldtest.sheets.build import sheet_and_picture
 from edgeguard.fieldtest.sheets.cutout import read_object
@@ -108,10 +109,25 @@ def photograph(root: Path) -> None:
 
 
 def make_pictures(root: Path, folder: Path) -> None:
-    """The four arms as photographed, in one row."""
-    row = [cv2.imread(str(root / "photos" / arm / "IMG_0_0.jpg"))[180:780, 240:1040] for arm in ARMS]
-    small = [cv2.resize(one, (400, 300), interpolation=cv2.INTER_AREA) for one in row]
-    cv2.imwrite(str(folder / "fieldtest-own-sign.jpg"), np.hstack(small), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    """Sign, patch and paper in one row; the four arms as photographed; a moment of a film."""
+    subprocess.run(["pdftoppm", "-r", "60", "-singlefile", "-png", root / "patch.pdf", root / "page"], check=True)
+    steps = [cv2.imread(str(root / name)) for name in ("sign.png", "patch/patch.png", "page.png")]
+    _write_row(folder / "fieldtest-own-steps.jpg", steps, 320)
+    arms = [cv2.imread(str(root / "photos" / arm / "IMG_0_0.jpg"))[180:780, 240:1040] for arm in ARMS]
+    _write_row(folder / "fieldtest-own-sign.jpg", arms, 300)
+    with Image.open(root / "session/report-films/film-1.gif") as film_:
+        film_.seek(film_.n_frames // 2)  # type: ignore[attr-defined]  # of a GIF
+        _write_row(folder / "fieldtest-own-film.jpg", [np.asarray(film_.convert("RGB"))[:, :, ::-1]], film_.height)
+
+
+def _write_row(path: Path, pictures: list[np.ndarray], height: int) -> None:
+    sized = [
+        cv2.resize(one, (round(one.shape[1] * height / one.shape[0]), height), interpolation=cv2.INTER_AREA)
+        for one in pictures
+    ]
+    gap = np.full((height, 12, 3), 255, np.uint8)
+    row = np.hstack([part for one in sized for part in (one, gap)][:-1])
+    cv2.imwrite(str(path), row, [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 if __name__ == "__main__":
