@@ -108,7 +108,7 @@ def _success(found: Findings, bins: str, value: float) -> str:
     for arm in found.arms:
         counted: Counted | None = getattr(arm, bins).get(value)
         if arm.sheet.arm == "patch" and counted is not None and counted.n:
-            said.append(f"patch to {arm.sheet.target or 'anything'} behind {arm.guard}: {_said(counted)}")
+            said.append(f"patch to {arm.sheet.aim} behind {arm.guard}: {_said(counted)}")
     return "; " + "; ".join(said) if said else ""
 
 

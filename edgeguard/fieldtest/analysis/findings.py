@@ -355,7 +355,7 @@ def _named(sheet: Sheet) -> str:
     if sheet.arm != "patch":
         return sheet.arm
     through = f" through {sheet.through_guard.split()[0]}" if sheet.through_guard else ""
-    return f"patch -> {sheet.target or 'anything'}{through}"
+    return f"patch -> {sheet.aim}{through}"
 
 
 def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:

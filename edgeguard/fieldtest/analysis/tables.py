@@ -21,7 +21,7 @@ def sheet_name(sheet: Sheet) -> str:
     if sheet.arm != "patch":
         return f"{sheet.object}: {sheet.arm}"
     through = f", made through {sheet.through_guard.split()[0]}" if sheet.through_guard else ""
-    return f"{sheet.object}: patch → {sheet.target or 'anything'}{through}"
+    return f"{sheet.object}: patch → {sheet.aim}{through}"
 
 
 def detector_arms(found: Findings) -> Table:

@@ -88,6 +88,7 @@ def made_sheet(
         about=subject.about,
         stickers=() if arm == "clean" else places[1:],
         window=window,
+        mode=None if about is None else about.mode,
     )
     return sheet, picture
 

@@ -27,7 +27,8 @@ Picture = NDArray[np.uint8]
 _PLAIN_LEVEL = 127
 _NOISE_CELLS = 16
 _LARGEST = 1 << 20  # bytes of a manifest
-_LATER = ("about", "stickers", "window")
+_LATER = ("about", "stickers", "window", "mode")
+_AIMS = {"vanish": "not found", "mislabel": "another class", "create": "found where it is not"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Sheet:
         about: the object itself, where it is none of the bundled cards; its `name` is `object`.
         stickers: where further ones lie, of several; the first is `overlay`.
         window: for a paper on or beside a real object: the square between its tags, from the object's middle.
+        mode: what the patch wants of a detector; None for a classifier's and where nothing is known.
     """
 
     number: int
@@ -81,6 +83,17 @@ class Sheet:
     about: FieldObject | None = None
     stickers: tuple[Overlay, ...] = ()
     window: Overlay | None = None
+    mode: str | None = None
+
+    @property
+    def aim(self) -> str:
+        """What the patch wants, for whoever reads a report: a label, or what happens to the object.
+
+        Example:
+            >>> Sheet(3, "stop", "stop", "patch", mode="vanish").aim
+            'not found'
+        """
+        return self.target or _AIMS.get(self.mode or "", "anything")
 
     @property
     def layout(self) -> Layout:

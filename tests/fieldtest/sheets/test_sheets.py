@@ -19,7 +19,7 @@ from edgeguard.fieldtest.sheets.layout import PageName
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch, write_patch
 from edgeguard.fieldtest.sheets.pdf import sheet_pdf
 from edgeguard.fieldtest.sheets.print_check import check_print
-from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, mask_of, picture_hash, sheet_raster
+from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, mask_of, parse_sheet, picture_hash, sheet_raster
 from edgeguard.fieldtest.sheets.tags import find_sheets
 
 DPI = 300
@@ -237,3 +237,13 @@ def test_without_reportlab_the_extra_is_named(tmp_path: Path, monkeypatch: pytes
     done = here("patch", "sheet", "--card", "stop", "--arm", "clean", "--output", output)
     assert done.returncode == 2 and "bin/pip install reportlab" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sheet_says_what_its_patch_wants() -> None:
+    plain = Sheet(3, "stop", "stop", "patch", picture_sha256="0" * 64)
+    assert plain.aim == "anything" and "mode" not in plain.to_dict()
+    assert replace(plain, target="yield").aim == "yield"
+    vanish = replace(plain, mode="vanish")
+    assert vanish.aim == "not found" and parse_sheet(json.loads(vanish.to_json()), "x") == vanish
+    with pytest.raises(InputError, match="mode"):
+        parse_sheet({**plain.to_dict(), "mode": ["vanish"]}, "x")
