@@ -133,8 +133,21 @@ def record(
     model: Annotated[
         Path | None, typer.Option(help="Live arm: run this .tflite beside it, keep what it says of each frame.")
     ] = None,
+    untagged: Annotated[
+        str | None, typer.Option(help="An object without tags: this arm lies on it; Enter stores a pass.")
+    ] = None,
+    every: Annotated[float | None, typer.Option(help="With --untagged: a pass every so many seconds, no key.")] = None,
 ) -> None:
     """Guide the operator, keep source frames exactly as the camera gave them; run again to go on."""
+    if untagged is not None:
+        from edgeguard.camera import open_source
+        from edgeguard.cli.fieldtest_untagged import record_untagged_passes
+
+        ignored = ["drive_by", "port", "host", "token_file", "sheets", "seed", "model"]
+        refuse_ignored(context, ignored, "is for sheets with tags, not for --untagged")
+        record_untagged_passes(folder, untagged, light=light, every_s=every, spec=source, source=open_source)
+        return
+    refuse_ignored(context, ["every"], "is for --untagged: tags say when a pass begins")
     import contextlib
 
     from edgeguard.cli.progress import UnitCounter

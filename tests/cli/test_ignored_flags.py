@@ -308,7 +308,9 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--token-file": ["s --token-file t"],
         "--sheets": ["s --sheets a.pdf"],
         "--seed": ["s --seed 1"],
-        "--model": ALWAYS,
+        "--model": ["s --untagged clean --model m.tflite"],
+        "--untagged": ALWAYS,
+        "--every": ["s --every 5"],
     },
     "fieldtest import": {
         "--plan": ALWAYS, "--light": ALWAYS, "--field-of-view": ALWAYS, "--gap": ALWAYS, "--film-fps": ALWAYS,

@@ -217,18 +217,23 @@ class Session:
         return Counter({key: left for key, count in wanted.items() if (left := count - done[key]) > 0})
 
 
+def frame_bytes(captured: Captured) -> tuple[bytes, str]:
+    """A frame as it is kept, and its file's suffix: the camera's own bytes, or raw pixels as a PNG."""
+    if captured.jpeg is not None:
+        return captured.jpeg, ".jpg"
+    if captured.png is not None:
+        return captured.png, ".png"
+    assert captured.rgb is not None
+    return cv2.imencode(".png", np.ascontiguousarray(captured.rgb[:, :, ::-1]))[1].tobytes(), ".png"
+
+
 def _stored(folder: Path, index: int, captured: Captured | KeptFile, pose: dict[str, Any]) -> FrameRecord:
     jpeg = captured.jpeg if isinstance(captured, Captured) else None
     if isinstance(captured, KeptFile):
         data, suffix = captured.data, captured.suffix
         jpeg = data if data[:2] == b"\xff\xd8" else None
-    elif captured.jpeg is not None:
-        data, suffix = captured.jpeg, ".jpg"
-    elif captured.png is not None:
-        data, suffix = captured.png, ".png"
     else:
-        assert captured.rgb is not None
-        data, suffix = cv2.imencode(".png", np.ascontiguousarray(captured.rgb[:, :, ::-1]))[1].tobytes(), ".png"
+        data, suffix = frame_bytes(captured)
     path = folder / f"{index:03d}{suffix}"
     write_bytes(path, data)
     relative = str(path.relative_to(folder.parent.parent))
