@@ -20,6 +20,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from fieldtest.session.phone import Exif, film, written
+from numpy.typing import NDArray
+from pictures import read_bgr
 from PIL import Image
 
 from edgeguard.fieldtest.sheets.build import sheet_and_picture
@@ -67,7 +69,7 @@ def main() -> None:
 def make_sign(root: Path) -> None:
     """A clean scan of an octagonal sign, and where it is."""
     card = object_picture("stop")
-    ink = (card < 250).any(2)
+    ink: NDArray[np.bool_] = np.any(card < 250, axis=2)
     rows, columns = np.nonzero(ink)
     box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
     mask = np.zeros(ink[box].shape, np.uint8)
@@ -111,16 +113,16 @@ def photograph(root: Path) -> None:
 def make_pictures(root: Path, folder: Path) -> None:
     """Sign, patch and paper in one row; the four arms as photographed; a moment of a film."""
     subprocess.run(["pdftoppm", "-r", "60", "-singlefile", "-png", root / "patch.pdf", root / "page"], check=True)
-    steps = [cv2.imread(str(root / name)) for name in ("sign.png", "patch/patch.png", "page.png")]
+    steps = [read_bgr(root / name) for name in ("sign.png", "patch/patch.png", "page.png")]
     _write_row(folder / "fieldtest-own-steps.jpg", steps, 320)
-    arms = [cv2.imread(str(root / "photos" / arm / "IMG_0_0.jpg"))[180:780, 240:1040] for arm in ARMS]
+    arms = [read_bgr(root / "photos" / arm / "IMG_0_0.jpg")[180:780, 240:1040] for arm in ARMS]
     _write_row(folder / "fieldtest-own-sign.jpg", arms, 300)
     with Image.open(root / "session/report-films/film-1.gif") as film_:
         film_.seek(film_.n_frames // 2)  # type: ignore[attr-defined]  # of a GIF
         _write_row(folder / "fieldtest-own-film.jpg", [np.asarray(film_.convert("RGB"))[:, :, ::-1]], film_.height)
 
 
-def _write_row(path: Path, pictures: list[np.ndarray], height: int) -> None:
+def _write_row(path: Path, pictures: list[NDArray[np.uint8]], height: int) -> None:
     sized = [
         cv2.resize(one, (round(one.shape[1] * height / one.shape[0]), height), interpolation=cv2.INTER_AREA)
         for one in pictures

@@ -72,7 +72,7 @@ def test_by_command(tmp_path: Path) -> None:
     assert planned.returncode == 0, planned.stderr
     source = "synthetic:cards?fps=40&width=160&height=120"
     program = Path(sys.executable).with_name("edgeguard")
-    command = [program, "fieldtest", "record", str(session), "--untagged", "clean", "--source", source]
+    command = [str(program), "fieldtest", "record", str(session), "--untagged", "clean", "--source", source]
     done = subprocess.run(command, input="\n\nq\n", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "2 passes stored" in done.stdout and f"fieldtest import {session}-untagged" in done.stdout
