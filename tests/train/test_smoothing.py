@@ -120,8 +120,8 @@ def test_what_does_not_go_together(settings: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize("method", ["gaussian", "smoothadv", "macer"])
 def test_trained_bases_know_noisy_images(stripes: Path, tmp_path: Path, method: str) -> None:
     config: dict[str, Any] = {
-        "data": str(stripes), "width": 8, "batch": 24, "epochs": 4, "learning_rate": 0.05, "smoothing": method,
+        "data": str(stripes), "width": 8, "batch": 24, "epochs": 16, "learning_rate": 0.05, "smoothing": method,
         "sigma": 0.1, "precision": "float32", "device": "cpu",
-    }  # fmt: skip
+    }  # fmt: skip  # macer's loss learns slowest
     whole = train(TrainConfig(**config), tmp_path / "a")
     assert whole.epochs[-1].test_accuracy > 0.5
