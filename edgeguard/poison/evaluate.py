@@ -264,8 +264,11 @@ def _train(job: Training) -> dict[str, Any]:
 def _kept_poison(path: Path, images: NDArray[np.uint8], classes: int) -> Poison:
     """A poison that was made before, checked against the images that it changes."""
     refuse_links(path.parent, path.name)
-    with parsing(str(path)):
+    try:
         arrays = foreign_arrays(path, images.nbytes + 16 * len(images) + _LARGEST_HEADERS)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    with parsing(str(path)):
         rows, changed, targets = arrays["rows"], arrays["images"], arrays["targets"]
         if rows.shape != targets.shape or not (_within(rows, len(images)) and _within(targets, classes)):
             raise ValueError("it names images or classes that are not there")
