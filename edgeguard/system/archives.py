@@ -13,6 +13,7 @@ from edgeguard.errors import InputError
 from edgeguard.system.foreign import parsing
 
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+_OTHERS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
 _ENTRY = b"PK\x01\x02"  # each entry of the list begins so
 _LISTED_BYTES = 256  # of the list for a member, on average: names of 200 characters
 _SHOWN = 100
@@ -65,7 +66,7 @@ class ForeignZip:
         if entry.flag_bits & 1:
             raise InputError(f"{name!r} is encrypted: pack it without a password")
         if entry.compress_type not in (_STORED, _DEFLATED):
-            method = zipfile.compressor_names.get(entry.compress_type, f"method {entry.compress_type}")
+            method = _OTHERS.get(entry.compress_type, f"method {entry.compress_type}")
             raise InputError(f"{name!r} is packed in a way that is not read here ({method}): pack it with deflate")
         if size > most_bytes:
             raise InputError(f"{name!r} has {size} bytes, more than {most_bytes}")
@@ -95,7 +96,7 @@ class _Listing(io.BufferedReader):
     """What `zipfile` reads from. It takes the whole list into memory by one `read`, so that is where it is bounded."""
 
     def __init__(self, raw: io.RawIOBase | io.BytesIO, most_members: int) -> None:
-        super().__init__(raw)  # type: ignore[arg-type]  # it needs `readinto` and `seek` alone
+        super().__init__(raw)
         self.most_members: int | None = most_members
 
     def read(self, size: int | None = -1, /) -> bytes:

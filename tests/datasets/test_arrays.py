@@ -21,7 +21,12 @@ def _npz(**arrays: Any) -> bytes:
 
 
 def test_what_numpy_writes_is_read() -> None:
-    arrays = {"a": np.arange(6).reshape(2, 3), "b": np.float32(2.5), "c": np.zeros((0, 3)), "d": np.eye(3)[:, :2].T}
+    arrays: dict[str, Any] = {
+        "a": np.arange(6).reshape(2, 3),
+        "b": np.float32(2.5),
+        "c": np.zeros((0, 3)),
+        "d": np.eye(3)[:, :2].T,
+    }
     found = foreign_arrays(_npz(**arrays), MOST)
     assert found.keys() == arrays.keys()
     for name, array in found.items():
