@@ -56,7 +56,11 @@ def sample_of(
     there = {entry.name: entry for entry in entries(path, SUFFIXES, strict=True)}
     labels = tuple(sorted({str(image.label) for image in wanted}, key=str.encode))
     if len(labels) < 2:
-        raise InputError(f"{path} holds no classes: wanted a folder (or .zip) with a folder of images for each class")
+        faults = [f"{image.name}: {image.facts.fault}" for image in images if image.facts.fault is not None]
+        broken = f" ({len(faults)} of its images cannot be read, {faults[0]} for one)" if faults else ""
+        raise InputError(
+            f"{path} holds no classes: wanted a folder (or .zip) with a folder of images for each class{broken}"
+        )
     place = {label: index for index, label in enumerate(labels)}
     pixels = np.empty((len(wanted), SIDE, SIDE, 3), np.uint8)
     for row, image in enumerate(wanted):

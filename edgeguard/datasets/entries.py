@@ -2,19 +2,21 @@
 
 import stat
 import unicodedata
-import zipfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from zipfile import ZipInfo
 
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import parsing, read_bounded
-from edgeguard.system.names import is_plain_name
+from edgeguard.system.archives import ForeignZip
+from edgeguard.system.foreign import read_bounded
+from edgeguard.system.names import is_plain_name, utf8_name
 
 _MAX_BYTES = 64 << 20  # of one image file
 _FREE_BYTES = 64 << 20  # that an archive may grow to, however small it is
 _MOST_GROWTH = 20  # times its size: pictures are packed already
+_MOST_MEMBERS = 250_000  # of an archive: some 100 MB for its list
 
 
 class UnreadableMember(InputError):
@@ -50,10 +52,7 @@ def entries(path: Path, suffixes: Collection[str], *, strict: bool = False) -> l
     is_zip = path.suffix.lower() == ".zip" and not path.is_dir()
     found = list(_of_zip(path, suffixes) if is_zip else _of_folder(path, suffixes, strict))
     for entry in found:
-        try:
-            entry.name.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"{path}: the name {entry.name[:100]!r} is no UTF-8: rename the file") from error
+        utf8_name(path, entry.name)
     if strict:
         _refuse_equal_but_for_case(path, [entry.name for entry in found])
     return found
@@ -84,7 +83,7 @@ def _bounded(path: Path) -> bytes:
 def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:
     archive = opened_zip(path)
     size, total, seen = path.stat().st_size, 0, set[str]()
-    inside = [e for e in archive.infolist() if PurePosixPath(e.filename).suffix.lower() in suffixes and not e.is_dir()]
+    inside = [e for e in archive.entries if PurePosixPath(e.filename).suffix.lower() in suffixes and not e.is_dir()]
     for entry in sorted(inside, key=lambda e: e.filename.encode()):
         if not is_plain_name(entry.filename) or entry.filename in seen:
             raise InputError(f"{path}: {entry.filename[:100]!r} leads elsewhere, or stands there twice; refused")
@@ -96,33 +95,31 @@ def _of_zip(path: Path, suffixes: Collection[str]) -> Iterator[Entry]:
         total += entry.file_size
         if total > max(_FREE_BYTES, size * _MOST_GROWTH):
             raise InputError(f"{path} would unpack to more than {total} bytes from {size}; refused")
-        yield Entry(entry.filename, partial(read_member, archive, entry))
+        yield Entry(entry.filename, partial(read_member, path, archive, entry))
 
 
-def opened_zip(path: Path) -> zipfile.ZipFile:
+def opened_zip(path: Path) -> ForeignZip:
     """A .zip that somebody else packed.
 
     Raises:
-        InputError: it cannot be read; a name in it that is no text, or a version that is not known, is among why.
+        InputError: it cannot be read, or lists too many files; a name in it that is no text is among why.
     """
     try:
-        with parsing("its list of files"):
-            return zipfile.ZipFile(path)
-    except (OSError, InputError) as error:
+        return ForeignZip(path, most_members=_MOST_MEMBERS)
+    except InputError as error:
         raise InputError(f"{path} cannot be read as a .zip: {error}") from error
 
 
-def read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """The bytes of a file in an archive, of the size that its list of files says at most.
+def read_member(path: Path, archive: ForeignZip, entry: ZipInfo) -> bytes:
+    """The bytes of a file in an archive, of exactly the size that its list of files says.
 
     Raises:
-        UnreadableMember: it is encrypted, damaged or packed in a way that is not known.
+        UnreadableMember: it is too large, encrypted, damaged or packed in a way that is not read.
     """
     try:
-        with parsing(entry.filename[:100]):
-            return archive.read(entry)
-    except (OSError, InputError) as error:
-        raise UnreadableMember(f"{archive.filename}: {error}") from error
+        return archive.read(entry, _MAX_BYTES)
+    except InputError as error:
+        raise UnreadableMember(f"{path}: {error}") from error
 
 
 def _refuse_equal_but_for_case(path: Path, names: list[str]) -> None:

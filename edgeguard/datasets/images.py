@@ -18,6 +18,7 @@ from edgeguard.guard.passes import Received
 from edgeguard.model.contract import Contract
 from edgeguard.model.input_path import InputPath
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+from edgeguard.system.names import utf8_name
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def list_images(folder: Path) -> list[Path]:
     """Image files below a folder by suffix, in byte order of their relative paths; none that is hidden or a system's.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, no image in it, or a name that is no UTF-8.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
@@ -77,7 +78,7 @@ def list_images(folder: Path) -> list[Path]:
     found = [p for p in found if not any(is_left_out(part) for part in p.relative_to(folder).parts)]
     if not found:
         raise InputError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return sorted(found, key=lambda p: str(p.relative_to(folder)).encode())
+    return sorted(found, key=lambda p: utf8_name(folder, str(p.relative_to(folder))).encode())
 
 
 def read_folder(folder: Path) -> list[LabeledImage]:
@@ -112,8 +113,8 @@ def labeled_folder(folder: Path, classes: Classes) -> LabeledFolder:
         raise InputError(f"{folder} is not a folder")
     if (folder / "labels.csv").is_file():
         return _from_table(folder, classes)
-    there = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name.encode())
-    chosen = [p for p in there if not is_left_out(p.name)]
+    there = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name.encode("utf-8", "surrogateescape"))
+    chosen = [p for p in there if not is_left_out(p.name) and utf8_name(folder, p.name)]
     if not chosen:
         tables = sorted(p.name for p in folder.glob("*.csv"))
         hint = f" ({tables[0]}? call it labels.csv)" if tables else ""
@@ -154,7 +155,7 @@ def digest(images: list[LabeledImage]) -> str:
     """SHA-256 over the names and contents of a set of images."""
     total = hashlib.sha256()
     for image in images:
-        total.update(image.name.encode() + b"\0" + bytes.fromhex(image.sha256))
+        total.update(image.name.encode("utf-8", "surrogateescape") + b"\0" + bytes.fromhex(image.sha256))
     return total.hexdigest()
 
 

@@ -46,9 +46,9 @@ def _of_folder(data: Path) -> bytes | None:
 
 def _of_zip(data: Path) -> bytes | None:
     with opened_zip(data) as archive:
-        names = [entry for entry in archive.infolist() if entry.filename == NAME]
+        names = [entry for entry in archive.entries if entry.filename == NAME]
         if not names:
             return None
         if names[0].file_size > _MOST_BYTES:
             raise InputError(f"{NAME} of {data} is larger than {_MOST_BYTES >> 20} MiB")
-        return read_member(archive, names[0])
+        return read_member(data, archive, names[0])

@@ -6,8 +6,6 @@ With photographs, half of the free cards stand before one; with signs (a .zip of
 sign benchmark), some of the free cards are photographed signs instead.
 """
 
-import io
-import zipfile
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.datasets.entries import entries
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
@@ -198,12 +197,11 @@ def _sign(rng: np.random.Generator, card: str, material: Material) -> Picture | 
 def _signs(path: str) -> dict[str, tuple[Picture, ...]]:
     wanted = set(SIGNS.values())
     found: dict[str, list[Picture]] = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            folder = Path(name).parent.name
-            if folder in wanted and name.endswith(".png"):
-                rgb = decode_rgb(io.BytesIO(archive.read(name)).getvalue())
-                found.setdefault(folder, []).append(
-                    np.asarray(cv2.resize(rgb, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
-                )
+    for entry in entries(Path(path), {".png"}):
+        folder = Path(entry.name).parent.name
+        if folder in wanted:
+            rgb = decode_rgb(entry.read())
+            found.setdefault(folder, []).append(
+                np.asarray(cv2.resize(rgb, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
+            )
     return {folder: tuple(pictures) for folder, pictures in found.items()}

@@ -1,23 +1,21 @@
 """Names of a model's outputs: from the file itself, or from a label file."""
 
-import io
 import json
 import re
-import struct
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeguard.errors import InputError
 from edgeguard.model.flatbuffer import ModelFile
+from edgeguard.system.archives import ForeignZip
 from edgeguard.system.foreign import parsing, read_bounded
 from edgeguard.system.text import decoded_text
 
-#: Bytes of a label file, and of the list of an archive's members.
+#: Bytes of a label file.
 LARGEST = 1 << 20
 _MOST_CLASSES = 65536
-_END = struct.Struct("<4s4H2LH")  # a zip's last record, without its comment
+_MOST_MEMBERS = 4096  # of an appended archive
 
 
 def read_label_file(path: str | Path) -> tuple[str, ...]:
@@ -79,27 +77,12 @@ _PYTHON_NAME = re.compile(r"""\b(\d{1,5}): (?:'([^']*)'|"([^"]*)")""")
 
 def _member(data: bytes, wanted: Callable[[str], bool]) -> bytes | None:
     """The first member of the appended zip whose name, in lower case, is wanted."""
-    if not _small_archive(data):
-        return None
     try:
-        with parsing("the archive"), zipfile.ZipFile(io.BytesIO(data)) as archive:
-            found = [i for i in archive.infolist() if wanted(i.filename.lower())]
-            if not found or found[0].file_size > LARGEST or found[0].compress_type not in _UNPACKED_HERE:
-                return None
-            return archive.read(found[0].filename)
-    except (InputError, OSError):
+        with ForeignZip(data, most_members=_MOST_MEMBERS) as archive:
+            found = [entry for entry in archive.entries if wanted(entry.filename.lower())]
+            return archive.read(found[0], LARGEST) if found else None
+    except InputError:
         return None
-
-
-_UNPACKED_HERE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others choose their memory themselves
-
-
-def _small_archive(data: bytes) -> bool:
-    """Whether a zip ends these bytes whose list of members is small: each costs far more memory than its bytes."""
-    start = data.rfind(b"PK\x05\x06", max(0, len(data) - _END.size - 0xFFFF))
-    if start < 0 or start + _END.size > len(data):
-        return False
-    return int(_END.unpack_from(data, start)[5]) <= LARGEST
 
 
 def parse_labels(data: bytes) -> tuple[str, ...]:

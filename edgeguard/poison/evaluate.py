@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.datasets.arrays import foreign_arrays
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.engine.executors import local_executor
@@ -32,6 +33,7 @@ from edgeguard.train.run import described
 
 RESULTS, _PLAN, _KEPT, _WORK = "results.jsonl", "plan.json", "kept", "work"
 _LARGEST_KEPT = 1 << 20  # bytes of a result, and of the plan
+_LARGEST_HEADERS = 1 << 16  # of a poison's arrays
 Progress = Callable[[str, int, int], None]
 
 
@@ -262,7 +264,11 @@ def _train(job: Training) -> dict[str, Any]:
 def _kept_poison(path: Path, images: NDArray[np.uint8], classes: int) -> Poison:
     """A poison that was made before, checked against the images that it changes."""
     refuse_links(path.parent, path.name)
-    with parsing(str(path)), np.load(path, allow_pickle=False) as arrays:
+    try:
+        arrays = foreign_arrays(path, images.nbytes + 16 * len(images) + _LARGEST_HEADERS)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    with parsing(str(path)):
         rows, changed, targets = arrays["rows"], arrays["images"], arrays["targets"]
         if rows.shape != targets.shape or not (_within(rows, len(images)) and _within(targets, classes)):
             raise ValueError("it names images or classes that are not there")

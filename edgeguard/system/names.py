@@ -19,6 +19,23 @@ def is_plain_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
+def utf8_name(folder: Path, name: str) -> str:
+    """The name of a file or folder as it is; a report, a table and a terminal can hold it.
+
+    Args:
+        folder: that it lies in, for the message.
+        name: as the system gives it.
+
+    Raises:
+        InputError: its bytes are no UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{folder}: the name {name[:100]!r} is no UTF-8: rename the file") from error
+    return name
+
+
 def refuse_links(folder: Path, *names: str) -> None:
     """Refuse a folder that is gone on with where one of its own files or folders is a link to somewhere else.
 

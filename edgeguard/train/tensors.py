@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
-from edgeguard_converters.load.archive import fresh_archive, read_archive, read_file
+from edgeguard.system.archives import ForeignZip
+from edgeguard_converters.load.archive import MOST_MEMBERS, fresh_archive, read_archive, read_file
 
 
 def load_tensors(path: Path) -> Any:
@@ -30,8 +31,8 @@ def load_tensors(path: Path) -> Any:
     data = read_file(path)
     stream = io.BytesIO(data)
     if zipfile.is_zipfile(stream):
-        with _readable(path), zipfile.ZipFile(stream) as archive:
-            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+        with _readable(path), ForeignZip(data, most_members=MOST_MEMBERS) as archive:
+            packed = [entry.filename for entry in archive.entries if entry.compress_type != zipfile.ZIP_STORED]
         if packed:  # torch.save packs nothing, and its reader has no bound for what is packed
             raise InputError(f"{path} holds packed members, which torch.save never writes; refused")
         stream = fresh_archive(read_archive(data, path.name))

@@ -19,12 +19,13 @@ from edgeguard.audit.color import color_outliers  # noqa: E402
 from edgeguard.audit.duplicates import near_pairs  # noqa: E402
 from edgeguard.audit.features import out_of_sample_scores, patch_features, probabilities  # noqa: E402
 from edgeguard.audit.files import association  # noqa: E402
-from edgeguard.audit.images import Sample, balanced  # noqa: E402
+from edgeguard.audit.images import Sample, balanced, sample_of  # noqa: E402
 from edgeguard.audit.label_noise import label_issues  # noqa: E402
 from edgeguard.audit.targeted import activation_clusters, deep_knn, gradient_isolation, spectral_signature  # noqa: E402
 from edgeguard.audit.thresholds import thresholds  # noqa: E402
 from edgeguard.errors import InputError  # noqa: E402
 from edgeguard_converters.training_data.image_facts import perceptual_hash  # noqa: E402
+from edgeguard_converters.training_data.scan import scan  # noqa: E402
 
 pytestmark = pytest.mark.convert
 KINDS = ("across", "along", "round")
@@ -87,6 +88,16 @@ def test_a_clean_folder_passes(tmp_path: Path) -> None:
     done = here("data", "audit", data, "--output", tmp_path / "a", "--trusted", trusted, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout and "not made" not in done.stdout
+
+
+def test_where_no_class_is_left_it_is_said_why(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"no picture")
+    with pytest.raises(
+        InputError, match=r"holds no classes: .* \(2 of its images cannot be read, cat/0.png: .* for one"
+    ):
+        sample_of(tmp_path, scan(tmp_path))
 
 
 def test_thresholds_are_set_by_name() -> None:

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from system.crafted_zip import BZIP2, DEFLATED, LZMA, bomb, memory_below, zip_of_many
 
 from edgeguard.datasets.entries import UnreadableMember, entries
 from edgeguard.datasets.exclusions import read_exclusions
@@ -149,3 +150,20 @@ def test_a_giant_and_a_lost_file_are_unreadable_and_no_more(tmp_path: Path) -> N
     (tmp_path / "a.png").unlink()
     with pytest.raises(UnreadableMember, match="cannot read"):
         small.read()
+
+
+@pytest.mark.parametrize("method", [DEFLATED, BZIP2, LZMA])
+def test_a_file_in_an_archive_has_the_size_that_it_says(tmp_path: Path, method: int) -> None:
+    (tmp_path / "d.zip").write_bytes(bomb("a/1.png", method, 1000))
+    with memory_below(1 << 20), pytest.raises(UnreadableMember, match=r"d\.zip: 'a/1\.png'"):
+        entries(tmp_path / "d.zip", PNG)[0].read()
+    (tmp_path / "p.zip").write_bytes(bomb("poison.json", method, 1000))
+    with memory_below(1 << 20), pytest.raises(InputError, match=r"p\.zip: 'poison\.json'"):
+        poison_line(tmp_path / "p.zip")
+
+
+def test_an_archive_of_too_many_files_is_refused_by_its_list(tmp_path: Path) -> None:
+    (tmp_path / "d.zip").write_bytes(zip_of_many(250_001))
+    for read in (entries, lambda path, suffixes: poison_line(path)):
+        with memory_below(16 << 20), pytest.raises(InputError, match="lists more than 250000 files"):
+            read(tmp_path / "d.zip", PNG)

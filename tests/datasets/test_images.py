@@ -87,3 +87,20 @@ def test_images_that_cannot_be_read_are_named_and_left_out(
     with pytest.raises(InputError, match="1 of 99 images cannot be read, more than 1%: 007.png"):
         readable(images[:99], tmp_path)
     assert readable([LabeledImage("x", scene)], tmp_path)[0].name == "x", "pixels need no decoder"
+
+
+def test_names_that_are_no_utf8_are_one_line(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    _save(tmp_path / "picture" / "stop" / "a.png", scene)
+    _save(tmp_path / "folder" / "stop" / "a.png", scene)
+    _save(tmp_path / "folder" / "caf" / "b.png", scene)
+    _save(tmp_path / "hidden" / "stop" / "a.png", scene)
+    (tmp_path / "picture" / "stop" / "a.png").rename(tmp_path / "picture" / "stop" / "caf\udce9.png")
+    (tmp_path / "folder" / "caf").rename(tmp_path / "folder" / "caf\udce9")
+    (tmp_path / "hidden" / ".\udce9").mkdir()
+    for name in ("picture", "folder"):
+        for read in (read_folder, lambda folder: labeled_folder(folder, Classes())):
+            with pytest.raises(InputError, match=f"{name}.*the name .* is no UTF-8: rename the file") as refused:
+                read(tmp_path / name)
+            str(refused.value).encode()
+    assert len(read_folder(tmp_path / "hidden")) == len(labeled_folder(tmp_path / "hidden", Classes()).images) == 1
+    assert digest([LabeledImage("caf\udce9", b"x")]) != digest([LabeledImage("caf\u00e9", b"x")])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from system.crafted_zip import DEFLATED, bomb, memory_below
 
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
@@ -180,6 +181,9 @@ def test_labels_that_break_readers() -> None:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("labels.txt", "x\n" * 1_000_000)
     assert read_labels(ModelFile(b"xxxxTFL3" + stream.getvalue())) == ()  # 2 MB in 4 kB
+    lying = bomb("labels.txt", DEFLATED)
+    with memory_below(1 << 20):
+        assert read_labels(ModelFile(b"xxxxTFL3" + lying)) == ()  # says 10 bytes, has 4 MB
     whole = bytearray(b"xxxxTFL3" + stream.getvalue())
     for position in range(8, len(whole), 997):
         damaged = bytearray(whole)

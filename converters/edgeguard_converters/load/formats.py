@@ -1,11 +1,11 @@
 """What a model file is, by its first bytes and the names in its archive."""
 
 import re
-import zipfile
 from pathlib import Path
 
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import parsing
+from edgeguard.system.archives import ForeignZip
+from edgeguard_converters.load.archive import MOST_MEMBERS
 from edgeguard_converters.load.safetensors import is_safetensors
 
 _FOREIGN = {b"GGUF": "a GGUF file"}
@@ -90,9 +90,9 @@ def _kind(path: Path) -> str:
 def _sniff(path: Path, head: bytes) -> str:
     if head[:4] == b"PK\x03\x04":
         try:
-            with parsing("its list of files"), zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except (OSError, InputError) as error:
+            with ForeignZip(path, most_members=MOST_MEMBERS) as archive:
+                names = [entry.filename for entry in archive.entries]
+        except InputError as error:
             raise InputError(f"{path} is a truncated or damaged archive: {error}") from error
         if any(name.endswith(("archive_format", "models/model.json")) for name in names):
             return "exported"

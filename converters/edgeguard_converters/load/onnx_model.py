@@ -33,6 +33,7 @@ _OPERATORS = frozenset(_OPERATORS_LISTED.split())
 _DOMAINS = ("", "ai.onnx")
 _MOST_NODES = 100_000
 _MOST_TENSOR_BYTES = 1 << 32
+_SHARED_BYTES = 1 << 26  # of files beside that weights may take again and again
 #: Bytes of an item of each of ONNX's types that a vision model holds.
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 _INTEGERS, _FLOATS, _INTS, _STRINGS, _FLOAT, _TEXT, _TENSOR = 2, 6, 7, 8, 1, 3, 4
@@ -98,6 +99,7 @@ class _Beside:
     def __init__(self, folder: Path | None, name: str) -> None:
         self._folder, self._name = folder, name
         self._files: dict[str, bytes] = {}
+        self._taken = 0
 
     def take_in(self, tensor: Any) -> None:
         """Put the numbers of a weight that lie in such a file into the weight."""
@@ -111,6 +113,9 @@ class _Beside:
             begin = length = -1
         if begin < 0 or length < 0 or begin + length > len(data):
             raise InputError(f"{self._name}: the weight {tensor.name[:80]!r} lies outside of the file that holds it")
+        self._taken += length
+        if self._taken > max(_SHARED_BYTES, 2 * sum(map(len, self._files.values()))):  # tied weights may lie there once
+            raise InputError(f"{self._name}: its weights take the same bytes of the files beside it too often; refused")
         tensor.ClearField("external_data")
         tensor.ClearField("data_location")
         tensor.raw_data = data[begin : begin + length]

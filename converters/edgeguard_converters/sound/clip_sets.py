@@ -1,7 +1,5 @@
 """Which clips calibrate and which judge."""
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -46,7 +44,7 @@ def labeled_clips(path: Path, labels: tuple[str, ...], part: str, notes: Notes) 
     if named and folders - set(labels) - set(_PARTS) - {""}:
         raise InputError(f"{path}: the folder {min(folders - set(labels))!r} is none of the model's labels")
     return [
-        LabeledImage(entry.name, _content(entry), labels.index(_folder(entry)) if _folder(entry) in named else None)
+        LabeledImage(entry.name, entry.read(), labels.index(_folder(entry)) if _folder(entry) in named else None)
         for entry in found
     ]
 
@@ -101,12 +99,3 @@ def _heard(
 def _folder(entry: Entry) -> str:
     parts = PurePosixPath(entry.name).parts
     return parts[-2] if len(parts) > 1 else ""
-
-
-def _content(entry: Entry) -> bytes:
-    try:
-        return entry.read()
-    except OSError as error:
-        raise InputError(f"cannot read {entry.name}: {error.strerror or error}") from error
-    except (RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
-        raise InputError(f"cannot read {entry.name}: {error}") from error

@@ -1,6 +1,5 @@
 """`convert` for a classifier of sound: the same export, quantizer, gates and checks, with clips for images."""
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import numpy as np
 from edgeguard.audio.spec import audio_input
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract, InputSpec, Preprocess
+from edgeguard.system.archives import ForeignZip
 from edgeguard.system.files import check_writable
 from edgeguard.system.leftovers import clear_partials
 from edgeguard_converters.contract.crop import CropChoice
 from edgeguard_converters.contract.infer import InferredContract
 from edgeguard_converters.graph.normalization import Normalization
+from edgeguard_converters.load.archive import MOST_MEMBERS
 from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options, check_options
 from edgeguard_converters.pipeline import BUILD, DELIVER, Step, do, load
@@ -24,15 +25,19 @@ from edgeguard_converters.support.log import log_file
 from edgeguard_converters.work import Work
 
 _HELD_OUT_EVERY = 4
+_LARGEST_FACTS = 1 << 20  # bytes
 
 
 def hears_sound(model: Path) -> bool:
-    """True for a .pt2 that says of itself that it hears sound. Nothing of it is loaded."""
+    """True for a .pt2 that says of itself that it hears sound. Nothing of it is loaded.
+
+    False for what cannot be read: the reader of models, which comes next and is confined, says what is wrong with it.
+    """
     try:
-        with zipfile.ZipFile(model) as archive:
-            names = [name for name in archive.namelist() if name.endswith("extra/edgeguard.json")]
-            return len(names) == 1 and b'"audio": {' in archive.open(names[0]).read(1 << 20)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, KeyError):
+        with ForeignZip(model, most_members=MOST_MEMBERS) as archive:
+            found = [entry for entry in archive.entries if entry.filename.endswith("extra/edgeguard.json")]
+            return len(found) == 1 and b'"audio": {' in archive.read(found[0], _LARGEST_FACTS)
+    except InputError:
         return False
 
 

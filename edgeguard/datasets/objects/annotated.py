@@ -11,14 +11,15 @@ from edgeguard.datasets.images import LabeledImage, list_images
 from edgeguard.datasets.objects.names import class_numbers, yolo_names
 from edgeguard.errors import InputError
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, parsing, read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, parsing, read_bounded, read_regular
 
 Corners = tuple[float, float, float, float]
 
 _SMALLEST = 8.0
 _LARGEST_JSON = 1 << 30
 _SLACK = 1.0  # pixels that a box may reach over the edge: annotators round
-_NAMED = 3
+_NAMED, _LONG = 3, 40
+_MOST_CLASSES = 65536  # of a model without labels, as in a label file
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class _Left:
     def lines(self, labels: Sequence[str]) -> list[str]:
         said = []
         if self.unknown:
-            named = ", ".join(f"{name} ({n})" for name, n in self.unknown.most_common(_NAMED))
+            named = ", ".join(f"{name[:_LONG]} ({n})" for name, n in self.unknown.most_common(_NAMED))
             more = f" and {len(self.unknown) - _NAMED} classes more" if len(self.unknown) > _NAMED else ""
             said.append(
                 f"left out: {sum(self.unknown.values())} objects of classes that the model lacks: {named}{more}"
@@ -72,12 +73,24 @@ class _Left:
         return said
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What the model says of its classes: labels, and the numbers that are classes."""
+
+    labels: Sequence[str]
+    own: range
+
+
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """The annotations' classes: their names, and their numbers in the model (None: they are the model's)."""
+    """The annotations' classes: their names, and their numbers in the model (None: they are the model's).
+
+    `own` are the numbers that the model has.
+    """
 
     names: dict[int, str]
     numbers: dict[int, int] | None
+    own: range
     left: _Left
 
     def box(self, category: int, corners: Corners, size: tuple[float, float], where: str) -> TrueBox | None:
@@ -90,8 +103,8 @@ class _Known:
                 f"{where}: a box from ({x1:.0f}, {y1:.0f}) to ({x2:.0f}, {y2:.0f}) reaches out of a picture of "
                 f"{size[0]:.0f}x{size[1]:.0f} pixels"
             )
-        index = category if self.numbers is None else self.numbers.get(category)
-        if index is None:
+        index = self._own(category, where) if self.numbers is None else self.numbers.get(category)
+        if index is None or index not in self.own:
             self.left.unknown[self.names.get(category, f"class {category}")] += 1
             return None
         cut = (max(x1, 0.0), max(y1, 0.0), min(x2, size[0]), min(y2, size[1]))
@@ -99,8 +112,17 @@ class _Known:
         self.left.small += is_small
         return TrueBox(index, cut, not is_small)
 
+    def _own(self, category: int, where: str) -> int:
+        """A number that counts as the model does."""
+        if category not in self.own:
+            raise InputError(
+                f"{where}: there is no class {str(category)[:_LONG]}: the model's are {self.own.start} to "
+                f"{self.own.stop - 1} (one side has no names, so the numbers count)"
+            )
+        return category
 
-def annotated_folder(folder: Path, labels: Sequence[str]) -> AnnotatedFolder:
+
+def annotated_folder(folder: Path, labels: Sequence[str], own: range | None = None) -> AnnotatedFolder:
     """Pictures and boxes of a folder.
 
     COCO-style: one .json with `images`, `annotations` and `categories`, in the folder or in `annotations/`; the
@@ -112,10 +134,11 @@ def annotated_folder(folder: Path, labels: Sequence[str]) -> AnnotatedFolder:
     Args:
         folder: see above.
         labels: of the model.
+        own: numbers of the model's classes, a background's left out; None: all of the labels'.
 
     Raises:
-        InputError: no annotation, both kinds, a damaged file, a box outside of its picture, or no object of a class
-            that the model knows. The message names file and line or entry.
+        InputError: no annotation, both kinds, a damaged file, a number that is no class of the model's, a box outside
+            of its picture, or no object of a class that the model knows. The message names file and line or entry.
     """
     pictures = list_images(folder)
     tables = (*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json")))
@@ -129,13 +152,13 @@ def annotated_folder(folder: Path, labels: Sequence[str]) -> AnnotatedFolder:
     if len(coco) > 1:
         names = ", ".join(str(p.relative_to(folder)) for p, _ in coco[:_NAMED])
         raise InputError(f"{folder} holds {len(coco)} files of COCO annotations ({names}): leave one of them there")
-    left = _Left()
+    left, model = _Left(), _Model(labels, range(len(labels) or _MOST_CLASSES) if own is None else own)
     if coco:
         name = str(coco[0][0].relative_to(folder))
         with parsing(name):
-            images, how = _from_coco(folder, name, coco[0][1], pictures, labels, left)
+            images, how = _from_coco(folder, name, coco[0][1], pictures, model, left)
     elif texts:
-        images, how = _from_texts(folder, texts, pictures, labels, left)
+        images, how = _from_texts(folder, texts, pictures, model, left)
     else:
         raise InputError(
             f"{folder} holds no boxes: wanted is a COCO .json (images, annotations, categories) in it or in "
@@ -151,7 +174,7 @@ def annotated_folder(folder: Path, labels: Sequence[str]) -> AnnotatedFolder:
 def _coco(path: Path) -> dict[str, Any] | None:
     """The plain data of a COCO file; None for a .json of another kind."""
     with parsing(str(path)):
-        data = foreign_json(read_bounded(path, _LARGEST_JSON, "the annotations"))
+        data = foreign_json(read_regular(path, _LARGEST_JSON, "the annotations"))
     if not isinstance(data, dict) or not {"images", "annotations"} <= data.keys():
         return None
     return data
@@ -162,12 +185,12 @@ def _from_coco(
     name: str,
     data: dict[str, Any],
     pictures: list[Path],
-    labels: Sequence[str],
+    model: _Model,
     left: _Left,
 ) -> tuple[list[AnnotatedImage], str]:
     categories = {int(c["id"]): str(c["name"]) for c in data.get("categories", ())}
-    numbers, how = class_numbers(categories, labels, name)
-    known = _Known(categories, numbers, left)
+    numbers, how = class_numbers(categories, model.labels, name)
+    known = _Known(categories, numbers, model.own, left)
     there, by_name = set(pictures), dict[str, list[Path]]()
     for picture in pictures:
         by_name.setdefault(picture.name, []).append(picture)
@@ -213,11 +236,11 @@ def _text_of(picture: Path) -> Path:
 
 
 def _from_texts(
-    folder: Path, texts: dict[Path, Path], pictures: list[Path], labels: Sequence[str], left: _Left
+    folder: Path, texts: dict[Path, Path], pictures: list[Path], model: _Model, left: _Left
 ) -> tuple[list[AnnotatedImage], str]:
     names, origin = yolo_names(folder)
-    numbers, how = class_numbers(names, labels, origin or "the .txt files")
-    known = _Known(names, numbers, left)
+    numbers, how = class_numbers(names, model.labels, origin or "the .txt files")
+    known = _Known(names, numbers, model.own, left)
     images = []
     for picture in pictures:
         shown = str(picture.relative_to(folder))
@@ -229,7 +252,7 @@ def _from_texts(
 
 
 def _rows(picture: Path, text: Path, known: _Known) -> tuple[TrueBox, ...]:
-    lines = read_bounded(text, 16 << 20, "the boxes").decode("utf-8", "replace").splitlines()
+    lines = read_regular(text, 16 << 20, "the boxes").decode("utf-8", "replace").splitlines()
     rows = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         return ()

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system.foreign import parsing, read_regular
 
 _LARGEST = 1 << 20  # bytes
+_LONG = 40  # characters of a name in a message
 
 
 def class_numbers(names: Mapping[int, str], labels: Sequence[str], origin: str) -> tuple[dict[int, int] | None, str]:
@@ -31,7 +32,7 @@ def class_numbers(names: Mapping[int, str], labels: Sequence[str], origin: str) 
     known = {_plain(label): index for index, label in enumerate(labels)}
     found = {number: known[_plain(name)] for number, name in names.items() if _plain(name) in known}
     if not found:
-        theirs, ours = ", ".join(list(names.values())[:3]), ", ".join(list(labels)[:3])
+        theirs, ours = (", ".join(name[:_LONG] for name in list(some)[:3]) for some in (names.values(), labels))
         raise InputError(f"{origin}: no class has a name that the model knows: {theirs}, ... there, {ours}, ... here")
     return found, f"classes by name: {len(found)} of {len(names)} are the model's"
 
@@ -44,14 +45,14 @@ def yolo_names(folder: Path) -> tuple[dict[int, str], str | None]:
     """
     for path in (*sorted(folder.glob("*.yaml")), *sorted(folder.glob("*.yml"))):
         with parsing(path.name):
-            found = _names_in(read_bounded(path, _LARGEST, "the classes").decode("utf-8"))
+            found = _names_in(read_regular(path, _LARGEST, "the classes").decode("utf-8"))
         if found:
             return found, path.name
     for name in ("classes.txt", "labels/classes.txt", "obj.names"):
         path = folder / name
         if path.is_file():
             with parsing(name):
-                text = read_bounded(path, _LARGEST, "the classes").decode("utf-8")
+                text = read_regular(path, _LARGEST, "the classes").decode("utf-8")
             lines = [line.strip() for line in text.splitlines()]
             return {number: line for number, line in enumerate(lines) if line}, name
     return {}, None

@@ -109,3 +109,11 @@ def on_input(
     moved = (np.asarray(corners, np.float64).reshape(-1, 4) - np.array([source.left, source.top] * 2)) * scale
     moved += np.array([target.left, target.top] * 2)
     return np.asarray(moved / np.array([contract.input.width, contract.input.height] * 2), np.float32)
+
+
+def own_numbers(model: Model) -> range:
+    """The numbers of the file's classes as its labels count, its background not among them."""
+    first, labels = int(model.contract.background), model.contract.labels
+    if labels:
+        return range(first, len(labels))
+    return range(first, first + max((1, *(shape[-1] for shape in model.output_shapes if shape))))

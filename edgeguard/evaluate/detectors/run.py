@@ -13,6 +13,7 @@ from edgeguard.datasets.readable import readable
 from edgeguard.errors import InputError
 from edgeguard.evaluate.detectors.audit import DetectorAudit, Progress, without_gradients
 from edgeguard.evaluate.detectors.candidates import DetectorNetwork
+from edgeguard.evaluate.detectors.deployed import own_numbers
 from edgeguard.evaluate.detectors.twin import detector_agreement, detector_twin
 from edgeguard.evaluate.engine.executors import LocalProcesses
 from edgeguard.evaluate.engine.store import Store
@@ -71,7 +72,7 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
             f"{request.model} is a detector and the protocol {plan.name} is for classifiers: --protocol detector-audit"
         )
     target = _target(contract, request)
-    folder = annotated_folder(request.images, contract.labels)
+    folder = annotated_folder(request.images, contract.labels, own_numbers(deployed))
     for line in folder.lines:
         _log.info("%s", line)
     if len(folder.images) > _MANY:
@@ -87,7 +88,7 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
     try:
         audit = DetectorAudit(
             str(request.model), pictures, plan, store=store, executor=executor, progress=progress, target=target,
-            classes=_classes(deployed),
+            classes=len(own_numbers(deployed)),
         )  # fmt: skip
         said = audit.forecast(executor.workers)
         _log.info("%s", said)
@@ -136,15 +137,6 @@ def _target(contract: Contract, request: AuditRequest) -> int | None:
             f"the model has no label {request.target!r}; it has {known}{', ...' * (len(contract.labels) > 5)}"
         )
     return contract.labels.index(request.target)
-
-
-def _classes(deployed: Model) -> int:
-    """How many classes the file has, its background not counted."""
-    contract = deployed.contract
-    if contract.labels:
-        return len(contract.labels) - int(contract.background)
-    shapes = deployed.output_shapes
-    return max(1, *(shape[-1] for shape in shapes)) if shapes else 1
 
 
 def _readable(folder: AnnotatedFolder, where: Path, progress: Progress) -> list[AnnotatedImage]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.datasets.arrays import foreign_arrays
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import parsing, read_bounded
@@ -59,9 +60,8 @@ class Store:
         if hashlib.sha256(payload).digest() != digest:
             return None
         try:
-            with parsing("the result"), np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-                if sum(arrays.zip.getinfo(name).file_size for name in arrays.zip.namelist()) > len(payload):
-                    return None  # packed, which ours are not
+            with parsing("the result"):
+                arrays = foreign_arrays(payload, len(payload))  # ours are not packed
                 images = tuple(arrays[f"image_{i}"] for i in range(int(arrays["count"])))
                 if any(image.ndim != 3 or image.dtype != np.uint8 for image in images):
                     return None

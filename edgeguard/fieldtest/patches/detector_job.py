@@ -12,6 +12,7 @@ import torch
 from edgeguard.datasets.objects import annotated_folder
 from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.evaluate.detectors.deployed import own_numbers
 from edgeguard.evaluate.detectors.twin import detector_twin, require_detector
 from edgeguard.evaluate.protocol import Goal
 from edgeguard.evaluate.twin import TwinPlace
@@ -180,7 +181,7 @@ def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, la
 def _scenes(order: PatchOrder, deployed: Model, shape: str, label: int | None) -> Scenes:
     contract = deployed.contract
     if order.images is not None:
-        folder = annotated_folder(order.images, contract.labels)
+        folder = annotated_folder(order.images, contract.labels, own_numbers(deployed))
         return AnnotatedScenes(folder.images, contract, order.area, label=label)
     assert label is not None
     return order.scenes(label, shape, _FARTHEST_SIDES)

@@ -91,6 +91,20 @@ def test_weights_in_a_file_beside_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(process.load(tmp_path / "out.onnx").outputs(x)[0], expected)
 
 
+def test_weights_that_take_a_file_again_and_again_are_refused(tmp_path: Path) -> None:
+    model, size = make_onnx(tmp_path / "m.onnx", SIDE), 33 << 20
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(size)  # a hole: nothing is on the disk
+    for number in range(3):
+        tensor = onnx.TensorProto(name=f"w{number}", data_type=1, dims=[size // 4], data_location=1)
+        for key, value in (("location", "w.bin"), ("offset", "0"), ("length", str(size))):
+            tensor.external_data.add(key=key, value=value)
+        model.graph.initializer.append(tensor)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="take the same bytes of the files beside it too often"):
+        load_source(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize(
     "location", ["../w.bin", "sub/w.bin", "/etc/hostname", "..", "", "sub\\w.bin", "link.bin", "pipe", "no"]
 )

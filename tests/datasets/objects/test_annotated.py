@@ -1,6 +1,7 @@
 """Folders of pictures with boxes: both kinds, and every way in which they can be wrong."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,51 @@ def test_no_annotation_and_two_kinds(tmp_path: Path) -> None:
 def test_without_names_the_numbers_count(tmp_path: Path) -> None:
     found = annotated_folder(_yolo(tmp_path, "2 0.5 0.5 0.4 0.4\n", None), LABELS)
     assert found.images[0].boxes[0].index == 2 and "classes by number" in found.lines[0]
+
+
+@pytest.mark.parametrize("number", ["99999", "-3", "3", "1" + "0" * 4000])
+def test_a_number_that_is_no_class_of_the_model_is_one_line(number: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=rf"a.txt:1: there is no class {number[:40]}: the model's are 0 to 2"
+    ) as refused:
+        annotated_folder(_yolo(tmp_path / "y", f"{number} 0.5 0.5 0.4 0.4\n", None), LABELS)
+    assert len(str(refused.value)) < 400
+    if len(number) < 10:
+        entry = {"id": 5, "image_id": 7, "category_id": int(number), "bbox": [10, 10, 30, 30]}
+        with pytest.raises(InputError, match=rf"instances.json: annotation 5: there is no class {number}: the model's"):
+            annotated_folder(_coco(tmp_path / "c", [], annotations=[entry], categories=[]), LABELS)
+
+
+def test_a_background_and_a_model_without_labels(tmp_path: Path) -> None:
+    folder = _yolo(tmp_path / "y", "0 0.5 0.5 0.4 0.4\n", None)
+    with pytest.raises(InputError, match="there is no class 0: the model's are 1 to 2"):
+        annotated_folder(folder, LABELS, range(1, 3))
+    named = _yolo(tmp_path / "n", "0 0.5 0.5 0.4 0.4\n1 0.5 0.5 0.4 0.4\n", "names: [person, dog]\n")
+    found = annotated_folder(named, LABELS, range(1, 3))
+    assert [box.index for box in found.images[0].boxes] == [2]
+    assert any("lacks: person (1)" in line for line in found.lines)
+    (folder / "labels" / "a.txt").write_text("65536 0.5 0.5 0.4 0.4\n")
+    with pytest.raises(InputError, match="there is no class 65536"):
+        annotated_folder(folder, ())
+
+
+def test_long_names_are_cut_in_messages(tmp_path: Path) -> None:
+    folder = _coco(tmp_path, [[10, 10, 30, 30]], categories=[{"id": 13, "name": "x" * 200_000}])
+    with pytest.raises(InputError, match="no class has a name") as refused:
+        annotated_folder(folder, LABELS)
+    assert len(str(refused.value)) < 400
+
+
+def test_links_and_pipes_are_no_annotations(tmp_path: Path) -> None:
+    for name, what in (("a.json", "link"), ("b.json", "pipe"), ("data.yaml", "link"), ("labels/a.txt", "link"),
+                       ("classes.txt", "link")):  # fmt: skip
+        folder = tmp_path / name.replace("/", "-")
+        path = _yolo(folder, "0 0.5 0.5 0.4 0.4\n", None) / name
+        path.unlink(missing_ok=True)
+        (tmp_path / "elsewhere.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+        if what == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero" if name == "a.json" else tmp_path / "elsewhere.txt")
+        with pytest.raises(InputError, match=f"{path.name} is a .*{what}.*; refused"):
+            annotated_folder(folder, LABELS)
