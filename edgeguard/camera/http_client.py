@@ -36,6 +36,7 @@ class HttpClient:
     Attributes:
         name: the URL without credentials.
         noted: what had to be put right in the heads of answers, and how often.
+        closed: `close` was called.
 
     Raises:
         InputError: not an http(s) URL.
@@ -51,7 +52,7 @@ class HttpClient:
         self._cookies: dict[str, str] = {}
         self._socket: socket.socket | None = None
         self._connection: http.client.HTTPConnection | None = None
-        self._late = self._closed = False
+        self._late = self.closed = False
         self._wait_s, self._until = timeout_s, math.inf
         ends_with_the_attempt(self.close)
 
@@ -110,7 +111,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Shut the connection down, which also wakes a thread that waits for it."""
-        self._closed = True
+        self.closed = True
         self._drop()
 
     def _drop(self) -> None:
@@ -170,7 +171,7 @@ class HttpClient:
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._connection = connection = kind(host, parts.port, timeout=self._timeout_s)
         self._socket = sock = socket.create_connection((connection.host, connection.port), self._timeout_s)
-        if self._closed:
+        if self.closed:
             self._drop()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if secure:

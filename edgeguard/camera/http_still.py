@@ -105,9 +105,11 @@ class HttpStill:
                     ) from error
                 raise DeviceError(wrong_type or f"{self.name} stalls: no data for {self._timeout_s:g} s") from error
             except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
-                if self._closed.is_set() or not data:
+                if self._client.closed or not data:
                     raise DeviceError(f"{self.name} was lost in its picture") from error
                 return bytes(data)
+            if not piece and self._client.closed:  # the end is ours
+                raise DeviceError(f"{self.name} was lost in its picture")
             data += piece
             if wrong_type and not _may_be_picture(data, at_end=not piece):
                 raise DeviceError(wrong_type)

@@ -51,8 +51,7 @@ class Link:
         self._said = Rarely(_log)
         self._lock, self._over = threading.Lock(), threading.Event()
         self.dropped, self.wake = 0, threading.Event()
-        self._client.on_connect, self._client.on_message = self._connected, self._received
-        self._client.on_publish = self._published
+        self._client.on_message, self._client.on_publish = self._received, self._published
         self._client.max_queued_messages_set(2 * _AT_ONCE)
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._serve, self._send)]
 
@@ -118,12 +117,15 @@ class Link:
             self._sent.append((kind, payload, info.mid))
 
     def _serve(self) -> None:
-        talk(self._client, self._address, self._over, keepalive_s=_KEEPALIVE_S, said=self._said)
+        talk(
+            self._client, self._address, self._over,
+            keepalive_s=_KEEPALIVE_S, said=self._said, answered=self._connected,
+        )  # fmt: skip
 
     def _published(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self._arrived.add(mid)  # no lock: the client has its own, and whoever publishes holds ours and waits for that
 
-    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _connected(self, client: Any, reason: Any) -> None:
         if reason.is_failure:
             self._said.warn("refused", f"mqtt: the broker refuses us: {reason}")
             return

@@ -74,8 +74,7 @@ class Mqtt:
         self._client = client
         client.max_queued_messages_set(_MOST_WAITING)
         client.will_set(f"{name}/status", "offline", qos=1, retain=True)
-        client.on_connect, client.on_message = self._connected, self._received
-        self._said = Rarely(_log)
+        client.on_message, self._said = self._received, Rarely(_log)
         self._address, self._closing, self._subscribed = (host, port), threading.Event(), threading.Event()
         self._publishing = threading.Lock()
         self._threads = [
@@ -186,7 +185,10 @@ class Mqtt:
             raise Undelivered("the broker does not take messages")
 
     def _serve(self) -> None:
-        talk(self._client, self._address, self._closing, keepalive_s=_KEEPALIVE_S, said=self._said, lost=self._gone)
+        talk(
+            self._client, self._address, self._closing,
+            keepalive_s=_KEEPALIVE_S, said=self._said, answered=self._connected, lost=self._gone,
+        )  # fmt: skip
 
     def _tell_changes(self) -> None:
         """Take the name when the broker is there, then publish each change, also while no result comes."""
@@ -221,7 +223,7 @@ class Mqtt:
             self._send(f"{_DISCOVERY}/{kind}/{self._name}/{key}/config", json.dumps(config), qos=1)
         return True
 
-    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _connected(self, client: Any, reason: Any) -> None:
         if reason.is_failure:
             self._refusal = f"the broker refuses us: {reason}"
             return

@@ -76,6 +76,7 @@ def talk(
     *,
     keepalive_s: int,
     said: Rarely,
+    answered: Callable[[Any, Any], None],
     lost: Callable[[], None] = lambda: None,
 ) -> None:
     """Keep a client connected until `over` is set: to be called in a thread of its own, which no broker ends.
@@ -85,16 +86,29 @@ def talk(
         address: host and port.
         over: set it, and disconnect the client.
         keepalive_s: seconds of silence before the broker is looked after.
-        said: why the connection ended goes there.
+        said: why there is no connection goes there.
+        answered: is called in this thread with the client and the broker's reason code, at each connection.
         lost: is called in this thread, or in one that publishes, when the connection ends.
     """
+    heard = False
+
+    def greeted(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        nonlocal heard
+        heard = True
+        answered(client, reason)
 
     def ended(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        nonlocal heard
+        before, heard = heard, False
         lost()
-        if str(reason) == "Protocol error" and not over.is_set():
+        if over.is_set():
+            return
+        if str(reason) == "Protocol error":
             said.warn("no MQTT", "mqtt: the broker sends what MQTT does not allow; the connection is made anew")
+        elif not before:
+            said.warn("no answer", f"mqtt: {address[0]}, port {address[1]} does not answer like a broker; trying again")
 
-    client.on_disconnect = ended
+    client.on_connect, client.on_disconnect = greeted, ended
     while not over.is_set():
         try:
             client.connect_async(*address, keepalive=keepalive_s)

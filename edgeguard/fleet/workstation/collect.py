@@ -177,8 +177,7 @@ class Collector:
         self._address = host, port
         self._fleet, self._over, self._said = fleet, threading.Event(), Rarely(_log)
         self._woken: deque[int] = deque(maxlen=_MOST_SAID)
-        self._client.on_connect, self._client.on_message = self._connected, self._received
-        self._client.on_publish = self._published
+        self._client.on_message, self._client.on_publish = self._received, self._published
         self._thread = threading.Thread(target=self._serve, name="edgeguard-fleet-collect", daemon=True)
 
     @property
@@ -204,12 +203,12 @@ class Collector:
         return number in self._woken
 
     def _serve(self) -> None:
-        talk(self._client, self._address, self._over, keepalive_s=60, said=self._said)
+        talk(self._client, self._address, self._over, keepalive_s=60, said=self._said, answered=self._connected)
 
     def _published(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self._woken.append(mid)
 
-    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _connected(self, client: Any, reason: Any) -> None:
         if reason.is_failure:
             self._said.warn("refused", f"mqtt: the broker refuses us: {reason}")
             return
