@@ -20,6 +20,10 @@ from edgeguard.system.rarely import Rarely
 _log = logging.getLogger(__name__)
 
 
+class _Over(Exception):
+    """Ends the client's own loop."""
+
+
 @dataclass(frozen=True)
 class Broker:
     """Where a broker is, and as whom we come.
@@ -92,9 +96,15 @@ def talk(
     """
     heard = False
 
+    def begins(client: Any, userdata: Any) -> None:
+        if over.is_set():  # the client forgets a goodbye that comes just before it connects again
+            raise _Over
+
     def greeted(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         nonlocal heard
         heard = True
+        if over.is_set():
+            client.disconnect()
         answered(client, reason)
 
     def ended(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -108,13 +118,14 @@ def talk(
         elif not before:
             said.warn("no answer", f"mqtt: {address[0]}, port {address[1]} does not answer like a broker; trying again")
 
-    client.on_connect, client.on_disconnect = greeted, ended
+    client.on_pre_connect, client.on_connect, client.on_disconnect = begins, greeted, ended
     while not over.is_set():
         try:
             client.connect_async(*address, keepalive=keepalive_s)
             client.loop_forever(retry_first_connection=True)
         except Exception as error:  # a broker that sends what cannot be parsed is one that went away
-            said.warn("no MQTT", f"mqtt: the broker sends something else than MQTT ({error!r}); trying again")
+            if not over.is_set():
+                said.warn("no MQTT", f"mqtt: the broker sends something else than MQTT ({error!r}); trying again")
         over.wait(1)
 
 

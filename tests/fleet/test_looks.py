@@ -48,13 +48,19 @@ class _Enough(BaseException):
     pass
 
 
-def test_the_agent_pauses_and_loses_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("always", [True, False])
+def test_the_agent_pauses_and_loses_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always: bool) -> None:
     monkeypatch.setattr("edgeguard.fleet.looks.LEAST_PAUSE_S", 0.2)
-    link, looked = SimpleNamespace(wake=threading.Event()), list[float]()
+    link, looked, rounds, began = SimpleNamespace(wake=threading.Event()), list[float](), [0], time.monotonic()
 
     class Service:
         def death(self) -> None:
-            link.wake.set()  # a stranger says it all the time
+            rounds[0] += 1
+            if time.monotonic() > began + 10:
+                raise _Enough
+            if always:
+                time.sleep(0.01)
+                link.wake.set()  # a stranger says it all the time
 
     def look(url: str, fetcher: Any) -> Outcome:
         looked.append(time.monotonic())
@@ -63,11 +69,12 @@ def test_the_agent_pauses_and_loses_no_news(tmp_path: Path, monkeypatch: pytest.
             raise _Enough
         return Outcome("current", "x")
 
-    def starts(layout: Layout) -> Any:
-        link.wake.set()
-        return SimpleNamespace(current=None if not looked else True)
+    def state(layout: Layout) -> Any:
+        if not looked:
+            link.wake.set()
+        return SimpleNamespace(current=True if looked else None)
 
-    monkeypatch.setattr(agent, "read_state", starts)
+    monkeypatch.setattr(agent, "read_state", state)
     updater = SimpleNamespace(layout=Layout(tmp_path), service=Service(), resume=lambda: None, look=look)
     with pytest.raises(_Enough):
         run_for_ever(
@@ -75,4 +82,5 @@ def test_the_agent_pauses_and_loses_no_news(tmp_path: Path, monkeypatch: pytest.
             cast(Link, link), every_s=900.0,
         )  # fmt: skip
     pauses = [later - sooner for sooner, later in itertools.pairwise(looked)]
-    assert all(0.2 <= pause < 2 for pause in pauses), pauses
+    assert len(pauses) == 2 and all(0.2 <= pause < 2 for pause in pauses), pauses
+    assert rounds[0] < (60 if always else 12), "it sleeps in the pause"
