@@ -108,12 +108,30 @@ def test_a_broker_that_reads_nothing_is_hung_up(payload_bytes: int) -> None:
         release.set()
 
 
-def test_a_goodbye_that_comes_while_it_connects_again_counts() -> None:
-    def script(peer: Peer, number: int) -> None:
-        peer.read()
-        peer.reset()
+@pytest.mark.parametrize("late", ["before it connects", "before it is greeted"])
+def test_a_goodbye_that_comes_while_it_connects_again_counts(late: str) -> None:
+    with HostileBroker(lambda peer, number: peer.serve([])) as broker:
+        client, host, port = new_client(Broker(broker.url))
+        over, reconnect, send_connect = threading.Event(), client.reconnect, client._send_connect
 
-    for _ in range(20):
-        with _talking(script) as (broker, client, _thread):
-            client.reconnect_delay_set(0, 0)
-            _until(lambda broker=broker: broker.connections >= 2, "it tries again")
+        def goodbye() -> None:
+            over.set()
+            client.disconnect()
+
+        def first_goodbye() -> Any:
+            goodbye()
+            return reconnect()
+
+        def then_goodbye(keepalive: int) -> Any:
+            goodbye()
+            return send_connect(keepalive)
+
+        if late == "before it connects":
+            client.reconnect = first_goodbye
+        else:
+            client._send_connect = then_goodbye
+        arguments = {"keepalive_s": 60, "said": Rarely(_log), "answered": lambda client, reason: None}
+        thread = threading.Thread(target=talk, args=(client, (host, port), over), kwargs=arguments, daemon=True)
+        thread.start()
+        thread.join(3)
+        assert not thread.is_alive()
