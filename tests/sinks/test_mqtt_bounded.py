@@ -110,7 +110,13 @@ def test_a_broker_that_reads_nothing_is_hung_up(payload_bytes: int) -> None:
 
 @pytest.mark.parametrize("late", ["before it connects", "before it is greeted"])
 def test_a_goodbye_that_comes_while_it_connects_again_counts(late: str) -> None:
-    with HostileBroker(lambda peer, number: peer.serve([])) as broker:
+    def script(peer: Peer, number: int) -> None:
+        if late == "before it is greeted":
+            peer.serve([])
+        while True:
+            peer.read()
+
+    with HostileBroker(script) as broker:
         client, host, port = new_client(Broker(broker.url))
         over, reconnect, send_connect = threading.Event(), client.reconnect, client._send_connect
 
