@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from edgeguard.camera.opening import Attempt
 from edgeguard.camera.source import Captured, Lost, Source, Unchanged
 from edgeguard.errors import DeviceError, EdgeGuardError
 
@@ -37,6 +38,7 @@ class Connection:
     ) -> None:
         self._opening, self._arrived, self._noticed = opening, arrived, noticed
         self._source: Source | None = None
+        self._attempt = Attempt()
         self._threads = [threading.Thread(target=self._run, name="edgeguard-capture", daemon=True)]
         self.name = "the camera"
         self.began = time.monotonic()
@@ -67,16 +69,22 @@ class Connection:
             thread.join(max(deadline - time.monotonic(), 0))
 
     def close(self) -> None:
-        """Tell it to end; a read that listens wakes up. The driver's `close` runs in a thread of its own."""
+        """Tell it to end; a read that listens wakes up, also one of a source that is not whole yet.
+
+        The driver's `close` runs in a thread of its own.
+        """
         if self.closed:
             return
         self.closed = True
         if self._source is not None:
             self._threads.append(closing_thread(self._source))
+        else:
+            self._attempt.close()
 
     def _run(self) -> None:
         try:
-            self._source = source = self._opening()
+            with self._attempt.going_on():
+                self._source = source = self._opening()
             self.name = source.name
             if not self.closed:
                 for item in source.frames():

@@ -4,15 +4,18 @@ cookies, certificates. With the standard library; every wait ends, and what is w
 
 import contextlib
 import http.client
+import math
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import SplitResult, urljoin
 
 from edgeguard.camera.http_head import read_answer
 from edgeguard.camera.http_login import Login, challenges
+from edgeguard.camera.opening import ends_with_the_attempt
 from edgeguard.camera.urls import credentials, split_url, target_of, without_credentials
 from edgeguard.errors import DeviceError, InputError
 
@@ -33,6 +36,7 @@ class HttpClient:
     Attributes:
         name: the URL without credentials.
         noted: what had to be put right in the heads of answers, and how often.
+        closed: `close` was called.
 
     Raises:
         InputError: not an http(s) URL.
@@ -48,7 +52,9 @@ class HttpClient:
         self._cookies: dict[str, str] = {}
         self._socket: socket.socket | None = None
         self._connection: http.client.HTTPConnection | None = None
-        self._late = self._closed = False
+        self._late = self.closed = False
+        self._wait_s, self._until = timeout_s, math.inf
+        ends_with_the_attempt(self.close)
 
     def get(self, accept: str, *, query: str = "", headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
         """The answer with status 200 or 304, its body not read yet.
@@ -66,6 +72,7 @@ class HttpClient:
             parts = parts._replace(query="&".join(part for part in (parts.query, query) if part))
         late = threading.Timer(self._head_timeout_s, self._give_up)  # each byte may be in time, and the whole late
         late.daemon = True
+        self.limit_wait(self._timeout_s, math.inf)  # the timer ends what comes until the head is there
         late.start()
         try:
             response = self._ask_until_answered(parts, {"Accept": accept, **(headers or {})})
@@ -81,11 +88,22 @@ class HttpClient:
             late.cancel()
             self._late = False
 
-    def limit_wait(self, seconds: float) -> None:
-        """The longest wait for the next piece of the body."""
+    def limit_wait(self, seconds: float, until: float) -> None:
+        """How long the next pieces of the body may take: a read raises `TimeoutError` when one of both is over.
+
+        Args:
+            seconds: for each piece that the connection gives.
+            until: for all of them, on the monotonic clock; what is no data counts as well, as chunks' sizes do.
+        """
+        self._wait_s, self._until = seconds, until
+
+    def _before_read(self) -> None:
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
         if self._socket is not None:
             with contextlib.suppress(OSError):  # closed in this moment
-                self._socket.settimeout(max(seconds, 0.001))
+                self._socket.settimeout(max(min(self._wait_s, left_s), 0.001))
 
     def end(self) -> None:
         """Give the connection back after an answer; the next `get` makes a new one."""
@@ -93,7 +111,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Shut the connection down, which also wakes a thread that waits for it."""
-        self._closed = True
+        self.closed = True
         self._drop()
 
     def _drop(self) -> None:
@@ -139,7 +157,7 @@ class HttpClient:
         try:
             connection = self._connect(parts)
             connection.request("GET", target, headers=sent)
-            return read_answer(connection.sock, self.noted)
+            return read_answer(connection.sock, self.noted, self._before_read)
         except TimeoutError as error:
             raise DeviceError(f"{self.name} does not answer within {self._timeout_s:g} s") from error
         except ssl.SSLError as error:
@@ -153,7 +171,7 @@ class HttpClient:
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._connection = connection = kind(host, parts.port, timeout=self._timeout_s)
         self._socket = sock = socket.create_connection((connection.host, connection.port), self._timeout_s)
-        if self._closed:
+        if self.closed:
             self._drop()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if secure:

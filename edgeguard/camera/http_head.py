@@ -10,6 +10,7 @@ import io
 import re
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 #: What was put right, by the names under which it is counted.
@@ -23,17 +24,21 @@ _BODY_AT_ONCE = (b"--", b"\xff\xd8\xff")
 _BLANK = b"\r\n \t"
 
 
-def read_answer(sock: socket.socket, noted: Counter[str]) -> http.client.HTTPResponse:
+def read_answer(
+    sock: socket.socket, noted: Counter[str], before_read: Callable[[], None] = lambda: None
+) -> http.client.HTTPResponse:
     """The answer to a GET on this connection, with its head read and put right.
 
     Args:
         sock: connected; the request was sent.
         noted: gets what had to be put right, and how often.
+        before_read: called before each piece is taken from the connection, of the body too, wherever the library reads
+            it (the sizes of chunks and the lines behind the last one come in as many pieces as the camera likes).
 
     Raises:
         OSError, http.client.HTTPException, ValueError: as `HTTPResponse.begin` raises them.
     """
-    response = http.client.HTTPResponse(_Answering(sock, noted), method="GET")  # type: ignore[arg-type]
+    response = http.client.HTTPResponse(_Answering(sock, noted, before_read), method="GET")  # type: ignore[arg-type]
     response.begin()
     return response
 
@@ -41,18 +46,18 @@ def read_answer(sock: socket.socket, noted: Counter[str]) -> http.client.HTTPRes
 class _Answering:
     """What `HTTPResponse` wants of a socket: a file to read from."""
 
-    def __init__(self, sock: socket.socket, noted: Counter[str]) -> None:
-        self._sock, self._noted = sock, noted
+    def __init__(self, sock: socket.socket, noted: Counter[str], before_read: Callable[[], None]) -> None:
+        self._sock, self._noted, self._before_read = sock, noted, before_read
 
     def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
-        return io.BufferedReader(_Mended(self._sock.makefile(mode, buffering=0), self._noted))
+        return io.BufferedReader(_Mended(self._sock.makefile(mode, buffering=0), self._noted, self._before_read))
 
 
 class _Mended(io.RawIOBase):
     """The bytes of an answer, its head put right."""
 
-    def __init__(self, raw: io.RawIOBase, noted: Counter[str]) -> None:
-        self._raw, self._noted = raw, noted
+    def __init__(self, raw: io.RawIOBase, noted: Counter[str], before_read: Callable[[], None]) -> None:
+        self._raw, self._noted, self._before_read = raw, noted, before_read
         self._pending: memoryview | None = None
 
     def readable(self) -> bool:
@@ -66,6 +71,7 @@ class _Mended(io.RawIOBase):
             into[:count] = self._pending[:count]
             self._pending = self._pending[count:]
             return count
+        self._before_read()
         return self._raw.readinto(into) or 0
 
     def close(self) -> None:
@@ -83,6 +89,7 @@ class _Mended(io.RawIOBase):
             end = re.search(rb"\r?\n\r?\n", data)
             if end is not None:
                 return mended_head(data[: end.start()], self._noted) + data[end.end() :]
+            self._before_read()
             piece = self._raw.read(_CHUNK)
             if not piece:
                 break

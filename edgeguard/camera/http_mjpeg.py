@@ -149,7 +149,7 @@ class HttpMjpeg:
         wait_s = min(self._timeout_s, deadline - now)
         if self._reader.closing:
             wait_s = min(wait_s, _AFTER_THE_END_S)
-        self._client.limit_wait(wait_s)
+        self._client.limit_wait(wait_s, now + wait_s if self._reader.closing else deadline)
         try:
             data = self._response.read1(_CHUNK)
         except TimeoutError as error:

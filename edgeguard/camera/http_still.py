@@ -94,19 +94,22 @@ class HttpStill:
     def _read(self, response: http.client.HTTPResponse, wrong_type: str) -> bytes:
         """The whole body; what breaks off is given as far as it came, and judged as a damaged picture."""
         deadline, data = time.monotonic() + self._frame_timeout_s, bytearray()
+        self._client.limit_wait(self._timeout_s, deadline)
         while True:
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                raise DeviceError(f"{self.name} stalls: no whole picture within {self._frame_timeout_s:g} s")
-            self._client.limit_wait(min(self._timeout_s, remaining_s))
             try:
                 piece = response.read1(_CHUNK)
             except TimeoutError as error:
+                if time.monotonic() >= deadline:
+                    raise DeviceError(
+                        wrong_type or f"{self.name} stalls: no whole picture within {self._frame_timeout_s:g} s"
+                    ) from error
                 raise DeviceError(wrong_type or f"{self.name} stalls: no data for {self._timeout_s:g} s") from error
             except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
-                if self._closed.is_set() or not data:
+                if self._client.closed or not data:
                     raise DeviceError(f"{self.name} was lost in its picture") from error
                 return bytes(data)
+            if not piece and self._client.closed:  # the end is ours
+                raise DeviceError(f"{self.name} was lost in its picture")
             data += piece
             if wrong_type and not _may_be_picture(data, at_end=not piece):
                 raise DeviceError(wrong_type)

@@ -8,7 +8,7 @@ On the device (light: no numpy, no OpenCV in the agent's process):
     golden, golden_child          outputs that have to be the same
     service, probation            the run that is updated, and whether it is well
     identity, telemetry, link     the device's key, what it says, MQTT
-    agent                         all of it, once or again and again
+    agent, looks                  all of it, once or again and again; when
 
 `workstation` makes keys, bundles and repositories, and watches the fleet.
 """

@@ -18,6 +18,7 @@ from edgeguard.fleet.identity import Device, device_key
 from edgeguard.fleet.install import Golden, install_file
 from edgeguard.fleet.layout import Layout
 from edgeguard.fleet.link import Link
+from edgeguard.fleet.looks import Looks
 from edgeguard.fleet.probation import Watch, measured_before, read_status, switch, try_current
 from edgeguard.fleet.service import Service
 from edgeguard.fleet.state import read_state
@@ -27,7 +28,6 @@ from edgeguard.system.files import sha256_file
 
 _TELEMETRY_S = 60.0
 _KEEP_S = 900.0
-_LONGEST_DELAY_S = 300.0
 _log = logging.getLogger(__name__)
 
 
@@ -182,7 +182,8 @@ def run_once(updater: Updater, url: str, reporter: Reporter, link: Link | None) 
 def run_for_ever(updater: Updater, url: str, reporter: Reporter, link: Link | None, *, every_s: float) -> None:
     """Look every `every_s` seconds, and when the broker says that there is news; keep a child's run alive meanwhile.
 
-    A failed look is tried again soon, then later and later. A refusal is said and changes nothing.
+    A failed look is tried again soon, then later and later. A refusal is said and changes nothing. Between two looks
+    there is a pause, however often somebody says that there is news (see `Looks`).
     """
     chance, wake = random.Random(), threading.Event() if link is None else link.wake
     if (resumed := updater.resume()) is not None:
@@ -190,16 +191,17 @@ def run_for_ever(updater: Updater, url: str, reporter: Reporter, link: Link | No
     elif read_state(updater.layout).current is not None:
         updater.service.restart()
     fetcher, failures, deaths = Fetcher(), 0, 0
-    look_at = time.monotonic() + chance.uniform(0, min(every_s, 5.0))
+    looks = Looks(every_s, time.monotonic() + chance.uniform(0, min(every_s, 5.0)))
     report_at = time.monotonic()
     while True:
         now = time.monotonic()
-        if now >= look_at or wake.is_set():
+        if wake.is_set():
+            wake.clear()  # before the look: what is said during it counts for the next one
+            looks.news(now)
+        if now >= looks.at:
             failures = _look(updater, url, fetcher, reporter, failures)
-            wait = every_s if not failures else min(every_s, 15.0 * 2**failures, _LONGEST_DELAY_S)
-            look_at = time.monotonic() + wait * chance.uniform(0.8, 1.2)
+            looks.ended(time.monotonic(), failures, chance.uniform(0.8, 1.2))
             report_at = 0.0
-            wake.clear()
         if now >= report_at:
             reporter.report()
             report_at = time.monotonic() + _TELEMETRY_S
@@ -209,7 +211,7 @@ def run_for_ever(updater: Updater, url: str, reporter: Reporter, link: Link | No
             if deaths <= 3:  # a minute
                 _log.warning("the run ended: %s; starting it again", death)
                 updater.service.restart()
-        wake.wait(min(1.0, max(look_at - time.monotonic(), 0.05)))
+        wake.wait(min(1.0, max(looks.at - time.monotonic(), 0.05)))
 
 
 def _look(updater: Updater, url: str, fetcher: Fetcher, reporter: Reporter, failures: int) -> int:

@@ -5,6 +5,7 @@ The signature is the last key, over the bytes before it. Whoever reads the objec
 
 import base64
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ _SHORT = 16  # digits of a hash that are sent
 _MOST_LABELS = 8
 _DAY_S, _DAYS_KEPT = 86400, 8
 _STARTS_APART = 1_000_000
+_LARGEST_MEMORY = 1 << 18
+_SEQUENCE = re.compile(rb'\{"sequence":([0-9]{1,18})[,}]')  # it comes first
 
 
 def message(device: str, sequence: int, state: State, status: RunStatus | None, **more: Any) -> dict[str, Any]:
@@ -154,23 +157,41 @@ class Memory:
 
 
 def read_memory(layout: Layout) -> Memory:
-    """What was kept, with room for the messages of a start that a power cut ended; written at once."""
+    """What was kept, with room for the messages of a start that a power cut ended; written at once.
+
+    A file that is too large or damaged behind its beginning loses its days and not its sequence: a device that began to
+    count anew would be refused as one that repeats itself.
+    """
     try:
-        found = json.decode(read_bounded(_file(layout), 1 << 18, "the memory"), type=Memory)
+        found = json.decode(read_bounded(_file(layout), _LARGEST_MEMORY, "the memory"), type=Memory)
     except (EdgeGuardError, DecodeError, RecursionError):
-        found = Memory()
+        found = Memory(_kept_sequence(_file(layout)))
     found.sequence += _STARTS_APART
     write_memory(layout, found)
     return found
 
 
 def write_memory(layout: Layout, memory: Memory) -> None:
-    """Keep it.
+    """Keep it. Of more labels than fit, the rarest of each day are left out.
 
     Raises:
         DeviceError: the disk cannot be written.
     """
-    write_durably(_file(layout), json.encode(memory))
+    data, most = json.encode(memory), max(map(len, (memory.days or {}).values()), default=0)
+    while len(data) > _LARGEST_MEMORY and most:
+        most //= 2
+        days = {day: dict(Counter(labels).most_common(most)) for day, labels in (memory.days or {}).items()}
+        data = json.encode(Memory(memory.sequence, days))
+    write_durably(_file(layout), data)
+
+
+def _kept_sequence(path: Path) -> int:
+    try:
+        with open(path, "rb") as stream:
+            found = _SEQUENCE.match(stream.read(64))
+    except OSError:
+        return 0
+    return 0 if found is None else int(found[1])
 
 
 def _file(layout: Layout) -> Path:

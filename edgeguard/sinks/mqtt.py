@@ -15,9 +15,10 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.base import Undelivered
 from edgeguard.sinks.home_assistant import entities
-from edgeguard.sinks.mqtt_client import Broker, new_client
+from edgeguard.sinks.mqtt_client import Broker, new_client, talk
 from edgeguard.sinks.mqtt_owner import Owner
 from edgeguard.sinks.web.pictures import Pictures
+from edgeguard.system.rarely import Rarely
 
 _INTERVAL_S = 1.0
 _LOOK_S = 0.1  # a change is published so soon
@@ -73,7 +74,7 @@ class Mqtt:
         self._client = client
         client.max_queued_messages_set(_MOST_WAITING)
         client.will_set(f"{name}/status", "offline", qos=1, retain=True)
-        client.on_connect, client.on_disconnect, client.on_message = self._connected, self._gone, self._received
+        client.on_message, self._said = self._received, Rarely(_log)
         self._address, self._closing, self._subscribed = (host, port), threading.Event(), threading.Event()
         self._publishing = threading.Lock()
         self._threads = [
@@ -184,17 +185,10 @@ class Mqtt:
             raise Undelivered("the broker does not take messages")
 
     def _serve(self) -> None:
-        """Talk with the broker; one that sends what cannot be parsed is a broker that went away."""
-        told = False
-        while not self._closing.is_set():
-            self._client.connect_async(*self._address, keepalive=_KEEPALIVE_S)
-            try:
-                self._client.loop_forever(retry_first_connection=True)
-            except Exception as error:
-                if not told:
-                    _log.warning("mqtt: the broker sends something else than MQTT (%s); trying again", error)
-                    told = True
-            self._closing.wait(1)
+        talk(
+            self._client, self._address, self._closing,
+            keepalive_s=_KEEPALIVE_S, said=self._said, answered=self._connected, lost=self._gone,
+        )  # fmt: skip
 
     def _tell_changes(self) -> None:
         """Take the name when the broker is there, then publish each change, also while no result comes."""
@@ -208,6 +202,8 @@ class Mqtt:
                     self._tell_picture()
             except (Undelivered, ValueError, OSError):  # the next result says it
                 continue
+            except Exception as error:  # whatever it is: the thread goes on
+                self._said.warn("state", f"mqtt: a state was not published ({error!r})")
 
     def _take_the_name(self) -> bool:
         if not self._owner.claim():
@@ -227,7 +223,7 @@ class Mqtt:
             self._send(f"{_DISCOVERY}/{kind}/{self._name}/{key}/config", json.dumps(config), qos=1)
         return True
 
-    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _connected(self, client: Any, reason: Any) -> None:
         if reason.is_failure:
             self._refusal = f"the broker refuses us: {reason}"
             return
@@ -235,7 +231,7 @@ class Mqtt:
         client.subscribe([(topic, 1) for topic in (*self._owner.topics, f"{self._name}/status")])
         self._subscribed.set()
 
-    def _gone(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _gone(self) -> None:
         self._owner.lost_connection()
         self._subscribed.clear()
 

@@ -1,6 +1,12 @@
-"""A client of an MQTT broker (extra `mqtt`): address, user, TLS. Light: the fleet's agent uses it as well."""
+"""A client of an MQTT broker (extra `mqtt`): address, user, TLS, and the talk that no broker ends.
 
+Light: the fleet's agent uses it as well.
+"""
+
+import logging
 import ssl
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +15,13 @@ from urllib.parse import unquote, urlsplit
 from edgeguard.errors import InputError
 from edgeguard.system.extras import how_to_install
 from edgeguard.system.foreign import read_bounded
+from edgeguard.system.rarely import Rarely
+
+_log = logging.getLogger(__name__)
+
+
+class _Over(Exception):
+    """Ends the client's own loop."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class Broker:
 
 
 def new_client(broker: Broker, **options: Any) -> tuple[Any, str, int]:
-    """A client that is not connected yet, the broker's host and its port.
+    """A client that is not connected yet, the broker's host and its port. What it keeps of a broker is bounded.
 
     Args:
         broker: see there.
@@ -36,12 +49,18 @@ def new_client(broker: Broker, **options: Any) -> tuple[Any, str, int]:
         InputError: not such a URL, a file that cannot be read, the extra is not installed.
     """
     try:
-        import paho.mqtt.client as paho
         from paho.mqtt.enums import CallbackAPIVersion
+
+        from edgeguard.sinks.mqtt_bounded import BoundedClient, unbounded
     except ImportError as error:
         raise InputError(f"MQTT is not installed: {how_to_install('mqtt')}") from error
     host, port, user, tls = _parse(broker.url)
-    client = paho.Client(CallbackAPIVersion.VERSION2, **options)
+    if missing := unbounded():
+        _log.warning(
+            "mqtt: this version of paho-mqtt is not known here (no %s): what a broker makes it keep has no bound; "
+            "install paho-mqtt 2.2", ", ".join(missing),
+        )  # fmt: skip
+    client = BoundedClient(CallbackAPIVersion.VERSION2, **options)
     client.reconnect_delay_set(1, 30)
     if user is not None:
         client.username_pw_set(user, _read_secret(broker.password_file))
@@ -52,6 +71,62 @@ def new_client(broker: Broker, **options: Any) -> tuple[Any, str, int]:
         except (OSError, ssl.SSLError) as error:
             raise InputError(f"cannot use the authority {ca_file}: {error}") from error
     return client, host, port
+
+
+def talk(
+    client: Any,
+    address: tuple[str, int],
+    over: threading.Event,
+    *,
+    keepalive_s: int,
+    said: Rarely,
+    answered: Callable[[Any, Any], None],
+    lost: Callable[[], None] = lambda: None,
+) -> None:
+    """Keep a client connected until `over` is set: to be called in a thread of its own, which no broker ends.
+
+    Args:
+        client: of `new_client`.
+        address: host and port.
+        over: set it, and disconnect the client.
+        keepalive_s: seconds of silence before the broker is looked after.
+        said: why there is no connection goes there.
+        answered: is called in this thread with the client and the broker's reason code, at each connection.
+        lost: is called in this thread, or in one that publishes, when the connection ends.
+    """
+    heard = False
+
+    def begins(client: Any, userdata: Any) -> None:
+        if over.is_set():  # the client forgets a goodbye that comes just before it connects again
+            raise _Over
+
+    def greeted(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        nonlocal heard
+        heard = True
+        if over.is_set():
+            client.disconnect()
+        answered(client, reason)
+
+    def ended(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        nonlocal heard
+        before, heard = heard, False
+        lost()
+        if over.is_set():
+            return
+        if str(reason) == "Protocol error":
+            said.warn("no MQTT", "mqtt: the broker sends what MQTT does not allow; the connection is made anew")
+        elif not before:
+            said.warn("no answer", f"mqtt: {address[0]}, port {address[1]} does not answer like a broker; trying again")
+
+    client.on_pre_connect, client.on_connect, client.on_disconnect = begins, greeted, ended
+    while not over.is_set():
+        try:
+            client.connect_async(*address, keepalive=keepalive_s)
+            client.loop_forever(retry_first_connection=True)
+        except Exception as error:  # a broker that sends what cannot be parsed is one that went away
+            if not over.is_set():
+                said.warn("no MQTT", f"mqtt: the broker sends something else than MQTT ({error!r}); trying again")
+        over.wait(1)
 
 
 def _parse(url: str) -> tuple[str, int, str | None, bool]:

@@ -1,6 +1,7 @@
 """What devices say, over a real mosquitto: signed, bounded, collected, refused; enrollment, revocation, halting."""
 
 import json
+import tracemalloc
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,16 @@ from edgeguard.fleet.identity import device_key
 from edgeguard.fleet.link import MOST_WAITING, Link
 from edgeguard.fleet.probation import RunStatus
 from edgeguard.fleet.state import Failure, Installed, State, write_state
-from edgeguard.fleet.telemetry import LARGEST, Memory, divergence, message, signed, verified
+from edgeguard.fleet.telemetry import (
+    LARGEST,
+    Memory,
+    divergence,
+    message,
+    read_memory,
+    signed,
+    verified,
+    write_memory,
+)
 from edgeguard.fleet.workstation import page
 from edgeguard.fleet.workstation.collect import Collector, Fleet
 from edgeguard.fleet.workstation.devices import Devices, read_devices, write_devices
@@ -133,7 +143,7 @@ def test_a_device_enrolls_once_reports_and_is_revoked(tmp_path: Path) -> None:
             fleet.take(
                 "edgeguard/cam-hall/telemetry", signed(message("cam-hall", 10**10, State(), None), device_key(layout))
             )
-            assert fleet.refused["revoked"] == 1 and fleet.latest["cam-hall"]["seq"] == 10**9
+            assert fleet.refused["revoked"] == 1 and fleet.latest["cam-hall"].seq == 10**9
     late = Devices().expecting("cam-late", NOW - timedelta(days=8))[0]
     from edgeguard.fleet.enrollment import Request
 
@@ -230,4 +240,40 @@ def test_no_message_of_one_device_breaks_the_page_of_all(extra: dict[str, Any]) 
 def test_numbers_that_are_none_are_no_message(number: str) -> None:
     fleet = Fleet(None)
     fleet.take("edgeguard/x/telemetry", f'{{"device":"x","seq":1,"compared":1,"drift":{number}}}'.encode())
-    assert fleet.refused == {"message": 1} and not fleet.snapshot()
+    assert fleet.refused == {"message": 1} and not fleet.latest
+
+
+def test_of_a_message_only_what_was_checked_is_kept(tmp_path: Path) -> None:
+    fleet = Fleet(None)
+    fleet.take("edgeguard/x/telemetry", json.dumps({"device": "x", "seq": 1, "another": [{}] * 90}).encode())
+    tracemalloc.start()
+    for number in range(60):
+        head = b'{"device":"d%d","seq":1,"bundle":"a-1","x":[' % number
+        message = head + b",".join([b"{}"] * ((LARGEST - len(head) - 2) // 3)) + b"]}"
+        fleet.take(f"edgeguard/d{number}/telemetry", message)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(fleet.latest) == 61 and taken / 60 < 1500
+    shown = next(iter(fleet.snapshot()))
+    assert shown["bundle"] == "a-1" and shown["frames"] is None and "x" not in shown and shown["device"] == "d0"
+
+
+def test_a_memory_that_is_too_large_or_cut_keeps_its_sequence(tmp_path: Path) -> None:
+    layout, _ = fleets.Fleet(tmp_path).device()
+    file = layout.root / "telemetry.json"
+    whole = b'{"sequence":41,"days":{"20000":{%s}}}' % b",".join(b'"label-%05d":7' % n for n in range(20_000))
+    for data in (whole, whole[:100], b'{"sequence":41,"days":5}'):
+        file.write_bytes(data)
+        assert read_memory(layout).sequence == 1_000_041
+        assert json.loads(file.read_bytes())["sequence"] == 1_000_041
+    file.write_bytes(b"garbage")
+    assert read_memory(layout).sequence == 1_000_000
+
+
+def test_the_memory_that_is_written_can_be_read(tmp_path: Path) -> None:
+    layout, _ = fleets.Fleet(tmp_path).device()
+    labels = {f"a label with number {number}": number + 1 for number in range(20_000)}
+    write_memory(layout, Memory(7, {20_000: labels, 20_001: {"rare": 1}}))
+    found = read_memory(layout)
+    assert found.sequence == 1_000_007 and found.days is not None and found.days[20_001] == {"rare": 1}
+    assert 1000 < len(found.days[20_000]) < 20_000 and found.days[20_000]["a label with number 19999"] == 20_000

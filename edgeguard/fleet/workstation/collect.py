@@ -4,20 +4,23 @@ import logging
 import re
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from msgspec import Meta, Struct, convert
+from msgspec import Meta, Struct, convert, json
 
 from edgeguard.errors import EdgeGuardError, InputError
 from edgeguard.fleet.enrollment import read_request
+from edgeguard.fleet.link import WAKE
 from edgeguard.fleet.telemetry import LARGEST, verified
 from edgeguard.fleet.workstation.devices import Devices, read_devices, write_devices
-from edgeguard.sinks.mqtt_client import Broker, new_client
+from edgeguard.sinks.mqtt_client import Broker, new_client, talk
 from edgeguard.system.foreign import checked_numbers, parsing
+from edgeguard.system.rarely import Rarely
 
 _TOPIC = re.compile(r"edgeguard/([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/(telemetry|enroll)")
 _MOST_DEVICES = 200_000
@@ -25,12 +28,12 @@ _MOST_SAID = 20
 _log = logging.getLogger(__name__)
 
 _Text: TypeAlias = str | None
-_Milliseconds: TypeAlias = list[float | None] | None
+_Milliseconds: TypeAlias = Annotated[list[float | None], Meta(max_length=8)] | None
 _Count: TypeAlias = Annotated[int, Meta(ge=0)] | None
 
 
-class _Said(Struct):
-    """The fields that are shown and counted with; a device may send more, and leave out all but the sequence."""
+class _Said(Struct, omit_defaults=True):
+    """The fields that are shown and counted with, and kept. A device may send more, and only has to send `seq`."""
 
     seq: Annotated[int, Meta(ge=0)]
     bundle: _Text = None
@@ -52,6 +55,25 @@ class _Said(Struct):
     free_mb: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest message of a device, as small as it was sent: two hundred thousand of them are kept.
+
+    Attributes:
+        seq: its sequence.
+        received_at: our time.
+    """
+
+    seq: int
+    received_at: float
+    _body: bytes
+
+    def fields(self) -> dict[str, Any]:
+        """What is known of it: the fields that were checked; None where it does not say them."""
+        said = json.decode(self._body, type=_Said)
+        return {name: getattr(said, name) for name in said.__struct_fields__} | {"received_at": self.received_at}
+
+
 class Fleet:
     """The newest message of each device.
 
@@ -60,7 +82,7 @@ class Fleet:
         now: the clock.
 
     Attributes:
-        latest: fields of the newest message by device; `received_at` is ours.
+        latest: the newest message by device.
         refused: messages that count for nothing, by why.
         received: all messages.
     """
@@ -69,7 +91,7 @@ class Fleet:
         self._file, self._now = devices_file, now
         self._devices: Devices | None = None if devices_file is None else read_devices(devices_file)
         self._read_at = time.monotonic()
-        self.latest: dict[str, dict[str, Any]] = {}
+        self.latest: dict[str, Newest] = {}
         self.refused, self.received = Counter[str](), 0
         self._lock, self._said = threading.Lock(), 0
 
@@ -87,10 +109,11 @@ class Fleet:
         except EdgeGuardError as error:
             self._refuse("message", f"{found[1]}: {error}")
 
-    def snapshot(self) -> list[dict[str, Any]]:
-        """The newest message of each device, in the order of their names."""
+    def snapshot(self) -> Iterator[dict[str, Any]]:
+        """The newest message of each device, in the order of their names; each is unpacked when it is its turn."""
         with self._lock:
-            return [self.latest[name] for name in sorted(self.latest)]
+            found = sorted(self.latest.items())
+        return ({"device": name, **newest.fields()} for name, newest in found)
 
     def _telemetry(self, device: str, payload: bytes) -> None:
         devices = self._known()
@@ -108,13 +131,14 @@ class Fleet:
             return self._refuse("other device", f"{device} sends in another one's name")
         with parsing("a message"):
             checked_numbers(fields)
-            convert(fields, _Said)
+            said = convert(fields, _Said)
+            body = json.encode(said)
         with self._lock:
             before = self.latest.get(device)
             if before is None and len(self.latest) >= _MOST_DEVICES:
                 raise InputError("too many devices")
-            if before is None or fields["seq"] > before["seq"]:
-                self.latest[device] = {**fields, "received_at": time.time()}
+            if before is None or said.seq > before.seq:
+                self.latest[device] = Newest(said.seq, time.time(), body)
                 return None
         return self._refuse("replayed", f"{device} sends what it sent before, or older")
 
@@ -149,9 +173,11 @@ class Collector:
     """
 
     def __init__(self, broker: Broker, fleet: Fleet) -> None:
-        self._client, *self._address = new_client(broker)
-        self._fleet, self._over = fleet, threading.Event()
-        self._client.on_connect, self._client.on_message = self._connected, self._received
+        self._client, host, port = new_client(broker)
+        self._address = host, port
+        self._fleet, self._over, self._said = fleet, threading.Event(), Rarely(_log)
+        self._woken: deque[int] = deque(maxlen=_MOST_SAID)
+        self._client.on_message, self._client.on_publish = self._received, self._published
         self._thread = threading.Thread(target=self._serve, name="edgeguard-fleet-collect", daemon=True)
 
     @property
@@ -168,22 +194,23 @@ class Collector:
         self._client.disconnect()
         self._thread.join(timeout=2)
 
-    def wake(self) -> None:
-        """Tell all devices that there is news."""
-        self._client.publish("edgeguard/fleet/wake", b"1", qos=1).wait_for_publish(5)
+    def wake(self, seconds: float = 5.0) -> bool:
+        """Tell all devices that there is news; whether the broker has it in time (it is sent again until it has)."""
+        number = self._client.publish(WAKE, b"1", qos=1).mid
+        until = time.monotonic() + seconds
+        while number not in self._woken and time.monotonic() < until:
+            self._over.wait(0.02)
+        return number in self._woken
 
     def _serve(self) -> None:
-        while not self._over.is_set():
-            self._client.connect_async(*self._address, keepalive=60)
-            try:
-                self._client.loop_forever(retry_first_connection=True)
-            except Exception as error:
-                _log.warning("mqtt: %s; trying again", error)
-            self._over.wait(1)
+        talk(self._client, self._address, self._over, keepalive_s=60, said=self._said, answered=self._connected)
 
-    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _published(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        self._woken.append(mid)
+
+    def _connected(self, client: Any, reason: Any) -> None:
         if reason.is_failure:
-            _log.warning("mqtt: the broker refuses us: %s", reason)
+            self._said.warn("refused", f"mqtt: the broker refuses us: {reason}")
             return
         client.subscribe([("edgeguard/+/telemetry", 1), ("edgeguard/+/enroll", 1)])
 
@@ -191,12 +218,10 @@ class Collector:
         try:
             self._fleet.take(message.topic, message.payload)
         except Exception as error:  # a bug of ours ends no thread
-            _log.warning("a bug of ours: %s: %s", type(error).__name__, error)
+            self._said.warn("bug", f"a bug of ours: {type(error).__name__}: {error}")
 
 
 def _unproven(payload: bytes) -> dict[str, Any]:
-    from msgspec import json
-
     with parsing("a message"):
         fields = json.decode(payload)
         if not isinstance(fields, dict):

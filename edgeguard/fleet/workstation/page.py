@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from edgeguard.errors import InputError
@@ -28,18 +28,21 @@ def summary(fleet: Fleet, rollout: Rollout | None) -> dict[str, Any]:
         fleet: what the devices said.
         rollout: what is rolled out; None where no repository is known.
     """
-    found, now = fleet.snapshot(), time.time()
-    bundles = Counter(str(fields.get("bundle")) for fields in found)
+    now = time.time()
+    bundles, silent, each = Counter[str](), 0, []
+    for fields in fleet.snapshot():
+        bundles[str(fields["bundle"])] += 1
+        silent += now - fields["received_at"] > _SILENT_S
+        each.append(_device(fields, now))
     return {
-        "schema": 1, "at": round(now, 1), "devices": len(found), "received": fleet.received,
-        "silent": sum(now - fields["received_at"] > _SILENT_S for fields in found),
+        "schema": 1, "at": round(now, 1), "devices": len(each), "received": fleet.received, "silent": silent,
         "refused_messages": dict(fleet.refused), "bundles": dict(bundles),
-        "rollouts": [] if rollout is None else [_rollout(offer, found) for offer in rollout.bundles],
-        "each": [_device(fields, now) for fields in found],
+        "rollouts": [] if rollout is None else [_rollout(offer, fleet.snapshot()) for offer in rollout.bundles],
+        "each": each,
     }  # fmt: skip
 
 
-def _rollout(offer: Any, found: list[dict[str, Any]]) -> dict[str, Any]:
+def _rollout(offer: Any, found: Iterable[dict[str, Any]]) -> dict[str, Any]:
     title = f"{offer.name}-{offer.version}"
     one = progress(title, found)
     return {

@@ -177,13 +177,13 @@ class HttpServer:
     def _direct(self, waiting: _Waiting, request: Request) -> None:
         """Answer a whole request now, or give it to a worker."""
         if request.path == "/healthz":
-            self._finish(waiting, self._health(), request.method != "HEAD")
+            self._finish(waiting, self._health())
             return
         refusal = self._access.refusal(request)
         if refusal is None and (request.method == "POST") != (request.path in self._posts):
             refusal = Answer.line(405, "not this method, here")
         if refusal is not None:
-            self._finish(waiting, refusal, request.method != "HEAD")
+            self._finish(waiting, refusal)
             return
         self._forget(waiting)
         try:
@@ -191,9 +191,10 @@ class HttpServer:
         except queue.Full:
             self._finish(waiting, Answer.line(503, "too many requests: try again"))
 
-    def _finish(self, waiting: _Waiting, answer: Answer, body: bool = True) -> None:
+    def _finish(self, waiting: _Waiting, answer: Answer) -> None:
         """Send a short answer, which the kernel takes at once, and close."""
         self._forget(waiting)
+        body = not waiting.data.startswith(b"HEAD ")  # also of a request that is refused for its form
         with contextlib.suppress(OSError):
             waiting.connection.send(answer.encoded(body=body))
             waiting.connection.shutdown(socket.SHUT_WR)
@@ -236,20 +237,23 @@ class HttpServer:
             self._trip(error)
             answer = Answer.line(500, "a bug of ours")
         connection.settimeout(_ANSWER_WITHIN_S)
+        head_only = request.method == "HEAD"
         if answer.stream is None:
-            connection.sendall(answer.encoded(body=request.method != "HEAD"))
+            connection.sendall(answer.encoded(body=not head_only))
             self._close(connection)
             return
-        stream = threading.Thread(target=self._stream, args=(connection, answer), name="edgeguard-stream", daemon=True)
+        stream = threading.Thread(
+            target=self._stream, args=(connection, answer, head_only), name="edgeguard-stream", daemon=True
+        )
         try:
             stream.start()
         except RuntimeError:  # no thread is left: the stream ends here, and gives back what it holds
             connection.shutdown(socket.SHUT_RDWR)
-            self._stream(connection, answer)
+            self._stream(connection, answer, head_only)
 
-    def _stream(self, connection: socket.socket, answer: Answer) -> None:
+    def _stream(self, connection: socket.socket, answer: Answer, head_only: bool) -> None:
         assert answer.stream is not None
-        write: Write = connection.sendall
+        write: Write = _gone if head_only else connection.sendall
         try:
             try:
                 connection.sendall(answer.encoded())

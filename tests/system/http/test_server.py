@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from edgeguard.errors import DeviceError
-from edgeguard.system.http import Access, Answer, HttpServer, Request
+from edgeguard.system.http import Access, Answer, HttpServer, Request, Write
 from edgeguard.system.http.message import BadRequest, read_request
 
 TOKEN = "0123456789abcdef"
@@ -249,3 +249,39 @@ def test_a_stream_gives_back_what_it_holds_though_nobody_is_there_any_more() -> 
         link.close()  # with a reset: the head cannot be sent
         held.set()
         assert ended.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [
+        ("HEAD /film", "Host: localhost", 200), ("HEAD /healthz", "Host: localhost", 200),
+        ("HEAD /", "Host: localhost", 200), ("HEAD /bug", "Host: localhost", 500),
+        ("HEAD /light", "Host: localhost", 405), ("HEAD /", "Host: elsewhere.example", 421),
+        ("HEAD /", "Host: a\r\nHost: b", 400), ("HEAD nowhere", "Host: localhost", 400),
+    ],
+)  # fmt: skip
+def test_the_answer_to_head_has_no_body(request_line: str, headers: str, status: int) -> None:
+    ended, written = threading.Event(), list[int]()
+
+    def film(write: Write) -> None:
+        try:
+            for _ in range(10):
+                write(bytes(10_000))
+                written.append(10_000)
+        finally:
+            ended.set()
+
+    def answer(request: Request) -> Answer:
+        if request.path != "/film":
+            return _answer(request)
+        return Answer(200, kind="video/mp4", headers={"Content-Length": "100000"}, stream=film)
+
+    health = Answer.line(200, "ok")
+    with HttpServer(
+        "test", "127.0.0.1", 0, answer=answer, health=lambda: health, posts=frozenset({"/light"})
+    ) as server:
+        head, end, body = _ask(server, f"{request_line} HTTP/1.1\r\n{headers}\r\n\r\n".encode()).partition(b"\r\n\r\n")
+        assert end and body == b"" and int(head.split()[1]) == status
+        assert b"Content-Length: " in head
+        if "film" in request_line:
+            assert ended.wait(5) and not written, "the stream gives back what it holds, and is not read"
