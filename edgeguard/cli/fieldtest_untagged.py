@@ -1,5 +1,6 @@
 """`edgeguard fieldtest record --untagged`: passes of an object that has no tags, on a key or by the clock."""
 
+import shlex
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ class _Operator:
 
     def __init__(self, every_s: float | None) -> None:
         self._every_s, self._next = every_s, 0.0
-        self._waiting, self.is_over = threading.Semaphore(0), False
+        self._waiting, self._is_over = threading.Semaphore(0), False
         if every_s is None:
             threading.Thread(target=self._listen, name="operator", daemon=True).start()
 
@@ -37,19 +38,25 @@ class _Operator:
 
     def ended(self) -> bool:
         """Whether it is over, and each pass that was wanted is stored."""
-        if not self.is_over:
-            return False
-        if self._waiting.acquire(blocking=False):
-            self._waiting.release()
-            return False
-        return True
+        return self._is_over and self.unanswered() == 0
+
+    def unanswered(self) -> int:
+        """Passes that were wanted and not begun."""
+        count = 0
+        while self._waiting.acquire(blocking=False):
+            count += 1
+        if count:
+            self._waiting.release(count)
+        return count
 
     def _listen(self) -> None:
-        for line in sys.stdin:
-            if line.strip().lower() in _DONE:
-                break
-            self._waiting.release()
-        self.is_over = True
+        try:
+            for line in sys.stdin:
+                if line.strip().lower() in _DONE:
+                    break
+                self._waiting.release()
+        finally:
+            self._is_over = True
 
 
 def record_untagged_passes(
@@ -66,11 +73,12 @@ def record_untagged_passes(
         source: opens it.
 
     Raises:
-        InputError: the plan has no such sheet or light.
+        InputError: the plan has no such sheet or light, nobody can press a key, or the source is no camera.
         CheckFailed: nothing was recorded.
     """
     from edgeguard.fieldtest.session.plan import read_plan
     from edgeguard.fieldtest.session.untagged import photographs_beside, record_untagged, untagged_folder
+    from edgeguard.system.termination import clean_end_on_sigterm
 
     if every_s is not None and not 0 < every_s < 1e6:
         raise InputError(f"--every is a time above 0 s, got {every_s:g}")
@@ -78,23 +86,37 @@ def record_untagged_passes(
     if light is not None and light not in plan.lights:
         raise InputError(f"the plan has no light {light!r}: {', '.join(plan.lights)}")
     folder = untagged_folder(session, plan, name, light or plan.lights[0])
-    opened = source(spec)
+    if every_s is None and sys.stdin is None:
+        raise InputError("standard input is closed, so that nobody can press Enter: give --every SECONDS")
+    opened, stored = source(spec), list[Path]()
+    if not opened.live:
+        opened.close()
+        raise InputError(f"{spec} is not a camera: give photographs and films to edgeguard fieldtest import")
+
+    def keep(place: Path) -> None:
+        stored.append(place)
+        on_stderr(f"stored {place}")
+
+    on_stderr(
+        f"place the object and press Enter: a pass of {plan.frames} frames is stored; q ends"
+        if every_s is None
+        else f"a pass of {plan.frames} frames every {every_s:g} s; Ctrl-C ends"
+    )
     operator = _Operator(every_s)
-    if every_s is None:
-        on_stderr(f"place the object and press Enter: a pass of {plan.frames} frames is stored; q ends")
     try:
-        count = record_untagged(
-            opened,
-            folder,
-            plan.frames,
-            is_wanted=operator.wants,
-            is_over=operator.ended,
-            stored=lambda place: on_stderr(f"stored {place}"),
-        )
+        with clean_end_on_sigterm():
+            record_untagged(opened, folder, plan.frames, is_wanted=operator.wants, is_over=operator.ended, stored=keep)
+    except (KeyboardInterrupt, SystemExit):  # how `--every` ends; half a pass was not stored
+        pass
     finally:
         opened.close()
-    if not count:
+    if not stored:
         raise CheckFailed("nothing was recorded: no pass was begun, or the camera ended before one was whole")
-    on_stdout(f"{count} passes stored in {folder}")
+    if unanswered := operator.unanswered():
+        on_stderr(f"the camera ended: {unanswered} more were wanted")
     photographs = photographs_beside(session)
-    on_stdout(f"next: edgeguard fieldtest import {photographs} --plan {session} --port 8000, and mark the object")
+    on_stdout(f"{len(stored)} passes stored in {folder}")
+    following = shlex.join(
+        ["edgeguard", "fieldtest", "import", str(photographs), "--plan", str(session), "--port", "8000"]
+    )
+    on_stdout(f"next: {following}")

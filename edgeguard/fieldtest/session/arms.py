@@ -10,7 +10,7 @@ def sheets_named(plan: Plan, folders: Sequence[str]) -> tuple[Sheet, ...]:
     """The sheets that folders may mean; empty where they name none.
 
     A folder means a sheet by its number (`14` or `sheet-14`), else by its arm (`patch`), its object (`stop`) or both
-    (`stop-patch`, or one in the other).
+    (`stop-patch`, or one in the other). The innermost folder with a number or an arm decides.
 
     Example:
         >>> from edgeguard.fieldtest.session.plan import make_plan
@@ -20,12 +20,15 @@ def sheets_named(plan: Plan, folders: Sequence[str]) -> tuple[Sheet, ...]:
         [2]
     """
     names = [_plain(name) for name in folders]
-    for name in reversed(names):
+    words = [word for name in names for word in (name, *_split(name, plan))]
+    arm: str | None = None
+    for name in reversed(names):  # the innermost folder that names a sheet: those around it may be dates or lights
         number = name.removeprefix("sheet").lstrip("-_ ")
         if number.isdecimal() and len(number) < 6 and (sheet := plan.sheet(int(number))) is not None:
             return (sheet,)
-    words = [word for name in names for word in (name, *_split(name, plan))]
-    arm = next((word for word in reversed(words) if word in ARMS), None)
+        arm = next((word for word in (name, *_split(name, plan)) if word in ARMS), None)
+        if arm is not None:
+            break
     objects = {_plain(sheet.object) for sheet in plan.sheets}
     known = next((word for word in reversed(words) if word in objects), None)
     if arm is None:

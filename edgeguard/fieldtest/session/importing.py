@@ -203,9 +203,15 @@ def import_all(
 def _stored_before(stored: Sequence[Pass], group: Placement, gap_s: float) -> int | None:
     """The pass of an earlier import whose placement these photographs show; None where there is none."""
     times = [one.picture.taken_at for one in group.pictures if one.picture.index is None]
+    folders = {
+        shown(one.picture).rpartition("/")[0]
+        for one in group.pictures if one.picture.index is None and one.picture.taken_at is None
+    }  # fmt: skip
     for done in stored:
         if (done.sheet, done.cell) != (group.sheet, group.cell):
             continue
+        if folders & {(frame.origin or "/").rpartition("/")[0] for frame in done.frames}:
+            return done.number
         taken = [frame.captured_at for frame in done.frames if frame.origin is not None]
         if any(at is not None and abs(at - one) <= gap_s for at in times for one in taken):
             return done.number

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import InputError
-from edgeguard.fieldtest.sheets.sheet import Sheet, parse_sheet
+from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet, parse_sheet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
@@ -18,6 +18,7 @@ SCHEMA = 1
 _DISTANCE_TOLERANCE = 0.12
 _ANGLE_TOLERANCE_DEG = 7.5
 _LARGEST = 8 << 20  # bytes of plan.json
+_FARTHEST_MM = 1e6
 _MOST_PASSES = 100_000  # of all sheets in all cells: eleven days, if a placement takes ten seconds
 
 
@@ -128,6 +129,13 @@ def make_plan(
         passes, frames, model_sha256, profile_sha256, field_of_view_deg, print_scale,
     )  # fmt: skip
     _refuse_too_many(plan, "the plan")
+    taken = {*ARMS, *map(str, numbers)}
+    if named := [light for light in lights if light.strip().casefold() in taken]:
+        raise InputError(f"a light is called {named[0]}, as an arm or a sheet's number is: give it another name")
+    try:
+        _check_positions(distances_mm, angles_deg, lights)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return plan
 
 
@@ -168,6 +176,8 @@ def read_plan(folder: Path) -> Plan:
     with parsing(str(path)):
         plan = _parse(data, str(path))
     _refuse_too_many(plan, str(path))
+    with parsing(str(path)):
+        _check_positions(plan.distances_mm, plan.angles_deg, plan.lights)
     return plan
 
 
@@ -177,6 +187,21 @@ def _refuse_too_many(plan: Plan, what: str) -> None:
     wanted = math.prod(map(len, factors)) * plan.passes
     if wanted > _MOST_PASSES:
         raise InputError(f"{what} wants {wanted} passes, more than {_MOST_PASSES}: fewer positions, sheets or passes")
+
+
+def _check_positions(distances_mm: Sequence[float], angles_deg: Sequence[float], lights: Sequence[str]) -> None:
+    """Lights name folders, and a distance is divided by.
+
+    Raises:
+        ValueError: saying what cannot be.
+    """
+    if not all(0 < distance <= _FARTHEST_MM for distance in distances_mm):
+        raise ValueError(f"a distance is above 0 and at most {_FARTHEST_MM:g} mm")
+    if not all(-90 < angle < 90 for angle in angles_deg):
+        raise ValueError("an angle is between -90 and 90 degrees")
+    for light in lights:
+        if not light.strip(". ") or len(light) > 60 or not light.isprintable() or set(light) & set('/\\:*?"<>|'):
+            raise ValueError(f"the light {light[:60]!r} cannot name a folder: letters, digits, - and _")
 
 
 def _parse(data: dict[str, Any], origin: str) -> Plan:

@@ -1,11 +1,13 @@
 """Recording objects without tags: a pass is what comes after the operator says so; where it stands is marked later."""
 
+import errno
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgeguard.camera.source import Captured, Source
-from edgeguard.errors import InputError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session.arms import folder_names, sheets_named
 from edgeguard.fieldtest.session.plan import Plan
 from edgeguard.fieldtest.session.session import frame_bytes
@@ -14,6 +16,7 @@ from edgeguard.system.files import write_bytes
 
 def photographs_beside(session: Path) -> Path:
     """The folder beside a session that holds its passes without tags."""
+    session = session.absolute().resolve()
     return session.with_name(f"{session.name}-untagged")
 
 
@@ -44,7 +47,7 @@ def record_untagged(
     is_wanted: Callable[[], bool],
     is_over: Callable[[], bool],
     stored: Callable[[Path], None],
-) -> int:
+) -> None:
     """Store passes until the operator or the source ends it; frames between passes are thrown away.
 
     Args:
@@ -55,36 +58,38 @@ def record_untagged(
         is_over: whether no further pass shall begin.
         stored: told of each whole pass.
 
-    Returns:
-        How many passes were stored. Half a pass at the end is removed.
-
     Raises:
-        DeviceError: the camera or the disk is lost; what was stored stays.
+        DeviceError: the camera or the disk is lost; what was stored stays. Half a pass is never stored.
     """
-    passes, held, place = 0, 0, folder
-    try:
-        for captured in source.frames():
-            if held == 0 and is_over():
-                break
-            if not isinstance(captured, Captured) or (held == 0 and not is_wanted()):
-                continue
-            if held == 0:
-                place = _next_folder(folder)
-            data, suffix = frame_bytes(captured)
-            held += 1
-            write_bytes(place / f"{held:03d}{suffix}", data)
-            if held == frames:
-                passes, held = passes + 1, 0
-                stored(place)
-    finally:
-        if held:
-            shutil.rmtree(place)
-    return passes
+    for half in folder.glob(".pass-*"):  # of a process that was killed
+        shutil.rmtree(half, ignore_errors=True)
+    held: list[Captured] = []
+    for captured in source.frames():
+        if not held and is_over():
+            break
+        if not isinstance(captured, Captured) or (not held and not is_wanted()):
+            continue
+        held.append(captured)
+        if len(held) == frames:
+            stored(_store(folder, held))
+            held = []
 
 
-def _next_folder(folder: Path) -> Path:
+def _store(folder: Path, held: Sequence[Captured]) -> Path:
+    """A pass, whole or not there: it gets its name when all of its frames are written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(prefix=".pass-", dir=folder))
+    half.chmod(0o755)
+    for number, captured in enumerate(held):
+        data, suffix = frame_bytes(captured)
+        write_bytes(half / f"{number:03d}{suffix}", data)
     number = 1
-    while (place := folder / f"pass-{number:04d}").exists():
+    while True:
+        place = folder / f"pass-{number:04d}"
+        try:
+            half.rename(place)  # fails where there is one with frames in it
+            return place
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise DeviceError(f"cannot write {place}: {error.strerror}") from error
         number += 1
-    place.mkdir(parents=True)
-    return place

@@ -120,6 +120,9 @@ def test_passes_are_placements(sheets: list[tuple[Sheet, Picture]], tmp_path: Pa
     _put(photos / "late.jpg", written(rgb, ".jpg", Exif("2026:05:01 12:00:45"), 70))
     late = _import(Session(session.folder), photos)
     assert late.frames == 0 and "belongs to the placement of pass" in _reasons(late)["photos/late.jpg"]
+    _put(photos / "timeless" / "late.jpg", written(rgb, ".jpg", Exif(None), 60))
+    again = _import(Session(session.folder), photos)
+    assert again.frames == 0 and "belongs to the placement of pass" in _reasons(again)["photos/timeless/late.jpg"]
 
 
 @pytest.mark.full

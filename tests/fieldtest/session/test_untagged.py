@@ -1,5 +1,6 @@
 """Recording an object without tags, and importing what was recorded."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from commands import here
 
 from edgeguard.camera import Applied, Captured, Lost
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.session.arms import sheets_named
 from edgeguard.fieldtest.session.plan import Plan, make_plan
 from edgeguard.fieldtest.session.untagged import record_untagged, untagged_folder
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -49,19 +51,38 @@ def test_a_name_means_one_sheet(tmp_path: Path) -> None:
 
 def test_passes_are_what_the_operator_says(tmp_path: Path) -> None:
     seen, told = iter([False, False, True, False, True]), list[Path]()
-    count = record_untagged(
+    record_untagged(
         Numbered(), tmp_path, 4, is_wanted=lambda: next(seen), is_over=lambda: len(told) == 2, stored=told.append
     )
-    assert count == 2 and [place.name for place in told] == ["pass-0001", "pass-0002"]
+    assert [place.name for place in told] == ["pass-0001", "pass-0002"]
     first = [path.read_bytes()[-1] for path in sorted(told[0].iterdir())]
     assert first == [3, 4, 6, 7] and len(list(told[1].iterdir())) == 4, "damaged ones are left out"
 
 
 def test_half_a_pass_leaves_nothing(tmp_path: Path) -> None:
-    count = record_untagged(
-        Numbered(), tmp_path, 12, is_wanted=lambda: True, is_over=lambda: False, stored=lambda place: None
-    )
-    assert count == 1 and [place.name for place in tmp_path.iterdir()] == ["pass-0001"]
+    killed = tmp_path / ".pass-x"
+    killed.mkdir()
+    (killed / "000.jpg").write_bytes(b"half")
+    record_untagged(Numbered(), tmp_path, 12, is_wanted=lambda: True, is_over=lambda: False, stored=lambda place: None)
+    assert [place.name for place in tmp_path.iterdir()] == ["pass-0001"]
+
+
+def test_a_light_cannot_lead_out_of_the_session(tmp_path: Path) -> None:
+    for light in ("../../evil", "/evil", "a/b", "..", "", "a\x1b[31m", "x" * 61):
+        with pytest.raises(InputError, match="cannot name a folder"):
+            make_plan(SHEETS, [500], [0], [light], 1)
+    for light in ("2", "Patch"):
+        with pytest.raises(InputError, match="as an arm or a sheet's number is"):
+            make_plan(SHEETS, [500], [0], [light], 1)
+    for distances, angles in (([0.0], [0.0]), ([-5.0], [0.0]), ([float("nan")], [0.0]), ([500.0], [95.0])):
+        with pytest.raises(InputError, match=r"a distance is|an angle is"):
+            make_plan(SHEETS, distances, angles, ["bright"], 1)
+
+
+def test_the_innermost_folder_says_the_arm() -> None:
+    plan = _plan()
+    assert [one.number for one in sheets_named(plan, ("2026", "2", "3", "patch"))] == [2]
+    assert [one.number for one in sheets_named(plan, ("patch", "3"))] == [3]
 
 
 def test_by_command(tmp_path: Path) -> None:
@@ -73,13 +94,17 @@ def test_by_command(tmp_path: Path) -> None:
     source = "synthetic:cards?fps=40&width=160&height=120"
     program = Path(sys.executable).with_name("edgeguard")
     command = [str(program), "fieldtest", "record", str(session), "--untagged", "clean", "--source", source]
-    done = subprocess.run(command, input="\n\nq\n", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input="\n\nq\n\n\n", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "2 passes stored" in done.stdout and f"fieldtest import {session}-untagged" in done.stdout
     kept = sorted((tmp_path / "session-untagged/bright/clean").rglob("*.png"))
     assert len(kept) == 4
     again = here("fieldtest", "import", f"{session}-untagged", "--plan", str(session))
     assert "not used, 4: " in again.stdout + again.stderr and "mark it on the page" in again.stdout + again.stderr
+    closed = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, text=True, timeout=60)
+    assert closed.returncode == 2 and "standard input is closed" in closed.stderr
+    photographs = here("fieldtest", "record", str(session), "--untagged", "clean", "--source", kept[0].parent)
+    assert photographs.returncode == 2 and "is not a camera" in photographs.stderr
     refused = here("fieldtest", "record", str(session), "--untagged", "noise", "--source", source)
     assert refused.returncode == 2 and "known: clean" in refused.stderr
 
@@ -91,3 +116,21 @@ def test_pixels_are_kept_as_they_are(tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
     data, suffix = frame_bytes(Captured(0, "x", None, rgb, 0.0, "received"))
     assert suffix == ".png" and np.array_equal(decode_rgb(data), rgb)
+
+
+def test_by_the_clock_until_it_is_interrupted(tmp_path: Path) -> None:
+    sheet, session = tmp_path / "clean.pdf", tmp_path / "session"
+    assert here("patch", "sheet", "--output", str(sheet)).returncode == 0
+    assert here("fieldtest", "plan", str(session), str(sheet), "--passes", "2", "--frames", "2").returncode == 0
+    program = Path(sys.executable).with_name("edgeguard")
+    source = "synthetic:cards?fps=40&width=160&height=120"
+    command = [str(program), "fieldtest", "record", ".", "--untagged", "clean", "--source", source, "--every", "0.1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=session) as process:
+        assert process.stderr is not None and process.stdout is not None
+        said = [process.stderr.readline() for _ in range(4)]
+        process.send_signal(signal.SIGTERM)
+        out = process.stdout.read()
+    assert "every 0.1 s; Ctrl-C ends" in "".join(said) and process.returncode == 0
+    kept = sorted((tmp_path / "session-untagged/bright/clean").iterdir())
+    assert len(kept) >= 2 and all(len(list(place.iterdir())) == 2 for place in kept)
+    assert f"{len(kept)} passes stored" in out and "next: edgeguard fieldtest import" in out
