@@ -31,7 +31,8 @@ NOT_ON_A_BOARD = (
         f"edgeguard/train/{name}.py"
         for name in (
             *("adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "loop", "partitions", "restore"),
-            *("robust", "run", "smoothing", "teacher"),
+            *("codec", "codec_network", "coefficient_net", "data", "layers", "networks", "pace", "robust", "run"),
+            *("smoothing", "teacher", "tensors", "weight_quantization"),
         )
     ),
     "edgeguard/demo/assets/cards.pt2",
