@@ -92,9 +92,10 @@ class SoundStages(Stages):
         """See `Stages.infer`; the age counts from the window's last sample."""
         assert isinstance(ready, ReadyWindow)
         captured, prepared, window, proven = ready.arrived.captured, ready.prepared, ready.window, ready.proven
+        answer = self._answer(ready)
         start = time.perf_counter()
-        prediction = self.model.read(self.model.run(prepared.tensor), *prepared.size)
-        infer_ms = (time.perf_counter() - start) * 1e3
+        prediction = self.model.read(answer.outputs, *prepared.size)
+        infer_ms = answer.infer_ms + (time.perf_counter() - start) * 1e3
         level = level_dbfs(window.samples, self._sound.spec.rate_hz)
         holds = self._heard.update(prediction, level_dbfs=level, continues=window.continues)
         return FrameResult(
