@@ -36,7 +36,7 @@ def _model(audio: AudioInput, seen: list[Any]) -> Model:
     def read(outputs: Any, width: int, height: int) -> Prediction:
         return Prediction((Score("seven", 7, 0.9), Score("nine", 9, 0.1)))
 
-    return cast(Model, SimpleNamespace(contract=contract, run=run, read=read, sha256="0" * 64))
+    return cast(Model, SimpleNamespace(contract=contract, run=run, read=read, sha256="0" * 64, waited_s=0.0))
 
 
 def _through(audio: AudioInput, samples: np.ndarray, *, live: bool) -> tuple[FrameResult, np.ndarray]:
