@@ -182,13 +182,14 @@ def field_test(name: Name, folder: Path) -> str:
         Sheet(3, thing, label, "noise", overlay=place),
         Sheet(4, thing, label, "patch", overlay=place, target=name("target"), through_guard=name("through")),
     ]  # fmt: skip
-    plan = make_plan(sheets, (500, 800), (0, 30), (name("light"), "dim"), passes=3, frames=1)
+    plan = make_plan(sheets, (500, 800), (0, 30), ("bright", "dim"), passes=3, frames=1)
     write_plan(folder, plan)
     frame = np.random.default_rng(2).integers(0, 256, (90, 120, 3)).astype(np.uint8)
     data = encode_jpeg(frame, GuardProfile.preset("jpeg:90"))
     (folder / "x.jpg").write_bytes(data)
     (folder / "virtual").write_text("")
     session = Session(folder)
+    session.plan = plan = replace(plan, lights=(name("light"), "dim"))  # no such light passes a plan: as if one had
     outcomes: list[Outcome] = []
     passes: list[Pass] = []
     for sheet in sheets:

@@ -37,11 +37,12 @@ def operator(name: Name, folder: Path) -> tuple[Session, Status]:
     thing = name("object")
     sheets = [Sheet(i, thing, thing, arm, overlay=None if arm == "clean" else Overlay((0, 20), 38))
               for i, arm in enumerate(ARMS)]  # fmt: skip
-    lights = (name("light"), name("other light"), "dim")
-    plan = make_plan(sheets, (450, 600, 900), (0, 15, 30), lights, passes=2, frames=3)
+    plan = make_plan(sheets, (450, 600, 900), (0, 15, 30), ("bright", "lamp", "dim"), passes=2, frames=3)
     write_plan(folder, plan)
     session = Session(folder)
-    arm: Any = name("arm")  # a file may hold any text
+    # no such light and no such arm passes a plan: as if they had
+    arm: Any = name("arm")
+    plan = replace(plan, lights=(name("light"), name("other light"), "dim"))
     session.plan = replace(plan, sheets=(*plan.sheets, replace(sheets[0], number=9, arm=arm)))
     record = FrameRecord("x.jpg", "", 0.0, 450, 0, 1.0, 4, plan.cells()[0], None, {})
     session.passes = [
