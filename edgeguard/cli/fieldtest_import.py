@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from edgeguard.fieldtest.session.importing import Imported, Looked
     from edgeguard.fieldtest.session.marks import Mark
     from edgeguard.fieldtest.session.session import Session
-    from edgeguard.system.foreign import read_regular
 
 _SHOWN = 6  # names for each reason
 
@@ -47,7 +46,7 @@ def import_photographs(
     patch/, or the sheet's number), and you mark the object once on the page of --port.
     """
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.session.importing import FILE, import_all, look_at_all, to_be_marked
+    from edgeguard.fieldtest.session.importing import import_all, look_at_all, to_be_marked
     from edgeguard.fieldtest.session.look import Lens
     from edgeguard.fieldtest.session.marks import read_marks
     from edgeguard.fieldtest.session.session import Session
@@ -73,10 +72,10 @@ def import_photographs(
             session, looked, marks, light=light or session.plan.lights[0], gap_s=gap, film_fps=film_fps
         )  # fmt: skip
     if as_json:
-        on_stdout(*read_regular(session.folder / FILE, 1 << 30, "the list of files").decode().splitlines())
+        on_stdout(*(json.dumps(line) for line in done.lines))
     else:
         on_stdout(*_summary(done, session, port))
-    if not done.frames:
+    if not done.frames and not done.is_known:
         raise CheckFailed("nothing was imported: " + (done.not_used[0].reason if done.not_used else "no files there"))
 
 
@@ -98,6 +97,8 @@ def _marked_on_a_page(
 
 def _summary(done: "Imported", session: "Session", port: int | None) -> list[str]:
     lines = [f"{done.frames} frames in {done.passes} passes stored, {sum(session.missing().values())} passes missing"]
+    if done.is_known:
+        lines.append("nothing new: all of these files are stored already")
     reasons: dict[str, list[str]] = defaultdict(list)
     for one in done.not_used:
         reasons[one.reason].append(one.name)

@@ -251,17 +251,12 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Check a print: tags, true scale, colors. Exit code 1 where the scale is off by more than 2 % or it is bent."""
-    from edgeguard.errors import JpegError
+    from edgeguard.fieldtest.sheets.cutout import picture_of
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet
-    from edgeguard.jpeg.decode import decode_rgb
-    from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
     wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
-    try:
-        found = check_print(decode_rgb(read_bounded(photo, LARGEST_PICTURE, "the photograph")), wanted)
-    except JpegError as error:
-        raise InputError(f"{photo}: {error}") from error
+    found = check_print(picture_of(photo), wanted)
     scale = bar_mm / 100 if bar_mm is not None else found.scale
     if as_json:
         on_stdout(json.dumps({**vars(found), "scale": scale}))
@@ -298,20 +293,17 @@ def calibrate(
     from edgeguard.errors import JpegError
     from edgeguard.fieldtest.sheets.build import made_sheet
     from edgeguard.fieldtest.sheets.calibrate import calibrate as measured
+    from edgeguard.fieldtest.sheets.cutout import photograph_bytes
     from edgeguard.fieldtest.sheets.printer_map import write_printer
     from edgeguard.fieldtest.sheets.sheet import read_sheet
-    from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+    from edgeguard.system.foreign import read_bounded
 
     printed = made_sheet("chart", "clean")[0] if sheet is None else read_sheet(sheet.with_suffix(".json"))
     if not printed.layout.chart:
         raise InputError("this paper has no colours: print edgeguard patch sheet --card chart")
     is_chart = printed.object == "chart" and printed.arm == "clean"
     try:
-        found = measured(
-            read_bounded(photo, LARGEST_PICTURE, "the photograph"), printed.number, printed.layout, is_chart=is_chart
-        )
-    except OSError as error:
-        raise InputError(f"cannot read {photo}: {error.strerror}") from error
+        found = measured(photograph_bytes(photo), printed.number, printed.layout, is_chart=is_chart)
     except JpegError as error:
         raise InputError(f"{photo}: {error}") from error
     write_printer(output, found)

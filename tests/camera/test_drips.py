@@ -88,6 +88,8 @@ def test_an_attempt_that_waits_in_its_constructor_can_be_closed(
         connection.close()
         connection.join(1.5)
         assert connection.done and not connection.alive
+        if beginning and connection.error is None:
+            return  # the camera had said what it sends: it was open, and was closed
         assert isinstance(connection.error, DeviceError)
 
 

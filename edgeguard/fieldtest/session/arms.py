@@ -1,9 +1,12 @@
 """Which sheet and which light a photograph belongs to, by the names of the folders that it lies in."""
 
+import re
 from collections.abc import Sequence
 
 from edgeguard.fieldtest.session.plan import Plan
 from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet
+
+_RECORDED_PASS = re.compile("pass-[0-9]{4,}")
 
 
 def sheets_named(plan: Plan, folders: Sequence[str]) -> tuple[Sheet, ...]:
@@ -36,6 +39,11 @@ def sheets_named(plan: Plan, folders: Sequence[str]) -> tuple[Sheet, ...]:
     return tuple(
         sheet for sheet in plan.sheets if sheet.arm == arm and (known is None or _plain(sheet.object) == known)
     )
+
+
+def is_recorded_pass(folders: Sequence[str]) -> bool:
+    """Whether `fieldtest record --untagged` made the innermost folder: nothing moved between its pictures."""
+    return bool(folders) and _RECORDED_PASS.fullmatch(folders[-1]) is not None
 
 
 def light_named(plan: Plan, folders: Sequence[str]) -> str | None:

@@ -42,12 +42,15 @@ from edgeguard.fieldtest.session.session import KeptFile, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.fieldtest.sheets.tags import Pose
 from edgeguard.system.files import write_bytes
+from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 
 FILE = "import.jsonl"
 _SMALLEST_PX = 8.0
 _FEW_FILES = 8
 _OF_A_FILM = re.compile("#[0-9]+ ([0-9a-f]{64}#[0-9]+)$")
+STORED = "is stored already"
+_LARGEST_LIST = 256 << 20
 _FAR_OFF = 0.25  # of a distance
 _REASONS = {
     Situation.TWO_SHEETS: "two sheets are in the picture: show one",
@@ -80,6 +83,7 @@ class Imported:
         not_used: files and pictures of films that were left out, and why.
         unmarked: how many of those only want their corners marked.
         notes: what limits the answer.
+        lines: a line for each file or picture of this import: its pass and frame, or the reason why it was left out.
     """
 
     passes: int
@@ -88,6 +92,12 @@ class Imported:
     not_used: tuple[NotUsed, ...]
     unmarked: int
     notes: tuple[str, ...]
+    lines: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all that was given is stored already."""
+        return bool(self.not_used) and all(one.reason.startswith(STORED) for one in self.not_used)
 
 
 def look_at_all(
@@ -124,7 +134,7 @@ def _sort(one: Picture | NotUsed, looked: Looked, known: dict[str, int], names: 
     if isinstance(one, NotUsed):
         looked.not_used.append(one)
     elif one.key in known:
-        looked.not_used.append(NotUsed(shown(one), f"is stored already, in pass {known[one.key]}"))
+        looked.not_used.append(NotUsed(shown(one), f"{STORED}, in pass {known[one.key]}"))
     elif one.key in names:
         looked.not_used.append(NotUsed(shown(one), f"has the same bytes as {names[one.key]}"))
     else:
@@ -155,7 +165,7 @@ def _wants_mark(one: Picture) -> bool:
 def import_all(
     session: Session, looked: Looked, marks: dict[str, Mark], *, light: str, gap_s: float, film_fps: float
 ) -> Imported:
-    """Store what can be used as passes; writes `import.jsonl`, a line for each file or picture.
+    """Store what can be used as passes; `import.jsonl` gets a line for each file or picture.
 
     Args:
         session: to be extended.
@@ -194,10 +204,32 @@ def import_all(
             for one, frame in zip(group.pictures, done.frames, strict=True)
         ]  # fmt: skip
     lines = [*used, *(asdict(one) for one in left)]
-    write_bytes(session.folder / FILE, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    _keep(session.folder / FILE, lines)
     films = {one.picture.file.path for one in placed if one.picture.index is not None}
     notes = (*_cut_films(looked), *_notes(placed, groups))
-    return Imported(len(groups), len(used), len(films), tuple(left), unmarked, notes)
+    return Imported(len(groups), len(used), len(films), tuple(left), unmarked, notes, tuple(lines))
+
+
+def _keep(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """What became of the files of every import: all that is stored, and of what is not the latest reason."""
+    said: dict[tuple[str, str], dict[str, Any]] = {}
+    if path.exists():
+        with parsing(str(path)):
+            for text in read_regular(path, _LARGEST_LIST, "the list of files").splitlines():
+                before = foreign_json(text)
+                said[_named(before)] = before
+    for line in lines:
+        name, frame = _named(line)
+        if frame:
+            said.pop((name, ""), None)
+        elif line["reason"].startswith(STORED) and any(name == stored for stored, _ in said):
+            continue
+        said[name, frame] = line
+    write_bytes(path, "".join(json.dumps(line) + "\n" for line in said.values()).encode())
+
+
+def _named(line: dict[str, Any]) -> tuple[str, str]:
+    return str(line["file"] if "frame" in line else line["name"]), str(line.get("frame", ""))
 
 
 def _stored_before(stored: Sequence[Pass], group: Placement, gap_s: float) -> int | None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edgeguard.errors import EdgeGuardError, InputError
-from edgeguard.fieldtest.session.arms import light_named, sheets_named
+from edgeguard.fieldtest.session.arms import is_recorded_pass, light_named, sheets_named
 from edgeguard.fieldtest.session.look import Picture, film_picture, read_again
 from edgeguard.fieldtest.session.marks import Mark, parse_mark, write_marks
 from edgeguard.fieldtest.session.place import size_mm
@@ -89,6 +89,7 @@ class MarkPage(HttpServer):
             "sheets": [sheet.number for sheet in sheets_named(plan, folders)],
             "light": light_named(plan, folders) or "",
             "film": None if one.index is None else one.key.split("#")[0], "index": one.index,
+            "pass": "/".join(folders) if is_recorded_pass(folders) else None,
             "mark": None if mark is None else {"kind": mark.kind, "points": mark.points, "sheet": mark.sheet},
         }  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from edgeguard.fieldtest.session.arms import is_recorded_pass
 from edgeguard.fieldtest.session.look import Picture
 from edgeguard.fieldtest.session.place import Corners
 from edgeguard.fieldtest.session.plan import Cell
@@ -72,7 +73,10 @@ def placements(placed: Iterable[Placed], gap_s: float) -> list[Placement]:
     found += [
         Placement(sheet, cell, tuple(run)) for (sheet, cell), each in photographs.items() for run in _runs(each, gap_s)
     ]
-    found += [Placement(sheet, cell, tuple(each), len(each) > 1) for (sheet, cell, _), each in timeless.items()]
+    found += [
+        Placement(sheet, cell, tuple(each), len(each) > 1 and not is_recorded_pass(folders))
+        for (sheet, cell, folders), each in timeless.items()
+    ]
     return sorted(found, key=_began)
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeguard.errors import CheckFailed, InputError
+from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.chart import CELLS, chart_cells, strip_cells, white_cells
 from edgeguard.fieldtest.sheets.color import balanced_linear, lab, linear_light
 from edgeguard.fieldtest.sheets.edge_blur import edge_blur_px
@@ -36,8 +36,7 @@ def calibrate(photo: bytes, number: int, layout: Layout, *, is_chart: bool = Tru
         is_chart: it is the sheet of `--card chart`; of any other only the strip of 24 colours is used.
 
     Raises:
-        InputError: no sheet, or several; too small, too dark, over-exposed.
-        CheckFailed: another sheet, or a bent one.
+        InputError: no sheet, several, another one or a bent one; too small, too dark, over-exposed.
         JpegError: no picture.
     """
     rgb = decode_rgb(photo)
@@ -50,7 +49,10 @@ def calibrate(photo: bytes, number: int, layout: Layout, *, is_chart: bool = Tru
     wanted = np.array([color for _, color in cells], np.float64)
     white = _white(levels, cells, is_chart)
     if white.max() >= _BURNT:
-        raise InputError("the white paper is over-exposed in this photograph: less light, or a shorter exposure")
+        raise InputError(
+            "the white paper is over-exposed in this picture. Of a photograph: less light, or a shorter exposure. A "
+            "page that was never printed has no printer to measure: photograph the print."
+        )
     if white.min() < _DARK:
         raise InputError("the photograph is too dark to measure colours: more light, or a longer exposure")
     came = levels * (PAPER_LEVEL / white)
@@ -80,7 +82,7 @@ def _found(rgb: NDArray[np.uint8], number: int, layout: Layout) -> tuple[FoundSh
         raise InputError(f"{len(found)} sheets in this photograph: show one")
     seen = found[0]
     if seen.number != number:
-        raise CheckFailed(f"this is sheet {seen.number}, not sheet {number}: give the sheet that you printed (--sheet)")
+        raise InputError(f"this is sheet {seen.number}, not sheet {number}: give the sheet that you printed (--sheet)")
     if len(seen.corners) < 4:
         raise InputError(f"{len(seen.corners)} of 4 tags are seen: all four are needed")
     flat = layout.tag_corners()[list(seen.corners)].reshape(-1, 3)[:, :2] + np.array(layout.middle, np.float32)
@@ -88,7 +90,7 @@ def _found(rgb: NDArray[np.uint8], number: int, layout: Layout) -> tuple[FoundSh
     to_pixels = np.asarray(cv2.findHomography(flat, pixels)[0], np.float64)
     back = cv2.perspectiveTransform(flat[None], to_pixels)[0]
     if float(np.sqrt(((back - pixels) ** 2).sum(1).mean())) > _LARGEST_FIT_PX:
-        raise CheckFailed("the sheet is not flat")
+        raise InputError("the sheet is not flat in this photograph: lay it on a table or a board")
     return seen, to_pixels
 
 

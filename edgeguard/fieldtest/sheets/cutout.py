@@ -19,6 +19,7 @@ _LONGEST_PX = 1024
 _ASPECT_TOLERANCE = 0.08
 _LARGEST_FILE = 256 << 20
 _LONGEST_NAME = 80
+_LONGEST_LABEL = 200  # labels of ImageNet list synonyms
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"avif")
 
 
@@ -70,6 +71,8 @@ def read_object(
     check_size(width_mm, height_mm)
     if not label.strip():
         raise InputError("--label wants the object's name as the model's labels have it")
+    if not label.isprintable() or len(label) > _LONGEST_LABEL:
+        raise InputError(f"--label {label[:60]!r}: a name of at most {_LONGEST_LABEL} characters, in one line")
     rgb = picture_of(photo)
     cover = np.full(rgb.shape[:2], 255, np.uint8) if mask is None else _mask(mask, rgb.shape[:2])
     rows, columns = np.flatnonzero(cover.any(1)), np.flatnonzero(cover.any(0))
@@ -97,16 +100,26 @@ def picture_of(path: Path) -> Picture:
     Raises:
         InputError: it cannot be read; for HEIC files the line says what to do.
     """
+    data = photograph_bytes(path)
+    try:
+        return decode_rgb(data)
+    except JpegError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def photograph_bytes(path: Path) -> bytes:
+    """A photograph as it lies there, for whoever decodes it.
+
+    Raises:
+        InputError: it cannot be read, or is a HEIC file; the line says what to do.
+    """
     data = read_bounded(path, _LARGEST_FILE, "the photograph")
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         raise InputError(
             f"{path} is a HEIC file, which is not read: save it as JPEG "
             "(iPhone: Settings, Camera, Formats, Most Compatible)"
         )
-    try:
-        return decode_rgb(data)
-    except JpegError as error:
-        raise InputError(f"{path}: {error}") from error
+    return data
 
 
 def write_cutout(path: Path, kept: Cutout) -> None:

@@ -12,7 +12,9 @@ const size = q => Math.sqrt(Math.abs(q.reduce((sum, [x, y], k) => {
 
 // Of a film: between two marked pictures as for a steady approach (the distance, 1 / size, changes evenly), after one
 // of them where that one has it.
+// Of a pass that was recorded: where the camera and the object stood still.
 function proposed(p) {
+  if (p.pass !== null) return pictures.filter(q => q.pass === p.pass && q.mark?.kind === "corners").at(-1)?.mark.points ?? null;
   if (p.film === null) return null;
   const marked = pictures.filter(q => q !== p && q.film === p.film && q.mark?.kind === "corners");
   const a = marked.filter(q => q.index < p.index).at(-1), b = marked.find(q => q.index > p.index);
@@ -37,7 +39,7 @@ function start() {
   at("sheet").replaceChildren(...options);
   const before = pictures[now - 1];
   if (p.mark?.sheet != null) at("sheet").value = p.mark.sheet;
-  else if (p.film !== null && before?.film === p.film && before.mark?.sheet != null) at("sheet").value = before.mark.sheet;
+  else if ((p.film ?? p.pass) !== null && before?.film === p.film && before.pass === p.pass && before.mark?.sheet != null) at("sheet").value = before.mark.sheet;
   ready = false;
   image.src = "picture.jpg?number=" + now;
   show();
@@ -49,7 +51,7 @@ function show(problem) {
   const done = points.length === words.length;
   at("say").className = problem ? "bad" : "";
   at("say").textContent = problem ?? (p.mark?.kind === "none" ? "Marked: the object is not here." :
-    done ? `${p.mark ? "" : p.film ? "Proposed, if you did not move it. " : ""}Right? Then press Enter. Corner ${chosen + 1}, ${words[chosen]}, is chosen.` :
+    done ? `${p.mark ? "" : p.film !== null || p.pass !== null ? "Proposed, if you did not move it. " : ""}Right? Then press Enter. Corner ${chosen + 1}, ${words[chosen]}, is chosen.` :
     `Click the ${words[points.length]} corner.`);
   at("kind").textContent = kind === "corners" ? "Box instead (B)" : "Four corners instead (B)";
   at("save").disabled = !done;

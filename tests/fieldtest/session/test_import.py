@@ -207,6 +207,29 @@ def _check_nothing_lost(session: Session, photos: Path, done: Imported) -> None:
     assert any(reason.startswith("its tags are of sheet 77") for reason in reasons.values())
 
 
+def test_a_folder_that_has_grown_is_imported_again(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    session = _session(tmp_path / "s", sheets)
+    _put(
+        photos / "a.jpg", written(tagged(*sheets[0], Stand(450, 0, seed=1), *SIZE), ".jpg", Exif("2026:05:01 12:00:00"))
+    )
+    first = _import(session, photos)
+    again = _import(session, photos)
+    assert first.frames == 1 and not first.is_known
+    assert again.frames == 0 and again.is_known and _reasons(again)["photos/a.jpg"] == "is stored already, in pass 0"
+    photos.joinpath("b.jpg").write_bytes(b"")
+    _put(
+        photos / "c.jpg", written(tagged(*sheets[1], Stand(450, 0, seed=2), *SIZE), ".jpg", Exif("2026:05:01 12:09:00"))
+    )
+    grown = _import(session, photos)
+    assert grown.frames == 1 and not grown.is_known
+    assert {line.get("file", line.get("name")): "frame" in line for line in grown.lines} == {
+        "photos/a.jpg": False, "photos/b.jpg": False, "photos/c.jpg": True
+    }  # fmt: skip
+    kept = [json.loads(line) for line in (session.folder / FILE).read_text().splitlines()]
+    assert sorted(line.get("frame", "none").split("/")[0] for line in kept) == ["frames", "frames", "none"]
+
+
 @pytest.mark.full
 def test_nothing_is_lost(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
     photos = tmp_path / "photos"

@@ -138,11 +138,14 @@ def test_a_browser_marks_with_mouse_and_keyboard(
 
 PROPOSE = """
 const report = [];
-const film = (index, points) => ({film: "f", index, mark: points && {kind: "corners", points}});
+const film = (index, points) => ({film: "f", pass: null, index, mark: points && {kind: "corners", points}});
 const square = side => [[.5 - side / 2, .5 - side / 2], [.5 + side / 2, .5 - side / 2],
                         [.5 + side / 2, .5 + side / 2], [.5 - side / 2, .5 + side / 2]];
-pictures = [film(0, square(.1)), film(10), film(20, square(.4)), film(30), {film: null, index: null}];
+pictures = [film(0, square(.1)), film(10), film(20, square(.4)), film(30), {film: null, pass: null, index: null}];
 report.push(proposed(pictures[1])[2][0], proposed(pictures[3])[2][0], proposed(pictures[4]));
+const still = (pass, points) => ({...film(null, points), film: null, pass});
+pictures = [still("plain/pass-0001", square(.2)), still("plain/pass-0001"), still("plain/pass-0002")];
+report.push(proposed(pictures[1])[2][0], proposed(pictures[2]));
 document.title = JSON.stringify(report);
 """
 
@@ -159,3 +162,4 @@ def test_a_film_s_pictures_are_proposed_as_for_a_steady_approach(page: MarkPage,
     found = json.loads(shown.stdout.split("<title>")[1].split("</title>")[0])
     # half way between the distances 10 and 2.5 is 6.25, where the side is .16
     assert found[0] == pytest.approx(0.58) and found[1] == pytest.approx(0.7) and found[2] is None
+    assert found[3] == pytest.approx(0.6) and found[4] is None  # nothing moves within a recorded pass

@@ -12,7 +12,7 @@ from commands import here
 
 from edgeguard.camera import Applied, Captured, Lost
 from edgeguard.errors import InputError
-from edgeguard.fieldtest.session.arms import sheets_named
+from edgeguard.fieldtest.session.arms import is_recorded_pass, sheets_named
 from edgeguard.fieldtest.session.plan import Plan, make_plan
 from edgeguard.fieldtest.session.untagged import record_untagged, untagged_folder
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -83,6 +83,11 @@ def test_the_innermost_folder_says_the_arm() -> None:
     plan = _plan()
     assert [one.number for one in sheets_named(plan, ("2026", "2", "3", "patch"))] == [2]
     assert [one.number for one in sheets_named(plan, ("patch", "3"))] == [3]
+
+
+def test_a_recorded_pass_needs_no_time_of_its_own() -> None:
+    assert is_recorded_pass(("plain", "pass-0012")) and not is_recorded_pass(("pass-0012", "plain"))
+    assert not is_recorded_pass(()) and not is_recorded_pass(("pass-12",))
 
 
 def test_by_command(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeguard.errors import CheckFailed, InputError
+from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.calibrate import calibrate
 from edgeguard.fieldtest.sheets.chart import CELLS, chart_colors, white_cells
@@ -79,11 +79,11 @@ def test_any_sheet_gives_a_coarser_map() -> None:
 
 def test_photographs_that_measure_nothing(frame: NDArray[np.uint8]) -> None:
     burnt, dark = (np.clip(frame * gain, 0, 255).astype(np.uint8) for gain in (1.5, 0.25))
-    with pytest.raises(InputError, match="over-exposed"):
+    with pytest.raises(InputError, match="over-exposed.*photograph the print"):
         _map(burnt)
     with pytest.raises(InputError, match="too dark"):
         _map(dark)
-    with pytest.raises(CheckFailed, match="not sheet"):
+    with pytest.raises(InputError, match="not sheet"):
         _map(frame, "stop")
     with pytest.raises(InputError, match="no tags"):
         _map(np.full((300, 400, 3), 99, np.uint8))

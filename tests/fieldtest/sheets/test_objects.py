@@ -69,6 +69,8 @@ def test_objects_that_cannot_be_used_are_refused_in_one_line(tmp_path: Path) -> 
             read_object(path, label="stop", size_mm=size, mask=given)
     with pytest.raises(InputError, match="--label"):
         read_object(photo, label=" ", size_mm=(600, 600))
+    with pytest.raises(InputError, match="in one line"):
+        read_object(photo, label="stop\x1b[2J", size_mm=(600, 600))
 
 
 @pytest.mark.parametrize("mount", MOUNTS)
