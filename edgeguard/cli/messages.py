@@ -48,7 +48,8 @@ def quiet_libraries() -> None:
 def messages_to(show: Callable[[str], None]) -> Iterator[None]:
     """Give what our packages log (from level INFO on) to `show`, a line each, while the context is open.
 
-    One inside another takes over until it closes.
+    One inside another takes over until it closes. Handlers that libraries put on the root logger get none of it: some
+    print to a stream that is closed, which would end in a traceback on the terminal.
     """
     import logging  # commands that only print need not wait for it
 
@@ -58,15 +59,17 @@ def messages_to(show: Callable[[str], None]) -> Iterator[None]:
 
     lines = Lines()
     loggers = [logging.getLogger(name) for name in _PACKAGES]
-    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
     last_resort, logging.lastResort = logging.lastResort, logging.NullHandler()  # what other packages log
     for logger in loggers:
         logger.handlers[:] = [lines]
         logger.setLevel(logging.INFO)
+        logger.propagate = False
     try:
         yield
     finally:
         logging.lastResort = last_resort
-        for logger, level, handlers in before:
+        for logger, level, handlers, propagate in before:
             logger.handlers[:] = handlers
             logger.setLevel(level)
+            logger.propagate = propagate

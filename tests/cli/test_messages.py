@@ -1,5 +1,6 @@
 """What the library logs is what users read on stderr."""
 
+import io
 import logging
 import os
 import subprocess
@@ -9,6 +10,21 @@ import pytest
 
 from edgeguard.cli.messages import messages_to, on_stderr
 from edgeguard.cli.progress import FrameCounter, StepDisplay
+
+
+def test_a_librarys_handler_with_a_closed_stream_stays_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    stream.close()
+    logging.getLogger().addHandler(handler)
+    said: list[str] = []
+    try:
+        with messages_to(said.append):
+            logging.getLogger("edgeguard.demo").info("converting")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert said == ["converting"] and capfd.readouterr().err == ""
+    assert logging.getLogger("edgeguard").propagate
 
 
 def test_logged_lines_stand_on_stderr_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
