@@ -71,26 +71,23 @@ def candidates(
         CheckFailed: int8 has no form for some operators, and none were allowed to stay float.
     """
     if options.precision == "float32":
-        yield _float_candidate(graph.tflite.inlined(), graph, options)
-        return
+        return iter((_float_candidate(graph.tflite.inlined(), graph, options),))
     if options.precision != "int8":
-        yield _float_candidate(float_weights(graph, log, options.precision), graph, options)
-        return
+        return iter((_float_candidate(float_weights(graph, log, options.precision), graph, options),))
     kept: tuple[str, ...] = ()
     if options.keep_float:
         kept = named_layers(graph.tflite, options.keep_float, options.input_type == "float32")
     quantized = quantize(options.ranges, graph, calibration, log=log, keep_float=kept)
     finish = _Finish(graph, contract, options, method=quantized.method, log=log)
     if options.auto_mixed:
-        yield from _mixtures(_Trial(graph, calibration, contract, options), quantized, finish, notes)
-        return
+        return _mixtures(_Trial(graph, calibration, contract, options), quantized, finish, notes)
     if not kept and (floats := quantized.graph.float_operators()):
         kinds = ", ".join(sorted({kind for kind, _ in floats}))
         raise CheckFailed(
             f"int8 has no form for {len(floats)} operators ({kinds}; the first makes {floats[0][1]}): "
             "--auto-mixed keeps them float; nothing was written"
         )
-    yield finish(quantized.graph)
+    return iter((finish(quantized.graph),))
 
 
 class _Finish:

@@ -30,8 +30,9 @@ from edgeguard_converters.contract.image_sets import (
     read_labeled,
     split,
 )
-from edgeguard_converters.contract.infer import classes_said, infer_contract, outline_contract
+from edgeguard_converters.contract.infer import classes_said, infer_contract
 from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
+from edgeguard_converters.contract.outline import outline_contract
 from edgeguard_converters.contract.provenance import versions
 from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.graph.baked_guard import check_bakeable
@@ -44,12 +45,13 @@ from edgeguard_converters.result import Conversion
 from edgeguard_converters.support.folder import work_folder
 from edgeguard_converters.support.log import chatter_to, log_file
 from edgeguard_converters.support.memory import give_back_memory
-from edgeguard_converters.verify.checks import check_file, check_reload
+from edgeguard_converters.verify.checks import check_file
 from edgeguard_converters.verify.crop_cost import crop_cost
 from edgeguard_converters.verify.findings import find
 from edgeguard_converters.verify.gates import check_gates
 from edgeguard_converters.verify.guard_cost import guard_cost
 from edgeguard_converters.verify.layers import blame, layer_snr
+from edgeguard_converters.verify.reload import check_reload
 from edgeguard_converters.verify.report import html_report, json_report
 from edgeguard_converters.votes import let_votes_out
 from edgeguard_converters.work import Calibration, Work
@@ -144,8 +146,11 @@ def load(work: Work) -> None:
                 weights=options.weights,
             )
         except InputError as error:
-            raise with_the_rest(error, work.model, options, stand_in=callable(work.calibration)) from error
-        refuse_if_lacking(work.source, work.model, options, stand_in=callable(work.calibration))
+            raise with_the_rest(error, str(work.model), options, stand_in=callable(work.calibration)) from error
+        size, facts = work.source.size, work.source.facts
+        refuse_if_lacking(
+            str(work.model), size, options, preprocessing=facts.mean is not None, stand_in=callable(work.calibration)
+        )
     for line in work.source.facts.said:
         work.notes.add(line)
     if bad := work.source.not_finite():
@@ -302,6 +307,9 @@ def _describe(work: Work) -> None:
 
 
 def _weigh_guard(work: Work) -> None:
+    work.cost = None
+    if work.inferred.targets is None:
+        return
     work.cost = guard_cost(
         work.chosen[1],
         work.inferred.targets,
@@ -313,7 +321,7 @@ def _weigh_guard(work: Work) -> None:
 
 
 def _weigh_crop(work: Work) -> None:
-    if work.crop.by not in ("you", "file"):
+    if work.crop.by not in ("you", "file") or work.inferred.targets is None:
         return
     line = crop_cost(
         work.chosen[1],
@@ -325,6 +333,11 @@ def _weigh_crop(work: Work) -> None:
     )
     if line is not None:
         work.notes.add(line)
+
+
+def _let_votes_out(work: Work) -> None:
+    if work.source.facts.patch_px is not None and work.contract.task == "classify":
+        let_votes_out(work, work.source.facts.patch_px)
 
 
 def _report(work: Work) -> None:
@@ -393,7 +406,7 @@ Step = Callable[[Work], None]
 UNDERSTAND: tuple[Step, ...] = (load, _choose_images, _outline, _prepare, _infer, _settle_crop)
 BUILD: tuple[Step, ...] = (_export, _quantize, _verify)  # a graph that passes; once more after fine-tuning
 #: The report also where a gate failed, the file only where none did.
-DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, let_votes_out, _write)
+DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, _let_votes_out, _write)
 
 
 def do(steps: tuple[Step, ...], work: Work) -> None:

@@ -205,6 +205,9 @@ def trainer_of(
     config: TrainConfig, module: nn.Module, dataset: Dataset, folder: Path, *, frozen_statistics: bool = False
 ) -> Trainer:
     """What trains a network as a configuration says; see `Trainer`."""
+    teacher = None
+    if config.teacher is not None:
+        teacher = load_teacher(Path(config.teacher), dataset.labels, size=config.size, share=config.teacher_share)
     return Trainer(
         module,
         dataset,
@@ -216,7 +219,7 @@ def trainer_of(
         adversarial=config.part(AdversarialConfig),
         smoothing=config.part(SmoothingConfig),
         config_sha256=config.sha256,
-        teacher=load_teacher(config, dataset.labels),
+        teacher=teacher,
         frozen_statistics=frozen_statistics,
         patch=config.part(PatchConfig) if config.network == REGIONS else None,
         masks=_masks(config),

@@ -49,7 +49,7 @@ def _sidecar(folder: Path) -> None:
     from edgeguard_converters.load.source import facts_from_sidecar
 
     (folder / "model.json").write_bytes(NESTED)
-    facts_from_sidecar(folder / "model.pt2")
+    facts_from_sidecar(folder / "model.json")
 
 
 @pytest.mark.parametrize("read", [_patch, _sheet, _plan, _results, _manifest, _sidecar])

@@ -96,4 +96,4 @@ def test_a_student_learns_from_a_training(stripes: Path, tmp_path: Path) -> None
     config = TrainConfig(**{**base, "weight_eps": 0.005, "teacher": str(tmp_path / "teacher")})
     assert train(config, tmp_path / "student").epochs[-1].test_accuracy > 0.5
     with pytest.raises(InputError, match="other classes or another size"):
-        load_teacher(config, ("a", "b"))
+        load_teacher(tmp_path / "teacher", ("a", "b"), size=config.size, share=1.0)

@@ -12,25 +12,19 @@ from edgeguard.errors import InputError
 from edgeguard.model.contract import (
     BoxForm,
     Contract,
-    ContractGuard,
     Detection,
-    InputSpec,
-    Preprocess,
-    check_coefficient_input,
 )
 from edgeguard.model.detection import box_and_score_outputs
 from edgeguard.model.prediction import two_classes
-from edgeguard_converters.contract.crop import CropChoice
 from edgeguard_converters.contract.image_sets import GateImages
 from edgeguard_converters.contract.preprocessing import checked_by_labels, doubted, explicit, from_facts, guess
 from edgeguard_converters.contract.tasks import find_task
 from edgeguard_converters.graph.normalization import PRESETS, Normalization, explained_presets
 from edgeguard_converters.graph.run import Outputs
-from edgeguard_converters.load.source import FileFacts, Source
+from edgeguard_converters.load.source import Source
 from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options
 
-_FIXED = ("torch.export", "TFLite")  # kinds of files that hold one input size
 _PROBED = 4  # images
 _REPEATS = 1e-2  # of the largest output: sums are added in another order for several pictures
 _PROBE = Normalization((127.5,) * 3, (127.5,) * 3, "probe")
@@ -43,36 +37,6 @@ class InferredContract:
     normalization: Normalization
     contract: Contract
     targets: NDArray[np.int64] | None
-
-
-def outline_contract(source: Source, options: Options, crop: CropChoice, notes: Notes) -> Contract:
-    """What can be said before the model runs: size, crop and guard.
-
-    Raises:
-        InputError: it hears sound, no size, one that the file does not allow, or a profile that a coefficient model did
-            not learn with.
-    """
-    if source.facts.audio is not None:
-        raise InputError("the model hears sound: give clips, not pictures (edgeguard_converters.sound.convert)")
-    size = options.size or source.size
-    if size is None:
-        raise InputError("the model holds no input size: give --size N or WxH")
-    if source.size is not None and options.size not in (None, source.size) and source.kind in _FIXED:
-        raise InputError(f"the file fixes the input at {source.size[0]}x{source.size[1]}; leave --size out")
-    facts = source.facts
-    guarded = options.guard is not None and options.place != "none"
-    guard = replace(
-        ContractGuard(options.guard, options.place) if guarded else ContractGuard(), patch=options.patch_guard
-    )
-    _compare_profiles(facts, guard, notes)
-    contract = Contract(
-        input=InputSpec(width=size[0], height=size[1], dtype=options.input_type, color=facts.color),
-        preprocess=Preprocess(crop=crop.crop, crop_fraction=crop.fraction),
-        guard=guard,
-        trained_on_profile=facts.trained_on_profile,
-    )
-    check_coefficient_input(contract)
-    return contract
 
 
 def infer_contract(
@@ -89,7 +53,7 @@ def infer_contract(
     Args:
         source: the trained model, which is run on a few of the images.
         options: what was said by the user goes before everything else.
-        outline: from `outline_contract`.
+        outline: from `outline.outline_contract`.
         images: prepared with that outline.
         notes: gets a line for each thing that was decided for the user.
         mapping: how the evaluation images' folder became class indices; None where it is no folder.
@@ -149,24 +113,6 @@ def infer_contract(
     else:
         contract = _detector(source, options, contract, outputs, found.detection, notes)
     return InferredContract(normalization, contract, targets)
-
-
-def _compare_profiles(facts: FileFacts, guard: ContractGuard, notes: Notes) -> None:
-    """Warn when the model saw another profile in training (a name or a hash) than it will see now; refuse it
-    where the model reads the profile's own indices."""
-    trained_on = facts.trained_on_profile
-    names = {"none"} if guard.profile is None else {guard.profile.name, guard.profile.sha256}
-    if trained_on is not None and trained_on not in names:
-        wanted = "none" if guard.profile is None else guard.profile.name
-        if facts.color == "DCT":
-            raise InputError(
-                f"a coefficient model reads the indices of the profile that it learned with ({trained_on[:24]}), the "
-                f"guard asked for is {wanted}: give --guard that profile"
-            )
-        notes.add(
-            f"TRAINED ON ANOTHER PROFILE: the model learned with {trained_on[:24]}, the guard asked for is {wanted}; "
-            "expect a loss of accuracy, or give the profile that it learned with"
-        )
 
 
 def _check_repeatable(source: Source, probed: NDArray[np.float32]) -> None:

@@ -1,12 +1,10 @@
 """What a model's file does not say and the flags do not either: all of it in one message, before the work begins."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgeguard.errors import InputError
 from edgeguard_converters.graph.normalization import explained_presets
 from edgeguard_converters.load.refused import ArchitectureMissing, SizeMissing
-from edgeguard_converters.load.source import Source
 from edgeguard_converters.options import Options
 
 
@@ -25,28 +23,31 @@ _CALIBRATE = _Lack(
 )
 
 
-def refuse_if_lacking(source: Source, model: object, options: Options, *, stand_in: bool) -> None:
+def refuse_if_lacking(
+    name: str, size: tuple[int, int] | None, options: Options, *, preprocessing: bool, stand_in: bool
+) -> None:
     """Say everything that is missing at once.
 
     Args:
-        source: the model, loaded.
-        model: what the user named.
+        name: of the model, for the message.
+        size: width and height that the file says.
         options: of the user.
+        preprocessing: the file says mean and standard deviation.
         stand_in: there are no calibration images of the user's own.
 
     Raises:
         InputError: something is missing; the message names each flag and a line that would work.
     """
     lacks = []
-    if options.size is None and source.size is None:
+    if options.size is None and size is None:
         lacks.append(_SIZE)
-    if _preprocessing_unknown(options, stand_in=stand_in) and source.facts.mean is None:
+    if _preprocessing_unknown(options, stand_in=stand_in) and not preprocessing:
         lacks.append(_CALIBRATE)
     if lacks:
-        raise InputError(_message(model, "", lacks, options))
+        raise InputError(_message(name, "", lacks, options))
 
 
-def with_the_rest(error: InputError, model: object, options: Options, *, stand_in: bool) -> InputError:
+def with_the_rest(error: InputError, name: str, options: Options, *, stand_in: bool) -> InputError:
     """A loader's complaint that something is missing, with whatever else is missing then."""
     lacks = []
     if isinstance(error, ArchitectureMissing):
@@ -57,15 +58,16 @@ def with_the_rest(error: InputError, model: object, options: Options, *, stand_i
         lacks.append(_Lack("", "", "--size 224"))
     if _preprocessing_unknown(options, stand_in=stand_in):
         lacks.append(_CALIBRATE)
-    return type(error)(_message(model, str(error), lacks, options)) if len(lacks) > 1 or lacks[:1] == [_SIZE] else error
+    if len(lacks) > 1 or lacks[:1] == [_SIZE]:
+        return type(error)(_message(name, str(error), lacks, options))
+    return error
 
 
 def _preprocessing_unknown(options: Options, *, stand_in: bool) -> bool:
     return stand_in and options.preprocess == "auto" and options.mean is None and options.std is None
 
 
-def _message(model: object, first: str, lacks: list[_Lack], options: Options) -> str:
-    name = str(model) if isinstance(model, (str, Path)) else "the model"
+def _message(name: str, first: str, lacks: list[_Lack], options: Options) -> str:
     reasons = [first] if first else []
     reasons += [f"{lack.why}: give {lack.flag}" for lack in lacks if lack.flag]
     given = [] if options.arch is None else [f"--arch {options.arch}"]

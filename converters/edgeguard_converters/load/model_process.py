@@ -6,6 +6,7 @@ torch, its exporter and litert-torch hold most of the memory of a conversion, wh
 them: with the model in a process of its own, their memory is given back whole before calibration begins.
 """
 
+import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from edgeguard.errors import CheckFailed, DeviceError, EdgeGuardError, InputError
 from edgeguard.system.confine import Confinement, Limits, Reach
 from edgeguard.system.confined_child import ConfinedChild
-from edgeguard.system.files import sha256_file
 from edgeguard.system.frames import Frame
 from edgeguard.system.isolation import say_what_is_missing
 from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
@@ -94,14 +94,17 @@ class ModelProcess:
             path, arch=options.get("arch"), onnx2tf=bool(options.get("onnx2tf")), weights=options.get("weights")
         )
         options = {name: options.get(name) for name in ("arch", "size", "trust_pickle", "onnx2tf", "weights")}
-        sidecar = facts_from_sidecar(path)
+        sidecar = facts_from_sidecar(path.with_suffix(".json"))
         options["size"] = options["size"] or (None if kind in ("exported", "weights") else sidecar.size)
         loaded = self._load(path.resolve(), kind, options)
         try:
             size, facts = size_of(loaded["size"]), facts_of(loaded["facts"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path.name}: what was read of it makes no sense: {error}") from error
-        facts = replace(merge_facts(facts, sidecar), sha256=sha256_file(path) if path.is_file() else None)
+        facts = replace(merge_facts(facts, sidecar), sha256=None)
+        if path.is_file():
+            with path.open("rb") as stream:
+                facts = replace(facts, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
         named = str(loaded.get("kind"))[:40]
         return ProcessSource(named, size or facts.size, facts, self, path, options)
 

@@ -56,19 +56,19 @@ def load_source(
             if kind == "exported":
                 source = load_exported(path)
             elif kind == "torchscript":
-                source = load_torchscript(path, size or facts_from_sidecar(path).size)
+                source = load_torchscript(path, size or facts_from_sidecar(path.with_suffix(".json")).size)
             elif kind == "tflite":
                 source = load_tflite(path)
             elif kind == "onnx":
-                known = size or facts_from_sidecar(path).size
+                known = size or facts_from_sidecar(path.with_suffix(".json")).size
                 source = load_with_onnx2tf(path, known) if onnx2tf else load_onnx(path, known)
             elif kind == "keras":
-                source = load_keras(path, size or facts_from_sidecar(path).size)
+                source = load_keras(path, size or facts_from_sidecar(path.with_suffix(".json")).size)
             else:
                 source = _load_weights(path, arch, size, trust_pickle, weights)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path} is a damaged archive: {error}") from error
-    facts = merge_facts(source.facts, facts_from_sidecar(path))
+    facts = merge_facts(source.facts, facts_from_sidecar(path.with_suffix(".json")))
     sha256 = sha256_file(path) if path.is_file() else None
     return replace(source, size=source.size or facts.size, facts=replace(facts, sha256=sha256))
 

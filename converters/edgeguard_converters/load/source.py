@@ -154,9 +154,8 @@ def facts_from_json(data: dict[str, Any], origin: str) -> FileFacts:
         raise InputError(f"{origin}: the preprocessing it gives cannot be read: {error}") from error
 
 
-def facts_from_sidecar(model: Path) -> FileFacts:
-    """Facts from `model.json` beside `model.pt`; empty facts where there is none."""
-    sidecar = model.with_suffix(".json")
+def facts_from_sidecar(sidecar: Path) -> FileFacts:
+    """Facts from the file that stands beside a model, `model.json` beside `model.pt`; empty facts where none does."""
     if not sidecar.is_file():
         return FileFacts()
     try:

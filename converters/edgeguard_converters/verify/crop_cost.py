@@ -16,7 +16,7 @@ from edgeguard_converters.verify.agreement import classes_of
 
 def crop_cost(
     images: list[LabeledImage],
-    targets: NDArray[np.int64] | None,
+    targets: NDArray[np.int64],
     cropped: Outputs,
     *,
     contract: Contract,
@@ -36,9 +36,9 @@ def crop_cost(
         feed: pixels (1, h, w, 3) to its input.
 
     Returns:
-        None without labels, for models that read coefficients, and where chance explains the difference.
+        None for models that read coefficients, and where chance explains the difference.
     """
-    if targets is None or contract.preprocess.crop != "center" or contract.input.color == "DCT":
+    if contract.preprocess.crop != "center" or contract.input.color == "DCT":
         return None
     numbers = judged_images(len(targets))
     whole = replace(

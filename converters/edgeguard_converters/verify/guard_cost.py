@@ -45,7 +45,7 @@ class GuardCost:
 
 def guard_cost(
     images: list[LabeledImage],
-    targets: NDArray[np.int64] | None,
+    targets: NDArray[np.int64],
     guarded: Outputs,
     *,
     contract: Contract,
@@ -63,11 +63,11 @@ def guard_cost(
         feed: pixels (1, h, w, 3) to its input.
 
     Returns:
-        None without labels or a guard, and where the guard cannot be taken away (inside the graph, or a model that
+        None without a guard, and where the guard cannot be taken away (inside the graph, or a model that
         reads its coefficients).
     """
     guard = contract.guard
-    if targets is None or guard == ContractGuard() or guard.place == "in-graph" or contract.input.color == "DCT":
+    if guard == ContractGuard() or guard.place == "in-graph" or contract.input.color == "DCT":
         return None
     bare = replace(contract, guard=ContractGuard(), input=replace(contract.input, dtype="uint8"))
     outputs = graph.outputs(prepare(images, bare), feed)

@@ -12,55 +12,34 @@ from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_re
 from edgeguard_converters.contract.preprocessing import checked_by_labels, doubted
 from edgeguard_converters.graph.normalization import PRESETS, Normalization
 from edgeguard_converters.load.refused import ArchitectureMissing, SizeMissing
-from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.options import Options
 
 
-class Silent(Source):
-    """A model whose file says nothing."""
-
-    def outputs(self, normalized):
-        raise NotImplementedError
-
-    def parameter_count(self) -> int:
-        return 0
-
-    def not_finite(self) -> str | None:
-        return None
-
-    def export(self, *_: object) -> None:  # type: ignore[override]
-        raise NotImplementedError
-
-
 def test_size_and_preprocessing_in_one_message() -> None:
-    source = Silent("TorchScript", None, FileFacts())
     with pytest.raises(InputError) as refused:
-        refuse_if_lacking(source, Path("m.pt"), Options(), stand_in=True)
+        refuse_if_lacking("m.pt", None, Options(), preprocessing=False, stand_in=True)
     text = str(refused.value)
     assert "give --size N or WxH" in text and "--calibrate FOLDER" in text and "tf = -1..1" in text
     assert text.endswith("For example: edgeguard convert m.pt --size 224 --calibrate photos/") and "\n" not in text
 
 
 def test_the_line_that_works_keeps_the_architecture_that_was_given() -> None:
-    source = Silent("state_dict", None, FileFacts())
     with pytest.raises(InputError) as refused:
-        refuse_if_lacking(source, Path("m.pth"), Options(arch="mine:make"), stand_in=False)
+        refuse_if_lacking("m.pth", None, Options(arch="mine:make"), preprocessing=False, stand_in=False)
     assert str(refused.value).endswith("For example: edgeguard convert m.pth --arch mine:make --size 224")
 
 
 def test_what_is_there_is_not_missed() -> None:
-    silent = Silent("TorchScript", None, FileFacts())
-    refuse_if_lacking(silent, "m", Options(size=(8, 8), preprocess="tf"), stand_in=True)
-    refuse_if_lacking(silent, "m", Options(size=(8, 8)), stand_in=False)
-    known = Silent("x", (8, 8), FileFacts(mean=(0.0,) * 3, std=(1.0,) * 3))
-    refuse_if_lacking(known, "m", Options(), stand_in=True)
+    refuse_if_lacking("m", None, Options(size=(8, 8), preprocess="tf"), preprocessing=False, stand_in=True)
+    refuse_if_lacking("m", None, Options(size=(8, 8)), preprocessing=False, stand_in=False)
+    refuse_if_lacking("m", (8, 8), Options(), preprocessing=True, stand_in=True)
 
 
 def test_a_loader_that_cannot_go_on_says_the_rest_too() -> None:
-    error = with_the_rest(ArchitectureMissing("m.pt: give --arch X"), Path("m.pt"), Options(), stand_in=True)
+    error = with_the_rest(ArchitectureMissing("m.pt: give --arch X"), "m.pt", Options(), stand_in=True)
     assert isinstance(error, ArchitectureMissing) and str(error).startswith("m.pt: give --arch X; ")
     assert str(error).endswith("edgeguard convert m.pt --arch torchvision:resnet18 --size 224 --calibrate photos/")
-    error = with_the_rest(SizeMissing("give --size"), Path("m.pt"), Options(), stand_in=True)
+    error = with_the_rest(SizeMissing("give --size"), "m.pt", Options(), stand_in=True)
     assert str(error).endswith("edgeguard convert m.pt --size 224 --calibrate photos/")
     plain = SizeMissing("give --size")
     assert with_the_rest(plain, "m", Options(), stand_in=False) is plain

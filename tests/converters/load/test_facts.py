@@ -36,7 +36,7 @@ def test_null_is_silence() -> None:
 def test_the_json_beside_a_model(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"m\.json: "):
-        facts_from_sidecar(tmp_path / "m.tflite")
+        facts_from_sidecar(tmp_path / "m.json")
 
 
 @pytest.mark.parametrize("said", [{"id2label": 5}, {"id2label": None}, {"id2label": "abc"}, [5], [[]], {"0": 5}])
