@@ -40,7 +40,7 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     images = read_folder(chosen.photographs)
-    frames = [decode_rgb(image.content()) for image in images[:_PHOTOGRAPHS]]  # type: ignore[arg-type]
+    frames = [decode_rgb(image.content()) for image in images[:_PHOTOGRAPHS]]  # type: ignore[arg-type]  # images of files know their bytes
     made = {
         "ssd-uint8": lambda path: ssd(chosen.backbone, path),
         "efficientdet-int8": lambda path: efficientdet(images[100:180], path),

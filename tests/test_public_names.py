@@ -20,7 +20,7 @@ def test_every_public_name_is_there_and_says_what_it_is() -> None:
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Runner'; it has .*Pipeline"):
-        _ = edgeguard.Runner  # type: ignore[attr-defined]
+        _ = edgeguard.Runner  # type: ignore[attr-defined]  # there is none
 
 
 def test_the_package_imports_nothing_heavy() -> None:

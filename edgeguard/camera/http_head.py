@@ -38,7 +38,7 @@ def read_answer(
     Raises:
         OSError, http.client.HTTPException, ValueError: as `HTTPResponse.begin` raises them.
     """
-    response = http.client.HTTPResponse(_Answering(sock, noted, before_read), method="GET")  # type: ignore[arg-type]
+    response = http.client.HTTPResponse(_Answering(sock, noted, before_read), method="GET")  # type: ignore[arg-type]  # all it wants is makefile
     response.begin()
     return response
 
@@ -63,7 +63,7 @@ class _Mended(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, into: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, into: bytearray | memoryview) -> int:  # type: ignore[override]  # the buffers of its one caller
         if self._pending is None:
             self._pending = memoryview(self._read_head())
         if self._pending:

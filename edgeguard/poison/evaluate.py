@@ -220,7 +220,7 @@ def aims(plan: Plan, dataset: Dataset) -> list[Aim]:
 def _brew(job: Brewing) -> dict[str, Any]:
     plan = job.plan
     dataset = _dataset(plan.training.part(DataConfig), plan.size, plan.seed)
-    training = replace(plan.training, codec=job.codec, backward=job.gradient)  # type: ignore[arg-type]
+    training = replace(plan.training, codec=job.codec, backward=job.gradient)  # type: ignore[arg-type]  # checked when read
     config = plan.poison(
         target=job.aim.target, wished=job.aim.wished, codec=job.codec, gradient=job.gradient,
         seed=plan.seed + job.aim.number,

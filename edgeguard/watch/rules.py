@@ -108,7 +108,7 @@ class Rules:
         zones, masks, events = (
             tuple(one for one in group if one.camera in (None, name)) for group in (self.zones, self.masks, self.events)
         )
-        return Rules(zones, masks, self.classes, events)  # type: ignore[arg-type]
+        return Rules(zones, masks, self.classes, events)  # type: ignore[arg-type]  # each group keeps its kind
 
     def to_dict(self) -> dict[str, Any]:
         """For the page."""

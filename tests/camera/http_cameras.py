@@ -47,7 +47,7 @@ def camera(script: Script, context: ssl.SSLContext | None = None) -> Iterator[tu
     kind = type("Scripted", (Asked,), {"script": staticmethod(script), "log": log})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = True
-    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
+    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]  # clients that leave are no errors
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

@@ -70,7 +70,7 @@ def test_our_agent_takes_a_repository_that_python_tuf_writes(tmp_path: Path) -> 
         ("1.targets.json", targets, "release"), ("1.snapshot.json", snapshot, "online"),
         ("timestamp.json", timestamp, "online"),
     ):  # fmt: skip
-        metadata = Metadata(signed)  # type: ignore[type-var]
+        metadata = Metadata(signed)  # type: ignore[type-var]  # of a kind that it does not know
         metadata.sign(load_signer(fleet.keys / key))
         metadata.to_file(str(folder / "metadata" / name))
     with Server(folder) as server:

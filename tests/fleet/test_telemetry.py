@@ -97,7 +97,7 @@ def test_messages_wait_for_the_broker_and_too_many_are_counted(tmp_path: Path) -
         assert link.dropped == 5 and not link.flush(0.2)
     fleet = Fleet(None)
     got: list[bytes] = []
-    fleet.take = lambda topic, payload: got.append(payload)  # type: ignore[method-assign]
+    fleet.take = lambda topic, payload: got.append(payload)  # type: ignore[method-assign]  # to see what comes
     with broker(tmp_path, port), Collector(away, fleet) as collector:
         wait(lambda: collector.connected, "the collector is there")
         wait(lambda: collector._client.is_connected(), "connected")

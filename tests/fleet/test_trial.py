@@ -124,7 +124,8 @@ def test_a_bundle_that_fills_the_disk_is_taken_back_and_its_files_go(tmp_path: P
     fleet, layout, device = _running(tmp_path)
 
     def behave(service: FakeService) -> None:
-        if read_state(layout).current.version == 2:  # type: ignore[union-attr]
+        current = read_state(layout).current
+        if current is not None and current.version == 2:
             work = layout.root / "work" / "cam-2"
             work.mkdir(parents=True)
             (work / "results.jsonl").write_bytes(bytes(1000))
@@ -140,7 +141,7 @@ def test_a_bundle_that_fills_the_disk_is_taken_back_and_its_files_go(tmp_path: P
             filled.__enter__()
 
     filled = full_disk(tmp_path, 1 << 20)
-    service.restart = filling  # type: ignore[method-assign]
+    service.restart = filling  # type: ignore[method-assign]  # a double with another restart
     try:
         outcome = updater.install(fleet.bundle(2))
     finally:

@@ -6,6 +6,7 @@ import json
 import random
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,9 +51,10 @@ def test_the_room_of_a_profile_is_told_and_nothing_where_there_is_none(png: byte
     seal = Seal(5, 1000.5, NONCE, FD.sha256, 16)
     assert verify_seal(seal_png(png, seal, KEY), KEY) == seal and b'"room":16' in seal_png(png, seal)
     assert b"room" not in _sealed(png)
-    for room in (-1, 128, 1.5, True, "16"):
+    rooms: tuple[Any, ...] = (-1, 128, 1.5, True, "16")
+    for room in rooms:
         with pytest.raises(SealError, match="damaged"):
-            verify_seal(seal_png(png, replace(seal, room=room), KEY), KEY)  # type: ignore[arg-type]
+            verify_seal(seal_png(png, replace(seal, room=room), KEY), KEY)
 
 
 def test_other_readers_see_the_same_picture(png: bytes) -> None:

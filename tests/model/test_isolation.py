@@ -23,14 +23,15 @@ def _opened(data: bytes, isolate: Isolate = "auto") -> tuple[object, str | None]
 
 
 def test_who_runs_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    for data, isolate, kind, why in (
+    cases: tuple[tuple[bytes, Isolate, type, str | None], ...] = (
         (crafted.harmless(), "auto", GraphRunner, None),
         (crafted.harmless(), "never", GraphRunner, None),
         (crafted.harmless(), "always", WatchedRunner, "so it was chosen"),
         (crafted.divides(), "auto", WatchedRunner, "it has the operator FLOOR_MOD"),
         (crafted.divides(), "never", GraphRunner, None),
-    ):
-        runner, said = _opened(data, isolate)  # type: ignore[arg-type]
+    )
+    for data, isolate, kind, why in cases:
+        runner, said = _opened(data, isolate)
         assert isinstance(runner, kind) and said == why
         if isinstance(runner, WatchedRunner):
             runner.close()

@@ -1,6 +1,7 @@
 """Two interpreters side by side: the same answers in the same order, and none where there cannot be two."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,9 +42,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     init = GraphRunner.__init__
 
-    def counted(self: GraphRunner, model: bytes, *, threads: int = 1, **more: object) -> None:
+    def counted(self: GraphRunner, model: bytes, *, threads: int = 1, **more: Any) -> None:
         made.append(threads)
-        init(self, model, threads=threads, **more)  # type: ignore[arg-type]
+        init(self, model, threads=threads, **more)
 
     monkeypatch.setattr(GraphRunner, "__init__", counted)
     return made

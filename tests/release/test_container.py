@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -32,7 +33,8 @@ def test_there_are_four_and_none_of_them_may_write() -> None:
 @pytest.mark.parametrize("name", ["camera", "edgeguard"])
 def test_its_commands_have_these_flags(name: str) -> None:
     words = shlex.split(_services()[name].split("command: >-")[1].split("volumes:")[0])
-    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    commands: Any = typer.main.get_command(app)
+    command = commands.commands[words[0]]
     known = {flag for parameter in command.params for flag in parameter.opts}
     flags = [word for word in words[1:] if word.startswith("--")]
     assert len(flags) >= 5 and set(flags) <= known

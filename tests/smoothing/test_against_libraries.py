@@ -67,7 +67,7 @@ def test_the_adversarial_robustness_toolbox_agrees() -> None:
 
 
 def test_an_attack_inside_the_radius_changes_no_answer() -> None:
-    found = counted(_Net(), _images(6), SIGMA, 200)  # type: ignore[arg-type]
+    found = counted(_Net(), _images(6), SIGMA, 200)  # type: ignore[arg-type]  # a double of a network
     assert found["certified"] >= 3 and found["changed"] == 0 and 0.5 < found["mean_share_of_radius"] < 1
 
 

@@ -104,7 +104,7 @@ def _literal(node: ast.expr) -> float | None:
         inner = _literal(node.operand)
         return None if inner is None else -inner
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return float(node.value)  # type: ignore[arg-type]
+        return float(node.value)  # type: ignore[arg-type]  # an int or a float, see above
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Integer", "Rational"):
         parts = [_literal(part) for part in node.args]
         known = [abs(part) for part in parts if part is not None]

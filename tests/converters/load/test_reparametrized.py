@@ -33,7 +33,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 }
 WAYS: dict[str, Callable[[nn.Module], object]] = {
     "weight_norm": lambda m: nn.utils.weight_norm(m),
-    "weight_norm of all": lambda m: nn.utils.weight_norm(m, dim=None),  # type: ignore[arg-type]
+    "weight_norm of all": lambda m: nn.utils.weight_norm(m, dim=None),  # type: ignore[arg-type]  # its stub wants a number
     "weight_norm of inputs": lambda m: nn.utils.weight_norm(m, dim=1),
     "spectral_norm": lambda m: nn.utils.spectral_norm(m),
     "parametrized weight_norm": lambda m: parametrizations.weight_norm(m),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from edgeguard.cli.field_objects import placement
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.build import made_sheet
+from edgeguard.fieldtest.sheets.field_object import Mount
 from edgeguard.fieldtest.sheets.patch_file import read_patch
 from edgeguard.fieldtest.sheets.printer_map import PrinterMap
 from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE, patch_subject
@@ -32,21 +34,22 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _order(folder: Path, mount: str = "beside", **change: object) -> PatchOrder:
-    subject = sign_subject(folder, mount)  # type: ignore[arg-type]
+def _order(folder: Path, mount: Mount = "beside", **change: Any) -> PatchOrder:
+    subject = sign_subject(folder, mount)
     order = PatchOrder(model=bundled_model(), target="yield", card=None, subject=subject, size=SIZE, area=0.1)
-    return replace(order, **change)  # type: ignore[arg-type]
+    return replace(order, **change)
 
 
 def test_a_printer_is_the_same_in_torch_and_in_numpy() -> None:
     rng = np.random.default_rng(0)
-    rows = tuple(tuple(float(v) for v in row) for row in rng.normal(0, 0.2, (10, 3)) + np.eye(10, 3, -1) * 0.6)
-    printer = PrinterMap(2, rows, 1.0, 0.3, 24, 9.0, 2.0, "ab")  # type: ignore[arg-type]
+    numbers = rng.normal(0, 0.2, (10, 3)) + np.eye(10, 3, -1) * 0.6
+    rows = tuple((float(red), float(green), float(blue)) for red, green, blue in numbers)
+    printer = PrinterMap(2, rows, 1.0, 0.3, 24, 9.0, 2.0, "ab")
     patch = rng.integers(0, 256, (8, 8, 3), np.uint8)
 
     class Still(np.random.Generator):
-        def uniform(self, low: float, high: float, size: object = None) -> np.ndarray:  # type: ignore[override]
-            return np.full(size, (low + high) / 2)  # type: ignore[call-overload]
+        def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+            return np.full(size, (low + high) / 2)
 
     found = mapped(torch.from_numpy(patch).permute(2, 0, 1).float(), printer, Still(np.random.PCG64()))
     assert np.abs(found.permute(1, 2, 0).numpy() - printer(patch)).max() < 0.01
@@ -101,13 +104,13 @@ def test_naturalness_pulls_the_patch_towards_what_it_covers(tmp_path: Path) -> N
     covered = order.covered("square", 16)
     assert covered[8, 8, 0] > 2 * covered[8, 8, 1]  # the red of the sign
 
-    def indifferent(frames: object, views: object) -> tuple[object, object]:
+    def indifferent(frames: Any, views: Any) -> tuple[Any, Any]:
         return torch.zeros(()), torch.zeros(1, dtype=torch.bool)
 
     recipe = Recipe(None, steps=25, batch=1, resolution=16, smoothness=0, printability=0, naturalness=0.05)
     scenes = order.scenes(1, "square")
     far, near = (
-        np.abs(optimized(indifferent, scenes, one, None, "", covered=below).astype(int) - covered).mean()  # type: ignore[arg-type]
+        np.abs(optimized(indifferent, scenes, one, None, "", covered=below).astype(int) - covered).mean()
         for one, below in ((replace(recipe, naturalness=0.0), None), (recipe, covered))
     )
     assert near < 0.4 * far
@@ -120,11 +123,11 @@ def test_the_best_place_is_found(tmp_path: Path) -> None:
     centers = possible_centers(order)
     assert len(centers) > 9 and max(abs(x) + abs(y) for x, y in centers) < 0.75  # not in the cut corners
 
-    def rightmost(frames: object, views: list[object]) -> tuple[object, object]:
-        places = [float((view.corners[:, 0].mean() - view.object_box[0]) / 40) for view in views]  # type: ignore[attr-defined]
-        return -torch.tensor(places).mean() + 0 * frames.sum(), torch.zeros(len(views), dtype=torch.bool)  # type: ignore[attr-defined]
+    def rightmost(frames: Any, views: Any) -> tuple[Any, Any]:
+        places = [float((view.corners[:, 0].mean() - view.object_box[0]) / 40) for view in views]
+        return -torch.tensor(places).mean() + 0 * frames.sum(), torch.zeros(len(views), dtype=torch.bool)
 
-    found = searched(order, rightmost, 1, Recipe(None, steps=15, batch=1, resolution=8))  # type: ignore[arg-type]
+    found = searched(order, rightmost, 1, Recipe(None, steps=15, batch=1, resolution=8))
     assert found.center[0] == max(x for x, _ in centers) and len(found.tried) == 3
 
 

@@ -186,7 +186,7 @@ def test_a_flood_takes_a_bounded_share_of_a_core() -> None:
     with _server() as server:
         used: list[float] = []
         spend = server._reading.spend
-        server._reading.spend = lambda seconds: (used.append(seconds), spend(seconds))[1]  # type: ignore[func-returns-value,method-assign]
+        server._reading.spend = lambda seconds: (used.append(seconds), spend(seconds))[1]  # type: ignore[func-returns-value,method-assign]  # to see what is spent
         floods = [threading.Thread(target=flood, args=(_port(server),), daemon=True) for _ in range(4)]
         for thread in floods:
             thread.start()
