@@ -30,7 +30,7 @@ from edgeguard.run.throttle import ThrottleController
 from edgeguard.smoothing.frames import FrameSmoother
 from edgeguard.system.http.budget import CpuBudget
 from edgeguard.system.power import read_power
-from edgeguard.watch.watch import Watch
+from edgeguard.watch.events import Watch
 
 if TYPE_CHECKING:
     from edgeguard.sinks.event_store import EventStore

@@ -139,7 +139,7 @@ def test_a_browser_shows_it(browser: str, status: RunStatus) -> None:
         status.away_since = time.time() - 75
         html = _rendered(browser, page.url)
         assert "camera lost" in html and "ALARM: patch | camera:0 was lost" in html
-        assert '<body class="live run away">' in html and "the last one: stop, frame 7, 1 passes" in html
+        assert '<body class="live run away">' in html and "the last one: stop, frame 7, 1 pass (" in html
         assert re.search(r'<p id="label">no picture since [^<]*\(\d+ s\)</p>', html) and "stop  0.90" not in html
 
 

@@ -142,7 +142,7 @@ function show(s) {
     const undefended = last.undefended ? ", undefended: " + last.undefended.label : "";
     const proof = s.proof, certified = proof === null ? "" : ", " + Math.floor(100 * proof.certified_share) + " % of blocks certified";
     const before = s.shows_now ? "" : "the last one: " + (last.label === null ? "nothing" : last.label) + ", ";
-    at("detail").textContent = before + "frame " + last.frame + ", " + (last.age_ms === null || !s.shows_now ? "" : last.age_ms.toFixed(0) + " ms old, ") + last.passes + " passes (pass 1: " + last.pass1 + ")" + certified + undefended;
+    at("detail").textContent = before + "frame " + last.frame + ", " + (last.age_ms === null || !s.shows_now ? "" : last.age_ms.toFixed(0) + " ms old, ") + last.passes + (last.passes === 1 ? " pass" : " passes") + " (pass 1: " + last.pass1 + ")" + certified + undefended;
     const [title, found] = seen(last, s.mask);
     at("classes").textContent = title;
     rows(at("top"), found);

@@ -11,8 +11,8 @@ from edgeguard.model import load_model
 from edgeguard.model.prediction import BoxScore, Prediction, Score
 from edgeguard.pipeline.event import EventLog
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.watch.events import Watch
 from edgeguard.watch.rules import ClassLimits, EventRule, Mask, Rules, Zone
-from edgeguard.watch.watch import Watch
 
 Make = Callable[..., FrameResult]
 LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
