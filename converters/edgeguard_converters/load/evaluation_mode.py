@@ -13,6 +13,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgeguard.errors import InputError
+from edgeguard_converters.load.folding import depends_on_the_input, fold
 
 #: Names of operators, and where among the arguments training is said.
 _NORMALIZES = {"batch_norm": 5, "cudnn_batch_norm": 5, "native_batch_norm": 5, "_native_batch_norm_legit": 5,
@@ -58,7 +59,9 @@ def into_evaluation_mode(module: torch.nn.Module) -> Repaired:
                 f"the graph draws random numbers (aten.{name}): it was exported in training mode; call model.eval() "
                 "before the export"
             )
-        if name in _NORMALIZES and _trains(node, _NORMALIZES[name]):
+        if name in _NORMALIZES and _trains(node, _NORMALIZES[name]) and not depends_on_the_input(node):
+            fold(module, node)
+        elif name in _NORMALIZES and _trains(node, _NORMALIZES[name]):
             _take_running_statistics(node, _NORMALIZES[name])
             normalizations += 1
         elif name in _DROPS and _trains(node, _DROPS[name]):

@@ -8,11 +8,13 @@ import torch
 from edgeguard.audio.spec import audio_input
 from edgeguard.errors import InputError
 from edgeguard.preprocess.dct_input import FREQUENCIES, picture_size
+from edgeguard.system.foreign import parsing
 from edgeguard_converters.load.evaluation_mode import into_evaluation_mode
 from edgeguard_converters.load.exported_archive import FACTS_MEMBER
 from edgeguard_converters.load.program import read_program
 from edgeguard_converters.load.source import FileFacts, facts_from_json
 from edgeguard_converters.load.torch_source import TorchSource
+from edgeguard_converters.load.wrapped_graphs import unwrap_graphs
 
 
 def load_exported(path: Path) -> TorchSource:
@@ -38,6 +40,8 @@ def load_exported(path: Path) -> TorchSource:
         size = picture_size(size[1], size[0])
     # check_guards=False: guards are Python source from the file, which `.module()` would execute
     module = program.module(check_guards=False)
+    with parsing("the program"):
+        unwrap_graphs(module)
     facts = replace(facts, said=into_evaluation_mode(module).said)
     return TorchSource("torch.export", size, facts, module, channels_last)
 
@@ -50,6 +54,8 @@ def _sound(program: torch.export.ExportedProgram, facts: FileFacts) -> TorchSour
         raise InputError(f"the program takes {tuple(map(str, shape[1:]))}, its sound gives {(planes, rows, columns)}")
     _check_batch(shape[0])
     module = program.module(check_guards=False)
+    with parsing("the program"):
+        unwrap_graphs(module)
     facts = replace(facts, color="GRAY", said=into_evaluation_mode(module).said)
     return TorchSource("torch.export", (columns, rows), facts, module, False)
 

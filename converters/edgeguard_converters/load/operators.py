@@ -79,6 +79,16 @@ def is_script_operator(name: str) -> bool:
     return is_tensor_operator(name) or name in _SCRIPT_OPERATORS
 
 
+def is_graph_call(target: str) -> bool:
+    """True for what runs a part of a torch.export graph as it would run without: below `no_grad` or `autocast`.
+
+    Example:
+        >>> is_graph_call("torch.ops.higher_order.wrap_with_autocast"), is_graph_call("torch.ops.higher_order.cond")
+        (True, False)
+    """
+    return target in ("torch.ops.higher_order.wrap_with_set_grad_enabled", "torch.ops.higher_order.wrap_with_autocast")
+
+
 def is_call_target(target: str) -> bool:
     """True for a target of a torch.export graph that is on the list.
 

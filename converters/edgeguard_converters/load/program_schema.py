@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from edgeguard_converters.load.expressions import checked_expression
-from edgeguard_converters.load.operators import is_call_target
+from edgeguard_converters.load.operators import is_call_target, is_graph_call
 from edgeguard_converters.load.rebuild import (
     Rule,
     always,
@@ -34,7 +34,7 @@ _MOST_SIDE = 1 << 40
 
 
 def _target(value: Any) -> Any:
-    if not isinstance(value, str) or not is_call_target(value):
+    if not isinstance(value, str) or not (is_call_target(value) or is_graph_call(value)):
         raise PickleRefused(f"the program calls {str(value)[:100]!r}, which is no tensor operator; refused")
     return value
 
@@ -97,39 +97,55 @@ _SYM_INT_ARGUMENT = one_of({"as_name": _NAME, "as_int": integer})
 _SYM_FLOAT_ARGUMENT = one_of({"as_name": _NAME, "as_float": number})
 _SYM_BOOL_ARGUMENT = one_of({"as_name": _NAME, "as_bool": flag})
 _OPTIONAL_TENSOR = one_of({"as_tensor": _TENSOR, "as_none": flag})
-_ARGUMENT: Rule = one_of(
-    {
-        "as_none": flag,
-        "as_tensor": _TENSOR,
-        "as_tensors": each(_TENSOR),
-        "as_optional_tensor": _OPTIONAL_TENSOR,
-        "as_optional_tensors": each(_OPTIONAL_TENSOR),
-        "as_int": integer,
-        "as_ints": each(integer),
-        "as_int_lists": each(each(integer)),
-        "as_float": number,
-        "as_floats": each(number),
-        "as_float_lists": each(each(number)),
-        "as_string": _WORD,
-        "as_strings": each(_WORD),
-        "as_sym_int": _SYM_INT_ARGUMENT,
-        "as_sym_ints": each(_SYM_INT_ARGUMENT),
-        "as_sym_float": _SYM_FLOAT_ARGUMENT,
-        "as_sym_floats": each(_SYM_FLOAT_ARGUMENT),
-        "as_sym_bool": _SYM_BOOL_ARGUMENT,
-        "as_sym_bools": each(_SYM_BOOL_ARGUMENT),
-        "as_scalar_type": integer,
-        "as_memory_format": integer,
-        "as_layout": integer,
-        "as_device": _DEVICE,
-        "as_bool": flag,
-        "as_bools": each(flag),
-    }
-)
+_ARGUMENTS: dict[str, Rule] = {
+    "as_none": flag,
+    "as_tensor": _TENSOR,
+    "as_tensors": each(_TENSOR),
+    "as_optional_tensor": _OPTIONAL_TENSOR,
+    "as_optional_tensors": each(_OPTIONAL_TENSOR),
+    "as_int": integer,
+    "as_ints": each(integer),
+    "as_int_lists": each(each(integer)),
+    "as_float": number,
+    "as_floats": each(number),
+    "as_float_lists": each(each(number)),
+    "as_string": _WORD,
+    "as_strings": each(_WORD),
+    "as_sym_int": _SYM_INT_ARGUMENT,
+    "as_sym_ints": each(_SYM_INT_ARGUMENT),
+    "as_sym_float": _SYM_FLOAT_ARGUMENT,
+    "as_sym_floats": each(_SYM_FLOAT_ARGUMENT),
+    "as_sym_bool": _SYM_BOOL_ARGUMENT,
+    "as_sym_bools": each(_SYM_BOOL_ARGUMENT),
+    "as_scalar_type": integer,
+    "as_memory_format": integer,
+    "as_layout": integer,
+    "as_device": _DEVICE,
+    "as_bool": flag,
+    "as_bools": each(flag),
+}
+_ARGUMENT = one_of(_ARGUMENTS)
+
+
+def _graph(value: Any) -> Any:
+    """A graph within a graph, by the rules of the whole."""
+    return _GRAPH(value)
+
+
+def _node(value: Any) -> Any:
+    """A node; only what runs a graph of its own may hold one."""
+    found = _NODE(value)
+    holds = any("as_graph" in one.get("arg", {}) for one in found.get("inputs", []))
+    if holds != is_graph_call(found.get("target", "")):
+        raise ValueError("a graph in the place of another argument")
+    return found
+
+
+_NODE_ARGUMENT = one_of(_ARGUMENTS | {"as_graph": record({"name": _NAME, "graph": _graph})})
 _NODE = record(
     {
         "target": _target,
-        "inputs": each(record({"name": text(r"[A-Za-z_]\w{0,99}|"), "arg": _ARGUMENT, "kind": optional(integer)})),
+        "inputs": each(record({"name": text(r"[A-Za-z_]\w{0,99}|"), "arg": _NODE_ARGUMENT, "kind": optional(integer)})),
         "outputs": each(_ARGUMENT),
         "metadata": record({"nn_module_stack": _ORIGIN, "torch_fn": _ORIGIN}),
         "is_hop_single_tensor_return": always(None),
@@ -140,7 +156,7 @@ _GRAPH = record(
     {
         "inputs": each(_ARGUMENT),
         "outputs": each(_ARGUMENT),
-        "nodes": each(_NODE),
+        "nodes": each(_node),
         "tensor_values": by_name(_NAME, _META),
         "sym_int_values": by_name(_NAME, _SYM_INT),
         "sym_bool_values": by_name(_NAME, one_of({"as_expr": _SYMBOLIC, "as_bool": flag})),
