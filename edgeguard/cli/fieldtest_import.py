@@ -74,7 +74,7 @@ def import_photographs(
     if as_json:
         on_stdout(*(json.dumps(line) for line in done.lines))
     else:
-        on_stdout(*_summary(done, session, port))
+        on_stdout(*_summary(done, session))
     if not done.frames and not done.is_known:
         raise CheckFailed("nothing was imported: " + (done.not_used[0].reason if done.not_used else "no files there"))
 
@@ -95,7 +95,7 @@ def _marked_on_a_page(
     return page.marks
 
 
-def _summary(done: "Imported", session: "Session", port: int | None) -> list[str]:
+def _summary(done: "Imported", session: "Session") -> list[str]:
     lines = [f"{done.frames} frames in {done.passes} passes stored, {sum(session.missing().values())} passes missing"]
     if done.is_known:
         lines.append("nothing new: all of these files are stored already")

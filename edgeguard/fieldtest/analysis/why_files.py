@@ -47,8 +47,8 @@ class Why:
         frames: that were made again.
         best_px: side of the object at which the digital patch is strongest.
         ladder: with no step on, then with one more at a time, in the order of `STEPS`.
-        field: share of the same frames that were a success as they were recorded, without a guard, of those with
-            eligible neighbours; None where none was.
+        field: share of the same frames that were a success as they were recorded, without a guard; whether the clean
+            object was right there does not count.
         sigma_px, side_px, angle_deg: medians of what was measured.
     """
 

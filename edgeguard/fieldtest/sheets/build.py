@@ -63,6 +63,10 @@ def made_sheet(
     made = None if patch is None else read_patch(patch)
     if made is not None:
         _refuse_another(made[0], subject)
+        if arm == "patch" and made[0].target == subject.label and made[0].mode != "create":
+            raise InputError(
+                f"the patch aims at {subject.label!r}, which is the object's own label: every frame would be a success"
+            )
     if arm == "patch" and made is None:
         raise InputError("the patch arm wants --patch FOLDER, which edgeguard patch make writes")
     places = (overlay,) if overlay is not None else default_overlays(None if made is None else made[0], subject)

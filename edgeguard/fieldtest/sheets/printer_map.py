@@ -34,7 +34,7 @@ class PrinterMap:
     Attributes:
         degree: of the polynomial, 1..3.
         coefficients: (terms, 3), of levels / 255; see `terms`.
-        blur_px: standard deviation of lens and print together, pixels at 640 across.
+        blur_px: standard deviation of lens and print together, pixels of a picture whose longer side has 640.
         blur_mm: the same on the print.
         colors: how many were measured.
         error_before, error_after: mean CIE76 difference between what was sent and what came (exposure and white

@@ -1,6 +1,7 @@
 """Detectors in scores: found, vanished, called something else; a memory; and when an approach was first seen."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.prediction import BoxScore
 
 RED, GREEN, GONE = (5, 0), (5, 1), None
+BOTH = "red in its place, green elsewhere"
 #: Frames of approaches: what stands in the object's place, and elsewhere.
 SHOWN = {
     "clean": [[GONE, RED, RED, RED], [GONE, RED, RED, RED]],
@@ -33,10 +35,13 @@ SHOWN = {
 }
 
 
-def _session(folder: Path) -> Session:
+def _session(
+    folder: Path, shown_of: dict[str, list[list[Any]]] = SHOWN, mode: str | None = None, target: str | None = None
+) -> Session:  # fmt: skip
     """A thing that should be found as red, in films that come nearer."""
     place = Overlay((0, 20), 38)
     sheets = [Sheet(k, "stop", "red", arm, overlay=place if k else None) for k, arm in enumerate(ARMS[:2] + ARMS[3:])]
+    sheets[2] = replace(sheets[2], mode=mode, target=target)
     write_plan(folder, make_plan(sheets, (500, 1000), (0,), ("bright",), passes=2, frames=2))
     session = Session(folder)
     x, y = PLACES[5]
@@ -45,11 +50,11 @@ def _session(folder: Path) -> Session:
     high = np.array([x, y]) + CELL / 2 + CELL / 2 / 0.86
     corners = ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]))
     for sheet in sheets:
-        for shown in SHOWN[sheet.arm]:
+        for shown in shown_of[sheet.arm]:
             captured, poses = list[Captured](), list[dict[str, Any]]()
             for k, what in enumerate(shown):
-                others = [(15, 0)] if sheet.arm == "plain" else []
-                rgb = frame(*([what] if what else []), *others)
+                others = [(15, 0)] if sheet.arm == "plain" else [(15, 1)] if what is BOTH else []
+                rgb = frame(*([RED] if what is BOTH else [what] if what else []), *others)
                 data = cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes()
                 captured.append(Captured(k, "film", None, decode_rgb(data), 100 + 0.5 * k, "source"))
                 poses.append({
@@ -98,6 +103,38 @@ def test_a_detector_scores_films(scored: tuple[Session, Path]) -> None:
     assert any("Photographs and films were imported" in note for note in found.notes)
     assert any("with a memory of 2 frames, does it beat the plain control" in line for line in text_report(found))
     _report(session, model.parent)
+
+
+@pytest.mark.parametrize(
+    ("mode", "target", "shown", "won"),
+    [
+        ("create", "green", [BOTH, BOTH, RED, BOTH], 3), ("create", "red", [BOTH, BOTH, RED, BOTH], 0),
+        ("create", None, [BOTH, GONE, RED, RED], 1), ("mislabel", None, [GONE, GREEN, RED, GREEN], 2),
+        ("vanish", None, [GONE, GREEN, RED, GREEN], 3),
+    ],
+)  # fmt: skip
+def test_a_success_is_what_the_patch_was_made_for(
+    mode: str, target: str | None, shown: list[Any], won: int, tmp_path: Path
+) -> None:
+    (tmp_path / "red.tflite").write_bytes(detector())
+    (tmp_path / "s").mkdir()
+    seen = {"clean": [[RED] * 4] * 2, "plain": [[RED] * 4] * 2, "patch": [shown] * 2}
+    session = _session(tmp_path / "s", seen, mode, target)
+    scores = score(session.folder, tmp_path / "red.tflite", ["off"], workers=1, memory=2)
+    assert read_scores(session.folder) == scores
+    found = findings(session, scores)
+    (patch,) = (arm for arm in found.arms if arm.sheet.arm == "patch")
+    assert sum(one.hits for one in patch.by_distance.values()) == 2 * won
+    assert patch.targeted.hits == (2 * won if target else 0)
+    beats = [one for one in found.comparisons if "does it beat the plain control" in one.question]
+    # under the plain control a red thing lies elsewhere: to create "any" or "red" there is no work of the patch
+    control = 4 if mode == "create" and target in (None, "red") else 0
+    assert beats[0].difference.mean == pytest.approx((won - control) / 4)
+    assert len(beats) == (1 if mode == "create" else 2)  # with a memory it is asked whether the object was seen
+    if mode == "create":
+        old = replace(scores, outcomes=tuple(replace(one, apart=None) for one in scores.outcomes))
+        with pytest.raises(InputError, match="score again"):
+            findings(session, old)
 
 
 def _report(session: Session, folder: Path) -> None:
