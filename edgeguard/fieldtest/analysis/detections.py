@@ -67,7 +67,9 @@ def kept_boxes(boxes: Sequence[BoxScore]) -> tuple[Box, ...]:
     )
 
 
-def object_box(data: bytes, size: tuple[int, int], record: FrameRecord, sheet: Sheet) -> Corners | None:
+def object_box(
+    data: bytes, size: tuple[int, int], record: FrameRecord, sheet: Sheet, print_scale: float = 1.0
+) -> Corners | None:  # fmt: skip
     """The object's true box in a stored frame; None where nothing says where it is.
 
     Args:
@@ -75,9 +77,10 @@ def object_box(data: bytes, size: tuple[int, int], record: FrameRecord, sheet: S
         size: width and height of the upright frame.
         record: of the frame.
         sheet: that stands there.
+        print_scale: of the plan.
     """
     corners = record.corners
     if corners is None:
         found = next((one for one in find_sheets(decode_rgb(data)) if one.number == sheet.number), None)
-        corners = None if found is None else corners_from_tags(found, sheet)
+        corners = None if found is None else corners_from_tags(found, sheet, print_scale)
     return None if corners is None else true_box(corners, sheet, record.pose_from, *size)

@@ -309,7 +309,7 @@ def _detected(
         prepared = path(received)
         boxes = model.read(model.run(prepared.tensor), *prepared.size).boxes or ()
         ms = (time.perf_counter() - began) * 1e3
-        truth = truth or object_box(data, prepared.size, record, sheet)
+        truth = truth or object_box(data, prepared.size, record, sheet, session.plan.print_scale)
         if truth is None:
             raise InputError(f"{record.file}: where the object is in it is not known")
         on_it = judged_box(boxes, truth, label)

@@ -94,7 +94,7 @@ def _frames(session: Session, sheet: Sheet) -> list[tuple[FieldFrame, FrameRecor
         corners = record.corners if record.pose_from != "size" else None
         if record.corners is None:
             tags = next((one for one in find_sheets(rgb) if one.number == sheet.number), None)
-            corners = None if tags is None else corners_from_tags(tags, sheet)
+            corners = None if tags is None else corners_from_tags(tags, sheet, session.plan.print_scale)
         if corners is None:
             continue
         width = rgb.shape[1]

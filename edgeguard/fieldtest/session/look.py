@@ -194,7 +194,7 @@ def _picture(picture: Picture, lens: Lens, rgb: NDArray[np.uint8]) -> Picture:
     sheet = None if seen.sheet is None else plan.sheet(seen.sheet)
     return replace(
         picture, situation=seen.situation, sheet=seen.sheet, pose=seen.pose, tags=seen.tags,
-        corners=None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet),
+        corners=None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet, plan.print_scale),
         seen=tuple(one.number for one in found),
         strangers=tuple(one.number for one in found if plan.sheet(one.number) is None and len(one.corners) > 1),
     )  # fmt: skip
