@@ -28,7 +28,7 @@ from edgeguard.model.prediction import BoxScore
 RED, GREEN, GONE = (5, 0), (5, 1), None
 BOTH = "red in its place, green elsewhere"
 #: Frames of approaches: what stands in the object's place, and elsewhere.
-SHOWN = {
+SHOWN: dict[str, list[list[Any]]] = {
     "clean": [[GONE, RED, RED, RED], [GONE, RED, RED, RED]],
     "plain": [[GONE, RED, RED, RED], [GONE, GONE, RED, RED]],
     "patch": [[GONE, GONE, RED, GREEN], [GONE, GONE, RED, RED], [GONE, GREEN, GONE, GONE]],
