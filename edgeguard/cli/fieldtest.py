@@ -102,8 +102,10 @@ def plan(
     on_stdout(*_said_of_plan(made, interval, wanted))
     on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
     on_stdout(*(f"note: {line}" for line in control_notes(read)))
-    if not {sheet.arm for sheet in read} >= {"plain", "noise"}:
-        on_stdout("no plain or noise control: an effect cannot be told from that of anything lying there")
+    absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
+    if absent:
+        which = " or ".join(absent)
+        on_stdout(f"no {which} control: an effect cannot be told from that of anything lying there")
 
 
 def _said_of_plan(made: "Plan", interval: float, wanted: int) -> list[str]:

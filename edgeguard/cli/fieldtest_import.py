@@ -46,7 +46,7 @@ def import_photographs(
     patch/, or the sheet's number), and you mark the object once on the page of --port.
     """
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.session.importing import import_all, look_at_all, to_be_marked
+    from edgeguard.fieldtest.session.importing import STORED, import_all, look_at_all, to_be_marked
     from edgeguard.fieldtest.session.look import Lens
     from edgeguard.fieldtest.session.marks import read_marks
     from edgeguard.fieldtest.session.session import Session
@@ -76,7 +76,8 @@ def import_photographs(
     else:
         on_stdout(*_summary(done, session))
     if not done.frames and not done.is_known:
-        raise CheckFailed("nothing was imported: " + (done.not_used[0].reason if done.not_used else "no files there"))
+        reasons = sorted((one.reason for one in done.not_used), key=lambda one: one.startswith(STORED))
+        raise CheckFailed("nothing was imported: " + (reasons[0] if reasons else "no files there"))
 
 
 def _marked_on_a_page(

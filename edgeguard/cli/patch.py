@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeguard.fieldtest.patches.search import Searched
     from edgeguard.fieldtest.sheets.patch_file import PatchFile
 
+_WRITTEN = ("patch.png", "object.png", "contact-sheet.png", "control-plain.png", "control-noise.png")
 app = typer.Typer(
     help="Make, print and check physical adversarial patches.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -96,6 +97,10 @@ def make(
         refuse_ignored(context, seen, "is for a card or object that a camera sees, not for --images")
         if size.endswith("mm"):
             raise InputError("photographs have no millimetres: give --size as a share, for example 10%")
+    if photo is not None and photo.name in _WRITTEN and photo.resolve().parent == output.resolve():
+        raise InputError(
+            f"{photo} would be overwritten by the patch's own file of that name: give --output another folder"
+        )
     try:
         from edgeguard.fieldtest.patches.job import make as make_patch
         from edgeguard.fieldtest.patches.optimize import Recipe

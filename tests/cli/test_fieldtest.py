@@ -125,20 +125,43 @@ def test_a_patch_on_another_object_is_said(tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stderr == ""
 
 
+@pytest.mark.full
 def test_a_plan_says_that_a_control_is_another_one(tmp_path: Path) -> None:
     picture = np.zeros((8, 8, 3), np.uint8)
     made = PatchFile("stop", None, "ab", None, 0.2, (0.0, 0.1), "square", 4, 2, 0, picture_hash(picture))
-    write_patch(tmp_path, made, picture)
+    (tmp_path / "p").mkdir()
+    write_patch(tmp_path / "p", made, picture)
     paths = []
     for number, arm in enumerate(("clean", "plain", "noise", "patch")):
         paths.append(tmp_path / f"{arm}.pdf")
-        more = () if arm in ("clean", "plain") else ("--patch", tmp_path)
+        more = () if arm in ("clean", "plain") else ("--patch", tmp_path / "p")
         assert run("patch", "sheet", "--arm", arm, *more, "--number", number, "--output", paths[-1]).returncode == 0
     done = run("fieldtest", "plan", tmp_path / "s", *paths, "--passes", 2)
     assert done.returncode == 0 and "note: The plain control (sheet 1) covers 38 mm" in done.stdout, done.stderr
     assert "noise control" not in done.stdout
 
 
+def test_no_file_of_the_user_is_overwritten(tmp_path: Path) -> None:
+    picture = np.full((64, 64, 3), 200, np.uint8)
+    made = PatchFile("stop", None, "ab", None, 0.2, (0.0, 0.1), "square", 4, 2, 0, picture_hash(picture))
+    write_patch(tmp_path, made, picture)
+    cv2.imwrite(str(tmp_path / "sign.png"), picture)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    sign = ("--object", tmp_path / "sign.png", "--label", "stop", "--mm", "60x60")
+    refused(run("patch", "sheet", *sign, "--output", tmp_path / "sign.pdf"), 2, "sign.png is there and of no sheet")
+    patch = ("patch", "sheet", "--arm", "patch", "--patch", tmp_path)
+    refused(run(*patch, "--output", tmp_path / "patch.pdf"), 2, "patch.json is there and of no sheet")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "sign.png").rename(tmp_path / "object.png")
+    sign = ("--object", tmp_path / "object.png", *sign[2:])
+    refused(
+        run("patch", "make", bundled_model(), *sign, "--untargeted", "--output", tmp_path), 2, "object.png would be"
+    )
+    for _ in range(2):  # a sheet of one's own is made again
+        assert run("patch", "sheet", *sign, "--output", tmp_path / "s.pdf").returncode == 0
+
+
+@pytest.mark.full
 def test_an_ended_analysis_leaves_none_of_other_scores(
     sheets: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,17 @@ def left_out(sent: NDArray[np.float64], seen: NDArray[np.float64], degree: int) 
 
 
 def write_printer(path: Path, printer: PrinterMap) -> None:
-    """Write `printer.json`."""
+    """Write `printer.json`.
+
+    Raises:
+        InputError: a file is there that is no printer's map, for example the manifest of the chart.
+        DeviceError: it cannot be written.
+    """
+    if path.exists():
+        try:
+            read_printer(path)
+        except InputError as error:
+            raise InputError(f"{path} is there and no printer's map: give --output another name") from error
     write_bytes(path, (json.dumps(asdict(printer), indent=1) + "\n").encode())
 
 

@@ -103,3 +103,5 @@ def test_a_map_is_kept_and_damaged_ones_are_refused(printer: PrinterMap, tmp_pat
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(InputError, match="printer"):
             read_printer(path)
+    with pytest.raises(InputError, match="is there and no printer's map"):
+        write_printer(path, printer)
