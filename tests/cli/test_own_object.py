@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from commands import here as run
 from fieldtest.session.phone import Exif, written
-from fieldtest.sheets.objects import write_sign
 
 from edgeguard.demo.assets import ASSETS
 from edgeguard.fieldtest.session.session import Session
@@ -17,6 +16,8 @@ from edgeguard.fieldtest.sheets.build import sheet_and_picture
 from edgeguard.fieldtest.sheets.subject import sheet_subject
 from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, placed_at
 from edgeguard.fieldtest.virtual.printer import HalftonePrinter
+from edgeguard.scene.cards import draw_card
+from edgeguard.scene.outlines import sign_outline
 
 pytest.importorskip("torch", reason="needs the attack extra")
 pytest.importorskip("pycocotools", reason="needs the attack extra")
@@ -29,6 +30,16 @@ def _good(*words: object) -> str:
     done = run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def _scanned(folder: Path) -> tuple[Path, Path]:
+    """A scan of a sign, and its mask."""
+    card = draw_card("stop")
+    mask = np.zeros(card.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [((sign_outline("stop") + 0.5) * len(card)).astype(np.int32)], (255,))
+    cv2.imwrite(str(folder / "my sign.png"), card[:, :, ::-1])
+    cv2.imwrite(str(folder / "mask.png"), mask)
+    return folder / "my sign.png", folder / "mask.png"
 
 
 def _calibrated(folder: Path) -> Path:
@@ -48,7 +59,7 @@ def _photographs(folder: Path) -> None:
         sheet, picture = sheet_and_picture(folder / f"{arm}.pdf")
         painter = SheetPainter(sheet, picture, cutout=sheet_subject(sheet, folder / f"{arm}.pdf").cutout)
         for placement in range(2):
-            stand = replace(placed_at(np.random.default_rng(placement), 900, 0, "bright"), blur=0.6)
+            stand = replace(placed_at(np.random.default_rng(placement), 1200, 0, "bright"), blur=0.6)
             for shot in range(3):
                 data = written(
                     painter.frame(stand, *SIZE, shot=shot), ".jpg",
@@ -61,7 +72,7 @@ def _photographs(folder: Path) -> None:
 
 @pytest.mark.full
 def test_from_a_photograph_of_the_object_to_the_report(tmp_path: Path) -> None:
-    photo, mask = write_sign(tmp_path)
+    photo, mask = _scanned(tmp_path)
     detector, patch, session = ASSETS / "detector.tflite", tmp_path / "p", tmp_path / "session"
     sign = ("--object", photo, "--label", "stop", "--mm", "300x300", "--mask", mask, "--mount", "on")
     few = ("--steps", 2, "--batch", 1, "--frame", "160x120", "--printer", _calibrated(tmp_path))
@@ -71,7 +82,7 @@ def test_from_a_photograph_of_the_object_to_the_report(tmp_path: Path) -> None:
     for arm in ARMS:
         _good("patch", "sheet", "--patch", patch, "--arm", arm, "--output", tmp_path / f"{arm}.pdf")
     sheets = [tmp_path / f"{arm}.pdf" for arm in ARMS]
-    grid = ("--distances", "900", "--angles", "0", "--passes", 2, "--frames", 3)
+    grid = ("--distances", "1200", "--angles", "0", "--passes", 2, "--frames", 3)
     said = _good("fieldtest", "plan", session, *sheets, "--model", detector, *grid)
     assert "with 2 passes of each arm you will see an effect of 30 points with" in said and "note:" not in said
     _photographs(tmp_path)

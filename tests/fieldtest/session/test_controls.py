@@ -7,7 +7,8 @@ from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet
 
 PLACE, OTHER = Overlay((0.0, 8.0), 38.0), Overlay((0.0, 8.0), 27.0)
 CLEAN = Sheet(1, "stop", "stop", "clean")
-PLAIN, NOISE = (Sheet(2 + k, "stop", "stop", arm, overlay=PLACE) for k, arm in enumerate(("plain", "noise")))
+PLAIN = Sheet(2, "stop", "stop", "plain", overlay=PLACE)
+NOISE = replace(PLAIN, number=3, arm="noise")
 PATCH = Sheet(9, "stop", "stop", "patch", overlay=PLACE)
 
 
