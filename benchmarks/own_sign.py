@@ -3,7 +3,7 @@
     python benchmarks/own_sign.py OUTPUT [--model detector.tflite] [--steps 300]
 
 Every step that a user takes at a command line is that command line. Only the photographs and films are made here: the
-sign with each paper on it, in rendered scenes, as a phone writes them (EXIF times, turned pictures, MP4). 8 passes of 3
+sign with each paper on it, in rendered scenes, as a phone writes them (EXIF times, turned pictures, MP4). 8 passes of 5
 photographs and 2 films for each of 4 arms; 40 passes in all. Prints each command, what it said and how long it took.
 `python benchmarks/own_sign.py OUTPUT --pictures docs/images` makes the pictures of docs/fieldtest.md of it.
 """

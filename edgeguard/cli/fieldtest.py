@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.fieldtest.analysis.why_files import Why
     from edgeguard.fieldtest.session.guide import Advice
+    from edgeguard.fieldtest.session.plan import Plan
     from edgeguard.fieldtest.session.record import Status
     from edgeguard.fieldtest.session.session import Pass, Session
 
@@ -60,12 +61,12 @@ def plan(
     from edgeguard.errors import DeviceError
     from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
     from edgeguard.fieldtest.analysis.score import check_scorable
+    from edgeguard.fieldtest.session.controls import control_notes
     from edgeguard.fieldtest.session.pictures import keep_pictures
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
     from edgeguard.fieldtest.sheets.build import sheet_and_picture
     from edgeguard.fieldtest.sheets.subject import sheet_subject
     from edgeguard.model import load_model
-    from edgeguard.statistics import wilson
 
     if passes is not None and as_json:
         refuse_ignored(context, ["interval"], "asks for as many passes as it needs, and --passes says how many")
@@ -98,21 +99,29 @@ def plan(
     if as_json:
         on_stdout(*(folder / "plan.json").read_text().splitlines())
         return
-    total = cells * each
+    on_stdout(*_said_of_plan(made, interval, wanted))
+    on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
+    on_stdout(*(f"note: {line}" for line in control_notes(read)))
+    absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
+    if absent:
+        which = " or ".join(absent)
+        on_stdout(f"no {which} control: an effect cannot be told from that of anything lying there")
+
+
+def _said_of_plan(made: "Plan", interval: float, wanted: int) -> list[str]:
+    """How many passes, and how well a rate is known then; `wanted` passes know it within `interval` points."""
+    from edgeguard.statistics import wilson
+
+    cells = len(made.cells())
+    total = cells * made.passes
     low, high = wilson(total // 2, total)
-    on_stdout(
-        f"session {made.session}: {len(read)} sheets x {cells} cells x {each} passes = {len(read) * total} passes"
-    )
-    on_stdout(
-        f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points"
-    )
-    on_stdout(
-        f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {each} passes only describe"
-    )
-    outlook = Outlook(effect / 100, control_rate / 100, agreement, frames)
-    on_stdout(*outlook_lines(outlook, total))
-    if not {sheet.arm for sheet in read} >= {"plain", "noise"}:
-        on_stdout("no plain or noise control: an effect cannot be told from that of anything lying there")
+    return [
+        f"session {made.session}: {len(made.sheets)} sheets x {cells} cells x {made.passes} passes = "
+        f"{len(made.sheets) * total} passes",
+        f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points",
+        f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {made.passes} passes only "
+        "describe",
+    ]
 
 
 @app.command(epilog="Example: edgeguard fieldtest record session/ --source 0 --port 8000")
@@ -245,9 +254,11 @@ def score(
         scores = score_session(
             folder, model, guards, workers, lambda n, total: counter.show("frames", n, total), memory=memory
         )
+        reasons = clear_why(folder)  # before anything else can end the command: it would be of other scores
         certified = certify_session(folder, load_model(model, threads=1)) if certify else []
         session = Session(folder)
-        reasons = _why(session, model, guards, counter) if why else clear_why(folder)
+        if why:
+            reasons = _why(session, model, guards, counter)
     found = findings(session, scores)
     if as_json:
         for comparison in found.comparisons:
@@ -297,7 +308,8 @@ def _why(session: "Session", model: Path, guards: list[str], counter: "UnitCount
     pictures = read_pictures(session.folder, session.plan)
     if not pictures and any(sheet.arm == "patch" for sheet in session.plan.sheets):
         counter.say(
-            "why a patch fails is not told: the session keeps no pictures of its sheets (see docs/fieldtest.md)"
+            "why a patch fails is not told: the session keeps no pictures of its sheets, or the patch lies beside its "
+            "object (see docs/fieldtest.md)"
         )
     opened = load_model(model, threads=1)
     return why_it_fails(session, opened, pictures, guards, lambda n, total: counter.show("steps", n, total))

@@ -46,7 +46,7 @@ def import_photographs(
     patch/, or the sheet's number), and you mark the object once on the page of --port.
     """
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.session.importing import import_all, look_at_all, to_be_marked
+    from edgeguard.fieldtest.session.importing import STORED, import_all, look_at_all, to_be_marked
     from edgeguard.fieldtest.session.look import Lens
     from edgeguard.fieldtest.session.marks import read_marks
     from edgeguard.fieldtest.session.session import Session
@@ -74,9 +74,10 @@ def import_photographs(
     if as_json:
         on_stdout(*(json.dumps(line) for line in done.lines))
     else:
-        on_stdout(*_summary(done, session, port))
+        on_stdout(*_summary(done, session))
     if not done.frames and not done.is_known:
-        raise CheckFailed("nothing was imported: " + (done.not_used[0].reason if done.not_used else "no files there"))
+        reasons = sorted((one.reason for one in done.not_used), key=lambda one: one.startswith(STORED))
+        raise CheckFailed("nothing was imported: " + (reasons[0] if reasons else "no files there"))
 
 
 def _marked_on_a_page(
@@ -95,7 +96,7 @@ def _marked_on_a_page(
     return page.marks
 
 
-def _summary(done: "Imported", session: "Session", port: int | None) -> list[str]:
+def _summary(done: "Imported", session: "Session") -> list[str]:
     lines = [f"{done.frames} frames in {done.passes} passes stored, {sum(session.missing().values())} passes missing"]
     if done.is_known:
         lines.append("nothing new: all of these files are stored already")

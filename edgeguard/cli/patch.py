@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeguard.fieldtest.patches.search import Searched
     from edgeguard.fieldtest.sheets.patch_file import PatchFile
 
+_WRITTEN = ("patch.png", "object.png", "contact-sheet.png", "control-plain.png", "control-noise.png")
 app = typer.Typer(
     help="Make, print and check physical adversarial patches.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -94,6 +95,12 @@ def make(
     if images is not None:
         seen = ["card", "photo", "naturalness", "bend", "backgrounds", "printer", "angle", "frame"]
         refuse_ignored(context, seen, "is for a card or object that a camera sees, not for --images")
+        if size.endswith("mm"):
+            raise InputError("photographs have no millimetres: give --size as a share, for example 10%")
+    if photo is not None and photo.name in _WRITTEN and photo.resolve().parent == output.resolve():
+        raise InputError(
+            f"{photo} would be overwritten by the patch's own file of that name: give --output another folder"
+        )
     try:
         from edgeguard.fieldtest.patches.job import make as make_patch
         from edgeguard.fieldtest.patches.optimize import Recipe
@@ -217,6 +224,7 @@ def sheet(
     """Print-ready PDF in true millimetres: the object between four AprilTags, scale bar, color chart."""
     from edgeguard.fieldtest.sheets.build import made_sheet, write_sheet
     from edgeguard.fieldtest.sheets.layout import PAGES_MM
+    from edgeguard.fieldtest.sheets.patch_file import read_patch
     from edgeguard.fieldtest.sheets.pdf import sheet_pdf
     from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE
 
@@ -240,6 +248,8 @@ def sheet(
     overlay = None if size is None else control_place(size, subject)
     made, picture = made_sheet(subject, arm, patch=patch, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed)
     write_sheet(output, made, picture, sheet_pdf(made, picture, page), subject)
+    if arm == "patch" and patch is not None and (own := read_patch(patch)[0].object) != made.object:
+        on_stderr(f"the patch was made on {own!r}, not on {made.object!r}: this sheet tests how it transfers")
     on_stdout(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
 
 
@@ -250,7 +260,7 @@ def check(
     bar_mm: Annotated[float | None, typer.Option(min=50, max=200, help="The 100 mm bar as you measured it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Check a print: tags, true scale, colors. Exit code 1 where the scale is off by more than 2 % or it is bent."""
+    """Check a print: tags, true scale, colors. Exit code 1: scale more than 2 % off, bent, or a tag is not seen."""
     from edgeguard.fieldtest.sheets.cutout import picture_of
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet
@@ -272,12 +282,16 @@ def check(
                 f"colours        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}"
             )
         on_stdout(f"flatness       corners {found.fit_px:.2f} pixels off a plane")
+        if wanted is None:
+            on_stdout("sizes          of a card of 120 mm, without --sheet")
     if scale is not None and abs(scale - 1) > 0.02:
         raise CheckFailed(
             f"the print is at {100 * scale:.1f} %: print at 100 %, or plan with --print-scale {scale:.3f}"
         )
     if found.fit_px > 2:
         raise CheckFailed("the sheet is not flat")
+    if found.tags < 4:
+        raise CheckFailed(f"{found.tags} of 4 tags are seen: too few to judge the print; photograph all of the sheet")
 
 
 @app.command(epilog="Example: edgeguard patch calibrate chart.jpg --output printer.json")

@@ -10,8 +10,10 @@ from cli.launch import refused
 from commands import here as run
 
 from edgeguard.demo.assets import bundled_model
+from edgeguard.errors import DeviceError
 from edgeguard.fieldtest.sheets.build import sheet_and_picture
-from edgeguard.fieldtest.sheets.sheet import sheet_raster
+from edgeguard.fieldtest.sheets.patch_file import PatchFile, write_patch
+from edgeguard.fieldtest.sheets.sheet import picture_hash, sheet_raster
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,8 @@ def test_sheets_and_sizes(tmp_path: Path) -> None:
     sheet, _ = sheet_and_picture(output)
     assert sheet.overlay is not None and sheet.overlay.side_mm == 30 and sheet.object_mm == 100
     refused(run("patch", "sheet", "--output", tmp_path / "s.png"), 2, "wants a .pdf")
+    photographs = ("patch", "make", bundled_model(), "--images", tmp_path, "--untargeted", "--output", tmp_path / "p")
+    refused(run(*photographs, "--size", "38mm"), 2, "photographs have no millimetres")
     refused(run("patch", "sheet", "--page", "A0", "--output", output), 2, "A4 or Letter")
     refused(run("patch", "sheet", "--arm", "noise", "--size", "big", "--output", output), 2, "a size is 10%")
     refused(run("patch", "sheet", "--arm", "patch", "--output", output), 2, "wants --patch")
@@ -102,6 +106,78 @@ def test_a_photograph_of_a_print(sheets: list[Path], tmp_path: Path) -> None:
     refused(run("patch", "check", tmp_path / "good.png", "--bar-mm", 90), 1, "90.0 %")
     assert json.loads(run("patch", "check", tmp_path / "good.png", "--json").stdout)["tags"] == 4
     refused(run("patch", "check", sheets[0]), 2, "not")
+    assert "without --sheet" in run("patch", "check", tmp_path / "good.png").stdout
+    hidden = cv2.imread(str(tmp_path / "good.png"))
+    assert hidden is not None
+    hidden[: hidden.shape[0] // 3, : hidden.shape[1] // 2] = 120  # a hand
+    cv2.imwrite(str(tmp_path / "hidden.png"), hidden)
+    refused(run("patch", "check", tmp_path / "hidden.png", "--sheet", sheets[0]), 1, "3 of 4 tags are seen")
+
+
+def test_a_patch_on_another_object_is_said(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    made = PatchFile("yield", None, "ab", None, 0.3, (0.0, 0.1), "square", 4, 2, 0, picture_hash(picture))
+    write_patch(tmp_path, made, picture)
+    sheet = ("patch", "sheet", "--arm", "patch", "--patch", tmp_path, "--output", tmp_path / "s.pdf")
+    done = run(*sheet, "--card", "stop")
+    assert done.returncode == 0 and "the patch was made on 'yield', not on 'stop'" in done.stderr
+    done = run(*sheet, "--card", "yield")
+    assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.mark.full
+def test_a_plan_says_that_a_control_is_another_one(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    made = PatchFile("stop", None, "ab", None, 0.2, (0.0, 0.1), "square", 4, 2, 0, picture_hash(picture))
+    (tmp_path / "p").mkdir()
+    write_patch(tmp_path / "p", made, picture)
+    paths = []
+    for number, arm in enumerate(("clean", "plain", "noise", "patch")):
+        paths.append(tmp_path / f"{arm}.pdf")
+        more = () if arm in ("clean", "plain") else ("--patch", tmp_path / "p")
+        assert run("patch", "sheet", "--arm", arm, *more, "--number", number, "--output", paths[-1]).returncode == 0
+    done = run("fieldtest", "plan", tmp_path / "s", *paths, "--passes", 2)
+    assert done.returncode == 0 and "note: The plain control (sheet 1) covers 38 mm" in done.stdout, done.stderr
+    assert "noise control" not in done.stdout
+
+
+def test_no_file_of_the_user_is_overwritten(tmp_path: Path) -> None:
+    picture = np.full((64, 64, 3), 200, np.uint8)
+    made = PatchFile("stop", None, "ab", None, 0.2, (0.0, 0.1), "square", 4, 2, 0, picture_hash(picture))
+    write_patch(tmp_path, made, picture)
+    cv2.imwrite(str(tmp_path / "sign.png"), picture)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    sign = ("--object", tmp_path / "sign.png", "--label", "stop", "--mm", "60x60")
+    refused(run("patch", "sheet", *sign, "--output", tmp_path / "sign.pdf"), 2, "sign.png is there and of no sheet")
+    patch = ("patch", "sheet", "--arm", "patch", "--patch", tmp_path)
+    refused(run(*patch, "--output", tmp_path / "patch.pdf"), 2, "patch.json is there and of no sheet")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "sign.png").rename(tmp_path / "object.png")
+    sign = ("--object", tmp_path / "object.png", *sign[2:])
+    refused(
+        run("patch", "make", bundled_model(), *sign, "--untargeted", "--output", tmp_path), 2, "object.png would be"
+    )
+    for _ in range(2):  # a sheet of one's own is made again
+        assert run("patch", "sheet", *sign, "--output", tmp_path / "s.pdf").returncode == 0
+
+
+@pytest.mark.full
+def test_an_ended_analysis_leaves_none_of_other_scores(
+    sheets: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, grid = tmp_path / "s", ("--distances", "450", "--angles", "0", "--frames", 1, "--passes", 1)
+    assert run("fieldtest", "plan", session, sheets[0], *grid).returncode == 0
+    source = ("--source", "synthetic:session", "--sheets", sheets[0])
+    assert run("fieldtest", "record", session, *source).returncode == 0
+    (session / "why.json").write_text('{"schema": 1, "patches": []}')
+
+    def ended(*given: object) -> None:
+        raise DeviceError("the disk is gone")
+
+    monkeypatch.setattr("edgeguard.fieldtest.analysis.why.why_it_fails", ended)
+    score = ("fieldtest", "score", session, "--model", bundled_model(), "--guard", "off", "--workers", 1)
+    refused(run(*score), 3, "the disk is gone")
+    assert (session / "scores.jsonl").exists() and not (session / "why.json").exists()
 
 
 @pytest.mark.convert

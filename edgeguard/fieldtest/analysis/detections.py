@@ -20,6 +20,8 @@ Box = tuple[int, float, float, float, float, float]
 NOTHING = -1
 #: Intersection over union from which a box lies on the object.
 MATCH = 0.5
+#: What overlaps the object less than this lies elsewhere (as in audits of detectors).
+APART = 0.3
 _MOST = 20  # boxes that are kept of a frame
 
 
@@ -31,11 +33,13 @@ class OnIt:
         index: its class: the object's own where such a box lies on it, else that of the best other one, else `NOTHING`.
         score: of it, 0 without a box.
         elsewhere: boxes of the object's class that are not the one on it.
+        apart: classes of the boxes that lie nowhere near it, each once.
     """
 
     index: int
     score: float
     elsewhere: int
+    apart: tuple[int, ...] = ()
 
 
 def judged_box(boxes: Sequence[BoxScore], truth: Corners, label: int) -> OnIt:
@@ -50,8 +54,9 @@ def judged_box(boxes: Sequence[BoxScore], truth: Corners, label: int) -> OnIt:
     on_it = [box for box, share in zip(boxes, shares, strict=True) if share >= MATCH]
     own = [box for box in on_it if box.index == label]
     elsewhere = sum(box.index == label for box in boxes) - len(own)
+    apart = tuple(sorted({box.index for box, share in zip(boxes, shares, strict=True) if share < APART}))
     best = next(iter(own or on_it), None)
-    return OnIt(NOTHING, 0.0, elsewhere) if best is None else OnIt(best.index, best.score, elsewhere)
+    return OnIt(NOTHING, 0.0, elsewhere, apart) if best is None else OnIt(best.index, best.score, elsewhere, apart)
 
 
 def kept_boxes(boxes: Sequence[BoxScore]) -> tuple[Box, ...]:
@@ -62,7 +67,9 @@ def kept_boxes(boxes: Sequence[BoxScore]) -> tuple[Box, ...]:
     )
 
 
-def object_box(data: bytes, size: tuple[int, int], record: FrameRecord, sheet: Sheet) -> Corners | None:
+def object_box(
+    data: bytes, size: tuple[int, int], record: FrameRecord, sheet: Sheet, print_scale: float = 1.0
+) -> Corners | None:  # fmt: skip
     """The object's true box in a stored frame; None where nothing says where it is.
 
     Args:
@@ -70,9 +77,10 @@ def object_box(data: bytes, size: tuple[int, int], record: FrameRecord, sheet: S
         size: width and height of the upright frame.
         record: of the frame.
         sheet: that stands there.
+        print_scale: of the plan.
     """
     corners = record.corners
     if corners is None:
         found = next((one for one in find_sheets(decode_rgb(data)) if one.number == sheet.number), None)
-        corners = None if found is None else corners_from_tags(found, sheet)
+        corners = None if found is None else corners_from_tags(found, sheet, print_scale)
     return None if corners is None else true_box(corners, sheet, record.pose_from, *size)

@@ -15,7 +15,9 @@ from edgeguard.fieldtest.analysis.limits import detector_notes, memory_notes
 from edgeguard.fieldtest.analysis.memory import MemoryFindings, memory_findings
 from edgeguard.fieldtest.analysis.paired import Difference, paired_difference
 from edgeguard.fieldtest.analysis.score import LIVE, OFF, Outcome, Scores
+from edgeguard.fieldtest.analysis.success import has_its_way
 from edgeguard.fieldtest.guards import CONTRACT
+from edgeguard.fieldtest.session.controls import control_notes, controls_of
 from edgeguard.fieldtest.session.plan import Cell, Plan
 from edgeguard.fieldtest.session.session import Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -29,7 +31,7 @@ class ArmResult:
     """One sheet behind one guard.
 
     Attributes:
-        targeted: the target's label on eligible frames (hits 0 where the arm has no target).
+        targeted: successes of a patch with a target on eligible frames (hits 0 where the arm has none).
         untargeted: any wrong label on eligible frames, and no alarm.
         passes: passes of which more than half of the eligible frames were a success.
         alarms: frames with an alarm, of all.
@@ -56,7 +58,15 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class GuardCost:
-    """What a guard costs on clean frames, and in time."""
+    """What a guard costs on clean frames, and in time.
+
+    Attributes:
+        guard: as named by the user.
+        clean: clean frames that are right behind it, without an alarm.
+        change: of that share against no guard, over passes; None for `off`.
+        ms_p50, ms_p95: from the stored bytes to the label, milliseconds.
+        camera_coded: frames that came coded with the guard's own tables.
+    """
 
     guard: str
     clean: Counted
@@ -78,6 +88,8 @@ class Comparison:
         """The honest sentence."""
         d = self.difference
         interval = f"{100 * d.mean:+.0f} points [{100 * d.low:+.0f}, {100 * d.high:+.0f}], p {d.p:.3g}, {d.n} passes"
+        if d.shown and d.mean < 0 and "does it beat" in self.question:
+            return f"An effect was shown, the other way round: the control succeeds more often: {interval}."
         if d.shown:
             return f"An effect was shown: {interval}."
         why = "the interval includes zero" if d.low <= 0 <= d.high else "the test does not exclude chance"
@@ -86,7 +98,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that a report shows."""
+    """Everything that a report shows.
+
+    Attributes:
+        plan, scores: that it was found from.
+        arms: a result for each sheet and guard.
+        costs: of each guard.
+        comparisons: patches against controls, and guards against none; those with a memory come last.
+        notes: what limits the answers.
+        memory: passes as a system that remembers sees them.
+    """
 
     plan: Plan
     scores: Scores
@@ -105,6 +126,9 @@ def findings(session: Session, scores: Scores) -> Findings:
     """
     if OFF not in scores.guards:
         raise InputError("score with the guard off as well: without it no frame can be called eligible")
+    creates = scores.task == "detect" and any(sheet.mode == "create" for sheet in session.plan.sheets)
+    if creates and any(one.apart is None for one in scores.outcomes):
+        raise InputError("these scores do not say what was found beside the object, where a patch creates: score again")
     table = _Table(session, scores)
     arms = tuple(table.arm(sheet, guard) for sheet in session.plan.sheets for guard in scores.guards)
     costs = tuple(table.cost(guard) for guard in scores.guards)
@@ -160,10 +184,13 @@ class _Table:
         return self._clean_right.get((name, done.frames[outcome.shot].cell), False)
 
     def hit(self, done: Pass, outcome: Outcome) -> bool:
-        """The attack had its way: the target's label where there is one, else any wrong one; an alarm stops it."""
-        target = self.target[done.sheet]
-        wrong = outcome.index != self.truth[done.sheet]
-        return not outcome.alarm and (wrong if target is None else outcome.index == target)
+        """The sheet's patch had its way, by its own goal; of the other arms, any wrong answer."""
+        return self.goal(self._sheet(done))(done, outcome)
+
+    def goal(self, sheet: Sheet) -> Callable[[Pass, Outcome], bool]:
+        """What counts as a success of a sheet's patch, on frames of any arm."""
+        target = self.target[sheet.number]
+        return lambda done, outcome: has_its_way(outcome, self.truth[done.sheet], target, sheet.mode)
 
     def passes(self, sheet: Sheet) -> list[Pass]:
         return [done for done in self.session.passes if done.sheet == sheet.number]
@@ -180,7 +207,7 @@ class _Table:
             for outcome in self.by_pass[done.number, guard]
         ]
         eligible = [(done, outcome, cell) for done, outcome, cell in frames if self.eligible(done, outcome)]
-        truth, target = self.truth[sheet.number], self.target[sheet.number]
+        truth, has_target = self.truth[sheet.number], self.target[sheet.number] is not None
 
         def counted(key: Callable[[Cell], K]) -> dict[K, Counted]:
             bins: dict[K, list[bool]] = defaultdict(list)
@@ -191,7 +218,7 @@ class _Table:
         shares = [s for done in self.passes(sheet) if (s := self.share(done, guard, self.hit)) is not None]
         return ArmResult(
             sheet, guard,
-            targeted=Counted(sum(not o.alarm and o.index == target for _, o, _ in eligible), len(eligible)),
+            targeted=Counted(sum(has_target and self.hit(done, o) for done, o, _ in eligible), len(eligible)),
             untargeted=Counted(sum(not o.alarm and o.index != truth for _, o, _ in eligible), len(eligible)),
             passes=Counted(sum(s > 0.5 for s in shares), len(shares)),
             alarms=Counted(sum(o.alarm for _, o, _ in frames), len(frames)),
@@ -239,12 +266,11 @@ class _Table:
                 continue
             what = f"{sheet.object}: {_named(sheet)}"
             for guard in self.scores.guards:
-                for control in self.plan.sheets:
-                    if control.object == sheet.object and control.arm in ("plain", "noise"):
-                        pairs = self._matched(sheet, control, guard)
-                        if (found := paired_difference(*_columns(pairs))) is not None:
-                            question = f"{what}: does it beat the {control.arm} control, guard {guard}?"
-                            yield Comparison(question, found)
+                for control in controls_of(sheet, self.plan.sheets):
+                    pairs = self._matched(sheet, control, guard)
+                    if (found := paired_difference(*_columns(pairs))) is not None:
+                        question = f"{what}: does it beat the {control.arm} control, guard {guard}?"
+                        yield Comparison(question, found)
             for guard in self.scores.guards:
                 if guard == OFF:
                     continue
@@ -258,13 +284,7 @@ class _Table:
 
     def _matched(self, sheet: Sheet, control: Sheet, guard: str) -> list[tuple[float, float]]:
         """Success of the patch and of a control in the same cell and repeat, by the patch's own goal."""
-        target = self.target[sheet.number]
-
-        def goal(done: Pass, outcome: Outcome) -> bool:
-            if outcome.alarm:
-                return False
-            return outcome.index == target if target is not None else outcome.index != self.truth[done.sheet]
-
+        goal = self.goal(sheet)
         others = {(done.cell, done.repeat): done for done in self.passes(control)}
         pairs = []
         for done in self.passes(sheet):
@@ -278,6 +298,7 @@ class _Table:
 
     def notes(self) -> Iterable[str]:
         """What limits the answer."""
+        yield from control_notes(self.plan.sheets)
         yield from self._missing()
         not_eligible = sum(
             not self.eligible(done, o) for done in self.session.passes for o in self.by_pass[done.number, OFF]

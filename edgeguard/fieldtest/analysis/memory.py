@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeguard.fieldtest.analysis.paired import Difference, paired_difference
 from edgeguard.fieldtest.analysis.score import OFF, Outcome, Scores
+from edgeguard.fieldtest.session.controls import controls_of
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.session import Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -163,9 +164,9 @@ class _Passes:
             return []
         found = []
         for patch in self.plan.sheets:
-            for control in self.plan.sheets:
-                if patch.arm != "patch" or control.arm not in ("plain", "noise") or control.object != patch.object:
-                    continue
+            if patch.arm != "patch" or patch.mode == "create":  # what creates something leaves the object in sight
+                continue
+            for control in controls_of(patch, self.plan.sheets):
                 a, b = self.attacked(patch, OFF), self.attacked(control, OFF)
                 both = [key for key in a if key in b]
                 difference = paired_difference(

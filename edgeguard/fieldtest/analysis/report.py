@@ -29,9 +29,11 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.charts import Point, Series, Svg, chart
 from edgeguard.reporting.html import Entry, Figure, Table, data_uri, page
 
+_LINES = 8  # of a chart
 _LIMITS = (
     "The unit is the pass (one placement, or one drive-by): the paired tests are over passes. Intervals of single "
     "cells and bins are Wilson's over frames and only describe: frames of one pass are not independent.",
+    "Each question is tested at 5 % by itself: where nothing has an effect, one of twenty shows one by chance.",
     "A frame is eligible where the clean object in the same placement was classified correctly without a guard.",
     "The guards were applied to the stored frames afterwards. What a camera's own JPEG does with a profile's tables "
     "can only be seen on frames that such a camera sent: the column 'coded by the camera' counts them.",
@@ -125,11 +127,21 @@ def _attacked(found: Findings) -> list[ArmResult]:
 
 
 def _curves(found: Findings) -> Iterable[tuple[str, Svg]]:
+    """Of each object by distance and by angle; a chart has colors for eight lines, more take several charts."""
+    shown = _attacked(found)
+    objects = list(dict.fromkeys(arm.sheet.object for arm in shown))
     for title, values in (("distance, mm", "by_distance"), ("angle, degrees", "by_angle")):
-        series = [Series(f"{_plain(arm)}, {arm.guard}", _points(getattr(arm, values))) for arm in _attacked(found)]
-        ticks = sorted({p.x for line in series for p in line.points})
-        if ticks:
-            yield f"Success by {title.split(',')[0]}", chart(series[:8], title, "success, %", ticks)
+        for name in objects:
+            lines = [
+                Series(f"{_plain(arm)}, {arm.guard}", _points(getattr(arm, values)))
+                for arm in shown if arm.sheet.object == name
+            ]  # fmt: skip
+            ticks = sorted({p.x for line in lines for p in line.points})
+            parts = [lines[k : k + _LINES] for k in range(0, len(lines), _LINES)] if ticks else []
+            for number, part in enumerate(parts, start=1):
+                of = f", {name}" if len(objects) > 1 else ""
+                which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
+                yield f"Success by {title.split(',')[0]}{of}{which}", chart(part, title, "success, %", ticks)
 
 
 def _by_light(found: Findings) -> Table | None:

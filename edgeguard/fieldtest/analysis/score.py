@@ -46,6 +46,7 @@ class Outcome:
         ms: from the stored bytes to the label, one core.
         boxes: of a detector, else None: class, score, x1, y1, x2, y2 in the frame's pixels, best first.
         elsewhere: of a detector: boxes of the object's class that do not lie on it.
+        apart: of a detector: classes of the boxes that lie nowhere near the object; None in scores of earlier versions.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Outcome:
     ms: float
     boxes: tuple[Box, ...] | None = None
     elsewhere: int | None = None
+    apart: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,12 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
 
 
 def _parsed(line: dict[str, Any]) -> Outcome:
-    boxes = line.get("boxes")
-    return Outcome(**{**line, "boxes": None if boxes is None else tuple(tuple(box) for box in boxes)})
+    boxes, apart = line.get("boxes"), line.get("apart")
+    lists = {
+        "boxes": None if boxes is None else tuple(tuple(box) for box in boxes),
+        "apart": None if apart is None else tuple(apart),
+    }
+    return Outcome(**{**line, **lists})
 
 
 def read_scores(folder: Path) -> Scores:
@@ -303,7 +309,7 @@ def _detected(
         prepared = path(received)
         boxes = model.read(model.run(prepared.tensor), *prepared.size).boxes or ()
         ms = (time.perf_counter() - began) * 1e3
-        truth = truth or object_box(data, prepared.size, record, sheet)
+        truth = truth or object_box(data, prepared.size, record, sheet, session.plan.print_scale)
         if truth is None:
             raise InputError(f"{record.file}: where the object is in it is not known")
         on_it = judged_box(boxes, truth, label)
@@ -311,7 +317,7 @@ def _detected(
         found.append(
             Outcome(
                 number, shot, guard, on_it.index, round(on_it.score, 6), alarm, received.pass1, round(ms, 3),
-                kept_boxes(boxes), on_it.elsewhere,
+                kept_boxes(boxes), on_it.elsewhere, on_it.apart,
             )
         )  # fmt: skip
     return found

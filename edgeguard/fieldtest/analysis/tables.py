@@ -35,7 +35,7 @@ def detector_arms(found: Findings) -> Table:
         for arm in found.arms
     ]  # fmt: skip
     head = (
-        "sheet", "guard", "not found", "another class", "the target's class", "frames", "passes won", "passes",
+        "sheet", "guard", "not found", "another class", "its target", "frames", "passes won", "passes",
         "alarms, %",
     )  # fmt: skip
     return Table(rows, head, numbers=7)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeguard.errors import InputError, JpegError
-from edgeguard.fieldtest.analysis.detections import MATCH
+from edgeguard.fieldtest.analysis.detections import APART, MATCH
 from edgeguard.fieldtest.analysis.score import OFF, path_behind
 from edgeguard.fieldtest.analysis.why_files import GUARD_STEP, STEPS, Strength, Why, write_why
 from edgeguard.fieldtest.analysis.why_frames import (
@@ -94,7 +94,7 @@ def _frames(session: Session, sheet: Sheet) -> list[tuple[FieldFrame, FrameRecor
         corners = record.corners if record.pose_from != "size" else None
         if record.corners is None:
             tags = next((one for one in find_sheets(rgb) if one.number == sheet.number), None)
-            corners = None if tags is None else corners_from_tags(tags, sheet)
+            corners = None if tags is None else corners_from_tags(tags, sheet, session.plan.print_scale)
         if corners is None:
             continue
         width = rgb.shape[1]
@@ -113,12 +113,12 @@ def _evenly(each: Sequence[FrameRecord], most: int) -> list[FrameRecord]:
 
 @dataclass(frozen=True)
 class _Said:
-    """Of one rendering: whether it is right, a success of the patch, and scores of truth and target."""
+    """Of one rendering: whether it is right, a success of the patch, and scores of truth and of what it wants."""
 
     right: bool
     success: bool
     truth: float
-    target: float
+    wanted: float
 
 
 class _Job:
@@ -129,6 +129,7 @@ class _Job:
         labels = model.contract.labels
         self.truth = labels.index(sheet.label)
         self.target = None if sheet.target is None else labels.index(sheet.target)
+        self.wants_something = sheet.target is not None or sheet.mode in ("mislabel", "create")
         detection = replace(model.contract.detection or Detection(), score_threshold=_LEAST_SCORE)
         self.detects = model.contract.task == "detect"
         self.threshold = (model.contract.detection or Detection()).score_threshold
@@ -178,8 +179,8 @@ class _Job:
             without = self._said(*one.rendered(self.clean, steps), guard)
             patched = self._said(*one.rendered(self.patch, steps), guard)
             clean += without.right
-            success += without.right and patched.success
-            gained = patched.target - without.target if self.target is not None else without.truth - patched.truth
+            success += without.right and patched.success and not without.success
+            gained = patched.wanted - without.wanted if self.wants_something else without.truth - patched.truth
             push += gained
         return Strength(steps, success / len(each), clean / len(each), push / len(each))
 
@@ -202,15 +203,17 @@ class _Job:
         return self._detected(boxes, true_box(corners, self.sheet, "corners", *prepared.size), alarm)
 
     def _detected(self, boxes: Sequence[BoxScore], truth: Box | None, alarm: bool) -> _Said:
-        scores: dict[int, float] = {}
+        on_it, apart = dict[int, float](), dict[int, float]()
         if truth is not None and boxes:
             sides = np.array([[b.x1, b.y1, b.x2, b.y2] for b in boxes], np.float64)
             shares = overlaps(sides, np.array([truth], np.float64))[:, 0]
             for box, share in zip(boxes, shares, strict=True):
-                if share >= MATCH:
-                    scores[box.index] = max(scores.get(box.index, 0.0), box.score)
-        own = scores.get(self.truth, 0.0)
-        target = 0.0 if self.target is None else scores.get(self.target, 0.0)
-        right = own >= self.threshold and not alarm
-        won = own < self.threshold and (self.target is None or target >= self.threshold)
-        return _Said(right, won and not alarm, own, target)
+                place = on_it if share >= MATCH else apart if share < APART else {}
+                place[box.index] = max(place.get(box.index, 0.0), box.score)
+        own = on_it.pop(self.truth, 0.0)
+        sought = apart if self.sheet.mode == "create" else on_it
+        wanted = max(sought.values(), default=0.0) if self.target is None else sought.get(self.target, 0.0)
+        right, won = own >= self.threshold, wanted >= self.threshold or not self.wants_something
+        if self.sheet.mode != "create":
+            won = won and own < self.threshold
+        return _Said(right and not alarm, won and not alarm, own, wanted)

@@ -17,6 +17,7 @@ SCHEMA = 1
 GUARD_STEP = "guard"
 STEPS = (*RENDERED_STEPS, GUARD_STEP)
 _LARGEST = 8 << 20
+_MOSTLY = 0.5  # of the frames, in which the clean object should be right
 _NEAR = 0.05  # losses that differ by less are told apart by the scores
 
 
@@ -47,8 +48,8 @@ class Why:
         frames: that were made again.
         best_px: side of the object at which the digital patch is strongest.
         ladder: with no step on, then with one more at a time, in the order of `STEPS`.
-        field: share of the same frames that were a success as they were recorded, without a guard, of those with
-            eligible neighbours; None where none was.
+        field: share of the same frames that were a success as they were recorded, without a guard; whether the clean
+            object was right there does not count.
         sigma_px, side_px, angle_deg: medians of what was measured.
     """
 
@@ -78,7 +79,12 @@ class Why:
 
     def sentence(self) -> str:
         """What takes most, for people."""
-        digital = self.ladder[0].success
+        digital, clean = self.ladder[0].success, self.ladder[0].clean
+        if digital < 0.1 and clean < _MOSTLY:
+            return (
+                f"On the screen already the model is right about the clean object in {100 * clean:.0f} % of the frames "
+                "only: nothing can be said of the patch. Is the picture of the object what stood there?"
+            )
         if digital < 0.1:
             return (
                 f"On the screen already it is a success in {100 * digital:.0f} % of the frames only: it is the patch, "

@@ -6,7 +6,7 @@ its colors, how much blur lies over it, which tables the camera coded with. Each
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -180,11 +180,6 @@ def color_pairs(frame: FieldFrame, picture: Picture, sigma: float, count: int = 
     sharp = pasted(crop, picture.astype(np.float32), corners, frame.sheet, sigma)
     step = max(int(cover.sum()) // count, 1)
     return np.asarray(sharp[cover][::step], np.float32), np.asarray(crop[cover][::step], np.float32)
-
-
-def with_colors(conditions: Conditions, colors: ColorMap) -> Conditions:
-    """The same with another color map."""
-    return replace(conditions, colors=colors)
 
 
 def pasted(scene: Picture, content: Pixels, corners: Corners, sheet: Sheet, sigma: float) -> Pixels:

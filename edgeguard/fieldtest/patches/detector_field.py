@@ -36,6 +36,8 @@ class ArmResult:
         ap50, low50, high50: average precision of the object's class at IoU .5, 0..1, and its 95 % interval.
         said: how often another class's box lies on the object.
         invented: views in which something is found where nothing is.
+        renamed: views in which it is not found and a box of the target's class (of any other without one) lies on it.
+        created: views in which a box of the target's class (of any without one) is found where nothing is.
     """
 
     arm: str
@@ -46,6 +48,8 @@ class ArmResult:
     high50: float
     said: int
     invented: int
+    renamed: int = 0
+    created: int = 0
 
     @property
     def line(self) -> str:
@@ -69,6 +73,7 @@ class FieldCheck:
         angles_deg: range.
         distances_mm: range; by default 2.75 to 8.33 sides of the object (a card of 120 mm: 330 to 1000 mm).
         subject: a real object; None for the card.
+        target: the class that a patch to mislabel or create aims at; None for any wrong one.
     """
 
     card: str
@@ -78,6 +83,7 @@ class FieldCheck:
     distances_mm: tuple[float, float] | None = None
     size: tuple[int, int] = (640, 480)
     subject: Subject | None = None
+    target: int | None = None
 
     @property
     def object(self) -> Subject:
@@ -140,16 +146,21 @@ def field_arms(
             found.append(deployed.boxes(painter.frame(stand, *check.size)))
             done += 1
             progress(done, len(stands) * len(arms))
-        results.append(_counted(arm, truth, found, check.label))
+        results.append(counted(arm, truth, found, check))
     return results
 
 
-def _counted(
-    arm: str, truth: Sequence[Sequence[TrueBox]], found: Sequence[tuple[BoxScore, ...]], label: int
+def counted(
+    arm: str, truth: Sequence[Sequence[TrueBox]], found: Sequence[tuple[BoxScore, ...]], check: FieldCheck
 ) -> ArmResult:
+    """An arm by the true boxes and the found ones (best first) of each view."""
     each = [judged(one, boxes) for one, boxes in zip(truth, found, strict=True)]
-    of_class = [[box for box in boxes if box.index == label] for boxes in found]
+    of_class = [[box for box in boxes if box.index == check.label] for boxes in found]
     precision = average_precision(truth, of_class)
+
+    def is_wanted(index: int | None) -> bool:
+        return index is not None and check.target in (None, index)
+
     return ArmResult(
         arm,
         sum(any(one.found) for one in each),
@@ -159,4 +170,6 @@ def _counted(
         precision.high50,
         sum(any(k is not None for k in one.said) for one in each),
         sum(len(one.invented) > 0 for one in each),
+        renamed=sum(not any(one.found) and any(map(is_wanted, one.said)) for one in each),
+        created=sum(any(map(is_wanted, one.invented)) for one in each),
     )

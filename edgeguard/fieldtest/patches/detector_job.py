@@ -19,15 +19,14 @@ from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.fieldtest.guards import named_guard
 from edgeguard.fieldtest.patches.detector import DetectorAttempt, GuardedDetector
 from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, field_arms
-from edgeguard.fieldtest.patches.job import label_index, patch_file, through_name
+from edgeguard.fieldtest.patches.job import label_index, patch_file, through_name, write_made
 from edgeguard.fieldtest.patches.optimize import Recipe, optimized
 from edgeguard.fieldtest.patches.order import PatchOrder
 from edgeguard.fieldtest.patches.printing import photographed
 from edgeguard.fieldtest.patches.scenes import AnnotatedScenes, Scenes, mosaic
 from edgeguard.fieldtest.patches.search import Searched, searched
-from edgeguard.fieldtest.sheets.patch_file import PatchFile, write_patch
-from edgeguard.fieldtest.sheets.sheet import Picture, control_picture, mask_of
-from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE, write_subject
+from edgeguard.fieldtest.sheets.patch_file import PatchFile
+from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard
 from edgeguard.system.files import write_bytes
@@ -37,8 +36,8 @@ _FARTHEST_SIDES = 1100.0 / 120.0  # detectors find cards up to there
 #: In how many views of an arm a patch had its way.
 _EFFECTS: dict[Goal, Callable[[ArmResult], int]] = {
     "vanish": lambda arm: arm.n - arm.found,
-    "mislabel": lambda arm: arm.said,
-    "create": lambda arm: arm.invented,
+    "mislabel": lambda arm: arm.renamed,
+    "create": lambda arm: arm.created,
 }
 
 
@@ -129,25 +128,34 @@ def make_for_detector(
     )  # fmt: skip
     through = through_name(order.through, contract.guard)
     about = patch_file(order, recipe, picture, deployed.sha256, through, mode)
-    if order.subject is not None:
-        write_subject(output / OBJECT_PICTURE, order.subject)
-    write_patch(output, about, picture)
-    for arm in ("plain", "noise"):
-        data = cv2.imencode(".png", control_picture(arm)[:, :, ::-1])[1].tobytes()
-        write_bytes(output / f"control-{arm}.png", data)
+    write_made(order, output, about, picture)
     successes = _contact_sheet(output, attempt, scenes, recipe, picture)
-    arms: tuple[ArmResult, ...] = ()
-    if subject is not None and index is not None:
-        check = FieldCheck(subject.name, index, size=order.size, subject=order.subject)
-        profile, patch_guard = (None, None) if order.through is None else named_guard(order.through, contract)
-        arms = tuple(
-            field_arms(
-                deployed, check, patch=output, profile=profile, patch_guard=patch_guard, progress=asked,
-                photographs=order.photographs, printer=order.printer,
-            )
-        )  # fmt: skip
+    arms = () if index is None else _arms(deployed, order, output, (index, target), asked)
     against = losing(arms, mode, successes, _SHOWN, last)
     return MadeDetectorPatch(about, picture, successes, _SHOWN, last, arms, against, found)
+
+
+def _arms(
+    deployed: Model, order: PatchOrder, patch: Path, aim: tuple[int, int | None], asked: Callable[[int, int], None]
+) -> tuple[ArmResult, ...]:  # fmt: skip
+    """What the deployed file says in the virtual field, behind the guard of the order; nothing for photographs.
+
+    Args:
+        deployed, order: of the patch.
+        patch: its folder.
+        aim: the object's class, and the target's.
+        asked: see `make_for_detector`.
+    """
+    subject = order.object
+    if subject is None:
+        return ()
+    check = FieldCheck(subject.name, aim[0], size=order.size, subject=order.subject, target=aim[1])
+    profile, patch_guard = (None, None) if order.through is None else named_guard(order.through, deployed.contract)
+    found = field_arms(
+        deployed, check, patch=patch, profile=profile, patch_guard=patch_guard, progress=asked,
+        photographs=order.photographs, printer=order.printer,
+    )  # fmt: skip
+    return tuple(found)
 
 
 def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, last_share: float) -> tuple[str, ...]:

@@ -115,14 +115,19 @@ def make(
         attempt, scenes, recipe, output / "checkpoint.pt", json.dumps(facts), progress, covered=covered
     )  # fmt: skip
     about = patch_file(order, recipe, picture, deployed.sha256, through_name(order.through, contract.guard))
+    write_made(order, output, about, picture)
+    successes, views = _contact_sheet(output, classifier, scenes, recipe, picture, contract)
+    return MadePatch(about, picture, successes, views, found)
+
+
+def write_made(order: PatchOrder, output: Path, about: PatchFile, picture: Picture) -> None:
+    """Write the patch, controls of its size, and the picture of a real object."""
     if order.subject is not None:
         write_subject(output / OBJECT_PICTURE, order.subject)
     write_patch(output, about, picture)
     for arm in ("plain", "noise"):
         data = cv2.imencode(".png", control_picture(arm)[:, :, ::-1])[1].tobytes()
         write_bytes(output / f"control-{arm}.png", data)
-    successes, views = _contact_sheet(output, classifier, scenes, recipe, picture, contract)
-    return MadePatch(about, picture, successes, views, found)
 
 
 def patch_file(

@@ -6,15 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.fieldtest.session.arms import folder_names, light_named, sheets_named
-from edgeguard.fieldtest.session.guide import Situation
 from edgeguard.fieldtest.session.look import (
     MOST_OF_A_FILM,
     Lens,
@@ -27,37 +25,19 @@ from edgeguard.fieldtest.session.look import (
 )
 from edgeguard.fieldtest.session.marks import Mark
 from edgeguard.fieldtest.session.photographs import found_files
-from edgeguard.fieldtest.session.place import (
-    Corners,
-    as_corners,
-    box_of,
-    camera_of,
-    pose_from_corners,
-    pose_from_size,
-    size_mm,
-)
 from edgeguard.fieldtest.session.placements import Placed, Placement, placements
-from edgeguard.fieldtest.session.plan import Cell, Plan
+from edgeguard.fieldtest.session.placing import NOT_MARKED, place, shown, wants_mark
 from edgeguard.fieldtest.session.session import KeptFile, Pass, Session
-from edgeguard.fieldtest.sheets.sheet import Sheet
-from edgeguard.fieldtest.sheets.tags import Pose
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 
 FILE = "import.jsonl"
-_SMALLEST_PX = 8.0
 _FEW_FILES = 8
 _OF_A_FILM = re.compile("#[0-9]+ ([0-9a-f]{64}#[0-9]+)$")
 STORED = "is stored already"
 _LARGEST_LIST = 256 << 20
-_FAR_OFF = 0.25  # of a distance
-_REASONS = {
-    Situation.TWO_SHEETS: "two sheets are in the picture: show one",
-    Situation.BENT: "its tags fit no flat sheet of that size: the paper is bent, or the print is distorted",
-    Situation.BURNT: "over-exposed: the paper is white in all three colors",
-}
-NOT_MARKED = "fewer than two tags are seen and nothing is marked: run again with --port, and mark it on the page"
+_FAR_OFF, _TURNED_OFF_DEG = 0.25, 10.0  # of a distance; of an angle
 
 
 @dataclass
@@ -155,11 +135,7 @@ def _known(session: Session) -> dict[str, int]:
 
 def to_be_marked(looked: Looked) -> list[Picture]:
     """The pictures whose pose the tags do not tell, in order of their names."""
-    return [one for one in looked.pictures if _wants_mark(one)]
-
-
-def _wants_mark(one: Picture) -> bool:
-    return one.situation in (Situation.EMPTY, Situation.TAGS_HIDDEN, Situation.FOREIGN)
+    return [one for one in looked.pictures if wants_mark(one)]
 
 
 def import_all(
@@ -234,13 +210,12 @@ def _named(line: dict[str, Any]) -> tuple[str, str]:
 
 def _stored_before(stored: Sequence[Pass], group: Placement, gap_s: float) -> int | None:
     """The pass of an earlier import whose placement these photographs show; None where there is none."""
-    times = [one.picture.taken_at for one in group.pictures if one.picture.index is None]
-    folders = {
-        shown(one.picture).rpartition("/")[0]
-        for one in group.pictures if one.picture.index is None and one.picture.taken_at is None
-    }  # fmt: skip
+    if group.pictures[0].picture.index is not None:
+        return None  # a film is a pass of its own
+    times = [one.picture.taken_at for one in group.pictures]
+    folders = {shown(one.picture).rpartition("/")[0] for one in group.pictures if one.picture.taken_at is None}
     for done in stored:
-        if (done.sheet, done.cell) != (group.sheet, group.cell):
+        if (done.sheet, done.cell) != (group.sheet, group.cell) or _OF_A_FILM.search(done.frames[0].origin or ""):
             continue
         if folders & {(frame.origin or "/").rpartition("/")[0] for frame in done.frames}:
             return done.number
@@ -248,89 +223,6 @@ def _stored_before(stored: Sequence[Pass], group: Placement, gap_s: float) -> in
         if any(at is not None and abs(at - one) <= gap_s for at in times for one in taken):
             return done.number
     return None
-
-
-def place(picture: Picture, plan: Plan, mark: Mark | None, light: str) -> Placed | str:
-    """Sheet and pose of a picture, or in words why they are not known."""
-    named = sheets_named(plan, picture.file.folders)
-    said = light_named(plan, picture.file.folders) or light
-    if mark is not None and mark.kind == "none":
-        return "marked as not showing the object"
-    if mark is None:
-        if picture.situation is Situation.FOREIGN:
-            return f"its tags are of sheet {picture.seen[0]}, which this session does not have"
-        if _wants_mark(picture):
-            return NOT_MARKED
-        if picture.situation in _REASONS or picture.pose is None or picture.corners is None or picture.sheet is None:
-            return _REASONS.get(picture.situation, picture.situation.value)
-        if named and picture.sheet not in [sheet.number for sheet in named]:
-            return _contradicts(plan, picture.sheet, named)
-        pose = picture.pose
-        return _placed(Placed(picture, picture.sheet, pose, picture.corners, "tags", _nearest(plan, pose, said)))
-    sheet = _marked_sheet(picture, plan, mark, named)
-    if isinstance(sheet, str):
-        return sheet
-    camera = camera_of(picture.width, picture.height, picture.focal_px)
-    corners = _corners(mark, picture)
-    scale = plan.print_scale if sheet.mount == "sheet" else 1.0
-    if mark.kind == "box":
-        pose = pose_from_size(corners, sheet, camera)
-        pose = replace(pose, distance_mm=scale * pose.distance_mm)
-        return _placed(Placed(picture, sheet.number, pose, corners, "size", _nearest(plan, pose, said)))
-    flat = pose_from_corners(corners, sheet, camera)
-    if flat is None:
-        wide, high = size_mm(sheet)
-        return f"the marked corners fit no flat object of {wide:g} x {high:g} mm: mark them again"
-    flat = replace(flat, distance_mm=scale * flat.distance_mm)
-    return _placed(Placed(picture, sheet.number, flat, corners, "corners", _nearest(plan, flat, said)))
-
-
-def shown(picture: Picture) -> str:
-    """Name of a picture, for lists."""
-    return picture.file.name if picture.index is None else f"{picture.file.name}#{picture.index}"
-
-
-def _nearest(plan: Plan, pose: Pose, light: str) -> Cell:
-    return plan.nearest_cell(pose.distance_mm, pose.angle_deg, light)
-
-
-def _placed(one: Placed) -> Placed | str:
-    """It, unless the object is too small, or not in the picture."""
-    left, top, right, bottom = box_of(one.corners)
-    if min(right - left, bottom - top) < _SMALLEST_PX:
-        return f"the object is {right - left:.0f} x {bottom - top:.0f} pixels, less than {_SMALLEST_PX:.0f}: go nearer"
-    if right <= 0 or bottom <= 0 or left >= one.picture.width or top >= one.picture.height:
-        return "the object lies outside of the picture"
-    return one
-
-
-def _marked_sheet(picture: Picture, plan: Plan, mark: Mark, named: tuple[Sheet, ...]) -> Sheet | str:
-    if mark.sheet is not None:
-        sheet = plan.sheet(mark.sheet)
-        return f"it is marked as sheet {mark.sheet}, which this session does not have" if sheet is None else sheet
-    if len(named) == 1:
-        return named[0]
-    if not named:
-        known = ", ".join(f"{folder_names(sheet, plan)}/" for sheet in plan.sheets)
-        return f"no tag and no folder says which arm it is: put it in one of the folders {known}"
-    numbers = " or ".join(str(sheet.number) for sheet in named)
-    return f"its folder may mean sheet {numbers}: name the folder by the sheet's number"
-
-
-def _contradicts(plan: Plan, number: int, named: tuple[Sheet, ...]) -> str:
-    seen = plan.sheet(number)
-    arm = "" if seen is None else f" ({seen.arm})"
-    return f"its tags say sheet {number}{arm}, its folder says {named[0].arm}: one of them is wrong"
-
-
-def _corners(mark: Mark, picture: Picture) -> Corners:
-    import numpy as np
-
-    points = np.array(mark.points) * (picture.width, picture.height) - 0.5
-    if mark.kind == "box":
-        (left, top), (right, bottom) = points
-        points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-    return as_corners(points)
 
 
 def _frames(group: Placement, film_fps: float) -> Iterator[Captured | KeptFile]:
@@ -372,7 +264,7 @@ def _cut_films(looked: Looked) -> list[str]:
 def _notes(placed: Sequence[Placed], groups: Sequence[Placement]) -> list[str]:
     notes = []
     by_lens = Counter(one.picture.focal_from for one in placed)
-    if by_lens["plan"] and by_lens["plan"] + by_lens["exif"]:
+    if by_lens["plan"]:
         notes.append(
             f"{by_lens['plan']} pictures do not say their lens: the plan's field of view was taken for the longer "
             "side. Give --field-of-view if it is another, else distances are wrong by as much."
@@ -386,6 +278,12 @@ def _notes(placed: Sequence[Placed], groups: Sequence[Placement]) -> list[str]:
     sized = sum(one.pose_from == "size" for one in placed)
     if sized:
         notes.append(f"{sized} pictures have a marked box: their angle is not known and stands as 0 degrees.")
+    turned = sum(_is_turned_off(one) for one in placed)
+    if turned:
+        notes.append(
+            f"{turned} pictures are turned more than {_TURNED_OFF_DEG:.0f} degrees off every angle of the plan and "
+            "count at the nearest one."
+        )
     off = sum(_is_off(one) for one in placed)
     if off:
         notes.append(
@@ -396,3 +294,9 @@ def _notes(placed: Sequence[Placed], groups: Sequence[Placement]) -> list[str]:
 
 def _is_off(one: Placed) -> bool:
     return abs(one.pose.distance_mm / one.cell.distance_mm - 1) > _FAR_OFF
+
+
+def _is_turned_off(one: Placed) -> bool:
+    """From the front an angle is known badly, and of a marked box not at all."""
+    slack = max(_TURNED_OFF_DEG, 2 * one.pose.angle_error_deg if one.cell.angle_deg == 0 else 0.0)
+    return one.pose_from != "size" and abs(one.pose.angle_deg - one.cell.angle_deg) > slack

@@ -48,6 +48,7 @@ class Picture:
         situation: what the tags say.
         sheet, pose, tags, corners: of the sheet that its tags name.
         seen: numbers of all sheets of which a tag is seen.
+        strangers: of them, those that the session does not have and that show several tags: no phantoms.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Picture:
     tags: int = 0
     corners: Corners | None = None
     seen: tuple[int, ...] = ()
+    strangers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,9 @@ def _picture(picture: Picture, lens: Lens, rgb: NDArray[np.uint8]) -> Picture:
     sheet = None if seen.sheet is None else plan.sheet(seen.sheet)
     return replace(
         picture, situation=seen.situation, sheet=seen.sheet, pose=seen.pose, tags=seen.tags,
-        corners=None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet),
+        corners=None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet, plan.print_scale),
         seen=tuple(one.number for one in found),
+        strangers=tuple(one.number for one in found if plan.sheet(one.number) is None and len(one.corners) > 1),
     )  # fmt: skip
 
 

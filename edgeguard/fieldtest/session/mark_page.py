@@ -83,10 +83,13 @@ class MarkPage(HttpServer):
     def _about(self, one: Picture) -> dict[str, object]:
         plan, folders = self._session.plan, one.file.folders
         mark = self.marks.get(one.key)
+        meant = [sheet.number for sheet in sheets_named(plan, folders)]
+        if one.sheet is not None and (not meant or one.sheet in meant):
+            meant = [one.sheet]  # a single tag is seen: too few for a pose, enough for a name
         return {
             "name": one.file.name if one.index is None else f"{one.file.name}, picture {one.index}",
             "width": one.width, "height": one.height,
-            "sheets": [sheet.number for sheet in sheets_named(plan, folders)],
+            "sheets": meant,
             "light": light_named(plan, folders) or "",
             "film": None if one.index is None else one.key.split("#")[0], "index": one.index,
             "pass": "/".join(folders) if is_recorded_pass(folders) else None,

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeguard.fieldtest.sheets.cutout import HEIC_BRANDS
+
 Kind = Literal["photograph", "film", "heic", "raw", "other"]
-_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"})
 _RAW_SUFFIXES = frozenset({".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf"})
 _FILM_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".3gp"})
 _TAKEN, _TAKEN_FRACTION, _TAKEN_ZONE, _FOCAL_35_MM = 0x9003, 0x9291, 0x9011, 0xA405
@@ -81,7 +82,7 @@ def kind_of(head: bytes, suffix: str) -> Kind:
     """
     suffix = suffix.lower()
     if head[4:8] == b"ftyp":
-        return "heic" if head[8:12] in _HEIC else "raw" if head[8:12] == b"crx " else "film"
+        return "heic" if head[8:12] in HEIC_BRANDS else "raw" if head[8:12] == b"crx " else "film"
     if suffix in _RAW_SUFFIXES:
         return "raw"
     if head[:2] in (b"\xff\xd8", b"BM") or head[:4] in (b"\x89PNG", b"II*\0", b"MM\0*"):

@@ -31,9 +31,18 @@ def rectangle_mm(sheet: Sheet) -> NDArray[np.float64]:
     return np.array([[-x, -y], [x, -y], [x, y], [-x, y]], np.float64)
 
 
-def corners_from_tags(found: FoundSheet, sheet: Sheet) -> Corners | None:
-    """The object's corners in the frame, from the tags around it; None where too few of them agree."""
+def corners_from_tags(found: FoundSheet, sheet: Sheet, print_scale: float = 1.0) -> Corners | None:
+    """The object's corners in the frame, from the tags around it; None where too few of them agree.
+
+    Args:
+        found: the tags.
+        sheet: that they are of.
+        print_scale: of the print. A printed object has it, too; a real one keeps its size beside a smaller paper.
+    """
     flat = sheet.layout.tag_corners()[list(found.corners)].reshape(-1, 3)[:, :2]
+    if sheet.window is not None:
+        middle = np.array(sheet.window.center_mm, np.float32)
+        flat = middle + np.float32(print_scale) * (flat - middle)
     matrix = cv2.findHomography(flat, np.concatenate([*found.corners.values()]))[0]
     if matrix is None:
         return None

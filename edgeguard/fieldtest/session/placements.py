@@ -1,14 +1,17 @@
 """From placed pictures to passes: which photographs show one placement of one sheet."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 
 from edgeguard.fieldtest.session.arms import is_recorded_pass
 from edgeguard.fieldtest.session.look import Picture
 from edgeguard.fieldtest.session.place import Corners
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.sheets.tags import Pose
+
+_NEAR, _NEAR_DEG = 0.06, 5.0  # by which poses of one placement differ at most: share of the distance; angle
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def placements(placed: Iterable[Placed], gap_s: float) -> list[Placement]:
 
     A film is one pass. Photographs of a sheet in a cell are one pass while each was taken within `gap_s` of the one
     before; those in one folder without a time are one pass together, because nothing says that they are independent.
+    A placement between two cells stays one: its pictures stand in the cell that most of them are nearest to.
 
     Args:
         placed: pictures with pose.
@@ -61,22 +65,25 @@ def placements(placed: Iterable[Placed], gap_s: float) -> list[Placement]:
     """
     films: dict[str, list[Placed]] = defaultdict(list)
     photographs: dict[tuple[int, Cell], list[Placed]] = defaultdict(list)
-    timeless: dict[tuple[int, Cell, tuple[str, ...]], list[Placed]] = defaultdict(list)
+    timeless: dict[tuple[int, tuple[str, ...]], list[Placed]] = defaultdict(list)
     for one in placed:
         if one.picture.index is not None:
             films[f"{one.picture.key.split('#')[0]} {one.sheet}"].append(one)
         elif one.picture.taken_at is not None:
             photographs[one.sheet, one.cell].append(one)
         else:
-            timeless[one.sheet, one.cell, one.picture.file.folders].append(one)
+            timeless[one.sheet, one.picture.file.folders].append(one)
     found = [_film(pictures) for pictures in films.values()]
-    found += [
-        Placement(sheet, cell, tuple(run)) for (sheet, cell), each in photographs.items() for run in _runs(each, gap_s)
-    ]
-    found += [
-        Placement(sheet, cell, tuple(each), len(each) > 1 and not is_recorded_pass(folders))
-        for (sheet, cell, folders), each in timeless.items()
-    ]
+    runs = [run for each in photographs.values() for run in _runs(each, gap_s)]
+    found += [_placement(run) for run in _merged(runs, gap_s)]
+    for (_, folders), each in timeless.items():
+        if is_recorded_pass(folders):
+            found.append(_placement(each))
+            continue
+        cells: dict[Cell, list[Placed]] = defaultdict(list)
+        for one in each:
+            cells[one.cell].append(one)
+        found += [_placement(one, len(one) > 1) for one in _merged(cells.values(), gap_s)]
     return sorted(found, key=_began)
 
 
@@ -88,6 +95,37 @@ def _runs(pictures: Sequence[Placed], gap_s: float) -> Iterable[list[Placed]]:
             run = []
         run.append(one)
     yield run
+
+
+def _merged(runs: Iterable[list[Placed]], gap_s: float) -> list[list[Placed]]:
+    """Runs of neighboring cells become one where time and pose say that nothing was moved between them."""
+    found: list[list[Placed]] = []
+    for run in sorted(runs, key=lambda one: _time(one[0])):
+        same = (one for one in found if _time(run[0]) - _time(one[-1]) <= gap_s and _stands_as(one, run))
+        if (before := next(same, None)) is None:
+            found.append(list(run))
+        else:
+            before[:] = sorted([*before, *run], key=_time)
+    return found
+
+
+def _stands_as(first: Sequence[Placed], second: Sequence[Placed]) -> bool:
+    """The same sheet under the same light, as far away and as turned as one placement may seem to be."""
+    if (first[0].sheet, first[0].cell.light) != (second[0].sheet, second[0].cell.light):
+        return False
+    far, turned, unsure = (
+        [median(getattr(one.pose, name) for one in run) for run in (first, second)]
+        for name in ("distance_mm", "angle_deg", "angle_error_deg")
+    )
+    slack = max(_NEAR_DEG, 2 * max(unsure))
+    return abs(far[0] - far[1]) <= _NEAR * max(far) and abs(turned[0] - turned[1]) <= slack
+
+
+def _placement(pictures: Sequence[Placed], timeless: bool = False) -> Placement:
+    cells = Counter(one.cell for one in pictures)
+    cell = max(cells, key=lambda one: cells[one])  # the first of equals
+    there = tuple(one if one.cell == cell else replace(one, cell=cell) for one in pictures)
+    return Placement(pictures[0].sheet, cell, there, timeless)
 
 
 def _film(pictures: Sequence[Placed]) -> Placement:

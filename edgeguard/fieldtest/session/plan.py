@@ -107,21 +107,15 @@ def make_plan(
     Raises:
         InputError: sheets that share a number, a patch without its clean object, or empty or double values.
     """
-    numbers = [sheet.number for sheet in sheets]
-    if len(set(numbers)) != len(numbers):
-        raise InputError("two sheets carry the same tags: make one of them with another --number")
-    for sheet in sheets:
-        clean = [other for other in sheets if other.object == sheet.object and other.arm == "clean"]
-        if not clean:
-            raise InputError(f"there is no clean sheet of {sheet.object!r}: without it no success can be counted")
-        if any(other.about != sheet.about for other in clean):
-            raise InputError(f"two different objects are called {sheet.object!r}, or one is mounted in two ways")
+    _refuse_sheets(sheets)
     targets = {sheet.model_sha256 for sheet in sheets if sheet.model_sha256 is not None}
     if model_sha256 is not None and targets - {model_sha256}:
         raise InputError("a patch was made for another model than the one that is tested")
     for name, values in (("distance", distances_mm), ("angle", angles_deg), ("light", lights)):
         if not values or len(set(values)) != len(values):
             raise InputError(f"a plan wants at least one {name}, each once")
+    if min(angles_deg) < 0:
+        raise InputError("an angle is measured without its side: plan 0 to 90 degrees")
     if not 0.8 <= print_scale <= 1.25:
         raise InputError(f"a print scale of {print_scale:g} is no print of these sheets: 0.8 to 1.25")
     plan = Plan(
@@ -129,7 +123,7 @@ def make_plan(
         passes, frames, model_sha256, profile_sha256, field_of_view_deg, print_scale,
     )  # fmt: skip
     _refuse_too_many(plan, "the plan")
-    taken = {*ARMS, *map(str, numbers)}
+    taken = {*ARMS, *(str(sheet.number) for sheet in sheets)}
     if named := [light for light in lights if light.strip().casefold() in taken]:
         raise InputError(f"a light is called {named[0]}, as an arm or a sheet's number is: give it another name")
     try:
@@ -137,6 +131,25 @@ def make_plan(
     except ValueError as error:
         raise InputError(str(error)) from error
     return plan
+
+
+def _refuse_sheets(sheets: Sequence[Sheet]) -> None:
+    """Sheets that cannot stand in one plan.
+
+    Raises:
+        InputError: two share a number, one has no clean sheet, or two objects share a name.
+    """
+    numbers = [sheet.number for sheet in sheets]
+    for place, sheet in enumerate(sheets):
+        if (first := numbers.index(sheet.number)) != place:
+            both = " and ".join(f"{one.object}, {one.arm}" for one in (sheets[first], sheet))
+            raise InputError(f"two sheets carry the same tags ({both}): make one of them with another --number")
+    for sheet in sheets:
+        clean = [other for other in sheets if other.object == sheet.object and other.arm == "clean"]
+        if not clean:
+            raise InputError(f"there is no clean sheet of {sheet.object!r}: without it no success can be counted")
+        if any(other.about != sheet.about for other in clean):
+            raise InputError(f"two different objects are called {sheet.object!r}, or one is mounted in two ways")
 
 
 def passes_for_interval(width: float, rate: float = 0.5) -> int:

@@ -183,7 +183,7 @@ def _pose(held: _Held, cell: Cell | None, plan: Plan) -> dict[str, Any]:
     pose = asdict(seen.pose)
     kept = {key: pose[key] for key in ("distance_mm", "angle_deg", "angle_error_deg")}
     sheet = None if seen.sheet is None else plan.sheet(seen.sheet)
-    corners = None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet)
+    corners = None if sheet is None or seen.found is None else corners_from_tags(seen.found, sheet, plan.print_scale)
     return {
         **kept,
         "tags": seen.tags,

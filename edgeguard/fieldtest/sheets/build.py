@@ -63,6 +63,10 @@ def made_sheet(
     made = None if patch is None else read_patch(patch)
     if made is not None:
         _refuse_another(made[0], subject)
+        if arm == "patch" and made[0].target == subject.label and made[0].mode != "create":
+            raise InputError(
+                f"the patch aims at {subject.label!r}, which is the object's own label: every frame would be a success"
+            )
     if arm == "patch" and made is None:
         raise InputError("the patch arm wants --patch FOLDER, which edgeguard patch make writes")
     places = (overlay,) if overlay is not None else default_overlays(None if made is None else made[0], subject)
@@ -162,12 +166,31 @@ def _number(digest: str, subject: Subject, window: Overlay | None) -> int:
 
 
 def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes, subject: Subject | None = None) -> None:
-    """The PDF, and beside it the manifest (.json), its picture (.png) and that of a real object (-object.png)."""
+    """The PDF, and beside it the manifest (.json), its picture (.png) and that of a real object (-object.png).
+
+    Raises:
+        InputError: a file of one of these names is there that no sheet wrote.
+        DeviceError: they cannot be written.
+    """
+    _refuse_overwriting(path)
     if subject is not None:
         write_subject(picture_beside(path), subject)
     write_bytes(path, pdf)
     write_bytes(path.with_suffix(".json"), sheet.to_json())
     write_bytes(path.with_suffix(".png"), cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
+
+
+def _refuse_overwriting(path: Path) -> None:
+    """A photograph or a patch of the user's may be called as the sheet is."""
+    manifest, picture = path.with_suffix(".json"), path.with_suffix(".png")
+    theirs = picture if picture.exists() and not manifest.exists() else None
+    if manifest.exists():
+        try:
+            read_sheet(manifest)
+        except InputError:
+            theirs = manifest
+    if theirs is not None:
+        raise InputError(f"{theirs} is there and of no sheet; it would be overwritten: give --output another name")
 
 
 def sheet_and_picture(path: Path) -> tuple[Sheet, Picture]:

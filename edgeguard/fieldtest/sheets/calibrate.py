@@ -65,7 +65,7 @@ def calibrate(photo: bytes, number: int, layout: Layout, *, is_chart: bool = Tru
     return PrinterMap(
         degree,
         tuple((float(r), float(g), float(b)) for r, g, b in fitted_coefficients(sent, share, degree)),
-        blur_px=round(blur * 640 / rgb.shape[1], 4),
+        blur_px=round(blur * 640 / max(rgb.shape[:2]), 4),  # a phone held upright has the same lens
         blur_mm=round(blur * 10.0 / _side_px(Rect(layout.object.left, layout.object.top, 10, 10), to_pixels), 4),
         colors=len(cells),
         error_before=round(float(np.linalg.norm(before - truth, axis=1).mean()), 3),

@@ -20,7 +20,9 @@ _ASPECT_TOLERANCE = 0.08
 _LARGEST_FILE = 256 << 20
 _LONGEST_NAME = 80
 _LONGEST_LABEL = 200  # labels of ImageNet list synonyms
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"avif")
+#: What stands at byte 8 of HEIC and AVIF files.
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"})
+_OPAQUE = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ def read_object(
     """An object from a photograph or scan that shows it from the front.
 
     Args:
-        photo: cut to the object, or with a mask.
+        photo: cut to the object, with a mask, or transparent where the object is not.
         label: the right answer for it.
         size_mm: true width and height of the object (with a mask: of what the mask shows).
         mask: a picture of the photograph's size, white where the object is.
@@ -73,8 +75,12 @@ def read_object(
         raise InputError("--label wants the object's name as the model's labels have it")
     if not label.isprintable() or len(label) > _LONGEST_LABEL:
         raise InputError(f"--label {label[:60]!r}: a name of at most {_LONGEST_LABEL} characters, in one line")
-    rgb = picture_of(photo)
-    cover = np.full(rgb.shape[:2], 255, np.uint8) if mask is None else _mask(mask, rgb.shape[:2])
+    data = photograph_bytes(photo)
+    rgb = _decoded(photo, data)
+    opaque = opaque_part(data, rgb.shape[:2]) if mask is None else _mask(mask, rgb.shape[:2])
+    cover = np.full(rgb.shape[:2], 255, np.uint8) if opaque is None else opaque
+    if not cover.any():
+        raise InputError(f"{photo} is transparent everywhere: it shows no object")
     rows, columns = np.flatnonzero(cover.any(1)), np.flatnonzero(cover.any(0))
     rgb = rgb[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     cover = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -89,7 +95,7 @@ def read_object(
     scale = min(_LONGEST_PX / max(width_mm, height_mm), max(width / width_mm, height / height_mm))
     size = (max(round(width_mm * scale), SMALLEST_PX), max(round(height_mm * scale), SMALLEST_PX))
     kept = Cutout(_resized(rgb, size), _resized(cover, size))
-    outline = FULL_OUTLINE if mask is None else _outline(kept.alpha)
+    outline = FULL_OUTLINE if opaque is None else _outline(kept.alpha)
     name = "".join(letter if letter.isprintable() else "?" for letter in photo.stem)[:_LONGEST_NAME]
     return FieldObject(name, label, width_mm, height_mm, outline, mount, kept.sha256), kept
 
@@ -100,23 +106,54 @@ def picture_of(path: Path) -> Picture:
     Raises:
         InputError: it cannot be read; for HEIC files the line says what to do.
     """
-    data = photograph_bytes(path)
+    return _decoded(path, photograph_bytes(path))
+
+
+def _decoded(path: Path, data: bytes) -> Picture:
     try:
         return decode_rgb(data)
     except JpegError as error:
         raise InputError(f"{path}: {error}") from error
 
 
+def opaque_part(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """Where a picture file with transparency shows something, uint8 (h, w), 255 or 0; None where nothing is clear.
+
+    What lies below clear pixels is whatever an editor left there; a decoder to RGB brings it to light.
+
+    Args:
+        data: of the file, which decodes.
+        shape: of the decoded picture.
+    """
+    import io
+    import warnings
+
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=("PNG", "WEBP", "TIFF")) as image:
+                if "A" not in image.getbands() and "transparency" not in image.info:
+                    return None
+                alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow reads otherwise has none
+        return None
+    if alpha.shape != shape[:2] or alpha.min() >= _OPAQUE:
+        return None
+    return np.where(alpha >= _OPAQUE, 255, 0).astype(np.uint8)
+
+
 def photograph_bytes(path: Path) -> bytes:
     """A photograph as it lies there, for whoever decodes it.
 
     Raises:
-        InputError: it cannot be read, or is a HEIC file; the line says what to do.
+        InputError: it cannot be read, or is a HEIC or AVIF file; the line says what to do.
     """
     data = read_bounded(path, _LARGEST_FILE, "the photograph")
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         raise InputError(
-            f"{path} is a HEIC file, which is not read: save it as JPEG "
+            f"{path} is a HEIC or AVIF file, which is not read: save it as JPEG "
             "(iPhone: Settings, Camera, Formats, Most Compatible)"
         )
     return data
@@ -149,7 +186,11 @@ def read_cutout(path: Path, about: FieldObject) -> Cutout:
 
 
 def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    gray = cv2.cvtColor(picture_of(path), cv2.COLOR_RGB2GRAY)
+    data = photograph_bytes(path)
+    gray = cv2.cvtColor(_decoded(path, data), cv2.COLOR_RGB2GRAY)
+    opaque = opaque_part(data, gray.shape)
+    if opaque is not None:
+        gray = np.minimum(gray, opaque)
     if gray.shape != shape:
         own, wanted = f"{gray.shape[1]}x{gray.shape[0]}", f"{shape[1]}x{shape[0]}"
         raise InputError(f"{path} is {own} pixels, the photograph {wanted}: a mask has its size")

@@ -24,6 +24,7 @@ _JOIN_MARGIN = 10.0  # around each page of a large sheet: room for the marks
 _OVERLAP = 10.0  # of neighbouring pages of a large sheet
 _PIXELS_PER_MM = 300 / 25.4
 _LARGEST_PX = 4000  # along a picture: 600 mm at 170 dots per inch
+_LONGEST_NAME = 24  # letters of an object's name on paper
 _LINE = 0.25  # width of marks and cutting lines, mm
 
 
@@ -216,7 +217,7 @@ def _draw_sheet(drawing: _Drawing, sheet: Sheet, picture: Picture) -> None:
     drawing.box(layout.scale_bar, (0, 0, 0))
     bar = layout.scale_bar
     target = f" -> {sheet.target}" if sheet.target else ""
-    told = f"{sheet.object} / {sheet.arm}{target}", f"sheet {sheet.number}, {sheet.sha256[:8]}"
+    told = f"{_short(sheet.object)} / {sheet.arm}{target}", f"sheet {sheet.number}, {sheet.sha256[:8]}"
     if layout.is_paper:
         drawing.text(bar.left, bar.top - 1, f"{SCALE_BAR_MM:g} mm: measure it. " + ", ".join(told), 6)
         drawing.text(bar.left, bar.top + 4, _where_to_fix(sheet), 6)
@@ -247,10 +248,15 @@ def _draw_piece(sheet: Sheet, picture: Picture, number: int, drawing: _Drawing) 
     drawing.picture(rect, _covered(sticker(picture, number), place.shape, rect))
     drawing.cut_line(rect, place.shape)
     top = rect.top + rect.height
-    name = f"{sheet.object} / {sheet.arm}, piece {number + 1} of {len(sheet.overlays)}: {place.side_mm:.1f} mm wide"
-    drawing.text(5, top + 7, name, 7)
+    name, which = f"{_short(sheet.object)} / {sheet.arm}", f"piece {number + 1} of {len(sheet.overlays)}"
+    drawing.text(5, top + 7, f"{name}, {which}: {place.side_mm:.1f} mm wide", 7)
     drawing.text(5, top + 12, f"fix its middle {_from_the_middle(place)}", 7)
     drawing.text(5, top + 17, f"with sheet {sheet.number}, {sheet.sha256[:8]}", 7)
+
+
+def _short(name: str) -> str:
+    """A long name would push the number and the hash off the paper."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
 
 
 def _where_to_fix(sheet: Sheet) -> str:

@@ -34,7 +34,7 @@ class PrinterMap:
     Attributes:
         degree: of the polynomial, 1..3.
         coefficients: (terms, 3), of levels / 255; see `terms`.
-        blur_px: standard deviation of lens and print together, pixels at 640 across.
+        blur_px: standard deviation of lens and print together, pixels of a picture whose longer side has 640.
         blur_mm: the same on the print.
         colors: how many were measured.
         error_before, error_after: mean CIE76 difference between what was sent and what came (exposure and white
@@ -108,7 +108,17 @@ def left_out(sent: NDArray[np.float64], seen: NDArray[np.float64], degree: int) 
 
 
 def write_printer(path: Path, printer: PrinterMap) -> None:
-    """Write `printer.json`."""
+    """Write `printer.json`.
+
+    Raises:
+        InputError: a file is there that is no printer's map, for example the manifest of the chart.
+        DeviceError: it cannot be written.
+    """
+    if path.exists():
+        try:
+            read_printer(path)
+        except InputError as error:
+            raise InputError(f"{path} is there and no printer's map: give --output another name") from error
     write_bytes(path, (json.dumps(asdict(printer), indent=1) + "\n").encode())
 
 

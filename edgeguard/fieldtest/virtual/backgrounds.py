@@ -37,7 +37,7 @@ def read_backgrounds(folder: Path) -> tuple[tuple[Picture, ...], tuple[str, ...]
         size = max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1)
         pictures.append(np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8))
     if not pictures:
-        raise InputError(f"{folder} holds no photograph that can be read")
+        raise InputError(f"{folder} holds no photograph that can be read: {left_out[0]}")
     return tuple(pictures), tuple(left_out)
 
 

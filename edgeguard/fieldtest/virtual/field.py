@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from edgeguard.camera.source import Applied, Captured
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.cutout import Cutout
-from edgeguard.fieldtest.sheets.layout import Layout
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import camera_matrix
 from edgeguard.fieldtest.virtual.backgrounds import behind, read_backgrounds
@@ -32,6 +31,10 @@ Light = Literal["bright", "dim", "warm"]
 _LIGHTS: dict[Light, tuple[float, float]] = {"bright": (1.0, 1.0), "dim": (0.6, 1.0), "warm": (0.85, 1.12)}
 #: Their names.
 LIGHTS = tuple(_LIGHTS)
+#: Of an address: the numbers and whole numbers that it may hold, and between what they lie.
+_NUMBERS = {"distance": (1.0, 1e6), "angle": (-89.0, 89.0), "exposure": (0.0, 100.0), "bend": (0.0, 0.2)}
+_COUNTS = {"frames": (1, 100_000), "seed": (0, 1 << 62), "width": (16, 8192), "height": (16, 8192)}
+_CARD_MM = 120.0  # side of a card as it is printed
 _ROOM = 0.08  # around a bent object, share of its side
 _KNOTS = 33
 
@@ -181,13 +184,6 @@ def _halved(rgb: Picture, alpha: NDArray[np.uint8] | None) -> tuple[Picture, NDA
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), smaller
 
 
-def image_corners(layout: Layout, stand: Stand, width: int, height: int) -> NDArray[np.float32]:
-    """The four corners of the sheet's paper in the picture, clockwise from the upper left, pixels."""
-    x, y = layout.middle
-    paper = np.array([[0, 0, 0], [layout.width, 0, 0], [layout.width, layout.height, 0], [0, layout.height, 0]])
-    return project(paper - np.array([x, y, 0]), stand, width, height)
-
-
 def project(points_mm: NDArray[np.float64], stand: Stand, width: int, height: int) -> NDArray[np.float32]:
     """Points of the sheet (millimetres from the object's middle) to pixels.
 
@@ -297,64 +293,62 @@ def open_virtual_field(spec: str) -> VirtualField:
     """A field from its address: `synthetic:field?card=stop&patch=FOLDER&path=drive-by`.
 
     Keys: `sheet` (a manifest) or `card` with `arm` or `patch` (a folder of `edgeguard patch make`); `path` (`stand` or
-    `drive-by`); `distance` (mm), `angle` (degrees), `light`, `exposure`, `frames`, `seed`, `width`, `height`; `bend` of
-    a soft object, `backgrounds` (a folder of photographs).
+    `drive-by`); `distance` (mm; by default five sides of the object), `angle` (degrees), `light`, `exposure`, `frames`,
+    `seed`, `width`, `height`; `bend` of a soft object, `backgrounds` (a folder of photographs).
 
     Raises:
         InputError: an unknown key or a value out of range.
     """
-    from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture
-    from edgeguard.fieldtest.sheets.patch_file import read_patch
-    from edgeguard.fieldtest.sheets.subject import patch_subject, sheet_subject
-
     values = dict(parse_qsl(spec.removeprefix(PREFIX).lstrip("?"), keep_blank_values=True))
-    known = {
-        "sheet",
-        "card",
-        "arm",
-        "patch",
-        "path",
-        "distance",
-        "angle",
-        "light",
-        "exposure",
-        "frames",
-        "seed",
-        "width",
-        "height",
-        "bend",
-        "backgrounds",
-    }
+    known = {"sheet", "card", "arm", "patch", "path", "light", "backgrounds", *_NUMBERS, *_COUNTS}
     if unknown := sorted(set(values) - known):
         raise InputError(f"{spec}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
     light, path = light_named(values.get("light", "bright")), values.get("path", "stand")
     if light is None or path not in get_args(Route):
         raise InputError(f"{spec}: light is {' | '.join(get_args(Light))}, path is {' | '.join(get_args(Route))}")
-    try:
-        numbers = {key: float(values[key]) for key in set(values) & {"distance", "angle", "exposure", "bend"}}
-        counts = {key: int(values[key]) for key in set(values) & {"frames", "seed", "width", "height"}}
-    except ValueError as error:
-        raise InputError(f"{spec}: {error}") from error
-    cutout = None
+    numbers = {
+        key: float(_within(spec, key, values, float, *bounds)) for key, bounds in _NUMBERS.items() if key in values
+    }
+    counts = {key: int(_within(spec, key, values, int, *bounds)) for key, bounds in _COUNTS.items() if key in values}
     photographs = read_backgrounds(Path(values["backgrounds"]))[0] if "backgrounds" in values else ()
-    if "sheet" in values:
-        sheet, picture = sheet_and_picture(Path(values["sheet"]))
-        cutout = sheet_subject(sheet, Path(values["sheet"])).cutout
-    else:
-        patch = Path(values["patch"]) if "patch" in values else None
-        arm = values.get("arm", "patch" if patch else "clean")
-        about = None if patch is None else patch_subject(patch, read_patch(patch)[0])
-        subject = about if about is not None and "card" not in values else values.get("card", "stop")
-        sheet, picture = made_sheet(subject, arm, patch=patch)
-        cutout = None if isinstance(subject, str) else subject.cutout
+    sheet, picture, cutout = _shown(values)
+    size = 1.0 if sheet.about is None else (sheet.about.width_mm * sheet.about.height_mm) ** 0.5 / _CARD_MM
     seed, frames = counts.get("seed", 0), counts.get("frames", 30)
     if path == "drive-by":
-        stands = drive_by(seed, frames, light=light)
+        stands = drive_by(seed, frames, 350.0 * size, 1200.0 * size, light=light)
     else:
         rng = np.random.default_rng(seed)
-        distance, angle = numbers.get("distance", 600.0), numbers.get("angle", 0.0)
+        distance, angle = numbers.get("distance", 600.0 * size), numbers.get("angle", 0.0)
         stands = [placed_at(rng, distance, angle, light) for _ in range(frames)]
     exposure, bend = numbers.get("exposure", 1.0), numbers.get("bend", 0.0)
     stands = [replace(stand, exposure=exposure, bend=bend) for stand in stands]
     painter = SheetPainter(sheet, picture, cutout=cutout, photographs=photographs)
     return VirtualField(painter, stands, size=(counts.get("width", 640), counts.get("height", 480)))
+
+
+def _within(
+    spec: str, key: str, values: dict[str, str], kind: type[int] | type[float], low: float, high: float
+) -> float:  # fmt: skip
+    try:
+        value = kind(values[key])
+    except ValueError as error:
+        raise InputError(f"{spec}: {error}") from error
+    if not low <= value <= high:  # NaN is not within
+        raise InputError(f"{spec}: {key} is {low:g} to {high:g}, got {values[key]}")
+    return value
+
+
+def _shown(values: dict[str, str]) -> tuple[Sheet, Picture, Cutout | None]:
+    """The sheet that an address names, its picture, and that of a real object."""
+    from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture
+    from edgeguard.fieldtest.sheets.patch_file import read_patch
+    from edgeguard.fieldtest.sheets.subject import patch_subject, sheet_subject
+
+    if "sheet" in values:
+        sheet, picture = sheet_and_picture(Path(values["sheet"]))
+        return sheet, picture, sheet_subject(sheet, Path(values["sheet"])).cutout
+    patch = Path(values["patch"]) if "patch" in values else None
+    about = None if patch is None else patch_subject(patch, read_patch(patch)[0])
+    subject = about if about is not None and "card" not in values else values.get("card", "stop")
+    sheet, picture = made_sheet(subject, values.get("arm", "patch" if patch else "clean"), patch=patch)
+    return sheet, picture, None if isinstance(subject, str) else subject.cutout

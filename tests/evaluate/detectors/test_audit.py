@@ -8,17 +8,19 @@ import pytest
 from commands import here
 from evaluate.detectors.made_detectors import detector, write_coco
 
+from edgeguard.datasets.objects import TrueBox
 from edgeguard.errors import InputError
 from edgeguard.evaluate.detectors import run as audit_run
 from edgeguard.evaluate.engine.executors import ThisProcess
 from edgeguard.evaluate.protocol import Protocol, parse_protocol
 from edgeguard.evaluate.reports.results import read_results
 from edgeguard.evaluate.run import evaluate
-from edgeguard.fieldtest.patches.detector_field import ArmResult
+from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, counted
 from edgeguard.fieldtest.patches.detector_job import losing, make_for_detector
 from edgeguard.fieldtest.patches.optimize import Recipe
 from edgeguard.fieldtest.patches.order import PatchOrder
 from edgeguard.fieldtest.sheets.patch_file import read_patch
+from edgeguard.model.prediction import BoxScore
 
 pytest.importorskip("pycocotools", reason="needs the attack extra")
 
@@ -187,6 +189,20 @@ def test_why_a_patch_loses_against_plain_gray() -> None:
     assert "the deployed file is not" in losing(arms, "vanish", 12, 12, 0.9)[1]
     assert "too few to lose" in losing([arm("clean", 10), *arms[1:]], "vanish", 12, 12, 0.9)[1]
     assert losing([*arms[:3], arm("patch", 3)], "vanish", 12, 12, 1.0) == ()
+
+
+@pytest.mark.parametrize(("target", "renamed", "created"), [(None, 1, 1), (2, 1, 0), (3, 0, 1)])
+def test_an_arm_is_judged_by_what_the_patch_aims_at(target: int | None, renamed: int, created: int) -> None:
+    on_it = 10.0, 10.0, 30.0, 30.0
+    own, other, far = (BoxScore("", 1, 0.9, *on_it), BoxScore("", 2, 0.8, *on_it), BoxScore("", 3, 0.7, 60, 60, 80, 80))
+    found = [(other,), (own, other), (own, far)]
+    arm = counted("patch", [[TrueBox(1, on_it)]] * 3, found, FieldCheck("thing", 1, target=target))
+    assert (arm.found, arm.said, arm.invented) == (2, 2, 1) and (arm.renamed, arm.created) == (renamed, created)
+    plain = replace(arm, renamed=2, created=2)
+    assert (
+        "2 with plain grey"
+        in losing([replace(arm, arm="clean"), replace(plain, arm="plain"), arm], "mislabel", 0, 12, 1)[0]
+    )
 
 
 def test_the_command_says_what_mode_wants(files: Path) -> None:

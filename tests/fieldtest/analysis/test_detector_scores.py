@@ -1,6 +1,7 @@
 """Detectors in scores: found, vanished, called something else; a memory; and when an approach was first seen."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from edgeguard.fieldtest.analysis.films import write_films
 from edgeguard.fieldtest.analysis.findings import findings
 from edgeguard.fieldtest.analysis.memory import first_run
 from edgeguard.fieldtest.analysis.report import html_report, text_report
-from edgeguard.fieldtest.analysis.score import read_scores, score
+from edgeguard.fieldtest.analysis.score import Outcome, read_scores, score
+from edgeguard.fieldtest.analysis.success import has_its_way
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import ARMS, Overlay, Sheet
@@ -25,18 +27,22 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.prediction import BoxScore
 
 RED, GREEN, GONE = (5, 0), (5, 1), None
+BOTH = "red in its place, green elsewhere"
 #: Frames of approaches: what stands in the object's place, and elsewhere.
-SHOWN = {
+SHOWN: dict[str, list[list[Any]]] = {
     "clean": [[GONE, RED, RED, RED], [GONE, RED, RED, RED]],
     "plain": [[GONE, RED, RED, RED], [GONE, GONE, RED, RED]],
     "patch": [[GONE, GONE, RED, GREEN], [GONE, GONE, RED, RED], [GONE, GREEN, GONE, GONE]],
 }
 
 
-def _session(folder: Path) -> Session:
+def _session(
+    folder: Path, shown_of: dict[str, list[list[Any]]] = SHOWN, mode: str | None = None, target: str | None = None
+) -> Session:  # fmt: skip
     """A thing that should be found as red, in films that come nearer."""
     place = Overlay((0, 20), 38)
     sheets = [Sheet(k, "stop", "red", arm, overlay=place if k else None) for k, arm in enumerate(ARMS[:2] + ARMS[3:])]
+    sheets[2] = replace(sheets[2], mode=mode, target=target)
     write_plan(folder, make_plan(sheets, (500, 1000), (0,), ("bright",), passes=2, frames=2))
     session = Session(folder)
     x, y = PLACES[5]
@@ -45,11 +51,11 @@ def _session(folder: Path) -> Session:
     high = np.array([x, y]) + CELL / 2 + CELL / 2 / 0.86
     corners = ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]))
     for sheet in sheets:
-        for shown in SHOWN[sheet.arm]:
+        for shown in shown_of[sheet.arm]:
             captured, poses = list[Captured](), list[dict[str, Any]]()
             for k, what in enumerate(shown):
-                others = [(15, 0)] if sheet.arm == "plain" else []
-                rgb = frame(*([what] if what else []), *others)
+                others = [(15, 0)] if sheet.arm == "plain" else [(15, 1)] if what is BOTH else []
+                rgb = frame(*([RED] if what is BOTH else [what] if what else []), *others)
                 data = cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes()
                 captured.append(Captured(k, "film", None, decode_rgb(data), 100 + 0.5 * k, "source"))
                 poses.append({
@@ -98,6 +104,57 @@ def test_a_detector_scores_films(scored: tuple[Session, Path]) -> None:
     assert any("Photographs and films were imported" in note for note in found.notes)
     assert any("with a memory of 2 frames, does it beat the plain control" in line for line in text_report(found))
     _report(session, model.parent)
+
+
+@pytest.mark.parametrize(
+    ("mode", "target", "shown", "won"),
+    [
+        ("create", "green", [BOTH, BOTH, RED, BOTH], 3),
+        pytest.param("create", "red", [BOTH, BOTH, RED, BOTH], 0, marks=pytest.mark.full),
+        pytest.param("create", None, [BOTH, GONE, RED, RED], 1, marks=pytest.mark.full),
+        pytest.param("mislabel", None, [GONE, GREEN, RED, GREEN], 2, marks=pytest.mark.full),
+        pytest.param("vanish", None, [GONE, GREEN, RED, GREEN], 3, marks=pytest.mark.full),
+    ],
+)  # fmt: skip
+def test_a_success_is_what_the_patch_was_made_for(
+    mode: str, target: str | None, shown: list[Any], won: int, tmp_path: Path
+) -> None:
+    (tmp_path / "red.tflite").write_bytes(detector())
+    (tmp_path / "s").mkdir()
+    seen = {"clean": [[RED] * 4] * 2, "plain": [[RED] * 4] * 2, "patch": [shown] * 2}
+    session = _session(tmp_path / "s", seen, mode, target)
+    scores = score(session.folder, tmp_path / "red.tflite", ["off"], workers=1, memory=2)
+    assert read_scores(session.folder) == scores
+    found = findings(session, scores)
+    (patch,) = (arm for arm in found.arms if arm.sheet.arm == "patch")
+    assert sum(one.hits for one in patch.by_distance.values()) == 2 * won
+    assert patch.targeted.hits == (2 * won if target else 0)
+    beats = [one for one in found.comparisons if "does it beat the plain control" in one.question]
+    # under the plain control a red thing lies elsewhere: to create "any" or "red" there is no work of the patch
+    control = 4 if mode == "create" and target in (None, "red") else 0
+    assert beats[0].difference.mean == pytest.approx((won - control) / 4)
+    assert len(beats) == (1 if mode == "create" else 2)  # with a memory it is asked whether the object was seen
+    if mode == "create":
+        old = replace(scores, outcomes=tuple(replace(one, apart=None) for one in scores.outcomes))
+        with pytest.raises(InputError, match="score again"):
+            findings(session, old)
+
+
+@pytest.mark.parametrize(
+    ("mode", "target", "index", "apart", "won"),
+    [
+        (None, None, 2, (), True), (None, None, 1, (), False), (None, 3, 2, (), False), (None, 3, 3, (), True),
+        ("vanish", None, NOTHING, (), True), ("vanish", None, 2, (), True), ("mislabel", None, NOTHING, (), False),
+        ("mislabel", None, 2, (), True), ("mislabel", 3, 2, (), False), ("create", None, 1, (2,), True),
+        ("create", None, NOTHING, (), False), ("create", 3, 1, (2,), False), ("create", 3, 1, (2, 3), True),
+    ],
+)  # fmt: skip
+def test_what_each_goal_counts(
+    mode: str | None, target: int | None, index: int, apart: tuple[int, ...], won: bool
+) -> None:  # fmt: skip
+    said = Outcome(0, 0, "off", index, 0.9, False, "none", 1.0, (), 0, apart)
+    assert has_its_way(said, 1, target, mode) == won
+    assert not has_its_way(replace(said, alarm=True), 1, target, mode)
 
 
 def _report(session: Session, folder: Path) -> None:

@@ -159,6 +159,23 @@ def test_an_interval_without_zero_needs_the_test_as_well() -> None:
     assert "does not exclude chance" in Comparison("?", Difference(0.2, 0.01, 0.39, 0.06, 9)).answer
 
 
+def test_a_control_that_does_more_is_no_patch_that_beats_it() -> None:
+    answer = Comparison(
+        "stop: does it beat the plain control, guard off?", Difference(-0.4, -0.5, -0.3, 0.001, 40)
+    ).answer
+    assert "the other way round: the control succeeds more often: -40 points" in answer
+
+
+def test_no_line_of_a_chart_is_lost(tmp_path: Path) -> None:
+    session, scores = _made_up(tmp_path, patch_hits=1.0, guarded_hits=1.0, repeats=1)
+    guards = ("off", *(f"g{k}" for k in range(9)))
+    outcomes = tuple(replace(o, guard=guard) for o in scores.outcomes if o.guard == "off" for guard in guards)
+    page = html_report(session, findings(session, replace(scores, guards=guards, outcomes=outcomes)))
+    assert "Success by distance (2 of 2)" in page and "Success by angle (1 of 2)" in page
+    for guard in guards:
+        assert page.count(f"patch, {guard}") >= 2  # by distance and by angle
+
+
 def test_frames_where_the_clean_object_fails_count_for_nothing(tmp_path: Path) -> None:
     session, scores = _made_up(tmp_path, patch_hits=1.0, guarded_hits=1.0)
     near = {done.number for done in session.passes if done.sheet == 1 and done.cell and done.cell.distance_mm == 500}

@@ -64,7 +64,11 @@ def _why(*successes: float) -> Why:
 def test_what_takes_most_is_said() -> None:
     assert _why(0.9, 0.85, 0.8, 0.3, 0.3, 0.3, 0.2).losses()[0][0] == "angle"
     assert _why(0.9, 0.85, 0.8, 0.3, 0.3, 0.3, 0.2).sentence().startswith("The angle takes most: 50 points of the 90 %")
-    assert "On the screen already" in _why(0.05, 0.0).sentence()
+    assert "it is the patch, not the print" in _why(0.05, 0.0).sentence()
+    blind = Why(
+        1, None, 9, 90.0, (Strength((), 0.0, 0.2, 0.0), Strength(STEPS[:1], 0.0, 0.2, 0.0)), None, 1.0, 60.0, 10.0
+    )
+    assert "about the clean object in 20 % of the frames only: nothing can be said of the patch" in blind.sentence()
     assert "keeps its strength" in _why(0.9, 0.9, 0.88).sentence()
 
 

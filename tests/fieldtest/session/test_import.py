@@ -7,19 +7,22 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fieldtest.session.phone import Exif, bare, film, object_corners, tagged, written
 
 from edgeguard.errors import InputError
-from edgeguard.fieldtest.session.importing import FILE, NOT_MARKED, Imported, import_all, look_at_all
+from edgeguard.fieldtest.session.importing import FILE, Imported, import_all, look_at_all, to_be_marked
 from edgeguard.fieldtest.session.look import Lens
 from edgeguard.fieldtest.session.marks import Mark, read_marks, write_marks
 from edgeguard.fieldtest.session.photographs import kind_of, read_shot
+from edgeguard.fieldtest.session.placing import NOT_MARKED
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
+from edgeguard.fieldtest.sheets.tags import find_sheets
 from edgeguard.fieldtest.virtual.field import Stand, placed_at
 
 SIZE = (640, 480)
@@ -260,6 +263,78 @@ def test_the_sheet_for_two_reasons_of_doubt(sheets: list[tuple[Sheet, Picture]],
     reasons = _reasons(_import(session, photos, marks={key: mark}))
     assert reasons["photos/both.png"].startswith("two sheets are in the picture")
     assert reasons["photos/clean/tiny.png"].startswith("the object is 3 x 2 pixels, less than 8")
+
+
+def _one_tag(rgb: Picture, keep: int = 1) -> Picture:
+    """All tags but the first so many painted over."""
+    out = rgb.copy()
+    (found,) = find_sheets(rgb)
+    for place in sorted(found.corners)[keep:]:
+        cv2.fillConvexPoly(out, np.rint(found.corners[place]).astype(np.int32), (128, 128, 128))
+    return out
+
+
+def _mark(sheet: Sheet, stand: Stand, number: int | None = None) -> Mark:
+    points = tuple((float(x), float(y)) for x, y in (object_corners(sheet, stand, *SIZE) + 0.5) / SIZE)
+    return Mark("corners", points, number)
+
+
+def test_a_single_tag_names_the_sheet_and_may_not_be_contradicted(
+    sheets: list[tuple[Sheet, Picture]], tmp_path: Path
+) -> None:
+    session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
+    stand, marks = Stand(450, 0, seed=1), dict[str, Mark]()
+    rgb = _one_tag(tagged(*sheets[1], stand, *SIZE))  # of the plain arm, number 11
+    for k, (name, number) in enumerate((("a.jpg", None), ("clean/b.jpg", None), ("c.jpg", 10), ("plain/d.jpg", None))):
+        key = _put(photos / name, written(rgb, ".jpg", Exif(f"2026:05:01 12:0{k}:00"), 85 + k))
+        marks[key] = _mark(sheets[1][0], stand, number)
+    done = _import(session, photos, marks=marks)
+    reasons = _reasons(done)
+    assert "its tags say sheet 11 (plain), its folder says clean" in reasons["photos/clean/b.jpg"]
+    assert "a tag says sheet 11 (plain), it is marked as sheet 10 (clean)" in reasons["photos/c.jpg"]
+    assert [one.sheet for one in session.passes] == [11, 11] and len(reasons) == 2
+
+
+def test_tags_of_another_session_are_not_marked_away(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
+    session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
+    stand, marks = Stand(450, 0, seed=1), dict[str, Mark]()
+    for k, keep in enumerate((4, 1)):
+        rgb = _one_tag(tagged(*made_sheet("stop", "clean", number=77), stand, *SIZE), keep)
+        key = _put(photos / "clean" / f"{keep}.jpg", written(rgb, ".jpg", Exif(f"2026:05:01 12:0{k}:00")))
+        marks[key] = _mark(sheets[0][0], stand)
+    looked = look_at_all(session, [photos], Lens(str(session.folder), None, 3.0), 1)
+    assert [one.file.path.name for one in to_be_marked(looked)] == ["1.jpg"]  # one stray tag may be a phantom
+    done = _import(session, photos, marks=marks)
+    assert done.frames == 1 and _reasons(done)["photos/clean/4.jpg"].startswith("its tags are of sheet 77")
+
+
+def test_corners_that_no_flat_object_has_are_refused(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
+    session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
+    key = _put(photos / "clean" / "a.jpg", written(bare(*sheets[0], Stand(450, 0), *SIZE), ".jpg", Exif()))
+    kite = Mark("corners", ((0.4, 0.4), (0.6, 0.4), (0.9, 0.9), (0.4, 0.6)))
+    done = _import(session, photos, marks={key: kite})
+    assert (
+        _reasons(done)["photos/clean/a.jpg"] == "the marked corners fit no flat object of 120 x 120 mm: mark them again"
+    )
+
+
+def test_pictures_turned_away_from_the_plan_are_said(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
+    session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
+    for k, angle in enumerate((30.0, 50.0)):
+        rgb = tagged(*sheets[0], Stand(450, angle, seed=1), *SIZE)
+        _put(photos / f"{k}.jpg", written(rgb, ".jpg", Exif(f"2026:05:01 12:0{k}:00")))
+    notes = _import(session, photos).notes
+    assert any(note.startswith("1 pictures are turned more than 10 degrees off every angle") for note in notes)
+
+
+def test_photographs_beside_a_film_are_a_pass_of_their_own(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
+    session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
+    photos.mkdir()
+    rgb = tagged(*sheets[0], Stand(450, 0, seed=1), *SIZE)
+    film(photos / "still.mp4", [rgb] * 3)
+    assert _import(session, photos).passes == 1
+    _put(photos / "a.jpg", written(rgb, ".jpg", Exif(None)))
+    assert _import(session, photos).passes == 1
 
 
 def test_a_strangers_corners_are_refused(recorded: Session) -> None:

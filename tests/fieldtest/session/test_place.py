@@ -9,6 +9,7 @@ from fieldtest.session.phone import object_corners
 from edgeguard.fieldtest.session.place import (
     as_corners,
     camera_of,
+    corners_from_tags,
     focal_from_35_mm,
     focal_from_field_of_view,
     goes_around,
@@ -17,7 +18,8 @@ from edgeguard.fieldtest.session.place import (
     true_box,
 )
 from edgeguard.fieldtest.sheets.field_object import FieldObject
-from edgeguard.fieldtest.sheets.sheet import Sheet
+from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet
+from edgeguard.fieldtest.sheets.tags import FoundSheet
 from edgeguard.fieldtest.virtual.field import Stand, placed_at
 
 CARD = Sheet(1, "stop", "stop", "clean")
@@ -59,6 +61,17 @@ def test_the_true_box_is_of_the_outline() -> None:
     )
     away = tuple((x + 900, y) for x, y in corners)
     assert true_box(away, CARD, "tags", 640, 480) is None
+
+
+def test_a_smaller_paper_leaves_the_object_as_large_as_it_is() -> None:
+    sign = FieldObject("s", "s", 300.0, 300.0, mount="on")
+    sheet = Sheet(1, "s", "s", "clean", object_mm=300.0, about=sign, window=Overlay((30.0, 0.0), 90.0))
+    printed = np.array([30.0, 0.0]) + 0.9 * (sheet.layout.tag_corners()[:, :, :2] - np.array([30.0, 0.0]))
+    seen = FoundSheet(1, {place: (2 * quad + 500).astype(np.float32) for place, quad in enumerate(printed)})
+    corners = corners_from_tags(seen, sheet, 0.9)
+    assert corners is not None and np.array(corners) == pytest.approx(
+        np.array([[200, 200], [800, 200], [800, 800], [200, 800]]), abs=0.1
+    )
 
 
 def test_lenses() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from collections import Counter
@@ -272,6 +273,8 @@ def test_a_drive_by_is_one_pass_binned_by_frame(session: Session, sheets: Sheets
     ("spec", "said"),
     [
         ("synthetic:field?colour=red", "colour"), ("synthetic:field?path=sideways", "path is"),
+        ("synthetic:field?width=0", "width is 16 to 8192"), ("synthetic:field?frames=-3", "frames is 1 to"),
+        ("synthetic:field?exposure=nan", "exposure is 0 to"), ("synthetic:field?distance=0", "distance is 1 to"),
         ("synthetic:field?distance=far", "could not convert"), ("synthetic:field?card=tree", "no card"),
     ],
 )  # fmt: skip
@@ -336,6 +339,16 @@ def test_a_journal_of_a_stranger_is_refused_in_one_line(recorded: Session, path:
     journal.write_text(json.dumps(_spoil(first, path, new)) + "\n")
     with pytest.raises(InputError, match=r"passes\.jsonl:1 is damaged"):
         Session(recorded.folder)
+
+
+def test_angles_have_no_side_and_sheets_their_own_tags(sheets: Sheets) -> None:
+    clean, plain = sheets[0][0], dataclasses.replace(sheets[1][0], number=sheets[0][0].number)
+    with pytest.raises(InputError, match="without its side"):
+        make_plan([clean], (450,), (-30, 30), ("bright",), passes=1)
+    with pytest.raises(InputError, match=r"same tags \(stop, clean and stop, plain\)"):
+        make_plan([clean, plain], (450,), (0,), ("bright",), passes=1)
+    with pytest.raises(InputError, match="same tags"):
+        make_plan([clean, clean], (450,), (0,), ("bright",), passes=1)
 
 
 def test_a_plan_of_too_many_passes_is_refused_before_they_are_listed(sheets: Sheets) -> None:

@@ -71,6 +71,11 @@ def test_the_blur_is_the_cameras(printer: PrinterMap) -> None:
     assert printer.blur_px == pytest.approx(0.7, rel=0.2) and printer.blur_mm > 0
 
 
+def test_a_phone_held_upright_has_the_same_lens(frame: NDArray[np.uint8], printer: PrinterMap) -> None:
+    upright = _map(np.ascontiguousarray(np.rot90(frame)))
+    assert upright.blur_px == pytest.approx(printer.blur_px, rel=0.1)
+
+
 def test_any_sheet_gives_a_coarser_map() -> None:
     printer = _map(_frame(OFFICE, "stop"), "stop")
     before, after = _known(OFFICE, printer)
@@ -98,3 +103,5 @@ def test_a_map_is_kept_and_damaged_ones_are_refused(printer: PrinterMap, tmp_pat
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(InputError, match="printer"):
             read_printer(path)
+    with pytest.raises(InputError, match="is there and no printer's map"):
+        write_printer(path, printer)

@@ -50,18 +50,39 @@ def test_an_object_is_cut_out_along_its_mask_in_true_proportions(tmp_path: Path)
     assert (kept.on_white()[0, 0] == 255).all()
 
 
+def test_what_is_transparent_is_not_the_object(tmp_path: Path) -> None:
+    photo, mask = write_sign(tmp_path)
+    rgb, cover = cv2.imread(str(photo)), cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+    assert rgb is not None and cover is not None
+    cv2.imwrite(str(tmp_path / "my cut.png"), np.dstack([rgb, cover]))
+    cut, kept = read_object(tmp_path / "my cut.png", label="stop", size_mm=(600, 600))
+    masked, wanted = read_object(photo, label="stop", size_mm=(600, 600), mask=mask)
+    assert np.array_equal(kept.alpha, wanted.alpha) and cut.outline == masked.outline
+    white = np.full_like(rgb, 255)
+    cv2.imwrite(str(tmp_path / "white.png"), np.dstack([white, cover]))  # a mask whose background is clear
+    _, by_it = read_object(photo, label="stop", size_mm=(600, 600), mask=tmp_path / "white.png")
+    assert np.array_equal(by_it.alpha, wanted.alpha)
+    cv2.imwrite(str(tmp_path / "full.png"), np.dstack([rgb, np.full_like(cover, 255)]))
+    assert read_object(tmp_path / "full.png", label="stop", size_mm=(600, 600))[1].alpha.min() == 255
+
+
 def test_objects_that_cannot_be_used_are_refused_in_one_line(tmp_path: Path) -> None:
     photo, mask = write_sign(tmp_path)
     cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((512, 512), np.uint8))
     cv2.imwrite(str(tmp_path / "other.png"), np.full((9, 9), 255, np.uint8))
     cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((5, 5, 3), np.uint8))
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (tmp_path / "burst.jpg").write_bytes(b"\0\0\0\x18ftypavis" + bytes(40))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.full((60, 60, 4), (255, 255, 255, 0), np.uint8))
     for path, size, given, words in (
         (photo, (600, 600), tmp_path / "empty.png", "is empty: a mask is white where the object is"),
         (photo, (600, 600), tmp_path / "other.png", "a mask has its size"),
         (photo, (600, 300), mask, "which is not 600x300 mm"),
         (tmp_path / "tiny.png", (60, 60), None, "at least 8 are needed"),
         (tmp_path / "phone.heic", (60, 60), None, "save it as JPEG"),
+        (tmp_path / "burst.jpg", (60, 60), None, "HEIC or AVIF file"),
+        (tmp_path / "clear.png", (60, 60), None, "transparent everywhere"),
+        (photo, (600, 600), tmp_path / "clear.png", "a mask has its size"),
         (tmp_path / "none.jpg", (60, 60), None, "none.jpg"),
         (photo, (6, 6), mask, "sides are 10 to 5000 mm"),
     ):
@@ -136,6 +157,17 @@ def test_a_patch_for_another_object_is_refused(tmp_path: Path) -> None:
         made_sheet("stop", "plain", patch=_patch(tmp_path / "q", subject.about))
 
 
+def test_a_patch_that_aims_at_the_objects_own_label_is_refused(tmp_path: Path) -> None:
+    folder = _patch(tmp_path / "p", None)
+    about, picture = read_patch(folder)
+    write_patch(folder, replace(about, target="stop"), picture)
+    with pytest.raises(InputError, match="the object's own label: every frame would be a success"):
+        made_sheet("stop", "patch", patch=folder)
+    assert made_sheet("yield", "patch", patch=folder)[0].target == "stop"
+    write_patch(folder, replace(about, target="stop", mode="create"), picture)  # a second one may be wanted
+    assert made_sheet("stop", "patch", patch=folder)[0].mode == "create"
+
+
 def test_manifests_of_cards_keep_their_keys_and_those_of_objects_add_some(tmp_path: Path) -> None:
     card, _ = made_sheet("stop", "noise")
     assert not {"about", "stickers", "window"} & card.to_dict().keys()
@@ -190,6 +222,9 @@ def test_a_field_of_an_object_before_photographs(tmp_path: Path) -> None:
     frame = field.painter.frame(field.truth(0))
     assert frame[5, 5, 2] > 2 * frame[5, 5, 0]  # the blue wall of the photograph
     assert _red(frame).sum() > 500
+    stand = open_virtual_field(f"synthetic:field?sheet={tmp_path}/c.pdf").truth(0)
+    assert stand.distance_mm == pytest.approx(5 * 150, rel=0.05)  # as far, in sides of the object, as a card stands
+    assert open_virtual_field(f"synthetic:field?sheet={tmp_path}/c.pdf&path=drive-by").truth(29).distance_mm > 430
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         open_virtual_field(f"synthetic:field?backgrounds={tmp_path / 'empty'}")
