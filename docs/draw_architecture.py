@@ -54,6 +54,9 @@ def drawing() -> str:
         top = TITLE + (len(floors) - number) * (ROW + GAP)
         parts += _floor(top, title, floor)
         tops |= {room.name: top for room in floor}
+    hidden = [step["room"] for step in plan["way"] if step["room"] not in {floor[0].name for floor in floors}]
+    if hidden:
+        raise ValueError(f"the frame's way is drawn through the first room of a floor, which {hidden[0]} is not")
     parts += _way([tops[step["room"]] for step in plan["way"]])
     below = TITLE + len(floors) * (ROW + GAP) + LINE
     parts.append(_text(MARGIN, below, "The way of a frame:", 15, color=_WAY, weight=600))
