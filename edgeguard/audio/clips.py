@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from edgeguard.errors import InputError
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 LARGEST = 64 << 20  # bytes of a file
 _MOST_VALUES = 1 << 26  # two hours at 8 kHz
+_PIECE = 1 << 20  # values that are read at a time
 _SLOWEST_HZ, _FASTEST_HZ = 1_000, 768_000  # of a file: fewer are no sound, and would grow when they are resampled
 _WHOLE = ("PCM_16", "PCM_S8", "PCM_U8")
 #: What libsndfile notes of a file that ends too early. It reads such files without a word.
@@ -55,59 +57,98 @@ def read_clip(data: bytes, rate_hz: int, *, resample: bool = False) -> Clip:
     module = soundfile()
     if len(data) > LARGEST:
         raise BrokenClipError(f"it has more than {LARGEST >> 20} MiB")
+    if not is_read(data):
+        raise BrokenClipError("it cannot be read as sound: it is neither WAV, FLAC, Ogg nor MP3")
     try:
         with module.SoundFile(io.BytesIO(data)) as file:
-            rate, frames, subtype = int(file.samplerate), int(file.frames), str(file.subtype)
-            if frames * file.channels > _MOST_VALUES:
-                raise BrokenClipError(f"it claims {frames} samples, more than {_MOST_VALUES // file.channels}")
-            whole = subtype in _WHOLE
-            values = file.read(dtype="int16" if whole else "float32", always_2d=True)
-            cut = len(values) < frames or any(words in file.extra_info for words in _CUT_SHORT)
+            return _read(file, rate_hz, resample)
     except module.SoundFileError as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise BrokenClipError(f"it cannot be read as sound: {reason}") from error
-    if cut:
+
+
+def is_read(data: bytes) -> bool:
+    """Whether a file begins as one of the four formats; libsndfile would open two dozen, whatever the file's name.
+
+    Example:
+        >>> is_read(b"RIFF....WAVEfmt "), is_read(b".snd....")
+        (True, False)
+    """
+    at = 0
+    while data[at : at + 3] == b"ID3" and len(data) > at + 10:  # a tag that MP3 and FLAC may have in front
+        sizes = data[at + 6 : at + 10]
+        at += 10 + (sizes[0] << 21 | sizes[1] << 14 | sizes[2] << 7 | sizes[3])
+    head = data[at : at + 12]
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
+        return head[8:12] == b"WAVE"
+    return head[:4] in (b"fLaC", b"OggS") or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+
+
+def _read(file: Any, rate_hz: int, resample: bool) -> Clip:
+    """The samples of an open file, piece by piece: as a whole, in 64 bits, a file of 20 kB can be a gigabyte."""
+    rate, frames, channels, subtype = int(file.samplerate), int(file.frames), int(file.channels), str(file.subtype)
+    if frames * channels > _MOST_VALUES:
+        raise BrokenClipError(f"it claims {frames} samples, more than {_MOST_VALUES // channels}")
+    if not _SLOWEST_HZ <= rate <= _FASTEST_HZ or frames * rate_hz > _MOST_VALUES * rate:
+        raise BrokenClipError(f"it says that it has {rate} Hz: {frames} samples would take too long to play")
+    kind, pieces = "int16" if subtype in _WHOLE else "float32", list[NDArray[np.int16]]()
+    convert = _Resampler(rate, rate_hz) if resample and rate != rate_hz else to_int16
+    count, loudest, is_finite, as_it_is = 0, 0.0, True, kind == "int16" and channels == 1 and rate == rate_hz
+    while len(values := file.read(_PIECE // channels, dtype=kind, always_2d=True)):
+        count += len(values)
+        if as_it_is:
+            pieces.append(values[:, 0].copy())
+            continue
+        is_finite = is_finite and bool(np.isfinite(values).all())
+        if is_finite and (resample or rate == rate_hz):
+            mixed = values.astype(np.float64).mean(1) / (32768 if kind == "int16" else 1)
+            loudest = max(loudest, float(np.abs(mixed).max()))
+            pieces.append(convert(mixed))
+    if count < frames or any(words in file.extra_info for words in _CUT_SHORT):
         raise BrokenClipError("it is cut short: its end is missing")
-    if not len(values):
+    if not count:
         raise BrokenClipError("it holds no samples")
-    if not whole and not np.isfinite(values).all():
+    if not is_finite:
         raise BrokenClipError("it holds samples that are not finite numbers")
-    if not _SLOWEST_HZ <= rate <= _FASTEST_HZ or len(values) * rate_hz > _MOST_VALUES * rate:
-        raise BrokenClipError(f"it says that it has {rate} Hz: {len(values)} samples would take too long to play")
     if rate != rate_hz and not resample:
         raise OtherRateError(f"it has {rate} Hz, the model wants {rate_hz} Hz: --resample converts it")
-    return _one_channel(values, rate, rate_hz, subtype)
+    if isinstance(convert, _Resampler):
+        pieces.append(convert.rest())
+    samples = np.concatenate(pieces)
+    if not len(samples):
+        raise BrokenClipError(f"it has too few samples to be resampled to {rate_hz} Hz")
+    return Clip(samples, () if as_it_is else _notes(channels, subtype, loudest, rate, rate_hz))
 
 
-def _one_channel(values: NDArray[np.int16] | NDArray[np.float32], rate: int, rate_hz: int, subtype: str) -> Clip:
-    notes = []
-    if values.shape[1] > 1:
-        notes.append(f"{values.shape[1]} channels were averaged")
-    if values.dtype == np.int16 and values.shape[1] == 1 and rate == rate_hz:
-        return Clip(np.ascontiguousarray(values[:, 0]))
-    mixed = values.astype(np.float64).mean(1) / (32768 if values.dtype == np.int16 else 1)
-    if subtype in ("PCM_24", "PCM_32"):
-        notes.append(f"{subtype[4:]}-bit samples were rounded to 16 bits")
-    if np.abs(mixed).max() > 1:
-        notes.append("samples beyond full scale were cut")
-    if rate != rate_hz:
-        mixed = resampled(mixed, rate, rate_hz)
-        notes.append(f"{rate} Hz were resampled to {rate_hz} Hz")
-        if not len(mixed):
-            raise BrokenClipError(f"it has too few samples to be resampled to {rate_hz} Hz")
-    return Clip(to_int16(mixed), tuple(notes))
+def _notes(channels: int, subtype: str, loudest: float, rate: int, rate_hz: int) -> tuple[str, ...]:
+    said = (
+        (channels > 1, f"{channels} channels were averaged"),
+        (subtype in ("PCM_24", "PCM_32"), f"{subtype[4:]}-bit samples were rounded to 16 bits"),
+        (loudest > 1, "samples beyond full scale were cut"),
+        (rate != rate_hz, f"{rate} Hz were resampled to {rate_hz} Hz"),
+    )
+    return tuple(text for holds, text in said if holds)
 
 
-def resampled(samples: NDArray[np.float64], rate: int, rate_hz: int) -> NDArray[np.float64]:
-    """Samples at another rate, by soxr at its high quality.
+class _Resampler:
+    """Samples of -1..1 at another rate, in 16-bit steps, by soxr at its high quality; piece by piece.
 
     Raises:
         InputError: soxr is not installed.
     """
-    try:
-        import soxr
-    except ImportError as error:
-        from edgeguard.system.extras import how_to_install
 
-        raise InputError(f"resampling needs soxr: {how_to_install('audio')}") from error
-    return np.asarray(soxr.resample(samples, rate, rate_hz))
+    def __init__(self, rate: int, rate_hz: int) -> None:
+        try:
+            import soxr
+        except ImportError as error:
+            from edgeguard.system.extras import how_to_install
+
+            raise InputError(f"resampling needs soxr: {how_to_install('audio')}") from error
+        self._stream = soxr.ResampleStream(rate, rate_hz, 1, "float64")
+
+    def __call__(self, samples: NDArray[np.float64]) -> NDArray[np.int16]:
+        return to_int16(self._stream.resample_chunk(samples))
+
+    def rest(self) -> NDArray[np.int16]:
+        """What it holds back, at the end."""
+        return to_int16(self._stream.resample_chunk(np.empty(0), last=True))

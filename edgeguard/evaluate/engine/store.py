@@ -27,6 +27,20 @@ class AdversarialImages:
     seconds: float
 
 
+def of_picture(changed: NDArray[np.uint8], frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A changed image, if it is as large as the one that it was made of: it may come from somebody else's folder.
+
+    Raises:
+        InputError: it has another size.
+    """
+    if changed.shape != frame.shape:
+        raise InputError(
+            f"a kept result has the size {changed.shape[1]}x{changed.shape[0]}, its picture "
+            f"{frame.shape[1]}x{frame.shape[0]}: delete the folder adversarial/ of the output"
+        )
+    return changed
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder of attack results; a file that is cut short or changed counts as missing.

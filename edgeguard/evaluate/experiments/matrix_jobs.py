@@ -126,6 +126,12 @@ class Part:
     l2: tuple[float, ...]
 
 
+def is_part_of(job: MatrixJob, part: Part) -> bool:
+    """Whether a part that somebody kept can be the job's: each image once, and of its own batch."""
+    numbers = range(job.start, job.start + len(job.labels))
+    return len(set(part.correct)) == len(part.correct) and all(one in numbers for one in part.correct)
+
+
 _LARGEST = 16 << 20  # bytes of a part
 
 

@@ -1,6 +1,7 @@
 """Scoring: every stored frame through each guard and the model, in all cores; one line of JSON each."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -11,7 +12,7 @@ from typing import Any
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
-from edgeguard.fieldtest.analysis.detections import Box, judged_box, kept_boxes, object_box
+from edgeguard.fieldtest.analysis.detections import NOTHING, Box, judged_box, kept_boxes, object_box
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -214,10 +215,34 @@ def read_scores(folder: Path) -> Scores:
             convert({**head, "outcomes": said}, Scores)  # for the types alone
     except InputError as error:
         raise InputError(f"{path} is damaged: score again") from error
-    if head.pop("schema", None) != SCHEMA or head.get("session") != Session(folder).plan.session:
+    session = Session(folder)
+    if head.pop("schema", None) != SCHEMA or head.get("session") != session.plan.session:
         raise InputError(f"{path} is of another version or session: score again")
     lists = {key: tuple(head[key]) for key in ("labels", "guards", "unreadable")}
-    return Scores(**{**head, **lists}, outcomes=outcomes)
+    scores = Scores(**{**head, **lists}, outcomes=outcomes)
+    if (wrong := _contradiction(scores, session)) is not None:
+        raise InputError(f"{path} does not fit its session ({wrong}): score again")
+    return scores
+
+
+def _contradiction(scores: Scores, session: Session) -> str | None:
+    """What the scores say that cannot be of this session; None where they fit."""
+    if scores.memory is not None and scores.memory < 1:
+        return f"a memory of {scores.memory} frames"
+    if scores.task not in ("classify", "detect") or len(set(scores.guards)) != len(scores.guards):
+        return "a task or guards that are none"
+    frames, guards = [len(done.frames) for done in session.passes], set(scores.guards)
+    seen = set[tuple[int, int, str]]()
+    for one in scores.outcomes:
+        place = (one.number, one.shot, one.guard)
+        if not (0 <= one.number < len(frames) and 0 <= one.shot < frames[one.number]):
+            return f"there is no frame {one.shot} of pass {one.number}"
+        if one.guard not in guards or place in seen:
+            return f"the guard {one.guard!r} is not named before, or comes twice with a frame"
+        if one.index < NOTHING or not math.isfinite(one.ms):
+            return f"an answer {one.index}, or a time that is none"
+        seen.add(place)
+    return None
 
 
 def _check_guard(name: str, model: Model) -> None:

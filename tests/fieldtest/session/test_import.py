@@ -12,11 +12,12 @@ import pytest
 from fieldtest.session.phone import Exif, bare, film, object_corners, tagged, written
 
 from edgeguard.errors import InputError
-from edgeguard.fieldtest.session.importing import FILE, NOT_MARKED, Imported, import_all, look_at_all
+from edgeguard.fieldtest.session.importing import NOT_MARKED, Imported, import_all, look_at_all
 from edgeguard.fieldtest.session.look import Lens
 from edgeguard.fieldtest.session.marks import Mark, read_marks, write_marks
 from edgeguard.fieldtest.session.photographs import kind_of, read_shot
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
+from edgeguard.fieldtest.session.said import FILE
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
@@ -306,3 +307,14 @@ def test_time_and_lens_of_exif() -> None:
         shot = read_shot(written(rgb, ".png", Exif(taken, "x", zone, focal=False)))
         assert shot.taken_at is None and shot.focal_35_mm is None
     assert read_shot(b"nothing").taken_at is None
+
+
+def test_a_list_of_files_that_is_damaged_is_said_before_anything_is_stored(
+    sheets: list[tuple[Sheet, Picture]], tmp_path: Path
+) -> None:
+    session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
+    _put(photos / "a.jpg", written(tagged(*sheets[0], Stand(450, 0, seed=1), *SIZE), ".jpg", Exif()))
+    (session.folder / FILE).write_text("[1]\n")
+    with pytest.raises(InputError, match=r"import\.jsonl is damaged"):
+        _import(session, photos)
+    assert session.passes == [] and Session(session.folder).passes == []
