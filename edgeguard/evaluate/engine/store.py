@@ -46,16 +46,17 @@ class Store:
     """A folder of attack results; a file that is cut short or changed counts as missing.
 
     Attributes:
-        folder: is made where it is not there; a result is its file `KEY[:2]/KEY.adv`.
+        folder: within an output folder; is made where it is not there. A result is its file `KEY[:2]/KEY.adv`.
 
     Raises:
-        InputError: a folder in it is a link.
+        InputError: it or a folder in it is a link.
         DeviceError: the folder cannot be made.
     """
 
     folder: Path
 
     def __post_init__(self) -> None:
+        refuse_links(self.folder.parent, self.folder.name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for part in self.folder.iterdir():

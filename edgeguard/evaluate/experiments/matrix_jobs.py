@@ -22,6 +22,7 @@ from edgeguard.evaluate.attacks.lattice import Lattice
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, read_bounded
+from edgeguard.system.names import refuse_links
 
 WHITE = "adaptive, worst case"
 
@@ -137,15 +138,17 @@ _LARGEST = 16 << 20  # bytes of a part
 
 @dataclass(frozen=True)
 class PartStore:
-    """A folder of finished parts, a JSON file each; half-written or foreign files count for nothing.
+    """A folder of finished parts within an output, a JSON file each; half-written or foreign files count for nothing.
 
     Raises:
+        InputError: it is a link.
         DeviceError: the folder cannot be made.
     """
 
     folder: Path
 
     def __post_init__(self) -> None:
+        refuse_links(self.folder.parent, self.folder.name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

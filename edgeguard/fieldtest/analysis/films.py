@@ -19,6 +19,7 @@ from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.shown import size_within
 from edgeguard.system.files import replaced, write_bytes
+from edgeguard.system.names import folder_inside
 
 _PANEL, _HIGHEST, _TITLE, _GAP = 320, 960, 34, 4
 _MOST_FRAMES = 40
@@ -63,6 +64,7 @@ def write_films(session: Session, found: Findings, folder: Path, most: int) -> l
         most: films.
 
     Raises:
+        InputError: the folder is a link.
         DeviceError: the folder cannot be written.
     """
     films: list[Film] = []
@@ -70,10 +72,7 @@ def write_films(session: Session, found: Findings, folder: Path, most: int) -> l
         pictures = _pictures(session, found, rows)
         if not pictures:
             continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+        folder_inside(folder.parent, folder.name)
         path, fps = folder / f"film-{len(films) + 1}.mp4", _rate(rows)
         _write_mp4(path, pictures, fps)
         gif = _gif(pictures, fps)

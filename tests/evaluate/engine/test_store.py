@@ -71,6 +71,10 @@ def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
     (folder / "ab").symlink_to(elsewhere)
     with pytest.raises(InputError, match="is a link"):
         Store(folder)
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "adversarial").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        Store(tmp_path / "output" / "adversarial")
     assert (elsewhere / ".draft-0123abcd.txt").exists()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeguard.errors import InputError
 from edgeguard.fieldtest.analysis.counted import Counted
 from edgeguard.fieldtest.analysis.films import write_films
 from edgeguard.fieldtest.analysis.findings import findings
@@ -42,6 +43,15 @@ def test_films_and_pages_of_strips_are_as_large_as_others(strips: tuple[Session,
     with Image.open(io.BytesIO(film.gif)) as shown:
         assert shown.size[0] <= 1000 and shown.size[1] <= 2000
     assert len(html_report(session, found, [film])) < 2_000_000
+
+
+def test_films_are_not_written_where_a_link_leads(strips: tuple[Session, Scores], tmp_path: Path) -> None:
+    session, scores = strips
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "report-films").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a link"):
+        write_films(session, findings(session, scores), tmp_path / "report-films", 1)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [(3000, 2), (2, 3000), (1, 1)])
