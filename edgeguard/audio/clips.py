@@ -1,6 +1,7 @@
 """Reading a file of sound: WAV, FLAC, Ogg and MP3, through libsndfile, to one channel of 16-bit samples."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ _MOST_VALUES = 1 << 26  # two hours at 8 kHz
 _PIECE = 1 << 20  # values that are read at a time
 _SLOWEST_HZ, _FASTEST_HZ = 1_000, 768_000  # of a file: fewer are no sound, and would grow when they are resampled
 _WHOLE = ("PCM_16", "PCM_S8", "PCM_U8")
+#: Codings that are read: of those in a WAV that telephones had, libsndfile's decoders cannot tell where they end.
+_CODINGS = (*_WHOLE, "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "VORBIS", "OPUS",
+            "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")  # fmt: skip
 #: What libsndfile notes of a file that ends too early. It reads such files without a word.
 _CUT_SHORT = ("(should be", "Junk after the last page", "without an End-Of-Stream")
 
@@ -86,46 +90,66 @@ def is_read(data: bytes) -> bool:
 
 def _read(file: Any, rate_hz: int, resample: bool) -> Clip:
     """The samples of an open file, piece by piece: as a whole, in 64 bits, a file of 20 kB can be a gigabyte."""
-    rate, frames, channels, subtype = int(file.samplerate), int(file.frames), int(file.channels), str(file.subtype)
+    _check_head(file, rate_hz)
+    if file.subtype not in _WHOLE or file.channels > 1 or file.samplerate != rate_hz:
+        return _mixed(file, rate_hz, resample)
+    pieces = [values[:, 0].copy() for values in _pieces(file, "int16")]
+    _check_end(file, sum(map(len, pieces)))
+    return Clip(np.concatenate(pieces))
+
+
+def _mixed(file: Any, rate_hz: int, resample: bool) -> Clip:
+    """As `_read`, of a file whose samples are averaged, rounded or resampled."""
+    rate, kind, other = int(file.samplerate), "int16" if file.subtype in _WHOLE else "float32", None
+    convert = to_int16 if rate == rate_hz else (other := _Resampler(rate, rate_hz)) if resample else None
+    pieces, count, loudest, is_finite = list[NDArray[np.int16]](), 0, 0.0, True
+    for values in _pieces(file, kind):
+        count += len(values)
+        is_finite = is_finite and bool(np.isfinite(values).all())
+        if is_finite and convert is not None:
+            mixed = values.astype(np.float64).mean(1) / (32768 if kind == "int16" else 1)
+            loudest = max(loudest, float(np.abs(mixed).max()))
+            pieces.append(convert(mixed))
+    _check_end(file, count)
+    if not is_finite:
+        raise BrokenClipError("it holds samples that are not finite numbers")
+    if convert is None:
+        raise OtherRateError(f"it has {rate} Hz, the model wants {rate_hz} Hz: --resample converts it")
+    samples = np.concatenate(pieces if other is None else [*pieces, other.rest()])
+    if not len(samples):
+        raise BrokenClipError(f"it has too few samples to be resampled to {rate_hz} Hz")
+    return Clip(samples, _notes(file, loudest, rate_hz))
+
+
+def _check_head(file: Any, rate_hz: int) -> None:
+    rate, frames, channels, coding = int(file.samplerate), int(file.frames), int(file.channels), str(file.subtype)
+    if coding not in _CODINGS:
+        raise BrokenClipError(f"it cannot be read as sound: its coding {coding} is not known here")
     if frames * channels > _MOST_VALUES:
         raise BrokenClipError(f"it claims {frames} samples, more than {_MOST_VALUES // channels}")
     if not _SLOWEST_HZ <= rate <= _FASTEST_HZ or frames * rate_hz > _MOST_VALUES * rate:
         raise BrokenClipError(f"it says that it has {rate} Hz: {frames} samples would take too long to play")
-    kind, pieces = "int16" if subtype in _WHOLE else "float32", list[NDArray[np.int16]]()
-    convert = _Resampler(rate, rate_hz) if resample and rate != rate_hz else to_int16
-    count, loudest, is_finite, as_it_is = 0, 0.0, True, kind == "int16" and channels == 1 and rate == rate_hz
-    while len(values := file.read(_PIECE // channels, dtype=kind, always_2d=True)):
-        count += len(values)
-        if as_it_is:
-            pieces.append(values[:, 0].copy())
-            continue
-        is_finite = is_finite and bool(np.isfinite(values).all())
-        if is_finite and (resample or rate == rate_hz):
-            mixed = values.astype(np.float64).mean(1) / (32768 if kind == "int16" else 1)
-            loudest = max(loudest, float(np.abs(mixed).max()))
-            pieces.append(convert(mixed))
-    if count < frames or any(words in file.extra_info for words in _CUT_SHORT):
+
+
+def _check_end(file: Any, count: int) -> None:
+    if count < file.frames or any(words in file.extra_info for words in _CUT_SHORT):
         raise BrokenClipError("it is cut short: its end is missing")
     if not count:
         raise BrokenClipError("it holds no samples")
-    if not is_finite:
-        raise BrokenClipError("it holds samples that are not finite numbers")
-    if rate != rate_hz and not resample:
-        raise OtherRateError(f"it has {rate} Hz, the model wants {rate_hz} Hz: --resample converts it")
-    if isinstance(convert, _Resampler):
-        pieces.append(convert.rest())
-    samples = np.concatenate(pieces)
-    if not len(samples):
-        raise BrokenClipError(f"it has too few samples to be resampled to {rate_hz} Hz")
-    return Clip(samples, () if as_it_is else _notes(channels, subtype, loudest, rate, rate_hz))
 
 
-def _notes(channels: int, subtype: str, loudest: float, rate: int, rate_hz: int) -> tuple[str, ...]:
+def _pieces(file: Any, kind: str) -> Iterator[NDArray[Any]]:
+    """Values (n, channels), a million at a time."""
+    while len(values := file.read(_PIECE // file.channels, dtype=kind, always_2d=True)):
+        yield values
+
+
+def _notes(file: Any, loudest: float, rate_hz: int) -> tuple[str, ...]:
     said = (
-        (channels > 1, f"{channels} channels were averaged"),
-        (subtype in ("PCM_24", "PCM_32"), f"{subtype[4:]}-bit samples were rounded to 16 bits"),
+        (file.channels > 1, f"{file.channels} channels were averaged"),
+        (file.subtype in ("PCM_24", "PCM_32"), f"{file.subtype[4:]}-bit samples were rounded to 16 bits"),
         (loudest > 1, "samples beyond full scale were cut"),
-        (rate != rate_hz, f"{rate} Hz were resampled to {rate_hz} Hz"),
+        (file.samplerate != rate_hz, f"{file.samplerate} Hz were resampled to {rate_hz} Hz"),
     )
     return tuple(text for holds, text in said if holds)
 

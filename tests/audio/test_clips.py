@@ -98,6 +98,20 @@ def test_a_format_that_nobody_named_is_not_opened(kind: str, monkeypatch: pytest
             read_clip(begin + data, 8000)
 
 
+@pytest.mark.parametrize("subtype", ["GSM610", "G721_32", "NMS_ADPCM_16"])
+def test_a_coding_of_telephones_is_one_line(subtype: str) -> None:
+    """libsndfile cannot go back in them: `run` ended in exit code 70."""
+    with pytest.raises(BrokenClipError, match=f"its coding {subtype} is not known here"):
+        read_clip(written(noise(3000), subtype=subtype), 8000)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_32", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
+def test_other_codings_of_a_wav_are_read(subtype: str) -> None:
+    samples = tone(300)
+    found = read_clip(written(samples / 32768, subtype=subtype), 8000).samples[: len(samples)]
+    assert np.abs(found.astype(int) - samples).mean() < 300
+
+
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "FLAC"])
 def test_what_is_a_wav_or_flac_by_its_bytes_is_read(kind: str) -> None:
     samples = noise(3000)
