@@ -215,17 +215,13 @@ def read_scores(folder: Path) -> Scores:
             convert({**head, "outcomes": said}, Scores)  # for the types alone
     except InputError as error:
         raise InputError(f"{path} is damaged: score again") from error
-    session = Session(folder)
-    if head.pop("schema", None) != SCHEMA or head.get("session") != session.plan.session:
+    if head.pop("schema", None) != SCHEMA or head.get("session") != Session(folder).plan.session:
         raise InputError(f"{path} is of another version or session: score again")
     lists = {key: tuple(head[key]) for key in ("labels", "guards", "unreadable")}
-    scores = Scores(**{**head, **lists}, outcomes=outcomes)
-    if (wrong := _contradiction(scores, session)) is not None:
-        raise InputError(f"{path} does not fit its session ({wrong}): score again")
-    return scores
+    return Scores(**{**head, **lists}, outcomes=outcomes)
 
 
-def _contradiction(scores: Scores, session: Session) -> str | None:
+def contradiction(scores: Scores, session: Session) -> str | None:
     """What the scores say that cannot be of this session; None where they fit."""
     if scores.memory is not None and scores.memory < 1:
         return f"a memory of {scores.memory} frames"

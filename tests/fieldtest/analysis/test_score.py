@@ -232,13 +232,13 @@ def test_scores_that_do_not_fit_their_session_are_refused(
     assert read_scores(recorded.folder) == head
     other: Any = replace(one, **cast(Any, change))
     write_scores(recorded.folder / "scores.jsonl", replace(head, outcomes=(other, head.outcomes[1])))
-    with pytest.raises(InputError, match=rf"does not fit its session \(.*{said}.*\): score again"):
-        read_scores(recorded.folder)
+    with pytest.raises(InputError, match=rf"do not fit its passes \(.*{said}.*\): score again"):
+        findings(recorded, read_scores(recorded.folder))
 
 
 @pytest.mark.parametrize("change", [{"memory": 0}, {"memory": -5}, {"task": "zz"}, {"guards": ("off", "off")}])
 def test_a_head_of_scores_that_cannot_be_is_refused(recorded: Session, change: dict[str, object]) -> None:
     head = replace(Scores(recorded.plan.session, "m", LABELS, ("off",), ()), **cast(Any, change))
     write_scores(recorded.folder / "scores.jsonl", head)
-    with pytest.raises(InputError, match="does not fit its session"):
-        read_scores(recorded.folder)
+    with pytest.raises(InputError, match="do not fit its passes"):
+        findings(recorded, read_scores(recorded.folder))

@@ -318,3 +318,10 @@ def test_a_list_of_files_that_is_damaged_is_said_before_anything_is_stored(
     with pytest.raises(InputError, match=r"import\.jsonl is damaged"):
         _import(session, photos)
     assert session.passes == [] and Session(session.folder).passes == []
+
+
+def test_a_link_to_itself_is_one_line(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
+    _session(tmp_path / "s", sheets)
+    (tmp_path / "ring.jpg").symlink_to(tmp_path / "ring.jpg")
+    done = here("fieldtest", "import", tmp_path / "ring.jpg", "--plan", tmp_path / "s")
+    assert done.returncode == 1 and "cannot be read: Too many levels of symbolic links" in done.stdout
