@@ -222,16 +222,16 @@ def read_scores(folder: Path) -> Scores:
 
 
 def contradiction(scores: Scores, session: Session) -> str | None:
-    """What the scores say that cannot be of this session; None where they fit."""
+    """What the scores say that cannot be of this session; None where they fit. Other passes' scores count for nothing."""
     if scores.memory is not None and scores.memory < 1:
         return f"a memory of {scores.memory} frames"
     if scores.task not in ("classify", "detect") or len(set(scores.guards)) != len(scores.guards):
         return "a task or guards that are none"
-    frames, guards = [len(done.frames) for done in session.passes], set(scores.guards)
+    frames, guards = {done.number: len(done.frames) for done in session.passes}, set(scores.guards)
     seen = set[tuple[int, int, str]]()
     for one in scores.outcomes:
         place = (one.number, one.shot, one.guard)
-        if not (0 <= one.number < len(frames) and 0 <= one.shot < frames[one.number]):
+        if not 0 <= one.shot < frames.get(one.number, one.shot + 1):
             return f"there is no frame {one.shot} of pass {one.number}"
         if one.guard not in guards or place in seen:
             return f"the guard {one.guard!r} is not named before, or comes twice with a frame"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from system.crafted_zip import memory_below
 
@@ -42,7 +43,7 @@ def test_names_that_lead_elsewhere_are_none(tmp_path: Path, name: str) -> None:
 
 def test_the_weights_of_onnx_itself_are_found(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    weight = onnx.helper.make_tensor("w", 1, [2], [1.0, 2.0])
+    weight = onnx.numpy_helper.from_array(np.ones(2, np.float32), "w")
     graph = onnx.helper.make_graph([], "g", [], [], [weight])
     onnx.save_model(
         onnx.helper.make_model(graph), str(tmp_path / "m.onnx"), save_as_external_data=True, location="w.bin",

@@ -217,7 +217,7 @@ def test_the_report_is_whole_and_needs_nothing_from_outside(recorded: Session) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"number": -1}, "no frame 0 of pass -1"), ({"number": 10**12}, "no frame"), ({"shot": 77}, "no frame 77"),
+        ({"shot": 77}, "no frame 77 of pass 0"), ({"shot": -1}, "no frame -1"),
         ({"guard": "zz"}, "is not named before"), ({"shot": 1}, "comes twice"), ({"index": -2}, "an answer -2"),
         ({"ms": float("nan")}, "a time that is none"),
     ],

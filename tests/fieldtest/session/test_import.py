@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import here
 from fieldtest.session.phone import Exif, bare, film, object_corners, tagged, written
 
 from edgeguard.errors import InputError
