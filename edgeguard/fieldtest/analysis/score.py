@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -223,22 +223,25 @@ def read_scores(folder: Path) -> Scores:
 
 def contradiction(scores: Scores, session: Session) -> str | None:
     """What the scores say that cannot be of this session; None where they fit. Other passes' scores count for nothing."""
+    return next(_contradictions(scores, session), None)
+
+
+def _contradictions(scores: Scores, session: Session) -> Iterator[str]:
     if scores.memory is not None and scores.memory < 1:
-        return f"a memory of {scores.memory} frames"
+        yield f"a memory of {scores.memory} frames"
     if scores.task not in ("classify", "detect") or len(set(scores.guards)) != len(scores.guards):
-        return "a task or guards that are none"
+        yield "a task or guards that are none"
     frames, guards = {done.number: len(done.frames) for done in session.passes}, set(scores.guards)
     seen = set[tuple[int, int, str]]()
     for one in scores.outcomes:
         place = (one.number, one.shot, one.guard)
         if not 0 <= one.shot < frames.get(one.number, one.shot + 1):
-            return f"there is no frame {one.shot} of pass {one.number}"
+            yield f"there is no frame {one.shot} of pass {one.number}"
         if one.guard not in guards or place in seen:
-            return f"the guard {one.guard!r} is not named before, or comes twice with a frame"
+            yield f"the guard {one.guard!r} is not named before, or comes twice with a frame"
         if one.index < NOTHING or not math.isfinite(one.ms):
-            return f"an answer {one.index}, or a time that is none"
+            yield f"an answer {one.index}, or a time that is none"
         seen.add(place)
-    return None
 
 
 def _check_guard(name: str, model: Model) -> None:
