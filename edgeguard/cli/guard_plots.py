@@ -39,7 +39,7 @@ def draw_certificate(frame: NDArray[np.uint8], certificate: Certificate) -> NDAr
     for limit, color in reversed(_MARGIN_COLORS):
         tint[margins <= limit] = color
     tint = tint.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)[: frame.shape[0], : frame.shape[1]]
-    blended = np.empty(frame.shape, np.uint8)
+    blended: NDArray[np.uint8] = np.empty(frame.shape, np.uint8)
     for top in range(0, len(frame), _STRIP):  # as floats a large frame is gigabytes
         rows = slice(top, top + _STRIP)
         blended[rows] = (0.55 * frame[rows].mean(axis=2, keepdims=True) + 0.45 * tint[rows]).astype(np.uint8)

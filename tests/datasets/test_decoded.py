@@ -21,8 +21,13 @@ def _files(folder: Path, count: int) -> list[Path]:
 def test_each_round_gives_all_pictures_and_keeps_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`guard design` kept them all: 40 pictures of 90 kB took 8 GB."""
     monkeypatch.setattr(decoded, "_KEPT_BYTES", 2 * 20 * 30 * 3)
-    pictures, read = DecodedFiles(_files(tmp_path, 5)), []
-    monkeypatch.setattr(decoded, "read_bounded", lambda path, *_: read.append(path.stem) or path.read_bytes())
+    pictures, read = DecodedFiles(_files(tmp_path, 5)), list[str]()
+
+    def noted(path: Path, *_: object) -> bytes:
+        read.append(path.stem)
+        return path.read_bytes()
+
+    monkeypatch.setattr(decoded, "read_bounded", noted)
     for _ in range(2):
         assert [int(picture[0, 0, 0]) for picture in pictures] == [0, 1, 2, 3, 4]
     assert len(pictures) == 5 and read == ["0", "1", "2", "3", "4", "2", "3", "4"]

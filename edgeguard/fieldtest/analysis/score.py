@@ -222,7 +222,7 @@ def read_scores(folder: Path) -> Scores:
 
 
 def contradiction(scores: Scores, session: Session) -> str | None:
-    """What the scores say that cannot be of this session; None where they fit. Other passes' scores count for nothing."""
+    """What the scores say that cannot be of this session, if anything. Those of other passes count for nothing."""
     return next(_contradictions(scores, session), None)
 
 

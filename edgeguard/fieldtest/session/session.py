@@ -290,7 +290,7 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
     """All whole lines; a torn last one is left out."""
     if not path.exists() and not path.is_symlink():
         return []
-    passes = []
+    passes: list[Pass] = []
     for number, line in enumerate(io.BytesIO(read_regular(path, _LARGEST, "the journal")), start=1):
         if len(line) > _LONGEST:
             raise InputError(f"{path}:{number} is longer than {_LONGEST >> 20} MiB")
