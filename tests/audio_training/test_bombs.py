@@ -24,7 +24,7 @@ def _folder(folder: Path, clip: bytes, kind: str) -> SoundConfig:
 
 
 def test_clips_that_grow_without_bound_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """80 files of 20 kB took 10 GB."""
+    """80 files of 200 kB would become 10 GB."""
     monkeypatch.setattr(data_module, "_FREE_BYTES", 1 << 20)
     silence = _folder(tmp_path / "silence", written(np.zeros(1 << 18, np.int16), kind="FLAC"), "flac")
     with pytest.raises(InputError, match=r"the clips up to .*\.flac hold \d+ bytes of sound in \d+ bytes of files"):

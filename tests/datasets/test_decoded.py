@@ -19,7 +19,7 @@ def _files(folder: Path, count: int) -> list[Path]:
 
 
 def test_each_round_gives_all_pictures_and_keeps_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`guard design` kept them all: 40 pictures of 90 kB took 8 GB."""
+    """`guard design` kept them all: 40 pictures of 200 kB took more than 4 GB."""
     monkeypatch.setattr(decoded, "_KEPT_BYTES", 2 * 20 * 30 * 3)
     pictures, read = DecodedFiles(_files(tmp_path, 5)), list[str]()
 

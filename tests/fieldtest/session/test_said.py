@@ -40,7 +40,7 @@ def test_a_list_of_somebody_else_is_read_or_refused_in_one_line(tmp_path: Path, 
 def test_a_list_of_too_many_lines_is_refused_before_they_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """256 MiB of the shortest lines became 9 GB."""
+    """153 MB of short lines became 3.7 GB."""
     monkeypatch.setattr(said_module, "_MOST_LINES", 3)
     (tmp_path / "import.jsonl").write_text('{"name": "a"}\n' * 4)
     with pytest.raises(InputError, match="more than 3 lines"):
