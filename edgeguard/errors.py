@@ -37,7 +37,9 @@ class DeviceError(EdgeGuardError):
     exit_code = 3
 
 
-_NO_MEMORY = ("allocate memory", "failed to map segment", "bad_alloc", "can't allocate", "can't start new thread")
+_NO_MEMORY = ("allocate memory", "failed to map segment", "bad_alloc", "can't allocate", "can't start new thread",
+              "insufficient memory")  # fmt: skip
+_QUOTE = (EdgeGuardError, ValueError, LookupError, TypeError)  # their texts quote files, and a file says what it likes
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -53,7 +55,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     seen = set[int]()  # an error that is raised again while its successor is handled makes the chain a ring
     while found is not None and id(found) not in seen:
         seen.add(id(found))
-        if isinstance(found, MemoryError) or any(words in str(found).lower() for words in _NO_MEMORY):
+        said = "" if isinstance(found, _QUOTE) else str(found).lower()
+        if isinstance(found, MemoryError) or any(words in said for words in _NO_MEMORY):
             return True
         found = found.__cause__ or found.__context__
     return False

@@ -21,7 +21,10 @@ def _wrapped(inner: Exception) -> Exception:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 12 bytes"), True),
         (OSError(12, "Cannot allocate memory"), True),
         (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("OpenCV(5.0.0) error: (-4:Insufficient memory) Failed to allocate 9 bytes"), True),
         (ValueError("bad shape"), False),
+        (InputError("bad_alloc.tflite: the operator 'can't allocate memory' is not known"), False),
+        (ValueError("invalid literal for int() with base 10: 'bad_alloc'"), False),
         (OSError(28, "No space left on device"), False),
     ],
 )

@@ -16,6 +16,8 @@ from edgeguard.datasets.entries import Entry, UnreadableMember, entries
 from edgeguard.errors import InputError
 
 _log = logging.getLogger(__name__)
+_FREE_BYTES = 1 << 30  # that the samples of all clips may have, however small their files are
+_MOST_GROWTH = 40  # times the size of the files: Opus and MP3 of speech grow by 16, and a file of silence by 8,000
 _PARTS = {"train": "train", "training": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 
 
@@ -142,6 +144,7 @@ class _Reading:
         self.broken: list[str] = []
         self.digests: dict[str, bytes] = {}
         self.notes: Counter[str] = Counter()
+        self._packed = self._held = 0  # bytes of files, and of their samples
 
     def read(self, files: Sequence[_File]) -> Clips:
         samples, targets, names = [], [], []
@@ -157,6 +160,12 @@ class _Reading:
                 self.broken.append(f"{name} ({error})")
                 continue
             self.notes.update(clip.notes)
+            self._packed, self._held = self._packed + len(content), self._held + clip.samples.nbytes
+            if self._held > max(_FREE_BYTES, _MOST_GROWTH * self._packed):
+                raise InputError(
+                    f"{self._config.data}: the clips up to {name} hold {self._held} bytes of sound in {self._packed} "
+                    "bytes of files; refused: cut the silence off"
+                )
             samples.append(clip.samples)
             targets.append(self._place[file.label])
             names.append(name)

@@ -292,4 +292,7 @@ def _kept(path: Path) -> list[SoundCell]:
     raw = read_bounded(path, _LARGEST_RESULTS, "the results")
     with parsing(str(path)):
         rows = [foreign_json(line) for line in raw.splitlines()]
-        return [of_type(SoundCell, {name: row[name] for name in names}) for row in rows]
+        cells = [of_type(SoundCell, {name: row[name] for name in names}) for row in rows]
+        if not all(0 <= cell.correct <= cell.n and cell.n > 0 for cell in cells):
+            raise ValueError("a row has more right clips than clips, or none")
+        return cells

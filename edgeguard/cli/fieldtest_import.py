@@ -46,10 +46,12 @@ def import_photographs(
     patch/, or the sheet's number), and you mark the object once on the page of --port.
     """
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.session.importing import STORED, import_all, look_at_all, to_be_marked
+    from edgeguard.fieldtest.session.importing import import_all, look_at_all, to_be_marked
     from edgeguard.fieldtest.session.look import Lens
     from edgeguard.fieldtest.session.marks import read_marks
+    from edgeguard.fieldtest.session.said import STORED
     from edgeguard.fieldtest.session.session import Session
+    from edgeguard.system.names import real_path
 
     session = Session(plan)
     if light is not None and light not in session.plan.lights:
@@ -57,7 +59,7 @@ def import_photographs(
     for path in given:
         if not path.exists() and not path.is_symlink():
             raise InputError(f"{path} is not there")
-        if path.resolve() == plan.resolve() or plan.resolve() in path.resolve().parents:
+        if real_path(path) == real_path(plan) or real_path(plan) in real_path(path).parents:
             raise InputError(f"{path} lies in the session itself: give the folder of your photographs")
     marks = read_marks(plan)
     with UnitCounter() as counter:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgeguard.datasets.decoded import DecodedFiles
     from edgeguard.dct.profile import GuardProfile, Pass
     from edgeguard.guard.proof_design import CertifiedDesign
 
 app = typer.Typer(help="Design and inspect the defense.", no_args_is_help=True, rich_markup_mode=None)
 
+_STRIP = 256  # rows
 _PROFILE_HELP = "fd, fd-paper, proof-1 to proof-3, fd-jpeg, jpeg:Q, or a .toml profile."
 
 
@@ -53,6 +55,7 @@ def design(
     """Design a table (of Feature Distillation, or from the proof) and report what it does to the images."""
     from dataclasses import replace
 
+    from edgeguard.datasets.decoded import DecodedFiles
     from edgeguard.dct.profile import GuardProfile
 
     if by not in ("corner", "sigma"):
@@ -63,7 +66,7 @@ def design(
         refuse_ignored(
             context, ["as_bands", "as_step", "md_step", "by"], "has no use with --certify: the proof sets it"
         )
-    images = [_read(path) for path in _images(folder)]
+    images = DecodedFiles(_images(folder))
     kinds: dict[str, Any] = {"color": color, "by": by}  # `design` checks the color
     proof = None
     if certify is None:
@@ -292,7 +295,7 @@ def _pass(which: str, profile: "GuardProfile") -> "Pass":
     return "first" if which == "first" else "second"
 
 
-def _certified(images: "list[NDArray[np.uint8]]", levels: int, room: int | None, color: str) -> "CertifiedDesign":
+def _certified(images: "DecodedFiles", levels: int, room: int | None, color: str) -> "CertifiedDesign":
     from edgeguard.guard.proof_design import design_certified
 
     if color not in ("rgb", "gray"):
@@ -305,7 +308,7 @@ def _images(folder: Path) -> list[Path]:
 
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not found:
         raise InputError(f"{folder} holds no images")
     return found
@@ -343,7 +346,7 @@ def _write_png(path: Path, rgb: Any) -> None:
     write_bytes(path, data.tobytes())
 
 
-def _mean_psnr(images: "list[NDArray[np.uint8]]", profile: "GuardProfile") -> float:
+def _mean_psnr(images: "DecodedFiles", profile: "GuardProfile") -> float:
     from edgeguard.guard.sanitizer import Sanitizer
 
     sanitizer = Sanitizer(profile)
@@ -353,8 +356,11 @@ def _mean_psnr(images: "list[NDArray[np.uint8]]", profile: "GuardProfile") -> fl
 def _psnr(before: "NDArray[np.uint8]", after: "NDArray[np.uint8]") -> float:
     import numpy as np
 
-    error = float(np.mean((before.astype(np.float64) - after) ** 2))
-    return 10 * float(np.log10(255**2 / error)) if error else float("inf")
+    total = 0  # strip by strip: as floats, 64 megapixels are gigabytes
+    for top in range(0, len(before), _STRIP):
+        rows = slice(top, top + _STRIP)
+        total += int(np.square(before[rows].astype(np.int32) - after[rows]).sum(dtype=np.int64))
+    return 10 * float(np.log10(255**2 / (total / before.size))) if total else float("inf")
 
 
 def _largest(before: "NDArray[np.uint8]", after: "NDArray[np.uint8]") -> int:

@@ -9,6 +9,8 @@ from edgeguard.guard.certificate import Certificate
 from edgeguard.jpeg.blocks import BLOCK
 
 _CELL = 44
+_STRIP = 256  # rows
+_MOST_SIDE = 16_384  # of a picture that is enlarged
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # Red: a change of one level may get through; amber: safe at +-1; green: safe at +-2.
 _MARGIN_COLORS = ((1.0, (200, 40, 40)), (2.0, (235, 170, 30)), (np.inf, (40, 150, 70)))
@@ -37,9 +39,11 @@ def draw_certificate(frame: NDArray[np.uint8], certificate: Certificate) -> NDAr
     for limit, color in reversed(_MARGIN_COLORS):
         tint[margins <= limit] = color
     tint = tint.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)[: frame.shape[0], : frame.shape[1]]
-    gray = frame.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    blended = (0.55 * gray + 0.45 * tint).astype(np.uint8)
-    scale = max(1, round(560 / blended.shape[1]))
+    blended: NDArray[np.uint8] = np.empty(frame.shape, np.uint8)
+    for top in range(0, len(frame), _STRIP):  # as floats a large frame is gigabytes
+        rows = slice(top, top + _STRIP)
+        blended[rows] = (0.55 * frame[rows].mean(axis=2, keepdims=True) + 0.45 * tint[rows]).astype(np.uint8)
+    scale = max(1, min(round(560 / blended.shape[1]), _MOST_SIDE // max(blended.shape[:2])))
     blended = blended.repeat(scale, axis=0).repeat(scale, axis=1)
     legend = np.full((64, blended.shape[1], 3), 255, np.uint8)
     labels = ("+-1 may get through", "safe at +-1", "safe at +-2")

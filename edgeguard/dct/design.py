@@ -4,7 +4,8 @@ Bands whose coefficients vary most over benign images matter most to a network (
 accuracy-sensitive band (AS) and get the smaller step; the rest is the malicious-defence band (MD).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from math import isqrt
 from typing import Literal
 
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from edgeguard.dct.color import Color
 from edgeguard.dct.dct_basis import coefficients
 from edgeguard.errors import ProfileError
-from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
+from edgeguard.jpeg.blocks import BLOCK, pad_to_blocks, split_blocks
 from edgeguard.jpeg.tables import Table, corner_table
+
+_LARGEST_STRIP = 1 << 24  # pixels
 
 
 def band_sigmas(images: Iterable[NDArray[np.uint8]], color: Color) -> NDArray[np.float64]:
@@ -27,7 +30,7 @@ def band_sigmas(images: Iterable[NDArray[np.uint8]], color: Color) -> NDArray[np
         ProfileError: there is no image.
     """
     totals: NDArray[np.float64] | None = None
-    for image in images:
+    for image in chain.from_iterable(map(_strips, images)):
         exact = coefficients(split_blocks(pad_to_blocks(_components(image, color))))
         values = exact.reshape(8, 8, -1, exact.shape[-1])
         if color == "rgb":
@@ -38,6 +41,12 @@ def band_sigmas(images: Iterable[NDArray[np.uint8]], color: Color) -> NDArray[np
         raise ProfileError("no image to design a table from")
     count, total, squares = totals
     return np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0)).transpose(2, 0, 1)
+
+
+def _strips(image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """A picture, or whole rows of blocks of a large one: its coefficients take 64 times its pixels."""
+    rows = max(_LARGEST_STRIP // image.shape[1] // BLOCK, 1) * BLOCK
+    return (image[top : top + rows] for top in range(0, len(image), rows))
 
 
 def design_tables(

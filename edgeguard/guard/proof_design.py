@@ -1,6 +1,6 @@
 """The finest table whose pictures are proven: the smallest slack that the images of a folder need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -42,14 +42,18 @@ class CertifiedDesign:
 
 
 def design_certified(
-    images: Sequence[NDArray[np.uint8]], levels: int, room: int | None = None, color: Literal["rgb", "gray"] = "rgb"
+    images: Iterable[NDArray[np.uint8]],
+    levels: int,
+    room: int | None = None,
+    color: Literal["rgb", "gray"] = "rgb",
 ) -> CertifiedDesign:
     """The smallest steps with which 99 % of the images are proven and at most 1 % of their blocks lose contrast for it.
 
     Where no steps will do, the coarsest that are tried.
 
     Args:
-        images: uint8 HxWx3, like those that the camera sees; rows and columns beyond a multiple of 8 are left out.
+        images: uint8 HxWx3, like those that the camera sees; rows and columns beyond a multiple of 8 are left out. They
+            are gone through again for each table that is tried, one at a time.
         levels: of changes in transit, 1 to 4.
         room: see `GuardProfile`; by default enough that blocks hardly clip.
         color: of the profile.
@@ -59,13 +63,9 @@ def design_certified(
     """
     if levels not in DEFAULT_ROOM:
         raise ProfileError(f"a proof is for 1 to 4 levels, got {levels}")
-    whole = [image[: image.shape[0] // BLOCK * BLOCK, : image.shape[1] // BLOCK * BLOCK] for image in images]
-    whole = [image for image in whole if image.size]
-    if not whole:
-        raise ProfileError("no image of at least 8x8 pixels to design a table from")
     found: CertifiedDesign | None = None
     for slack in SLACKS:
-        found = _measured(whole, levels, DEFAULT_ROOM[levels] if room is None else room, color, slack)
+        found = _measured(images, levels, DEFAULT_ROOM[levels] if room is None else room, color, slack)
         if found.proven_share >= _ENOUGH and found.lowered_share <= _MOST_LOWERED:
             break
     assert found is not None
@@ -73,18 +73,23 @@ def design_certified(
 
 
 def _measured(
-    images: Sequence[NDArray[np.uint8]], levels: int, room: int, color: Literal["rgb", "gray"], slack: float
+    images: Iterable[NDArray[np.uint8]], levels: int, room: int, color: Literal["rgb", "gray"], slack: float
 ) -> CertifiedDesign:
     table = smallest_steps(levels, slack)
     profile = GuardProfile(f"proof-{levels}-{slack:g}", color, (table,), room=room, proof_levels=levels)
-    travelling = [sanitize(image, profile, "first") for image in images]
-    proofs = [proof_of(frame, profile) for frame in travelling]
-    lowered = [_lowered(image, frame, profile) for image, frame in zip(images, travelling, strict=True)]
-    sizes = np.array([image.size for image in images], float)
-    shares = np.array([proof.share_at[levels] for proof in proofs if proof is not None])
-    proven = float(np.mean([proof is not None and proof.proven_at(levels) for proof in proofs]))
-    certified, lost = (float((values * sizes).sum() / sizes.sum()) for values in (shares, np.array(lowered)))
-    return CertifiedDesign(profile, slack, certified, proven, lost)
+    measured = []
+    for image in images:
+        whole = image[: image.shape[0] // BLOCK * BLOCK, : image.shape[1] // BLOCK * BLOCK]
+        if whole.size:
+            travelling = sanitize(whole, profile, "first")
+            proof = proof_of(travelling, profile)
+            share, proven = (0.0, False) if proof is None else (proof.share_at[levels], proof.proven_at(levels))
+            measured.append((whole.size, share, proven, _lowered(whole, travelling, profile)))
+    if not measured:
+        raise ProfileError("no image of at least 8x8 pixels to design a table from")
+    sizes, shares, all_proven, lowered = (np.array(values, float) for values in zip(*measured, strict=True))
+    certified, lost = (float((values * sizes).sum() / sizes.sum()) for values in (shares, lowered))
+    return CertifiedDesign(profile, slack, certified, float(all_proven.mean()), lost)
 
 
 def _lowered(image: NDArray[np.uint8], travelling: NDArray[np.uint8], profile: GuardProfile) -> float:

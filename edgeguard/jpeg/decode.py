@@ -8,6 +8,8 @@ from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.system.foreign import MAX_PIXELS
 
 _FORMATS = ("PNG", "BMP", "WEBP", "TIFF", "GIF")  # beside JPEG; OpenCV would read a dozen more
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_CHUNKS = 100_000  # of a PNG; encoders write at least 8 KiB into each
 
 
 def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
@@ -40,6 +42,8 @@ def _check_size(data: bytes) -> None:
 
     from PIL import Image, UnidentifiedImageError
 
+    if data.startswith(_PNG):
+        _check_chunks(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -51,3 +55,16 @@ def _check_size(data: bytes) -> None:
         raise JpegError("the image does not decode") from error
     if width * height > MAX_PIXELS:
         raise JpegError(f"refused: {width}x{height} pixels are more than the limit of {MAX_PIXELS >> 20} megapixels")
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a chunk that goes beyond its end: OpenCV takes memory for all that a chunk says of itself."""
+    at = len(_PNG)
+    for _ in range(_MOST_CHUNKS):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        at += 12 + length  # length, kind and checksum
+        if at > len(data):
+            raise JpegError("the image does not decode: it ends early")
+        if kind == b"IEND" or at == len(data):
+            return
+    raise JpegError(f"refused: a PNG of more than {_MOST_CHUNKS} parts")

@@ -183,12 +183,23 @@ def evaluate_poison(
     kept = JsonKept(output / _KEPT)
     with closing(local_executor(workers)) as run:
         finished(brewings, _brew, kept=kept, executor=run, progress=partial(progress, "poisons"))
-        found = finished(jobs, _train, kept=kept, executor=run, progress=partial(progress, "trainings"))
-    with parsing(f"a result in {output / _KEPT}"):
-        outcomes = [of_type(Outcome, one) for one in found]
+        found = finished(
+            jobs, _train, kept=kept, executor=run, progress=partial(progress, "trainings"), fits=_is_outcome_of
+        )
+    outcomes = [of_type(Outcome, one) for one in found]
     lines = "".join(json.dumps(asdict(one)) + "\n" for one in outcomes)
     write_bytes(output / RESULTS, lines.encode())
     return outcomes
+
+
+def _is_outcome_of(job: Training, kept: dict[str, Any]) -> bool:
+    """Whether a kept result can be the training's; another one is made again."""
+    try:
+        one = of_type(Outcome, kept)
+    except ValueError:
+        return False
+    is_own = (one.arm, one.victim, one.poison) == (job.arm.name, job.victim, job.aim.number)
+    return is_own and 0 <= one.hits <= one.n and one.n > 0 and 0 <= one.success <= one.success_n
 
 
 def _decided(place: Path) -> object:

@@ -6,23 +6,26 @@ from numpy.typing import NDArray
 
 from edgeguard.model.prediction import ClassMap, Prediction
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.reporting.shown import size_at_most
 from edgeguard.sinks.class_colors import colored
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK, _PAPER, _ALARM, _BOX = (255, 255, 255), (24, 28, 34), (230, 60, 50), (90, 220, 120)
 _LEAST_POINT = 0.3  # score of a keypoint that is drawn
 MIN_WIDTH = 480
+_MOST_SIDE = 8128  # MPEG-4 takes 8191, and two lines of text stand below
 
 
 def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
     """The frame (enlarged to at least 480 pixels) above two lines of text; a red frame when the undefended path
-    disagrees. RGB, even sides."""
+    disagrees. RGB, even sides of at most 8184 pixels."""
     assert result.rgb is not None, "the pipeline has to keep its frames for pictures"
-    scale = -(-MIN_WIDTH // result.rgb.shape[1]) if result.rgb.shape[1] < MIN_WIDTH else 1
-    picture = result.rgb.repeat(scale, axis=0).repeat(scale, axis=1)
-    height, width = (side - side % 2 for side in picture.shape[:2])
+    picture, scale = _enlarged(result.rgb)
+    height = max(picture.shape[0] - picture.shape[0] % 2, 2)
+    width = max(picture.shape[1] - picture.shape[1] % 2, MIN_WIDTH)  # of a strip: paper beside it
+    part = picture[:height, :width]
     canvas = np.full((height + 56, width, 3), _PAPER, np.uint8)
-    canvas[:height] = picture[:height, :width]
+    canvas[: part.shape[0], : part.shape[1]] = part
     draw_seen(canvas, height, result.prediction, scale)
     guarded = f"{result.passes} pass{'es' if result.passes != 1 else ''}, pass 1: {result.pass1}"
     if result.certified_share is not None:
@@ -38,6 +41,16 @@ def draw_overlay(result: FrameResult) -> NDArray[np.uint8]:
         if not agrees:
             cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), _ALARM, 4)
     return canvas
+
+
+def _enlarged(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """A frame as large as it is drawn, and how many times that is. A strip is shrunk: enlarged it would fill memory."""
+    height, width = rgb.shape[:2]
+    scale = -(-MIN_WIDTH // width) if width < MIN_WIDTH else 1
+    if max(scale * width, scale * height) <= _MOST_SIDE:
+        return rgb.repeat(scale, axis=0).repeat(scale, axis=1), scale
+    size = size_at_most(width, height, _MOST_SIDE)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), size[0] / width
 
 
 def draw_seen(canvas: NDArray[np.uint8], height: int, seen: Prediction, scale: float) -> None:

@@ -12,6 +12,7 @@ import cv2
 from edgeguard.errors import DeviceError, EdgeGuardError
 from edgeguard.pipeline.event import Event, time_stamp
 from edgeguard.pipeline.result import FrameResult, unpaired_escaped
+from edgeguard.reporting.shown import size_within
 from edgeguard.sinks.event_store import RESULTS, THUMBNAIL, EventStore, make_film, write_about
 from edgeguard.system.files import write_bytes
 
@@ -19,7 +20,7 @@ _RAW_QUALITY = 95
 _LONGEST_EVENT_S, _LONGEST_RULE_S = 60.0, 600.0
 _MOST_FRAMES = 3000  # that wait in memory, whatever the seconds say
 _MOST_BYTES = 64 << 20
-_THUMBNAIL_WIDTH = 320
+_THUMBNAIL_PX = 320, 960  # width and height, at most
 
 
 @dataclass(eq=False)
@@ -140,7 +141,7 @@ class EventRecorder:
         if event.box is not None:
             x1, y1, x2, y2 = (round(side) for side in event.box)
             cv2.rectangle(picture, (x1, y1), (x2, y2), (120, 220, 90), max(2, picture.shape[1] // 160))
-        size = _THUMBNAIL_WIDTH, max(round(picture.shape[0] * _THUMBNAIL_WIDTH / picture.shape[1]), 1)
+        size = size_within(picture.shape[1], picture.shape[0], _THUMBNAIL_PX)
         data = cv2.imencode(".jpg", cv2.resize(picture, size, interpolation=cv2.INTER_AREA))[1].tobytes()
         write_bytes(clip.path / THUMBNAIL, data, durable=False)
         self._store.add(clip.path, len(data))

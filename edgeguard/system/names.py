@@ -1,5 +1,6 @@
 """Names of files that a file names: below its own folder, or refused."""
 
+import os
 import re
 from pathlib import Path
 
@@ -75,6 +76,11 @@ def folder_inside(folder: Path, name: str) -> Path:
     return path
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads to, links followed; of links in a ring, at which `Path.resolve` raises, the path itself."""
+    return Path(os.path.realpath(path))
+
+
 def file_inside(folder: Path, name: str, *, most_bytes: int = _MOST_BYTES) -> Path:
     """The file of that name below a folder.
 
@@ -93,7 +99,7 @@ def file_inside(folder: Path, name: str, *, most_bytes: int = _MOST_BYTES) -> Pa
     """
     path = folder / name
     try:
-        if not is_plain_name(name) or not path.resolve().is_relative_to(folder.resolve()):
+        if not is_plain_name(name) or not real_path(path).is_relative_to(real_path(folder)):
             raise InputError(f"{name[:100]!r} leads out of {folder}; refused")
         if not path.is_file():
             raise InputError(f"{name} is not there")

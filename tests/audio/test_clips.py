@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from audio.signals import noise, tone, written
+from system.crafted_zip import memory_below
 
 from edgeguard.audio.clips import BrokenClipError, OtherRateError, read_clip
 from edgeguard.errors import InputError
@@ -81,3 +82,69 @@ def test_a_file_that_would_grow_without_end_is_refused(rate: int) -> None:
     """40 kB at one sample a second became 3.7 GB."""
     with pytest.raises(BrokenClipError, match=f"says that it has {rate} Hz"):
         read_clip(written(np.ones(20_000, np.int16), rate), 8000, resample=True)
+
+
+@pytest.mark.parametrize(
+    "kind", ["AIFF", "AU", "CAF", "IRCAM", "MAT4", "MAT5", "W64", "VOC", "NIST", "PAF", "SVX", "HTK"]
+)
+def test_a_format_that_nobody_named_is_not_opened(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libsndfile opens two dozen, whatever the file's name, and has had holes in those that nobody uses."""
+    import soundfile
+
+    data = written(noise(3000), kind=kind)
+    monkeypatch.setattr(soundfile, "SoundFile", lambda *_: pytest.fail("libsndfile opened it"))
+    for begin in (b"", b"ID3\x04\0\0\0\0\0\x05hello"):
+        with pytest.raises(BrokenClipError, match="neither WAV, FLAC, Ogg nor MP3"):
+            read_clip(begin + data, 8000)
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "G721_32", "NMS_ADPCM_16"])
+def test_a_coding_of_telephones_is_one_line(subtype: str) -> None:
+    """libsndfile cannot go back in them: `run` ended in exit code 70."""
+    with pytest.raises(BrokenClipError, match=f"its coding {subtype} is not known here"):
+        read_clip(written(noise(3000), subtype=subtype), 8000)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_32", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
+def test_other_codings_of_a_wav_are_read(subtype: str) -> None:
+    samples = tone(300)
+    found = read_clip(written(samples / 32768, subtype=subtype), 8000).samples[: len(samples)]
+    assert np.abs(found.astype(int) - samples).mean() < 300
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "FLAC"])
+def test_what_is_a_wav_or_flac_by_its_bytes_is_read(kind: str) -> None:
+    samples = noise(3000)
+    assert np.array_equal(read_clip(written(samples, kind=kind), 8000).samples, samples)
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"), [(8000, 2, "PCM_16"), (8000, 1, "PCM_24"), (22050, 3, "FLOAT")]
+)
+def test_a_file_in_pieces_is_the_same_as_in_one(
+    rate: int, channels: int, subtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("soxr", reason="needs the extra audio")
+    values = np.stack([noise(20_011, seed=seed) / 32768 for seed in range(channels)], 1)
+    data = written(values, rate, subtype=subtype)
+    whole = read_clip(data, 8000, resample=True)
+    monkeypatch.setattr("edgeguard.audio.clips._PIECE", 997)
+    pieces = read_clip(data, 8000, resample=True)
+    assert np.array_equal(pieces.samples, whole.samples) and pieces.notes == whole.notes
+
+
+def test_resampling_in_pieces_is_resampling() -> None:
+    soxr = pytest.importorskip("soxr", reason="needs the extra audio")
+    samples = noise(60_000)
+    wanted = np.clip(np.rint(soxr.resample(samples / 32768, 44_100, 8000) * 32768), -32768, 32767)
+    found = read_clip(written(samples, 44_100), 8000, resample=True).samples
+    assert len(found) == len(wanted) and np.abs(found - wanted).max() <= 1
+
+
+def test_a_few_kilobytes_of_silence_take_twice_their_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a whole, in 64 bits, 20 kB were 1.6 GB."""
+    pytest.importorskip("soxr", reason="needs the extra audio")
+    data = written(np.zeros((1 << 22, 2), np.int16), 8001, kind="FLAC")
+    assert len(data) < 20_000
+    with memory_below(4 << 23):
+        assert len(read_clip(data, 8000, resample=True).samples) > 4_000_000

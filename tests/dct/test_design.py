@@ -50,3 +50,11 @@ def test_impossible_designs(options: dict[str, Any], scenes: list[NDArray[np.uin
         GuardProfile.design(scenes, **options)
     with pytest.raises(ProfileError, match="no image"):
         GuardProfile.design([], by="sigma")
+
+
+def test_large_pictures_are_looked_at_in_strips(
+    scenes: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = band_sigmas(scenes, "rgb")
+    monkeypatch.setattr("edgeguard.dct.design._LARGEST_STRIP", 16 * scenes[0].shape[1])
+    assert np.allclose(band_sigmas(scenes, "rgb"), whole, rtol=1e-12)

@@ -1,5 +1,6 @@
 """The folder of an evaluation of poisons may come from somebody else."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from edgeguard.errors import InputError
 
 pytest.importorskip("torch")
 
-from edgeguard.poison.evaluate import JsonKept, _kept_poison
+from edgeguard.poison.evaluate import Aim, JsonKept, Outcome, Training, _is_outcome_of, _kept_poison
 from edgeguard.poison.lock import held
+from edgeguard.poison.plan import Plan, arm_of
 
 IMAGES = np.zeros((4, 8, 8, 3), np.uint8)
 
@@ -41,6 +43,28 @@ def test_a_kept_poison_fits_the_images_or_is_refused(
     bad.write_bytes(b"half")
     with pytest.raises(InputError, match=r"bad\.npz is damaged"):
         _kept_poison(bad, IMAGES, 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 0},
+        {"hits": -1},
+        {"hits": 11},
+        {"success": 2},
+        {"arm": "poisoned"},
+        {"victim": 1},
+        {"poison": 3},
+        {"n": "x"},
+    ],
+)
+def test_a_kept_training_that_cannot_be_is_done_again(change: dict[str, object]) -> None:
+    """Its counts are divided by: `poison evaluate` ended in exit code 70."""
+    plan = Plan(data="x")
+    job = Training(plan, "f", Aim(0), arm_of("clean"), 0)
+    kept = asdict(Outcome("clean", 0, 0, None, None, 1, 1, 5, 10))
+    assert _is_outcome_of(job, kept)
+    assert not _is_outcome_of(job, {**kept, **change})
 
 
 def test_a_lock_that_is_a_link_is_not_made_where_it_leads_to(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ def test_links_devices_and_sizes(tmp_path: Path) -> None:
     (tmp_path / "good").write_bytes(b"x" * 10)
     (tmp_path / "out").symlink_to("/etc/passwd")
     (tmp_path / "in").symlink_to(tmp_path / "good")
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")  # `Path.resolve` raises RuntimeError
     os.mkfifo(tmp_path / "pipe")
     assert file_inside(tmp_path, "good").name == "good" and file_inside(tmp_path, "in").name == "in"
-    for name, said in (("out", "leads out"), ("pipe", "not there"), ("none", "not there")):
+    for name, said in (("out", "leads out"), ("pipe", "not there"), ("none", "not there"), ("ring", "not there")):
         with pytest.raises(InputError, match=said):
             file_inside(tmp_path, name)
     with pytest.raises(InputError, match="more than 9"):

@@ -7,14 +7,15 @@ of a file beside are read from the model's own folder alone.
 
 import math
 import os
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgeguard.errors import InputError
 from edgeguard.system.names import is_plain_name
-from edgeguard_converters.load.archive import read_file
 
 _OPERATORS_LISTED = """
 Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil Celu Clip
@@ -34,6 +35,9 @@ _DOMAINS = ("", "ai.onnx")
 _MOST_NODES = 100_000
 _MOST_TENSOR_BYTES = 1 << 32
 _SHARED_BYTES = 1 << 26  # of files beside that weights may take again and again
+#: The file of an external weight, as protobuf writes it: the key, the length of the name in one byte or two, the name.
+_LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f]|[\x80-\xff]\x01)(?=(.{1,255}))", re.DOTALL)
+_MOST_BESIDE, _LONGEST_ENTRY, _PIECE = 1000, 300, 1 << 22
 #: Bytes of an item of each of ONNX's types that a vision model holds.
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 _INTEGERS, _FLOATS, _INTS, _STRINGS, _FLOAT, _TEXT, _TENSOR = 2, 6, 7, 8, 1, 3, 4
@@ -84,13 +88,32 @@ def fresh_model(data: bytes, name: str, folder: Path | None = None) -> Any:
 
 
 def weights_beside(path: Path) -> tuple[Path, ...]:
-    """Files in a model's own folder that it names: those that may hold its weights."""
+    """Files in a model's own folder that it names: those that may hold its weights. It is read in pieces."""
     try:
-        names = [entry.name for entry in os.scandir(path.parent) if entry.is_file(follow_symlinks=False)]
-        data = read_file(path) if len(names) > 1 else b""
-    except OSError:
+        with open(path, "rb") as stream:
+            named = set(islice(_named(stream), _MOST_BESIDE))
+    except (OSError, ValueError):
         return ()
-    return tuple(path.parent / name for name in names if name != path.name and name.encode() in data)
+    return tuple(sorted(path.parent / name for name in named if _is_beside(path.parent / name, path)))
+
+
+def _named(stream: BinaryIO) -> Iterator[str]:
+    """Plain names of files in a model's bytes: each stands behind the key `location`, as every writer writes it."""
+    data = b""
+    while piece := stream.read(_PIECE):
+        data = data[-_LONGEST_ENTRY:] + piece  # what lies across two pieces is found in the second one
+        for found in _LOCATION.finditer(data):
+            length = found[1][0] & 0x7F | (found[1][1] << 7 if len(found[1]) > 1 else 0)
+            name = found[2][:length].decode("utf-8", "replace")
+            if len(found[2]) >= length and is_plain_name(name) and "/" not in name:
+                yield name
+
+
+def _is_beside(path: Path, model: Path) -> bool:
+    try:
+        return path != model and path.is_file() and not path.is_symlink()
+    except OSError:
+        return False
 
 
 class _Beside:

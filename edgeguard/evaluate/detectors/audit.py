@@ -167,8 +167,9 @@ class DetectorAudit:
         jobs = [self._job(one, plan, defense, backward) for one in self.pictures]
         what = f"{plan.name}, {defense.title}"
         return finished(
-            jobs, run_detector_job, kept=self.store, executor=self.executor, progress=partial(self.progress, what)
-        )
+            jobs, run_detector_job, kept=self.store, executor=self.executor, progress=partial(self.progress, what),
+            fits=lambda job, made: [one.shape for one in made.images] == [_frame(job.picture).shape],
+        )  # fmt: skip
 
     def _job(self, picture: Pictured, plan: AttackPlan, defense: DefensePlan, backward: Backward) -> DetectorJob:
         profile = guards_of(loaded(self.model).contract, defense.name)[0]

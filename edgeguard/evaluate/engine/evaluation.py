@@ -255,7 +255,10 @@ class Evaluation:
         rows = [i for i, open_ in enumerate(wanted) if open_]
         jobs = [self._sweep_job(images[i], wanted[i], attempt, defense) for i in rows]
         what = f"{attempt.plan.name}, {defense.title}"
-        made = finished(jobs, run_sweep, kept=self.store, executor=self.executor, progress=partial(self.progress, what))
+        made = finished(
+            jobs, run_sweep, kept=self.store, executor=self.executor, progress=partial(self.progress, what),
+            fits=lambda job, made: len(made.images) == len(job.plans),
+        )  # fmt: skip
         for plan in plans:
             eps = float(plan.eps_8bit or 0)
             at = [

@@ -15,7 +15,7 @@ from edgeguard.differentiable.surrogates import Backward
 from edgeguard.evaluate.attacks import Attack, attack
 from edgeguard.evaluate.defenses.codecs import in_pass
 from edgeguard.evaluate.defenses.registry import guard_of
-from edgeguard.evaluate.engine.store import AdversarialImages
+from edgeguard.evaluate.engine.store import AdversarialImages, of_picture
 from edgeguard.evaluate.engine.targeted import TargetedVictim
 from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Frame, Target
 from edgeguard.evaluate.protocol import AttackPlan, When
@@ -207,7 +207,7 @@ def run_score(job: ScoreJob) -> Score:
         if job.adversarial is None:
             received = first
         else:
-            changed = job.adversarial[index]
+            changed = of_picture(job.adversarial[index], raw)
             received = _received(raw, first, changed, job.when)
             if job.when == "before":
                 received = in_pass(defense, "first", changed, seed)

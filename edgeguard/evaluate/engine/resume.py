@@ -39,6 +39,7 @@ def finished(
     kept: Results[Result],
     executor: Executor,
     progress: Callable[[int, int], None],
+    fits: Callable[[Work, Result], bool] = lambda job, result: True,
 ) -> list[Result]:
     """Each job's result, in the jobs' order.
 
@@ -49,11 +50,16 @@ def finished(
         executor: runs those that are missing.
         progress: called with the number of results that are there and the number of all: at the beginning, then after
             each.
+        fits: whether a kept result can be the job's; one that cannot is made again. The folder may come from somebody.
 
     Raises:
         DeviceError: a worker was killed, or a result cannot be written; what is finished is kept.
     """
-    found = {index: result for index, job in enumerate(jobs) if (result := kept.load(job.key)) is not None}
+    found = {
+        index: result
+        for index, job in enumerate(jobs)
+        if (result := kept.load(job.key)) is not None and fits(job, result)
+    }
     missing = [index for index in range(len(jobs)) if index not in found]
     progress(len(found), len(jobs))
     for place, result in executor.map(run, [jobs[index] for index in missing]):

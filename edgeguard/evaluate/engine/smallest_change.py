@@ -13,7 +13,7 @@ from edgeguard.evaluate.attacks import attack
 from edgeguard.evaluate.engine.executors import Executor
 from edgeguard.evaluate.engine.jobs import AttackJob, run_attack
 from edgeguard.evaluate.engine.resume import Results, finished
-from edgeguard.evaluate.engine.store import AdversarialImages
+from edgeguard.evaluate.engine.store import AdversarialImages, of_picture
 from edgeguard.evaluate.engine.targets import Frame
 from edgeguard.evaluate.protocol import AttackPlan
 
@@ -37,7 +37,7 @@ def search_of(plan: AttackPlan) -> AttackPlan:
 
 def cut(found: Frame, before: Frame, eps_8bit: float) -> Frame:
     """A change with what exceeds a budget cut off, uint8 (height, width, 3) as `found` and `before` are."""
-    change = found.astype(np.int16) - before
+    change = of_picture(found, before).astype(np.int16) - before
     return np.asarray((before + change.clip(-int(eps_8bit), int(eps_8bit))).astype(np.uint8))
 
 
@@ -55,7 +55,10 @@ def finished_attacks(
 ) -> list[AdversarialImages]:
     """`finished` for attacks: what a search has found is kept for the other budgets, and cut to that of its job."""
     searches = [search_job(job) for job in jobs]
-    found = finished(searches, run_attack, kept=kept, executor=executor, progress=progress)
+    found = finished(
+        searches, run_attack, kept=kept, executor=executor, progress=progress,
+        fits=lambda job, made: len(made.images) == len(job.samples),
+    )  # fmt: skip
     return [
         made if job is search else _cut_all(job, made) for job, search, made in zip(jobs, searches, found, strict=True)
     ]

@@ -27,21 +27,36 @@ class AdversarialImages:
     seconds: float
 
 
+def of_picture(changed: NDArray[np.uint8], frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A changed image, if it is as large as the one that it was made of: it may come from somebody else's folder.
+
+    Raises:
+        InputError: it has another size.
+    """
+    if changed.shape != frame.shape:
+        raise InputError(
+            f"a kept result has the size {changed.shape[1]}x{changed.shape[0]}, its picture "
+            f"{frame.shape[1]}x{frame.shape[0]}: delete the folder adversarial/ of the output"
+        )
+    return changed
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder of attack results; a file that is cut short or changed counts as missing.
 
     Attributes:
-        folder: is made where it is not there; a result is its file `KEY[:2]/KEY.adv`.
+        folder: within an output folder; is made where it is not there. A result is its file `KEY[:2]/KEY.adv`.
 
     Raises:
-        InputError: a folder in it is a link.
+        InputError: it or a folder in it is a link.
         DeviceError: the folder cannot be made.
     """
 
     folder: Path
 
     def __post_init__(self) -> None:
+        refuse_links(self.folder.parent, self.folder.name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for part in self.folder.iterdir():

@@ -31,6 +31,7 @@ from edgeguard.evaluate.experiments.matrix_jobs import (
     MatrixTask,
     Part,
     PartStore,
+    is_part_of,
     run_matrix_job,
 )
 from edgeguard.evaluate.forecast import duration
@@ -120,14 +121,14 @@ def matrix(
     claim(folder, _facts(runs, plan, jobs[0].images))
     kept, executor = PartStore(folder / "cells"), local_executor(workers)
     cores = executor.workers if isinstance(executor, LocalProcesses) else 1
-    missing = [job for job in jobs if kept.load(job.key) is None]
+    missing = [job for job in jobs if (part_kept := kept.load(job.key)) is None or not is_part_of(job, part_kept)]
     ahead = duration(seconds_ahead(missing, cores))
     _log.info(
         "forecast: at most about %s on %d core%s (%d of %d batches are to be done); --limit takes fewer images",
         ahead, cores, "" if cores == 1 else "s", len(missing), len(jobs),
     )  # fmt: skip
     try:
-        found = finished(jobs, run_matrix_job, kept=kept, executor=executor, progress=show)
+        found = finished(jobs, run_matrix_job, kept=kept, executor=executor, progress=show, fits=is_part_of)
     finally:
         executor.close()
     each = len(jobs) // len(tasks)

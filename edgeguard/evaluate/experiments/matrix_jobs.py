@@ -22,6 +22,7 @@ from edgeguard.evaluate.attacks.lattice import Lattice
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, read_bounded
+from edgeguard.system.names import refuse_links
 
 WHITE = "adaptive, worst case"
 
@@ -126,20 +127,28 @@ class Part:
     l2: tuple[float, ...]
 
 
+def is_part_of(job: MatrixJob, part: Part) -> bool:
+    """Whether a part that somebody kept can be the job's: each image once, and of its own batch."""
+    numbers = range(job.start, job.start + len(job.labels))
+    return len(set(part.correct)) == len(part.correct) and all(one in numbers for one in part.correct)
+
+
 _LARGEST = 16 << 20  # bytes of a part
 
 
 @dataclass(frozen=True)
 class PartStore:
-    """A folder of finished parts, a JSON file each; half-written or foreign files count for nothing.
+    """A folder of finished parts within an output, a JSON file each; half-written or foreign files count for nothing.
 
     Raises:
+        InputError: it is a link.
         DeviceError: the folder cannot be made.
     """
 
     folder: Path
 
     def __post_init__(self) -> None:
+        refuse_links(self.folder.parent, self.folder.name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

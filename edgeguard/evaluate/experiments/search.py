@@ -22,6 +22,7 @@ from edgeguard.model.contract import require_pixels
 from edgeguard.reporting.charts import Point, Series, chart
 from edgeguard.reporting.html import Table, page
 from edgeguard.system.files import write_bytes
+from edgeguard.system.names import folder_inside
 
 _log = logging.getLogger(__name__)
 
@@ -98,28 +99,28 @@ def search(
     place = contract.guard.place
     when: Literal["once", "computed"] = "once" if place in ("input", "in-graph") else "computed"
     profiles = candidate_profiles()
-    folder = output / "profiles"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write in {output}: {error.strerror}") from error
+    folder, clean_folder, attacked_folder = (folder_inside(output, name) for name in ("profiles", "clean", "attacked"))
     paths = {}
     for name, profile in profiles.items():
         paths[name] = str(folder / f"{name}.toml")
         write_bytes(Path(paths[name]), profile.to_toml().encode())
 
-    def run(names: Sequence[str], attacks: tuple[AttackPlan, ...], part: str) -> list[Cell]:
+    def run(names: Sequence[str], attacks: tuple[AttackPlan, ...], part: Path) -> list[Cell]:
         defenses = tuple(DefensePlan(paths[name], when) for name in names)
         plan = Protocol(
-            "guard-search", f"Guard search, {part}", "white", "contract", attacks, defenses, images=limit, seed=seed,
-            batch=5, budgets="smallest",
+            "guard-search", f"Guard search, {part.name}", "white", "contract", attacks, defenses, images=limit,
+            seed=seed, batch=5, budgets="smallest",
         )  # fmt: skip
-        return evaluate(model, images, plan, output / part, workers=workers, progress=progress)
+        return evaluate(model, images, plan, part, workers=workers, progress=progress)
 
-    clean = {_name(cell): cell for cell in run(list(profiles), (), "clean")}
+    clean = {_name(cell): cell for cell in run(list(profiles), (), clean_folder)}
     chosen = _worth_attacking(clean)
     attacks = _attacks(model, eps_8bit)
-    attacked = run(chosen, attacks, "attacked")
+    attacked = run(chosen, attacks, attacked_folder)
     worst = {_name(cell): cell for cell in attacked if cell.attack in SUMMARIES}
     safe = {_name(cell): cell.certified_share for cell in attacked if cell.attack == attacks[0].name}
     found = _with_frontier([_candidate(name, cell, worst.get(name), safe.get(name)) for name, cell in clean.items()])

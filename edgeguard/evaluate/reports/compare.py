@@ -8,6 +8,8 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.reports.results import Cell
 from edgeguard.statistics import paired_proportions
 
+_MOST_EXACT = 2000  # images that differ
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -47,9 +49,22 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
         >>> round(mcnemar_exact(1, 9), 4)
         0.0215
     """
-    n = only_a + only_b
-    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1)) / 2**n
+    n, fewer = only_a + only_b, min(only_a, only_b)
+    if n > _MOST_EXACT:
+        return min(1.0, 2 * _lower_tail(fewer, n))
+    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
     return min(1.0, 2 * tail)
+
+
+def _lower_tail(k: int, n: int) -> float:
+    """The probability of at most k heads in n throws, 2 k <= n, without numbers of n digits, which take minutes."""
+    total, whole = 0.0, math.lgamma(n + 1) - n * math.log(2)
+    for heads in range(k, -1, -1):
+        term = math.exp(whole - math.lgamma(heads + 1) - math.lgamma(n - heads + 1))
+        total += term
+        if term <= 1e-17 * total:  # those below are smaller still
+            break
+    return total
 
 
 def _difference(a: Cell, b: Cell) -> Difference:

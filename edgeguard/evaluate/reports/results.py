@@ -12,6 +12,7 @@ from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, read_bounded
 
 _LARGEST = 256 << 20  # bytes of results.jsonl
+_MOST_IMAGES = 10_000_000  # of a cell; a protocol has a million at most
 SCHEMA = 1
 
 
@@ -122,8 +123,10 @@ def read_results(path: Path) -> list[Cell]:
             for derived in ("accuracy", "low", "high"):
                 del data[derived]
             cell = of_type(Cell, data, with_nan=True)
-            if set(data) - set(Cell.__dataclass_fields__) or not 0 <= cell.correct <= cell.n:
+            if set(data) - set(Cell.__dataclass_fields__) or not 0 <= cell.correct <= cell.n <= _MOST_IMAGES:
                 raise ValueError("keys of another version, or more right answers than images")
+            if not all(0 <= image < cell.n for image in cell.correct_images):
+                raise ValueError("it names an image that is not there")
             cells.append(cell)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}:{number}: not a result: {error}") from error

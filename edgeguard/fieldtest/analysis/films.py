@@ -17,9 +17,11 @@ from edgeguard.fieldtest.session.place import Corners
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet
 from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.reporting.shown import size_within
 from edgeguard.system.files import replaced, write_bytes
+from edgeguard.system.names import folder_inside
 
-_PANEL, _TITLE, _GAP = 320, 34, 4
+_PANEL, _HIGHEST, _TITLE, _GAP = 320, 960, 34, 4
 _MOST_FRAMES = 40
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _RIGHT, _WRONG, _OTHER = (90, 220, 120), (240, 80, 60), (150, 160, 175)
@@ -62,6 +64,7 @@ def write_films(session: Session, found: Findings, folder: Path, most: int) -> l
         most: films.
 
     Raises:
+        InputError: the folder is a link.
         DeviceError: the folder cannot be written.
     """
     films: list[Film] = []
@@ -69,10 +72,7 @@ def write_films(session: Session, found: Findings, folder: Path, most: int) -> l
         pictures = _pictures(session, found, rows)
         if not pictures:
             continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+        folder_inside(folder.parent, folder.name)
         path, fps = folder / f"film-{len(films) + 1}.mp4", _rate(rows)
         _write_mp4(path, pictures, fps)
         gif = _gif(pictures, fps)
@@ -143,10 +143,10 @@ def _panel(session: Session, found: Findings, row: _Row, shot: int) -> NDArray[n
         rgb = decode_rgb(session.read_frame(frame))
     except (InputError, JpegError):
         rgb = np.zeros((_PANEL * 3 // 4, _PANEL, 3), np.uint8)
-    scale = _PANEL / rgb.shape[1]
-    height = max(round(rgb.shape[0] * scale), 1)
+    width, height = size_within(rgb.shape[1], rgb.shape[0], (_PANEL, _HIGHEST))
+    scale = width / rgb.shape[1]
     canvas = np.full((height + _TITLE, _PANEL, 3), _PAPER, np.uint8)
-    canvas[_TITLE:] = cv2.resize(rgb, (_PANEL, height), interpolation=cv2.INTER_AREA)
+    canvas[_TITLE:, :width] = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     _draw_object(canvas[_TITLE:], frame.corners, scale)
     truth = found.scores.labels.index(row.sheet.label)
     _draw_boxes(canvas[_TITLE:], found, outcome, truth, scale)

@@ -14,7 +14,7 @@ from edgeguard.fieldtest.analysis.image_places import by_place
 from edgeguard.fieldtest.analysis.limits import detector_notes, memory_notes
 from edgeguard.fieldtest.analysis.memory import MemoryFindings, memory_findings
 from edgeguard.fieldtest.analysis.paired import Difference, paired_difference
-from edgeguard.fieldtest.analysis.score import LIVE, OFF, Outcome, Scores
+from edgeguard.fieldtest.analysis.score import LIVE, OFF, Outcome, Scores, contradiction
 from edgeguard.fieldtest.analysis.success import has_its_way
 from edgeguard.fieldtest.guards import CONTRACT
 from edgeguard.fieldtest.session.controls import control_notes, controls_of
@@ -122,8 +122,11 @@ def findings(session: Session, scores: Scores) -> Findings:
     """Evaluate a scored session.
 
     Raises:
-        InputError: the session was not scored with guards off, or a label is not the model's.
+        InputError: the session was not scored with guards off, a label is not the model's, or the scores name frames
+            that it does not have.
     """
+    if (wrong := contradiction(scores, session)) is not None:
+        raise InputError(f"the scores of {session.folder} do not fit its passes ({wrong}): score again")
     if OFF not in scores.guards:
         raise InputError("score with the guard off as well: without it no frame can be called eligible")
     creates = scores.task == "detect" and any(sheet.mode == "create" for sheet in session.plan.sheets)

@@ -14,7 +14,7 @@ from edgeguard.fieldtest.analysis.score import OFF
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.jpeg.decode import decode_rgb
 
-_WIDTH = 640
+_WIDTH, _HIGHEST = 640, 1920
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -29,7 +29,7 @@ def image_maps(session: Session, found: Findings) -> Iterable[tuple[ArmResult, N
 
 def drawn(frame: NDArray[np.uint8], by_place: dict[tuple[int, int], Counted]) -> NDArray[np.uint8]:
     """The frame, dimmed, with a colored field for each part in which the object stood."""
-    height = max(round(frame.shape[0] * _WIDTH / frame.shape[1]), ROWS)
+    height = min(max(round(frame.shape[0] * _WIDTH / frame.shape[1]), ROWS), _HIGHEST)
     small = cv2.resize(frame, (_WIDTH, height), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(np.asarray(small, np.uint8), cv2.COLOR_RGB2GRAY)
     out = np.repeat((70 + gray[:, :, None] * 0.4), 3, 2)

@@ -28,8 +28,10 @@ from edgeguard.fieldtest.session.session import Session
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.charts import Point, Series, Svg, chart
 from edgeguard.reporting.html import Entry, Figure, Table, data_uri, page
+from edgeguard.reporting.shown import size_within
 
 _LINES = 8  # of a chart
+_SHOWN_PX = 448, 1344  # width and height of a picture, at most
 _LIMITS = (
     "The unit is the pass (one placement, or one drive-by): the paired tests are over passes. Intervals of single "
     "cells and bins are Wilson's over frames and only describe: frames of one pass are not independent.",
@@ -213,8 +215,7 @@ def _pictures(session: Session, found: Findings) -> Iterable[Figure]:
 
 
 def _jpeg_uri(rgb: NDArray[np.uint8]) -> str:
-    scale = 448 / rgb.shape[1]
-    small = cv2.resize(rgb, (448, max(round(rgb.shape[0] * scale), 1)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(rgb, size_within(rgb.shape[1], rgb.shape[0], _SHOWN_PX), interpolation=cv2.INTER_AREA)
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -1,8 +1,9 @@
 """Scoring: every stored frame through each guard and the model, in all cores; one line of JSON each."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -11,7 +12,7 @@ from typing import Any
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
-from edgeguard.fieldtest.analysis.detections import Box, judged_box, kept_boxes, object_box
+from edgeguard.fieldtest.analysis.detections import NOTHING, Box, judged_box, kept_boxes, object_box
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -224,6 +225,29 @@ def read_scores(folder: Path) -> Scores:
         raise InputError(f"{path} is of another version or session: score again")
     lists = {key: tuple(head[key]) for key in ("labels", "guards", "unreadable")}
     return Scores(**{**head, **lists}, outcomes=outcomes)
+
+
+def contradiction(scores: Scores, session: Session) -> str | None:
+    """What the scores say that cannot be of this session, if anything. Those of other passes count for nothing."""
+    return next(_contradictions(scores, session), None)
+
+
+def _contradictions(scores: Scores, session: Session) -> Iterator[str]:
+    if scores.memory is not None and scores.memory < 1:
+        yield f"a memory of {scores.memory} frames"
+    if scores.task not in ("classify", "detect") or len(set(scores.guards)) != len(scores.guards):
+        yield "a task or guards that are none"
+    frames, guards = {done.number: len(done.frames) for done in session.passes}, set(scores.guards)
+    seen = set[tuple[int, int, str]]()
+    for one in scores.outcomes:
+        place = (one.number, one.shot, one.guard)
+        if not 0 <= one.shot < frames.get(one.number, one.shot + 1):
+            yield f"there is no frame {one.shot} of pass {one.number}"
+        if one.guard not in guards or place in seen:
+            yield f"the guard {one.guard!r} is not named before, or comes twice with a frame"
+        if one.index < NOTHING or not math.isfinite(one.ms):
+            yield f"an answer {one.index}, or a time that is none"
+        seen.add(place)
 
 
 def _check_guard(name: str, model: Model) -> None:

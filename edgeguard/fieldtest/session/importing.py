@@ -1,7 +1,6 @@
 """Import: photographs and films become passes of a session; each file is used, or listed with its reason."""
 
 import contextlib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,16 +26,13 @@ from edgeguard.fieldtest.session.marks import Mark
 from edgeguard.fieldtest.session.photographs import found_files
 from edgeguard.fieldtest.session.placements import Placed, Placement, placements
 from edgeguard.fieldtest.session.placing import NOT_MARKED, place, shown, wants_mark
+from edgeguard.fieldtest.session.said import FILE, STORED, read_said
 from edgeguard.fieldtest.session.session import KeptFile, Pass, Session
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 
-FILE = "import.jsonl"
 _FEW_FILES = 8
 _OF_A_FILM = re.compile("#[0-9]+ ([0-9a-f]{64}#[0-9]+)$")
-STORED = "is stored already"
-_LARGEST_LIST = 256 << 20
 _FAR_OFF, _TURNED_OFF_DEG = 0.25, 10.0  # of a distance; of an angle
 
 
@@ -153,8 +149,9 @@ def import_all(
 
     Raises:
         DeviceError: the disk is full or gone; passes that were stored before stay.
-        InputError: a file changed while it was imported.
+        InputError: a file changed while it was imported, or the session's list of files is damaged.
     """
+    said = read_said(session.folder / FILE)  # one that cannot be read is said before anything is stored
     placed, left, unmarked = list[Placed](), list(looked.not_used), 0
     for picture in looked.pictures:
         found = place(picture, session.plan, marks.get(picture.key), light)
@@ -180,32 +177,11 @@ def import_all(
             for one, frame in zip(group.pictures, done.frames, strict=True)
         ]  # fmt: skip
     lines = [*used, *(asdict(one) for one in left)]
-    _keep(session.folder / FILE, lines)
+    said.take(lines)
+    write_bytes(session.folder / FILE, said.to_bytes())
     films = {one.picture.file.path for one in placed if one.picture.index is not None}
     notes = (*_cut_films(looked), *_notes(placed, groups))
     return Imported(len(groups), len(used), len(films), tuple(left), unmarked, notes, tuple(lines))
-
-
-def _keep(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """What became of the files of every import: all that is stored, and of what is not the latest reason."""
-    said: dict[tuple[str, str], dict[str, Any]] = {}
-    if path.exists():
-        with parsing(str(path)):
-            for text in read_regular(path, _LARGEST_LIST, "the list of files").splitlines():
-                before = foreign_json(text)
-                said[_named(before)] = before
-    for line in lines:
-        name, frame = _named(line)
-        if frame:
-            said.pop((name, ""), None)
-        elif line["reason"].startswith(STORED) and any(name == stored for stored, _ in said):
-            continue
-        said[name, frame] = line
-    write_bytes(path, "".join(json.dumps(line) + "\n" for line in said.values()).encode())
-
-
-def _named(line: dict[str, Any]) -> tuple[str, str]:
-    return str(line["file"] if "frame" in line else line["name"]), str(line.get("frame", ""))
 
 
 def _stored_before(stored: Sequence[Pass], group: Placement, gap_s: float) -> int | None:

@@ -18,7 +18,7 @@ SCHEMA = 1
 _DISTANCE_TOLERANCE = 0.12
 _ANGLE_TOLERANCE_DEG = 7.5
 _LARGEST = 8 << 20  # bytes of plan.json
-_FARTHEST_MM = 1e6
+FARTHEST_MM = 1e6  # of a sheet; nothing of it is seen there
 _MOST_PASSES = 100_000  # of all sheets in all cells: eleven days, if a placement takes ten seconds
 
 
@@ -208,8 +208,8 @@ def _check_positions(distances_mm: Sequence[float], angles_deg: Sequence[float],
     Raises:
         ValueError: saying what cannot be.
     """
-    if not all(0 < distance <= _FARTHEST_MM for distance in distances_mm):
-        raise ValueError(f"a distance is above 0 and at most {_FARTHEST_MM:g} mm")
+    if not all(0 < distance <= FARTHEST_MM for distance in distances_mm):
+        raise ValueError(f"a distance is above 0 and at most {FARTHEST_MM:g} mm")
     if not all(-90 < angle < 90 for angle in angles_deg):
         raise ValueError("an angle is between -90 and 90 degrees")
     for light in lights:

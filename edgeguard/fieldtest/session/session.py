@@ -23,7 +23,7 @@ import numpy as np
 from edgeguard.camera.source import Captured
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fieldtest.session.place import goes_around
-from edgeguard.fieldtest.session.plan import Cell, Plan, read_plan
+from edgeguard.fieldtest.session.plan import FARTHEST_MM, Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.leftovers import clear_partials
@@ -33,6 +33,8 @@ SCHEMA = 1
 _FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
 _LARGEST = 256 << 20  # bytes of passes.jsonl: the largest plan, with some frames for each pass
 _LONGEST = 8 << 20  # bytes of a line
+_LAST_MOMENT = 253_402_300_799  # the end of the year 9999, seconds
+_FARTHEST_SEEN_MM = 1e9
 _LATER_KEYS = ("corners", "pose_from", "focal_px", "origin", "size")
 
 
@@ -154,7 +156,7 @@ class Session:
         kept = {Path(frame.file).parent.name for done in self.passes for frame in done.frames}
         for left in sorted((self.folder / "frames").glob("*")):
             # of anybody else's folder nothing goes
-            if left.name not in kept and _FOLDER_OF_A_PASS.fullmatch(left.name) and not left.is_symlink():
+            if left.name not in kept and _FOLDER_OF_A_PASS.fullmatch(left.name) and _is_folder(left):
                 shutil.rmtree(left)
                 said.append(f"{left.name}: frames of an unfinished pass were dropped")
         return said
@@ -215,6 +217,10 @@ class Session:
         done = Counter((one.sheet, one.cell) for one in self.passes)
         wanted = {(sheet.number, cell): self.plan.passes for cell in self.plan.cells() for sheet in self.plan.sheets}
         return Counter({key: left for key, count in wanted.items() if (left := count - done[key]) > 0})
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def frame_bytes(captured: Captured) -> tuple[bytes, str]:
@@ -284,7 +290,7 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
     """All whole lines; a torn last one is left out."""
     if not path.exists() and not path.is_symlink():
         return []
-    passes = []
+    passes: list[Pass] = []
     for number, line in enumerate(io.BytesIO(read_regular(path, _LARGEST, "the journal")), start=1):
         if len(line) > _LONGEST:
             raise InputError(f"{path}:{number} is longer than {_LONGEST >> 20} MiB")
@@ -296,7 +302,7 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
                 break
             raise
         if data is not None:
-            passes.append(_parse(data, plan, f"{path}:{number}"))
+            passes.append(_parse(data, plan, len(passes), f"{path}:{number}"))
     return passes
 
 
@@ -313,10 +319,26 @@ def _parse_frame(data: dict[str, Any]) -> FrameRecord:
         focal is not None and not 1 <= focal <= 1e7
     ):
         raise ValueError("a size or a focal length is out of range")
-    return FrameRecord(**{**data, "cell": Cell(**data["cell"]), "live": live, "corners": corners, "size": size})
+    if not (_is_moment(data["captured_at"]) and 0 < data["distance_mm"] <= _FARTHEST_SEEN_MM):
+        raise ValueError("a time or a distance is out of range")
+    if not all(math.isfinite(data[name]) for name in ("angle_deg", "angle_error_deg")):
+        raise ValueError("an angle is no number")
+    return FrameRecord(**{**data, "cell": _cell(data["cell"]), "live": live, "corners": corners, "size": size})
 
 
-def _parse(data: Any, plan: Plan, origin: str) -> Pass:
+def _cell(data: dict[str, Any]) -> Cell:
+    cell = Cell(**data)
+    if not (0 < cell.distance_mm <= FARTHEST_MM and math.isfinite(cell.angle_deg)):
+        raise ValueError("a position is out of range")
+    return cell
+
+
+def _is_moment(seconds: float) -> bool:
+    """Whether a calendar has it; NaN is none."""
+    return abs(seconds) <= _LAST_MOMENT
+
+
+def _parse(data: Any, plan: Plan, number: int, origin: str) -> Pass:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise InputError(f"{origin} is of another version")
     if data.get("session") != plan.session:
@@ -325,6 +347,12 @@ def _parse(data: Any, plan: Plan, origin: str) -> Pass:
 
     with parsing(origin):
         convert(data, Pass)  # for the types alone: values stay as they are written
+        if data["number"] != number:
+            raise ValueError(f"it says that it is pass {data['number']}, and stands in the place of pass {number}")
+        if plan.sheet(data["sheet"]) is None:
+            raise ValueError(f"the plan has no sheet {data['sheet']}")
         frames = tuple(_parse_frame(frame) for frame in data["frames"])
-        cell = None if data["cell"] is None else Cell(**data["cell"])
+        if not frames:
+            raise ValueError("a pass without frames")
+        cell = None if data["cell"] is None else _cell(data["cell"])
         return Pass(**{**data, "frames": frames, "cell": cell})

@@ -12,6 +12,7 @@ from edgeguard.fieldtest.session.arms import folder_names, sheets_named
 from edgeguard.fieldtest.session.plan import Plan
 from edgeguard.fieldtest.session.session import frame_bytes
 from edgeguard.system.files import write_bytes
+from edgeguard.system.names import refuse_links
 
 
 def photographs_beside(session: Path) -> Path:
@@ -30,13 +31,18 @@ def untagged_folder(session: Path, plan: Plan, name: str, light: str) -> Path:
         light: that is on.
 
     Raises:
-        InputError: no sheet of the plan has this name, or several have.
+        InputError: no sheet of the plan has this name, or several have; or one of the folders is a link.
     """
     found = sheets_named(plan, (name,))
     if len(found) != 1:
         known = ", ".join(folder_names(sheet, plan) for sheet in plan.sheets)
         raise InputError(f"--untagged {name}: {'several' if found else 'none'} of the plan's sheets; known: {known}")
-    return photographs_beside(session) / light / folder_names(found[0], plan)
+    beside = photographs_beside(session)
+    path = beside.parent
+    for part in (beside.name, light, folder_names(found[0], plan)):
+        refuse_links(path, part)
+        path = path / part
+    return path
 
 
 def record_untagged(

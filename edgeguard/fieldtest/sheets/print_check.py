@@ -10,7 +10,7 @@ from edgeguard.errors import CheckFailed, InputError
 from edgeguard.fieldtest.sheets.color import balanced_linear, lab, linear_light
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, PAGES_MM, Layout
 from edgeguard.fieldtest.sheets.sheet import Sheet
-from edgeguard.fieldtest.sheets.tags import find_sheets
+from edgeguard.fieldtest.sheets.tags import FoundSheet, find_sheets
 
 _GRAYS = 6
 _LARGEST_ASPECT_ERROR = 0.02
@@ -49,7 +49,7 @@ def check_print(rgb: NDArray[np.uint8], sheet: Sheet | None = None) -> PrintChec
         sheet: what should be on it; without, the default sizes are assumed.
 
     Raises:
-        InputError: more or less than one sheet is seen.
+        InputError: more or less than one sheet is seen, or its tags lie as on no flat sheet.
         CheckFailed: it is another sheet than the given one.
     """
     found = find_sheets(rgb)
@@ -60,7 +60,16 @@ def check_print(rgb: NDArray[np.uint8], sheet: Sheet | None = None) -> PrintChec
     seen = found[0]
     if sheet is not None and seen.number != sheet.number:
         raise CheckFailed(f"this is sheet {seen.number}, not sheet {sheet.number}")
-    layout = sheet.layout if sheet is not None else Layout()
+    try:
+        return _checked(rgb, seen, sheet.layout if sheet is not None else Layout())
+    except (cv2.error, np.linalg.LinAlgError, ValueError, OverflowError) as error:
+        raise InputError(
+            "the tags lie as on no flat sheet: photograph it flat, from the front, with all four tags"
+        ) from error
+
+
+def _checked(rgb: NDArray[np.uint8], seen: FoundSheet, layout: Layout) -> PrintCheck:
+    """Of one sheet; numpy's and OpenCV's exceptions where its tags are in no possible places."""
     x0, y0 = layout.middle
     flat = layout.tag_corners()[list(seen.corners)].reshape(-1, 3)[:, :2] + np.array([x0, y0], np.float32)
     pixels = np.concatenate([*seen.corners.values()])

@@ -12,6 +12,7 @@ from edgeguard.errors import JpegError
 from edgeguard.model.input_path import InputPath
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
+from edgeguard.reporting.shown import size_at_most
 from edgeguard.sinks.class_colors import color_of, colored
 
 _QUALITY = 85
@@ -109,17 +110,16 @@ def _annotated(last: FrameResult) -> bytes:
 
     assert last.received is not None
     picture = last.received.picture()
-    scale = min(_MAX_SIDE / max(picture.shape[:2]), 1.0)
-    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+    size = size_at_most(picture.shape[1], picture.shape[0], _MAX_SIDE)
+    scale = max(size) / max(picture.shape[:2])
     picture = np.array(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     draw_seen(picture, len(picture), last.prediction, scale)
     return _encode(picture)
 
 
 def _encode(rgb: NDArray[np.uint8]) -> bytes:
-    longest = max(rgb.shape[:2])
-    if longest > _MAX_SIDE:
-        size = round(rgb.shape[1] * _MAX_SIDE / longest), round(rgb.shape[0] * _MAX_SIDE / longest)
+    size = size_at_most(rgb.shape[1], rgb.shape[0], _MAX_SIDE)
+    if size != rgb.shape[1::-1]:
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

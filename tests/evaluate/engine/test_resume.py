@@ -57,6 +57,15 @@ def test_results_come_in_the_jobs_order_and_what_is_kept_is_not_made_again() -> 
     assert shown == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+def test_a_kept_result_that_cannot_be_the_jobs_is_made_again() -> None:
+    kept, jobs = Kept({"double 1": -1, "double 2": 5}), [Double(n) for n in range(3)]
+    found = finished(
+        jobs, _run, kept=kept, executor=ThisProcess(), progress=lambda done, of: None,
+        fits=lambda job, result: result >= 2 * job.number,
+    )  # fmt: skip
+    assert found == [0, 2, 5] and kept.results["double 1"] == 2
+
+
 def test_what_was_made_before_an_interruption_is_kept() -> None:
     kept, jobs = Kept(), [Double(n) for n in range(4)]
 

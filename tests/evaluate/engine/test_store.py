@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.evaluate.engine.store import AdversarialImages, Store
+from edgeguard.evaluate.engine.store import AdversarialImages, Store, of_picture
 
 KEY = "ab" * 32
 
@@ -71,4 +71,17 @@ def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
     (folder / "ab").symlink_to(elsewhere)
     with pytest.raises(InputError, match="is a link"):
         Store(folder)
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "adversarial").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        Store(tmp_path / "output" / "adversarial")
     assert (elsewhere / ".draft-0123abcd.txt").exists()
+
+
+def test_a_kept_result_of_another_size_is_said_with_what_to_do() -> None:
+    """It came with somebody else's folder, under the right key: `evaluate` ended in exit code 70."""
+    image = np.zeros((4, 5, 3), np.uint8)
+    assert of_picture(image, image) is image
+    for other in (image[:0], image[:, :4], image[:, :, :1]):
+        with pytest.raises(InputError, match="a kept result has the size .*: delete the folder adversarial/"):
+            of_picture(other, image)

@@ -1,5 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ pytest.importorskip("pyautoattack")
 from edgeguard.errors import ProfileError  # noqa: E402
 from edgeguard.evaluate.experiments import matrix as matrix_module  # noqa: E402
 from edgeguard.evaluate.experiments.matrix import WHITE, MatrixPlan, matrix  # noqa: E402
-from edgeguard.evaluate.experiments.matrix_jobs import MatrixJob, Part, run_matrix_job  # noqa: E402
+from edgeguard.evaluate.experiments.matrix_jobs import MatrixJob, Part, PartStore, is_part_of, run_matrix_job  # noqa: E402
 from edgeguard.evaluate.reports.matrix_report import differences, lines, page  # noqa: E402
 from edgeguard.evaluate.reports.results import Cell, read_results  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
@@ -166,3 +168,19 @@ def test_drawn_codecs_are_matched_by_a_fixed_one() -> None:
     assert matrix_module.matched_codec(replace(base, codec="jpeg:20..90")) == "jpeg:50"
     assert matrix_module.matched_codec(replace(base, codec="fd")) == "fd"
     assert matrix_module.matched_codec(base) == "none"
+
+
+def test_cells_are_not_kept_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "cells").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        PartStore(tmp_path / "cells")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [((9, 11), True), ((), True), ((8,), False), ((12,), False), ((9, 9), False), ((-1,), False)],
+)
+def test_a_kept_part_names_images_of_its_batch(numbers: tuple[int, ...], expected: bool) -> None:
+    """A folder of somebody else counted more right images than there are."""
+    job = SimpleNamespace(start=9, labels=np.zeros(3, np.int64))
+    assert is_part_of(cast(MatrixJob, job), Part(numbers, {}, ())) is expected

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeguard.errors import InputError
 from edgeguard.evaluate.experiments import search as search_module
 from edgeguard.evaluate.experiments.search import Candidate, _with_frontier, candidate_profiles, search
 from edgeguard.evaluate.protocol import AttackPlan, Protocol
@@ -28,6 +29,15 @@ def test_the_frontier_holds_what_nothing_beats() -> None:
     ]
     kept = {c.name for c in _with_frontier(candidates) if c.on_frontier}
     assert kept == {"best clean", "most robust", "best certified"}
+
+
+@pytest.mark.parametrize("name", ["profiles", "clean", "attacked"])
+def test_nothing_is_written_where_a_link_leads(name: str, card_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / name).symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        search(card_model, tmp_path, tmp_path / "s", limit=1)
+    assert not list(tmp_path.glob("*.toml"))
 
 
 @pytest.mark.parametrize("has_twin", [True, False])

@@ -34,7 +34,8 @@ def test_other_lines_are_named(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("n", "x"), ("n", 10**30), ("correct", -1), ("correct", 101), ("eps_8bit", "\x1b[2J"), ("attack", 5),
-     ("correct_images", ["x"]), ("spectrum", [None]), ("note", {"a": 1}), ("more", 1)],
+     ("correct_images", ["x"]), ("spectrum", [None]), ("note", {"a": 1}), ("more", 1),
+     ("correct_images", [100]), ("correct_images", [-1]), ("n", 10**9)],
 )  # fmt: skip
 def test_a_line_of_somebody_else_fits_or_is_named(tmp_path: Path, key: str, value: object) -> None:
     (tmp_path / "results.jsonl").write_text(json.dumps({**_cell("pgd", 2, 5).to_dict(), key: value}) + "\n")

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -228,3 +229,33 @@ def test_the_report_is_whole_and_needs_nothing_from_outside(recorded: Session) -
     for heading in ("Answers", "What limits them", "What the guards cost", "What was before the camera"):
         assert f"<h2>{heading}</h2>" in page
     assert page.count("<figure>") == 6 and "<svg" in page and 'class="heat"' in page
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shot": 77}, "no frame 77 of pass 0"), ({"shot": -1}, "no frame -1"),
+        ({"guard": "zz"}, "is not named before"), ({"shot": 1}, "comes twice"), ({"index": -2}, "an answer -2"),
+        ({"ms": float("nan")}, "a time that is none"),
+    ],
+)  # fmt: skip
+def test_scores_that_do_not_fit_their_session_are_refused(
+    recorded: Session, change: dict[str, object], said: str
+) -> None:
+    """Reports look frames up by them: `fieldtest report` ended in exit code 70."""
+    one = Outcome(0, 0, "off", 1, 0.5, False, "none", 1.0)
+    head = Scores(recorded.plan.session, "m", LABELS, ("off",), (one, replace(one, shot=1)))
+    write_scores(recorded.folder / "scores.jsonl", head)
+    assert read_scores(recorded.folder) == head
+    other: Any = replace(one, **cast(Any, change))
+    write_scores(recorded.folder / "scores.jsonl", replace(head, outcomes=(other, head.outcomes[1])))
+    with pytest.raises(InputError, match=rf"do not fit its passes \(.*{said}.*\): score again"):
+        findings(recorded, read_scores(recorded.folder))
+
+
+@pytest.mark.parametrize("change", [{"memory": 0}, {"memory": -5}, {"task": "zz"}, {"guards": ("off", "off")}])
+def test_a_head_of_scores_that_cannot_be_is_refused(recorded: Session, change: dict[str, object]) -> None:
+    head = replace(Scores(recorded.plan.session, "m", LABELS, ("off",), ()), **cast(Any, change))
+    write_scores(recorded.folder / "scores.jsonl", head)
+    with pytest.raises(InputError, match="do not fit its passes"):
+        findings(recorded, read_scores(recorded.folder))

@@ -10,15 +10,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from commands import here
 from fieldtest.session.phone import Exif, bare, film, object_corners, tagged, written
 
 from edgeguard.errors import InputError
-from edgeguard.fieldtest.session.importing import FILE, Imported, import_all, look_at_all, to_be_marked
+from edgeguard.fieldtest.session.importing import Imported, import_all, look_at_all, to_be_marked
 from edgeguard.fieldtest.session.look import Lens
 from edgeguard.fieldtest.session.marks import Mark, read_marks, write_marks
 from edgeguard.fieldtest.session.photographs import kind_of, read_shot
 from edgeguard.fieldtest.session.placing import NOT_MARKED
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
+from edgeguard.fieldtest.session.said import FILE
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
@@ -381,3 +383,21 @@ def test_time_and_lens_of_exif() -> None:
         shot = read_shot(written(rgb, ".png", Exif(taken, "x", zone, focal=False)))
         assert shot.taken_at is None and shot.focal_35_mm is None
     assert read_shot(b"nothing").taken_at is None
+
+
+def test_a_list_of_files_that_is_damaged_is_said_before_anything_is_stored(
+    sheets: list[tuple[Sheet, Picture]], tmp_path: Path
+) -> None:
+    session, photos = _session(tmp_path / "s", sheets), tmp_path / "photos"
+    _put(photos / "a.jpg", written(tagged(*sheets[0], Stand(450, 0, seed=1), *SIZE), ".jpg", Exif()))
+    (session.folder / FILE).write_text("[1]\n")
+    with pytest.raises(InputError, match=r"import\.jsonl is damaged"):
+        _import(session, photos)
+    assert session.passes == [] and Session(session.folder).passes == []
+
+
+def test_a_link_to_itself_is_one_line(sheets: list[tuple[Sheet, Picture]], tmp_path: Path) -> None:
+    _session(tmp_path / "s", sheets)
+    (tmp_path / "ring.jpg").symlink_to(tmp_path / "ring.jpg")
+    done = here("fieldtest", "import", tmp_path / "ring.jpg", "--plan", tmp_path / "s")
+    assert done.returncode == 1 and "cannot be read: Too many levels of symbolic links" in done.stdout

@@ -399,3 +399,34 @@ def test_scores_of_a_stranger_are_refused_in_one_line(session: Session, said: st
     (session.folder / "scores.jsonl").write_text(said + "\n")
     with pytest.raises(InputError, match="score again"):
         read_scores(session.folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "new", "said"),
+    [
+        (("number",), 7, "says that it is pass 7"), (("number",), -1, "says that it is pass -1"),
+        (("sheet",), 99, "the plan has no sheet 99"), (("frames",), [], "a pass without frames"),
+        (("frames", 0, "captured_at"), float("nan"), "a time or a distance"),
+        (("frames", 0, "captured_at"), 1e300, "a time or a distance"),
+        (("frames", 0, "distance_mm"), 0.0, "a time or a distance"),
+        (("frames", 0, "angle_deg"), float("inf"), "an angle is no number"),
+        (("frames", 0, "cell", "distance_mm"), float("nan"), "a position is out of range"),
+        (("cell", "angle_deg"), float("nan"), "a position is out of range"),
+    ],
+)  # fmt: skip
+def test_a_pass_contradicts_neither_its_place_nor_the_plan(
+    recorded: Session, path: tuple[Any, ...], new: Any, said: str
+) -> None:
+    """Scores and reports look both up by their numbers: `fieldtest score` ended in exit code 70."""
+    journal = recorded.folder / "passes.jsonl"
+    first, *others = journal.read_text().splitlines()
+    journal.write_text("\n".join([json.dumps(_spoil(json.loads(first), path, new)), *others, ""]))
+    with pytest.raises(InputError, match=rf"passes\.jsonl:1 is damaged: .*{said}"):
+        Session(recorded.folder)
+
+
+@pytest.mark.parametrize("kind", ["a file", "a pipe"])
+def test_what_is_no_folder_among_the_frames_stays(recorded: Session, kind: str) -> None:
+    place = recorded.folder / "frames" / "00099"
+    place.write_bytes(b"") if kind == "a file" else os.mkfifo(place)
+    assert recorded.recover() == [] and place.exists()

@@ -49,6 +49,16 @@ def test_a_name_means_one_sheet(tmp_path: Path) -> None:
         untagged_folder(tmp_path, _plan(), "noise", "dim")
 
 
+@pytest.mark.parametrize("name", ["s-untagged", "s-untagged/dim", "s-untagged/dim/3"])
+def test_a_link_in_the_place_of_its_folders_is_refused(name: str, tmp_path: Path) -> None:
+    """Passes were stored where it leads to, and halves of passes there were cleared."""
+    place = tmp_path / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        untagged_folder(tmp_path / "s", _plan(), "3", "dim")
+
+
 def test_passes_are_what_the_operator_says(tmp_path: Path) -> None:
     seen, told = iter([False, False, True, False, True]), list[Path]()
     record_untagged(

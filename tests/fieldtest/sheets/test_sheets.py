@@ -14,13 +14,14 @@ from pictures import read_bgr
 from programs import needed
 
 from edgeguard.errors import CheckFailed, InputError
+from edgeguard.fieldtest.sheets import print_check
 from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture, write_sheet
 from edgeguard.fieldtest.sheets.layout import PageName
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch, write_patch
 from edgeguard.fieldtest.sheets.pdf import sheet_pdf
 from edgeguard.fieldtest.sheets.print_check import check_print
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, mask_of, parse_sheet, picture_hash, sheet_raster
-from edgeguard.fieldtest.sheets.tags import find_sheets
+from edgeguard.fieldtest.sheets.tags import FoundSheet, find_sheets
 
 DPI = 300
 PAGE_MM = {"A4": (210.0, 297.0), "Letter": (215.9, 279.4)}
@@ -247,3 +248,13 @@ def test_a_sheet_says_what_its_patch_wants() -> None:
     assert vanish.aim == "not found" and parse_sheet(json.loads(vanish.to_json()), "x") == vanish
     with pytest.raises(InputError, match="mode"):
         parse_sheet({**plain.to_dict(), "mode": ["vanish"]}, "x")
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-30, np.inf, np.nan, 1e30])
+def test_tags_in_impossible_places_are_one_line(monkeypatch: pytest.MonkeyPatch, spread: float) -> None:
+    """Photographs of hand-made tags ended in `SVD did not converge`, and in exit code 70."""
+    place = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * np.float32(spread)
+    seen = FoundSheet(1, dict.fromkeys(range(4), place))
+    monkeypatch.setattr(print_check, "find_sheets", lambda _: [seen])
+    with pytest.raises(InputError, match="as on no flat sheet"):
+        check_print(np.zeros((64, 64, 3), np.uint8))
