@@ -70,7 +70,8 @@ def _parsed(name: str, data: bytes) -> ast.Module:
             raise ValueError("it is too long")
         return ast.parse(data.decode("ascii"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"{name} is no TorchScript: {' '.join(str(error).split())[:200]}") from error
+        why = " ".join(str(error).split())[:200] or "it is nested too deeply"
+        raise InputError(f"{name} is no TorchScript: {why}") from error
 
 
 def _declared(tree: ast.Module) -> Iterable[str]:
