@@ -1,4 +1,4 @@
-"""Models that overflow are refused by that name, not as models that were saved in training mode."""
+"""Models that overflow or answer nothing are refused by that name, not as models that were saved in training mode."""
 
 from typing import Any, cast
 
@@ -29,3 +29,12 @@ def test_what_is_not_finite_is_said_to_be_so(wrong: float) -> None:
 
 def test_large_numbers_are_fine() -> None:
     _check_repeatable(cast(Source, _Answers([3e38, -3e38])), np.zeros((2, 8, 8, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "why"), [(([1.0], []), "output 2 of 2 holds no numbers .* 1x0"), ((), "no outputs")]
+)
+def test_what_answers_nothing_is_refused(outputs: tuple[list[float], ...], why: str) -> None:
+    """Empty outputs ended in exit code 70."""
+    with pytest.raises(InputError, match=why):
+        _check_repeatable(cast(Source, _Answers(*outputs)), np.zeros((2, 8, 8, 3), np.float32))
