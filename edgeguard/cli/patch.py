@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from edgeguard.cli.field_objects import MOUNTS_HELP, chosen_subject, control_pla
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import size_within
-from edgeguard.errors import CheckFailed, InputError
+from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
@@ -338,11 +339,13 @@ def _deployed(model: Path, output: Path) -> Path:
     import subprocess
 
     from edgeguard.system.files import sha256_file
+    from edgeguard.system.names import refuse_links
 
     # the name says of which file, since the folder may be gone on with; what has none is converted again
     digest = sha256_file(model)[:16] if model.is_file() else None
     converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
-    if digest is None or not converted.exists():
+    refuse_links(output, converted.name)
+    if digest is None or not _is_ours(converted, digest):
         output.mkdir(parents=True, exist_ok=True)
         on_stderr(f"{model} is converted to float32 first; the patch is made on that")
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
@@ -353,4 +356,29 @@ def _deployed(model: Path, output: Path) -> Path:
         )
         if done.returncode:
             raise InputError(f"{model} cannot be converted: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        if digest is not None:
+            _note_ours(converted, digest)
     return converted
+
+
+def _note_of(digest: str) -> Path:
+    """Where a conversion that ran here is noted. The output folder may be a stranger's, this one is the user's own."""
+    from edgeguard_converters.support.cache import cache_file
+
+    return cache_file(f"float32-{digest}.sha256")
+
+
+def _is_ours(converted: Path, digest: str) -> bool:
+    from edgeguard.system.files import sha256_file
+
+    try:
+        return converted.is_file() and _note_of(digest).read_text() == sha256_file(converted)
+    except (OSError, ValueError):
+        return False  # it was never converted here, or the note cannot be read: converted again
+
+
+def _note_ours(converted: Path, digest: str) -> None:
+    from edgeguard.system.files import sha256_file, write_bytes
+
+    with suppress(DeviceError):  # without a note it is converted again the next time
+        write_bytes(_note_of(digest), sha256_file(converted).encode())

@@ -19,6 +19,7 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.confine import Confinement, Limits, Reach, installed
 from edgeguard.system.frames import Frame, FrameError, read_frame, write_frame
 from edgeguard.system.leftovers import new_held_folder
+from edgeguard.system.serving import SETTINGS
 from edgeguard.system.usage import folder_bytes, memory_bytes
 
 _BEGIN = "from edgeguard.system.serving import main; main()"
@@ -112,8 +113,10 @@ class ConfinedChild:
             "service": self._service,
         }
         try:
+            # not an argument: those hold 128 KiB, and a model may name a thousand files beside it
+            (self._folder / SETTINGS).write_text(json.dumps(settings))
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BEGIN, json.dumps(settings)],
+                [sys.executable, "-P", "-c", _BEGIN, str(self._folder / SETTINGS)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -15,12 +15,16 @@ from edgeguard.system.frames import Frame, read_frame, write_frame
 
 #: Answers one request after another; made once, with the folder in which it may write.
 Service = Callable[[Frame], Frame]
+#: Name of the file with what the process is told at its start, in the folder that is its own.
+SETTINGS = "settings.json"
 _MOST_BYTES = 1 << 40  # requests come from the side that is trusted
 
 
 def main() -> None:
-    """Begin, as the settings in the first argument say; see `confined_child`."""
-    settings: dict[str, Any] = json.loads(sys.argv[1])
+    """Begin, as the file of settings says that the first argument names; see `confined_child`."""
+    written = Path(sys.argv[1])
+    settings: dict[str, Any] = json.loads(written.read_text())
+    written.unlink()
     sys.path[:] = settings["path"]
     _end_with_parent(settings["parent"])
     folder, requests, answers = Path(settings["folder"]), settings["requests"], settings["answers"]

@@ -115,6 +115,17 @@ def test_what_takes_too_much_is_ended_in_one_line(what: str, said: str) -> None:
     assert time.monotonic() - started < 20
 
 
+def test_it_may_reach_more_files_than_an_argument_holds(tmp_path: Path) -> None:
+    """A thousand files of weights beside a model: the process did not start, as if the machine were to blame."""
+    beside = [tmp_path / f"{number:04}{'w' * 200}.bin" for number in range(1000)]
+    for path in (beside[0], beside[-1]):
+        path.write_text("yours")
+    with ConfinedChild("system.attacker:Attacker", what="the attacker", reach=Reach((TESTS, *beside))) as child:
+        assert _ask(child, "read", beside[-1]) == _ask(child, "read", beside[0])
+        assert not _ask(child, "read", beside[0]).startswith("refused")
+        assert _ask(child, "read", tmp_path / "other").startswith("refused")
+
+
 def test_its_folder_goes_with_it() -> None:
     with _child() as child:
         folder = child._folder

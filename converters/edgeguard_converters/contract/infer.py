@@ -91,7 +91,7 @@ def infer_contract(
             "--preprocess unit|tf|none, or --mean and --std with one value three times"
         )
     normalized = normalization.apply(images.evaluation[:8])
-    outputs = source.outputs(normalized)
+    outputs = _answered(source.outputs(normalized))
     in_graph = not normalization.is_uniform and outline.input.dtype == "float32"
     stated = _pixels(normalization) if in_graph else normalization  # a float input takes what the contract states
     contract = replace(
@@ -115,9 +115,27 @@ def infer_contract(
     return InferredContract(normalization, contract, targets)
 
 
+def _answered(outputs: Outputs) -> Outputs:
+    """The outputs; no numbers, or such as overflow, are nothing that can be compared, here or on a device."""
+    if not outputs:
+        raise InputError("the model has no outputs")
+    for number, values in enumerate(outputs, 1):
+        if values.size == 0:
+            shape = "x".join(map(str, values.shape))
+            raise InputError(f"output {number} of {len(outputs)} holds no numbers (its shape is {shape})")
+        wrong = int(np.count_nonzero(~np.isfinite(values)))
+        if wrong:
+            raise InputError(
+                f"output {number} of {len(outputs)} is not finite: {wrong} of its {values.size} numbers for ordinary "
+                "pictures are infinite or no number: the model overflows, or divides by zero; look at what it answers "
+                "where it was trained"
+            )
+    return outputs
+
+
 def _check_repeatable(source: Source, probed: NDArray[np.float32]) -> None:
     """Refuse a model that says something else of the same picture: again, or beside other pictures."""
-    first, again = source.outputs(probed[:1]), source.outputs(probed[:1])
+    first, again = _answered(source.outputs(probed[:1])), source.outputs(probed[:1])
     together = tuple(values[:1] for values in source.outputs(probed))
     for other, why in ((again, "when it is asked again"), (together, "when other pictures stand beside it")):
         for wanted, found in zip(first, other, strict=True):

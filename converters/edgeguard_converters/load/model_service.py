@@ -79,6 +79,6 @@ def _load(request: Frame, folder: Path) -> Source:
         from edgeguard_converters.load.weights import weights_of_frame
 
         return source_of_weights(weights_of_frame(request), options["arch"], options["size"])
-    from edgeguard_converters.load.registry import load_source
+    from edgeguard_converters.load.registry import load_alone
 
-    return load_source(Path(request.fields["path"]), **options)
+    return load_alone(Path(request.fields["path"]), **options)

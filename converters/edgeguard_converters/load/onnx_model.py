@@ -10,7 +10,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -89,9 +88,13 @@ def fresh_model(data: bytes, name: str, folder: Path | None = None) -> Any:
 
 def weights_beside(path: Path) -> tuple[Path, ...]:
     """Files in a model's own folder that it names: those that may hold its weights. It is read in pieces."""
+    named = set[str]()
     try:
         with open(path, "rb") as stream:
-            named = set(islice(_named(stream), _MOST_BESIDE))
+            for name in _named(stream):
+                named.add(name)  # many weights may lie in one file
+                if len(named) == _MOST_BESIDE:
+                    break
     except (OSError, ValueError):
         return ()
     return tuple(sorted(path.parent / name for name in named if _is_beside(path.parent / name, path)))
@@ -150,6 +153,11 @@ class _Beside:
                 "file beside the model, or save it with the weights inside"
             )
         if location not in self._files:
+            if len(self._files) == _MOST_BESIDE:
+                raise InputError(
+                    f"{self._name} keeps its weights in more than {_MOST_BESIDE} files beside it: save it with the "
+                    "weights inside, or in one file"
+                )
             self._files[location] = self._read(self._folder / location)
         return self._files[location]
 

@@ -19,7 +19,7 @@ from edgeguard_converters.load.state_dict import load_state_dict
 from edgeguard_converters.load.tflite import load_tflite
 from edgeguard_converters.load.torchscript import load_torchscript
 
-__all__ = ["FileFacts", "Source", "load_source"]
+__all__ = ["FileFacts", "Source", "load_alone", "load_source"]
 
 
 def load_source(
@@ -49,28 +49,48 @@ def load_source(
     Raises:
         InputError: missing, empty, another kind of file, damaged, or dangerous to load.
     """
-    kind = model_format(path, arch=arch, onnx2tf=onnx2tf, weights=weights)
-    try:
-        source: Source
-        with muted():  # torch warns of its own internals
-            if kind == "exported":
-                source = load_exported(path)
-            elif kind == "torchscript":
-                source = load_torchscript(path, size or facts_from_sidecar(path.with_suffix(".json")).size)
-            elif kind == "tflite":
-                source = load_tflite(path)
-            elif kind == "onnx":
-                known = size or facts_from_sidecar(path.with_suffix(".json")).size
-                source = load_with_onnx2tf(path, known) if onnx2tf else load_onnx(path, known)
-            elif kind == "keras":
-                source = load_keras(path, size or facts_from_sidecar(path.with_suffix(".json")).size)
-            else:
-                source = _load_weights(path, arch, size, trust_pickle, weights)
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path} is a damaged archive: {error}") from error
-    facts = merge_facts(source.facts, facts_from_sidecar(path.with_suffix(".json")))
+    sidecar = facts_from_sidecar(path.with_suffix(".json"))
+    known = size or sidecar.size
+    source = load_alone(
+        path, arch=arch, size=size, known=known, trust_pickle=trust_pickle, onnx2tf=onnx2tf, weights=weights
+    )
+    facts = merge_facts(source.facts, sidecar)
     sha256 = sha256_file(path) if path.is_file() else None
     return replace(source, size=source.size or facts.size, facts=replace(facts, sha256=sha256))
+
+
+def load_alone(
+    path: Path,
+    *,
+    arch: str | None = None,
+    size: tuple[int, int] | None = None,
+    known: tuple[int, int] | None = None,
+    trust_pickle: bool = False,
+    onnx2tf: bool = False,
+    weights: str | None = None,
+) -> Source:
+    """As `load_source`, without the JSON beside the model: a confined process reads the model's own files alone.
+
+    Args:
+        known: the size for formats that hold none: what was given, else what the JSON beside the model says.
+    """
+    kind = model_format(path, arch=arch, onnx2tf=onnx2tf, weights=weights)
+    known = known or size
+    try:
+        with muted():  # torch warns of its own internals
+            if kind == "exported":
+                return load_exported(path)
+            if kind == "torchscript":
+                return load_torchscript(path, known)
+            if kind == "tflite":
+                return load_tflite(path)
+            if kind == "onnx":
+                return load_with_onnx2tf(path, known) if onnx2tf else load_onnx(path, known)
+            if kind == "keras":
+                return load_keras(path, known)
+            return _load_weights(path, arch, size, trust_pickle, weights)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is a damaged archive: {error}") from error
 
 
 def _load_weights(

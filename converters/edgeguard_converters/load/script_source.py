@@ -70,7 +70,8 @@ def _parsed(name: str, data: bytes) -> ast.Module:
             raise ValueError("it is too long")
         return ast.parse(data.decode("ascii"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"{name} is no TorchScript: {' '.join(str(error).split())[:200]}") from error
+        why = " ".join(str(error).split())[:200] or "it is nested too deeply"
+        raise InputError(f"{name} is no TorchScript: {why}") from error
 
 
 def _declared(tree: ast.Module) -> Iterable[str]:
@@ -91,6 +92,7 @@ class _Check(ast.NodeVisitor):
     def __init__(self, file: str, declared: set[str]) -> None:
         self._file, self._declared = file, declared
         self._local: set[str] = set()
+        self._rounds = 1
 
     def visit(self, node: ast.AST) -> None:
         """Refuse what the language of model files has not."""
@@ -120,11 +122,14 @@ class _Check(ast.NodeVisitor):
         self._local = set()
 
     def visit_For(self, node: ast.For) -> None:
-        """A loop over a list, or over a range that ends."""
-        for found in ast.walk(node.iter):
-            if isinstance(found, ast.Constant) and isinstance(found.value, int) and found.value > _LONGEST_LOOP:
-                raise self._refused("a loop that does not end")
+        """A loop over a list, or over a range that ends; loops within it count their rounds together."""
+        outer = self._rounds
+        numbers = [n.value for n in ast.walk(node.iter) if isinstance(n, ast.Constant) and isinstance(n.value, int)]
+        self._rounds *= max(1, *numbers) if numbers else 1
+        if self._rounds > _LONGEST_LOOP:
+            raise self._refused("a loop that does not end")
         self.generic_visit(node)
+        self._rounds = outer
 
     def visit_Constant(self, node: ast.Constant) -> None:
         """A number, a printable text, true, false or none."""

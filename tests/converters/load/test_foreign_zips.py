@@ -7,7 +7,7 @@ import pytest
 from system.crafted_zip import BZIP2, DEFLATED, LZMA, STORED, bomb, crafted_zip, memory_below, zip_of_many
 
 from edgeguard.errors import InputError
-from edgeguard_converters.load.archive import MOST_MEMBERS, read_archive
+from edgeguard_converters.load.archive import MOST_MEMBERS, read_archive, read_file
 from edgeguard_converters.load.formats import model_format
 
 pytest.importorskip("torch")
@@ -53,3 +53,11 @@ def test_a_model_of_too_many_members_is_refused_by_its_list(tmp_path: Path) -> N
         model_format(path)
     with memory_below(16 << 20), pytest.raises(InputError, match="lists more than 100000 files"):
         read_archive(path.read_bytes(), "m.pt2")
+
+
+def test_a_file_of_holes_is_too_large_before_it_takes_memory(tmp_path: Path) -> None:
+    path = tmp_path / "saved_model.pb"
+    with path.open("wb") as stream:
+        stream.truncate(3 << 30)
+    with memory_below(1 << 20), pytest.raises(InputError, match="has more than 67108864 bytes"):
+        read_file(path, most_bytes=1 << 26)

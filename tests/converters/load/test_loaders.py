@@ -19,7 +19,7 @@ from converters.models import SIDE, Residual
 from edgeguard.demo.assets import bundled_program
 from edgeguard.errors import InputError
 from edgeguard_converters.load.pickle_guard import PickleRefused
-from edgeguard_converters.load.registry import load_source
+from edgeguard_converters.load.registry import load_alone, load_source
 from edgeguard_converters.load.torch_source import TorchSource
 
 pytestmark = pytest.mark.convert
@@ -253,6 +253,7 @@ def test_sidecar(program: Path, tmp_path: Path) -> None:
     copy.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         load_source(copy)
+    assert load_alone(copy).facts.labels is None, "a confined process may not read it, and is told what it says"
 
 
 def test_our_own_export_says_everything() -> None:

@@ -50,6 +50,24 @@ def test_it_answers_as_the_model_here(model: Path, apart: ModelProcess, tmp_path
     assert graph.path.read_bytes() == again.path.read_bytes()
 
 
+@pytest.mark.full
+def test_the_json_beside_a_model_counts(model: Path, apart: ModelProcess, tmp_path: Path) -> None:
+    """The confined process may not read it: every conversion with one ended with "Permission denied"."""
+    (tmp_path / "m.pt2").write_bytes(model.read_bytes())
+    (tmp_path / "m.json").write_text('{"labels": ["a", "b", "c", "d"], "size": [32, 32]}')
+    facts = apart.load(tmp_path / "m.pt2").facts
+    assert facts.labels == ("a", "b", "c", "d") and facts.sha256 is not None
+
+
+@pytest.mark.full
+def test_the_size_beside_a_script_counts(apart: ModelProcess, tmp_path: Path) -> None:
+    import torch
+
+    torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 8, 8)), tmp_path / "m.pt")
+    (tmp_path / "m.json").write_text('{"size": [12, 8]}')
+    assert apart.load(tmp_path / "m.pt").size == (12, 8)
+
+
 def test_what_is_wrong_with_a_model_is_said_here(apart: ModelProcess, tmp_path: Path) -> None:
     (tmp_path / "not.pt2").write_bytes(b"nothing like a model")
     with pytest.raises(InputError, match="not.pt2"):

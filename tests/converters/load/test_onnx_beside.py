@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from system.crafted_zip import memory_below
 
-from edgeguard_converters.load.onnx_model import weights_beside
+from edgeguard.errors import InputError
+from edgeguard_converters.load.onnx_model import fresh_model, weights_beside
 
 
 def _entry(name: bytes) -> bytes:
@@ -61,3 +62,22 @@ def test_a_model_of_holes_takes_no_memory_and_many_files_no_time(tmp_path: Path)
         stream.truncate(1 << 28)
     with memory_below(32 << 20):
         assert weights_beside(tmp_path / "m.onnx") == ()
+
+
+def test_a_second_file_is_found_after_many_weights_of_the_first(tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / name).write_bytes(b"1")
+    model = _model(tmp_path, *["a.bin"] * 2000, "b.bin")
+    assert [path.name for path in weights_beside(model)] == ["a.bin", "b.bin"]
+
+
+def test_weights_in_too_many_files_are_one_line(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.GraphProto(name="g")
+    for number in range(1001):
+        (tmp_path / f"{number}.bin").write_bytes(bytes(4))
+        weight = graph.initializer.add(name=f"w{number}", data_type=1, dims=[1], data_location=1)
+        weight.external_data.add(key="location", value=f"{number}.bin")
+    model = onnx.helper.make_model(graph)
+    with pytest.raises(InputError, match="weights in more than 1000 files beside it: save it with the weights inside"):
+        fresh_model(model.SerializeToString(), "m.onnx", tmp_path)

@@ -180,6 +180,15 @@ def test_half_precision_is_taken_as_float32(tmp_path: Path) -> None:
     assert load_source(tmp_path / "m.onnx").facts.said == ("weights of float16 are taken as float32",)
 
 
+@pytest.mark.parametrize("index", [3, -4, 99])
+def test_a_gather_of_what_is_not_there_is_refused(tmp_path: Path, index: int) -> None:
+    """It went round, and answered with another channel in silence."""
+    node = helper.make_node("Gather", ["x", "i"], ["y0"], axis=1)
+    _save(tmp_path / "m.onnx", [node], {"i": np.array([0, index])}, 17)
+    with pytest.raises(InputError, match="Gather .* takes what is not there: its indices leave the 3"):
+        load_source(tmp_path / "m.onnx")
+
+
 def test_what_is_not_supported_is_named_with_its_place(tmp_path: Path) -> None:
     node = helper.make_node("Atanh", ["x"], ["y0"], name="/backbone/odd/Atanh")
     _save(tmp_path / "m.onnx", [node], {}, 17)

@@ -100,7 +100,10 @@ def _gather(node: Node) -> Function:
         return lambda x, i: torch.index_select(x, axis, i.reshape(-1)).reshape(
             *x.shape[:axis], *i.shape, *x.shape[axis + 1 :]
         )
-    chosen = [int(i) % side for i in indices.reshape(-1).tolist()]
+    given = [int(i) for i in indices.reshape(-1).tolist()]
+    if any(not -side <= i < side for i in given):
+        raise node.refusal(f"takes what is not there: its indices leave the {side} of the axis")
+    chosen = [i % side for i in given]
     shape = list(indices.shape)
     if not shape:
         return lambda x, _: x.select(axis, chosen[0])

@@ -1,0 +1,36 @@
+"""The source of TorchScript: what is none, and what would not end, is refused in one line that says why."""
+
+import pytest
+
+from edgeguard.errors import InputError
+from edgeguard_converters.load.refused import PickleRefused
+from edgeguard_converters.load.script_source import fresh_sources
+
+
+@pytest.mark.parametrize("text", ["y = " + "-" * 50_000 + "1", "y = " + "(" * 500 + "x" + ")" * 500, "y = (x"])
+def test_source_that_cannot_be_parsed_is_refused_with_a_reason(text: str) -> None:
+    with pytest.raises(InputError, match=r"is no TorchScript: \S"):
+        fresh_sources({"code/__torch__.py": text.encode()}, lambda _: True)
+
+
+def _loops(*rounds: int) -> dict[str, bytes]:
+    lines = ["class M(Module):", "  def forward(self, x: Tensor) -> Tensor:"]
+    lines += [f"{'  ' * (i + 2)}for i{i} in range({count}):" for i, count in enumerate(rounds)]
+    lines += [f"{'  ' * (len(rounds) + 2)}x = torch.add(x, 1)", "    return x"]
+    return {"code/__torch__.py": "\n".join(lines).encode()}
+
+
+@pytest.mark.parametrize("rounds", [(100_001,), (99_999, 99_999, 99_999), (400, 400)])
+def test_loops_within_loops_count_together(rounds: tuple[int, ...]) -> None:
+    with pytest.raises(PickleRefused, match="a loop that does not end"):
+        fresh_sources(_loops(*rounds), lambda _: True)
+
+
+def test_loops_that_end_are_kept() -> None:
+    both = _loops(300, 300)
+    assert (
+        b"range(300)"
+        in fresh_sources({**both, "code/__torch__/a.py": _loops(9)["code/__torch__.py"]}, lambda _: True)[
+            "code/__torch__.py"
+        ]
+    )
