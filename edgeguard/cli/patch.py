@@ -370,10 +370,12 @@ def _note_of(digest: str) -> Path:
 
 def _is_ours(converted: Path, digest: str) -> bool:
     from edgeguard.system.files import sha256_file
+    from edgeguard.system.foreign import read_bounded
 
     try:
-        return converted.is_file() and _note_of(digest).read_text() == sha256_file(converted)
-    except (OSError, ValueError):
+        noted = read_bounded(_note_of(digest), 1 << 10, "the note of a conversion")
+        return converted.is_file() and noted.decode() == sha256_file(converted)
+    except (InputError, OSError, ValueError):
         return False  # it was never converted here, or the note cannot be read: converted again
 
 

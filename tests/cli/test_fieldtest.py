@@ -180,6 +180,7 @@ def test_an_ended_analysis_leaves_none_of_other_scores(
     assert (session / "scores.jsonl").exists() and not (session / "why.json").exists()
 
 
+@pytest.mark.full
 @pytest.mark.convert
 def test_a_patch_by_command(tmp_path: Path) -> None:
     make = ("patch", "make", bundled_model(), "--output", tmp_path / "p", "--frame", "320x240", "--batch", 1)

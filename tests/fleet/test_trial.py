@@ -164,6 +164,7 @@ def test_other_golden_outputs_never_become_current(tmp_path: Path) -> None:
     assert state.current is not None and state.current.version == 1 and not layout.slot(state.idle_slot).exists()
 
 
+@pytest.mark.full
 def test_a_model_that_is_none_is_refused_by_the_golden_child(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     layout, device = fleet.device()

@@ -92,6 +92,7 @@ READ_WHOLE = {
     "edgeguard/preprocess/requantize.py", "edgeguard/camera/v4l2_nodes.py", "edgeguard/fleet/probation.py",
     "edgeguard/fleet/workstation/publish.py", "edgeguard/fleet/golden.py", "edgeguard/fleet/install.py",
     "edgeguard/fleet/golden_child.py", "edgeguard/fleet/identity.py", "edgeguard/diagnostics/bench.py",
+    "edgeguard/system/serving.py",
 }  # fmt: skip
 
 

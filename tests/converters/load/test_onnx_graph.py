@@ -189,6 +189,14 @@ def test_a_gather_of_what_is_not_there_is_refused(tmp_path: Path, index: int) ->
         load_source(tmp_path / "m.onnx")
 
 
+def test_an_axis_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """It went round, and the model answered along another axis in silence."""
+    node = helper.make_node("LayerNormalization", ["x", "s"], ["y0"], axis=4)
+    _save(tmp_path / "m.onnx", [node], {"s": np.ones(12, "f4")}, 17)
+    with pytest.raises(InputError, match="LayerNormalization .* names the axis 4, and there are 4"):
+        load_source(tmp_path / "m.onnx")
+
+
 def test_what_is_not_supported_is_named_with_its_place(tmp_path: Path) -> None:
     node = helper.make_node("Atanh", ["x"], ["y0"], name="/backbone/odd/Atanh")
     _save(tmp_path / "m.onnx", [node], {}, 17)

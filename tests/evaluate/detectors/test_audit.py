@@ -127,6 +127,7 @@ def test_what_cannot_be_audited_is_said(files: Path, card_model: Path, card_imag
     assert not out.exists()
 
 
+@pytest.mark.full
 def test_a_head_that_is_not_known_is_asked_alone(
     files: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def scored(tmp_path: Path) -> tuple[Session, Path]:
     return _session(tmp_path / "s"), tmp_path / "red.tflite"
 
 
+@pytest.mark.full
 def test_a_detector_scores_films(scored: tuple[Session, Path]) -> None:
     session, model = scored
     scores = score(session.folder, model, ["off", "fd"], workers=1, memory=2)

@@ -133,6 +133,7 @@ def test_pixels_are_kept_as_they_are(tmp_path: Path) -> None:
     assert suffix == ".png" and np.array_equal(decode_rgb(data), rgb)
 
 
+@pytest.mark.full
 def test_by_the_clock_until_it_is_interrupted(tmp_path: Path) -> None:
     sheet, session = tmp_path / "clean.pdf", tmp_path / "session"
     assert here("patch", "sheet", "--output", str(sheet)).returncode == 0

@@ -16,7 +16,7 @@ def _reshape(node: Node) -> Function:
 
 
 def _flatten(node: Node) -> Function:
-    axis = node.get("axis", 1) % (len(node.shapes[0]) + 1)
+    axis = node.at(node.get("axis", 1), len(node.shapes[0]) + 1)
     return lambda x: x.flatten(axis) if axis == 1 else x.reshape(_count(x.shape[:axis]), -1)
 
 
@@ -31,16 +31,16 @@ def _squeeze(node: Node) -> Function:
     axes = node.axes(1)
     if axes is None:
         return lambda x, *_: x.squeeze()
-    dims = tuple(axis % len(node.shapes[0]) for axis in axes)
+    dims = tuple(node.at(axis) for axis in axes)
     return lambda x, *_: x.squeeze(dims)
 
 
 def _unsqueeze(node: Node) -> Function:
     axes = node.axes(1) or []
-    rank = len(node.shapes[0]) + len(axes)
+    places = sorted(node.at(axis, len(node.shapes[0]) + len(axes)) for axis in axes)
 
     def run(x: torch.Tensor, *_: Any) -> torch.Tensor:
-        for axis in sorted(axis % rank for axis in axes):
+        for axis in places:
             x = x.unsqueeze(axis)
         return x
 
@@ -79,7 +79,7 @@ def _slice(node: Node) -> Function:
 
 
 def _split(node: Node) -> Function:
-    axis = node.get("axis", 0)
+    axis = node.at(node.get("axis", 0))
     side = node.shapes[0][axis]
     if "split" in node.attributes:
         sizes = list(node.get("split"))
@@ -93,7 +93,7 @@ def _split(node: Node) -> Function:
 
 
 def _gather(node: Node) -> Function:
-    axis = node.get("axis", 0) % max(len(node.shapes[0]), 1)
+    axis = node.at(node.get("axis", 0))
     side = node.shapes[0][axis]
     indices = node.known[1]
     if indices is None:
@@ -126,7 +126,7 @@ def _pad(node: Node) -> Function:
     mode, rank = node.get("mode", "constant"), len(node.shapes[0])
     sides = [(0, 0)] * rank
     for i, axis in enumerate(axes):
-        sides[axis % rank] = (pads[i], pads[i + len(axes)])
+        sides[node.at(axis)] = (pads[i], pads[i + len(axes)])
     if mode != "constant":
         if mode not in ("reflect", "edge") or any(side != (0, 0) for side in sides[:2]):
             raise node.refusal(f"pads with {mode}, which is not supported there")
@@ -182,7 +182,9 @@ def _one_hot(node: Node) -> Function:
     off, on = (float(value) for value in node.values(2).reshape(-1).tolist())
 
     def run(indices: torch.Tensor, *_: Any) -> torch.Tensor:
-        hot = functional.one_hot(indices.long() % depth, depth).float() * (on - off) + off
+        numbers = indices.long()
+        known = ((numbers >= -depth) & (numbers < depth)).unsqueeze(-1)  # of any other nothing is on
+        hot = (functional.one_hot(numbers % depth, depth) * known).float() * (on - off) + off
         return hot if axis in (-1, indices.ndim) else hot.movedim(-1, axis)
 
     return run

@@ -94,11 +94,9 @@ def _axis_function(function: Callable[..., torch.Tensor], old_axis: int) -> Make
     """Softmax and its kin: before operator set 13 they flattened everything behind the axis."""
 
     def make(node: Node) -> Function:
-        axis = node.get("axis", old_axis if node.opset < 13 else -1)
-        rank = len(node.shapes[0])
-        if node.opset >= 13 or axis % rank == rank - 1:
+        axis = node.at(node.get("axis", old_axis if node.opset < 13 else -1))
+        if node.opset >= 13 or axis == len(node.shapes[0]) - 1:
             return lambda x: function(x, dim=axis)
-        axis %= rank
         return lambda x: function(x.flatten(axis), dim=-1).reshape(x.shape)
 
     return make
@@ -109,7 +107,7 @@ def _reduce(function: Callable[..., torch.Tensor]) -> Maker:
         axes, keep = node.axes(1), bool(node.get("keepdims", 1))
         if not axes and node.get("noop_with_empty_axes", 0):
             return lambda x, *_: x
-        dims = [axis % len(node.shapes[0]) for axis in axes] if axes else list(range(len(node.shapes[0])))
+        dims = [node.at(axis) for axis in axes] if axes else list(range(len(node.shapes[0])))
         return lambda x, *_: function(x, dims, keep)
 
     return make

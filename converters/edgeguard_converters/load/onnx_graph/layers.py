@@ -131,7 +131,7 @@ def _group_norm(node: Node) -> Function:
 
 
 def _layer_norm(node: Node) -> Function:
-    axis, epsilon = node.get("axis", -1) % len(node.shapes[0]), node.get("epsilon", 1e-5)
+    axis, epsilon = node.at(node.get("axis", -1)), node.get("epsilon", 1e-5)
     if node.outputs > 1:
         raise node.refusal("gives its mean too, which is not supported")
     shape = list(node.shapes[0][axis:])
@@ -141,7 +141,7 @@ def _layer_norm(node: Node) -> Function:
 
 
 def _rms_norm(node: Node) -> Function:
-    axis, epsilon = node.get("axis", -1) % len(node.shapes[0]), node.get("epsilon", 1e-5)
+    axis, epsilon = node.at(node.get("axis", -1)), node.get("epsilon", 1e-5)
     dims = list(range(axis, len(node.shapes[0])))
     return lambda x, scale: x * torch.rsqrt((x * x).mean(dims, keepdim=True) + epsilon) * scale
 

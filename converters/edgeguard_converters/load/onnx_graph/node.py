@@ -71,6 +71,17 @@ class Node:
             return [int(axis) for axis in self.attributes["axes"]]
         return self.integers(index) if self.has(index) else None
 
+    def at(self, axis: int, rank: int | None = None) -> int:
+        """An axis counted from the front; of the first input, or of a tensor of so many axes.
+
+        Raises:
+            InputError: there is no such axis.
+        """
+        count = len(self.shapes[0]) if rank is None else rank
+        if not -count <= axis < count:
+            raise self.refusal(f"names the axis {axis}, and there are {count}")
+        return axis % count
+
     def refusal(self, what: str) -> InputError:
         """The error that names this node."""
         shapes = ", ".join("x".join(map(str, shape)) or "scalar" for shape in self.shapes)
