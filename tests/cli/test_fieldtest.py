@@ -89,6 +89,7 @@ def test_sheets_and_sizes(tmp_path: Path) -> None:
     refused(run("patch", "sheet", "--output", tmp_path / "no" / "s.pdf"), 3, "cannot write")
 
 
+@pytest.mark.full
 def test_a_photograph_of_a_print(sheets: list[Path], tmp_path: Path) -> None:
     sheet, picture = sheet_and_picture(sheets[0])
     raster = sheet_raster(sheet, picture, 5.0)

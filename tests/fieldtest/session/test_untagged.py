@@ -100,6 +100,7 @@ def test_a_recorded_pass_needs_no_time_of_its_own() -> None:
     assert not is_recorded_pass(()) and not is_recorded_pass(("pass-12",))
 
 
+@pytest.mark.full
 def test_by_command(tmp_path: Path) -> None:
     sheet = tmp_path / "clean.pdf"
     assert here("patch", "sheet", "--output", str(sheet)).returncode == 0
