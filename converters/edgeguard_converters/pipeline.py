@@ -175,7 +175,10 @@ def _outline(work: Work) -> None:
 
 
 def _sketch(work: Work) -> None:
-    work.contract = contract = outline_contract(work.source, work.options, work.crop, work.notes)
+    source = work.source
+    work.contract = contract = outline_contract(
+        source.facts, work.options, work.crop, work.notes, size=source.size, kind=source.kind
+    )
     if contract.guard.place == "in-graph" and contract.guard.profile is not None:
         check_bakeable(contract.guard.profile, contract.input.width, contract.input.height)
 

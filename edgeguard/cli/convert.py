@@ -117,14 +117,13 @@ def convert_command(
         return
     options = _options(context.params, geometry)
     from edgeguard.cli.progress import StepDisplay
-    from edgeguard.system.names import real_path
 
     for folder in (eval_, finetune):
         if folder is not None and not folder.is_dir():
             raise InputError(f"{folder} is not a folder")
     calibration = _stand_in if calibrate is None else read_folder(calibrate)
     written = output or default_output(model)
-    if real_path(written) == real_path(model):
+    if written.exists() and written.samefile(model):
         raise InputError(f"--output {written} would overwrite the model")
     with StepDisplay(8 + (report is not None)) as display:
         done = convert(

@@ -5,35 +5,44 @@ from dataclasses import replace
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract, ContractGuard, InputSpec, Preprocess, check_coefficient_input
 from edgeguard_converters.contract.crop import CropChoice
-from edgeguard_converters.load.source import FileFacts, Source
+from edgeguard_converters.load.source import FileFacts
 from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options
 
 _FIXED = ("torch.export", "TFLite")  # kinds of files that hold one input size
 
 
-def outline_contract(source: Source, options: Options, crop: CropChoice, notes: Notes) -> Contract:
+def outline_contract(
+    facts: FileFacts, options: Options, crop: CropChoice, notes: Notes, *, size: tuple[int, int] | None, kind: str
+) -> Contract:
     """What can be said before the model runs: size, crop and guard.
+
+    Args:
+        facts: what the file says.
+        options: of the user.
+        crop: that was chosen.
+        notes: gets a line where the model learned with another profile.
+        size: width and height that the file says.
+        kind: of the file, as `Source.kind` has it.
 
     Raises:
         InputError: it hears sound, no size, one that the file does not allow, or a profile that a coefficient model did
             not learn with.
     """
-    if source.facts.audio is not None:
+    if facts.audio is not None:
         raise InputError("the model hears sound: give clips, not pictures (edgeguard_converters.sound.convert)")
-    size = options.size or source.size
-    if size is None:
+    chosen = options.size or size
+    if chosen is None:
         raise InputError("the model holds no input size: give --size N or WxH")
-    if source.size is not None and options.size not in (None, source.size) and source.kind in _FIXED:
-        raise InputError(f"the file fixes the input at {source.size[0]}x{source.size[1]}; leave --size out")
-    facts = source.facts
+    if size is not None and options.size not in (None, size) and kind in _FIXED:
+        raise InputError(f"the file fixes the input at {size[0]}x{size[1]}; leave --size out")
     guarded = options.guard is not None and options.place != "none"
     guard = replace(
         ContractGuard(options.guard, options.place) if guarded else ContractGuard(), patch=options.patch_guard
     )
     _compare_profiles(facts, guard, notes)
     contract = Contract(
-        input=InputSpec(width=size[0], height=size[1], dtype=options.input_type, color=facts.color),
+        input=InputSpec(width=chosen[0], height=chosen[1], dtype=options.input_type, color=facts.color),
         preprocess=Preprocess(crop=crop.crop, crop_fraction=crop.fraction),
         guard=guard,
         trained_on_profile=facts.trained_on_profile,

@@ -6,7 +6,6 @@ torch, its exporter and litert-torch hold most of the memory of a conversion, wh
 them: with the model in a process of its own, their memory is given back whole before calibration begins.
 """
 
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from edgeguard.errors import CheckFailed, DeviceError, EdgeGuardError, InputError
 from edgeguard.system.confine import Confinement, Limits, Reach
 from edgeguard.system.confined_child import ConfinedChild
+from edgeguard.system.files import sha256_file
 from edgeguard.system.frames import Frame
 from edgeguard.system.isolation import say_what_is_missing
 from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
@@ -101,10 +101,7 @@ class ModelProcess:
             size, facts = size_of(loaded["size"]), facts_of(loaded["facts"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path.name}: what was read of it makes no sense: {error}") from error
-        facts = replace(merge_facts(facts, sidecar), sha256=None)
-        if path.is_file():
-            with path.open("rb") as stream:
-                facts = replace(facts, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+        facts = replace(merge_facts(facts, sidecar), sha256=sha256_file(path) if path.is_file() else None)
         named = str(loaded.get("kind"))[:40]
         return ProcessSource(named, size or facts.size, facts, self, path, options)
 

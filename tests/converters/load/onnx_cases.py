@@ -80,6 +80,8 @@ CASES: list[tuple[str, Any, Constants, int]] = [
     ("Cast", node_of("Cast", to=TensorProto.FLOAT), {}, 13),
     ("Reshape", node_of("Reshape", "a"), {"a": np.array([0, -1, 4], I64)}, 14),
     ("Flatten", node_of("Flatten", axis=2), {}, 13),
+    ("Flatten from the back", node_of("Flatten", axis=-1), {}, 13),
+    ("Flatten all", node_of("Flatten", axis=4), {}, 13),
     ("Squeeze old", helper.make_node("Squeeze", ["p"], ["y0"], axes=[-1]), {}, 11),
     ("Squeeze", helper.make_node("Squeeze", ["p", "a"], ["y0"]), {"a": np.array([3], I64)}, 13),
     ("Unsqueeze", node_of("Unsqueeze", "a"), {"a": np.array([1, -1], I64)}, 13),

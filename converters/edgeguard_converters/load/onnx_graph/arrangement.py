@@ -16,7 +16,8 @@ def _reshape(node: Node) -> Function:
 
 
 def _flatten(node: Node) -> Function:
-    axis = node.at(node.get("axis", 1), len(node.shapes[0]) + 1)
+    rank, axis = len(node.shapes[0]), node.get("axis", 1)
+    axis = rank if axis == rank else node.at(axis)  # behind the last one is a place, too
     return lambda x: x.flatten(axis) if axis == 1 else x.reshape(_count(x.shape[:axis]), -1)
 
 
