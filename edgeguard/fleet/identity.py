@@ -1,6 +1,5 @@
 """Who a device is: its name, what it is, and a key that is made on it and never leaves it."""
 
-import os
 import platform
 import re
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from msgspec import DecodeError, Meta, json
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fleet.layout import Layout, write_durably
 from edgeguard.fleet.manifest import Word
+from edgeguard.system.files import replaced
 from edgeguard.system.foreign import read_bounded
 
 _BOARD = Path("/proc/device-tree/model")
@@ -88,11 +88,9 @@ def device_key(layout: Layout) -> Ed25519PrivateKey:
     path = layout.identity / "key"
     if not path.exists():
         layout.identity.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mask = os.umask(0o077)
-        try:
-            write_durably(path, Ed25519PrivateKey.generate().private_bytes_raw())
-        finally:
-            os.umask(mask)
+        with replaced(path) as partial:
+            partial.chmod(0o600)  # before the bytes are in it
+            partial.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
     data = read_bounded(path, 4096, "the device's key")
     if len(data) != _KEY_BYTES:
         raise DeviceError(f"{path} is no key: remove it, and enroll the device again")
