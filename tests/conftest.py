@@ -7,7 +7,7 @@ import importlib.util
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 #: The developers' photographs and models, beside the checkout.
 SHARED = Path(__file__).parents[2] / "shared"
 WITHOUT_SHARED = "needs the developers' shared photographs and models, which are not part of the project"
+#: What a machine of ours may lack even where CI=true.
+MAY_BE_MISSING = (WITHOUT_SHARED, "needs a GPU")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,6 +53,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="the convert extra is not installed"))
         if "full" in item.keywords and "full" not in (config.getoption("-m") or ""):
             item.add_marker(pytest.mark.skip(reason="slow: runs in make test-full"))
+
+
+def _fail_a_skip_for_what_is_missing(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """With CI=true nothing is skipped because a program or an extra is missing: such a report becomes a failure."""
+    if not (report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple)):
+        return
+    reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+    if reason.startswith(("needs ", "could not import")) and reason not in MAY_BE_MISSING:
+        report.outcome = "failed"
+        report.longrepr = f"with CI=true nothing may be missing: {report.nodeid} {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_a_skip_for_what_is_missing(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_a_skip_for_what_is_missing(report)
+    return report
 
 
 def pytest_collection_finish() -> None:

@@ -98,6 +98,7 @@ def test_a_hole_takes_the_colour_around_it() -> None:
     assert np.abs(filled(spoiled, hole).astype(int) - image).max() <= 1
 
 
+@pytest.mark.full
 def test_isolation_scores_rank_as_scikit_learns_do() -> None:
     forest = pytest.importorskip("sklearn.ensemble", reason="scikit-learn comes with the attack extra")
     rng = np.random.default_rng(0)

@@ -56,6 +56,7 @@ class Frozen:
         self.closed.set()
 
 
+@pytest.mark.full
 def test_a_frozen_picture_is_an_alarm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="edgeguard")
     settings = Settings(source="x", frames=200, frozen_after=0.5, output=str(tmp_path / "r.jsonl"))

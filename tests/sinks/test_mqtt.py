@@ -230,6 +230,7 @@ def test_the_last_will_of_a_killed_run(status: RunStatus, tmp_path: Path) -> Non
         listener.close()
 
 
+@pytest.mark.full
 def test_a_broker_that_comes_late_and_goes_delays_nobody(status: RunStatus, make: Make, tmp_path: Path) -> None:
     port = _free_port()
     with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:

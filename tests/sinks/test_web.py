@@ -129,6 +129,7 @@ def _rendered(browser: str, url: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
+@pytest.mark.full
 def test_a_browser_shows_it(browser: str, status: RunStatus) -> None:
     with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
         html = _rendered(browser, page.url)

@@ -25,6 +25,7 @@ LABELS = ("background", "stop", "yield")
 GUARDS = ("off", "fd")
 
 
+@pytest.mark.full
 def test_a_session_scored_is_what_the_device_says(recorded: Session) -> None:
     scores = score(recorded.folder, bundled_model(), ["off", "contract", "lgs", "recompression"], workers=2)
     frames = sum(len(done.frames) for done in recorded.passes)

@@ -179,6 +179,7 @@ def test_an_interrupted_patch_is_the_same_patch(tmp_path: Path) -> None:
         make_patch(classifier, scenes, recipe, tmp_path / "part.pt", "{}")
 
 
+@pytest.mark.full
 def test_a_patch_learns_its_target(tmp_path: Path) -> None:
     """A third of the picture on a plain background: what it aims at becomes likelier than with noise."""
     contract = load_model(bundled_model()).contract

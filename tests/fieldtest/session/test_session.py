@@ -135,6 +135,7 @@ class TestGuide:
         assert self._guide(plan, 0).step(self._hold(), "bright").situation is Situation.DONE_HERE
 
 
+@pytest.mark.full
 def test_a_session_is_recorded_and_frames_are_the_cameras_bytes(session: Session, sheets: Sheets) -> None:
     status = play(session, sheets)
     assert len(session.passes) == status.wanted == 24 and not session.missing() and status.next_wanted is None
