@@ -268,6 +268,7 @@ class _Vcp(threading.Thread):
                 os.write(self.master, answer[at : at + 1000])
 
 
+@pytest.mark.full
 def test_usb_vcp(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeguard.camera.openmv.source._VCP_TIMEOUT_S", 0.2)
     good = [struct.pack("<L", len(jpeg)) + jpeg for jpeg in jpegs]

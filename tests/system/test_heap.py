@@ -22,6 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc has mallopt")
 def test_pages_are_not_cleared_again_and_again() -> None:
     keeps, gives_back = (

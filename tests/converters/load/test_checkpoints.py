@@ -141,7 +141,9 @@ def test_the_format_before_zip(net: torch.nn.Module, tmp_path: Path) -> None:
     _same(net, load_source(tmp_path / "m.pt"))
 
 
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "kind", [torch.bfloat16, *(pytest.param(kind, marks=pytest.mark.full) for kind in (torch.float16, torch.float64))]
+)
 def test_other_precisions_become_float32(net: torch.nn.Module, tmp_path: Path, kind: torch.dtype) -> None:
     weights = {k: v.to(kind) if v.is_floating_point() else v for k, v in net.state_dict().items()}
     torch.save(weights, tmp_path / "m.pt")

@@ -80,6 +80,7 @@ def test_timm_and_torchvision_agree_on_a_resnet(tmp_path: Path) -> None:
     torch.testing.assert_close(source.module(x), net(x))
 
 
+@pytest.mark.full
 def test_a_variant_that_fits_too_is_said_and_the_checkpoint_decides(tmp_path: Path) -> None:
     """resnetblur18 has resnet18's weights and another pooling."""
     weights = torchvision.models.resnet18(num_classes=6).state_dict()

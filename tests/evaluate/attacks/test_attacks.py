@@ -35,7 +35,7 @@ LINF: dict[str, dict[str, Any]] = {
     "square": {"eps_8bit": 4, "queries": 15},
     "art": {"attack": "BasicIterativeMethod", "eps_8bit": 4, "parameters": {"eps_step": 0.004, "max_iter": 4}},
 }
-SLOW = ("cw-l2", "cw-linf", "hop-skip-jump")
+SLOW = ("deepfool", "cw-l2", "cw-linf", "hop-skip-jump")
 OTHERS: dict[str, dict[str, Any]] = {
     "deepfool": {"steps": 10, "overshoot": 1.0},
     "cw-l2": {"steps": 25, "searches": 2, "learning_rate": 0.02, "confidence": 0.0},
