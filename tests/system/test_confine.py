@@ -104,7 +104,8 @@ def test_nothing_of_the_user_comes_along(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("what", "said"),
     [("grow", "more than 0.6 GB of memory|MemoryError|not enough"),
-     pytest.param("spin", "no answer in time", marks=pytest.mark.full), ("fill", "wrote more than"), ("crash", "crashed .SIGSEGV"), ("exit", "is gone")],
+     pytest.param("spin", "no answer in time", marks=pytest.mark.full),
+     ("fill", "wrote more than"), ("crash", "crashed .SIGSEGV"), ("exit", "is gone")],
 )  # fmt: skip
 def test_what_takes_too_much_is_ended_in_one_line(what: str, said: str) -> None:
     patient = LIMITS if what == "spin" else replace(LIMITS, wall_s=15.0)  # a busy machine takes its time to grow
