@@ -143,6 +143,8 @@ class _Drawing:
         self.canvas.drawImage(ImageReader(Image.fromarray(np.ascontiguousarray(picture))), x, y, w, h)
 
     def text(self, x: float, y: float, text: str, size: float = 8) -> None:
+        """A letter that PDF's standard font lacks is a question mark: a black square would hide that it was a letter."""
+        text = text.encode("cp1252", "replace").decode("cp1252")
         self.canvas.setFillColorRGB(0, 0, 0)
         self.canvas.setFont("Helvetica", size)
         self.canvas.drawString((self.left + x) * self.mm, (self.page_height - self.top - y) * self.mm, text)
