@@ -143,7 +143,7 @@ class _Drawing:
         self.canvas.drawImage(ImageReader(Image.fromarray(np.ascontiguousarray(picture))), x, y, w, h)
 
     def text(self, x: float, y: float, text: str, size: float = 8) -> None:
-        """A letter that PDF's standard font lacks is a question mark: a black square would hide that it was a letter."""
+        """A letter that PDF's standard font lacks is a question mark; reportlab would print a black square."""
         text = text.encode("cp1252", "replace").decode("cp1252")
         self.canvas.setFillColorRGB(0, 0, 0)
         self.canvas.setFont("Helvetica", size)
