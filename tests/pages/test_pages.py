@@ -60,6 +60,14 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert _broken(page) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_of_a_page_end_before_column_121(page: Path) -> None:
+    """Tables, code, and lines that hold nothing but a link or a picture are as long as they are."""
+    lines = _FENCED.sub("", page.read_text(encoding="utf-8")).splitlines()
+    free = re.compile(r"\||    |!?\[[^\]]*\]\([^)]*\)$")
+    assert [line for line in lines if len(line) > 120 and not free.match(line)] == []
+
+
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One thing\n[a](#one-thing) [b](#another) [c](gone.md) [d](https://example.org)\n")
