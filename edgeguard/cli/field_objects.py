@@ -64,7 +64,7 @@ def _check_card(card: str) -> None:
     if card in (*CARDS, "blank", "chart"):
         return
     if Path(card).suffix:
-        raise InputError(f"--card takes the name of a bundled card; your picture is --object {card} --label NAME --mm WxH")
+        raise InputError(f"--card takes a bundled card's name; your picture is --object {card} --label NAME --mm WxH")
     raise InputError(f"there is no card {card!r}; cards: {', '.join(CARDS)}; of your own object: --object PICTURE")
 
 
