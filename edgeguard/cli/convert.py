@@ -80,7 +80,7 @@ def convert_command(
         bool, typer.Option("--auto-mixed", help="Keep the fewest layers float with which the gates pass.")
     ] = False,
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
-    finetune: Annotated[Path | None, typer.Option(help="Labelled images to fine-tune with if the gates fail.")] = None,
+    finetune: Annotated[Path | None, typer.Option(help="Labeled images to fine-tune with if the gates fail.")] = None,
     epochs: Annotated[int, typer.Option(help="Of fine-tuning.")] = 1,
     target: Annotated[str, typer.Option(help="cpu, or edgetpu: run edgetpu_compiler too.")] = "cpu",
     runtime: Annotated[

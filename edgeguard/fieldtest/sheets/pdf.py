@@ -102,7 +102,7 @@ def _in_parts(drawing: "_Drawing", board: _Board, width: float, height: float) -
             told = f"row {row + 1} of {rows}, column {column + 1} of {columns}; pages overlap by {_OVERLAP:g} mm"
             if row or column:
                 edges = " and ".join(["left"] * (column > 0) + ["upper"] * (row > 0))
-                told += f"; cut here at the {edges} corner marks, lay the cut edge on the triangles of its neighbour"
+                told += f"; cut here at the {edges} corner marks, lay the cut edge on the triangles of its neighbor"
             drawing.text(_JOIN_MARGIN + 8, height - 5, told, 7)
             canvas.showPage()
 
