@@ -45,7 +45,8 @@ def _ask(child: ConfinedChild, what: str, target: Path | str = "") -> str:
 CHANGES = ("write", "append", "truncate", "unlink", "rename", "link", "symlink", "mkdir", "chmod", "chown", "utime",
            "setxattr", "mknod")  # fmt: skip
 BEYOND_FILES = ("environment", "memory", "tcp", "udp", "fork", "execute", "spawn", "kill", "kill all", "session",
-                "limits", "raise limits")  # fmt: skip
+                "limits", "raise limits", "priority", "priority of all", "schedule", "processors", "owner",
+                "signal of a pipe", "watch")  # fmt: skip
 
 
 def _attack_a_file(child: ConfinedChild, folder: Path, what: str) -> str:
@@ -87,6 +88,24 @@ def test_a_socket_of_the_machine_is_not_reached(child: ConfinedChild, tmp_path: 
         server.bind(str(tmp_path / "s"))
         server.listen()
         assert _ask(child, "unix socket", tmp_path / "s").startswith("refused")
+
+
+def test_objects_of_system_v_are_not_reached_by_their_numbers(child: ConfinedChild) -> None:
+    """No call that would find one is needed: their numbers are small."""
+    import ctypes
+    import errno
+
+    library = ctypes.CDLL(None, use_errno=True)
+    mode = 0o600
+    found = library.shmget(0, 4096, mode), library.msgget(0, mode), library.semget(0, 1, mode)
+    try:
+        if min(found) < 0:
+            pytest.skip("this system gives no objects of System V")
+        assert _ask(child, "system v", " ".join(map(str, found))) == " ".join([str(errno.EPERM)] * 3)
+    finally:
+        library.shmctl(found[0], 0, None)
+        library.msgctl(found[1], 0, None)
+        library.semctl(found[2], 0, 0)
 
 
 def test_what_it_needs_it_has(child: ConfinedChild) -> None:
@@ -155,6 +174,12 @@ def test_an_answer_above_its_bounds_is_not_taken(child: ConfinedChild) -> None:
     write_frame(writing, Frame({}, (bytes(100),)))
     with pytest.raises(ValueError, match="more than is taken"):
         read_frame(reading, most_bytes=99)
+    large = os.memfd_create("answer")
+    write_frame(large, Frame({"lists": [[]] * (1 << 20)}))  # 4 MB of text, 60 MB as lists
+    os.lseek(large, 0, os.SEEK_SET)
+    with pytest.raises(ValueError, match="more parts than is taken"):
+        read_frame(large, most_bytes=99)
+    os.close(large)
     os.write(writing, b"\xff" * 16)
     os.close(writing)
     os.close(reading)
