@@ -37,6 +37,7 @@ _REFUSED = {
         "groups": (109, 112),
         "memory, queues and semaphores of others": (29, 30, 31, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241),
         "priorities": (141, 251),
+        "memory that is no process's": (319, 447),  # memfd_create, memfd_secret
         "what happens in folders, and in the kernel": (253, 254, 294, 103),
         "the system": (
             *(155, 163, 164, 165, 166, 167, 168, 169, 170, 171, 175, 176, 179, 227, 246, 248, 249, 250, 272),
@@ -53,6 +54,7 @@ _REFUSED = {
         "groups": (154, 157),
         "memory, queues and semaphores of others": (180, 181, *range(186, 197)),
         "priorities": (140, 30),
+        "memory that is no process's": (279, 447),
         "what happens in folders, and in the kernel": (26, 27, 116),
         "the system": (
             *(39, 40, 41, 60, 89, 97, 104, 105, 106, 112, 142, 161, 162, 170, 217, 218, 219, 224, 225, 241, 262),

@@ -1,5 +1,6 @@
 """The inside of a confined process that tries to do harm, for the tests."""
 
+import mmap
 import os
 import socket
 import subprocess
@@ -21,6 +22,25 @@ def _fill(target: str) -> None:
     block = bytes(1 << 20)
     for number in range(4000):
         Path(target, str(number)).write_bytes(block)
+
+
+def _hide(target: str, *, mapped: bool) -> None:
+    """Files that lose their names, and are still there; nobody needs to keep a mapped one open."""
+    kept: list[Any] = []
+    for number in range(4000):
+        stream = Path(target, str(number)).open("w+b")  # noqa: SIM115 - it stays open
+        Path(target, str(number)).unlink()
+        for _ in range(8):
+            stream.write(bytes(1 << 20))
+        stream.flush()
+        kept.append(mmap.mmap(stream.fileno(), 4096) if mapped else stream)
+        if mapped:
+            stream.close()
+
+
+def _name_many(target: str) -> None:
+    for number in range(1_000_000):
+        Path(target, str(number)).touch()
 
 
 def _grow(_: str) -> None:
@@ -146,6 +166,10 @@ ATTACKS: dict[str, Callable[[str], Any]] = {
     "descriptors": _descriptors,
     "thread": _thread,
     "fill": lambda _: _fill(os.environ["TMPDIR"]),
+    "hide": lambda _: _hide(os.environ["TMPDIR"], mapped=False),
+    "hide mapped": lambda _: _hide(os.environ["TMPDIR"], mapped=True),
+    "name many": lambda _: _name_many(os.environ["TMPDIR"]),
+    "memory file": lambda _: os.memfd_create("x"),
     "grow": _grow,
     "spin": _spin,
     "crash": _crash,
