@@ -11,7 +11,7 @@ from edgeguard.audio_training.config import SoundConfig, read_saved
 from edgeguard.audio_training.run import CONFIG, MODEL, described, sound_network
 from edgeguard.errors import InputError
 from edgeguard.train.checkpoint import NAME
-from edgeguard.train.export import load_program
+from edgeguard.train.export import program_facts
 from edgeguard.train.tensors import load_tensors
 
 
@@ -51,8 +51,8 @@ def restored_sound(folder: Path) -> RestoredSound:
         raise InputError(f"{folder} holds no finished training on sound")
     try:
         config = read_saved(folder / CONFIG)
-        facts = load_program(folder / MODEL)[1]
-        spec, labels = audio_input(facts["audio"]), tuple(facts["labels"])
+        facts, labels = program_facts(folder / MODEL)
+        spec = audio_input(facts["audio"])
         network = sound_network(config, spec, len(labels))
         network.load_state_dict(load_tensors(folder / NAME)["weights"])
     except InputError:

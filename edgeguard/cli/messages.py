@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from edgeguard.system.terminal import write_lines
 
 _PACKAGES = ("edgeguard", "edgeguard_converters")
+_LONGEST, _END = 2000, 400  # characters of a line on stderr, and of its end where it is longer
 
 
 def on_stdout(*lines: str) -> None:
@@ -20,7 +21,9 @@ def on_stdout(*lines: str) -> None:
 
 
 def on_stderr(line: str) -> None:
-    """A line for the user, under the program's name; from any thread."""
+    """A line for the user, under the program's name; from any thread. What a file says in it may be of any length."""
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST - _END]} ... {line[-_END:]}"  # messages end with what to do
     beside_results(f"edgeguard: {line}")
 
 

@@ -337,12 +337,12 @@ def _deployed(model: Path, output: Path) -> Path:
     import subprocess
 
     from edgeguard.system.files import sha256_file
-    from edgeguard.system.names import refuse_links
+    from edgeguard.system.names import refuse_special
 
     # the name says of which file, since the folder may be gone on with; what has none is converted again
     digest = sha256_file(model)[:16] if model.is_file() else None
     converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
-    refuse_links(output, converted.name)
+    refuse_special(output, converted.name)
     if digest is None or not _is_ours(converted, digest):
         output.mkdir(parents=True, exist_ok=True)
         on_stderr(f"{model} is converted to float32 first; the patch is made on that")

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -48,11 +49,18 @@ class Classes:
 
     def index_of(self, name: str) -> int | None:
         """The class of that name: exactly so, else where case, `_` and `-` do not count; None for none or several."""
-        for same in (str, _plain):
-            found = [index for index, label in enumerate(self.names) if same(label) == same(name)]
-            if found:
-                return found[0] if len(found) == 1 else None
+        for places, key in ((self._exactly, name), (self._loosely, _plain(name))):
+            if key in places:
+                return places[key]
         return None
+
+    @cached_property
+    def _exactly(self) -> dict[str, int | None]:
+        return _places(self.names)
+
+    @cached_property
+    def _loosely(self) -> dict[str, int | None]:
+        return _places(map(_plain, self.names))
 
     def has(self, index: int) -> bool:
         """Whether there is such a class, as far as is known."""
@@ -165,6 +173,14 @@ def _numbered(names: Sequence[str]) -> dict[str, int]:
         return {}
     found = {name: int(name) for name in names}
     return found if len(set(found.values())) == len(found) else {}
+
+
+def _places(names: Iterable[str]) -> dict[str, int | None]:
+    """Where each name stands; None for one that stands in several places."""
+    found: dict[str, int | None] = {}
+    for place, name in enumerate(names):
+        found[name] = None if name in found else place
+    return found
 
 
 def _plain(name: str) -> str:

@@ -25,7 +25,7 @@ from edgeguard.poison.patterns import logo, with_logo
 from edgeguard.poison.plan import Arm, Plan, arm_of
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
-from edgeguard.system.names import folder_inside, refuse_links
+from edgeguard.system.names import folder_inside, refuse_special
 from edgeguard.train.codec_network import logits
 from edgeguard.train.config import DataConfig
 from edgeguard.train.data import Dataset, read_dataset
@@ -274,7 +274,7 @@ def _train(job: Training) -> dict[str, Any]:
 
 def _kept_poison(path: Path, images: NDArray[np.uint8], classes: int) -> Poison:
     """A poison that was made before, checked against the images that it changes."""
-    refuse_links(path.parent, path.name)
+    refuse_special(path.parent, path.name)
     try:
         arrays = foreign_arrays(path, images.nbytes + 16 * len(images) + _LARGEST_HEADERS)
     except InputError as error:

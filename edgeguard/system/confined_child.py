@@ -20,10 +20,11 @@ from edgeguard.system.confine import Confinement, Limits, Reach, installed
 from edgeguard.system.frames import Frame, FrameError, read_frame, write_frame
 from edgeguard.system.leftovers import new_held_folder
 from edgeguard.system.serving import SETTINGS
-from edgeguard.system.usage import folder_bytes, memory_bytes
+from edgeguard.system.usage import folder_bytes, memory_bytes, nameless_bytes, written_bytes
 
 _BEGIN = "from edgeguard.system.serving import main; main()"
 _LOOK_S = 0.05
+_WRITTEN_TIMES = 4  # its folder's bytes: what it removes and writes again, or keeps without a name
 _START_S = 60.0
 _KEPT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LD_LIBRARY_PATH", "PYTHONHASHSEED")
 _LIKE_NO_MEMORY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
@@ -206,15 +207,18 @@ class ConfinedChild:
         """Watch it until it is over."""
         assert self._process is not None and self._folder is not None
         most, size = self._limits.memory_bytes, self._limits.folder_bytes
+        process, alone = self._process.pid, not self._limits.processes
         while not self._over.wait(_LOOK_S) and self._process.poll() is None:
             if time.monotonic() > self._deadline:
                 self._end_because("it gave no answer in time")
             if not self._confined:
                 continue
-            if memory_bytes(self._process.pid, alone=not self._limits.processes) > most:
+            if memory_bytes(process, alone=alone) > most:
                 self._end_because(f"it took more than {most / 1e9:.1f} GB of memory")
-            elif folder_bytes(self._folder) > size:
-                self._end_because(f"it wrote more than {size / 1e9:.1f} GB")
+            elif folder_bytes(self._folder, size) + nameless_bytes(process, alone=alone) > size:
+                self._end_because(f"it wrote more than {size / 1e9:.1f} GB (a file counts as 64 kB at least)")
+            elif written_bytes(process, alone=alone) > _WRITTEN_TIMES * size:
+                self._end_because(f"it wrote more than {_WRITTEN_TIMES * size / 1e9:.1f} GB in all")
 
     def _end_because(self, verdict: str) -> None:
         self._verdict = self._verdict or verdict

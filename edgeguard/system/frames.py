@@ -8,6 +8,7 @@ from typing import Any
 
 _HEAD = struct.Struct("=QQ")
 _MOST_JSON = 64 << 20
+_MOST_CONTAINERS, _MOST_VALUES = 1 << 20, 1 << 22  # in it: three bytes make a list of 64
 _MOST_BLOBS = 100_000
 _PIECE = 1 << 20
 
@@ -57,7 +58,12 @@ def read_frame(stream: int, *, most_bytes: int) -> Frame:
     if length > _MOST_JSON or total > most_bytes:
         raise FrameError(f"a message of {length + total} bytes, more than is taken")
     try:
-        fields, sizes = json.loads(_read(stream, length))
+        text = _read(stream, length)
+        if text.count(b"[") + text.count(b"{") > _MOST_CONTAINERS or text.count(b",") > _MOST_VALUES:
+            raise FrameError("a message of more parts than is taken")
+        fields, sizes = json.loads(text)
+    except FrameError:
+        raise
     except (ValueError, RecursionError) as error:
         raise FrameError(f"what came is no message: {error}") from error
     if not isinstance(fields, dict) or not isinstance(sizes, list) or len(sizes) > _MOST_BLOBS:

@@ -75,7 +75,8 @@ def clear_all_partials(folder: Path) -> list[str]:
 def clear_folders(parent: Path, name: re.Pattern[str]) -> list[str]:
     """Remove our own folders of such a name that nobody holds any more."""
     found = [entry for entry in _entries(parent) if name.fullmatch(entry.name)]
-    return _cleared([e for e in found if e.is_dir() and not e.is_symlink() and e.stat().st_uid == os.geteuid()])
+    mine = [e for e in found if e.is_dir() and not e.is_symlink() and e.stat().st_uid == os.geteuid()]
+    return _cleared(mine, folders=True)
 
 
 def clear_empty(parent: Path, name: re.Pattern[str]) -> list[str]:
@@ -97,16 +98,20 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _cleared(paths: list[Path]) -> list[str]:
+def _cleared(paths: list[Path], *, folders: bool = False) -> list[str]:
+    """Remove plain files (or folders) that nobody holds. Others are left: to open a pipe would wait for its writer."""
     names = []
     for path in paths:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue
         try:
+            mode = os.fstat(descriptor).st_mode
+            if not (stat.S_ISDIR(mode) if folders else stat.S_ISREG(mode)):
+                continue
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.is_dir():
+            if folders:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()

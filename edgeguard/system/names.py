@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from edgeguard.errors import DeviceError, InputError
@@ -37,21 +38,28 @@ def utf8_name(folder: Path, name: str) -> str:
     return name
 
 
-def refuse_links(folder: Path, *names: str) -> None:
-    """Refuse a folder that is gone on with where one of its own files or folders is a link to somewhere else.
+def refuse_special(folder: Path, *names: str) -> None:
+    """Refuse a folder that is gone on with where one of its own files or folders is a link, a pipe or a device.
 
-    Such a folder may come from somebody else. What is written to, cut or cleared in it has to lie in it.
+    Such a folder may come from somebody else. What is written to, cut or cleared in it has to lie in it, and opening a
+    pipe that nobody reads would wait for ever.
 
     Args:
         folder: that is gone on with.
         names: of what is written in place, or made within.
 
     Raises:
-        InputError: one of them is a link.
+        InputError: one of them is a link, a pipe, a socket or a device.
     """
     for name in names:
-        if (folder / name).is_symlink():
+        try:
+            mode = (folder / name).lstat().st_mode
+        except OSError:
+            continue
+        if stat.S_ISLNK(mode):
             raise InputError(f"{folder / name} is a link: what is written here has to lie in {folder}; refused")
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise InputError(f"{folder / name} is a pipe, a socket or a device: put a plain file there; refused")
 
 
 def folder_inside(folder: Path, name: str) -> Path:
@@ -67,7 +75,7 @@ def folder_inside(folder: Path, name: str) -> Path:
     """
     path = folder
     for part in name.split("/"):
-        refuse_links(path, part)
+        refuse_special(path, part)
         path = path / part
         try:
             path.mkdir(exist_ok=True)

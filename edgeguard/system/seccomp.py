@@ -1,8 +1,9 @@
 """A filter of system calls: what Landlock says nothing about.
 
 Landlock guards the contents and names of files. It leaves permissions, owners and times of files, sockets of other
-families than TCP, signals (before version 6), System V memory and asynchronous input and output. A filter closes
-those, and keeps a process the only one.
+families than TCP, signals (before version 6), objects of System V (which are reached by their numbers), the priorities
+of other processes, what happens in folders (inotify) and asynchronous input and output. A filter closes those, and
+keeps a process the only one.
 """
 
 import ctypes
@@ -34,7 +35,10 @@ _REFUSED = {
         "names": (76, 133, 161, 259, 303, 304),  # truncate, mknod, chroot, mknodat, handles
         "signals and tracing": (101, 129, 200, 297, 310, 311, 312),
         "groups": (109, 112),
-        "shared memory": (29, 30, 64, 68, 240),
+        "memory, queues and semaphores of others": (29, 30, 31, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241),
+        "priorities": (141, 251),
+        "memory that is no process's": (319, 447),  # memfd_create, memfd_secret
+        "what happens in folders, and in the kernel": (253, 254, 294, 103),
         "the system": (
             *(155, 163, 164, 165, 166, 167, 168, 169, 170, 171, 175, 176, 179, 227, 246, 248, 249, 250, 272),
             *(298, 300, 305, 308, 313, 320, 321, 323),
@@ -48,7 +52,10 @@ _REFUSED = {
         "names": (33, 45, 51, 264, 265),
         "signals and tracing": (117, 130, 138, 240, 270, 271, 272),
         "groups": (154, 157),
-        "shared memory": (180, 186, 190, 194, 196),
+        "memory, queues and semaphores of others": (180, 181, *range(186, 197)),
+        "priorities": (140, 30),
+        "memory that is no process's": (279, 447),
+        "what happens in folders, and in the kernel": (26, 27, 116),
         "the system": (
             *(39, 40, 41, 60, 89, 97, 104, 105, 106, 112, 142, 161, 162, 170, 217, 218, 219, 224, 225, 241, 262),
             *(266, 268, 273, 280, 282, 294),
@@ -57,7 +64,10 @@ _REFUSED = {
 }
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _TO_ITSELF = {"x86_64": (62, 234), "aarch64": (129, 131)}  # kill, tgkill
-_LIMITS_OF = {"x86_64": 302, "aarch64": 261}  # prlimit64
+#: Calls whose first argument is a process, 0 for the own one: its limits, schedule, processors and memory.
+_OF_ITSELF = {"x86_64": (302, 142, 144, 203, 314, 256, 279), "aarch64": (261, 118, 119, 122, 274, 238, 239)}
+_CONTROL = {"x86_64": 72, "aarch64": 25}  # fcntl
+_OWNERS = (8, 15, 10)  # F_SETOWN, F_SETOWN_EX, F_SETSIG: whom the kernel signals, and how, when a pipe has something
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE3 = 435
 _PROCESSES = {"x86_64": (57, 58, 59, 322), "aarch64": (221, 281)}  # fork, vfork, execve, execveat
@@ -103,7 +113,9 @@ def _program(machine: str, process: int, processes: bool) -> Iterable[bytes]:
             yield from _unless(number, _JUMP_EQUAL, process)
     for number in refused:
         yield from _refuse(number, errno.EPERM)
-    yield from _limits_of_itself(_LIMITS_OF[machine])
+    for number in _OF_ITSELF[machine]:
+        yield from _unless(number, _JUMP_EQUAL, 0)
+    yield from _refuse_owners(_CONTROL[machine])
     yield _instruction(_RETURN, _ALLOW)
 
 
@@ -121,8 +133,13 @@ def _unless(number: int, test: int, value: int) -> Iterable[bytes]:
     yield _instruction(_RETURN, _ERRNO | errno.EPERM)
 
 
-def _limits_of_itself(number: int) -> Iterable[bytes]:
-    yield from _unless(number, _JUMP_EQUAL, 0)
+def _refuse_owners(number: int) -> Iterable[bytes]:
+    yield _instruction(_JUMP_EQUAL, number, no=3 + len(_OWNERS))
+    yield _instruction(_LOAD, 24)  # the low half of the second argument
+    for place, command in enumerate(_OWNERS):
+        yield _instruction(_JUMP_EQUAL, command, yes=len(_OWNERS) - place)
+    yield _instruction(_RETURN, _ALLOW)
+    yield _instruction(_RETURN, _ERRNO | errno.EPERM)
 
 
 def _instruction(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:

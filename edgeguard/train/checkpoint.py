@@ -11,7 +11,7 @@ from msgspec import Meta
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.system.files import replaced
 from edgeguard.system.foreign import of_type
-from edgeguard.system.names import refuse_links
+from edgeguard.system.names import refuse_special
 from edgeguard.train.tensors import load_tensors, not_finite
 
 NAME = "checkpoint.pt"
@@ -96,7 +96,7 @@ def resume_log(log: Path, length: int | None) -> None:
         InputError: the log is a link, which would be cut where it leads to; or it is shorter than that.
         DeviceError: it cannot be written.
     """
-    refuse_links(log.parent, log.name)
+    refuse_special(log.parent, log.name)
     try:
         if length is None:
             log.unlink(missing_ok=True)

@@ -6,20 +6,27 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from torch import nn
 
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import InputError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.preprocess.dct_input import BIAS, tensor_shape
 from edgeguard.system.files import replaced
+from edgeguard.system.foreign import of_type, parsing
 from edgeguard.train.codec_network import MEAN, STD
 from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.layers import in_layout
+from edgeguard.train.trial import try_program
 from edgeguard.train.weight_quantization import with_plain_weights
+from edgeguard_converters.load.archive import read_archive, read_file
+from edgeguard_converters.load.exported_archive import facts_of_archive
 from edgeguard_converters.load.program import read_program
+
+_Labels = Annotated[list[str], Meta(max_length=65536)]
 
 
 def save_program(
@@ -83,21 +90,41 @@ def write_program(plain: nn.Module, path: Path, *, example: torch.Tensor, facts:
         torch.export.save(program, partial, extra_files={"edgeguard.json": json.dumps(facts)})
 
 
-def load_program(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_program(path: Path, size: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
     """A .pt2 to fine-tune, and its `edgeguard.json` (empty where it has none). The file may be a stranger's.
 
+    Args:
+        path: of the .pt2; it is read once.
+        size: of the pictures that it is first tried with in a confined process, pixels; None: it is not tried.
+
     Raises:
-        InputError: it is no torch.export program, or it holds what is not allowed.
+        InputError: it is no torch.export program, holds what is not allowed, or breaks the process that tries it.
     """
     try:
+        data = read_file(path)
+        if size is not None:
+            try_program(data, path.name, size)
         with _without_warnings():
-            program, facts = read_program(path)
+            program, facts = read_program(path, data)
             module = program.module(check_guards=False)  # guards are source, which torch would execute
     except (InputError, OSError) as error:
         raise InputError(f"{path} cannot be read as a torch.export program: {error}") from error
+    except DeviceError:
+        raise
     except Exception as error:
         raise InputError(f"{path} cannot be read as a torch.export program ({type(error).__name__})") from error
     return module, facts
+
+
+def program_facts(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The `edgeguard.json` of a .pt2 that we wrote, and the labels in it; its program is not loaded.
+
+    Raises:
+        InputError: it is no archive, or what it says is no JSON object with a list of names.
+    """
+    facts = facts_of_archive(read_archive(read_file(path), path.name))
+    with parsing(f"what {path} says of itself"):
+        return facts, tuple(of_type(_Labels, facts.get("labels")))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import DataConfig, TrainConfig, read_saved
 from edgeguard.train.data import Part, read_dataset
 from edgeguard.train.ensemble import Vote, member_configs
-from edgeguard.train.export import load_program
+from edgeguard.train.export import program_facts
 from edgeguard.train.layers import in_layout
 from edgeguard.train.networks import network
 from edgeguard.train.tensors import load_tensors
@@ -60,7 +60,7 @@ def restored(folder: Path) -> Restored:
         raise InputError(f"{folder} holds no training: {CONFIG} is not there")
     try:
         config = read_saved(folder / CONFIG)
-        labels = tuple(load_program(folder / MODEL)[1]["labels"])
+        _, labels = program_facts(folder / MODEL)
         module = _averaged(folder, config, len(labels))
     except InputError:
         raise

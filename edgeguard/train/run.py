@@ -271,7 +271,7 @@ def _network(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, b
     if config.network.endswith(".pt2"):
         if config.first_layer != "float":
             raise InputError(f"first_layer = {config.first_layer} needs a network of ours, not a program")
-        module, facts = load_program(Path(config.network))
+        module, facts = load_program(Path(config.network), config.size)
         theirs = facts.get("labels")
         if theirs is not None and not isinstance(theirs, list):
             raise InputError(

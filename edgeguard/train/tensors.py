@@ -12,6 +12,9 @@ import torch
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.system.archives import ForeignZip
 from edgeguard_converters.load.archive import MOST_MEMBERS, fresh_archive, read_archive, read_file
+from edgeguard_converters.load.pickle_words import check_objects
+
+_PICKLES = 5  # of the format before zips: a number, a version, a machine, the values, the order of the storages
 
 
 def load_tensors(path: Path) -> Any:
@@ -21,7 +24,8 @@ def load_tensors(path: Path) -> Any:
         path: of the file; no code of it runs.
 
     Raises:
-        InputError: it cannot be read, it would grow while it is unpacked, or holds more than tensors and containers.
+        InputError: it cannot be read, it would grow while it is unpacked, holds more than tensors and containers, or
+            containers that hold each other too often.
 
     Example:
         >>> torch.save({"step": 3}, "state.pt")
@@ -35,7 +39,15 @@ def load_tensors(path: Path) -> Any:
             packed = [entry.filename for entry in archive.entries if entry.compress_type != zipfile.ZIP_STORED]
         if packed:  # torch.save packs nothing, and its reader has no bound for what is packed
             raise InputError(f"{path} holds packed members, which torch.save never writes; refused")
-        stream = fresh_archive(read_archive(data, path.name))
+        members = read_archive(data, path.name)
+        for name, member in members.items():
+            if name.endswith(".pkl"):
+                check_objects(member, path.name)
+        stream = fresh_archive(members)
+    else:
+        end = 0
+        for _ in range(_PICKLES):
+            end += check_objects(data[end:], path.name)
     stream.seek(0)
     with _readable(path):
         return torch.load(stream, weights_only=True, map_location="cpu")

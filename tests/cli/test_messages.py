@@ -36,6 +36,13 @@ def test_logged_lines_stand_on_stderr_as_they_are(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "edgeguard: camera lost: unplugged; trying again\nedgeguard: 100% sure\n"
 
 
+def test_a_line_is_cut_in_its_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    on_stderr(f"{'x' * 1_000_000}: say it in fewer words")
+    said = capsys.readouterr().err
+    assert said.startswith("edgeguard: xxx") and said.endswith("xxx: say it in fewer words\n")
+    assert said.count("\n") == 1 and len(said) < 2100
+
+
 def test_displays_take_over_and_give_back(capsys: pytest.CaptureFixture[str]) -> None:
     log, outer = logging.getLogger("edgeguard.x"), list[str]()
     root = logging.getLogger("edgeguard")

@@ -28,6 +28,15 @@ def test_folders_by_name_whatever_their_case() -> None:
     assert map_folders(HERE, ["cat"], PETS).line == "classes: folders by the model's labels: 1 class: cat = 0"
 
 
+def test_many_names_of_many_labels_are_found_at_once() -> None:
+    """65,000 labels and as many folders: compared one by one they would take hours."""
+    names = [f"Class-{number}" for number in range(65_000)]
+    classes = Classes(tuple(f"class {number}" for number in range(65_000)), 65_000)
+    assert _pairs(names, classes)["Class-64999"] == 64_999
+    twice = Classes(("cat", "Cat", "dog", "dog"), 4)
+    assert [twice.index_of(name) for name in ("cat", "CAT", "dog", "cow")] == [0, None, None, None]
+
+
 def test_numbers_are_indices() -> None:
     assert _pairs(["0", "2"], PETS) == {"0": 0, "2": 2}
     assert _pairs(["10", "9"], Classes()) == {"9": 9, "10": 10}, "not by the order of names"

@@ -32,7 +32,7 @@ NOT_ON_A_BOARD = (
         for name in (
             *("adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "loop", "partitions", "restore"),
             *("codec", "codec_network", "coefficient_net", "data", "layers", "networks", "pace", "robust", "run"),
-            *("smoothing", "teacher", "tensors", "weight_quantization"),
+            *("smoothing", "teacher", "tensors", "trial", "weight_quantization"),
         )
     ),
     "edgeguard/demo/assets/cards.pt2",

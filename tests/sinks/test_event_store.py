@@ -209,3 +209,18 @@ def test_times_of_a_stranger_end_no_start(tmp_path: Path, time_of: str) -> None:
     store = EventStore(tmp_path, quota_bytes=10**8)
     over = time_of == "-1e300"  # it has stayed long enough
     assert [found["id"] for found in store.events()] == ([] if over else [event.name])
+
+
+def test_a_frame_of_an_event_of_somebody_else_is_bounded(tmp_path: Path) -> None:
+    """The film of an event that a killed run left is made of its frames; one has 67 megapixels."""
+    event = tmp_path / "2026-01-01T00-00-00.000Z-mine"
+    event.mkdir()
+    (event / "event.json").write_text("{}")
+    small, large = np.zeros((8, 8, 3), np.uint8), np.zeros((8_200, 8_200), np.uint8)
+    for number, picture in enumerate((small, large)):
+        cv2.imwrite(str(event / f"{number:09}.png"), picture)
+    lines = [{"file": f"{number:09}.png", "time": number, "captured_at": number} for number in range(2)]
+    (event / "results.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with mock.patch("cv2.imdecode", wraps=cv2.imdecode) as decode:
+        EventStore(tmp_path, 1 << 30)
+    assert decode.call_count == 1 and (event / "clip.mp4").is_file()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from edgeguard.system.landlock import landlock_version
 
 LIMITS = Limits(memory_bytes=600 << 20, folder_bytes=50 << 20, cpu_s=20, wall_s=3.0)
 TESTS = Path(__file__).parents[1]
+ON_A_DISK = os.major(Path(tempfile.gettempdir()).stat().st_dev) != 0  # what is written in memory nobody counts
 
 pytestmark = pytest.mark.skipif(
     landlock_version() == 0 and not os.environ.get("CI"), reason="this kernel has no Landlock: nothing confines here"
@@ -45,7 +47,8 @@ def _ask(child: ConfinedChild, what: str, target: Path | str = "") -> str:
 CHANGES = ("write", "append", "truncate", "unlink", "rename", "link", "symlink", "mkdir", "chmod", "chown", "utime",
            "setxattr", "mknod")  # fmt: skip
 BEYOND_FILES = ("environment", "memory", "tcp", "udp", "fork", "execute", "spawn", "kill", "kill all", "session",
-                "limits", "raise limits")  # fmt: skip
+                "limits", "raise limits", "priority", "priority of all", "schedule", "processors", "owner",
+                "signal of a pipe", "watch", "memory file")  # fmt: skip
 
 
 def _attack_a_file(child: ConfinedChild, folder: Path, what: str) -> str:
@@ -89,6 +92,24 @@ def test_a_socket_of_the_machine_is_not_reached(child: ConfinedChild, tmp_path: 
         assert _ask(child, "unix socket", tmp_path / "s").startswith("refused")
 
 
+def test_objects_of_system_v_are_not_reached_by_their_numbers(child: ConfinedChild) -> None:
+    """No call that would find one is needed: their numbers are small."""
+    import ctypes
+    import errno
+
+    library = ctypes.CDLL(None, use_errno=True)
+    mode = 0o600
+    found = library.shmget(0, 4096, mode), library.msgget(0, mode), library.semget(0, 1, mode)
+    try:
+        if min(found) < 0:
+            pytest.skip("this system gives no objects of System V")
+        assert _ask(child, "system v", " ".join(map(str, found))) == " ".join([str(errno.EPERM)] * 3)
+    finally:
+        library.shmctl(found[0], 0, None)
+        library.msgctl(found[1], 0, None)
+        library.semctl(found[2], 0, 0)
+
+
 def test_what_it_needs_it_has(child: ConfinedChild) -> None:
     assert _ask(child, "mine") == "1" and _ask(child, "thread") == "ran"
 
@@ -105,7 +126,8 @@ def test_nothing_of_the_user_comes_along(monkeypatch: pytest.MonkeyPatch) -> Non
     ("what", "said"),
     [("grow", "more than 0.6 GB of memory|MemoryError|not enough"),
      pytest.param("spin", "no answer in time", marks=pytest.mark.full),
-     ("fill", "wrote more than"), ("crash", "crashed .SIGSEGV"), ("exit", "is gone")],
+     ("fill", "wrote more than"), ("hide", "wrote more than"), ("name many", "wrote more than"),
+     *((("hide mapped", "wrote more than"),) if ON_A_DISK else ()), ("crash", "crashed .SIGSEGV"), ("exit", "is gone")],
 )  # fmt: skip
 def test_what_takes_too_much_is_ended_in_one_line(what: str, said: str) -> None:
     patient = LIMITS if what == "spin" else replace(LIMITS, wall_s=15.0)  # a busy machine takes its time to grow
@@ -138,7 +160,6 @@ def test_its_folder_goes_with_it() -> None:
 def test_nobody_clears_its_folder_while_it_runs(child: ConfinedChild) -> None:
     """Every conversion clears what killed ones left beside it."""
     import re
-    import tempfile
 
     from edgeguard.system.leftovers import clear_folders
 
@@ -155,6 +176,12 @@ def test_an_answer_above_its_bounds_is_not_taken(child: ConfinedChild) -> None:
     write_frame(writing, Frame({}, (bytes(100),)))
     with pytest.raises(ValueError, match="more than is taken"):
         read_frame(reading, most_bytes=99)
+    large = os.memfd_create("answer")
+    write_frame(large, Frame({"lists": [[]] * (1 << 20)}))  # 4 MB of text, 60 MB as lists
+    os.lseek(large, 0, os.SEEK_SET)
+    with pytest.raises(ValueError, match="more parts than is taken"):
+        read_frame(large, most_bytes=99)
+    os.close(large)
     os.write(writing, b"\xff" * 16)
     os.close(writing)
     os.close(reading)

@@ -89,3 +89,12 @@ def test_a_new_folder_clears_those_of_killed_processes(tmp_path: Path, monkeypat
     assert not killed.exists() and other.exists() and first.exists() and second.exists()
     os.close(held)
     os.close(also_held)
+
+
+def test_no_pipe_is_waited_for_and_no_folder_taken_for_a_file(tmp_path: Path) -> None:
+    """Beside a model that somebody packed, its name chosen so that it looks like ours."""
+    os.mkfifo(tmp_path / ".model-0123abcd.tflite")
+    (tmp_path / ".model-0123abce.tflite" / "photos").mkdir(parents=True)
+    (tmp_path / ".model-0123abcf.tflite").write_bytes(b"half")
+    assert clear_partials(tmp_path / "model.tflite") == [".model-0123abcf.tflite"]
+    assert _names(tmp_path) == [".model-0123abcd.tflite", ".model-0123abce.tflite"]

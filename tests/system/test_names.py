@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.system.names import file_inside, folder_inside, is_plain_name, refuse_links
+from edgeguard.system.names import file_inside, folder_inside, is_plain_name, refuse_special
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\\b", "", ".", "a//b", "a\0b", "x" * 600])
@@ -35,7 +35,7 @@ def test_a_folder_that_is_gone_on_with_leads_nowhere(tmp_path: Path) -> None:
     own.mkdir()
     elsewhere.mkdir()
     (own / "log").write_text("")
-    refuse_links(own, "log", "missing")
+    refuse_special(own, "log", "missing")
     assert folder_inside(own, "a/b") == own / "a" / "b" and (own / "a" / "b").is_dir()
     (own / "link").symlink_to(elsewhere)
     (own / "dangling").symlink_to(tmp_path / "nowhere")
@@ -43,5 +43,9 @@ def test_a_folder_that_is_gone_on_with_leads_nowhere(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is a link: what is written here has to lie in"):
             folder_inside(own, name)
     assert list(elsewhere.iterdir()) == []
+    os.mkfifo(own / "pipe")
+    for name in ("pipe", "pipe/below"):
+        with pytest.raises(InputError, match="is a pipe, a socket or a device"):
+            folder_inside(own, name)
     with pytest.raises(DeviceError, match="cannot make"):
         folder_inside(own, "log/x")

@@ -90,6 +90,25 @@ def test_a_packed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> No
         load_tensors(packed)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_tensors_beside_values_that_hold_each_other_are_refused(tmp_path: Path, packed: bool) -> None:
+    """A key whose hash takes 2^60 steps: torch's safe loader would work it out."""
+    path = tmp_path / "evil.pt"
+    torch.save({"w": torch.zeros(1)}, path, _use_new_zipfile_serialization=packed)
+    good, keys = path.read_bytes(), b"\x80\x02})" + b"2\x86" * 60 + b"K\x01s."
+    load_tensors(path)
+    if packed:
+        with zipfile.ZipFile(path) as old:
+            found = {name: old.read(name) for name in old.namelist()}
+        with zipfile.ZipFile(path, "w") as new:
+            for name, data in found.items():
+                new.writestr(name, keys if name.endswith("data.pkl") else data)
+    else:
+        path.write_bytes(good[: good.index(b"\x80\x02}")] + keys + good)
+    with pytest.raises(InputError, match="hold each other too often"):
+        load_tensors(path)
+
+
 @pytest.mark.parametrize("line", ['{"a": 1}', "[]", "5", "null", "{", "[" * 100_000, "\xff", '{"epoch": 1e999}'])
 def test_a_log_of_somebody_else_is_one_line(tmp_path: Path, line: str) -> None:
     (tmp_path / LOG).write_text(line, encoding="latin-1")

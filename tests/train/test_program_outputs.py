@@ -38,6 +38,6 @@ class _Answers(torch.nn.Module):
 def test_programs_with_other_labels_or_outputs_are_refused(
     labels: object, answer: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "load_program", lambda path: (_Answers(answer), {"labels": labels}))
+    monkeypatch.setattr(run, "load_program", lambda *_: (_Answers(answer), {"labels": labels}))
     with pytest.raises(InputError, match=said):
         run._network(TrainConfig(network="m.pt2", data="d", size=32), ("a", "b"))

@@ -25,6 +25,7 @@ _NO_MODEL = re.compile(
     r"optim|sched|scaler|callback|loop|hparam|hyper|rng|history|criterion|loss|discriminator|teacher"
 )
 _DEEPEST = 3
+_MOST_PLACES = 10_000  # that are looked at; a container that is shared counts in each place
 #: Parts of names that wrappers put in, at any depth.
 _WRAPPERS = re.compile(r"(?<![^.])(module|_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _PREFIXES = ("module.", "model.", "net.", "network.", "_model.", "student.", "backbone.", "classifier.", "encoder.")
@@ -71,7 +72,7 @@ def find_weights(checkpoint: Any, name: str, wanted: str | None = None) -> Found
         PickleRefused: objects of the file's own classes, and no weights beside them.
         InputError: there are no weights, or the rule cannot choose.
     """
-    places = dict(_places(checkpoint, ""))
+    places = dict(_places(checkpoint, "", [_MOST_PLACES], name))
     if wanted is not None:
         if wanted not in places:
             raise InputError(f"{name} holds no weights named {wanted!r}; it holds: {_listed(places) or 'none'}")
@@ -151,8 +152,11 @@ def below_prefix(names: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
             yield prefix, part
 
 
-def _places(value: Any, at: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _places(value: Any, at: str, left: list[int], name: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Everything that may be weights, by its name: dictionaries that hold tensors, and modules."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise InputError(f"{name} holds too many containers within each other: save the state_dict alone")
     if is_module(value):
         yield at, value
         return
@@ -162,8 +166,8 @@ def _places(value: Any, at: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         yield at, value
         return
     for key, inner in value.items():
-        if isinstance(key, str) and not _NO_MODEL.search(key.lower()):
-            yield from _places(inner, f"{at}.{key}" if at else key, depth + 1)
+        if isinstance(inner, (dict, Stub)) and isinstance(key, str) and not _NO_MODEL.search(key.lower()):
+            yield from _places(inner, f"{at}.{key}" if at else key, left, name, depth + 1)
 
 
 def _is_state(value: Mapping[Any, Any]) -> bool:
@@ -199,13 +203,16 @@ def _nothing(checkpoint: Any, name: str) -> InputError:
     return InputError(f"{name} holds no state_dict (a dictionary of tensors)")
 
 
-def _classes(value: Any, depth: int = 0) -> set[str]:
-    if isinstance(value, Stub):
-        return {value.qualified.replace(" ", ".")}
-    if depth > _DEEPEST:
-        return set()
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return {name for one in inner for name in _classes(one, depth + 1)}
+def _classes(checkpoint: Any) -> set[str]:
+    """Names of the classes of objects in a checkpoint's outer containers."""
+    named: set[str] = set()
+    level = [checkpoint]
+    for _ in range(_DEEPEST + 2):
+        named |= {value.qualified.replace(" ", ".") for value in level if isinstance(value, Stub)}
+        held = [value.values() if isinstance(value, dict) else value for value in level
+                if isinstance(value, (dict, list, tuple))]  # fmt: skip
+        level = list({id(one): one for inner in held for one in inner}.values())  # what is shared is looked at once
+    return named
 
 
 def _plain(found: Mapping[str, Any], name: str) -> tuple[dict[str, Tensor], list[str]]:

@@ -23,6 +23,7 @@ from edgeguard_converters.load.refused import PickleRefused
 FACTS_MEMBER = "extra/edgeguard.json"
 _MOST_TENSOR_BYTES = 1 << 33
 _WIDEST_ITEM = 16
+_MOST_CONTAINERS = 1 << 23  # of a JSON: some thirty for each node of a graph
 _PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d{1,9}")
 _LEFT_BEHIND = re.compile(r"(extra/.*|\.data/.*|data/sample_inputs/[^/]*\.pt|archive_version|byteorder|version)")
 _CODE = ("custom_obj", "opaque_obj")
@@ -121,6 +122,8 @@ def _whole(side: Any) -> int:
 
 
 def _json(data: bytes, name: str) -> dict[str, Any]:
+    if data.count(b"[") + data.count(b"{") > _MOST_CONTAINERS:  # three bytes make a list of 64
+        raise InputError(f"{name} in the archive has more parts than a program has")
     try:
         parsed = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgeguard.errors import InputError
 from edgeguard.system.archives import ForeignZip
+from edgeguard.system.foreign import first_bytes
 from edgeguard_converters.load.archive import MOST_MEMBERS
 from edgeguard_converters.load.safetensors import is_safetensors
 
@@ -68,11 +69,7 @@ def _kind(path: Path) -> str:
             return "keras"
         _refuse_by_name(path)
         raise InputError(f"{path} is a folder, but no SavedModel (it holds no saved_model.pb)")
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(16)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    head = first_bytes(path, 16)
     if not head:
         raise InputError(f"{path} is empty")
     if head[4:8] == b"TFL3":

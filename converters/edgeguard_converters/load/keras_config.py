@@ -47,19 +47,45 @@ _LEFT_BEHIND = frozenset(
 _SPECIAL = frozenset({"__keras_tensor__", "__tuple__"})
 _TEXT = re.compile(r"[\w .:+\-/=,()]{0,300}")
 _MOST_VALUES = 2_000_000
+#: Calls of layers when the models within a model are written out; each is called as often as it is connected.
+_MOST_CALLS = 100_000
 
 
 def checked_config(config: Any) -> Any:
     """The configuration, built anew.
 
     Raises:
-        PickleRefused: it names something that is not on the lists.
+        PickleRefused: it names something that is not on the lists, or its models call each other too often.
     """
     left = [_MOST_VALUES]
     try:
-        return _value(config, "", left)
+        found = _value(config, "", left)
+        _calls(found)
+        return found
     except RecursionError as error:
         raise PickleRefused("the model's configuration is nested too deeply; refused") from error
+
+
+def _calls(value: Any) -> int:
+    """How many layers run when a layer or a model runs once.
+
+    A model within a model stands once in the file and runs as often as it is connected: forty within each other, each
+    connected twice, are 2^40 layers.
+    """
+    if isinstance(value, list):
+        return sum(map(_calls, value))
+    if not isinstance(value, dict):
+        return 0
+    connected = value.get("inbound_nodes")
+    times = max(1, len(connected)) if isinstance(connected, (list, dict)) else 1
+    within = sum(_calls(item) for key, item in value.items() if key != "inbound_nodes")
+    calls = times * (within + ("class_name" in value))
+    if calls > _MOST_CALLS:
+        raise PickleRefused(
+            f"the models within the model are connected too often (they would be {calls:.0e} layers); refused, it was "
+            "not run"
+        )
+    return calls
 
 
 def _value(value: Any, key: str, left: list[int]) -> Any:

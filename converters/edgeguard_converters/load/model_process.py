@@ -44,6 +44,8 @@ _ERRORS = {
         DeviceError,
     )
 }
+_MOST_TEXT = 4000
+_CHANGED = "{} changed while it was read: wait until it is whole, and convert it again"
 _CHUNK = 16  # images in the pipe at a time; a multiple of torch_source's batch, so that sums come out the same
 
 
@@ -96,12 +98,15 @@ class ModelProcess:
         options = {name: options.get(name) for name in ("arch", "size", "trust_pickle", "onnx2tf", "weights")}
         sidecar = facts_from_sidecar(path.with_suffix(".json"))
         options["size"] = options["size"] or (None if kind in ("exported", "weights") else sidecar.size)
+        before = _identity(path)
         loaded = self._load(path.resolve(), kind, options)
         try:
             size, facts = size_of(loaded["size"]), facts_of(loaded["facts"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path.name}: what was read of it makes no sense: {error}") from error
         facts = replace(merge_facts(facts, sidecar), sha256=sha256_file(path) if path.is_file() else None)
+        if _identity(path) != before:  # the hash would be of other bytes than those that were read
+            raise InputError(_CHANGED.format(path.name))
         named = str(loaded.get("kind"))[:40]
         return ProcessSource(named, size or facts.size, facts, self, path, options)
 
@@ -160,7 +165,7 @@ class ModelProcess:
         confinement = self._child.start()
         if not trusted:
             say_what_is_missing(confinement)
-        return self.ask("load", request)
+        return self.ask("load", request, most_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -185,16 +190,17 @@ class ProcessSource(Source):
 
     def joins_boxes(self, normalized: NDArray[np.float32]) -> bool:
         """See `Source.joins_boxes`."""
-        return self.process.ask("joins_boxes", frame_of_arrays((normalized[:1],))).fields.get("answer") is True
+        asked = frame_of_arrays((normalized[:1],))
+        return self.process.ask("joins_boxes", asked, most_bytes=0).fields.get("answer") is True
 
     def not_finite(self) -> str | None:
         """See `Source.not_finite`."""
-        found = self.process.ask("not_finite").fields.get("answer")
+        found = self.process.ask("not_finite", most_bytes=0).fields.get("answer")
         return None if found is None else str(found)[:200]
 
     def parameter_count(self) -> int:
         """See `Source.parameter_count`."""
-        count = self.process.ask("parameter_count").fields.get("answer")
+        count = self.process.ask("parameter_count", most_bytes=0).fields.get("answer")
         if type(count) is not int or not 0 <= count < 1 << 48:
             raise InputError("the process that holds the model counted no parameters")
         return count
@@ -215,7 +221,10 @@ class ProcessSource(Source):
 
     def again(self, cpu_s: int) -> "ProcessSource":
         """The model, loaded again in a fresh process; see `ModelProcess.load_again`."""
-        return self.process.load_again(self.path, self.options, cpu_s=cpu_s)
+        source = self.process.load_again(self.path, self.options, cpu_s=cpu_s)
+        if source.facts.sha256 != self.facts.sha256:
+            raise InputError(_CHANGED.format(self.path.name))
+        return source
 
     def release(self) -> None:
         """See `Source.release`."""
@@ -223,6 +232,15 @@ class ProcessSource(Source):
 
     def _outputs(self, normalized: NDArray[np.float32]) -> Outputs:
         return arrays_of(self.process.ask("outputs", frame_of_arrays((normalized,))), rows=len(normalized))
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What changes with a file's content, or with the file that a name stands for."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _translated(path: Path, kind: str, options: dict[str, Any], limits: Limits) -> tuple[str, bytes]:
@@ -243,7 +261,7 @@ def _checked(answer: Frame) -> Frame:
 
 
 def _error(answer: Frame) -> EdgeGuardError | MemoryError:
-    name, text = str(answer.fields["error"]), " ".join(str(answer.fields.get("text")).split())
+    name, text = str(answer.fields["error"]), " ".join(str(answer.fields.get("text"))[:_MOST_TEXT].split())
     if name == "MemoryError":
         return MemoryError(text)
     if name not in _ERRORS:  # a library's, whose text may be a word

@@ -25,6 +25,7 @@ STORAGES = {
 }  # fmt: skip
 _DTYPES = {kind: layout for kind, layout in STORAGES.values() if kind != "bytes" and not kind.startswith("q")}
 _MOST_BYTES = 1 << 33
+_MOST_COPIED = 1 << 24  # items and characters that are copied, or as many as the pickle has bytes
 _CONTAINERS = {"set": set, "frozenset": frozenset, "list": list, "tuple": tuple}
 #: What rebuilds a tensor that holds no plain numbers, and what such a tensor is.
 _UNUSABLE = {
@@ -152,6 +153,7 @@ class Reader(pickle.Unpickler):
         self._stubs: dict[str, type[Stub]] = {}
         self.seen: dict[str, str] = {}
         self._total = 0
+        self._may_copy = max(_MOST_COPIED, 2 * stream.getbuffer().nbytes)
 
     @property
     def named(self) -> list[str]:
@@ -186,6 +188,13 @@ class Reader(pickle.Unpickler):
         if key not in self._storages:
             raise ValueError(f"the storage {key[:20]} is not in the file")
         return _Storage(kind.short, self._storages[key])
+
+    def copied(self, value: Any) -> Any:
+        """The value, which is about to be copied: a pickle can ask for that again and again in a few bytes."""
+        self._may_copy -= len(value) if isinstance(value, (str, bytes, list, dict, set, frozenset)) else 1
+        if self._may_copy < 0:
+            raise ValueError("it copies its containers too often")
+        return value
 
     def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, dtype: Any = None) -> Tensor | Unusable:
         """A tensor of a storage, which must hold all of it."""
@@ -229,11 +238,11 @@ class Name:
     def __call__(self, *values: Any) -> Any:
         """What the function of this name makes of tensors and containers; a text for any other."""
         if self.qualified == "collections OrderedDict":
-            return Mapping(*values[:1])
+            return Mapping(*map(self._reader.copied, values[:1]))
         if self.qualified.startswith("collections "):
             return Mapping()
         if self.qualified == "_codecs encode":
-            return str(values[0]).encode("latin1")
+            return str(self._reader.copied(values[0])).encode("latin1")
         short = self.short
         if short in ("_rebuild_tensor", "_rebuild_tensor_v2"):
             return self._reader.tensor(*values[:4])
@@ -247,8 +256,9 @@ class Name:
         if short.startswith("_rebuild_"):
             return Unusable(_UNUSABLE.get(short, f"made by {short[:60]}"))
         if self.qualified == "torch Size" or self.qualified.startswith("torch.jit._pickle "):
-            return tuple(values[0])
-        return str(values[:1])
+            return tuple(self._reader.copied(values[0]))
+        # never the values' `repr`: it doubles with each escape, and what it would be of may hold itself
+        return values[0][:100] if values and isinstance(values[0], str) else short
 
     def __setstate__(self, state: Any) -> None:
         raise ValueError("a name that is written to")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from edgeguard.errors import InputError
+from edgeguard_converters.load.pickle_sharing import Weights
 from edgeguard_converters.load.refused import PickleRefused
 
 _WORDS_LISTED = """
@@ -68,6 +69,7 @@ def check_objects(data: bytes, name: str) -> int:
 def _check(data: bytes, name: str, words: frozenset[str], allowed: Callable[[str], bool]) -> int:
     stream = io.BytesIO(data)
     count = 0
+    weights = Weights()
     try:
         for word, argument, _ in pickletools.genops(stream):
             count += 1
@@ -78,6 +80,7 @@ def _check(data: bytes, name: str, words: frozenset[str], allowed: Callable[[str
                     f"{name} is a pickle that can run code when loaded; refused, its code was not run "
                     "(save a torch.export program or a state_dict instead)"
                 )
+            weights.step(word, argument)
     except PickleRefused:
         raise
     except Exception as error:

@@ -56,6 +56,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _LEFT_BEHIND = ("_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks", "_state_dict_pre_hooks",
                 "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks", "_compiled_call_impl")  # fmt: skip
 _MOST_MODULES = 20_000
+_MOST_PLACES = 100_000  # of modules: one that stands in two places counts twice, with all below it
+_MOST_VALUES = 1_000_000  # in attributes, counted alike
 
 
 def module_of_record(record: Stub, name: str) -> tuple[torch.nn.Module, list[str]]:
@@ -84,6 +86,9 @@ class _Maker:
         self._made: dict[int, torch.nn.Module] = {}
         self._tensors: dict[int, torch.Tensor] = {}
         self._unfinished: set[int] = set()
+        self._places: dict[int, int] = {}
+        self._below = [0]  # modules below each of those that are being made
+        self._values_left = _MOST_VALUES
         self._allowed = known_classes() | _TORCH_CLASSES
 
     def module(self, record: Stub) -> torch.nn.Module:
@@ -92,8 +97,13 @@ class _Maker:
             raise PickleRefused(f"{self._name} holds a module that holds itself, or too many; refused")
         if key not in self._made:
             self._unfinished.add(key)
+            self._below.append(1)
             self._made[key] = self._make(record)
+            self._places[key] = self._below.pop()
             self._unfinished.discard(key)
+        self._below[-1] += self._places[key]
+        if self._below[-1] > _MOST_PLACES:  # forty that each hold the next one twice would run 2^40 modules
+            raise PickleRefused(f"{self._name} holds modules that stand in too many places at once; refused")
         return self._made[key]
 
     def _make(self, record: Stub) -> torch.nn.Module:
@@ -153,6 +163,9 @@ class _Maker:
 
     def _value(self, value: Any) -> Any:
         """An attribute: plain data, tensors, modules, containers of these."""
+        self._values_left -= 1
+        if self._values_left < 0:
+            raise PickleRefused(f"{self._name} holds a module with too many attributes, or ones within each other")
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
         if isinstance(value, Tensor):

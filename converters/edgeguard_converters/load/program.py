@@ -12,8 +12,12 @@ from edgeguard_converters.load.exported_archive import facts_of_archive, fresh_p
 from edgeguard_converters.load.pickle_guard import doors_shut
 
 
-def read_program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, Any]]:
+def read_program(path: Path, data: bytes | None = None) -> tuple[torch.export.ExportedProgram, dict[str, Any]]:
     """Load a .pt2 without ever unpickling code; call `.module(check_guards=False)` of it, since guards are source.
+
+    Args:
+        path: of the file.
+        data: its bytes, where they were read already.
 
     Returns:
         The program, and the archive's `edgeguard.json` (empty where it has none).
@@ -22,7 +26,7 @@ def read_program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, An
         PickleRefused: a pickle or another way to run code hides in the archive.
         InputError: the archive is damaged.
     """
-    members = read_archive(read_file(path), path.name)
+    members = read_archive(read_file(path) if data is None else data, path.name)
     facts = facts_of_archive(members)
     fresh = fresh_program(members)
     logging.getLogger("torch.export").setLevel(logging.ERROR)

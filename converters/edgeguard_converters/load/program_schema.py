@@ -128,8 +128,13 @@ _ARGUMENT = one_of(_ARGUMENTS)
 
 
 def _graph(value: Any) -> Any:
-    """A graph within a graph, by the rules of the whole."""
-    return _GRAPH(value)
+    """A graph, the whole or one within; torch keeps those within by their names, and the last of one name for all."""
+    found = _WHOLE(value)
+    within = [one["arg"]["as_graph"].get("name") for node in found.get("nodes", []) for one in node.get("inputs", [])
+              if "as_graph" in one.get("arg", {})]  # fmt: skip
+    if len(set(within)) != len(within):
+        raise ValueError("two graphs of one name")
+    return found
 
 
 def _node(value: Any) -> Any:
@@ -152,7 +157,7 @@ _NODE = record(
         "name": optional(_NAME),
     }
 )
-_GRAPH = record(
+_WHOLE = record(
     {
         "inputs": each(_ARGUMENT),
         "outputs": each(_ARGUMENT),
@@ -197,7 +202,7 @@ PROGRAM = record(
     {
         "graph_module": record(
             {
-                "graph": _GRAPH,
+                "graph": _graph,
                 "signature": record({"input_specs": each(_INPUT), "output_specs": each(_OUTPUT)}),
                 "module_call_graph": each(record({"fqn": text(r"[\w.@\-]{0,1999}"), "signature": optional(_CALL)})),
                 "metadata": always({}),

@@ -6,6 +6,9 @@ function that is kept is compared with the list of what is allowed.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ _LAYERS = "_tf_keras_"
 _DEVICE = re.compile(r"(/device:)?(CPU:\d+)?", re.IGNORECASE)
 _VARIABLES = re.compile(r"variables\.(index|data-\d{5}-of-\d{5})")
 _MOST_FUNCTIONS = 10_000
+#: Operators when the functions that a function calls are put in its place, as TensorFlow does it.
+_MOST_OPERATORS = 1_000_000
 _MOST_BYTES = 1 << 31
 
 
@@ -87,6 +92,7 @@ def _fresh_graph(data: bytes) -> bytes:
     library.ClearField("gradient")
     library.ClearField("registered_gradients")
     functions = [function for function in library.function if function.signature.name in kept]
+    _check_calls({function.signature.name: function for function in functions})
     for function in functions:
         _check_function(function)
     library.ClearField("function")
@@ -122,14 +128,36 @@ def _reached(library: Any, objects: Any) -> set[str]:
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in reached:
-            continue
-        reached.add(name)
-        for node in known[name].node_def:
-            for value in node.attr.values():
-                called = [value.func.name, *(found.name for found in value.list.func)]
-                waiting.extend(found for found in called if found in known)
+        if name not in reached:
+            reached.add(name)
+            waiting.extend(found for found in _called(known[name]) if found in known)
     return reached
+
+
+def _called(function: Any) -> Iterator[str]:
+    """Names of the functions that a function calls, each as often as it does."""
+    for node in function.node_def:
+        for value in node.attr.values():
+            yield value.func.name
+            yield from (found.name for found in value.list.func)
+
+
+def _check_calls(functions: dict[str, Any]) -> None:
+    """Refuse functions that call each other too often: forty that call the next one twice are a graph of 2^40."""
+    calls = {name: Counter(called for called in _called(found) if called in functions)
+             for name, found in functions.items()}  # fmt: skip
+    operators: dict[str, int] = {}
+    try:
+        for name in TopologicalSorter(calls).static_order():
+            within = sum(count * operators[called] for called, count in calls[name].items())
+            operators[name] = len(functions[name].node_def) + within
+            if operators[name] > _MOST_OPERATORS:
+                raise PickleRefused(
+                    f"the SavedModel's functions call each other too often ({name[:60]!r} would have "
+                    f"{operators[name]:.0e} operators); refused, it was not run"
+                )
+    except CycleError as error:
+        raise PickleRefused("a function of the SavedModel calls itself; refused, it was not run") from error
 
 
 def _check_function(function: Any) -> None:

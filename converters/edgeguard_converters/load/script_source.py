@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from edgeguard.errors import InputError
 from edgeguard_converters.load.operators import is_script_operator
 from edgeguard_converters.load.refused import PickleRefused
+from edgeguard_converters.load.script_work import check_work, rounds_of
 
 _NODES = (
     *(ast.Module, ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.AnnAssign, ast.Return, ast.If),
@@ -35,6 +36,7 @@ _BASES = frozenset({"Module", "NamedTuple"})
 _DUNDERS = frozenset({"__len__", "__contains__", "__getitem__"})
 _LONGEST_LOOP = 100_000
 _MOST_CHARACTERS = 20_000_000
+_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r") | {127}
 
 
 def fresh_sources(sources: dict[str, bytes], is_harmless: Callable[[str], bool]) -> dict[str, bytes]:
@@ -46,7 +48,7 @@ def fresh_sources(sources: dict[str, bytes], is_harmless: Callable[[str], bool])
             may have such a name, because what is reached by mistake then reaches no file.
 
     Raises:
-        PickleRefused: a function names what is not allowed.
+        PickleRefused: a function names what is not allowed, or they call each other too often.
         InputError: a file is no TorchScript.
     """
     trees = {name: _parsed(name, data) for name, data in sources.items()}
@@ -56,9 +58,10 @@ def fresh_sources(sources: dict[str, bytes], is_harmless: Callable[[str], bool])
             raise PickleRefused(
                 f"the script declares {found[:60]!r}, the name of an operator that reaches out; refused"
             )
-    for name, tree in trees.items():
-        _Check(name, declared).visit(tree)
     try:
+        for name, tree in trees.items():
+            _Check(name, declared).visit(tree)
+        check_work(trees)
         return {name: ast.unparse(tree).encode() + b"\n" for name, tree in trees.items()}
     except RecursionError as error:
         raise InputError("the script is nested too deeply") from error
@@ -68,8 +71,12 @@ def _parsed(name: str, data: bytes) -> ast.Module:
     try:
         if len(data) > _MOST_CHARACTERS:
             raise ValueError("it is too long")
+        if not data.isascii() or set(data) & _CONTROLS:
+            raise ValueError("it holds control characters, or some beyond ASCII")
         return ast.parse(data.decode("ascii"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except SyntaxError as error:
+        raise InputError(f"{name} is no TorchScript: {error.msg[:200]} (line {error.lineno})") from error
+    except (ValueError, RecursionError, MemoryError) as error:
         why = " ".join(str(error).split())[:200] or "it is nested too deeply"
         raise InputError(f"{name} is no TorchScript: {why}") from error
 
@@ -124,8 +131,7 @@ class _Check(ast.NodeVisitor):
     def visit_For(self, node: ast.For) -> None:
         """A loop over a list, or over a range that ends; loops within it count their rounds together."""
         outer = self._rounds
-        numbers = [n.value for n in ast.walk(node.iter) if isinstance(n, ast.Constant) and isinstance(n.value, int)]
-        self._rounds *= max(1, *numbers) if numbers else 1
+        self._rounds *= rounds_of(node)
         if self._rounds > _LONGEST_LOOP:
             raise self._refused("a loop that does not end")
         self.generic_visit(node)

@@ -30,6 +30,7 @@ _SERVICE = "edgeguard_converters.load.weights:WeightsService"
 _NAME = re.compile(r"[\w.\- /:@]{1,500}")
 _LAYOUTS = dict(STORAGES.values())
 _MOST_DEPTH = 100
+_MOST_PLACES = 100_000  # of modules: one that stands in two places counts twice, with all below it
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def read_weights(path: Path, wanted: str | None = None) -> Weights | PickledModu
 def tensors_of_module(module: PickledModule) -> Weights:
     """The state_dict of a module that was saved whole, whatever its classes are."""
     tensors: dict[str, Tensor] = {}
-    _collect(unwrapped(module.record)[0], "", tensors, 0)
+    _collect(unwrapped(module.record)[0], "", tensors, 0, [_MOST_PLACES])
     return Weights(module.name, {_checked_name(name): tensor for name, tensor in tensors.items()}, module.facts)
 
 
@@ -159,16 +160,17 @@ def _checked_name(name: Any) -> str:
     return name
 
 
-def _collect(record: Any, prefix: str, tensors: dict[str, Tensor], depth: int) -> None:
-    if depth > _MOST_DEPTH:
-        raise InputError("the file holds a module that holds itself")
+def _collect(record: Any, prefix: str, tensors: dict[str, Tensor], depth: int, left: list[int]) -> None:
+    left[0] -= 1
+    if depth > _MOST_DEPTH or left[0] < 0:
+        raise InputError("the file holds a module that holds itself, or modules that stand in too many places at once")
     state = record.state if isinstance(record, Stub) and isinstance(record.state, dict) else {}
     for group in ("_parameters", "_buffers"):
         for name, value in dict(state.get(group) or {}).items():
             if isinstance(value, Tensor) and name not in (state.get("_non_persistent_buffers_set") or ()):
                 tensors[f"{prefix}{name}"] = value
     for name, inner in dict(state.get("_modules") or {}).items():
-        _collect(inner, f"{prefix}{name}.", tensors, depth + 1)
+        _collect(inner, f"{prefix}{name}.", tensors, depth + 1, left)
 
 
 def _hint(checkpoint: Any) -> str | None:

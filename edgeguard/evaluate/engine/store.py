@@ -13,7 +13,7 @@ from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import parsing, read_bounded
 from edgeguard.system.leftovers import clear_all_partials
-from edgeguard.system.names import refuse_links
+from edgeguard.system.names import refuse_special
 
 _DIGEST = 32
 _LARGEST = 1 << 30  # bytes of a result
@@ -56,11 +56,11 @@ class Store:
     folder: Path
 
     def __post_init__(self) -> None:
-        refuse_links(self.folder.parent, self.folder.name)
+        refuse_special(self.folder.parent, self.folder.name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for part in self.folder.iterdir():
-                refuse_links(self.folder, part.name)
+                refuse_special(self.folder, part.name)
                 clear_all_partials(part)  # of an evaluation that was killed
         except OSError as error:
             raise DeviceError(f"cannot write in {self.folder}: {error.strerror}") from error

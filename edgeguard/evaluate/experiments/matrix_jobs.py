@@ -22,7 +22,7 @@ from edgeguard.evaluate.attacks.lattice import Lattice
 from edgeguard.evaluate.engine.trained_target import TrainedTarget
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, read_bounded
-from edgeguard.system.names import refuse_links
+from edgeguard.system.names import refuse_special
 
 WHITE = "adaptive, worst case"
 
@@ -148,7 +148,7 @@ class PartStore:
     folder: Path
 
     def __post_init__(self) -> None:
-        refuse_links(self.folder.parent, self.folder.name)
+        refuse_special(self.folder.parent, self.folder.name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -27,7 +27,7 @@ from edgeguard.fieldtest.session.plan import FARTHEST_MM, Cell, Plan, read_plan
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
 from edgeguard.system.leftovers import clear_partials
-from edgeguard.system.names import file_inside, refuse_links
+from edgeguard.system.names import file_inside, refuse_special
 
 SCHEMA = 1
 _FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
@@ -140,7 +140,7 @@ class Session:
     """
 
     def __init__(self, folder: Path) -> None:
-        refuse_links(folder, "plan.json", "passes.jsonl", "frames")
+        refuse_special(folder, "plan.json", "passes.jsonl", "frames")
         self.folder, self.plan = folder, read_plan(folder)
         self.passes = _read_journal(folder / "passes.jsonl", self.plan)
 
@@ -180,7 +180,7 @@ class Session:
         number = len(self.passes)
         name = f"{number:05d}"
         folder = self.folder / "frames" / name
-        refuse_links(self.folder, "passes.jsonl", "frames", f"frames/{name}")
+        refuse_special(self.folder, "passes.jsonl", "frames", f"frames/{name}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             frames = tuple(

@@ -12,7 +12,7 @@ from edgeguard.fieldtest.session.arms import folder_names, sheets_named
 from edgeguard.fieldtest.session.plan import Plan
 from edgeguard.fieldtest.session.session import frame_bytes
 from edgeguard.system.files import write_bytes
-from edgeguard.system.names import refuse_links
+from edgeguard.system.names import refuse_special
 
 
 def photographs_beside(session: Path) -> Path:
@@ -40,7 +40,7 @@ def untagged_folder(session: Path, plan: Plan, name: str, light: str) -> Path:
     beside = photographs_beside(session)
     path = beside.parent
     for part in (beside.name, light, folder_names(found[0], plan)):
-        refuse_links(path, part)
+        refuse_special(path, part)
         path = path / part
     return path
 

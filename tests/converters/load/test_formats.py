@@ -1,5 +1,6 @@
 """What a file is called where it is not read: by what made it, with the way on."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -27,6 +28,13 @@ def test_files_of_other_programs_are_named(tmp_path: Path, name: str, what: str,
     with pytest.raises(InputError, match=what) as refused:
         model_format(tmp_path / name)
     assert way_on in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.onnx", "m.h5"])
+def test_no_pipe_is_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is a pipe, a socket or a device"):
+        model_format(tmp_path / name)
 
 
 def test_a_folder_of_another_program_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from needs import needs
 needs("torch", "onnx", "tensorflow", extras="the extras convert, onnx and keras")
 
 from converters.load import hostile_advisories as advisories  # noqa: E402
+from converters.load import hostile_sharing as sharing  # noqa: E402
 from converters.load.hostile_others import OPERATORS, make_saved_models, other_files  # noqa: E402
 from converters.load.hostile_torch import torch_files  # noqa: E402
 
@@ -31,7 +32,8 @@ pytestmark = [
 TESTS = Path(__file__).parents[2]
 LIMITS = Limits(memory_bytes=3 << 30, folder_bytes=200 << 20, cpu_s=60, wall_s=45.0)
 ADVISORIES = (*advisories.TORCH, *advisories.KERAS, *advisories.ONNX, *advisories.TFLITE)
-FILES = [pytest.param(make, id=name) for name, _, make in (*torch_files(), *other_files(), *ADVISORIES)]
+SHARING = (*sharing.TORCH, *sharing.KERAS)
+FILES = [pytest.param(make, id=name) for name, _, make in (*torch_files(), *other_files(), *ADVISORIES, *SHARING)]
 
 
 @pytest.fixture(scope="module")

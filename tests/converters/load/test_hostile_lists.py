@@ -13,6 +13,7 @@ if not os.environ.get("CI"):
 
 import torch
 from converters.load import hostile_advisories as advisories
+from converters.load import hostile_sharing as sharing
 from converters.load.hostile_base import Hostile, members
 from converters.load.hostile_others import KERAS, ONNX, TFLITE, small_graph
 from converters.load.hostile_torch import torch_files
@@ -21,7 +22,7 @@ from edgeguard.errors import InputError
 from edgeguard_converters.load.registry import load_source
 
 pytestmark = pytest.mark.convert
-LOADED = [*torch_files(), *ONNX, *TFLITE, *advisories.TORCH, *advisories.ONNX, *advisories.TFLITE]
+LOADED = [*torch_files(), *ONNX, *TFLITE, *advisories.TORCH, *advisories.ONNX, *advisories.TFLITE, *sharing.TORCH]
 
 
 def _refuse_to_load(*_: object, **__: object) -> None:
@@ -42,7 +43,7 @@ def _named(files: list[Hostile]) -> list[object]:
 
 
 def test_there_are_sixty_of_twenty_five_kinds() -> None:
-    files = [*LOADED, *KERAS, *advisories.KERAS]
+    files = [*LOADED, *KERAS, *advisories.KERAS, *sharing.KERAS]
     assert len(files) >= 60 and len({kind for _, kind, _ in files}) >= 25
     assert len({name for name, _, _ in files}) == len(files)
 
@@ -58,7 +59,7 @@ def test_it_is_refused_in_one_line(make, tmp_path: Path) -> None:
     assert not flag.exists() and sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
-@pytest.mark.parametrize("make", _named([*KERAS, *advisories.KERAS]))
+@pytest.mark.parametrize("make", _named([*KERAS, *advisories.KERAS, *sharing.KERAS]))
 def test_a_keras_file_is_refused_before_tensorflow_is_there(make, tmp_path: Path) -> None:
     from edgeguard_converters.load.keras_files import checked_copy
 

@@ -74,6 +74,26 @@ def test_what_is_wrong_with_a_model_is_said_here(apart: ModelProcess, tmp_path: 
         apart.load(tmp_path / "not.pt2")
 
 
+def test_a_model_that_changes_while_it_is_read_is_refused(
+    apart: ModelProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hash in the contract would be of other bytes than those that were converted."""
+    from edgeguard_converters.load.exchange import facts_to_json
+    from edgeguard_converters.load.source import FileFacts
+
+    model, other = tmp_path / "m.tflite", tmp_path / "other"
+    model.write_bytes(b"\0\0\0\0TFL3good")
+    other.write_bytes(b"\0\0\0\0TFL3evil")
+
+    def load(self: ModelProcess, path: Path, kind: str, options: object) -> dict[str, object]:
+        other.rename(model)
+        return {"kind": kind, "size": None, "facts": facts_to_json(FileFacts())}
+
+    monkeypatch.setattr(ModelProcess, "_load", load)
+    with pytest.raises(InputError, match="m.tflite changed while it was read"):
+        apart.load(model)
+
+
 @pytest.mark.full
 def test_it_goes_on_after_an_error(model: Path, apart: ModelProcess) -> None:
     source = apart.load(model)
