@@ -38,6 +38,10 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--keep-float": [f"{PROGRAM} --precision float16 --keep-float x"],
         "--auto-mixed": [(f"{PROGRAM} --precision float16 --auto-mixed", "--auto-mixed are for int8")],
         "--range": [f"{PROGRAM} --range minmax --precision float16"],
+        "--round": [
+            (f"{PROGRAM} --round adaptive --precision float16", "--round adaptive is for int8"),
+            (f"{PROGRAM} --round adaptive --auto-mixed", "give it or --round adaptive"),
+        ],
         "--finetune": ALWAYS,
         "--epochs": [f"{PROGRAM} --epochs 2"],
         "--target": ALWAYS, "--runtime": ALWAYS, "--min-agreement": ALWAYS, "--min-snr": ALWAYS, "--report": ALWAYS,
