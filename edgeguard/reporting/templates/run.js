@@ -174,7 +174,8 @@ function show(s) {
     ...proven, ...ms, ["temperature", s.celsius === null ? "-" : s.celsius.toFixed(0) + " °C"],
     ["throttled", s.limits === null ? "not known" : s.limits.join(", ") || "no", s.limits !== null && s.limits.length > 0],
     ["slowed on purpose", s.slowed || "no"], ["model", s.model.slice(0, 12)], ["up", Math.round(s.uptime_s) + " s"]]);
-  rows(at("sinks"), s.sinks.map(k => [k.name, k.failure || (k.written + (k.dropped ? ", " + k.dropped + " dropped" : "")), k.failure !== null]));
+  const sinks = s.sinks.map(k => [k.name, k.failure || (k.written + (k.dropped ? ", " + k.dropped + " dropped" : "")), k.failure !== null]);
+  rows(at("sinks"), sinks.length ? sinks : [["this page alone", ""]]);
   chart(s.history);
   newest = s;
   configured(s.rules);
