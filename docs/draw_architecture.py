@@ -44,10 +44,10 @@ def drawing() -> str:
     height = TITLE + len(floors) * (ROW + GAP) + LINE * (len(legend) + 1) + MARGIN
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' role='img' {_FONT}>",
-        "<title>The rooms of EdgeGuard and the way of a frame</title>",
+        "<title>The packages of EdgeGuard and the way of a frame</title>",
         f"<rect width='{WIDTH}' height='{height}' fill='{_PAPER}'/>",
-        _text(MARGIN, 40, "EdgeGuard: each room imports only what stands below it, or to its left", 24, weight=600),
-        _text(MARGIN, 66, "A room is a package of edgeguard/; converters is the package beside it.", 15),
+        _text(MARGIN, 40, "EdgeGuard: each package imports only what stands below it, or to its left", 24, weight=600),
+        _text(MARGIN, 66, "All are packages of edgeguard/; converters is beside it.", 15),
     ]
     tops: dict[str, float] = {}
     for number, (title, floor) in enumerate(zip(titles, floors, strict=True), start=1):
