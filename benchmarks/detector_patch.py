@@ -30,8 +30,9 @@ from edgeguard.evaluate.detectors.goals import overlaps
 from edgeguard.evaluate.detectors.matching import average_precision, judged
 from edgeguard.evaluate.detectors.twin import detector_twin
 from edgeguard.evaluate.twin import Twin
-from edgeguard.fieldtest.patches.detector import DetectorAttempt, GuardedDetector
+from edgeguard.fieldtest.patches.detector import DetectorAttempt
 from edgeguard.fieldtest.patches.detector_field import FieldCheck
+from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.optimize import Recipe, optimized
 from edgeguard.fieldtest.patches.printing import View, pasted
 from edgeguard.fieldtest.sheets.build import made_sheet
@@ -111,7 +112,7 @@ class Trained(torch.nn.Module):
 
 def ours(twin: Twin, views: Views, steps: int, batch: int) -> NDArray[np.uint8]:
     """Our patch."""
-    attempt = DetectorAttempt(GuardedDetector(twin, None, twin.contract), twin.contract, "vanish", None)
+    attempt = DetectorAttempt(GuardedTwin(twin, None, twin.contract), twin.contract, "vanish", None)
     recipe = Recipe(None, steps=steps, batch=batch, resolution=SIDE, smoothness=0, printability=0)
     with tempfile.TemporaryDirectory() as folder:
         return optimized(attempt, views, recipe, Path(folder) / "state.pt", "{}")

@@ -19,6 +19,7 @@ from edgeguard_converters.options import Options
 from edgeguard_converters.quantize.mixed import FloatSearch, named_layers
 from edgeguard_converters.quantize.quantize import Quantized, float_weights, quantize
 from edgeguard_converters.quantize.ranges import Method
+from edgeguard_converters.quantize.rounding import round_adaptively
 from edgeguard_converters.verify.gates import Thresholds, check_gates
 
 #: How far above the wanted agreement the calibration images have to agree; each next mixture aims higher.
@@ -64,7 +65,7 @@ def candidates(
         contract: of the model.
         options: precision, borders, ranges and float layers.
         log: where the tools' chatter goes.
-        notes: gets a line when no mixture was found.
+        notes: gets a line when no mixture was found, or no better rounding.
 
     Raises:
         InputError: a --keep-float that matches nothing.
@@ -87,6 +88,11 @@ def candidates(
             f"int8 has no form for {len(floats)} operators ({kinds}; the first makes {floats[0][1]}): "
             "--auto-mixed keeps them float; nothing was written"
         )
+    if options.rounding == "adaptive":
+        rounded = round_adaptively(graph, quantized.graph, calibration, log=log)
+        if rounded is not quantized.graph:
+            return iter((finish(rounded, rounding="adaptive"),))
+        notes.add("--round adaptive is no better than nearest on the calibration pictures: nearest is kept")
     return iter((finish(quantized.graph),))
 
 
@@ -100,7 +106,7 @@ class _Finish:
         self._feed = source.feed if dtype == "float32" else integer_feed(dtype)
         self._baked = guard.profile if guard.place == "in-graph" else None
 
-    def __call__(self, graph: TfliteGraph) -> Candidate:
+    def __call__(self, graph: TfliteGraph, **how: object) -> Candidate:
         done = graph if self._dtype == "float32" else graph.with_integer_borders(self.log, self._dtype)
         layers = tuple(name for _, name in done.float_operators())
         return Candidate(
@@ -109,7 +115,7 @@ class _Finish:
             operators=len(done.operator_outputs()),
             float_layers=layers,
             float_allowed=bool(layers),
-            how={"ranges": self._method, **({"float_layers": list(layers)} if layers else {})},
+            how={"ranges": self._method, **how, **({"float_layers": list(layers)} if layers else {})},
         )
 
 

@@ -185,7 +185,7 @@ def _sketch(work: Work) -> None:
 
 def _prepare(work: Work) -> None:
     calibration, evaluation = work.chosen
-    work.step(f"sanitising {len(calibration) + len(evaluation)} images")
+    work.step(f"sanitizing {len(calibration) + len(evaluation)} images")
     work.images = prepare_images(calibration, evaluation, work.contract, notes=work.notes, stand_in=work.stand_in)
 
 
@@ -242,7 +242,7 @@ def _export(work: Work) -> None:
 
 
 def _quantize(work: Work) -> None:
-    work.step("calibrating and quantising")
+    work.step("calibrating and quantizing")
     work.choice = candidates(
         work.mended,
         work.images.calibration,

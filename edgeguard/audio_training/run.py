@@ -27,7 +27,8 @@ from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.names import folder_inside, is_plain_name
 from edgeguard.train.curves import accuracy_page
 from edgeguard.train.export import write_program
-from edgeguard.train.loop import Epoch, Progress
+from edgeguard.train.log import Epoch
+from edgeguard.train.resumable import Progress
 from edgeguard.train.weight_quantization import restrict_first_layer, with_plain_weights
 from edgeguard_converters.training_data.merkle import data_root
 

@@ -21,7 +21,7 @@ def label_noise(sample: Sample, probabilities: NDArray[np.float64]) -> Finding:
     best = probabilities.argmax(1)
     suspects = [
         Suspect(sample.names[row], float(1 - quality[row]),
-                f"labelled {sample.labels[sample.targets[row]]}, looks like {sample.labels[best[row]]}")
+                f"labeled {sample.labels[sample.targets[row]]}, looks like {sample.labels[best[row]]}")
         for row in np.flatnonzero(issues)
     ]  # fmt: skip
     accuracy = float((best == sample.targets).mean())

@@ -65,7 +65,7 @@ def _print_table(report: "BenchReport") -> None:
     on_stdout("frames/s with the model (one path after the other, without capture):")
     for path, rate in report.frames_per_s.items():
         on_stdout(f"  {path:44s}{rate:8.1f}")
-    extra = "" if report.frame_memory is None else f"; sanitising 1920x1080 takes {report.frame_memory:.2f} frames more"
+    extra = "" if report.frame_memory is None else f"; sanitizing 1920x1080 takes {report.frame_memory:.2f} frames more"
     on_stdout(f"memory: {report.peak_memory_mb:.0f} MB at the peak{extra}")
     before, after = report.temperature_c
     on_stdout(

@@ -63,8 +63,10 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Every value, and where it comes from: environment, file or default."""
-    from edgeguard.run.settings import resolve, tables
+    from edgeguard.run.settings import Settings, resolve, tables
+    from edgeguard.settings.declare import keys_of
 
+    declared_keys = keys_of(Settings)
     settings, origins = resolve({}, file)
     if as_json:
         on_stdout(
@@ -78,7 +80,7 @@ def show(
         for name in keys:
             value = getattr(settings, name)
             if value is None:
-                on_stdout(f"# {name}")
+                on_stdout(f"{f'# {name} =':44} # {declared_keys[name].help}")
             else:
                 on_stdout(f"{f'{name} = {json.dumps(value)}':44} # {origins[name]}")
         on_stdout("")

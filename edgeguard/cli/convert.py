@@ -80,7 +80,10 @@ def convert_command(
         bool, typer.Option("--auto-mixed", help="Keep the fewest layers float with which the gates pass.")
     ] = False,
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
-    finetune: Annotated[Path | None, typer.Option(help="Labelled images to fine-tune with if the gates fail.")] = None,
+    rounding: Annotated[
+        str, typer.Option("--round", help="nearest; adaptive: int8 filters fitted to --calibrate, a minute more.")
+    ] = "nearest",
+    finetune: Annotated[Path | None, typer.Option(help="Labeled images to fine-tune with if the gates fail.")] = None,
     epochs: Annotated[int, typer.Option(help="Of fine-tuning.")] = 1,
     target: Annotated[str, typer.Option(help="cpu, or edgetpu: run edgetpu_compiler too.")] = "cpu",
     runtime: Annotated[
@@ -215,7 +218,7 @@ def _options(values: dict[str, Any], geometry: dict[str, Any]) -> "Options":
     elif place == "in-graph":
         raise InputError("a guard inside the graph is asked for with --bake-guard")
     as_they_are = ("patch_guard", "preprocess", "arch", "weights", "trust_pickle", "onnx2tf", "boxes", "objectness",
-                   "precision", "io", "auto_mixed", "epochs", "ranges")  # fmt: skip
+                   "precision", "io", "auto_mixed", "epochs", "ranges", "rounding")  # fmt: skip
     return Options(
         guard=profile,
         place="none" if profile is None else place,
@@ -301,7 +304,8 @@ def _print_table(done: "Conversion") -> None:
                           f" (95 %), SNR {report.snr_db:.1f} dB, n = {report.n}"),
     ]  # fmt: skip
     if "ranges" in contract.gates:
-        rows.append(("ranges", contract.gates["ranges"]))
+        how = f", filters rounded with --round {rounding}" if (rounding := contract.gates.get("rounding")) else ""
+        rows.append(("ranges", f"{contract.gates['ranges']}{how}"))
     if contract.detection is not None:
         times = ", score = objectness x class" if contract.detection.objectness else ""
         rows.append(("boxes", f"{contract.detection.boxes} in {contract.detection.units} units{times}"))

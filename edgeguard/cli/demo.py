@@ -47,7 +47,7 @@ def demo_command(
     on_stdout(f"{'path':12s} {'attack':48s} {'right':>7s}")
     for row in rows:
         on_stdout(f"{row.path:12s} {row.attack:48s} {row.correct:3d}/{row.n}")
-    on_stdout("Three frames illustrate; they do not measure. The last row is why a JPEG defence alone is not enough.")
+    on_stdout("Three frames illustrate; they do not measure. The last row is why a JPEG defense alone is not enough.")
     on_stdout(f"Look at {output}/contact-sheet.png and {output}/demo.mp4")
 
 

@@ -48,7 +48,7 @@ def run(
     context: typer.Context,
     model: Annotated[Path, typer.Argument(help="The .tflite that is on the device.")],
     images: Annotated[
-        Path, typer.Option(help="Labelled images: class folders, labels.csv; a detector's with boxes (COCO, YOLO).")
+        Path, typer.Option(help="Labeled images: class folders, labels.csv; a detector's with boxes (COCO, YOLO).")
     ],
     output: Annotated[Path, typer.Option(help="Folder of results and report; run again to go on.")],
     protocol: Annotated[
@@ -129,7 +129,7 @@ def certify(
     model: Annotated[
         Path, typer.Argument(help="A .tflite classifier with a square input; with --partitions a folder of train.")
     ],
-    images: Annotated[Path, typer.Option(help="Labelled images: class folders, or a folder with labels.csv.")],
+    images: Annotated[Path, typer.Option(help="Labeled images: class folders, or a folder with labels.csv.")],
     patch: Annotated[
         list[float] | None,
         typer.Option(min=0.1, max=25, help="Area of the patch, % of the model's input; with --method again. [2]"),

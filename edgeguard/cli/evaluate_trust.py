@@ -12,7 +12,7 @@ from edgeguard.errors import DeviceError
 
 def trust_command(
     model: Annotated[Path, typer.Argument(help="A .tflite classifier.")],
-    images: Annotated[Path, typer.Option(help="Labelled images: class folders, or a folder with labels.csv.")],
+    images: Annotated[Path, typer.Option(help="Labeled images: class folders, or a folder with labels.csv.")],
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many images. [all]")] = None,
     alpha: Annotated[float, typer.Option(min=0, max=10, help="How much being sure and right is rewarded.")] = 1.0,
     beta: Annotated[float, typer.Option(min=0, max=10, help="How much being sure and wrong is punished.")] = 1.0,

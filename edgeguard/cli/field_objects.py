@@ -45,6 +45,7 @@ def chosen_subject(
             made = patch_subject(patch, read_patch(patch)[0])
             if made is not None:
                 return made
+        _check_card(card)
         return card_subject(card, card_mm)
     refuse_ignored(context, ["card", "card_mm"], "is for a bundled card, not for --object")
     if label is None or mm is None:
@@ -55,6 +56,16 @@ def chosen_subject(
         photo, label=label, size_mm=millimetres("--mm", mm), mask=mask, mount=mount
     )  # fmt: skip
     return object_subject(about, cutout)
+
+
+def _check_card(card: str) -> None:
+    from edgeguard.scene.cards import CARDS
+
+    if card in (*CARDS, "blank", "chart"):
+        return
+    if Path(card).suffix:
+        raise InputError(f"--card takes a bundled card's name; your picture is --object {card} --label NAME --mm WxH")
+    raise InputError(f"there is no card {card!r}; cards: {', '.join(CARDS)}; of your own object: --object PICTURE")
 
 
 @dataclass(frozen=True)
@@ -114,9 +125,9 @@ def millimetres(flag: str, text: str) -> tuple[float, float]:
     try:
         width, height = (float(part) for part in text.lower().removesuffix("mm").split("x"))
     except ValueError as error:
-        raise InputError(f"{flag} wants WIDTHxHEIGHT in millimetres, for example 600x600, got {text}") from error
+        raise InputError(f"{flag} wants WIDTHxHEIGHT in millimeters, for example 600x600, got {text}") from error
     if not (0 < width < 1e6 and 0 < height < 1e6):
-        raise InputError(f"{flag} wants WIDTHxHEIGHT in millimetres, for example 600x600, got {text}")
+        raise InputError(f"{flag} wants WIDTHxHEIGHT in millimeters, for example 600x600, got {text}")
     return width, height
 
 

@@ -34,7 +34,7 @@ def plan(
     folder: Annotated[Path, typer.Argument(help="Folder of the session, new or empty.")],
     sheets: Annotated[list[Path], typer.Argument(help="The sheets: .pdf or .json of patch sheet.")],
     model: Annotated[Path | None, typer.Option(help="The .tflite that is tested; its hash goes into the plan.")] = None,
-    distances: Annotated[str, typer.Option(help="Millimetres, with commas.")] = "350,500,750,1100",
+    distances: Annotated[str, typer.Option(help="Millimeters, with commas.")] = "350,500,750,1100",
     angles: Annotated[str, typer.Option(help="Degrees, with commas.")] = "0,15,30,45",
     lights: Annotated[str, typer.Option(help="Names of the lights, with commas.")] = "bright",
     passes: Annotated[

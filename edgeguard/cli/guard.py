@@ -198,7 +198,7 @@ def bake(
 @app.command(epilog="Example: edgeguard guard search model.tflite --images photos/ --output search/")
 def search(
     model: Annotated[Path, typer.Argument(help="The deployed .tflite.")],
-    images: Annotated[Path, typer.Option(help="Labelled images: class folders, or labels.csv.")],
+    images: Annotated[Path, typer.Option(help="Labeled images: class folders, or labels.csv.")],
     output: Annotated[Path, typer.Option(help="Folder of profiles, search.json and search.html; run again to go on.")],
     eps: Annotated[int, typer.Option(min=1, max=64, help="Budget of the attacks, levels of 255.")] = 2,
     limit: Annotated[int, typer.Option(min=1, help="Images that are attacked.")] = 50,

@@ -39,7 +39,7 @@ def make(
     photo: Annotated[
         Path | None, typer.Option("--object", help="Instead of a card: a photograph of your object, from the front.")
     ] = None,
-    mm: Annotated[str | None, typer.Option(help="With --object: its true WIDTHxHEIGHT, millimetres.")] = None,
+    mm: Annotated[str | None, typer.Option(help="With --object: its true WIDTHxHEIGHT, millimeters.")] = None,
     mask: Annotated[Path | None, typer.Option(help="With --object: a picture of its size, white where it is.")] = None,
     mount: Annotated[str, typer.Option(help=f"With --object: {MOUNTS_HELP}")] = "sheet",
     images: Annotated[
@@ -78,7 +78,7 @@ def make(
         Path | None, typer.Option(help="Folder of your photographs of the place, to stand behind the object.")
     ] = None,
     printer: Annotated[
-        Path | None, typer.Option(help="The printer.json of patch calibrate. [a guess of print colours and blur]")
+        Path | None, typer.Option(help="The printer.json of patch calibrate. [a guess of print colors and blur]")
     ] = None,
     angle: Annotated[float, typer.Option(min=0, max=70, help="Largest angle of view, degrees.")] = 40.0,
     frame: Annotated[str, typer.Option(help="Size of the camera's frames.")] = "640x480",
@@ -97,7 +97,7 @@ def make(
         seen = ["card", "photo", "naturalness", "bend", "backgrounds", "printer", "angle", "frame"]
         refuse_ignored(context, seen, "is for a card or object that a camera sees, not for --images")
         if size.endswith("mm"):
-            raise InputError("photographs have no millimetres: give --size as a share, for example 10%")
+            raise InputError("photographs have no millimeters: give --size as a share, for example 10%")
     if photo is not None and photo.name in _WRITTEN and photo.resolve().parent == output.resolve():
         raise InputError(
             f"{photo} would be overwritten by the patch's own file of that name: give --output another folder"
@@ -206,7 +206,7 @@ def sheet(
         Path | None, typer.Option("--object", help="Instead of a card: a photograph of your object, from the front.")
     ] = None,
     label: Annotated[str | None, typer.Option(help="With --object: its name as the model has it.")] = None,
-    mm: Annotated[str | None, typer.Option(help="With --object: its true WIDTHxHEIGHT, millimetres.")] = None,
+    mm: Annotated[str | None, typer.Option(help="With --object: its true WIDTHxHEIGHT, millimeters.")] = None,
     mask: Annotated[Path | None, typer.Option(help="With --object: a picture of its size, white where it is.")] = None,
     mount: Annotated[str, typer.Option(help=f"With --object: {MOUNTS_HELP}")] = "sheet",
     arm: Annotated[str, typer.Option(help="clean, plain, noise or patch.")] = "clean",
@@ -277,11 +277,9 @@ def check(
         unknown = "unknown: the outline of the paper is not seen; measure the bar, --bar-mm"
         on_stdout(f"scale          {unknown if scale is None else f'{100 * scale:.1f} %, {how}'}")
         if found.color_error is None or found.worst_color is None:
-            on_stdout("colours        this paper has no chart")
+            on_stdout("colors        this paper has no chart")
         else:
-            on_stdout(
-                f"colours        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}"
-            )
+            on_stdout(f"colors        mean difference {found.color_error:.1f} (CIE76), largest {found.worst_color:.1f}")
         on_stdout(f"flatness       corners {found.fit_px:.2f} pixels off a plane")
         if wanted is None:
             on_stdout("sizes          of a card of 120 mm, without --sheet")
@@ -315,7 +313,7 @@ def calibrate(
 
     printed = made_sheet("chart", "clean")[0] if sheet is None else read_sheet(sheet.with_suffix(".json"))
     if not printed.layout.chart:
-        raise InputError("this paper has no colours: print edgeguard patch sheet --card chart")
+        raise InputError("this paper has no colors: print edgeguard patch sheet --card chart")
     is_chart = printed.object == "chart" and printed.arm == "clean"
     try:
         found = measured(photograph_bytes(photo), printed.number, printed.layout, is_chart=is_chart)
@@ -325,8 +323,8 @@ def calibrate(
     if as_json:
         on_stdout(read_bounded(output, 1 << 20, "what was measured").decode().strip())
         return
-    on_stdout(f"wrote {output}: {found.colors} colours, a map of degree {found.degree}")
-    on_stdout(f"colours        without the map {found.error_before:.1f} off (CIE76), with it {found.error_after:.1f}")
+    on_stdout(f"wrote {output}: {found.colors} colors, a map of degree {found.degree}")
+    on_stdout(f"colors        without the map {found.error_before:.1f} off (CIE76), with it {found.error_after:.1f}")
     on_stdout(f"blur           {found.blur_px:.2f} pixels at 640 across, {found.blur_mm:.2f} mm on the print")
     if found.error_after > found.error_before / 2:
         on_stderr("the map explains less than half of the difference: light on the print may be uneven or mixed")

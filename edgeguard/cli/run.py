@@ -372,7 +372,7 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
         return
     lines = [
         f"{summary['frames']} frames, {summary['dropped']} dropped, {summary['lost']} lost, {summary['fps']} frames/s",
-        "  ".join(f"{stage} p50 {t['p50']} p95 {t['p95']} ms" for stage, t in summary["ms"].items()),
+        *_stage_times(summary),
         f"pass 1: {summary['pass1']}, passes: {summary['passes']} ({summary['why']})",
     ]
     if summary["age_ms"]["p95"] is not None:
@@ -405,6 +405,12 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
         lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
     lines += [f"{s.name}: {s.dropped} results were dropped" for s in outcome.status.sinks if s.dropped]
     beside_results(*lines)
+
+
+def _stage_times(summary: dict[str, Any]) -> list[str]:
+    if not summary["frames"]:
+        return []
+    return ["  ".join(f"{stage} p50 {t['p50']} p95 {t['p95']} ms" for stage, t in summary["ms"].items())]
 
 
 def _proof_lines(summary: dict[str, Any]) -> list[str]:

@@ -21,7 +21,9 @@ EXAMPLE = (
 
 
 def train_command(
-    config: Annotated[Path | None, typer.Argument(help="A .toml configuration; flags come before it.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="A .toml, or the config.json of a training; flags win over it.")
+    ] = None,
     model: Annotated[str | None, flag(TrainConfig, "network")] = None,
     data: Annotated[Path | None, flag(TrainConfig, "data")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the model, the log and the curves; run again to go on.")] = (

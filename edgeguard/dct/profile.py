@@ -60,11 +60,11 @@ class ProfileFile:
 
     schema: Literal[1] = version(SCHEMA)
     color: Color = key(
-        "rgb and gray quantise decoded frames; the others are real JPEG, with the subsampling in their name.",
+        "rgb and gray quantize decoded frames; the others are real JPEG, with the subsampling in their name.",
         wants=f"must be one of {', '.join(get_args(Color))}",
     )
     tables: list[Any] = key(
-        "Quantisation steps in natural order: one table, or one for each component.",
+        "Quantization steps in natural order: one table, or one for each component.",
         wants="must be a list of 64 steps, or three such lists",
         values="a list of 64 whole numbers from 1 to 255, or three",
         check=_tables,

@@ -58,7 +58,7 @@ class Pace:
         attacked = min(plan.images, clean)
         slowest = 1e3 * max(costs.gradient_s.values())
         gradient = f"; a query with its gradient takes {slowest:.0f} ms" if gradients else ""
-        counted = [(attacked, "image"), (len(plan.attacks), "attack"), (len(evaluation.defenses), "defence")]
+        counted = [(attacked, "image"), (len(plan.attacks), "attack"), (len(evaluation.defenses), "defense")]
         work = ", ".join(_counted(number, what) for number, what in counted)
         most, usual = duration(ahead.seconds(attacked, clean)), duration(ahead.usual(attacked, clean))
         time_ = f"about {usual}, at most {most}" if plan.budgets == "smallest" else f"at most about {most}"

@@ -92,7 +92,7 @@ class AttackPlan:
 class DefensePlan:
     """One defense of a protocol: its name (`contract`: the model's own guard), and when the attack comes."""
 
-    name: str = key("The defence: contract is the model's own guard, none is none.", words=TEXT)
+    name: str = key("The defense: contract is the model's own guard, none is none.", words=TEXT)
     when: When = key("When the attack comes.", "once")
     limit: int | None = key(
         "How many images it gets at most, for slow ones.", None, low=1, high=_MILLION, unit="images"
@@ -127,7 +127,7 @@ class AttackTable:
         values="1 to 255 levels, whole, or a list",
     )
     backwards: tuple[Backward, ...] = key(
-        "Derivatives of the defence that it is run with (white box); the worst counts.",
+        "Derivatives of the defense that it is run with (white box); the worst counts.",
         ("straight-through",),
         values=f"list of {', '.join(BACKWARDS)}",
         wants=f"wants a list of {', '.join(BACKWARDS)}",
@@ -147,7 +147,7 @@ class ProtocolFile:
     name: str = key("The protocol's name.", words=TEXT)
     title: str = key("For the report.", words=TEXT)
     task: Task = key("What the model does; attacks on a detector have a goal.", "classify")
-    box: Box = key("gray: attacks are made on the undefended model; white: through the defence.")
+    box: Box = key("gray: attacks are made on the undefended model; white: through the defense.")
     place: Place = key(
         "Where the perturbation is added: the model's input, the frame, or where the model's guard stands."
     )
@@ -174,7 +174,7 @@ class ProtocolFile:
     caveat: str = key("What it cannot tell, for terminal and report.", "")
     paper_source: str = key("Where the published figures stand.", "")
     paper: dict[str, dict[str, _Percent]] = key(
-        "Published figures to stand beside, by attack and defence title.",
+        "Published figures to stand beside, by attack and defense title.",
         factory=dict,
         wants="wants a table for each attack, [paper.ATTACK], of figures in percent",
         values="[paper.ATTACK] tables, 0 to 100 %",

@@ -140,6 +140,8 @@ def _tables(board: Board, profile: GuardProfile, luma: Table, chroma: Table) -> 
         return Export(f"{board.board}.py", _pillow(profile, luma, chroma), exact, tuple(said))
     if board.format == "sensor":
         return Export(f"{board.board}.sh", _sensor(profile), exact, tuple(said))
+    if board.control == "table_patch":
+        said.append("this board takes tables only in firmware that you build yourself; the file says where they go")
     said.append(f"set the quality to {board.neutral_quality}, at which tables are used as they stand")
     return Export(f"{board.board}.h", _c(board, profile, used), exact, tuple(said))
 

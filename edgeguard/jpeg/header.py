@@ -164,7 +164,7 @@ def _tables_of(frame: "_Frame", tables: dict[int, Table], used: dict[int, Table]
     """The table of each component; of one without a scan, which a truncated file may have, the last of its number."""
     missing = [n for c, n in enumerate(frame.table_numbers) if c not in used and n not in tables]
     if missing:
-        raise JpegError(f"broken JPEG: quantisation table {missing[0]} is missing")
+        raise JpegError(f"broken JPEG: quantization table {missing[0]} is missing")
     return tuple(used[c] if c in used else tables[n] for c, n in enumerate(frame.table_numbers))
 
 
@@ -225,16 +225,16 @@ def _parsed_tables(payload: bytes, most: int) -> tuple[tuple[int, Table], ...]:
     position = 0
     while position < len(payload):
         if len(tables) == most:
-            raise JpegError("refused: a JPEG of more quantisation tables than any needs")
+            raise JpegError("refused: a JPEG of more quantization tables than any needs")
         precision, number = payload[position] >> 4, payload[position] & 15
         size = 64 * (1 + precision)
         raw = payload[position + 1 : position + 1 + size]
         if precision > 1 or number > 3 or number in tables or len(raw) < size:
-            raise JpegError("broken JPEG: a quantisation table is malformed")
+            raise JpegError("broken JPEG: a quantization table is malformed")
         width = 1 + precision
         steps = tuple(int.from_bytes(raw[i : i + width], "big") for i in range(0, size, width))
         if 0 in steps:
-            raise JpegError("broken JPEG: a quantisation step is 0")
+            raise JpegError("broken JPEG: a quantization step is 0")
         tables[number] = from_zigzag(steps)
         position += 1 + size
     return tuple(tables.items())

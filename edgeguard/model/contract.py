@@ -198,7 +198,7 @@ def check_coefficient_input(contract: Contract) -> None:
         raise InputError(f"a coefficient model's sides are multiples of {MCU}, not {spec.width}x{spec.height}")
     if guard.profile is None or guard.place != "frame" or guard.profile.color != "ycbcr420":
         raise InputError(
-            "a coefficient model reads its guard's quantisation indices: it needs a ycbcr420 profile such as jpeg:75 "
+            "a coefficient model reads its guard's quantization indices: it needs a ycbcr420 profile such as jpeg:75 "
             "at the frame"
         )
     if (step := min(table[0] for table in guard.profile.component_tables)) < LEAST_DC_STEP:

@@ -10,7 +10,7 @@ import numpy as np
 from edgeguard.pipeline.result import FrameResult
 
 _WHY = {
-    "run": "pass 1 was done by this process on the raw frames: nothing travelled between the passes",
+    "run": "pass 1 was done by this process on the raw frames: nothing traveled between the passes",
     "camera": "the camera codes its JPEGs with the profile's tables",
     "sensor": "the sensor says so in the seals of its frames",
     "none": "nobody did pass 1 with this profile",

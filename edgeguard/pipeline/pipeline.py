@@ -199,7 +199,7 @@ class Pipeline:
                         continue
                     self.counters.add(result)
                     if self._budget is not None:
-                        self._budget.spend(result.infer_ms / 1e3)
+                        self._budget.spend(self.model.threads * result.infer_ms / 1e3)  # its threads wait busily
                     self.count_reader()
                     yield result
             finally:

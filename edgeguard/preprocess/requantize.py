@@ -131,9 +131,9 @@ def missing_native_parts(profile: GuardProfile) -> str | None:
     if not instruction_sets():
         failure = load_failure()
         why = "was not built" if failure is None else f"cannot be loaded ({failure})"
-        return f"the native kernel {why}: numpy sanitises, with the same bytes and many times slower"
+        return f"the native kernel {why}: numpy sanitizes, with the same bytes and many times slower"
     if not profile.is_pixel_domain and libjpeg.libjpeg_path() is None:
-        return f"{libjpeg.SONAME} was not found: JPEGs are requantised through jpeglib's files, with the same bytes"
+        return f"{libjpeg.SONAME} was not found: JPEGs are requantized through jpeglib's files, with the same bytes"
     return None
 
 
@@ -178,7 +178,7 @@ def _read_dct(data: bytes, info: JpegInfo) -> Any:
         except (OSError, AttributeError, ValueError) as error:
             raise JpegError(f"the JPEG's coefficients cannot be read: {error}") from error
     if coded.jpeg_color_space.name not in ("JCS_YCbCr", "JCS_GRAYSCALE") or any(p is None for p in planes):
-        raise JpegError(f"unsupported JPEG: colour space {coded.jpeg_color_space.name}, only YCbCr and gray are read")
+        raise JpegError(f"unsupported JPEG: color space {coded.jpeg_color_space.name}, only YCbCr and gray are read")
     return coded
 
 
@@ -191,7 +191,7 @@ def _jpeglib() -> ModuleType:
         import jpeglib
     except ImportError as error:
         raise JpegError(
-            "this JPEG has to be requantised, which needs the native library and libjpeg.so.62 (see edgeguard doctor) "
+            "this JPEG has to be requantized, which needs the native library and libjpeg.so.62 (see edgeguard doctor) "
             "or the jpeglib package; or use an rgb profile such as fd"
         ) from error
     return jpeglib

@@ -160,7 +160,7 @@ def coefficient_net(classes: int, width: int, size: int, profile: GuardProfile |
     """
     if profile is None or profile.color != "ycbcr420":
         raise InputError(
-            "the network dct11 reads quantisation indices: codec has to be one ycbcr420 profile, like jpeg:75"
+            "the network dct11 reads quantization indices: codec has to be one ycbcr420 profile, like jpeg:75"
         )
     if size % MCU:
         raise InputError(f"the network dct11 takes pictures whose side is a multiple of {MCU}, not {size}")

@@ -119,7 +119,7 @@ class ScheduleConfig:
     batch: int = _schedule("Images of a step.", 256, low=2, high=8192, unit="images")
     learning_rate: float = _schedule("Highest learning rate.", 0.2, low=1e-06, high=10)
     warmup: float = _schedule("Share of the steps in which the rate rises.", 0.2, low=0, high=0.9)
-    weight_decay: float = _schedule("Of weights; biases and normalisation do not decay.", 0.0005, low=0, high=1)
+    weight_decay: float = _schedule("Of weights; biases and normalization do not decay.", 0.0005, low=0, high=1)
     label_smoothing: float = _schedule("Share of the target given to all classes.", 0.0, low=0, high=0.5)
     ema: float = _schedule(
         "Decay of the moving average of the weights, which is tested and exported.", 0.995, low=0, high=0.99999
@@ -138,7 +138,7 @@ class AugmentConfig:
     flip: bool = _augment("Mirror half of the images; signs, digits and text become others.", False)
     shift: int = _augment("Move by up to so many.", 4, low=0, high=64, unit="pixels")
     cutout: int = _augment(
-        "A grey square of this side somewhere (DeVries and Taylor 2017).", 0, low=0, high=128, unit="pixels"
+        "A gray square of this side somewhere (DeVries and Taylor 2017).", 0, low=0, high=128, unit="pixels"
     )
     light: float = _augment("Contrast and brightness change by up to this share.", 0.0, low=0, high=1)
     mixup: float = _augment(
@@ -148,7 +148,7 @@ class AugmentConfig:
         high=10,
     )
     masks: Literal["none", "double", "greedy"] = _augment(
-        "Two grey masks against [patch] patch_px: drawn, or those that lower the margin most (seven times as long).",
+        "Two gray masks against [patch] patch_px: drawn, or those that lower the margin most (seven times as long).",
         "none",
     )
 
@@ -346,6 +346,8 @@ def file_keys() -> dict[str, Key]:
 def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     """A configuration from a file (or none), with values from flags in front of it (None is not given).
 
+    The file is a .toml, or the config.json of a training.
+
     Relative paths of `data`, `start`, `network` and a codec's file are taken from where the command runs.
 
     Raises:
@@ -353,8 +355,11 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     """
     from edgeguard.settings.reader import read_values  # --help reads no file
 
-    tables = {} if path is None else read_values(path, file_keys())
-    values = {name: value for table in tables.values() for name, value in table.items()}
+    if path is not None and path.suffix == ".json":
+        values = asdict(read_saved(path))
+    else:
+        tables = {} if path is None else read_values(path, file_keys())
+        values = {name: value for table in tables.values() for name, value in table.items()}
     for name, one in keys_of(TrainConfig).items():
         if flags.get(name) is not None:
             values[name] = checked(one, flags[name], f"--{name.replace('_', '-')}")

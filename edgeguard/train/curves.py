@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from edgeguard.reporting.charts import Point, Series, chart
 from edgeguard.reporting.html import Table, page
 from edgeguard.train.config import TrainConfig
-from edgeguard.train.loop import Epoch
+from edgeguard.train.log import Epoch
 
 
 def curves_page(config: TrainConfig, epochs: Sequence[Epoch], source: str, weights: int) -> str:

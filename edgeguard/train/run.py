@@ -33,9 +33,11 @@ from edgeguard.train.curves import curves_page
 from edgeguard.train.data import Dataset, read_dataset, training_entries
 from edgeguard.train.ensemble import MEMBER, Vote, member_configs
 from edgeguard.train.export import load_program, save_program
-from edgeguard.train.loop import Epoch, Progress, Trainer, accuracy, read_log
+from edgeguard.train.log import Epoch, read_log
+from edgeguard.train.loop import Trainer, accuracy
 from edgeguard.train.networks import REGIONS, network
 from edgeguard.train.pace import config_within
+from edgeguard.train.resumable import Progress
 from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
 from edgeguard.train.teacher import load_teacher

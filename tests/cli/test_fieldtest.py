@@ -82,8 +82,11 @@ def test_sheets_and_sizes(tmp_path: Path) -> None:
     assert sheet.overlay is not None and sheet.overlay.side_mm == 30 and sheet.object_mm == 100
     refused(run("patch", "sheet", "--output", tmp_path / "s.png"), 2, "wants a .pdf")
     photographs = ("patch", "make", bundled_model(), "--images", tmp_path, "--untargeted", "--output", tmp_path / "p")
-    refused(run(*photographs, "--size", "38mm"), 2, "photographs have no millimetres")
+    refused(run(*photographs, "--size", "38mm"), 2, "photographs have no millimeters")
     refused(run("patch", "sheet", "--page", "A0", "--output", output), 2, "A4 or Letter")
+    card = ("patch", "sheet", "--output", output, "--card")
+    refused(run(*card, "sign.png"), 2, "your picture is --object sign.png --label NAME --mm WxH")
+    refused(run(*card, "bus"), 2, "there is no card 'bus'; cards: stop, no entry")
     refused(run("patch", "sheet", "--arm", "noise", "--size", "big", "--output", output), 2, "a size is 10%")
     refused(run("patch", "sheet", "--arm", "patch", "--output", output), 2, "wants --patch")
     refused(run("patch", "sheet", "--output", tmp_path / "no" / "s.pdf"), 3, "cannot write")

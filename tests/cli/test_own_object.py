@@ -49,7 +49,7 @@ def _calibrated(folder: Path) -> Path:
     frame = painter.frame(Stand(330.0, 4.0, 40.0, 2.0, seed=5, light="warm", noise=1.5, blur=0.7), 1200, 900)
     cv2.imwrite(str(folder / "chart.jpg"), frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     said = _good("patch", "calibrate", folder / "chart.jpg", "--output", folder / "printer.json")
-    assert "168 colours, a map of degree 3" in said
+    assert "168 colors, a map of degree 3" in said
     return folder / "printer.json"
 
 

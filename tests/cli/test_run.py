@@ -56,7 +56,7 @@ class TestRun:
         command = [*LAUNCH, "run", "--source", str(folder), "--json"]
         environment = {**os.environ, "EDGEGUARD_KERNEL": "numpy"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
-        assert done.returncode == 0 and done.stderr.count("numpy sanitises") == 1
+        assert done.returncode == 0 and done.stderr.count("numpy sanitizes") == 1
         assert json.loads(done.stdout)["passes"] == 1
 
     @pytest.mark.full

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -93,6 +94,7 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
     assert shown["frames"] == {"value": 3, "from": "file"} and shown["every"] == {"value": 1, "from": "default"}
     text = run("config", "show", config).stdout
     assert "# file" in text and "[recorder]" in text
+    assert re.search(r"^# size = +# .*WIDTHxHEIGHT", text, re.M), "a key without a value says what it is"
     copy = tmp_path / "copy.toml"
     copy.write_text(text)
     assert run("config", "check", copy).returncode == 0

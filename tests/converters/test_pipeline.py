@@ -62,10 +62,10 @@ def test_the_steps_are_told_in_order(given: dict[str, Any], tmp_path: Path, said
     done = convert(**given, load=_loader, step=steps.append, report_path=tmp_path / "report.json")
     assert steps == [
         "loading the model",
-        "sanitising 24 images",
+        "sanitizing 24 images",
         "settling preprocessing and labels",
         "converting to a float graph",
-        "calibrating and quantising",
+        "calibrating and quantizing",
         "gates on 6 images",
         "writing the report",
         "checking the file in a fresh process",

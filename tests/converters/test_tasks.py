@@ -221,7 +221,7 @@ def test_a_gray_classifier_with_one_sigmoid_output(fd: GuardProfile, tmp_path: P
         tmp_path / "n.pt2", output=tmp_path / "m.tflite", calibration=pictures[:24], evaluation=pictures[24:],
         profile=fd, preprocess="unit", crop="none", labels=("dark", "bright"),
     )  # fmt: skip
-    assert not any("colour" in note for note in done.notes)
+    assert not any("color" in note for note in done.notes)
     model = load_model(tmp_path / "m.tflite", "cpu", 1)
     assert model.contract.input.color == "GRAY" and model.contract.outputs == "probabilities" and model.classes == 2
     assert model(np.full((90, 90, 3), 20, np.uint8)).label == "dark"

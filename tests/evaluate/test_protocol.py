@@ -164,7 +164,7 @@ def test_mistakes_are_named(old: str, new: str, said: str) -> None:
         ("steps = 3", "steps = 'three'", "t.toml:10: the attack pgd cannot take steps = 'three'"),
         ("steps = 3", "steps = [[3]]", "t.toml:10: the attack pgd cannot take steps"),
         ('name = "none"', 'name = "fdd"', "t.toml:12: name: no guard preset 'fdd'"),
-        ('name = "none"', 'name = "bits:x"', "t.toml:12: name: the defence 'bits:x' wants a whole number"),
+        ('name = "none"', 'name = "bits:x"', "t.toml:12: name: the defense 'bits:x' wants a whole number"),
         ("schema = 1", "schema = 1\nminutes = 0", "t.toml:3: minutes is 0.1 to"),
         ('name = "pgd"', 'name = "pdg"', "t.toml:7: there is no attack 'pdg'"),
         ('name = "pgd"\n', "", "t.toml:7: there is no attack ''"),

@@ -122,7 +122,7 @@ def test_a_gray_box_table(
 ) -> None:
     cells = evaluate(card_model, card_images, _plan(GRAY), tmp_path / "out")
     assert read_results(tmp_path / "out") == cells and "agrees" in said[1]
-    assert said[2].startswith("forecast: at most about ") and "on 1 core (6 images, 2 attacks, 6 defences; a" in said[2]
+    assert said[2].startswith("forecast: at most about ") and "on 1 core (6 images, 2 attacks, 6 defenses; a" in said[2]
     assert said[0].startswith("classes: folders by the model's labels: 12 classes: stop = 0, no entry = 1")
     by = {(c.attack, c.defence): c for c in cells}
     assert len(by) == len(cells) == 18

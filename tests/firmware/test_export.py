@@ -62,6 +62,14 @@ def test_rounding_hardware_says_what_it_rounds() -> None:
     assert rounded((31, 33, 65, 127, 129, 255), "vc8000") == (31, 32, 64, 124, 128, 248)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("openmv-stm32", True), ("openmv-n6", True), ("openmv-software", False), ("esp32-software", False)],
+)
+def test_a_board_whose_firmware_has_to_be_built_says_so(name: str, told: bool) -> None:
+    assert any("firmware that you build yourself" in line for line in export(board(name), FD_JPEG).said) == told
+
+
 @pytest.mark.parametrize("name", ["pi4-jpeg", "pi-legacy-camera", "linux-opencv"])
 def test_quality_boards_get_the_nearest_and_are_told_what_it_misses(name: str) -> None:
     made = export(board(name), FD_JPEG)

@@ -207,7 +207,7 @@ def test_a_contract_of_coefficients_goes_through_json() -> None:
     ("contract", "line"),
     [
         (replace(_coefficients(), input=InputSpec(64, 40, color="DCT")), "multiples of 16, not 64x40"),
-        (_coefficients(guard=ContractGuard()), "reads its guard's quantisation indices"),
+        (_coefficients(guard=ContractGuard()), "reads its guard's quantization indices"),
         (_coefficients(guard=ContractGuard(GuardProfile.preset("fd"), "frame")), "needs a ycbcr420 profile"),
         (_coefficients(guard=ContractGuard(GuardProfile.preset("jpeg:75"), "input")), "needs a ycbcr420 profile"),
         (_coefficients(guard=ContractGuard(GuardProfile.preset("jpeg:90"), "frame")), "DC step 3 does not fit"),

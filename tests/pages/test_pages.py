@@ -60,6 +60,14 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert _broken(page) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_of_a_page_end_before_column_121(page: Path) -> None:
+    """Tables, code, and lines that hold nothing but a link or a picture are as long as they are."""
+    lines = _FENCED.sub("", page.read_text(encoding="utf-8")).splitlines()
+    free = re.compile(r"\||    |!?\[[^\]]*\]\([^)]*\)$")
+    assert [line for line in lines if len(line) > 120 and not free.match(line)] == []
+
+
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One thing\n[a](#one-thing) [b](#another) [c](gone.md) [d](https://example.org)\n")
@@ -126,7 +134,19 @@ def _shown() -> set[str]:
     return {line.rpartition(".")[2] for line in _api_page().splitlines() if line.startswith("::: ")}
 
 
-@pytest.mark.parametrize("package", ["guard", "model", "evaluate", "evaluate.attacks"])
+#: Packages whose names the page promises, and those that only other packages of ours import from.
+_PROMISED = ("evaluate", "evaluate.attacks", "guard", "model", "pipeline")
+_OURS_ALONE = ("camera", "datasets.objects", "patchguard", "sinks.web", "system.http")
+
+
+def test_each_package_that_exports_names_promises_them_or_is_known_not_to() -> None:
+    code = ROOT / "edgeguard"
+    found = [path.parent for path in code.rglob("__init__.py") if "\n__all__ = " in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(code).parts) for path in found]
+    assert sorted(name for name in names if name) == sorted((*_PROMISED, *_OURS_ALONE))
+
+
+@pytest.mark.parametrize("package", _PROMISED)
 def test_every_name_that_a_package_exports_is_on_the_page(package: str) -> None:
     if package.startswith("evaluate"):
         pytest.importorskip("torch", reason="attacks need PyTorch")

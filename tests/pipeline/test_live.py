@@ -15,6 +15,7 @@ from edgeguard.guard import Proof
 from edgeguard.model import load_model
 from edgeguard.model.input_path import Prepared
 from edgeguard.pipeline import Pipeline
+from edgeguard.system.http.budget import CpuBudget
 
 
 class Paced:
@@ -70,6 +71,20 @@ def test_results_are_fresh_when_the_model_is_slow() -> None:
     with mock.patch.object(model, "run", slow), Pipeline(Paced(60, 25), model) as pipeline:
         ages = [result.age_ms or 0 for result in pipeline][3:]
     assert len(ages) > 10 and np.median(ages) < 120 + 40 + 25 and min(ages) >= 120
+
+
+def test_a_camera_pays_for_every_thread_of_the_graph() -> None:
+    class Ledger(CpuBudget):
+        spent_s = 0.0
+
+        def spend(self, seconds: float) -> None:
+            self.spent_s += seconds
+            super().spend(seconds)
+
+    ledger = Ledger(1.0, 1.0)
+    with Pipeline(Paced(6, 50), load_model(bundled_model(), threads=2), budget=ledger) as pipeline:
+        infer_s = sum(result.infer_ms for result in pipeline) / 1e3
+    assert ledger.spent_s >= 2 * infer_s > 0
 
 
 def test_the_undefended_path_runs_on_a_budget() -> None:

@@ -219,7 +219,7 @@ def training(name: Name, folder: Path) -> str:
     pytest.importorskip("torch", reason="needs the convert extra")
     from edgeguard.train.config import TrainConfig
     from edgeguard.train.curves import curves_page
-    from edgeguard.train.loop import Epoch
+    from edgeguard.train.log import Epoch
 
     config = TrainConfig(data=name("data"))
     for field in ("network", "codec", "method"):  # no name passes the checks: as if one had

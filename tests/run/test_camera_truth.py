@@ -19,6 +19,7 @@ from camera.streams import HEAD, http_server, part
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, source_opener
+from edgeguard.cli import run as run_cli
 from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.jpeg.seal import Seal, seal_jpeg, seal_png
@@ -152,7 +153,7 @@ def test_each_way_to_tamper_is_counted_by_its_name(
 
 
 def test_a_wrong_key_does_not_read_like_a_broken_cable(
-    scenes: list[NDArray[np.uint8]], caplog: pytest.LogCaptureFixture
+    scenes: list[NDArray[np.uint8]], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO, logger="edgeguard")
     with http_server(_sensor(scenes, lambda sealed, number, nonce: sealed)) as url:
@@ -163,6 +164,9 @@ def test_a_wrong_key_does_not_read_like_a_broken_cable(
     text = "\n".join(caplog.messages)
     assert "ALL FRAMES ARE REFUSED" in text and "camera lost" not in text and "ALARM refused" in text
     assert text.count("A FRAME OF") == 1
+    run_cli._report(outcome, as_json=False)
+    said = capsys.readouterr().err
+    assert "0 frames, " in said and "wrong MAC" in said and "None" not in said, "no time of what never was"
 
 
 def _of_another_profile(other: GuardProfile, scene: NDArray[np.uint8], seal: Seal) -> bytes:

@@ -346,7 +346,7 @@ def test_the_commands_together(tmp_path: Path) -> None:
 def test_on_one_box_the_summary_says_that_nothing_travelled(tmp_path: Path, scene: Frame) -> None:
     (tmp_path / "a.png").write_bytes(write_png(scene))
     done = here("run", "--source", tmp_path, "--guard", "fd", "--output", tmp_path / "r.jsonl")
-    assert done.returncode == 0 and "nothing travelled between the passes" in done.stdout + done.stderr
+    assert done.returncode == 0 and "nothing traveled between the passes" in done.stdout + done.stderr
 
 
 def test_a_bombs_part_ends_no_stream(muted: list[Frame]) -> None:

@@ -162,6 +162,17 @@ def test_a_browser_draws_boxes_on_both_pictures_and_counts_classes(browser: str,
 
 
 @pytest.mark.full
+def test_names_of_boxes_on_each_other_stand_below_each_other(browser: str, status: RunStatus, make: Make) -> None:
+    boxes = (BoxScore("left", 1, 0.9, 20, 100, 120, 200), BoxScore("right", 2, 0.8, 24, 102, 120, 200))
+    status.update(make(8, prediction=Prediction((Score("left", 1, 0.9),), boxes)))
+    with WebPage("127.0.0.1", 0, status=status, stale_after_s=10.0, token=None) as page:
+        html = _rendered(browser, page.url)
+    at = {name: float(y) for y, name in re.findall(r'<text [^>]*y="([0-9.]+)"[^>]*>(left|right) 0', html)}
+    size = float(re.findall(r"font-size: ([0-9.]+)px", html)[0])
+    assert at["right"] - at["left"] >= size
+
+
+@pytest.mark.full
 def test_a_browser_draws_the_mask_and_lists_the_classes_with_their_colors(
     browser: str, status: RunStatus, make: Make
 ) -> None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,16 @@ def test_flags_come_before_the_file(tmp_path: Path) -> None:
     path.write_text('[schedule]\nepochs = 7\nbatch = 64\n[codec]\ncodec = "jpeg:20..90"\n')
     config = read_config(path, {"epochs": 3, "data": "photos", "size": None})
     assert (config.epochs, config.batch, config.codec, config.data) == (3, 64, "jpeg:20..90", "photos")
+
+
+def test_what_a_training_wrote_is_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(asdict(TrainConfig(data="photos", batch=64, ensemble=("fd", "jpeg:30")))))
+    config = read_config(path, {"epochs": 3})
+    assert config == TrainConfig(data="photos", batch=64, ensemble=("fd", "jpeg:30"), epochs=3)
+    path.write_text('{"epocs": 3}')
+    with pytest.raises(InputError, match=r"config\.json.*epocs"):
+        read_config(path, {})
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("train-*.toml")), ids=lambda p: p.name)

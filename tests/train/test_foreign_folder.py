@@ -17,7 +17,8 @@ torch = pytest.importorskip("torch")
 from edgeguard.train.checkpoint import NAME, Checkpoint, load_checkpoint, resume_log, save_checkpoint  # noqa: E402
 from edgeguard.train.config import TrainConfig, read_saved  # noqa: E402
 from edgeguard.train.data import read_dataset  # noqa: E402
-from edgeguard.train.loop import LOG, Trainer, read_log  # noqa: E402
+from edgeguard.train.log import LOG, read_log  # noqa: E402
+from edgeguard.train.loop import Trainer  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
 from edgeguard.train.partitions import NOTE, load_partitions  # noqa: E402
 from edgeguard.train.run import trainer_of  # noqa: E402

@@ -10,12 +10,14 @@ from edgeguard.errors import CheckFailed, DeviceError, InputError
 
 torch = pytest.importorskip("torch")
 
-from edgeguard.train import loop  # noqa: E402
+from edgeguard.train import resumable  # noqa: E402
 from edgeguard.train.checkpoint import NAME, Checkpoint, save_checkpoint  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.data import read_dataset  # noqa: E402
-from edgeguard.train.loop import LOG, Trainer, learning_rate, read_log  # noqa: E402
+from edgeguard.train.log import LOG, read_log  # noqa: E402
+from edgeguard.train.loop import Trainer  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
+from edgeguard.train.resumable import rise_and_fall  # noqa: E402
 from edgeguard.train.run import trainer_of  # noqa: E402
 
 
@@ -57,14 +59,14 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
         part = _trainer(config, tmp_path / "parts")
 
         def descend(
-            *values: Any, part: Trainer = part, real: Callable[..., None] = part._descend, at: int = stop_at
+            *values: Any, part: Trainer = part, real: Callable[..., None] = part.descend, at: int = stop_at
         ) -> None:
             if part.step == at - 1:
-                monkeypatch.setattr(part, "_descend", real)
+                monkeypatch.setattr(part, "descend", real)
                 signal.raise_signal(signal.SIGINT)  # in mid-step: it is finished first
             real(*values)
 
-        monkeypatch.setattr(part, "_descend", descend)
+        monkeypatch.setattr(part, "descend", descend)
         with pytest.raises(KeyboardInterrupt):
             part.run()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -134,7 +136,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(stripes: Path, tmp_path: Path, mo
         real(folder, state)
 
     real = save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", full)
+    monkeypatch.setattr(resumable, "save_checkpoint", full)
     with pytest.raises(DeviceError, match="No space left"):
         trainer.run()
     monkeypatch.undo()
@@ -143,7 +145,6 @@ def test_a_full_disk_keeps_the_last_checkpoint(stripes: Path, tmp_path: Path, mo
 
 
 def test_schedule() -> None:
-    config = TrainConfig(learning_rate=1.0, warmup=0.2)
-    rates = [learning_rate(step, 100, config) for step in range(100)]
+    rates = [rise_and_fall(step, 100, 1.0, 0.2) for step in range(100)]
     assert rates[0] < 0.06 and max(rates) == rates[20] == 1.0 and rates[-1] < 0.001
     assert rates[:21] == sorted(rates[:21]) and rates[20:] == sorted(rates[20:], reverse=True)

@@ -20,7 +20,7 @@ By = Literal["you", "file", "family", "labels", "nobody"]
 
 UNKNOWN = (
     f"CROP UNKNOWN: the file does not say which part of a picture the model was trained on; the whole picture is taken "
-    f"(--crop none). Networks in ImageNet's way want --crop center:{_CENTER:g}; labelled pictures (--eval) can tell"
+    f"(--crop none). Networks in ImageNet's way want --crop center:{_CENTER:g}; labeled pictures (--eval) can tell"
 )
 
 
@@ -110,7 +110,7 @@ def chosen_by_labels(
     gain, low, high = paired_proportions(int((right & ~other_right).sum()), int((other_right & ~right).sum()), n)
     crops = [as_flag(choice.crop, choice.fraction) for choice in (stated, other)]
     shown = (
-        f"{right.mean():.3f} with --crop {crops[0]}, {other_right.mean():.3f} with --crop {crops[1]} on {n} labelled "
+        f"{right.mean():.3f} with --crop {crops[0]}, {other_right.mean():.3f} with --crop {crops[1]} on {n} labeled "
         f"images ({100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}])"
     )
     if stated.by == "family":

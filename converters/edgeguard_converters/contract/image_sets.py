@@ -141,10 +141,10 @@ def odd_images(images: list[LabeledImage], pixels: NDArray[np.uint8], contract: 
     else:
         spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))
     if (gray := int((spread == 0).sum())) > _MANY * len(pixels):
-        found.append(f"{gray} of {len(images)} calibration images have no colour: ranges for a colour camera need some")
+        found.append(f"{gray} of {len(images)} calibration images have no color: ranges for a color camera need some")
     flat = int((pixels.reshape(len(pixels), -1).std(axis=1) < 1).sum())
     if flat > _FEW * len(pixels):
-        found.append(f"{flat} of {len(images)} calibration images are one flat colour")
+        found.append(f"{flat} of {len(images)} calibration images are one flat color")
     wanted = contract.input.width, contract.input.height
     tiny = 0
     for image in images:

@@ -223,7 +223,7 @@ def _plain(found: Mapping[str, Any], name: str) -> tuple[dict[str, Tensor], list
         tensor = _array(value) if _is_array(value) else value
         if isinstance(tensor, Unusable) or (isinstance(tensor, Tensor) and tensor.kind not in _PLAIN_KINDS):
             kind = tensor.why if isinstance(tensor, Unusable) else tensor.kind
-            kind = "quantised" if "qint" in kind or "quint" in kind else kind
+            kind = "quantized" if "qint" in kind or "quint" in kind else kind
             raise InputError(
                 f"{name}: the weight {key[:80]!r} is {kind}: save the float model's state_dict "
                 "(plain float tensors, on the CPU)"

@@ -44,7 +44,7 @@ def _said(model: Any, name: str) -> tuple[str, ...]:
     kinds = {node.op_type for node in model.graph.node}
     if quantized := sorted(kinds & QUANTIZED_OPERATORS):
         lines.append(
-            f"{name} IS QUANTISED ALREADY ({', '.join(quantized)}): its weights were dequantised; the float model that "
+            f"{name} IS QUANTIZED ALREADY ({', '.join(quantized)}): its weights were dequantized; the float model that "
             "it was made of would give a better file"
         )
     numbers = {tensor.data_type for tensor in model.graph.initializer}

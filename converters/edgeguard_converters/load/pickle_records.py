@@ -29,7 +29,7 @@ _MOST_COPIED = 1 << 24  # items and characters that are copied, or as many as th
 _CONTAINERS = {"set": set, "frozenset": frozenset, "list": list, "tuple": tuple}
 #: What rebuilds a tensor that holds no plain numbers, and what such a tensor is.
 _UNUSABLE = {
-    "_rebuild_qtensor": "quantised", "_rebuild_sparse_tensor": "sparse", "_rebuild_nested_tensor": "nested",
+    "_rebuild_qtensor": "quantized", "_rebuild_sparse_tensor": "sparse", "_rebuild_nested_tensor": "nested",
     "_rebuild_sparse_csr_tensor": "sparse", "_rebuild_meta_tensor_no_storage": "without numbers (device meta)",
     "_rebuild_wrapper_subclass": "of a tensor class of its own", "_rebuild_device_tensor_from_numpy": "of a device",
 }  # fmt: skip

@@ -63,7 +63,7 @@ def tflite_source(data: bytes, kind: str, facts: FileFacts) -> TfliteSource:
     if len(inputs) != 1:
         raise InputError(f"the graph has {len(inputs)} inputs; an image model takes one")
     if inputs[0].type != schema.TensorType.FLOAT32:
-        raise InputError("the graph is quantised already: give the float .tflite that it was made from")
+        raise InputError("the graph is quantized already: give the float .tflite that it was made from")
     if inputs[0].shapeSignature is not None and any(int(side) < 0 for side in inputs[0].shapeSignature[1:]):
         raise InputError("the graph's input size is not fixed: export it with a fixed size")
     shape = tuple(int(side) for side in inputs[0].shape)

@@ -52,7 +52,7 @@ def finetune_classifier(
         raise InputError(NO_CLASSIFIER)
     labels = [image.label for image in training]
     if any(label is None for label in labels):
-        raise InputError("--finetune needs labelled images: class folders, or labels.csv")
+        raise InputError("--finetune needs labeled images: class folders, or labels.csv")
     size = contract.input.width, contract.input.height
     return finetune(
         _training(source, inferred.normalization, size, images=epochs * len(training)),

@@ -70,8 +70,7 @@ def quantize(
         log: where the tools' chatter goes.
         keep_float: names of outputs (`TfliteGraph.operator_outputs`) whose operators stay float.
     """
-    # In an order that comes from the pictures alone: the order in which they were given must not change the file.
-    pixels = pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
+    pixels = in_content_order(pixels)
     judged, counted = pixels[::_CHOOSES_EVERY], np.delete(pixels, np.s_[::_CHOOSES_EVERY], axis=0)
     if wanted != "auto" or len(counted) < _LEAST_IMAGES:
         method: Method = "minmax" if wanted == "auto" else wanted
@@ -83,6 +82,11 @@ def quantize(
     made = {m: quantize_int8(graph, calibration, log, method=m, keep_float=keep_float) for m in METHODS}
     method = max(METHODS, key=lambda m: lowest_snr_db(expected, made[m].outputs(judged, graph.feed)))
     return Quantized(made[method], method, calibration)
+
+
+def in_content_order(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images in an order that comes from themselves alone: how they were given must not change the file."""
+    return pixels[sorted(range(len(pixels)), key=lambda i: hashlib.sha256(pixels[i].tobytes()).digest())]
 
 
 def calibrate(graph: FloatGraph, pixels: NDArray[np.uint8], log: Path) -> Calibration:

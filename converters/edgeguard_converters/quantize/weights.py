@@ -29,8 +29,8 @@ def refine_weights(float_graph: TfliteGraph, quantized: TfliteGraph) -> TfliteGr
     it is.
     """
     source, target = float_graph.model, quantized.editable()
-    pairs = list(zip(_filter_operators(source), _filter_operators(target), strict=False))
-    if not _alike(source, target) or not pairs:
+    pairs = list(zip(filter_operators(source), filter_operators(target), strict=False))
+    if not same_filters(source, target) or not pairs:
         return quantized
     done: dict[int, NDArray[np.float64]] = {}
     for before, after in pairs:
@@ -119,18 +119,21 @@ def _requantize_bias(source: Any, target: Any, before: Any, after: Any, scales: 
     bias.buffer, bias.quantization.scale = len(target.buffers) - 1, bias_scales
 
 
-def _filter_operators(model: Any) -> list[Any]:
+def filter_operators(model: Any) -> list[Any]:
+    """The operators with constant filters, in order."""
     graph = model.subgraphs[0]
     filters = [op for op in graph.operators if builtin(model, op) in FILTER_OPS]
     return [op for op in filters if model.buffers[graph.tensors[op.inputs[1]].buffer].data is not None]
 
 
-def _alike(source: Any, target: Any) -> bool:
+def same_filters(source: Any, target: Any) -> bool:
+    """Whether two graphs hold the same filter operators in the same order, by kind and shape."""
+
     def shape(model: Any) -> list[tuple[int, tuple[int, ...]]]:
         graph = model.subgraphs[0]
         return [
             (builtin(model, op), tuple(int(side) for side in graph.tensors[op.inputs[1]].shape))
-            for op in _filter_operators(model)
+            for op in filter_operators(model)
         ]
 
     return shape(source) == shape(target)

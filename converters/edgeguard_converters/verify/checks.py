@@ -21,12 +21,12 @@ def check_file(
         CheckFailed: naming what is wrong.
     """
     if not float_allowed and io != "float32" and (floats := graph.float_tensors()):
-        raise CheckFailed(f"the quantised graph still computes in float at {floats[0]} ({len(floats)} tensors)")
+        raise CheckFailed(f"the quantized graph still computes in float at {floats[0]} ({len(floats)} tensors)")
     size = len(graph.data)
     if not float_allowed and float_bytes is not None and size > max(float_bytes / 2, _SMALL):
-        raise CheckFailed(f"the quantised file has {size:,} bytes, the float one {float_bytes:,}: weights stayed float")
+        raise CheckFailed(f"the quantized file has {size:,} bytes, the float one {float_bytes:,}: weights stayed float")
     if graph.has_offset_buffers():
-        raise CheckFailed("the quantised file stores buffers outside the flatbuffer")
+        raise CheckFailed("the quantized file stores buffers outside the flatbuffer")
     taken, given = graph.border_types()
     if taken != {io} or not given <= ({io, "float32"} if float_allowed else {io}):
-        raise CheckFailed(f"the quantised file takes and gives {', '.join(sorted(taken | given))}, not {io}")
+        raise CheckFailed(f"the quantized file takes and gives {', '.join(sorted(taken | given))}, not {io}")

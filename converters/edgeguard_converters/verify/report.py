@@ -178,7 +178,7 @@ def _summary(contract: Contract, gates: GateReport, findings: Findings, size_byt
 def _gates(gates: GateReport, findings: Findings) -> Table:
     rows: list[tuple[str | Entry, str]] = [
         ("trained model and float graph, largest difference", f"{gates.float_difference:.1e} of the largest output"),
-        ("agreement of float and quantised",
+        ("agreement of float and quantized",
          f"{gates.agreement:.3f} [{gates.agreement_low:.3f}, {gates.agreement_high:.3f}] (95 %, n = {gates.n})"),
         ("SNR over all outputs", f"{gates.snr_db:.1f} dB"),
     ]  # fmt: skip

@@ -69,7 +69,7 @@ def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
     text, _, factor = name.partition(" x")
     profile = resolve_profile(text)
     if profile is None:
-        raise InputError(f"there is no defence {name!r}; known: {', '.join(NAMES)}")
+        raise InputError(f"there is no defense {name!r}; known: {', '.join(NAMES)}")
     return Guard(profile.multiplied(_number(name, factor)) if factor else profile, name)
 
 
@@ -80,7 +80,7 @@ def flat_profile(step: int) -> GuardProfile:
         InputError: the step is beyond 255.
     """
     if step > 255:
-        raise InputError(f"the defence 'flat:{step}' wants a step from 1 to 255")
+        raise InputError(f"the defense 'flat:{step}' wants a step from 1 to 255")
     return GuardProfile(f"flat-{step}", "rgb", ((step,) * 64,))
 
 
@@ -91,5 +91,5 @@ def guard_of(defense: Defense) -> Guard | None:
 
 def _number(name: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"the defence {name!r} wants a whole number from 1")
+        raise InputError(f"the defense {name!r} wants a whole number from 1")
     return int(text)

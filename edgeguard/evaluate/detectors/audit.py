@@ -122,7 +122,7 @@ class DetectorAudit:
         whole = 15 + seconds * math.ceil(n / workers)
         return (
             f"forecast: at most about {duration(whole)} on {workers} core{'s' * (workers > 1)} ({n} pictures, "
-            f"{len(self.plan.attacks)} attacks, {len(self.defenses)} defences); --limit attacks fewer pictures"
+            f"{len(self.plan.attacks)} attacks, {len(self.defenses)} defenses); --limit attacks fewer pictures"
         )
 
     def _clean(self, defense: DefensePlan) -> Cell:

@@ -135,7 +135,7 @@ class DetectorAgreement:
     @property
     def line(self) -> str:
         """For terminal and report."""
-        steps = "" if self.step == 0 else f", {self.largest_score / self.step:.2g} steps of its quantisation"
+        steps = "" if self.step == 0 else f", {self.largest_score / self.step:.2g} steps of its quantization"
         return (
             f"the twin agrees with the file on {self.n} images: of {self.boxes} boxes the largest difference is "
             f"{self.largest_box:.2g} pixels of the input and {self.largest_score:.2g} of a score{steps}"

@@ -46,7 +46,7 @@ def _rises(defence: str, cells: Sequence[Cell]) -> list[str]:
             if larger.interval[0] > smaller.interval[1]:
                 found.append(
                     f"{defence}: {attack} leaves {_percent(larger)} with eps {larger.eps_8bit:g} and "
-                    f"{_percent(smaller)} with eps {smaller.eps_8bit:g}: the attack is weak, not the defence strong"
+                    f"{_percent(smaller)} with eps {smaller.eps_8bit:g}: the attack is weak, not the defense strong"
                 )
     return found
 

@@ -8,8 +8,8 @@ from edgeguard.statistics import paired_proportions
 
 _KINDS = {
     "clean": "no attack",
-    "fgsm": "gray box: FGSM on the model without a codec, by an attacker who does not know the defence",
-    "deepfool": "gray box: DeepFool on the model without a codec, by an attacker who does not know the defence",
+    "fgsm": "gray box: FGSM on the model without a codec, by an attacker who does not know the defense",
+    "deepfool": "gray box: DeepFool on the model without a codec, by an attacker who does not know the defense",
 }
 _WHITE = "white box: every attack knows the codec; the worst case for each image"
 

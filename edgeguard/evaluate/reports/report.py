@@ -15,7 +15,7 @@ from edgeguard.reporting.html import Entry, Figure, Table, page
 
 _FLAT = re.compile(r"flat:(\d+)")
 _THREATS = {
-    "input": "digital changes of what the defence receives; the attacker stands right before it",
+    "input": "digital changes of what the defense receives; the attacker stands right before it",
     "transit": "frames changed between pass 1 (sensor) and pass 2 (model)",
     "scene": "changes in the world, before pass 1: a printed patch; here digital, so at best an upper bound on harm",
 }
@@ -109,7 +109,7 @@ def _by_defence(cells: Sequence[Cell]) -> Table:
     for threat, defence in dict.fromkeys((cell.threat, cell.defence) for cell in cells):
         row = [found.get((threat, defence, *column)) for column in columns]
         rows.append((defence, threat, *map(_entry, row), _average(row)))
-    head = ("defence", "threat", *(_heading(*column) for column in columns), "average")
+    head = ("defense", "threat", *(_heading(*column) for column in columns), "average")
     return Table(rows, head, numbers=len(columns) + 1)
 
 
@@ -252,13 +252,13 @@ def _limits(protocol: Protocol, cells: Sequence[Cell]) -> list[str]:
     if protocol.task == "detect":
         return [*told, *_DETECTOR_LIMITS]
     told += [
-        "Attacks are made on the undefended model and shown to each defence (gray box). An attacker who knows the "
-        "defence does better: see a white-box protocol before you trust any of these figures."
+        "Attacks are made on the undefended model and shown to each defense (gray box). An attacker who knows the "
+        "defense does better: see a white-box protocol before you trust any of these figures."
         if protocol.box == "gray"
         else "The attacker only asks the deployed file for its outputs: no attack had a gradient. Whoever rebuilds "
         "the model does better, so that no row is a worst case."
         if any(cell.attack == GRADIENT_FREE_ONLY for cell in cells)
-        else "The attacker knows the model and the defence. A better attack can only lower these figures.",
+        else "The attacker knows the model and the defense. A better attack can only lower these figures.",
         "Only the attacks listed were tried, with the budgets and steps of the protocol; accuracy is an upper bound.",
         "Images were chosen among those that the undefended model gets right; clean columns use all images.",
         "Where the attack comes before both passes, two passes are one: a printed patch is not removed. Use fieldtest.",
@@ -266,6 +266,6 @@ def _limits(protocol: Protocol, cells: Sequence[Cell]) -> list[str]:
     if any(cell.note == "capped" for cell in cells):
         told.append(
             f"capped: the attack left the undefended model above {100 * protocol.undefended_at_most:.0f} %; what "
-            "defences show against it is no success of theirs."
+            "defenses show against it is no success of theirs."
         )
     return told

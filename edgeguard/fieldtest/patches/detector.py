@@ -11,42 +11,11 @@ from edgeguard.evaluate.detectors.candidates import Candidates
 from edgeguard.evaluate.detectors.deployed import on_input
 from edgeguard.evaluate.detectors.goals import Aim
 from edgeguard.evaluate.protocol import Goal
-from edgeguard.evaluate.twin import Twin
-from edgeguard.fieldtest.guards import named_guard
-from edgeguard.fieldtest.patches.guard_layer import PatchGuardLayer
+from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.printing import View
 from edgeguard.model.contract import Contract, Detection
-from edgeguard.patchguard import PATCH_GUARDS
 
 _WON_CLEARLY = -1.5  # of what a goal lacks (squashed, -4..4): beyond it a view no longer counts
-
-
-class GuardedDetector(torch.nn.Module):
-    """A detector's twin behind a guard: frames (or inputs) to candidates.
-
-    Args:
-        undefended: the twin.
-        through: a profile, `contract` or a patch guard; None for none.
-        contract: the model's own, for `contract`.
-    """
-
-    def __init__(self, undefended: Twin, through: str | None, contract: Contract) -> None:
-        super().__init__()
-        self.twin, self.layer = undefended, None
-        if through is None:
-            return
-        profile, patch = named_guard(through, contract)
-        if patch is not None:
-            self.layer = PatchGuardLayer(patch)
-        if through not in PATCH_GUARDS:
-            self.twin = undefended.guarded(profile)
-
-    def forward(self, levels: Tensor) -> Candidates:
-        """float32 (n, 3, h, w) levels to candidates of n pictures."""
-        prepared = self.twin.prepared(levels)
-        found = self.twin.network(prepared if self.layer is None else self.layer(prepared))
-        assert isinstance(found, Candidates)
-        return found
 
 
 class DetectorAttempt:
@@ -59,7 +28,7 @@ class DetectorAttempt:
         target: the class that mislabel and create aim at, as the model's labels count; None for any wrong one.
     """
 
-    def __init__(self, detector: GuardedDetector, contract: Contract, goal: Goal, target: int | None) -> None:
+    def __init__(self, detector: GuardedTwin, contract: Contract, goal: Goal, target: int | None) -> None:
         self.detector, self.contract, self.goal = detector, contract, goal
         self.first = int(contract.background)
         self.target = None if target is None else target - self.first

@@ -17,8 +17,9 @@ from edgeguard.evaluate.detectors.twin import detector_twin, require_detector
 from edgeguard.evaluate.protocol import Goal
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.fieldtest.guards import named_guard
-from edgeguard.fieldtest.patches.detector import DetectorAttempt, GuardedDetector
+from edgeguard.fieldtest.patches.detector import DetectorAttempt
 from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, field_arms
+from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.job import label_index, patch_file, through_name, write_made
 from edgeguard.fieldtest.patches.optimize import Recipe, optimized
 from edgeguard.fieldtest.patches.order import PatchOrder
@@ -28,7 +29,6 @@ from edgeguard.fieldtest.patches.search import Searched, searched
 from edgeguard.fieldtest.sheets.patch_file import PatchFile
 from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
 from edgeguard.model import Model, load_model
-from edgeguard.model.contract import ContractGuard
 from edgeguard.system.files import write_bytes
 
 _SHOWN = 12
@@ -98,8 +98,6 @@ def make_for_detector(
     deployed = load_model(order.model)
     require_detector(deployed, order.model, "--mode")
     contract = deployed.contract
-    if order.through == "contract" and contract.guard == ContractGuard():
-        raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
     target = None if order.target is None else label_index(contract, order.target)
     subject = order.object
     wanted = label if label is not None or subject is None else subject.label
@@ -107,7 +105,7 @@ def make_for_detector(
     if mode == "mislabel" and target is not None and target == index:
         raise InputError(f"--target {order.target} is the object's own class")
     place: TwinPlace = "frame" if order.images is None else "input"
-    detector = GuardedDetector(detector_twin(order.model, place).undefended(), order.through, contract)
+    detector = GuardedTwin(detector_twin(order.model, place).undefended(), order.through, contract)
     attempt = DetectorAttempt(detector, contract, mode, target)
     recipe, found = replace(recipe, target=target, count=1 + len(order.more_centers)), None
     if order.search and index is not None and subject is not None:

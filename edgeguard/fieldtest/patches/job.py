@@ -8,14 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.guard_layer import to_frames
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.evaluate.twin import Twin, TwinPlace, twin
-from edgeguard.fieldtest.guards import named_guard
-from edgeguard.fieldtest.patches.guard_layer import PatchGuardLayer
+from edgeguard.evaluate.twin import TwinPlace, twin
+from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.optimize import Recipe, classifier_attempt, optimized, succeeded
 from edgeguard.fieldtest.patches.order import PatchOrder
 from edgeguard.fieldtest.patches.printing import photographed
@@ -47,26 +45,6 @@ class MadePatch:
     searched: Searched | None = None
 
 
-class GuardedClassifier(torch.nn.Module):
-    """A classifier behind a guard: frames (or inputs) to logits."""
-
-    def __init__(self, undefended: Twin, through: str | None, contract: Contract) -> None:
-        super().__init__()
-        self.twin, self.layer = undefended, None
-        if through is None:
-            return
-        profile, patch = named_guard(through, contract)
-        if patch is not None:
-            self.layer = PatchGuardLayer(patch)
-        if through not in PATCH_GUARDS:
-            self.twin = undefended.guarded(profile)
-
-    def forward(self, levels: Tensor) -> Tensor:
-        """float32 (n, 3, h, w) levels to (n, classes)."""
-        prepared = self.twin.prepared(levels)
-        return self.twin.network(prepared if self.layer is None else self.layer(prepared))
-
-
 def make(
     order: PatchOrder,
     recipe: Recipe,
@@ -94,9 +72,7 @@ def make(
     contract = deployed.contract
     target = None if order.target is None else label_index(contract, order.target)
     place: TwinPlace = "frame" if order.images is None else "input"
-    if order.through == "contract" and contract.guard == ContractGuard():
-        raise InputError(f"{order.model} carries no guard: name a profile for --through-guard")
-    classifier = GuardedClassifier(twin(order.model, place).undefended(), order.through, contract)
+    classifier = GuardedTwin(twin(order.model, place).undefended(), order.through, contract)
     recipe = replace(recipe, target=target, count=1 + len(order.more_centers))
     attempt, found = classifier_attempt(classifier, target), None
     label = None if order.object is None else label_index(contract, order.object.label)
@@ -183,7 +159,7 @@ def through_name(through: str | None, own: ContractGuard) -> str | None:
 
 
 def _contact_sheet(
-    output: Path, classifier: GuardedClassifier, scenes: Scenes, recipe: Recipe, picture: Picture, contract: Contract
+    output: Path, classifier: GuardedTwin, scenes: Scenes, recipe: Recipe, picture: Picture, contract: Contract
 ) -> tuple[int, int]:
     """Twelve fresh views with what the model says; and how many of them went as the patch wants."""
     patch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()

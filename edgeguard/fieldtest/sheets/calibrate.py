@@ -44,7 +44,7 @@ def calibrate(photo: bytes, number: int, layout: Layout, *, is_chart: bool = Tru
     cells = chart_cells(layout) if is_chart else tuple(strip_cells(layout))
     sides = [_side_px(rect, to_pixels) for rect, _ in cells]
     if min(sides) < _SMALLEST_CELL_PX:
-        raise InputError(f"a colour is {min(sides):.0f} pixels wide in this photograph: come nearer")
+        raise InputError(f"a color is {min(sides):.0f} pixels wide in this photograph: come nearer")
     levels = np.array([_median(rgb, rect, to_pixels) for rect, _ in cells])
     wanted = np.array([color for _, color in cells], np.float64)
     white = _white(levels, cells, is_chart)
@@ -54,7 +54,7 @@ def calibrate(photo: bytes, number: int, layout: Layout, *, is_chart: bool = Tru
             "page that was never printed has no printer to measure: photograph the print."
         )
     if white.min() < _DARK:
-        raise InputError("the photograph is too dark to measure colours: more light, or a longer exposure")
+        raise InputError("the photograph is too dark to measure colors: more light, or a longer exposure")
     came = levels * (PAPER_LEVEL / white)
     degree = fitted_degree(len(np.unique(wanted, axis=0)))
     sent, share = wanted / 255, came / 255

@@ -102,7 +102,7 @@ def _in_parts(drawing: "_Drawing", board: _Board, width: float, height: float) -
             told = f"row {row + 1} of {rows}, column {column + 1} of {columns}; pages overlap by {_OVERLAP:g} mm"
             if row or column:
                 edges = " and ".join(["left"] * (column > 0) + ["upper"] * (row > 0))
-                told += f"; cut here at the {edges} corner marks, lay the cut edge on the triangles of its neighbour"
+                told += f"; cut here at the {edges} corner marks, lay the cut edge on the triangles of its neighbor"
             drawing.text(_JOIN_MARGIN + 8, height - 5, told, 7)
             canvas.showPage()
 
@@ -143,6 +143,8 @@ class _Drawing:
         self.canvas.drawImage(ImageReader(Image.fromarray(np.ascontiguousarray(picture))), x, y, w, h)
 
     def text(self, x: float, y: float, text: str, size: float = 8) -> None:
+        """A letter that PDF's standard font lacks is a question mark; reportlab would print a black square."""
+        text = text.encode("cp1252", "replace").decode("cp1252")
         self.canvas.setFillColorRGB(0, 0, 0)
         self.canvas.setFont("Helvetica", size)
         self.canvas.drawString((self.left + x) * self.mm, (self.page_height - self.top - y) * self.mm, text)

@@ -71,7 +71,8 @@ function draw(picture, s) {
   }
   if (corners && picture.id === "raw") shape(over, "polyline", {"class": "zone new", points: around(corners)});
   if (s.mask) mask(over, s.mask, last.frame);
-  for (const b of last.boxes || []) box(over, b, letter, s.size);
+  const names = [];
+  for (const b of last.boxes || []) box(over, b, letter, s.size, names);
   for (const p of last.keypoints || []) point(over, p, letter);
 }
 
@@ -79,13 +80,18 @@ function mask(over, m, frame) {
   shape(over, "image", {"class": "mask", href: of("mask.png", {frame}), x: m.x1, y: m.y1, width: m.x2 - m.x1, height: m.y2 - m.y1, preserveAspectRatio: "none"});
 }
 
-function box(over, b, letter, size) {
+function box(over, b, letter, size, names) {
   const group = shape(over, "g", {"class": "s" + (7 * b.index + (b.index >> 3)) % 8});
   shape(group, "rect", {"class": "box", x: b.x1, y: b.y1, width: Math.max(b.x2 - b.x1, 0), height: Math.max(b.y2 - b.y1, 0)});
-  const top = b.y1 > 1.5 * letter ? b.y1 - .35 * letter : b.y1 + 1.1 * letter;
+  const name = b.label + " " + b.score.toFixed(2) + (b.track ? " #" + b.track : "");
   const right = b.x1 > .6 * size[0];  // else a long name leaves the picture
-  const place = {x: right ? b.x2 - .2 * letter : b.x1 + .2 * letter, y: top, "text-anchor": right ? "end" : "start"};
-  const text = shape(group, "text", place, b.label + " " + b.score.toFixed(2) + (b.track ? " #" + b.track : ""));
+  const x = right ? b.x2 - .2 * letter : b.x1 + .2 * letter, wide = .62 * letter * name.length;
+  const left = right ? x - wide : x, high = 1.15 * letter;
+  let y = b.y1 > 1.5 * letter ? b.y1 - .35 * letter : b.y1 + 1.1 * letter;
+  const covers = t => Math.abs(t.y - y) < high && t.left < left + wide && left < t.left + t.wide;
+  for (let tries = 0; tries < 8 && names.some(covers); tries++) y += high;  // boxes on each other: names below each other
+  names.push({y, left, wide});
+  const text = shape(group, "text", {x, y, "text-anchor": right ? "end" : "start"}, name);
   text.style.fontSize = letter + "px";
 }
 
@@ -168,7 +174,8 @@ function show(s) {
     ...proven, ...ms, ["temperature", s.celsius === null ? "-" : s.celsius.toFixed(0) + " °C"],
     ["throttled", s.limits === null ? "not known" : s.limits.join(", ") || "no", s.limits !== null && s.limits.length > 0],
     ["slowed on purpose", s.slowed || "no"], ["model", s.model.slice(0, 12)], ["up", Math.round(s.uptime_s) + " s"]]);
-  rows(at("sinks"), s.sinks.map(k => [k.name, k.failure || (k.written + (k.dropped ? ", " + k.dropped + " dropped" : "")), k.failure !== null]));
+  const sinks = s.sinks.map(k => [k.name, k.failure || (k.written + (k.dropped ? ", " + k.dropped + " dropped" : "")), k.failure !== null]);
+  rows(at("sinks"), sinks.length ? sinks : [["this page alone", ""]]);
   chart(s.history);
   newest = s;
   configured(s.rules);

@@ -93,7 +93,7 @@ def test_a_float_tflite_is_a_source(trained: Path, squares: list, tmp_path: Path
         **sets,
     )  # fmt: skip
     assert other.operators["DEPTHWISE_CONV_2D"] == 1 and other.report.agreement > 0.95
-    with pytest.raises(InputError, match="quantised already"):
+    with pytest.raises(InputError, match="quantized already"):
         load_source(tmp_path / "q.tflite")
 
 

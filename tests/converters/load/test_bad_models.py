@@ -100,13 +100,13 @@ def test_odd_calibration_images_are_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     gray = [np.repeat(rng.integers(0, 256, (SIDE, SIDE, 1), dtype=np.uint8), 3, axis=2) for _ in range(16)]
     _, notes = _convert(_net(), tmp_path, gray)
-    assert any("have no colour" in note for note in notes)
+    assert any("have no color" in note for note in notes)
     tiny = list(rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8))
     _, notes = _convert(_net(), tmp_path, tiny)
     assert any("less than half the model's 32x32" in note for note in notes)
     flat = [np.full((SIDE, SIDE, 3), i, np.uint8) for i in range(16)]
     _, notes = _convert(_net(), tmp_path, flat)
-    assert any("one flat colour" in note for note in notes)
+    assert any("one flat color" in note for note in notes)
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:

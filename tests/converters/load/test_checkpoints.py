@@ -223,7 +223,7 @@ def test_weights_without_plain_numbers_are_refused_by_name(net: Any, tmp_path: P
 def test_quantised_weights_are_refused_by_name(net: Any, tmp_path: Path) -> None:
     weight = torch.quantize_per_tensor(net.classifier[1].weight.data, 0.1, 0, torch.qint8)
     torch.save({**net.state_dict(), "classifier.1.weight": weight}, tmp_path / "m.pt")
-    with pytest.raises(InputError, match="'classifier.1.weight' is quantised"):
+    with pytest.raises(InputError, match="'classifier.1.weight' is quantized"):
         load_source(tmp_path / "m.pt")
 
 

@@ -185,7 +185,7 @@ def test_why_a_patch_loses_against_plain_gray() -> None:
 
     arms = [arm("clean", 40), arm("plain", 38), arm("noise", 39), arm("patch", 38)]
     lines = losing(arms, "vanish", 1, 12, 0.1)
-    assert "2 of 40 views go its way, 2 with plain grey" in lines[0] and "more --steps" in lines[1]
+    assert "2 of 40 views go its way, 2 with plain gray" in lines[0] and "more --steps" in lines[1]
     assert "larger --batch" in losing(arms, "vanish", 1, 12, 0.9)[1]
     assert "the deployed file is not" in losing(arms, "vanish", 12, 12, 0.9)[1]
     assert "too few to lose" in losing([arm("clean", 10), *arms[1:]], "vanish", 12, 12, 0.9)[1]
@@ -201,7 +201,7 @@ def test_an_arm_is_judged_by_what_the_patch_aims_at(target: int | None, renamed:
     assert (arm.found, arm.said, arm.invented) == (2, 2, 1) and (arm.renamed, arm.created) == (renamed, created)
     plain = replace(arm, renamed=2, created=2)
     assert (
-        "2 with plain grey"
+        "2 with plain gray"
         in losing([replace(arm, arm="clean"), replace(plain, arm="plain"), arm], "mislabel", 0, 12, 1)[0]
     )
 

@@ -55,6 +55,15 @@ def test_tags_are_printed_at_the_right_millimetres(page: PageName, tmp_path: Pat
     assert np.flatnonzero(row).size / DPI * 25.4 == pytest.approx(100, abs=0.2)
 
 
+def test_letters_that_the_font_lacks_are_question_marks(tmp_path: Path) -> None:
+    sheet, picture = made_sheet("stop", "clean", number=7)
+    (tmp_path / "s.pdf").write_bytes(sheet_pdf(replace(sheet, object="Größe \u0437\u043d\u0430\u043a \u6b62"), picture))
+    told = subprocess.run(
+        [needed("pdftotext"), str(tmp_path / "s.pdf"), "-"], capture_output=True, text=True, check=True
+    )
+    assert "Größe ???? ? / clean" in told.stdout and "sheet 7," in told.stdout
+
+
 @pytest.mark.full
 def test_a_large_sheet_is_tiled_and_nothing_is_lost(tmp_path: Path) -> None:
     """The pages laid over each other by their overlap are the sheet."""
