@@ -214,8 +214,8 @@ def _tensor(model: Any, operator: Any, position: int) -> Any:
 
 
 def _store(model: Any, tensor: Any, array: NDArray[Any]) -> None:
-    """Into a buffer of its own: others may share the one that it had."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor.buffer = len(model.buffers) - 1
+    """In place, or into a buffer of its own where another tensor has the same one."""
+    if sum(other.buffer == tensor.buffer for graph in model.subgraphs for other in graph.tensors) > 1:
+        model.buffers.append(schema.BufferT())
+        tensor.buffer = len(model.buffers) - 1
+    model.buffers[tensor.buffer].data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)

@@ -143,6 +143,7 @@ def test_a_conversion_with_it(trained: Path, squares: list, fd: GuardProfile, tm
     after = convert(trained, tmp_path / "b.tflite", squares[:60], squares[60:], adaptive)
     again = convert(trained, tmp_path / "c.tflite", squares[:60][::-1], squares[60:], adaptive)
     assert after.report.snr_db > before.report.snr_db
+    assert abs(after.bytes - before.bytes) < 200  # the older filters are not left inside
     assert "rounding" not in before.contract.gates and after.contract.gates["rounding"] == "adaptive"
     assert filters("b.tflite") == filters("c.tflite") != filters("a.tflite")
     assert again.report.snr_db == after.report.snr_db
