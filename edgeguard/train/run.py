@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
@@ -86,24 +88,41 @@ def train(
     """
     check_smoothing(config)
     check_robust(config)
+    with _output_folder(folder):
+        _check_regions(config)
+        dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
+        source = described(dataset)
+        _log.info("%s", source)
+        if dataset.poison is not None:
+            _log.warning("POISONED TRAINING DATA: %s; the model will say so", dataset.poison)
+            source = f"{source}; POISONED: {dataset.poison}"
+        if minutes is not None:
+            config = config_within(config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place))
+            _log.info("%g minutes are about %d epochs here", minutes, config.epochs)
+        origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
+        if config.ensemble:
+            return _ensemble(config, folder, dataset, source, origin, progress)
+        return _single(config, folder, dataset, source, origin, progress)
+
+
+@contextmanager
+def _output_folder(folder: Path) -> Iterator[None]:
+    """The folder, which is there from the beginning: one that cannot be written is refused before an hour of work.
+
+    What is refused leaves no empty folder behind.
+    """
+    was_there = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    _check_regions(config)
-    dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
-    source = described(dataset)
-    _log.info("%s", source)
-    if dataset.poison is not None:
-        _log.warning("POISONED TRAINING DATA: %s; the model will say so", dataset.poison)
-        source = f"{source}; POISONED: {dataset.poison}"
-    if minutes is not None:
-        config = config_within(config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place))
-        _log.info("%g minutes are about %d epochs here", minutes, config.epochs)
-    origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
-    if config.ensemble:
-        return _ensemble(config, folder, dataset, source, origin, progress)
-    return _single(config, folder, dataset, source, origin, progress)
+    try:
+        yield
+    except EdgeGuardError:
+        if not was_there:
+            with suppress(OSError):  # something was written: it stays
+                folder.rmdir()
+        raise
 
 
 def _check_regions(config: TrainConfig) -> None:

@@ -21,7 +21,7 @@ from edgeguard.train.log import LOG, read_log  # noqa: E402
 from edgeguard.train.loop import Trainer  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
 from edgeguard.train.partitions import NOTE, load_partitions  # noqa: E402
-from edgeguard.train.run import trainer_of  # noqa: E402
+from edgeguard.train.run import train, trainer_of  # noqa: E402
 from edgeguard.train.tensors import load_tensors  # noqa: E402
 
 WHOLE = Checkpoint("c", "d", 2, 0, 0.5, 1, 2, 3.0, {"w": torch.ones(2)}, {"w": torch.ones(2)}, {})
@@ -181,3 +181,10 @@ def test_a_speaker_names_a_folder_below_the_output(tmp_path: Path) -> None:
     (folder / "theo").symlink_to(tmp_path)
     with pytest.raises(InputError, match="is a link"):
         audio(folder, "theo")
+
+
+def test_a_model_that_is_refused_leaves_no_folder(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.pt2").write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"m\.pt2"):
+        train(TrainConfig(data=str(data), network=str(tmp_path / "m.pt2")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
