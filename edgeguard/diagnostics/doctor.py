@@ -79,15 +79,15 @@ def _sanitizer() -> Finding:
 
     usable = instruction_sets()
     if usable:
-        return Finding("sanitizer", "ok", f"native kernel, {usable[-1]}")
+        return Finding("sanitiser", "ok", f"native kernel, {usable[-1]}")
     if switched_off():
-        return Finding("sanitizer", "note", "numpy serves, as EDGEGUARD_KERNEL says", "unset it for the native kernel")
+        return Finding("sanitiser", "note", "numpy serves, as EDGEGUARD_KERNEL says", "unset it for the native kernel")
     failure = load_failure()
     if failure:
         text = f"the native kernel is there but cannot be loaded: {failure}; numpy serves"
-        return Finding("sanitizer", "problem", text, "install the wheel for this machine, see docs/install.md")
+        return Finding("sanitiser", "problem", text, "install the wheel for this machine, see docs/install.md")
     advice = "same bytes, 50 to 70 times slower; install a wheel, or from source where g++ and cmake are"
-    return Finding("sanitizer", "note", "no native kernel: numpy serves", advice)
+    return Finding("sanitiser", "note", "no native kernel: numpy serves", advice)
 
 
 def _coefficients() -> Finding:

@@ -14,7 +14,7 @@ from edgeguard.system.power import Power
 def test_findings_cover_what_the_readme_promises() -> None:
     found = {finding.what for finding in doctor.examine()}
     assert found == {
-        "python", "runtime", "opencv", "sanitizer", "jpeg coefficients", "converter", "isolation", "camera", "edge tpu",
+        "python", "runtime", "opencv", "sanitiser", "jpeg coefficients", "converter", "isolation", "camera", "edge tpu",
         "power",
     }  # fmt: skip
 
