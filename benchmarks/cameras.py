@@ -1,12 +1,15 @@
 """Eight cameras in one process, and what a hung and a flooding one among them do to the other six.
 
-    python -m benchmarks.cameras MODEL.tflite [--seconds 30] [--rounds 3] [--cameras 8] [--fps 5]
+    python -m benchmarks.cameras MODEL.tflite [--seconds 30] [--rounds 3] [--cameras 8] [--fps 5] [--even]
 
 Motion JPEG at 1280x720 over HTTP on loopback, from one process of stand-ins that shares the cores. The two set-ups take
-turns in this process, so that what else the machine does meets both.
+turns in this process, so that what else the machine does meets both. Cameras do not wait for each other: in each round
+every one begins at a moment of its interval that is drawn, the same in both set-ups. `--even` spreads them evenly, so
+that no two frames meet.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import signal
@@ -27,24 +30,31 @@ class TimeUp(Exception):
     """The round is over."""
 
 
-def stand_ins(sender: Connection, jpegs: list[bytes], kinds: list[str], fps: float) -> None:
-    """A listener for each camera: `good` is paced, `hung` sends nothing after a second, `flood` is not paced."""
+def stand_ins(sender: Connection, jpegs: list[bytes], kinds: list[str], fps: float, phases: list[list[float]]) -> None:
+    """A listener for each camera: `good` is paced, `hung` sends nothing after a second, `flood` is not paced.
+
+    Of each the n-th connection begins at `phases[n]` of its interval, or the last one.
+    """
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in kinds]
     sender.send([listener.getsockname()[1] for listener in listeners])
     for number, (listener, kind) in enumerate(zip(listeners, kinds, strict=True)):
-        threading.Thread(target=_accept, args=(listener, kind, jpegs, fps, number), daemon=True).start()
+        threading.Thread(target=_accept, args=(listener, kind, jpegs, fps, number, phases[number]), daemon=True).start()
     while True:
         time.sleep(60)
 
 
-def _accept(listener: socket.socket, kind: str, jpegs: list[bytes], fps: float, number: int) -> None:
-    while True:
+def _accept(
+    listener: socket.socket, kind: str, jpegs: list[bytes], fps: float, number: int, phases: list[float]
+) -> None:
+    for count in itertools.count():
         connection, _ = listener.accept()
-        threading.Thread(target=_serve, args=(connection, kind, jpegs, fps, number), daemon=True).start()
+        phase = phases[min(count, len(phases) - 1)]
+        threading.Thread(target=_serve, args=(connection, kind, jpegs, fps, number, phase), daemon=True).start()
 
 
-def _serve(connection: socket.socket, kind: str, jpegs: list[bytes], fps: float, number: int) -> None:
-    due, index = time.monotonic() + number / fps / 8, number
+def _serve(connection: socket.socket, kind: str, jpegs: list[bytes], fps: float, number: int, phase: float) -> None:
+    now = time.monotonic()
+    due, index = now - now % (1 / fps) + (1 + phase) / fps, number  # all count their intervals from the same moment
     try:
         connection.recv(65536)
         connection.sendall(HEAD)
@@ -117,6 +127,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cameras", type=int, default=8)
     parser.add_argument("--fps", type=float, default=5)
+    parser.add_argument("--even", action="store_true", help="cameras take turns: the best case")
     said = parser.parse_args()
     count, good = said.cameras, said.cameras - 2
     kinds = ["good"] * count, ["good"] * good + ["hung", "flood"]
@@ -124,7 +135,9 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     kind = [*kinds[0], *kinds[1]]
-    server = context.Process(target=stand_ins, args=(sender, jpegs, kind, said.fps), daemon=True)
+    rng = np.random.default_rng(0)
+    drawn = [[n / count] if said.even else rng.random(said.rounds).tolist() for n in range(count)]
+    server = context.Process(target=stand_ins, args=(sender, jpegs, kind, said.fps, 2 * drawn), daemon=True)
     server.start()
     ports = receiver.recv()
     rows: dict[str, list[Any]] = {"healthy": [], "attacked": []}
