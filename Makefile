@@ -17,7 +17,7 @@ WHEELS := dist/.built
 PACKAGED := $(wildcard $(shell git ls-files -co --exclude-standard edgeguard converters firmware_configs 2>/dev/null))
 
 .NOTPARALLEL:  # two parts at once would write into one environment
-.PHONY: demo demo-fleet detector test test-full coverage test-rest test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check
+.PHONY: demo demo-fleet detector test test-full coverage test-native fuzz fuzz-python fuzz-models fuzz-loaders test-aarch64 wheels release-check
 .PHONY: release-check-x86-64 lint types bench clean docs help
 
 help:  ## this list
@@ -47,15 +47,11 @@ test-full: $(FOR_TEST)  ## the slow tests too, an hour or more
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "full or not full"
 
 # Of the packages in which a wrong line is a wrong byte of a frame; the lines that their own tests do not run are named.
-# `make coverage test-rest` runs the tests of `make test`, each once.
 MEASURED := dct guard jpeg png preprocess
 coverage: $(FOR_TEST)  ## the codec's fast tests, and which of its lines they run
 	mkdir -p build
 	COVERAGE_FILE=build/.coverage OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(MEASURED:%=tests/%) \
 	  $(MEASURED:%=--cov=edgeguard.%) --cov-report=term-missing:skip-covered
-
-test-rest: $(FOR_TEST)  ## the fast tests that `make coverage` leaves
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(MEASURED:%=--ignore=tests/%)
 
 # The kernel with AddressSanitizer and UndefinedBehaviorSanitizer on random frames (clang++ where it is, else c++), and
 # our picture of libjpeg's binary interface against its headers, where they are.
