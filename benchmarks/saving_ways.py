@@ -136,7 +136,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--convert", nargs="*", default=[], help="ways to convert with --calibrate alone, or all")
     parser.add_argument("--bare", nargs="*", default=[], help="ways to convert with no flag at all, or all")
-    parser.add_argument("--judge", type=Path, help="a folder of labelled pictures for the files that are written")
+    parser.add_argument("--judge", type=Path, help="a folder of labeled pictures for the files that are written")
     parser.add_argument("--weights", type=Path, help="a .pt2 of a trained MobileNetV2, or a .pth of zoo/train_signs.py")
     parser.add_argument("--only", nargs="*", help="these ways alone")
     parser.add_argument("--results", type=Path, help="a file of rows, one a line; those in it are not made again")

@@ -15,7 +15,7 @@ from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 
 _BROAD_STEPS = 255
 #: What libjpeg is not asked for here, though the file may be sound: OpenCV decodes it.
-_OTHER = ("its colours are not YCbCr or gray", "it has more than 64 scans")
+_OTHER = ("its colors are not YCbCr or gray", "it has more than 64 scans")
 
 
 def decode_whole(data: bytes, scale: int = 1) -> NDArray[np.uint8]:

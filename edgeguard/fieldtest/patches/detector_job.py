@@ -167,7 +167,7 @@ def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, la
         return ()
     lines = [
         f"it loses against the plain control: {effect(patch)} of {patch.n} views go its way, {effect(plain)} with "
-        "plain grey of its size"
+        "plain gray of its size"
     ]
     if clean.found < 0.8 * clean.n:
         lines.append(f"the object is found in {clean.found} of {clean.n} views without anything on it: too few to lose")

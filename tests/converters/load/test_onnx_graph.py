@@ -152,7 +152,7 @@ def test_quantised_weights_are_dequantised_and_said(tmp_path: Path) -> None:
     }
     found, wanted = _both(tmp_path / "m.onnx", _save(tmp_path / "m.onnx", nodes, constants, 19))
     assert wanted.min() >= 0 and float(np.abs(found - wanted).max()) < 0.2 and found.min() >= 0
-    assert "QUANTISED ALREADY" in load_source(tmp_path / "m.onnx").facts.said[0]
+    assert "QUANTIZED ALREADY" in load_source(tmp_path / "m.onnx").facts.said[0]
 
 
 def test_a_dynamically_quantised_graph_becomes_float(tmp_path: Path) -> None:
