@@ -65,7 +65,7 @@ def sound_server(tmp_path: Path) -> Iterator[dict[str, str]]:
 def digits(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """A model of the digits, and ten clips that it never heard."""
     folder, data = tmp_path_factory.mktemp("digits"), shared / "data" / "fsdd.zip"
-    made = run("train", "--task", "audio", "--features", "logmel", "--data", data, "--epochs", 8, "--output", folder)
+    made = run("train", "--task", "audio", "--features", "logmel", "--data", data, "--epochs", 16, "--output", folder)
     assert made.returncode == 0, made.stderr
     made = run("convert", folder / "model.pt2", "--calibrate", data, "--eval", data)
     assert made.returncode == 0, made.stderr
@@ -97,10 +97,11 @@ def test_ten_clips_that_are_played_are_heard(
         _, said = listening.communicate(timeout=30)
     assert listening.returncode == 0, said
     results = [json.loads(line) for line in lines.read_text().splitlines()]
-    right = sum(_heard(results, began, ended) == digit for digit, began, ended in played)
+    heard = [(digit, _heard(results, began, ended)) for digit, began, ended in played]
+    right = sum(digit == said for digit, said in heard)
     ages = [result["age_ms"] for result in results]
     p50, p95 = np.percentile(ages, [50, 95])
-    print(f"{right} of {len(played)} right, ages p50 {p50:.0f} p95 {p95:.0f} ms")
+    print(f"{right} of {len(played)} right, ages p50 {p50:.0f} p95 {p95:.0f} ms; played and heard: {heard}")
     assert right >= 9
     assert p50 < 300  # p95 is the machine's: with 17 programs on 2 cores it was 324 ms
 
