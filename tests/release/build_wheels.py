@@ -30,9 +30,9 @@ NOT_ON_A_BOARD = (
     *(
         f"edgeguard/train/{name}.py"
         for name in (
-            *("adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "loop", "partitions", "restore"),
+            *("adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "log", "loop", "partitions"),
             *("codec", "codec_network", "coefficient_net", "data", "layers", "networks", "pace", "robust", "run"),
-            *("smoothing", "teacher", "tensors", "trial", "weight_quantization"),
+            *("restore", "resumable", "smoothing", "teacher", "tensors", "trial", "weight_quantization"),
         )
     ),
     "edgeguard/demo/assets/cards.pt2",
