@@ -120,7 +120,7 @@ const Options* with(Options& options, const Choice& choice, const Margins& margi
 }
 
 [[noreturn]] void fail(const char* what, int width, int height, int color, int set) {
-    fprintf(stderr, "%s: %dx%d, colour %d, set %d\n", what, width, height, color, set);
+    fprintf(stderr, "%s: %dx%d, color %d, set %d\n", what, width, height, color, set);
     exit(1);
 }
 

@@ -36,7 +36,7 @@ turbo::BlockStore** requantise(turbo::Reader& info, const JpegJob& job, bool kee
     }
     api.read_header(&info, true);
     if (info.file_color != turbo::ColorSpace::YCbCr && info.file_color != turbo::ColorSpace::Gray) {
-        refuse(info.object.errors, "its colours are not YCbCr or gray");
+        refuse(info.object.errors, "its colors are not YCbCr or gray");
     }
     if (info.bits != 8 || info.arithmetic) refuse(info.object.errors, "only 8-bit Huffman-coded files are read");
     info.frame_color = turbo::ColorSpace::Rgb;
@@ -57,7 +57,7 @@ turbo::BlockStore** requantise(turbo::Reader& info, const JpegJob& job, bool kee
         turbo::Component& component = info.components[c];
         if (component.table == nullptr) refuse(info.object, turbo::NoStepTable, component.table_slot);
         for (int i = 0; i < 64; ++i) {
-            if (component.table->steps[i] > 255) refuse(info.object.errors, "its quantisation steps exceed 255");
+            if (component.table->steps[i] > 255) refuse(info.object.errors, "its quantization steps exceed 255");
         }
         Requantiser requantiser;
         if (!replace_table(*component.table, job.tables + 64 * c, requantiser)) continue;
