@@ -45,7 +45,7 @@ def forward_dct(blocks: NDArray[np.uint8], level_shifted: bool = False) -> Int:
 
 
 def quantize(coefficients: Int, steps: Int) -> Int:
-    """Quantisation indices of `forward_dct`'s output: nearest multiple of the step, half away from zero.
+    """Quantization indices of `forward_dct`'s output: nearest multiple of the step, half away from zero.
 
     `steps` is 8x8 with trailing axes that broadcast against the coefficients.
     """

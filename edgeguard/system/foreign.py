@@ -100,25 +100,6 @@ def _at_once(path: str, flags: int) -> int:
     return descriptor
 
 
-def first_bytes(path: str | os.PathLike[str], count: int) -> bytes:
-    """How a file begins, to tell its kind by.
-
-    Args:
-        path: a file, or a link to one.
-        count: bytes; a shorter file gives fewer.
-
-    Raises:
-        InputError: it cannot be read, or is a pipe, a socket or a device, which nobody waits for.
-    """
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise InputError(f"{path} is a pipe, a socket or a device: put a file there")
-            return stream.read(count)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-
-
 def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     """As `read_bounded`, of a file in a folder that somebody else packed: no link is followed, no pipe waited for.
 

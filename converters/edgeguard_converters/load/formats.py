@@ -1,11 +1,12 @@
 """What a model file is, by its first bytes and the names in its archive."""
 
+import os
 import re
+import stat
 from pathlib import Path
 
 from edgeguard.errors import InputError
 from edgeguard.system.archives import ForeignZip
-from edgeguard.system.foreign import first_bytes
 from edgeguard_converters.load.archive import MOST_MEMBERS
 from edgeguard_converters.load.safetensors import is_safetensors
 
@@ -69,7 +70,7 @@ def _kind(path: Path) -> str:
             return "keras"
         _refuse_by_name(path)
         raise InputError(f"{path} is a folder, but no SavedModel (it holds no saved_model.pb)")
-    head = first_bytes(path, 16)
+    head = _first_bytes(path, 16)
     if not head:
         raise InputError(f"{path} is empty")
     if head[4:8] == b"TFL3":
@@ -82,6 +83,17 @@ def _kind(path: Path) -> str:
     if path.suffix.lower() == ".onnx":  # a protobuf message has no mark to know it by
         return "onnx"
     return _sniff(path, head)
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    """How a file begins. A pipe, a socket or a device, which nobody waits for, is refused."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise InputError(f"{path} is a pipe, a socket or a device: put a file there")
+            return stream.read(count)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _sniff(path: Path, head: bytes) -> str:
