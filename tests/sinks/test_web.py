@@ -191,6 +191,7 @@ def test_a_browser_draws_the_mask_and_lists_the_classes_with_their_colors(
     place = 'href="mask.png?frame=8" x="0" y="20" width="320" height="200"'
     assert html.count(f'<image class="mask" {place}') == 2  # received and sanitised
     assert "Classes by share of the picture" in html and "background  88 %" in html
+    assert '<h2 id="counts-title">Best classes in the last day, minute by minute</h2>' in html
     assert re.search(
         r'<span class="swatch" style="background-color: rgb\(240, 200, 60\);"></span>&lt;b&gt;person<', html
     )

@@ -262,6 +262,8 @@ async function counted() {
   const style = getComputedStyle(document.documentElement), width = canvas.clientWidth, height = canvas.clientHeight;
   const labels = [...new Set(history.flatMap(row => Object.keys(row[1])))].slice(0, 8);
   const top = Math.max(1, ...history.flatMap(row => Object.values(row[1])));
+  const counts = !newest || !newest.last || newest.last.boxes;  // what is no detector answers with one label a frame
+  at("counts-title").textContent = (counts ? "Objects" : "Best classes") + " in the last day" + (counts ? ", the most at once in each minute" : ", minute by minute");
   const last = history.length ? history[history.length - 1][0] : 0, span = Math.max(3600, history.length ? last - history[0][0] : 0);
   const scale = window.devicePixelRatio || 1;
   canvas.width = width * scale;
@@ -277,7 +279,7 @@ async function counted() {
   at("counts-key").replaceChildren(...labels.map((label, i) => {
     const one = document.createElement("span");
     one.className = "s" + i;
-    one.textContent = label + " (at most " + Math.max(...history.map(row => row[1][label] || 0)) + ")";
+    one.textContent = label + (counts ? " (at most " + Math.max(...history.map(row => row[1][label] || 0)) + ")" : "");
     return one;
   }));
 }
