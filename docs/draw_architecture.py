@@ -47,7 +47,7 @@ def drawing() -> str:
         "<title>The packages of EdgeGuard and the way of a frame</title>",
         f"<rect width='{WIDTH}' height='{height}' fill='{_PAPER}'/>",
         _text(MARGIN, 40, "EdgeGuard: each package imports only what stands below it, or to its left", 24, weight=600),
-        _text(MARGIN, 66, "All are packages of edgeguard/; converters is beside it.", 15),
+        _text(MARGIN, 66, "All are packages or modules of edgeguard/; converters is beside it.", 15),
     ]
     tops: dict[str, float] = {}
     for number, (title, floor) in enumerate(zip(titles, floors, strict=True), start=1):
@@ -96,7 +96,7 @@ def _room(room: Room, left: float, top: float, width: float, text_width: float) 
 def _way(tops: list[float]) -> list[str]:
     """Badges stand in the first room of their floors, each a little further right; lines run between them."""
     first = MARGIN + LABEL + FIRST - BADGES
-    points = [(first + 22.0 * number, top + ROW - 28) for number, top in enumerate(tops, start=1)]
+    points = [(first + 20.0 * number, top + ROW - 28) for number, top in enumerate(tops, start=1)]
     line = "M" + " L".join(f"{x0:.0f} {y0:.0f} L{x0:.0f} {y1:.0f}" for (x0, y0), (_, y1) in pairwise(points))
     line += f" L{points[-1][0]:.0f} {points[-1][1]:.0f}"
     parts = [f"<path d='{line}' fill='none' stroke='{_WAY}' stroke-width='2.5' opacity='0.7'/>"]
