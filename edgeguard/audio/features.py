@@ -6,7 +6,7 @@
 Both give whole levels 0..255. Samples are in 16-bit steps.
 """
 
-from collections.abc import Callable
+import math
 from functools import lru_cache
 from typing import Literal
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Features = Literal["stft", "logmel"]
 
 FRAME = 254  # samples of an stft frame: 128 bins
-SCALE = 1 / 64  # of a coefficient before its logarithm: the noise of 16-bit samples stays near 0
-LARGEST = 12.0  # log(1 + SCALE * FRAME * 32768) is 11.8
+SCALE = 1 / 32768  # of a coefficient before its logarithm: full scale is 1
+OLD_SCALE = 1 / 64  # of models that name none: quiet coefficients became nearly as large as loud ones
 BANDS = 40
 LOWEST_HZ = 40.0
 FLOOR_DB, RANGE_DB = -60.0, 96.0
@@ -37,9 +37,28 @@ def shape_of(features: Features, samples: int, rate_hz: int) -> tuple[int, int]:
     return ((samples - length) // (length // 2) + 1) // 2 * 2, BANDS
 
 
-def levels_of(features: Features, samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.uint8]:
-    """Features of a window of samples, uint8 (rows, columns)."""
-    return _KINDS[features](samples, rate_hz)
+def levels_of(
+    features: Features, samples: NDArray[np.int16], rate_hz: int, *, scale: float = SCALE
+) -> NDArray[np.uint8]:
+    """Features of a window of samples, uint8 (rows, columns).
+
+    Args:
+        features: which.
+        samples: int16.
+        rate_hz: samples a second, for the bands of Mel.
+        scale: of an stft's coefficients before their logarithm.
+    """
+    return _stft(samples, scale) if features == "stft" else _logmel(samples, rate_hz)
+
+
+def largest_of(scale: float) -> float:
+    """What the last level of an stft stands for: a whole number that no sound of 16 bits exceeds.
+
+    Example:
+        >>> largest_of(SCALE), largest_of(OLD_SCALE)
+        (6.0, 12.0)
+    """
+    return float(math.ceil(math.log1p(scale * FRAME * 32768)))
 
 
 def mel_frame(rate_hz: int) -> int:
@@ -70,12 +89,12 @@ def mel_window(rate_hz: int) -> NDArray[np.float64]:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)) / 32768
 
 
-def _stft(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.uint8]:
+def _stft(samples: NDArray[np.int16], scale: float) -> NDArray[np.uint8]:
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
     spectrum = np.fft.rfft(frames)
     parts = np.concatenate([spectrum.real, spectrum.imag])
-    squeezed = np.sign(parts) * np.log1p(SCALE * np.abs(parts))
-    return _whole(CENTER + UNIT / LARGEST * squeezed)
+    squeezed = np.sign(parts) * np.log1p(scale * np.abs(parts))
+    return _whole(CENTER + UNIT / largest_of(scale) * squeezed)
 
 
 def _logmel(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.uint8]:
@@ -90,6 +109,3 @@ def _logmel(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.uint8]:
 
 def _whole(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
-_KINDS: dict[Features, Callable[[NDArray[np.int16], int], NDArray[np.uint8]]] = {"stft": _stft, "logmel": _logmel}

@@ -61,7 +61,7 @@ class SoundPath:
     def levels(self, coded: NDArray[np.int16]) -> NDArray[np.uint8]:
         """What the model sees of samples behind the codec, uint8 `spec.shape`."""
         spec = self.spec
-        levels = levels_of(spec.features, coded, spec.rate_hz)
+        levels = levels_of(spec.features, coded, spec.rate_hz, scale=spec.scale)
         if spec.codebook is None:
             return levels[..., None]
         codes = spec.codebook.encode(levels)

@@ -7,12 +7,12 @@ import numpy as np
 
 from edgeguard.audio.codebook import SIDE, Codebook
 from edgeguard.audio.codecs import SoundCodec, sound_codec
-from edgeguard.audio.features import Features, mel_frame, shape_of
+from edgeguard.audio.features import OLD_SCALE, SCALE, Features, mel_frame, shape_of
 from edgeguard.audio.frame_guard import whole_frames
 from edgeguard.errors import InputError
 
 Reads = Literal["decoded", "codes"]
-_KEYS = ("rate_hz", "samples", "features", "codec", "reads", "codebook", "codebook_sha256")
+_KEYS = ("rate_hz", "samples", "features", "codec", "reads", "codebook", "codebook_sha256", "scale")
 _NEEDED = _KEYS[:5]
 
 
@@ -27,6 +27,7 @@ class AudioInput:
         codec: what the sound goes through (`codecs`).
         reads: `codes` = the planes of a codebook's codes; `decoded` = features, those of the codewords behind `vq:K`.
         codebook: of `vq:K`, else None.
+        scale: of an stft's coefficients before their logarithm.
     """
 
     rate_hz: int
@@ -35,6 +36,7 @@ class AudioInput:
     codec: str = "none"
     reads: Reads = "decoded"
     codebook: Codebook | None = None
+    scale: float = SCALE
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
@@ -42,6 +44,8 @@ class AudioInput:
         codec.check_rate(self.rate_hz)
         if self.features not in get_args(Features) or self.reads not in get_args(Reads):
             raise InputError(f"features {self.features!r} or input {self.reads!r} are not known")
+        if not (0 < self.scale <= 1 if self.features == "stft" else self.scale == SCALE):
+            raise InputError(f"a scale is that of an stft, above 0 and at most 1, not {self.scale:g}")
         if not 4000 <= self.rate_hz <= 96000:
             raise InputError(f"a sample rate is 4000 to 96000 Hz, not {self.rate_hz}")
         if not 4 * mel_frame(self.rate_hz) <= self.samples <= 30 * self.rate_hz:
@@ -91,6 +95,8 @@ class AudioInput:
         }  # fmt: skip
         if self.codebook is not None:
             plain |= {"codebook": self.codebook.words.tobytes().hex(), "codebook_sha256": self.codebook.sha256}
+        if self.features == "stft" and self.scale != OLD_SCALE:
+            plain["scale"] = self.scale
         return plain
 
 
@@ -106,6 +112,9 @@ def audio_input(fields: Any) -> AudioInput:
     for key, kind in (("rate_hz", int), ("samples", int), ("features", str), ("codec", str), ("reads", str)):
         if type(fields[key]) is not kind:
             raise InputError(f"audio.{key} is of another type")
+    scale = fields.get("scale", OLD_SCALE if fields["features"] == "stft" else SCALE)
+    if type(scale) not in (int, float):
+        raise InputError("audio.scale is of another type")
     book = None
     if "codebook" in fields:
         try:
@@ -115,4 +124,4 @@ def audio_input(fields: Any) -> AudioInput:
         book = Codebook(words.reshape(-1, SIDE * SIDE) if words.size % (SIDE * SIDE) == 0 else words[:, None])
         if fields.get("codebook_sha256") != book.sha256:
             raise InputError("the codebook is another model's: its SHA-256 is not the one that the contract names")
-    return AudioInput(**{key: fields[key] for key in _NEEDED}, codebook=book)
+    return AudioInput(**{key: fields[key] for key in _NEEDED}, codebook=book, scale=float(scale))

@@ -1,5 +1,7 @@
 """The training loop of sound."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +47,7 @@ class SoundTrainer(ResumableTraining):
             epochs=config.epochs,
             per_epoch=self._batches.per_epoch,
             config_sha256=config.sha256,
-            data_sha256=data.train.sha256,
+            data_sha256=_heard_sha256(data, path),
         )
         self.resume()
 
@@ -71,6 +73,12 @@ class SoundTrainer(ResumableTraining):
     def answers(self) -> NDArray[np.int64]:
         """The class that the network says of each test clip."""
         return answers_of(self.network, self._test)
+
+
+def _heard_sha256(data: SoundData, path: SoundPath) -> str:
+    """Of the clips and of what is heard of them: a training does not go on with other features."""
+    spec = json.dumps(path.spec.to_dict(), sort_keys=True)
+    return hashlib.sha256(f"{data.train.sha256} {spec}".encode()).hexdigest()
 
 
 def answers_of(network: nn.Module, x: Tensor) -> NDArray[np.int64]:

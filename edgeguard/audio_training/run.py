@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeguard.audio.codebook import blocks_of
-from edgeguard.audio.features import CENTER, UNIT, levels_of
+from edgeguard.audio.features import CENTER, UNIT
 from edgeguard.audio.path import SoundPath
 from edgeguard.audio.spec import AudioInput
 from edgeguard.audio_training.config import SoundConfig, fold_of
@@ -148,7 +148,7 @@ def audio_spec(config: SoundConfig, clips: Clips) -> AudioInput:
     if not config.codec.startswith("vq:"):
         return replace(spec, codec=config.codec)
     path = SoundPath(spec)
-    blocks = [blocks_of(levels_of(spec.features, path.placed(samples)[0], spec.rate_hz)) for samples in clips.samples]
+    blocks = [blocks_of(path.levels(path.placed(samples)[0])[..., 0]) for samples in clips.samples]
     book = fit_codebook(np.concatenate(blocks), int(config.codec[3:]), order=config.order, seed=config.seed)
     return replace(spec, codec=config.codec, reads=config.input, codebook=book)
 

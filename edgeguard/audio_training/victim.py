@@ -20,10 +20,9 @@ from edgeguard.audio.features import (
     CENTER,
     FLOOR_DB,
     FRAME,
-    LARGEST,
     RANGE_DB,
-    SCALE,
     UNIT,
+    largest_of,
     mel_filters,
     mel_frame,
     mel_window,
@@ -92,7 +91,7 @@ class SoundVictim:
 
 def soft_levels(wave: Tensor, spec: AudioInput) -> Tensor:
     """What the model sees of samples (n, samples), with a derivative: (n, planes, rows, columns) levels."""
-    levels = _stft(wave) if spec.features == "stft" else _logmel(wave, spec)
+    levels = _stft(wave, spec.scale) if spec.features == "stft" else _logmel(wave, spec)
     if spec.codebook is None or spec.reads == "decoded":
         return levels[:, None]
     words = torch.from_numpy(spec.codebook.words.astype(np.float32))
@@ -107,11 +106,11 @@ def soft_levels(wave: Tensor, spec: AudioInput) -> Tensor:
     return soft.permute(0, 2, 1).reshape(n, -1, rows // 2, columns // 2)
 
 
-def _stft(wave: Tensor) -> Tensor:
+def _stft(wave: Tensor, scale: float) -> Tensor:
     n, samples = wave.shape
     spectrum = torch.fft.rfft(wave[:, : samples // FRAME * FRAME].reshape(n, -1, FRAME))
     parts = torch.cat([spectrum.real, spectrum.imag], 1)
-    return CENTER + UNIT / LARGEST * parts.sign() * torch.log1p(SCALE * parts.abs())
+    return CENTER + UNIT / largest_of(scale) * parts.sign() * torch.log1p(scale * parts.abs())
 
 
 def _logmel(wave: Tensor, spec: AudioInput) -> Tensor:

@@ -6,19 +6,22 @@ import scipy.fft
 import scipy.signal
 from audio.signals import noise, tone
 
-from edgeguard.audio.features import levels_of, mel_filters, shape_of
+from edgeguard.audio.features import OLD_SCALE, SCALE, levels_of, mel_filters, shape_of
 
 
-def test_stft_is_the_seeds_transform() -> None:
+@pytest.mark.parametrize(("scale", "unit"), [(SCALE, 127 / 6), (OLD_SCALE, 127 / 12)])
+def test_stft_is_the_seeds_transform(scale: float, unit: float) -> None:
     samples = noise(8128)
     frames = scipy.fft.rfft(samples.reshape(32, 254).astype(float))
     stacked = np.concatenate([frames.real, frames.imag])
-    slog = np.sign(stacked) * np.log(1 + np.abs(stacked) / 64)
-    assert np.array_equal(levels_of("stft", samples, 8000), np.clip(np.rint(128 + 127 / 12 * slog), 0, 255))
+    slog = np.sign(stacked) * np.log(1 + np.abs(stacked) * scale)
+    wanted = np.clip(np.rint(128 + unit * slog), 0, 255)
+    assert np.array_equal(levels_of("stft", samples, 8000, scale=scale), wanted)
 
 
-def test_the_loudest_stft_stays_in_range() -> None:
-    levels = levels_of("stft", np.full(8128, -32768, np.int16), 8000)
+@pytest.mark.parametrize("scale", [SCALE, OLD_SCALE])
+def test_the_loudest_stft_stays_in_range(scale: float) -> None:
+    levels = levels_of("stft", np.full(8128, -32768, np.int16), 8000, scale=scale)
     assert levels.min() >= 1  # 128 - 127: nothing is cut
 
 

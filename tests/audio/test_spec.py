@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from edgeguard.audio.codebook import Codebook
+from edgeguard.audio.features import OLD_SCALE, SCALE
 from edgeguard.audio.path import SoundPath
 from edgeguard.audio.spec import AudioInput, audio_input
 from edgeguard.errors import InputError
@@ -13,6 +14,17 @@ CODED = AudioInput(8000, 8128, codec="vq:16", reads="codes", codebook=BOOK)
 @pytest.mark.parametrize("spec", [CODED, AudioInput(16000, 16256, "logmel", "dct:280"), AudioInput(8000, 8128)])
 def test_what_stands_in_a_contract_comes_back(spec: AudioInput) -> None:
     assert audio_input(spec.to_dict()) == spec
+
+
+def test_a_contract_without_a_scale_is_of_the_time_before_it() -> None:
+    """Its network was trained on other features: with today's it would answer nonsense, in silence."""
+    fields = AudioInput(8000, 8128).to_dict()
+    assert fields.pop("scale") == SCALE
+    old = audio_input(fields)
+    assert old.scale == OLD_SCALE and old.to_dict() == fields and audio_input(old.to_dict()) == old
+    assert "scale" not in AudioInput(8000, 8128, "logmel").to_dict()
+    loud = np.full(8128, 3000, np.int16)
+    assert not np.array_equal(SoundPath(old)(loud), SoundPath(AudioInput(8000, 8128))(loud))
 
 
 def test_another_models_codebook_is_refused() -> None:
@@ -36,6 +48,10 @@ def test_another_models_codebook_is_refused() -> None:
         ({"codebook": 3}, "not hexadecimal"),
         ({"codebook": "0011"}, "2, 4, 8"),
         ({"extra": 1}, "not a table of"),
+        ({"scale": "1"}, "scale is of another type"),
+        ({"scale": 0}, "above 0 and at most 1"),
+        ({"scale": float("nan")}, "above 0 and at most 1"),
+        ({"features": "logmel", "scale": 0.5}, "that of an stft"),
     ],
 )
 def test_damage_is_one_line(change: dict[str, object], words: str) -> None:
