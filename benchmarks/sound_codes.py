@@ -4,8 +4,8 @@
         [--leave-out all] [--minutes 60]
 
 Each variant is trained with each seed and equally many epochs, clips as they are (no augmentation). What is done stays
-in FOLDER, so an interrupted run goes on. The table has the median over seeds, the pooled accuracy with its interval,
-and the difference to float features, paired by clip and seed.
+in FOLDER, so an interrupted run goes on. The table has the median over seeds, the mean with its interval, and the
+difference to float features. Intervals resample the test clips, each with its answers of all seeds.
 """
 
 import argparse
@@ -16,9 +16,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeguard.audio_training.config import SoundConfig
 from edgeguard.audio_training.run import ANSWERS, train_sound
-from edgeguard.statistics import paired_proportions, wilson
+from edgeguard.statistics import bootstrap_difference
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "float": {},
@@ -74,30 +77,37 @@ def _folder(output: Path, name: str, seed: int) -> Path:
 
 def _table(output: Path, variants: list[str], seeds: int) -> None:
     right = {(name, seed): _right(_folder(output, name, seed)) for name in variants for seed in range(seeds)}
-    print(f"{'':22s} {'seeds':>5s} {'median':>7s} {'pooled, 95 %':>20s} {'less float, paired':>24s}")
+    print(f"{'':22s} {'seeds':>5s} {'clips':>6s} {'median':>7s} {'mean, 95 %':>20s} {'less float, paired':>22s}")
     for name in variants:
         done = [seed for seed in range(seeds) if right[name, seed]]
         if not done:
             continue
         each = [sum(right[name, seed].values()) / len(right[name, seed]) for seed in done]
-        hits = sum(sum(right[name, seed].values()) for seed in done)
-        n = sum(len(right[name, seed]) for seed in done)
-        low, high = wilson(hits, n)
+        shares = _shares(right, name, done)
+        low, high = bootstrap_difference(shares, np.zeros_like(shares), _mean)
         print(
-            f"{name:22s} {len(done):5d} {100 * median(each):6.1f}% {100 * hits / n:6.1f} [{100 * low:.1f}, "
-            f"{100 * high:.1f}] {_paired(right, name, done):>24s}"
+            f"{name:22s} {len(done):5d} {len(shares):6d} {100 * median(each):6.1f}% {100 * _mean(shares):6.1f} "
+            f"[{100 * low:.1f}, {100 * high:.1f}] {_paired(right, name, done):>22s}"
         )
+
+
+def _shares(right: dict[tuple[str, int], dict[str, bool]], name: str, seeds: list[int]) -> NDArray[np.float64]:
+    """For each clip, in how many of the seeds its answer is right, 0..1: answers to one clip depend on each other."""
+    clips = sorted(right[name, seeds[0]])
+    return np.array([[right[name, seed][clip] for seed in seeds] for clip in clips], np.float64).mean(1)
+
+
+def _mean(shares: NDArray[np.float64]) -> float:
+    return float(shares.mean())
 
 
 def _paired(right: dict[tuple[str, int], dict[str, bool]], name: str, done: list[int]) -> str:
     both = [seed for seed in done if right.get(("float", seed))]
     if name == "float" or not both:
         return ""
-    pairs = [(right["float", s][clip], right[name, s][clip]) for s in both for clip in right["float", s]]
-    difference, low, high = paired_proportions(
-        sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs), len(pairs)
-    )
-    return f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] n {len(pairs)}"
+    own, other = _shares(right, name, both), _shares(right, "float", both)
+    low, high = bootstrap_difference(own, other, _mean)
+    return f"{100 * _mean(own - other):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _right(folder: Path) -> dict[str, bool]:
