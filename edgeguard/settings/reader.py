@@ -139,7 +139,7 @@ def _table(
         if name in declared:
             _value(declared[name], value, here, problems, found, from_text)
         elif rest is None:
-            problems.append(Problem(here, _unknown(name, declared, path)))
+            problems.append(Problem(here, _unknown(name, value, declared, path)))
         else:
             others[name] = value
     if missing := [repr(name) for name, one in declared.items() if one.is_required and name not in data]:
@@ -170,12 +170,15 @@ def _value(key: Key, value: Any, path: Path, problems: list[Problem], found: dic
         problems.append(Problem(path, f"is a table: [{key.name}]", key.name, value))
 
 
-def _unknown(name: str, declared: Mapping[str, Key], path: Path) -> str:
+def _unknown(name: str, value: Any, declared: Mapping[str, Key], path: Path) -> str:
     known = ", ".join(declared)
     if path:
         return f"{_title(path)}has no key {name!r}; known: {known}"
     if all(one.table is not None for one in declared.values()):
-        return f"there is no table [{name}]; known: {known}"
+        if isinstance(value, dict | list):
+            return f"there is no table [{name}]; known: {known}"
+        homes = [table for table, one in declared.items() if one.table is not None and name in one.table]
+        return f"{name!r} stands in no table; " + (f"put it below [{homes[0]}]" if homes else f"known: {known}")
     return f"unknown key {name!r}; known: {known}"
 
 

@@ -43,7 +43,7 @@ def test_flag_environment_file_default(file: Path) -> None:
     [
         ("[camera]\n\nsorce = 1\n", r"edgeguard.toml:3: \[camera\] has no key 'sorce'; known: source"),
         ("[camera]\nsource = 'x'\n[camra]\nsource = 'x'\n", r"edgeguard.toml:3: there is no table \[camra\]"),
-        ("every = 3\n", r"edgeguard.toml:1: there is no table \[every\]"),
+        ("every = 3\n", r"edgeguard.toml:1: 'every' stands in no table; put it below \[pipeline\]"),
         ("[pipeline]\nevery = 0\n", r"edgeguard.toml:2: every is 1 to 1e\+06, got 0"),
         ("[pipeline]\nevery = 2.5\n", r"edgeguard.toml:2: every wants a whole number"),
         ("[pipeline]\nevery = true\n", r"edgeguard.toml:2: every wants a whole number"),
