@@ -109,7 +109,7 @@ class Network(torch.nn.Module):
                 result = OPERATORS[step.name](step, inputs, self.graph.tensors[step.outputs[0]].shape)
                 activation = ACTIVATIONS[_activation(step)]
                 for n, part in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=True):
-                    values[n] = self._to_grid(activation(part), n, halves_up=step.name == "AVERAGE_POOL_2D")
+                    values[n] = self._to_grid(activation(part), n, step.name)
                 if index in self._tables:
                     number = step.outputs[0]
                     values[number] = bpda(self._tables[index](values[step.inputs[0]]), values[number])
@@ -187,13 +187,15 @@ class Network(torch.nn.Module):
         spec = self.graph.tensors[number]
         return values[number] * spec.scale[0] if _has_grid(spec) else values[number]
 
-    def _to_grid(self, x: Tensor, number: int, halves_up: bool = False) -> Tensor:
+    def _to_grid(self, x: Tensor, number: int, maker: str = "") -> Tensor:
         """Real values to the integers of their tensor, rounded and clipped; values of float tensors as they are."""
         spec = self.graph.tensors[number]
         if not _has_grid(spec):
             return x
         zero, (low, high) = spec.zero_point[0], _RANGES[spec.dtype]
-        scaled = x / spec.scale[0] + (_TIE if halves_up else 0.0)
+        if maker == "QUANTIZE":
+            return _to_steps(x, spec.scale[0], low - zero, high - zero)
+        scaled = x / spec.scale[0] + (_TIE if maker == "AVERAGE_POOL_2D" else 0.0)
         return _on_grid(scaled, _ONE, low - zero, high - zero)
 
     def _as_input(self, levels: Tensor) -> Tensor:
@@ -231,6 +233,11 @@ class _OnGrid(torch.autograd.Function):
 
 _on_grid: Callable[[Tensor, Tensor, int, int], Tensor] = _OnGrid.apply  # torch gives `apply` no types
 _ONE = torch.ones(())
+
+
+def _to_steps(x: Tensor, step: float, low: int, high: int) -> Tensor:
+    """Real values to whole steps. The runtime's kernel multiplies by the reciprocal in float32, which decides ties."""
+    return _on_grid(x, torch.tensor(np.float32(1) / np.float32(step)), low, high)
 
 
 def rebuild(path: str | os.PathLike[str], model: Model) -> Network:

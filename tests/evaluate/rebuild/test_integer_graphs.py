@@ -14,23 +14,32 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeguard.evaluate.rebuild.fixed_point import fixed_point_sum, sum_scales
 from edgeguard.evaluate.rebuild.graph import Operator, TensorSpec, read_graph
+from edgeguard.evaluate.rebuild.network import _to_steps
 from edgeguard.evaluate.rebuild.tables import table_of
 from edgeguard.model.runtime import load_runner
 
-_TYPES = {"uint8": 3, "int8": 9}
+_TYPES = {"float32": 0, "uint8": 3, "int8": 9}
 
 
 def _integer_model(
-    op: str, dtype: str, inputs: list[tuple[float, int]], output: tuple[float, int], n: int, options: Any = None
+    op: str,
+    dtype: str,
+    inputs: list[tuple[float, int]],
+    output: tuple[float, int],
+    n: int,
+    options: Any = None,
+    *,
+    source_type: str = "",
 ) -> bytes:
     """A graph of one operator on rows of n whole numbers, each with its scale and zero point."""
     model, graph, code, step = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT(), schema.OperatorT()
     tensors = []
-    for scale, zero in (*inputs, output):
+    for kind, (scale, zero) in [*((source_type or dtype, one) for one in inputs), (dtype, output)]:
         tensor = schema.TensorT()
-        tensor.shape, tensor.type, tensor.buffer = [1, n], _TYPES[dtype], 0
-        tensor.quantization = schema.QuantizationParametersT()
-        tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [zero]
+        tensor.shape, tensor.type, tensor.buffer = [1, n], _TYPES[kind], 0
+        if kind != "float32":
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [zero]
         tensors.append(tensor)
     code.builtinCode = getattr(schema.BuiltinOperator, op)
     code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
@@ -124,6 +133,18 @@ def test_tables_hold_what_the_runtime_answers(op: str, dtype: str) -> None:
     assert table is not None
     found = table(torch.from_numpy(values - zeros[0]).float()).numpy().astype(int) + zeros[1]
     assert np.array_equal(found, wanted.reshape(-1)) and len(set(found)) > 20
+
+
+def test_floats_are_multiplied_by_the_reciprocal_of_the_step() -> None:
+    """Levels of a picture often lie half way between two steps; divided by the step, some went the other way."""
+    scale = float(np.float32(2 / 255))
+    levels = (np.arange(256, dtype=np.float32)[None] - np.float32(127.5)) / np.float32(127.5)
+    data = _integer_model("QUANTIZE", "int8", [(0.0, 0)], (scale, 0), 256, source_type="float32")
+    wanted = _run(data, levels).astype(int)
+    graph = read_graph(data)
+    found = _to_steps(torch.from_numpy(levels), graph.tensors[1].scale[0], -128, 127)
+    assert np.array_equal(found.numpy().astype(int), wanted)
+    assert (np.rint(levels / np.float32(scale)).clip(-128, 127) != wanted).any()
 
 
 def test_what_is_no_table_is_none() -> None:
