@@ -115,12 +115,13 @@ class Fetcher(FetcherInterface):
 
 def _pools(before_read: BeforeRead) -> urllib3.PoolManager:
     """urllib3 with connections that are watched; a redirect or a failure is the caller's."""
+    response = watched_response(before_read)
 
     class Plain(urllib3.connection.HTTPConnection):
-        response_class = staticmethod(watched_response(before_read))
+        response_class = response
 
     class Secure(urllib3.connection.HTTPSConnection):
-        response_class = staticmethod(watched_response(before_read))
+        response_class = response
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain

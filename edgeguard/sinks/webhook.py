@@ -101,7 +101,7 @@ class Webhook:
                 raise TimeoutError("its answer does not end")
             sock.settimeout(max(min(_TIMEOUT_S, left_s), 0.001))
 
-        connection.response_class = watched_response(before_read)  # type: ignore[assignment]  # what it calls
+        connection.response_class = watched_response(before_read)
         try:
             connection.request("POST", self._target, body, self._headers)
             status = connection.getresponse().status

@@ -4,7 +4,6 @@ The standard library reads heads, answers of status 100, sizes of chunks and the
 as they come. The timeout of a connection holds for one piece only, so that a byte every few seconds is in time.
 """
 
-import functools
 import http.client
 import io
 import socket
@@ -52,11 +51,11 @@ class _Answering:
         return io.BufferedReader(Watched(self._sock, self._before_read))
 
 
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, before_read: BeforeRead, **options: Any) -> None:
-        super().__init__(_Answering(sock, before_read), *args, **options)  # type: ignore[arg-type]  # all it wants is makefile
-
-
-def watched_response(before_read: BeforeRead) -> Callable[..., http.client.HTTPResponse]:
+def watched_response(before_read: BeforeRead) -> type[http.client.HTTPResponse]:
     """The `response_class` of a connection of `http.client` whose answers are read so, wherever the library does it."""
-    return functools.partial(_Response, before_read=before_read)
+
+    class Response(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+            super().__init__(_Answering(sock, before_read), *args, **options)  # type: ignore[arg-type]  # all it wants is makefile
+
+    return Response

@@ -67,7 +67,7 @@ def test_an_answer_that_does_not_end_is_ended(kind: str, pause_s: float) -> None
             sock.settimeout(1.0)
 
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
-        connection.response_class = watched_response(before_read)  # type: ignore[assignment]  # what it calls
+        connection.response_class = watched_response(before_read)
         connection.request("GET", "/")
         with pytest.raises((TimeoutError, http.client.HTTPException)):
             connection.getresponse().read()
