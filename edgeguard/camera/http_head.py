@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
+from edgeguard.system.watched_answer import Watched
+
 #: What was put right, by the names under which it is counted.
 NO_STATUS, NO_HEADER = "answers without a status line", "lines of the answer's head that are no headers"
 _CHUNK = 4096
@@ -50,14 +52,14 @@ class _Answering:
         self._sock, self._noted, self._before_read = sock, noted, before_read
 
     def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
-        return io.BufferedReader(_Mended(self._sock.makefile(mode, buffering=0), self._noted, self._before_read))
+        return io.BufferedReader(_Mended(Watched(self._sock, lambda _: self._before_read()), self._noted))
 
 
 class _Mended(io.RawIOBase):
     """The bytes of an answer, its head put right."""
 
-    def __init__(self, raw: io.RawIOBase, noted: Counter[str], before_read: Callable[[], None]) -> None:
-        self._raw, self._noted, self._before_read = raw, noted, before_read
+    def __init__(self, raw: Watched, noted: Counter[str]) -> None:
+        self._raw, self._noted = raw, noted
         self._pending: memoryview | None = None
 
     def readable(self) -> bool:
@@ -71,8 +73,7 @@ class _Mended(io.RawIOBase):
             into[:count] = self._pending[:count]
             self._pending = self._pending[count:]
             return count
-        self._before_read()
-        return self._raw.readinto(into) or 0
+        return self._raw.readinto(into)
 
     def close(self) -> None:
         self._raw.close()
@@ -89,7 +90,6 @@ class _Mended(io.RawIOBase):
             end = re.search(rb"\r?\n\r?\n", data)
             if end is not None:
                 return mended_head(data[: end.start()], self._noted) + data[end.end() :]
-            self._before_read()
             piece = self._raw.read(_CHUNK)
             if not piece:
                 break

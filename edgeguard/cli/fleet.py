@@ -311,11 +311,10 @@ def enroll(
 ) -> None:
     """Expect a device: print a one-time token for its fleet join."""
     installed(workstation=True)
-    from edgeguard.fleet.workstation.devices import read_devices, write_devices
+    from edgeguard.fleet.workstation.devices import change_devices
 
-    expecting, token = read_devices(devices).expecting(device, datetime.now(UTC))
-    write_devices(devices, expecting)
-    on_stdout(token)
+    expecting = change_devices(devices, lambda known: known.expecting(device, datetime.now(UTC)))
+    on_stdout(expecting.tokens[device].token)
 
 
 @app.command(epilog="Example: edgeguard fleet revoke cam-hall --devices devices.json")
@@ -325,9 +324,9 @@ def revoke(
 ) -> None:
     """A lost device's messages count for nothing from now on."""
     installed(workstation=True)
-    from edgeguard.fleet.workstation.devices import read_devices, write_devices
+    from edgeguard.fleet.workstation.devices import change_devices
 
-    write_devices(devices, read_devices(devices).without(device, datetime.now(UTC)))
+    change_devices(devices, lambda known: known.without(device, datetime.now(UTC)))
     on_stdout(f"{device} is revoked: take its user from the broker as well (docs/fleet.md)")
 
 

@@ -1,6 +1,7 @@
 """The agent: looks for a bundle, brings it, tries it, keeps it or takes it back, and says how things are."""
 
 import logging
+import math
 import os
 import random
 import threading
@@ -179,6 +180,34 @@ def run_once(updater: Updater, url: str, reporter: Reporter, link: Link | None) 
             link.flush(5.0)
 
 
+class _Upkeep:
+    """Keeps a child's run alive and says how the device is, at most once a second.
+
+    A repository that answers slowly takes days for a bundle, and neither waits for that.
+    """
+
+    def __init__(self, updater: Updater, reporter: Reporter) -> None:
+        self._updater, self._reporter = updater, reporter
+        self._again_at, self._deaths = -math.inf, 0
+        self.report_at = time.monotonic()
+
+    def look(self) -> None:
+        """Look after both."""
+        now = time.monotonic()
+        if now >= self.report_at:
+            self._reporter.report()
+            self.report_at = time.monotonic() + _TELEMETRY_S
+            self._deaths = 0
+        if now < self._again_at or read_state(self._updater.layout).current is None:
+            return
+        self._again_at = now + 1.0
+        if (death := self._updater.service.death()) is not None:
+            self._deaths += 1
+            if self._deaths <= 3:  # a minute
+                _log.warning("the run ended: %s; starting it again", death)
+                self._updater.service.restart()
+
+
 def run_for_ever(updater: Updater, url: str, reporter: Reporter, link: Link | None, *, every_s: float) -> None:
     """Look every `every_s` seconds, and when the broker says that there is news; keep a child's run alive meanwhile.
 
@@ -190,9 +219,9 @@ def run_for_ever(updater: Updater, url: str, reporter: Reporter, link: Link | No
         _log.info("%s", resumed.text)
     elif read_state(updater.layout).current is not None:
         updater.service.restart()
-    fetcher, failures, deaths = Fetcher(), 0, 0
+    upkeep, failures = _Upkeep(updater, reporter), 0
+    fetcher = Fetcher(meanwhile=upkeep.look)
     looks = Looks(every_s, time.monotonic() + chance.uniform(0, min(every_s, 5.0)))
-    report_at = time.monotonic()
     while True:
         now = time.monotonic()
         if wake.is_set():
@@ -201,16 +230,8 @@ def run_for_ever(updater: Updater, url: str, reporter: Reporter, link: Link | No
         if now >= looks.at:
             failures = _look(updater, url, fetcher, reporter, failures)
             looks.ended(time.monotonic(), failures, chance.uniform(0.8, 1.2))
-            report_at = 0.0
-        if now >= report_at:
-            reporter.report()
-            report_at = time.monotonic() + _TELEMETRY_S
-            deaths = 0
-        if read_state(updater.layout).current is not None and (death := updater.service.death()) is not None:
-            deaths += 1
-            if deaths <= 3:  # a minute
-                _log.warning("the run ended: %s; starting it again", death)
-                updater.service.restart()
+            upkeep.report_at = 0.0
+        upkeep.look()
         wake.wait(min(1.0, max(looks.at - time.monotonic(), 0.05)))
 
 

@@ -9,9 +9,11 @@ end differ from that, whatever a zip library would make of them.
 
 import hashlib
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from edgeguard.errors import InputError
@@ -46,6 +48,22 @@ def directory(members: list[tuple[str, int, int, int]]) -> bytes:
         ) + encoded  # fmt: skip
     start = sum(len(header(name, 0, 0)) + size for name, size, _, _ in members)
     return entries + _END.pack(b"PK\5\6", 0, 0, len(members), len(members), len(entries), start, 0)
+
+
+def open_bundle(path: Path) -> BinaryIO:
+    """A bundle's file, to read. A pipe is not waited for: a bundle is read twice.
+
+    Raises:
+        InputError: it cannot be read, or is no plain file.
+    """
+    try:
+        stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - the caller's
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise InputError(f"{path} is a device or a pipe, not a bundle's file: copy the bundle into a plain file first")
+    return stream
 
 
 def read_signature(stream: BinaryIO) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tuf.ngclient import FetcherInterface
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fleet.layout import sync_folder
+from edgeguard.system.watched_answer import BeforeRead, watched_response
 
 #: Bytes a second, on average after the first seconds; a server that gives less is given up.
 LEAST_RATE = 1000.0
@@ -24,18 +26,26 @@ class Fetcher(FetcherInterface):
     """The TUF client's way to the network.
 
     Args:
-        grace_s, silence_s: before the rate counts; without a byte.
+        grace_s, silence_s: before the rate counts (an answer's head has no more time); without a byte.
         clock: in seconds.
+        meanwhile: is called after each piece: at the least rate a bundle takes days.
 
     Attributes:
         received: bytes so far, for the record.
     """
 
     def __init__(
-        self, *, grace_s: float = _GRACE_S, silence_s: float = _SILENCE_S, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        grace_s: float = _GRACE_S,
+        silence_s: float = _SILENCE_S,
+        clock: Callable[[], float] = time.monotonic,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        self._pool = urllib3.PoolManager(num_pools=2, maxsize=1, retries=False)
-        self._grace_s, self._silence_s, self._clock = grace_s, silence_s, clock
+        self._pool = _pools(self._before_read)
+        self._grace_s, self._silence_s, self._clock, self._meanwhile = grace_s, silence_s, clock, meanwhile
+        self._began: float | None = None  # when the answer was waited for that comes now
+        self._got = 0  # bytes of its body
         self.received = 0
 
     def _fetch(self, url: str) -> Iterator[bytes]:
@@ -51,12 +61,13 @@ class Fetcher(FetcherInterface):
         """
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         timeout = urllib3.Timeout(connect=self._silence_s, read=self._silence_s)
+        self._began, self._got = None, 0
         try:
             answer = self._pool.request(
                 "GET", url, headers=headers, preload_content=False, redirect=False, timeout=timeout
             )
         except urllib3.exceptions.ReadTimeoutError as error:
-            raise SlowRetrievalError(f"{url}: nothing for {self._silence_s:g} s") from error
+            raise self._too_slow(url) from error
         except urllib3.exceptions.HTTPError as error:
             raise DeviceError(f"{_host(url)} cannot be reached: {_plain(error)}") from error
         try:
@@ -71,25 +82,56 @@ class Fetcher(FetcherInterface):
             answer.close()
 
     def _body(self, url: str, answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        began, got, first = self._clock(), 0, True
         while True:
             try:
                 piece = answer.read1(_PIECE)
             except urllib3.exceptions.ReadTimeoutError as error:
-                raise SlowRetrievalError(f"{url}: nothing for {self._silence_s:g} s") from error
+                raise self._too_slow(url) from error
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise DeviceError(f"{_host(url)}: the connection broke off: {_plain(error)}") from error
             if not piece:
                 return
-            if first and url.endswith(".json") and piece.lstrip()[:1] == b"<":
+            if not self._got and url.endswith(".json") and piece.lstrip()[:1] == b"<":
                 raise DeviceError(f"{_host(url)} answers with a web page (a captive portal?) where metadata has to be")
-            first = False
-            got += len(piece)
+            self._got += len(piece)
             self.received += len(piece)
-            spent = self._clock() - began
-            if spent > self._grace_s and got < LEAST_RATE * (spent - self._grace_s):
-                raise SlowRetrievalError(f"{url}: {got / spent:.0f} bytes/s")
             yield piece
+            self._meanwhile()
+
+    def _before_read(self, sock: socket.socket) -> None:
+        """Every wait for the server, in heads, sizes of chunks and trailers as well, ends when the rate is missed."""
+        now = self._clock()
+        if self._began is None:  # a slow network's way to the connection is not the server's fault
+            self._began = now
+        left_s = self._began + self._grace_s + self._got / LEAST_RATE - now
+        if left_s <= 0:
+            raise TimeoutError
+        sock.settimeout(min(self._silence_s, max(left_s, 0.001)))
+
+    def _too_slow(self, url: str) -> SlowRetrievalError:
+        spent_s = 0.0 if self._began is None else self._clock() - self._began
+        return SlowRetrievalError(f"{url}: {self._got / max(spent_s, 0.001):.0f} bytes/s")
+
+
+def _pools(before_read: BeforeRead) -> urllib3.PoolManager:
+    """urllib3 with connections that are watched; a redirect or a failure is the caller's."""
+    response = watched_response(before_read)
+
+    class Plain(urllib3.connection.HTTPConnection):
+        response_class = response
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        response_class = response
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    manager = urllib3.PoolManager(num_pools=2, maxsize=1, retries=False)
+    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+    return manager
 
 
 def download(fetcher: Fetcher, url: str, path: Path, size: int) -> None:

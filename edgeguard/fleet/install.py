@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import edgeguard
 from edgeguard.errors import CheckFailed, DeviceError, InputError
-from edgeguard.fleet.archive import MANIFEST, SIGNATURE, read_members, read_signature
+from edgeguard.fleet.archive import MANIFEST, SIGNATURE, open_bundle, read_members, read_signature
 from edgeguard.fleet.envelope import read_envelope, verified_payload
 from edgeguard.fleet.identity import Device
 from edgeguard.fleet.layout import Layout, remove_folder, sync_folder, write_durably
@@ -126,7 +126,7 @@ def install_file(
     """
     check_clock(layout, now)
     try:
-        with open(path, "rb") as stream:
+        with open_bundle(path) as stream:
             bundle = verify(stream, keys)
             check_fits(bundle, device, read_state(layout), now)
             return put_into_slot(layout, stream, bundle, run_golden if golden is None else golden)

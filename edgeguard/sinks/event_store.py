@@ -1,5 +1,6 @@
 """The folder of recorded events: its quota, for how long each one stays, and what of it may be read."""
 
+import io
 import json
 import logging
 import math
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,14 @@ _FILE = re.compile(r"clip\.mp4|thumbnail\.jpg|event\.json|results\.jsonl|[0-9]{9
 _MOST_LISTED = 200
 _QUALITY = 95
 _LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 16  # bytes
+_MOST_LINES, _LONGEST_LINE = 250_000, 1 << 20  # two hours of 30 frames/s; bytes
+_FILMS_WITHIN_S = 5.0  # of events of killed runs, before this one begins
 _TIDY_S = 60.0
 _log = logging.getLogger(__name__)
+
+
+class _Late(DeviceError):
+    """There is no time for a film."""
 
 
 class EventStore:
@@ -51,14 +59,26 @@ class EventStore:
         self._lock, self._tidied = threading.RLock(), time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for event in self._events():
-                clear_all_partials(event)  # of a run that was killed
-                if (event / ABOUT).is_file() and not (event / FILM).is_file():
-                    with suppress(EdgeGuardError, OSError), parsing("the event"):  # its times may be anything
-                        make_film(event)
+            self._finish_films()
             self.clear()
         except OSError as error:
             raise DeviceError(f"cannot record events in {folder}: {error.strerror}") from error
+
+    def _finish_films(self) -> None:
+        """Films of events of runs that were killed, as far as there is time: the frames may be anybody's, and many."""
+        until, left = time.monotonic() + _FILMS_WITHIN_S, 0
+        for event in self._events():
+            clear_all_partials(event)
+            if (event / ABOUT).is_file() and not (event / FILM).is_file():
+                try:
+                    with parsing("the event"):  # its times may be anything
+                        make_film(event, until)
+                except _Late:
+                    left += 1
+                except (EdgeGuardError, OSError):
+                    continue
+        if left:
+            _log.warning("%d events of earlier runs stay without a film: their frames take too long", left)
 
     def begin(self, name: str) -> Path:
         """A new folder for an event."""
@@ -154,11 +174,15 @@ def write_about(path: Path, about: dict[str, Any]) -> None:
     write_bytes(path / ABOUT, json.dumps(about).encode(), durable=False)
 
 
-def make_film(path: Path) -> None:
+def make_film(path: Path, until: float = math.inf) -> None:
     """The film of an event's frames.
 
+    Args:
+        path: the event's folder.
+        until: then it is given up, on the monotonic clock.
+
     Raises:
-        DeviceError: it cannot be written.
+        DeviceError: it cannot be written, or was given up.
     """
     written = set[str]()
 
@@ -167,8 +191,11 @@ def make_film(path: Path) -> None:
             if line["file"] in written:
                 continue  # each frame once: a line that is there a thousand times would fill the disk
             written.add(line["file"])
+            if time.monotonic() > until:
+                raise _Late
             with suppress(OSError, InputError):
-                yield line["time"], _as_jpeg(path / line["file"])
+                jpeg = _as_jpeg(path / line["file"])
+                yield line["time"], jpeg
 
     with suppress(ValueError):  # no frame came
         write_film(path / FILM, frames())
@@ -186,10 +213,12 @@ def _as_jpeg(path: Path) -> bytes:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file of results that name a frame; a killed run may have left half of one."""
     try:
-        text = read_regular(path, _LARGEST_LINES, "the results").decode("utf-8", "replace")
+        data = read_regular(path, _LARGEST_LINES, "the results")
     except InputError:
         return
-    for line in text.splitlines():
+    for line in islice(io.BytesIO(data), _MOST_LINES):
+        if len(line) > _LONGEST_LINE:
+            continue
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             found = foreign_json(line, with_nan=True)
             name, at = str(found["file"]), float(found.get("time", found["captured_at"]))

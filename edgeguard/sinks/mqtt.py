@@ -238,7 +238,8 @@ class Mqtt:
     def _received(self, client: Any, userdata: Any, message: Any) -> None:
         try:
             if message.topic != f"{self._name}/status":
-                self._owner.received(message.topic, message.payload)
+                if not message.retain:  # a broker's memory is no process that has the name now
+                    self._owner.received(message.topic, message.payload)
             elif self._owner.owns and message.payload != b"online":  # the last will of another process
                 self._send(f"{self._name}/status", "online", qos=1)
         except Undelivered:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from edgeguard.camera.urls import split_url
 from edgeguard.pipeline.event import EventLog
 from edgeguard.system.addresses import read_token
+from edgeguard.system.watched_answer import watched_response
 
 _TIMEOUT_S = 5.0
 _AGAIN_S = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -91,12 +93,19 @@ class Webhook:
         """Why it was not taken; None where it was."""
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=_TIMEOUT_S)
+        until = time.monotonic() + 2 * _TIMEOUT_S  # each byte may be in time, and the answer's head late for ever
+
+        def before_read(sock: socket.socket) -> None:
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("its answer does not end")
+            sock.settimeout(max(min(_TIMEOUT_S, left_s), 0.001))
+
+        connection.response_class = watched_response(before_read)
         try:
-            began = time.monotonic()
             connection.request("POST", self._target, body, self._headers)
             status = connection.getresponse().status
-            late = time.monotonic() - began > 2 * _TIMEOUT_S
-            return None if 200 <= status < 300 and not late else f"{self._host} answers {status}"
+            return None if 200 <= status < 300 else f"{self._host} answers {status}"
         except (OSError, http.client.HTTPException, ssl.SSLError) as error:
             return f"{self._host} cannot be reached: {getattr(error, 'strerror', None) or error}"
         finally:

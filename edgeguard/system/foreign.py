@@ -1,6 +1,7 @@
 """The border to bytes that somebody else wrote: how much of a file is read, and what a failure to parse it becomes."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -8,7 +9,7 @@ import select
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from edgeguard.errors import EdgeGuardError, InputError
 
@@ -19,6 +20,7 @@ LARGEST_PICTURE = 256 << 20
 #: Bytes of a file of settings (TOML): hundreds of times what any of ours has.
 LARGEST_SETTINGS = 1 << 20
 _SHOWN = 160
+_PIECE = 1 << 20
 _WRITER_WITHIN_S = 5.0  # of a pipe: a shell's `<(...)` writes at once
 _MOST_CONTAINERS, _MOST_VALUES = 1 << 23, 1 << 26  # of JSON, some 2 GB of each: three bytes make a list of 64
 _LARGEST_INTEGER = (1 << 63) - 1
@@ -67,8 +69,8 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
             if size > limit:
                 raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
             data = stream.read(size + 1)  # `read` takes memory for as much as it is told, so first for what is there
-            if len(data) > size:
-                data += stream.read(limit + 1 - len(data))
+            if len(data) > size:  # no size is known, or the file grows
+                data = _with_the_rest(data, stream, limit)
     except TimeoutError as error:
         raise InputError(f"{what} {path} is a pipe that nobody writes to: put a file there") from error
     except OSError as error:
@@ -78,6 +80,15 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     if len(data) > limit:
         raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
     return data
+
+
+def _with_the_rest(data: bytes, stream: BinaryIO, limit: int) -> bytes:
+    """All that comes, of at most `limit` bytes and one more; kept once, and not a second time to be put together."""
+    kept = io.BytesIO()
+    left = limit + 1 - kept.write(data)
+    while left > 0 and (piece := stream.read(min(_PIECE, left))):
+        left -= kept.write(piece)
+    return kept.getvalue()
 
 
 def _at_once(path: str, flags: int) -> int:

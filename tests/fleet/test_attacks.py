@@ -246,6 +246,29 @@ def silent(case: Case) -> None:
     case.look()
 
 
+def _without_end(case: Case, begin: bytes, then: bytes) -> None:
+    def spoil(path: str, handler: http.server.BaseHTTPRequestHandler) -> bool:
+        handler.wfile.write(begin)
+        while True:
+            handler.wfile.write(then)
+            time.sleep(0.05)
+
+    case.server.spoil = spoil
+    case.look()
+
+
+def head_without_end(case: Case) -> None:
+    _without_end(case, b"HTTP/1.1 200 OK\r\nX: ", b"a")
+
+
+def continue_without_end(case: Case) -> None:
+    _without_end(case, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 50)
+
+
+def trailers_without_end(case: Case) -> None:
+    _without_end(case, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n")
+
+
 def _zip(case: Case, name: str, change: Callable[[zipfile.ZipInfo], None]) -> Path:
     """A bundle that a zip library wrote anew, with one member changed."""
     bundle = case.fleet.bundle(8)
@@ -392,6 +415,9 @@ ATTACKS: list[tuple[Callable[[Case], None], type[EdgeGuardError], str]] = [
     (endless_metadata, InputError, "larger than it may be"),
     (slow, DeviceError, "too slow"),
     (silent, DeviceError, "too slow"),
+    (head_without_end, DeviceError, "too slow"),
+    (continue_without_end, DeviceError, "too slow"),
+    (trailers_without_end, DeviceError, "too slow"),
     (path_traversal, InputError, "manifest gives"),
     (path_traversal_signed, InputError, "leads out of the bundle"),
     (symlink, InputError, "a link, another name or size"),

@@ -1,6 +1,7 @@
 """`edgeguard fleet`: the command lines, and what is refused in one line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,23 @@ def test_bad_usage_is_refused_in_one_line(
     monkeypatch.chdir(tmp_path)
     more = ["--root", str(tmp_path / "device")] if line[0] in ("agent", "join", "units") else []
     refused(here("fleet", *line, *more), 2, words)
+
+
+def test_a_pipe_is_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the three waited for ever."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("cam-1.egb")
+    for line in (
+        ["keygen", "keys"],
+        ["join", "--root-metadata", "keys/root.json", "--device", "a", "--root", "device"],
+    ):
+        assert here("fleet", *line).returncode == 0
+    for line in (
+        ["sign", "cam-1.egb", "--key", "keys/release"], ["publish", "repo", "cam-1.egb"],
+        ["install", "cam-1.egb", "--root", "device"],
+    ):  # fmt: skip
+        refused(here("fleet", *line), 2, "copy the bundle into a plain file first")
+    assert not Path("repo").exists()
 
 
 def test_a_token_is_printed_once_and_for_one_device(tmp_path: Path) -> None:

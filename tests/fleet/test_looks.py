@@ -11,9 +11,11 @@ import pytest
 
 pytest.importorskip("tuf", reason="the extra fleet is not installed")
 pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
+from system.test_watched_answer import endless
 
 from edgeguard.fleet import agent
 from edgeguard.fleet.agent import Outcome, Reporter, Updater, run_for_ever
+from edgeguard.fleet.fetch import Fetcher
 from edgeguard.fleet.layout import Layout
 from edgeguard.fleet.link import Link
 from edgeguard.fleet.looks import LEAST_PAUSE_S, Looks
@@ -84,3 +86,40 @@ def test_the_agent_pauses_and_loses_no_news(tmp_path: Path, monkeypatch: pytest.
     pauses = [later - sooner for sooner, later in itertools.pairwise(looked)]
     assert len(pauses) == 2 and all(0.2 <= pause < 2 for pause in pauses), pauses
     assert rounds[0] < (60 if always else 12), "it sleeps in the pause"
+
+
+def test_a_run_that_ends_while_a_repository_is_slow_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the least rate a bundle takes days: neither the run nor the reports wait for it."""
+    monkeypatch.setattr(agent, "read_state", lambda layout: SimpleNamespace(current=True))
+    starts, reports, looked = list[float](), list[float](), list[bool]()
+
+    def look(url: str, fetcher: Fetcher) -> Outcome:
+        for _ in fetcher.pieces(url):
+            looked.append(bool(starts and reports))
+        raise _Enough
+
+    with endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(100), 0.02) as port:
+
+        class Service:
+            def death(self) -> str | None:
+                return "it was killed" if looked else None
+
+            def restart(self) -> None:
+                if looked:
+                    starts.append(time.monotonic())
+
+        def report() -> None:
+            reports.append(time.monotonic())
+            if starts:
+                raise _Enough
+
+        monkeypatch.setattr(agent, "_TELEMETRY_S", 0.2)
+        updater = SimpleNamespace(layout=Layout(tmp_path), service=Service(), resume=lambda: None, look=look)
+        with pytest.raises(_Enough):
+            run_for_ever(
+                cast(Updater, updater), f"http://127.0.0.1:{port}/x",
+                cast(Reporter, SimpleNamespace(report=report, refused=None)), None, every_s=0.1,
+            )  # fmt: skip
+    assert starts and len(reports) > 1

@@ -1,8 +1,11 @@
 """What devices say, over a real mosquitto: signed, bounded, collected, refused; enrollment, revocation, halting."""
 
 import json
+import time
 import tracemalloc
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,9 +35,9 @@ from edgeguard.fleet.telemetry import (
     verified,
     write_memory,
 )
-from edgeguard.fleet.workstation import page
+from edgeguard.fleet.workstation import collect, page
 from edgeguard.fleet.workstation.collect import Collector, Fleet
-from edgeguard.fleet.workstation.devices import Devices, read_devices, write_devices
+from edgeguard.fleet.workstation.devices import Devices, change_devices, read_devices
 from edgeguard.fleet.workstation.page import FleetPage, summary
 from edgeguard.fleet.workstation.rollout import clopper_pearson_lower, progress
 from edgeguard.fleet.workstation.watch import Halts
@@ -114,8 +117,7 @@ def test_a_device_enrolls_once_reports_and_is_revoked(tmp_path: Path) -> None:
     made, port, file = fleets.Fleet(tmp_path), free_port(), tmp_path / "devices.json"
     layout, device = made.device()
     other, lost = made.device("cam-door")
-    expecting, token = read_devices(file).expecting("cam-hall", NOW)
-    write_devices(file, expecting)
+    token = change_devices(file, lambda known: known.expecting("cam-hall", NOW)).tokens["cam-hall"].token
     assert file.stat().st_mode & 0o077 == 0
     where = Broker(f"mqtt://127.0.0.1:{port}")
     fleet = Fleet(file)
@@ -138,17 +140,47 @@ def test_a_device_enrolls_once_reports_and_is_revoked(tmp_path: Path) -> None:
             assert fleet.refused["replayed"] == 1
             fleet.take("edgeguard/cam-door/telemetry", payload)
             assert fleet.refused["unknown"] == 1
-            write_devices(file, read_devices(file).without("cam-hall", NOW))
+            change_devices(file, lambda known: known.without("cam-hall", NOW))
             fleet._read_at = 0.0
             fleet.take(
                 "edgeguard/cam-hall/telemetry", signed(message("cam-hall", 10**10, State(), None), device_key(layout))
             )
             assert fleet.refused["revoked"] == 1 and fleet.latest["cam-hall"].seq == 10**9
-    late = Devices().expecting("cam-late", NOW - timedelta(days=8))[0]
+    late = Devices().expecting("cam-late", NOW - timedelta(days=8))
     from edgeguard.fleet.enrollment import Request
 
     with pytest.raises(InputError, match="has expired"):
         late.enrolled(Request("cam-late", "0" * 64, "0" * 64), NOW)
+
+
+def test_of_changes_at_once_none_is_lost(tmp_path: Path) -> None:
+    """A device that enrolls while another one is revoked: whoever wrote last took the other change back."""
+    file = tmp_path / "devices.json"
+
+    def slowly(name: str) -> Callable[[Devices], Devices]:
+        def change(known: Devices) -> Devices:
+            time.sleep(0.02)
+            return known.expecting(name, NOW)
+
+        return change
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: change_devices(file, slowly(f"cam-{n}")), range(8)))
+    assert len(read_devices(file).tokens) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["devices.json"]
+
+
+def test_who_enrolls_again_and_again_makes_nobody_read_the_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, reads = tmp_path / "devices.json", list[Path]()
+    change_devices(file, lambda known: known.expecting("cam-hall", NOW))
+    monkeypatch.setattr(collect, "read_devices", lambda path: (reads.append(path), read_devices(path))[1])
+    fleet = Fleet(file, now=lambda: NOW)
+    request = json.dumps({"device": "cam-hall", "key": "0" * 64, "mac": "0" * 64}).encode()
+    for _ in range(50):
+        fleet.take("edgeguard/cam-hall/enroll", request)
+    assert fleet.refused["message"] == 50 and len(reads) == 1
 
 
 def _say(fleet: Fleet, device: str, bundle: str, failed: str | None = None) -> None:

@@ -18,6 +18,7 @@ from edgeguard.errors import DeviceError
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.pipeline.event import Event, Keeping
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.png.frame import write_png
 from edgeguard.sinks.event_store import EventStore
 from edgeguard.sinks.recorder import EventRecorder
 
@@ -192,6 +193,36 @@ def test_a_frame_that_is_named_a_thousand_times_is_in_the_film_once(tmp_path: Pa
     (event / "event.json").write_text("{}")
     EventStore(tmp_path, quota_bytes=10**8)
     assert len(data) < (event / "clip.mp4").stat().st_size < 2 * len(data) + 2000
+
+
+def test_films_of_a_strangers_events_do_not_keep_a_run_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """100 PNGs of 64 megapixels (0.9 MB each) took minutes, without a word."""
+    for number in range(3):
+        event = tmp_path / f"1970-01-01T00-00-0{number}.000Z-patch"
+        event.mkdir()
+        (event / "event.json").write_text("{}")
+        (event / "000000001.png").write_bytes(write_png(np.zeros((64, 64, 3), np.uint8)))
+        (event / "results.jsonl").write_text('{"file": "000000001.png", "time": 1, "captured_at": 1}\n')
+    monkeypatch.setattr("edgeguard.sinks.event_store._FILMS_WITHIN_S", 0.0)
+    EventStore(tmp_path, quota_bytes=10**8)
+    assert not list(tmp_path.glob("*/clip.mp4*")) and not list(tmp_path.glob("*/.*"))
+    assert "3 events of earlier runs stay without a film" in caplog.text
+    monkeypatch.undo()
+    EventStore(tmp_path, quota_bytes=10**8)
+    assert len(list(tmp_path.glob("*/clip.mp4"))) == 3
+
+
+def test_of_a_file_of_results_so_many_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 MB of short lines took 1.7 GB and two minutes of a page's worker."""
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    line = '{"file": "000000001.jpg", "time": 1, "captured_at": 1}'
+    (event / "results.jsonl").write_text(f"{line[:-1]}{' ' * 200}}}\n" + f"{line}\n" * 20)
+    monkeypatch.setattr("edgeguard.sinks.event_store._MOST_LINES", 10)
+    monkeypatch.setattr("edgeguard.sinks.event_store._LONGEST_LINE", 200)
+    assert len(EventStore(tmp_path, quota_bytes=10**8).frames(event.name)) == 9
 
 
 @pytest.mark.parametrize("time_of", ["1e300", "-1e300", '"x"', "null", "1e999", "9" * 400])

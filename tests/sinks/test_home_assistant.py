@@ -15,6 +15,7 @@ import jinja2
 import pytest
 from sinks.published import fits
 from sinks.test_mqtt import Listener, _free_port, _wait, broker
+from system.test_watched_answer import ENDLESS, endless
 
 from edgeguard.errors import InputError
 from edgeguard.model.contract import Contract, Detection
@@ -186,3 +187,16 @@ def test_a_webhook_that_is_away_is_counted(status: RunStatus, monkeypatch: pytes
         assert hook.failure is not None and "cannot be reached" in hook.failure
     with pytest.raises(InputError):
         Webhook("ftp://x/", status.events)
+
+
+@pytest.mark.parametrize("kind", ["head", "continue", "headers"])
+def test_a_webhook_whose_answer_does_not_end_is_one_that_failed(
+    status: RunStatus, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("edgeguard.sinks.webhook._AGAIN_S", ())
+    monkeypatch.setattr("edgeguard.sinks.webhook._TIMEOUT_S", 0.3)
+    begin, then = ENDLESS[kind]
+    with endless(begin, then, 0.02) as port, Webhook(f"http://127.0.0.1:{port}/", status.events) as hook:
+        status.events.tell(_event())
+        _wait(lambda: hook.dropped == 1, "dropped")
+        assert hook.failure is not None and "cannot be reached" in hook.failure

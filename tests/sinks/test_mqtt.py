@@ -185,6 +185,20 @@ def test_a_second_process_with_the_same_name_is_refused(status: RunStatus, make:
 
 
 @pytest.mark.full
+def test_an_answer_that_the_broker_keeps_is_nobodys(status: RunStatus, tmp_path: Path) -> None:
+    """One retained message said at every connection that the name is another process's."""
+    port = _free_port()
+    with broker(tmp_path, port):
+        listener = Listener(port)
+        for topic in ("porch/owner/answer", "porch/owner/ask"):
+            listener.client.publish(topic, "0 process 1 on nowhere", qos=1, retain=True).wait_for_publish(5)
+        with Mqtt(f"mqtt://127.0.0.1:{port}", "porch", status) as mqtt:
+            _wait(lambda: mqtt.connected, "the name is ours")
+            asked = [text for topic, text, _ in listener.messages if topic == "porch/owner/ask"]
+            assert len(asked) == 2, "one of the broker's and one of ours: the first claim holds"
+        listener.close()
+
+
 def test_two_that_start_at_once_find_one_owner(status: RunStatus, tmp_path: Path) -> None:
     port = _free_port()
     with broker(tmp_path, port):

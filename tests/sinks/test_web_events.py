@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -201,6 +202,20 @@ def test_health_names_the_camera_that_is_not_well(cameras: dict[str, RunStatus])
         cameras["yard"].result_at = time.monotonic() - 60
         code, text = _get(f"{page.url}healthz")
         assert code == 503 and text.startswith(b"yard: no result for 60 s")
+
+
+def test_a_large_file_of_an_event_is_not_held_in_memory(page: WebPage, tmp_path: Path) -> None:
+    (event,) = (tmp_path / "events").iterdir()
+    with open(event / "thumbnail.jpg", "wb") as file:
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    with socket.create_connection(("127.0.0.1", int(page.url.rstrip("/").rpartition(":")[2])), timeout=5) as link:
+        link.sendall(f"GET /events/{event.name}/thumbnail.jpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        head = link.recv(1 << 16)
+    assert head.startswith(b"HTTP/1.1 200") and b"Content-Length: 1073741824\r\n" in head
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
 
 
 def test_films_on_their_way_are_bounded(page: WebPage, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +53,16 @@ def test_files_are_read_up_to_a_limit(tmp_path: Path) -> None:
         read_bounded("a\0b", 1, "the file")
     with pytest.raises(InputError, match="Is a directory"):
         read_bounded(tmp_path, 1, "the file")
+
+
+def test_what_has_no_size_is_kept_once() -> None:
+    """A device that never ends was held twice, so that a limit of 512 MiB took 1 GB."""
+    tracemalloc.start()
+    with pytest.raises(InputError, match="is larger than 64 MiB"):
+        read_bounded("/dev/zero", 64 << 20, "the file")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 << 20
 
 
 def test_a_pipe_is_read_too(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from edgeguard.datasets.entries import Entry, entries
-from edgeguard.errors import InputError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.workers import single_thread_opencv, worker_pool
 from edgeguard_converters.training_data.image_facts import ImageFacts, image_facts
 from edgeguard_converters.training_data.merkle import content_of
@@ -82,6 +83,7 @@ def scan(
     Raises:
         InputError: no images; links, names that lead elsewhere or are equal but for case, bombs; a name to leave out
             that is not there.
+        DeviceError: a process was killed.
     """
     there = {entry.name: entry for entry in entries(path, SUFFIXES, strict=True)}
     missing = [name for name in exclude if name not in there]
@@ -105,6 +107,8 @@ def _parts(path: Path, there: dict[str, Entry], names: list[str], workers: int |
     with worker_pool(workers, single_thread_opencv) as pool:
         try:
             yield from pool.map(functools.partial(_scanned, path), chunks)
+        except BrokenProcessPool as error:
+            raise DeviceError("a process that read images was killed (out of memory?): run it again") from error
         except BaseException:
             pool.end_now()
             raise

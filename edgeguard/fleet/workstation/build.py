@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import edgeguard
 from edgeguard.camera.files import IMAGE_SUFFIXES
 from edgeguard.errors import InputError
-from edgeguard.fleet.archive import MANIFEST, SIGNATURE, directory, header, read_members, read_signature
+from edgeguard.fleet.archive import MANIFEST, SIGNATURE, directory, header, open_bundle, read_members, read_signature
 from edgeguard.fleet.envelope import envelope_bytes, read_envelope, sealed
 from edgeguard.fleet.golden import open_model, output_bytes, outputs
 from edgeguard.fleet.manifest import EXPECTED, File, Health, Manifest, moment_text, parse_manifest, release_number
@@ -117,18 +116,6 @@ def sign(bundle: Path, key: Path) -> tuple[Manifest, int]:
     signed = sealed(envelope.payload, envelope, signer)
     write_bundle(bundle, envelope_bytes(signed), envelope.payload, files)
     return manifest, len(signed.signatures)
-
-
-def open_bundle(path: Path) -> BinaryIO:
-    """A bundle's file, to read.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def write_bundle(path: Path, signature: bytes, payload: bytes, files: Mapping[str, bytes]) -> None:

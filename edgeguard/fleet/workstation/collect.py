@@ -1,6 +1,7 @@
 """What the devices of a fleet say over MQTT: checked, and the newest of each kept."""
 
 import logging
+import math
 import re
 import threading
 import time
@@ -17,7 +18,7 @@ from edgeguard.errors import EdgeGuardError, InputError
 from edgeguard.fleet.enrollment import read_request
 from edgeguard.fleet.link import WAKE
 from edgeguard.fleet.telemetry import LARGEST, verified
-from edgeguard.fleet.workstation.devices import Devices, read_devices, write_devices
+from edgeguard.fleet.workstation.devices import Devices, change_devices, read_devices
 from edgeguard.sinks.mqtt_client import Broker, new_client, talk
 from edgeguard.system.foreign import checked_numbers, parsing
 from edgeguard.system.rarely import Rarely
@@ -89,8 +90,10 @@ class Fleet:
 
     def __init__(self, devices_file: Path | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._file, self._now = devices_file, now
-        self._devices: Devices | None = None if devices_file is None else read_devices(devices_file)
-        self._read_at = time.monotonic()
+        self._devices: Devices | None = None
+        self._mark: tuple[int, int, int] | None = None  # of the file as it was read
+        self._read_at = -math.inf
+        self._known()
         self.latest: dict[str, Newest] = {}
         self.refused, self.received = Counter[str](), 0
         self._lock, self._said = threading.Lock(), 0
@@ -146,15 +149,26 @@ class Fleet:
         if self._file is None:
             return
         request = read_request(payload)
-        devices = read_devices(self._file).enrolled(request, self._now())
-        write_devices(self._file, devices)
-        self._devices = devices
+        self._read(self._file).enrolled(request, self._now())  # who has no token does not make us read and write
+        change_devices(self._file, lambda known: known.enrolled(request, self._now()))
+        self._read(self._file)
         _log.info("%s belongs to the fleet now", request.device)
 
     def _known(self) -> Devices | None:
         """Who belongs to the fleet; read again after a second, so that a revocation holds at once."""
         if self._file is not None and time.monotonic() - self._read_at > 1:
-            self._devices, self._read_at = read_devices(self._file), time.monotonic()
+            self._devices, self._read_at = self._read(self._file), time.monotonic()
+        return self._devices
+
+    def _read(self, file: Path) -> Devices:
+        """What the file holds; it is read where it is another one than before."""
+        try:
+            found = file.stat()
+            mark = found.st_ino, found.st_mtime_ns, found.st_size
+        except OSError:
+            mark = None
+        if self._devices is None or mark != self._mark:
+            self._devices, self._mark = read_devices(file), mark
         return self._devices
 
     def _refuse(self, why: str, line: str) -> None:

@@ -1,6 +1,9 @@
 """Who belongs to a fleet: one file with public keys, one-time tokens that wait, and devices that are revoked."""
 
+import fcntl
+import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import DecodeError, Meta, json
 
-from edgeguard.errors import InputError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.fleet.enrollment import Request
 from edgeguard.fleet.manifest import Hash, Moment, Word, moment, moment_text
 from edgeguard.system.files import replaced
@@ -46,8 +49,8 @@ class Devices:
     tokens: dict[Word, Token] = field(default_factory=dict)
     revoked: dict[Word, Moment] = field(default_factory=dict)
 
-    def expecting(self, device: str, now: datetime) -> tuple["Devices", str]:
-        """A device may enroll; the same with its token, and the token.
+    def expecting(self, device: str, now: datetime) -> "Devices":
+        """A device may enroll; the same with a token for it.
 
         Raises:
             InputError: it belongs to the fleet already.
@@ -56,8 +59,8 @@ class Devices:
             raise InputError(
                 f"{device} belongs to the fleet already: edgeguard fleet revoke it first, if it is another one"
             )
-        token = secrets.token_hex(16)
-        return replace(self, tokens={**self.tokens, device: Token(token, moment_text(now + TOKEN_HOLDS))}), token
+        token = Token(secrets.token_hex(16), moment_text(now + TOKEN_HOLDS))
+        return replace(self, tokens={**self.tokens, device: token})
 
     def enrolled(self, request: Request, now: datetime) -> "Devices":
         """A device showed its token; the same with its key, without the token.
@@ -102,12 +105,33 @@ def read_devices(path: Path) -> Devices:
         raise InputError(f"{path}: {error}") from error
 
 
-def write_devices(path: Path, devices: Devices) -> None:
-    """Replace the file; for its owner only, since it holds tokens.
+def change_devices(path: Path, change: Callable[[Devices], Devices]) -> Devices:
+    """Read, change and replace the file; of two that do it at once one waits, so that no revocation is lost.
+
+    The file is for its owner only, since it holds tokens.
+
+    Args:
+        path: of the file.
+        change: gives what it shall hold from what it holds.
 
     Raises:
+        InputError: the file is damaged, or `change` refuses.
         DeviceError: it cannot be written.
     """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DeviceError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        devices = change(read_devices(path))
+        _write(path, devices)
+        return devices
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, devices: Devices) -> None:
     with replaced(path) as partial:
         partial.chmod(0o600)
         partial.write_bytes(json.format(json.encode(devices)))

@@ -31,10 +31,10 @@ from tuf.api.metadata import (
 )
 
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.fleet.archive import open_bundle
 from edgeguard.fleet.install import Verified, verify
 from edgeguard.fleet.manifest import LARGEST_BUNDLE, moment_text
 from edgeguard.fleet.trust import LARGEST_ROLLOUT, MOST_OFFERS, ROLLOUT, Offer, ReleaseKeys, Rollout
-from edgeguard.fleet.workstation.build import open_bundle
 from edgeguard.fleet.workstation.keys import read_root, signers_of
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import parsing, read_bounded

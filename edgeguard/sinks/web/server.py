@@ -13,13 +13,14 @@ from edgeguard.sinks.event_store import EventStore
 from edgeguard.sinks.health import run_health
 from edgeguard.sinks.web.pictures import Pictures, mask_to_dict
 from edgeguard.system.addresses import is_loopback
+from edgeguard.system.foreign import read_regular
 from edgeguard.system.http import Answer, HttpServer, Request, Write
 from edgeguard.system.http.budget import CpuBudget
 
 _MOST_STREAMS, _STREAM_SHARE = 8, 0.15  # of one core
 _FASTEST, _USUAL = 30.0, 10.0  # frames a second of a stream
 _LOOK_S, _ALIVE_S = 0.03, 5.0
-_CHUNK = 1 << 18
+_CHUNK, _AT_ONCE = 1 << 18, 16 << 20  # bytes of a file that are sent piece by piece, and as a whole
 _KINDS = {"jpg": "image/jpeg", "png": "image/png", "mp4": "video/mp4", "json": "application/json"}
 
 
@@ -124,10 +125,10 @@ class WebPage(HttpServer):
             return Answer.line(404, "no such event (any more)")
         kind = _KINDS.get(path.suffix.lstrip("."), "text/plain; charset=utf-8")
         try:
-            if path.suffix != ".mp4":
-                return Answer(200, path.read_bytes(), kind)
             size = path.stat().st_size
-        except OSError:
+            if path.suffix != ".mp4" and size <= _AT_ONCE:
+                return Answer(200, read_regular(path, _AT_ONCE, "the event"), kind)
+        except (OSError, InputError):
             return Answer.line(404, "no such event (any more)")
 
         if not self._films.acquire(blocking=False):
@@ -141,7 +142,9 @@ class WebPage(HttpServer):
             finally:
                 self._films.release()
 
-        headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{event}.mp4"'}
+        headers = {"Content-Length": str(size)}
+        if path.suffix == ".mp4":
+            headers["Content-Disposition"] = f'attachment; filename="{event}.mp4"'
         return Answer(200, kind=kind, headers=headers, stream=send)
 
     def _snapshot(self, request: Request, status: RunStatus, pictures: Pictures) -> Answer:

@@ -1,7 +1,9 @@
 """One changed byte, one moved file and one forged line of a manifest are found."""
 
+import functools
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -16,6 +18,8 @@ from stripes import write_classes
 
 pytest.importorskip("cryptography", reason="the data extra is not installed")
 
+from edgeguard.errors import DeviceError
+from edgeguard_converters.training_data import scan
 from edgeguard_converters.training_data.image_facts import image_facts
 from edgeguard_converters.training_data.merkle import merkle_root
 
@@ -35,6 +39,13 @@ def manifest(data: Path, tmp_path: Path) -> Path:
 
 def _verify(data: Path, manifest: Path, *words: object):
     return here("data", "verify", data, "--manifest", manifest, *words)
+
+
+def test_a_process_that_is_killed_while_it_reads_images_is_said(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was a bug of ours, with exit code 70: what a decoder breaks by a picture is no bug."""
+    monkeypatch.setattr(scan, "single_thread_opencv", functools.partial(os._exit, 1))
+    with pytest.raises(DeviceError, match="a process that read images was killed"):
+        scan.scan(data, workers=2)
 
 
 def test_what_was_not_touched_passes_as_folder_and_as_zip(data: Path, manifest: Path, tmp_path: Path) -> None:
