@@ -18,7 +18,6 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +34,7 @@ from edgeguard.fleet.probation import Watch
 from edgeguard.fleet.state import read_state
 from edgeguard.fleet.telemetry import message, signed
 from edgeguard.fleet.workstation.collect import Collector, Fleet
-from edgeguard.fleet.workstation.devices import Devices, write_devices
+from edgeguard.fleet.workstation.devices import Devices, change_devices
 from edgeguard.sinks.mqtt_client import Broker, new_client
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def run(folder: Path, count: int) -> None:
         layout.identity.mkdir(parents=True)
         public = device_key(layout).public_key().public_bytes_raw().hex()
         known.keys[name] = public
-    write_devices(folder / "devices.json", replace(known))
+    change_devices(folder / "devices.json", lambda _: known)
     web, port = brokers.free_port(), brokers.free_port()
     server = serve(fleet.repository.folder, web)
     collected, most, over = Fleet(folder / "devices.json"), 0.0, threading.Event()

@@ -175,7 +175,12 @@ def test_who_enrolls_again_and_again_makes_nobody_read_the_devices(
 ) -> None:
     file, reads = tmp_path / "devices.json", list[Path]()
     change_devices(file, lambda known: known.expecting("cam-hall", NOW))
-    monkeypatch.setattr(collect, "read_devices", lambda path: (reads.append(path), read_devices(path))[1])
+
+    def counted(path: Path) -> Devices:
+        reads.append(path)
+        return read_devices(path)
+
+    monkeypatch.setattr(collect, "read_devices", counted)
     fleet = Fleet(file, now=lambda: NOW)
     request = json.dumps({"device": "cam-hall", "key": "0" * 64, "mac": "0" * 64}).encode()
     for _ in range(50):
