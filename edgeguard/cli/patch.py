@@ -141,11 +141,12 @@ def make(
             lambda done, total: counter.show("places", done, total),
         )  # fmt: skip
     if as_json:
-        on_stdout(json.dumps({**_manifest(made.about), "successes": made.successes, "views": made.views}))
+        counts = {name: getattr(made, name) for name in ("successes", "views", "clean_right", "clean_successes")}
+        on_stdout(json.dumps({**_manifest(made.about), **counts}))
         return
     on_stdout(*_searched(made.searched))
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
-    on_stdout(f"on {made.views} fresh rendered views it had its way in {made.successes}: no claim about a print")
+    on_stdout(*made.lines)
 
 
 def _manifest(about: "PatchFile") -> dict[str, Any]:

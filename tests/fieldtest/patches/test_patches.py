@@ -1,5 +1,6 @@
 """Making patches: the physics against OpenCV, the guards' derivatives, and a patch that learns something."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,10 @@ def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
         "checkpoint.pt", "contact-sheet.png", "control-noise.png", "control-plain.png", "patch.json", "patch.png",
     ]  # fmt: skip
     assert read_bgr(tmp_path / "a/contact-sheet.png").std() > 20
+    assert made.clean_right >= 10 and made.clean_successes == 0 and len(made.lines) == 2  # the bundled model knows it
+    assert made.lines[0].startswith(f"on 12 fresh rendered views it had its way in {made.successes}, without the ")
+    blind = replace(made, clean_right=5)
+    assert "right in 5 of them" in blind.lines[1] and "MOSTLY WRONG WITHOUT ANY PATCH" in blind.lines[2]
     again = make(_order(through="fd"), recipe, tmp_path / "a")
     assert np.array_equal(again.picture, made.picture)
     with pytest.raises(InputError, match=r"other settings \(seed\)"):
