@@ -5,7 +5,7 @@
 - `ssd-uint8`: a published uint8 MobileNet with the heads of an SSD grafted on two of its maps (weights drawn from the
   seed), and TFLite_Detection_PostProcess on uint8 tensors, as the SSDs of the Coral and TensorFlow zoos have it.
 - `efficientdet-int8`: an EfficientDet-like network (swish, a top-down and bottom-up pyramid, separable heads), int8 by
-  `edgeguard convert`, then dequantised into the same operator, as EfficientDet-Lite's files have it.
+  the converter's quantizer, then dequantised into the same operator, as EfficientDet-Lite's files have it.
 - `yolo-int8`: a YOLO v8-like network (SiLU, distributions of distances decoded inside), int8 by `edgeguard convert`.
 
 Weights are drawn, not trained: what is measured is arithmetic, on 50 photographs. Each line is one file: the largest
@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -225,10 +226,7 @@ class _EfficientDetLike(nn.Module):
 
 def efficientdet(images: list[LabeledImage], path: Path) -> None:
     """Converted, dequantised, and suppressed by the operator."""
-    network = _drawn(_EfficientDetLike())
-    whole = path.with_suffix(".raw.tflite")
-    _convert(network, images, whole, side=256)
-    graft = Graft(whole.read_bytes())
+    graft = Graft(_quantized(_drawn(_EfficientDetLike()), images, side=256))
     shapes = {tuple(graft.graph.tensors[n].shape): int(n) for n in graft.graph.outputs}
     count = (16 * 16 + 8 * 8) * _PER_CELL
     floats = []
@@ -268,14 +266,14 @@ class _YoloLike(nn.Module):
             strides.append(torch.full((1, xs.numel()), float(stride)))
         self.register_buffer("cells", torch.cat(cells, 1)[None])
         self.register_buffer("strides", torch.cat(strides, 1)[None])
-        self.register_buffer("bins", torch.arange(8.0).view(1, 1, 8, 1))
+        self.register_buffer("bins", torch.arange(8.0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         fine = self.fine(x)
         middle = self.middle(fine)
         maps = (fine, middle, self.coarse(middle))
         bins = torch.cat([conv(each).flatten(2) for conv, each in zip(self.distances, maps, strict=True)], 2)
-        distances = (bins.reshape(1, 4, 8, -1).softmax(2) * self.bins).sum(2)
+        distances = (bins.reshape(1, 4, 8, -1).transpose(2, 3).softmax(3) * self.bins).sum(3)
         low, high = self.cells - distances[:, :2], self.cells + distances[:, 2:]
         boxes = torch.cat([(low + high) / 2, high - low], 1) * self.strides
         scores = torch.cat([conv(each).flatten(2) for conv, each in zip(self.scores, maps, strict=True)], 2)
@@ -296,6 +294,23 @@ def _drawn(network: nn.Module) -> nn.Module:
             assert module.bias is not None
             nn.init.normal_(module.bias, 0, 0.2)
     return network.eval()
+
+
+def _quantized(network: nn.Module, images: list[LabeledImage], *, side: int) -> bytes:
+    """int8 with uint8 borders by the converter's parts: its gates judge finished boxes, and these are offsets."""
+    from edgeguard_converters.graph.normalization import PRESETS, Normalization
+    from edgeguard_converters.load.registry import load_source
+    from edgeguard_converters.quantize.quantize import calibrate, quantize_int8
+    from edgeguard_converters.support.folder import work_folder
+    from edgeguard_converters.support.log import log_file
+
+    with work_folder() as folder, log_file() as log:
+        program = folder / "program.pt2"
+        torch.export.save(torch.export.export(network, (torch.zeros(1, 3, side, side),)), program)
+        graph = load_source(program).export(Normalization(*PRESETS["unit"], "unit"), (side, side), folder, log)
+        frames = [decode_rgb(image.content()) for image in images]  # type: ignore[arg-type]  # images of files know their bytes
+        pixels = np.stack([cv2.resize(frame, (side, side)) for frame in frames]).astype(np.uint8)
+        return quantize_int8(graph, calibrate(graph, pixels, log), log).with_integer_borders(log).data
 
 
 def _convert(network: nn.Module, images: list[LabeledImage], path: Path, *, side: int) -> None:

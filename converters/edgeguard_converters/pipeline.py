@@ -256,15 +256,9 @@ def _quantize(work: Work) -> None:
 def _verify(work: Work) -> None:
     """The first candidate that passes, else the last; one that is not what was wanted ends the conversion."""
     images, options = work.images, work.options
-    baked = work.contract.guard.place == "in-graph"
     for candidate in work.choice:
         work.candidate = candidate
-        check_file(
-            candidate.graph,
-            options.input_type,
-            float_allowed=candidate.float_allowed,
-            float_bytes=None if baked else len(work.float_graph.tflite.data),
-        )
+        check_file(candidate.graph, options.input_type, float_allowed=candidate.float_allowed)
         work.step(f"gates on {len(images.evaluation)} images")
         work.outputs = candidate.graph.outputs(images.received, candidate.feed)
         work.gates = check_gates(

@@ -46,6 +46,8 @@ def test_a_file_with_float_inside_or_int8_borders_is_refused(converted: Path, tr
     graph = load_source(trained).export(Normalization(*PRESETS["tf"], "t"), (SIDE, SIDE), tmp_path, tmp_path / "log")
     with pytest.raises(CheckFailed, match="still computes in float"):
         check_file(graph.tflite)
+    with pytest.raises(CheckFailed, match="weights stayed float"):
+        check_file(graph.tflite, "float32")
     check_file(TfliteGraph(converted.read_bytes()))
 
 

@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgeguard.differentiable.surrogates import bpda
 from edgeguard.errors import InputError
+from edgeguard.evaluate.rebuild.fixed_point import SumScales, fixed_point_sum, sum_scales
 from edgeguard.evaluate.rebuild.graph import Graph, Operator, TensorSpec, read_graph
 from edgeguard.evaluate.rebuild.operators import ACTIVATIONS, OPERATORS, unsupported
+from edgeguard.evaluate.rebuild.tables import Table, table_of
 from edgeguard.model import Model
 from edgeguard.model.contract import Contract
 from edgeguard.model.flatbuffer import LARGEST_FILE
@@ -58,9 +61,15 @@ class Network(torch.nn.Module):
         for number, spec in enumerate(graph.tensors):
             if spec.data is not None:
                 self.register_buffer(f"constant_{number}", torch.from_numpy(spec.values().copy()))
+        self._sums: dict[int, SumScales] = {}
+        self._tables: dict[int, Table] = {}
         for number, step in enumerate(self._steps):
             if self._is_integer(step):
                 self._keep_integers(number, step)
+            elif (scales := self._sum_scales(step)) is not None:
+                self._sums[number] = scales
+            elif (table := table_of(step, graph.tensors[step.inputs[0]], graph.tensors[step.outputs[0]])) is not None:
+                self._tables[number] = table
 
     def forward(self, levels: Tensor) -> Tensor:
         """See the class."""
@@ -92,12 +101,18 @@ class Network(torch.nn.Module):
         for index, step in enumerate(self._steps):
             if self._is_integer(step):
                 values[step.outputs[0]] = self._integer_step(index, step, values[step.inputs[0]])
+            elif index in self._sums:
+                first, second = (self._centered(values, n) for n in step.inputs)
+                values[step.outputs[0]] = fixed_point_sum(first, second, self._sums[index], *self._bounds(step))
             else:
                 inputs = [self._given(step, values, n) for n in step.inputs if n >= 0]
                 result = OPERATORS[step.name](step, inputs, self.graph.tensors[step.outputs[0]].shape)
                 activation = ACTIVATIONS[_activation(step)]
                 for n, part in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=True):
                     values[n] = self._to_grid(activation(part), n, halves_up=step.name == "AVERAGE_POOL_2D")
+                if index in self._tables:
+                    number = step.outputs[0]
+                    values[number] = bpda(self._tables[index](values[step.inputs[0]]), values[number])
             missing -= set(step.outputs)
             if not missing:
                 break
@@ -118,9 +133,10 @@ class Network(torch.nn.Module):
 
     def _keep_integers(self, number: int, step: Operator) -> None:
         source, weights, out = (self.graph.tensors[n] for n in (*step.inputs[:2], step.outputs[0]))
-        scale = np.array(weights.scale, np.float64) * source.scale[0] / out.scale[0]
+        # in float32 and in this order, as the runtime's kernels have it: the last bit decides ties
+        scale = np.array(weights.scale, np.float32) * np.float32(source.scale[0]) / np.float32(out.scale[0])
         self.register_buffer(f"weights_{number}", torch.from_numpy(weights.centered()))
-        self.register_buffer(f"scale_{number}", torch.from_numpy(scale.astype(np.float32)))
+        self.register_buffer(f"scale_{number}", torch.from_numpy(scale))
         bias = self.graph.tensors[step.inputs[2]].data if len(step.inputs) > 2 and step.inputs[2] >= 0 else None
         kept = None if bias is None else torch.from_numpy(bias.astype(np.float32))
         self.register_buffer(f"bias_{number}", kept)
@@ -131,12 +147,32 @@ class Network(torch.nn.Module):
         inputs = [x, weights] if bias is None else [x, weights, bias]
         sums = OPERATORS[step.name](step, inputs, spec.shape)
         assert isinstance(sums, Tensor)
+        return _on_grid(sums, scale, *self._bounds(step))
+
+    def _bounds(self, step: Operator) -> tuple[int, int]:
+        """Of an integer output behind its fused activation, less its zero point."""
+        spec = self.graph.tensors[step.outputs[0]]
         low, high = _RANGES[spec.dtype]
         zero = spec.zero_point[0]
         least, most = _CLAMPS[_activation(step)]
         low = max(low, zero + round(least / spec.scale[0])) if least is not None else low
         high = min(high, zero + round(most / spec.scale[0])) if most is not None else high
-        return _on_grid(sums, scale, zero, low, high)
+        return low - zero, high - zero
+
+    def _sum_scales(self, step: Operator) -> SumScales | None:
+        """Of an ADD or SUB that the runtime computes in whole numbers."""
+        if step.name not in ("ADD", "SUB") or _activation(step) not in _CLAMPS:
+            return None
+        tensors = [self.graph.tensors[n] for n in (*step.inputs, step.outputs[0])]
+        if any(not _has_grid(spec) or spec.dtype == "int16" or len(spec.scale) != 1 for spec in tensors):
+            return None
+        return sum_scales(*(spec.scale[0] for spec in tensors), minus=step.name == "SUB")
+
+    def _centered(self, values: dict[int, Tensor], number: int) -> Tensor:
+        """The integers of a tensor with a grid, less their zero point; constants too."""
+        if number in values:
+            return values[number]
+        return torch.from_numpy(self.graph.tensors[number].centered())
 
     def _given(self, step: Operator, values: dict[int, Tensor], number: int) -> Tensor:
         """What a step gets of a tensor: its real values; CAST gets the integers as they are stored."""
@@ -156,9 +192,9 @@ class Network(torch.nn.Module):
         spec = self.graph.tensors[number]
         if not _has_grid(spec):
             return x
-        low, high = _RANGES[spec.dtype]
+        zero, (low, high) = spec.zero_point[0], _RANGES[spec.dtype]
         scaled = x / spec.scale[0] + (_TIE if halves_up else 0.0)
-        return _on_grid(scaled, _ONE, spec.zero_point[0], low, high)
+        return _on_grid(scaled, _ONE, low - zero, high - zero)
 
     def _as_input(self, levels: Tensor) -> Tensor:
         """(n, 3, h, w) levels to the real values of the input tensor, NHWC."""
@@ -181,19 +217,19 @@ class _OnGrid(torch.autograd.Function):
     fast on a CPU, since each of its loops has vectors. What left the range has no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: int, low: int, high: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
         grid = (x * scale).round_()  # less the zero point, which is added after the rounding and taken off again
-        clipped = grid.clamp(low - zero, high - zero)
+        clipped = grid.clamp(low, high)
         ctx.save_for_backward(clipped == grid if ctx.needs_input_grad[0] else None, scale)
         return clipped
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         inside, scale = ctx.saved_tensors
-        return (gradient * scale).mul_(inside), None, None, None, None
+        return (gradient * scale).mul_(inside), None, None, None
 
 
-_on_grid: Callable[[Tensor, Tensor, int, int, int], Tensor] = _OnGrid.apply  # torch gives `apply` no types
+_on_grid: Callable[[Tensor, Tensor, int, int], Tensor] = _OnGrid.apply  # torch gives `apply` no types
 _ONE = torch.ones(())
 
 

@@ -10,18 +10,19 @@ from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.fieldtest.sheets.subject import CARD_MM
 
 _CARD_DISTANCES_MM = (350.0, 500.0, 750.0, 1100.0)
+_CARD_TAG_MM = 40.0
 _ROUND_MM = 50
 _HEIGHT_SHARE = 3 / 4  # of a picture's width; films and most camera modes are flatter, so that this misses some
 
 
 def usual_distances_mm(sheets: Sequence[Sheet]) -> tuple[float, ...]:
-    """Those of a card of 120 mm; larger by the same factor as the largest object is.
+    """Those of a card of 120 mm; larger by the factor by which the largest object and its tags are.
 
     Example:
-        >>> usual_distances_mm([Sheet(3, "stop", "stop", "clean", object_mm=600.0)])
+        >>> usual_distances_mm([Sheet(3, "stop", "stop", "clean", object_mm=600.0, tag_mm=200.0)])
         (1750.0, 2500.0, 3750.0, 5500.0)
     """
-    factor = max((_side_mm(sheet) / CARD_MM for sheet in sheets), default=1.0)
+    factor = max(map(_factor, sheets), default=1.0)
     if factor <= 1:  # the tags do not shrink with a small object
         return _CARD_DISTANCES_MM
     return tuple(float(_ROUND_MM * math.floor(factor * d / _ROUND_MM + 0.5)) for d in _CARD_DISTANCES_MM)
@@ -45,6 +46,8 @@ def too_near_notes(plan: Plan) -> list[str]:
     return lines
 
 
-def _side_mm(sheet: Sheet) -> float:
+def _factor(sheet: Sheet) -> float:
+    """By how much it is larger than a card; tags of a whole sheet grow less than the object, and have to be read."""
     about = sheet.about
-    return sheet.object_mm if about is None else math.sqrt(about.width_mm * about.height_mm)
+    side_mm = sheet.object_mm if about is None else math.sqrt(about.width_mm * about.height_mm)
+    return side_mm / CARD_MM if sheet.window is not None else min(side_mm / CARD_MM, sheet.tag_mm / _CARD_TAG_MM)

@@ -12,7 +12,7 @@ def test_the_grid_is_torchs_own_ties_and_gradients_included(zero: int, low: int,
     weights = torch.arange(len(x)) / 7
     for scale in (torch.ones(()), torch.tensor(0.37)):
         ours, theirs = x.clone().requires_grad_(True), x.clone().requires_grad_(True)
-        a = _on_grid(ours, scale, zero, low, high)
+        a = _on_grid(ours, scale, low - zero, high - zero)
         b = torch.fake_quantize_per_tensor_affine(theirs * scale, 1.0, zero, low, high)
         assert torch.equal(a, b)
         (a * weights).sum().backward()

@@ -25,7 +25,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
 def test_a_large_object_stands_farther_away(large: Sheet) -> None:
     card = Sheet(3, "stop", "stop", "clean")
     assert usual_distances_mm([card]) == usual_distances_mm([replace(card, object_mm=60.0)]) == (350, 500, 750, 1100)
-    assert usual_distances_mm([card, large]) == usual_distances_mm([large]) == (1750, 2500, 3750, 5500)
+    assert usual_distances_mm([card, large]) == usual_distances_mm([large]) == (1300, 1900, 2800, 4150)
+    assert usual_distances_mm([replace(large, tag_mm=40.0)]) == (350, 500, 750, 1100)  # tags that nobody reads farther
 
 
 def test_where_the_tags_leave_the_picture_is_said_with_a_way_on(large: Sheet) -> None:
