@@ -60,8 +60,8 @@ class MadePatch:
         if 2 * self.clean_right < self.views:
             said.append(
                 "THE MODEL IS MOSTLY WRONG WITHOUT ANY PATCH, so these views judge none: a classifier sees the whole "
-                "frame, however small the object is in it; take one that learned from such pictures, or a detector "
-                "(--mode)"
+                "frame, however small the object is in it; give nearer --distances, or take a model that learned from "
+                "such pictures, or a detector (--mode)"
             )
         return said
 

@@ -137,6 +137,13 @@ def _order(**change: Any) -> PatchOrder:
     return PatchOrder(**{"model": bundled_model(), "target": "yield", "size": (320, 240), **change})
 
 
+def test_distances_of_the_views_are_those_that_were_given() -> None:
+    order = _order(distances_mm=(200.0, 260.0))
+    scenes = order.scenes(0, "square")
+    assert scenes.distances_mm == (200.0, 260.0) and order.facts()["distances_mm"] == [200.0, 260.0]
+    assert _order().scenes(0, "square").distances_mm == (330.0, 1200.0) and "distances_mm" not in _order().facts()
+
+
 @pytest.mark.full
 def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
     recipe = Recipe(None, steps=4, batch=2, resolution=16, shape="round")
