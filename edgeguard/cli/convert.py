@@ -299,7 +299,7 @@ def _print_table(done: "Conversion") -> None:
     rows += [
         ("preprocessing", f"{done.normalization.origin}: mean {_numbers(contract.preprocess.mean)}"
                           f" std {_numbers(contract.preprocess.std)}"),
-        ("torch vs float", f"max difference {report.float_difference:.1e} of the largest output"),
+        ("model vs float", f"max difference {report.float_difference:.1e} of the largest output"),
         ("float vs int8", f"agreement {report.agreement:.3f} [{report.agreement_low:.3f}, {report.agreement_high:.3f}]"
                           f" (95 %), SNR {report.snr_db:.1f} dB, n = {report.n}"),
     ]  # fmt: skip

@@ -34,7 +34,9 @@ def plan(
     folder: Annotated[Path, typer.Argument(help="Folder of the session, new or empty.")],
     sheets: Annotated[list[Path], typer.Argument(help="The sheets: .pdf or .json of patch sheet.")],
     model: Annotated[Path | None, typer.Option(help="The .tflite that is tested; its hash goes into the plan.")] = None,
-    distances: Annotated[str, typer.Option(help="Millimeters, with commas.")] = "350,500,750,1100",
+    distances: Annotated[
+        str | None, typer.Option(help="Millimeters, with commas. [350,500,750,1100; larger for what is larger]")
+    ] = None,
     angles: Annotated[str, typer.Option(help="Degrees, with commas.")] = "0,15,30,45",
     lights: Annotated[str, typer.Option(help="Names of the lights, with commas.")] = "bright",
     passes: Annotated[
@@ -62,6 +64,7 @@ def plan(
     from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
     from edgeguard.fieldtest.analysis.score import check_scorable
     from edgeguard.fieldtest.session.controls import control_notes
+    from edgeguard.fieldtest.session.distances import too_near_notes, usual_distances_mm
     from edgeguard.fieldtest.session.pictures import keep_pictures
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
     from edgeguard.fieldtest.sheets.build import sheet_and_picture
@@ -77,7 +80,8 @@ def plan(
     pages = [(*sheet_and_picture(path), path) for path in sheets]
     printed = [(sheet, picture, sheet_subject(sheet, path)) for sheet, picture, path in pages]
     read = [sheet for sheet, _, _ in printed]
-    grid = numbers("--distances", distances), numbers("--angles", angles), tuple(lights.split(","))
+    far = usual_distances_mm(read) if distances is None else numbers("--distances", distances)
+    grid = far, numbers("--angles", angles), tuple(lights.split(","))
     cells = len(grid[0]) * len(grid[1]) * len(grid[2])
     wanted = passes_for_interval(interval / 100)
     each = passes if passes is not None else -(-wanted // cells)
@@ -101,7 +105,7 @@ def plan(
         return
     on_stdout(*_said_of_plan(made, interval, wanted))
     on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
-    on_stdout(*(f"note: {line}" for line in control_notes(read)))
+    on_stdout(*(f"note: {line}" for line in (*too_near_notes(made), *control_notes(read))))
     absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
     if absent:
         which = " or ".join(absent)
@@ -114,10 +118,11 @@ def _said_of_plan(made: "Plan", interval: float, wanted: int) -> list[str]:
 
     cells = len(made.cells())
     total = cells * made.passes
+    where = ", ".join(f"{distance:g}" for distance in made.distances_mm)
     low, high = wilson(total // 2, total)
     return [
         f"session {made.session}: {len(made.sheets)} sheets x {cells} cells x {made.passes} passes = "
-        f"{len(made.sheets) * total} passes",
+        f"{len(made.sheets) * total} passes; {where} mm",
         f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points",
         f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {made.passes} passes only "
         "describe",
@@ -160,7 +165,7 @@ def record(
     import contextlib
 
     from edgeguard.cli.progress import UnitCounter
-    from edgeguard.fieldtest.session.record import Status, live_evaluation, record_drive_by
+    from edgeguard.fieldtest.session.record import Status, live_evaluation, missing_lines, record_drive_by
     from edgeguard.fieldtest.session.record import record as record_passes
     from edgeguard.fieldtest.session.session import Session
     from edgeguard.fieldtest.session.web import GuidePage
@@ -199,7 +204,7 @@ def record(
     if len(session.passes) == before:
         raise CheckFailed(f"nothing was recorded: {_why_nothing(left, status.lost, teller)}")
     said = f", {status.lost} damaged frames left out" if status.lost else ""
-    on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}")
+    on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}", *missing_lines(session, teller.unusable))
 
 
 app.command("import", epilog="Example: edgeguard fieldtest import photos/ --plan session/ --port 8000")(
@@ -321,6 +326,7 @@ class _Teller:
     def __init__(self, counter: "UnitCounter", status: "Status") -> None:
         self.counter, self.status = counter, status
         self.last, self.frames = "", 0
+        self.unusable: dict[str, int] = {}
 
     def tell(self, advice: "Advice", stored: "Pass | None") -> None:
         """See `record`."""
@@ -328,6 +334,8 @@ class _Teller:
 
         line = advice.situation.value
         self.frames += 1
+        if advice.situation.is_unusable:
+            self.unusable[line] = self.unusable.get(line, 0) + 1
         if sys.stderr.isatty() and line != self.last:
             self.counter.say(line)
         self.last = line

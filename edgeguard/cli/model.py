@@ -38,7 +38,8 @@ def show(
                f"{guard['passes']} passes" if profile else "guard          none")  # fmt: skip
     if "patch" in guard:
         on_stdout(f"patch guard    {guard['patch']}")
-    on_stdout(f"preprocess     {preprocess['crop']} {preprocess['crop_fraction']:g}, mean {preprocess['mean']}, "
+    crop = f"center:{preprocess['crop_fraction']:g}" if preprocess["crop"] == "center" else preprocess["crop"]
+    on_stdout(f"preprocess     crop {crop}, mean {preprocess['mean']}, "
                f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
     on_stdout(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
     if detection := contract.get("detection"):

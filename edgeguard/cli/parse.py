@@ -60,6 +60,22 @@ def numbers(flag: str, text: str) -> tuple[float, ...]:
         raise InputError(f"{flag} wants numbers with commas, got {text}") from error
 
 
+def near_and_far(flag: str, text: str) -> tuple[float, float]:
+    """`NEAR,FAR` in millimetres, 10 mm to a kilometre.
+
+    Raises:
+        InputError: something else; the line names the flag.
+
+    Example:
+        >>> near_and_far("--distances", "500,2000")
+        (500.0, 2000.0)
+    """
+    values = numbers(flag, text)
+    if len(values) != 2 or not 10 <= values[0] < values[1] <= 1e6:
+        raise InputError(f"{flag} wants NEAR,FAR in millimeters, the nearer first: {flag} 500,2000; got {text}")
+    return values[0], values[1]
+
+
 def pair(text: str, hint: str) -> tuple[float, float]:
     """`X,Y` to two numbers.
 

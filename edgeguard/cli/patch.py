@@ -11,7 +11,7 @@ import typer
 from edgeguard.cli.field_objects import MOUNTS_HELP, chosen_subject, control_place, placement, side_share
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stderr, on_stdout
-from edgeguard.cli.parse import size_within
+from edgeguard.cli.parse import near_and_far, size_within
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.system.extras import missing_part
 
@@ -81,6 +81,9 @@ def make(
         Path | None, typer.Option(help="The printer.json of patch calibrate. [a guess of print colors and blur]")
     ] = None,
     angle: Annotated[float, typer.Option(min=0, max=70, help="Largest angle of view, degrees.")] = 40.0,
+    distances: Annotated[
+        str | None, typer.Option(help="NEAR,FAR of the views, millimeters. [2.75 to 10 sides of the object]")
+    ] = None,
     frame: Annotated[str, typer.Option(help="Size of the camera's frames.")] = "640x480",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the patch's manifest as JSON.")] = False,
@@ -94,7 +97,7 @@ def make(
     else:
         _check_mode(context, mode)
     if images is not None:
-        seen = ["card", "photo", "naturalness", "bend", "backgrounds", "printer", "angle", "frame"]
+        seen = ["card", "photo", "naturalness", "bend", "backgrounds", "printer", "angle", "distances", "frame"]
         refuse_ignored(context, seen, "is for a card or object that a camera sees, not for --images")
         if size.endswith("mm"):
             raise InputError("photographs have no millimeters: give --size as a share, for example 10%")
@@ -128,6 +131,7 @@ def make(
             more_centers=where.centers[1:], within=where.within, search=where.search, through=through_guard,
             angle_deg=angle, size=(width, height), bend=bend, photographs=behind,
             printer=None if printer is None else read_printer(printer),
+            distances_mm=None if distances is None else near_and_far("--distances", distances),
         )  # fmt: skip
         recipe = Recipe(
             None, steps=steps, batch=batch, shape=shape, smoothness=smoothness, seed=seed, naturalness=naturalness
@@ -141,11 +145,12 @@ def make(
             lambda done, total: counter.show("places", done, total),
         )  # fmt: skip
     if as_json:
-        on_stdout(json.dumps({**_manifest(made.about), "successes": made.successes, "views": made.views}))
+        counts = {name: getattr(made, name) for name in ("successes", "views", "clean_right", "clean_successes")}
+        on_stdout(json.dumps({**_manifest(made.about), **counts}))
         return
     on_stdout(*_searched(made.searched))
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
-    on_stdout(f"on {made.views} fresh rendered views it had its way in {made.successes}: no claim about a print")
+    on_stdout(*made.lines)
 
 
 def _manifest(about: "PatchFile") -> dict[str, Any]:

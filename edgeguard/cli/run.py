@@ -347,7 +347,9 @@ class _Shown:
             other = f"   undefended: {result.undefended.label}" if result.undefended else ""
             score = "" if result.prediction.score is None else f"{result.prediction.score:.2f}"
             if result.sound is not None:
-                other = f"   heard: {result.sound.heard or '-'}   {result.source}"
+                other += f"   heard: {result.sound.heard or '-'}"
+            if result.age_ms is None:  # of a camera each line would name the same one
+                other += f"   {result.source}"
             who = "" if result.camera is None else f"{result.camera}  "
             on_stdout(f"{who}{result.frame:6d}  {score}  {result.prediction.label}{other}")
 

@@ -63,7 +63,8 @@ def read_label_table(folder: Path, classes: Classes) -> list[LabeledFile]:
             path = _file(folder, name)
         except InputError as error:
             read_as = "" if name.isascii() or encoding == "UTF-8" else f" (the file was read as {encoding})"
-            raise InputError(f"{table}:{line}: {error}{read_as}") from error
+            hint = ": put it there, or take its line out" if str(error).endswith(" is not there") else ""
+            raise InputError(f"{table}:{line}: {error}{read_as}{hint}") from error
         earlier = found.get(path)
         if earlier is not None and earlier[1].index != index:
             raise InputError(

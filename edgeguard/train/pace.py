@@ -16,6 +16,7 @@ _WARM = 2  # steps that are slower than the others
 _STEPS, _SECONDS = 6, 8.0  # measured until both are reached
 _FORWARD = 0.4  # of a step's time: an image of the test set goes forward only
 _MOST = 10_000
+_FEW_STEPS, _SMALL_BATCH = 500, 64  # 140 left 43 signs at 36 %, 729 of batches of 64 reached 84 % (docs/training.md)
 
 
 class _EnoughSeen(Exception):
@@ -37,6 +38,24 @@ def epochs_within(minutes: float, seconds_a_step: float, steps: int, test_batche
     """
     epoch_s = seconds_a_step * (steps + _FORWARD * test_batches)
     return min(max(int(60 * minutes / epoch_s), 1), _MOST)
+
+
+def few_steps(config: TrainConfig, images: int) -> str | None:
+    """A line where a network that begins from nothing gets so few steps that it will learn little; None elsewhere.
+
+    Args:
+        config: with the epochs that it will have.
+        images: of the training part.
+    """
+    steps = config.epochs * max(images // config.batch, 1)
+    begins = not config.network.endswith(".pt2") and not config.start
+    if not begins or steps >= _FEW_STEPS or config.batch <= _SMALL_BATCH:
+        return None
+    return (
+        f"{steps} steps, one a batch of {config.batch}, are few for a network that begins from nothing: --batch "
+        f"{_SMALL_BATCH} --learning-rate 0.1 makes {config.epochs * max(images // _SMALL_BATCH, 1)} of the same epochs "
+        "(docs/training.md)"
+    )
 
 
 def measured_step_s(trainer: Trainer) -> float:

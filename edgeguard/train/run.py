@@ -38,7 +38,7 @@ from edgeguard.train.export import load_program, save_program
 from edgeguard.train.log import Epoch, read_log
 from edgeguard.train.loop import Trainer, accuracy
 from edgeguard.train.networks import REGIONS, network
-from edgeguard.train.pace import config_within
+from edgeguard.train.pace import config_within, few_steps
 from edgeguard.train.resumable import Progress
 from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
@@ -99,6 +99,8 @@ def train(
         if minutes is not None:
             config = config_within(config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place))
             _log.info("%g minutes are about %d epochs here", minutes, config.epochs)
+        if (few := few_steps(config, len(dataset.train))) is not None:
+            _log.warning("%s", few)
         origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
         if config.ensemble:
             return _ensemble(config, folder, dataset, source, origin, progress)

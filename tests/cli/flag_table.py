@@ -266,6 +266,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--printer": [f"{MODEL} --output p --untargeted --images . --printer p.json"],
         "--shape": ALWAYS, "--through-guard": ALWAYS, "--steps": ALWAYS, "--batch": ALWAYS, "--smoothness": ALWAYS,
         "--angle": [f"{MODEL} --output p --untargeted --images . --angle 20"],
+        "--distances": [f"{MODEL} --output p --untargeted --images . --distances 500,900"],
         "--frame": [f"{MODEL} --output p --untargeted --images . --frame 320x240"],
         "--seed": ALWAYS, "--json": ALWAYS,
     },

@@ -93,6 +93,7 @@ class TestModel:
     def test_show(self, tmp_path: Path) -> None:
         done = here("model", "show", bundled_model())
         assert done.returncode == 0 and "uint8 1x128x128x3" in done.stdout and "all 29 operators map" in done.stdout
+        assert "preprocess     crop center:0.875, mean (127.5, " in done.stdout  # not taken for a --preprocess
         fields = json.loads(here("model", "show", bundled_model(), "--json").stdout)
         assert fields["contract"]["guard"]["passes"] == 2 and fields["sha256"] in done.stdout
         (tmp_path / "x.tflite").write_bytes(b"nothing")

@@ -53,6 +53,12 @@ def test_the_whole_way(sheets: list[Path], tmp_path: Path) -> None:
     )
 
 
+def test_distances_of_a_patch_are_two_in_order(tmp_path: Path) -> None:
+    make = ("patch", "make", bundled_model(), "--untargeted", "--output", tmp_path / "p", "--distances")
+    for wrong in ("900,500", "500", "near,far", "nan,500", "500,inf"):
+        refused(run(*make, wrong), 2, "--distances wants")
+
+
 def test_what_a_session_refuses(sheets: list[Path], tmp_path: Path) -> None:
     refused(run("fieldtest", "plan", tmp_path / "a", sheets[0], sheets[0]), 2, "same tags")
     refused(run("fieldtest", "plan", tmp_path / "a", sheets[1]), 2, "no clean sheet")

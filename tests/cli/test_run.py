@@ -40,6 +40,11 @@ class TestRun:
         assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
         assert "4 frames" in done.stderr and "passes: 1" in done.stderr and "one pass counts" in done.stderr
 
+    def test_each_line_of_the_terminal_names_its_file(self, folder: Path) -> None:
+        done = here("run", "--source", folder)
+        shown = [line.split() for line in done.stdout.splitlines()]
+        assert [(words[0], words[-1]) for words in shown[:4]] == [(str(n), f"{n}.jpg") for n in range(4)]
+
     def test_a_reader_that_goes_away(self, folder: Path) -> None:
         command = " ".join([*(f"'{part}'" for part in LAUNCH), "run", "--source", str(folder), "--output", "-"])
         done = subprocess.run(f"{command} | head -n 1", shell=True, capture_output=True, text=True, timeout=120)

@@ -77,7 +77,7 @@ def test_a_file_that_is_listed_twice_counts_once(folder: Path) -> None:
         ("c.png,2\n", "labels.csv:1: there is no class 2: the model has 2 classes, 0 to 1"),
         ("file,class\nc.png,mouse\n", "labels.csv:2: 'mouse' is no class index and no label of the model"),
         ("c.png\n", "labels.csv:1: wanted file,class_index"),
-        ("c.png,1\n\n\nd.png,1\n", "labels.csv:4: d.png is not there"),
+        ("c.png,1\n\n\nd.png,1\n", "labels.csv:4: d.png is not there: put it there, or take its line out"),
         ("c.png,1\n../x.png,1\n", "labels.csv:2: '../x.png' leads out of"),
         ("c.png,1\n..\\..\\x.png,1\n", "labels.csv:2: '../../x.png' leads out of"),
         ('c.png,1\n"c.png,1\n', "labels.csv:2: unexpected end of data (is a quote left open?)"),

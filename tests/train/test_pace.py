@@ -12,13 +12,21 @@ torch = pytest.importorskip("torch")
 from edgeguard.train import pace, run  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
 from edgeguard.train.loop import Trainer  # noqa: E402
-from edgeguard.train.pace import config_within, epochs_within  # noqa: E402
+from edgeguard.train.pace import config_within, epochs_within, few_steps  # noqa: E402
 
 
 def test_what_fits() -> None:
     assert epochs_within(10, 0.5, 100, 25) == 10  # 55 s an epoch
     assert epochs_within(0.01, 10.0, 1000, 0) == 1
     assert epochs_within(1e5, 1e-6, 1, 0) == 10_000
+
+
+def test_few_steps_are_said_with_a_way_on() -> None:
+    few = few_steps(TrainConfig(data="d", epochs=7), 5227)
+    assert few is not None and few.startswith("140 steps, one a batch of 256") and "--batch 64" in few and "567" in few
+    assert few_steps(TrainConfig(data="d", epochs=30), 5227) is None
+    assert few_steps(TrainConfig(data="d", epochs=7, batch=64), 5227) is None
+    assert few_steps(TrainConfig(data="d", epochs=7, network="mine.pt2"), 5227) is None
 
 
 def _config(data: Path, **settings: Any) -> TrainConfig:

@@ -36,7 +36,7 @@ def refuse_if_lacking(
         stand_in: there are no calibration images of the user's own.
 
     Raises:
-        InputError: something is missing; the message names each flag and a line that would work.
+        InputError: something is missing; the message names each flag, and ends in flags to add to what was typed.
     """
     lacks = []
     if options.size is None and size is None:
@@ -44,14 +44,14 @@ def refuse_if_lacking(
     if _preprocessing_unknown(options, stand_in=stand_in) and not preprocessing:
         lacks.append(_CALIBRATE)
     if lacks:
-        raise InputError(_message(name, "", lacks, options))
+        raise InputError(_message(name, "", lacks))
 
 
 def with_the_rest(error: InputError, name: str, options: Options, *, stand_in: bool) -> InputError:
     """A loader's complaint that something is missing, with whatever else is missing then."""
     lacks = []
     if isinstance(error, ArchitectureMissing):
-        lacks.append(_Lack("", "", "--arch torchvision:resnet18"))
+        lacks.append(_Lack("", "", "--arch your_module:make_network"))
         if options.size is None:
             lacks.append(_SIZE)
     elif isinstance(error, SizeMissing):
@@ -59,7 +59,7 @@ def with_the_rest(error: InputError, name: str, options: Options, *, stand_in: b
     if _preprocessing_unknown(options, stand_in=stand_in):
         lacks.append(_CALIBRATE)
     if len(lacks) > 1 or lacks[:1] == [_SIZE]:
-        return type(error)(_message(name, str(error), lacks, options))
+        return type(error)(_message(name, str(error), lacks))
     return error
 
 
@@ -67,9 +67,9 @@ def _preprocessing_unknown(options: Options, *, stand_in: bool) -> bool:
     return stand_in and options.preprocess == "auto" and options.mean is None and options.std is None
 
 
-def _message(name: str, first: str, lacks: list[_Lack], options: Options) -> str:
+def _message(name: str, first: str, lacks: list[_Lack]) -> str:
+    """One line; it ends in what to add, not in a whole command, which would lose flags that were given already."""
     reasons = [first] if first else []
     reasons += [f"{lack.why}: give {lack.flag}" for lack in lacks if lack.flag]
-    given = [] if options.arch is None else [f"--arch {options.arch}"]
-    example = " ".join(["edgeguard convert", name, *given, *(lack.example for lack in lacks)])
-    return ("" if first else f"{name}: ") + f"{'; '.join(reasons)}. For example: {example}"
+    example = " ".join(lack.example for lack in lacks)
+    return ("" if first else f"{name}: ") + f"{'; '.join(reasons)}. Add to your command, for example: {example}"

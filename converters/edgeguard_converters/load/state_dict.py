@@ -129,7 +129,9 @@ def _make_module(arch: str) -> torch.nn.Module:
         factory = getattr(importlib.import_module(module_name), factory_name)
         module = factory()
     except (ImportError, AttributeError) as error:
-        raise InputError(f"--arch {arch}: {error}") from error
+        itself = isinstance(error, ModuleNotFoundError) and error.name == module_name
+        where = f" in this folder, PYTHONPATH or Python's packages; of nets/mine.py say nets.mine:{factory_name}"
+        raise InputError(f"--arch {arch}: {error}{where if itself else ''}") from error
     except Exception as error:
         raise InputError(f"--arch {arch} failed: {type(error).__name__}: {error}") from error
     finally:

@@ -299,10 +299,7 @@ class _Table:
                 pairs.append((a, b))
         return pairs
 
-    def notes(self) -> Iterable[str]:
-        """What limits the answer."""
-        yield from control_notes(self.plan.sheets)
-        yield from self._missing()
+    def _not_eligible(self) -> Iterable[str]:
         not_eligible = sum(
             not self.eligible(done, o) for done in self.session.passes for o in self.by_pass[done.number, OFF]
         )
@@ -312,6 +309,17 @@ class _Table:
                 f"{not_eligible} of {frames} frames are not eligible: without a guard the clean object was not "
                 "classified correctly there. They count for no attack's success."
             )
+            if 2 * not_eligible > frames:
+                yield (
+                    "More than half of the frames judge nothing: the model does not know the clean object as this "
+                    "camera sees it. Plan shorter distances, or take a model that learned from such pictures."
+                )
+
+    def notes(self) -> Iterable[str]:
+        """What limits the answer."""
+        yield from control_notes(self.plan.sheets)
+        yield from self._missing()
+        yield from self._not_eligible()
         planned = len(self.plan.cells()) * self.plan.passes
         for sheet in self.plan.sheets:
             shares = [s for done in self.passes(sheet) if (s := self.share(done, OFF, self.hit)) is not None]

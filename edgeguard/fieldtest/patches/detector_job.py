@@ -147,7 +147,9 @@ def _arms(
     subject = order.object
     if subject is None:
         return ()
-    check = FieldCheck(subject.name, aim[0], size=order.size, subject=order.subject, target=aim[1])
+    check = FieldCheck(
+        subject.name, aim[0], distances_mm=order.distances_mm, size=order.size, subject=order.subject, target=aim[1]
+    )  # fmt: skip
     profile, patch_guard = (None, None) if order.through is None else named_guard(order.through, deployed.contract)
     found = field_arms(
         deployed, check, patch=patch, profile=profile, patch_guard=patch_guard, progress=asked,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class MadePatch:
     """A patch and how often it had its way over fresh rendered views (no claim about prints).
 
     Attributes:
+        successes: of `views`, in which the model says what the patch wants.
+        clean_right, clean_successes: of the same views without the patch: the right label; what the patch wants.
         searched: where its place was looked for, else None.
     """
 
@@ -42,7 +45,25 @@ class MadePatch:
     picture: Picture
     successes: int
     views: int
+    clean_right: int
+    clean_successes: int
     searched: Searched | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """For the terminal: with the patch and without it, and whether the model is right at all in such views."""
+        said = [
+            f"on {self.views} fresh rendered views it had its way in {self.successes}, without the patch in "
+            f"{self.clean_successes}: no claim about a print",
+            f"without the patch the model was right in {self.clean_right} of them",
+        ]
+        if 2 * self.clean_right < self.views:
+            said.append(
+                "THE MODEL IS MOSTLY WRONG WITHOUT ANY PATCH, so these views judge none: a classifier sees the whole "
+                "frame, however small the object is in it; give nearer --distances, or take a model that learned from "
+                "such pictures, or a detector (--mode)"
+            )
+        return said
 
 
 def make(
@@ -92,8 +113,8 @@ def make(
     )  # fmt: skip
     about = patch_file(order, recipe, picture, deployed.sha256, through_name(order.through, contract.guard))
     write_made(order, output, about, picture)
-    successes, views = _contact_sheet(output, classifier, scenes, recipe, picture, contract)
-    return MadePatch(about, picture, successes, views, found)
+    counts = _contact_sheet(output, classifier, scenes, recipe, picture, contract)
+    return MadePatch(about, picture, counts[0], _SHOWN, *counts[1:], found)
 
 
 def write_made(order: PatchOrder, output: Path, about: PatchFile, picture: Picture) -> None:
@@ -160,21 +181,27 @@ def through_name(through: str | None, own: ContractGuard) -> str | None:
 
 def _contact_sheet(
     output: Path, classifier: GuardedTwin, scenes: Scenes, recipe: Recipe, picture: Picture, contract: Contract
-) -> tuple[int, int]:
-    """Twelve fresh views with what the model says; and how many of them went as the patch wants."""
+) -> tuple[int, int, int]:
+    """Twelve fresh views with what the model says; how many of them went as the patch wants, and without it: how many
+    were right, and how many went so all the same."""
     patch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()
     mask = torch.from_numpy(mask_of(recipe.shape, recipe.resolution))
-    pictures, captions, right = [], [], 0
+    pictures, captions = [], []
+    won = clean_right = clean_won = 0
     for index in range(_SHOWN):
         rng = np.random.default_rng([recipe.seed, 1 << 30, index])
         view = scenes.draw(rng)
+        again, label = deepcopy(rng), torch.tensor([view.label])
         with torch.no_grad():
             frame = photographed(patch, mask, view, rng)
             logits = classifier(frame)
-        right += int(succeeded(logits, torch.tensor([view.label]), recipe.target))
+            clean = classifier(photographed(patch, torch.zeros_like(mask), view, again))  # the same noise
+        won += int(succeeded(logits, label, recipe.target))
+        clean_won += int(succeeded(clean, label, recipe.target))
+        clean_right += int(clean.argmax()) == view.label
         found = int(logits.argmax())
         pictures.append(cv2.resize(to_frames(frame)[0], (320, 240), interpolation=cv2.INTER_AREA))
         captions.append(contract.labels[found] if found < len(contract.labels) else str(found))
     data = cv2.imencode(".png", mosaic(pictures, captions)[:, :, ::-1])[1].tobytes()
     write_bytes(output / "contact-sheet.png", data)
-    return right, _SHOWN
+    return won, clean_right, clean_won

@@ -37,6 +37,8 @@ class PatchOrder:
         search: the middle is looked for (`search.searched`).
         through: a profile, `contract`, or a patch guard that stands between camera and model; None for none.
         angles_deg: largest angle that is drawn.
+        distances_mm: nearest and farthest that are drawn; None for 2.75 to 10 sides of the object (of a detector's
+            8.33).
         size: of the camera's frames.
         bend: how much a soft object bends at most.
         photographs: what may stand behind the object.
@@ -59,6 +61,7 @@ class PatchOrder:
     bend: float = 0.0
     photographs: tuple[Picture, ...] = ()
     printer: PrinterMap | None = None
+    distances_mm: tuple[float, float] | None = None
 
     @property
     def object(self) -> Subject | None:
@@ -84,6 +87,7 @@ class PatchOrder:
             "bend": self.bend,
             "backgrounds": photographs.hexdigest() if self.photographs else None,
             "printer": None if self.printer is None else self.printer.sha256,
+            "distances_mm": None if self.distances_mm is None else list(self.distances_mm),
         }
         facts = {
             "card": self.card, "images": None if self.images is None else self.images.name, "area": self.area,
@@ -118,7 +122,7 @@ class PatchOrder:
         return [subject.overlay(self.side_share, corner, shape) for corner in ((left, top), (right, bottom))]
 
     def scenes(self, label: int, shape: str, farthest_sides: float = FARTHEST_SIDES) -> FieldScenes:
-        """The views of the card or object, from 2.75 of its sides to the farthest."""
+        """The views of the card or object; where no distances are given, from 2.75 of its sides to the farthest."""
         subject = self.object
         assert subject is not None
         within = None
@@ -126,7 +130,8 @@ class PatchOrder:
             width, height = subject.width_mm, subject.height_mm
             left, top, right, bottom = self.within
             within = (left * width, top * height, right * width, bottom * height)
-        near, far = NEAREST_SIDES * subject.mean_side_mm, farthest_sides * subject.mean_side_mm
+        side = subject.mean_side_mm
+        near, far = self.distances_mm or (NEAREST_SIDES * side, farthest_sides * side)
         return FieldScenes(
             subject, self.overlays(shape), label, distances_mm=(near, far), angles_deg=(0.0, self.angle_deg),
             size=self.size, within=within, bend=self.bend, photographs=self.photographs, printer=self.printer,

@@ -32,6 +32,12 @@ class Situation(Enum):
     TAKE_AWAY = "recorded: take the sheet away, then place it again"
     HOLD = "hold still"
 
+    @property
+    def is_unusable(self) -> bool:
+        """Something is shown, and none of it can be recorded."""
+        return self in (Situation.TWO_SHEETS, Situation.FOREIGN, Situation.TAGS_HIDDEN, Situation.BENT,
+                        Situation.BURNT, Situation.BETWEEN)  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Observation:

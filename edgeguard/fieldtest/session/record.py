@@ -1,6 +1,7 @@
 """Recording: frames from a source, judged by the guide, kept by the session, told to whoever listens."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
@@ -38,6 +39,26 @@ class Status:
     lost: int = 0
     jpeg: bytes = b""
     lock: Lock = field(default_factory=Lock)
+
+
+def missing_lines(session: Session, unusable: Mapping[str, int]) -> list[str]:
+    """Where passes are missing, and what stood in the way most often; nothing where the plan is complete.
+
+    Args:
+        session: with a plan.
+        unusable: frames by what was said of them, of those that showed something and could not be recorded.
+    """
+    places: Counter[float] = Counter()
+    for (_, cell), count in session.missing().items():
+        places[cell.distance_mm] += count
+    if not places:
+        return []
+    where = ", ".join(f"{count} at {distance:g} mm" for distance, count in sorted(places.items()))
+    lines = [f"missing: {where}; run it again to go on"]
+    if unusable:
+        said, frames = max(unusable.items(), key=lambda item: item[1])
+        lines.append(f"of {frames} frames it said: {said}")
+    return lines
 
 
 FrameEvaluation = Callable[[Captured], LiveOutcome | None]

@@ -1,4 +1,4 @@
-"""What is missing is said at once, before anything else, with a line that works."""
+"""What is missing is said at once, before anything else, with the flags to add."""
 
 import subprocess
 import sys
@@ -20,13 +20,14 @@ def test_size_and_preprocessing_in_one_message() -> None:
         refuse_if_lacking("m.pt", None, Options(), preprocessing=False, stand_in=True)
     text = str(refused.value)
     assert "give --size N or WxH" in text and "--calibrate FOLDER" in text and "tf = -1..1" in text
-    assert text.endswith("For example: edgeguard convert m.pt --size 224 --calibrate photos/") and "\n" not in text
+    assert text.endswith("Add to your command, for example: --size 224 --calibrate photos/") and "\n" not in text
 
 
-def test_the_line_that_works_keeps_the_architecture_that_was_given() -> None:
+def test_only_what_is_missing_is_to_be_added() -> None:
+    """A whole command would name --arch twice where it was given, and lose the other flags."""
     with pytest.raises(InputError) as refused:
         refuse_if_lacking("m.pth", None, Options(arch="mine:make"), preprocessing=False, stand_in=False)
-    assert str(refused.value).endswith("For example: edgeguard convert m.pth --arch mine:make --size 224")
+    assert str(refused.value).endswith(". Add to your command, for example: --size 224")
 
 
 def test_what_is_there_is_not_missed() -> None:
@@ -38,9 +39,9 @@ def test_what_is_there_is_not_missed() -> None:
 def test_a_loader_that_cannot_go_on_says_the_rest_too() -> None:
     error = with_the_rest(ArchitectureMissing("m.pt: give --arch X"), "m.pt", Options(), stand_in=True)
     assert isinstance(error, ArchitectureMissing) and str(error).startswith("m.pt: give --arch X; ")
-    assert str(error).endswith("edgeguard convert m.pt --arch torchvision:resnet18 --size 224 --calibrate photos/")
+    assert str(error).endswith("for example: --arch your_module:make_network --size 224 --calibrate photos/")
     error = with_the_rest(SizeMissing("give --size"), "m.pt", Options(), stand_in=True)
-    assert str(error).endswith("edgeguard convert m.pt --size 224 --calibrate photos/")
+    assert str(error).endswith("for example: --size 224 --calibrate photos/")
     plain = SizeMissing("give --size")
     assert with_the_rest(plain, "m", Options(), stand_in=False) is plain
 

@@ -203,7 +203,8 @@ def test_state_dict_with_an_architecture(tmp_path: Path, nested: bool) -> None:
     with pytest.raises(InputError, match="give --arch"):
         load_source(path)
     for arch, message in (
-        ("nowhere:x", "No module"), ("converters.models:nothing", "no attribute"), ("broken", "module:factory"),
+        ("nowhere:x", "No module named 'nowhere' in this folder"), ("broken", "module:factory"),
+        ("converters.models:nothing", "no attribute"),
         ("builtins:dict", "returned a dict"), ("torch.nn:ReLU", "do not fit"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):

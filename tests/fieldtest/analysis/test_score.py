@@ -187,6 +187,11 @@ def test_frames_where_the_clean_object_fails_count_for_nothing(tmp_path: Path) -
     assert patch.targeted.n == 4 * 12 * 2 and list(patch.by_distance) == [800]
     assert any("not eligible" in note for note in found.notes)
     assert any("were planned" in note for note in found.notes)
+    assert not any("More than half" in note for note in found.notes)
+    clean = {done.number for done in session.passes if done.sheet == 1}
+    outcomes = tuple(replace(o, index=0) if o.number in clean and o.guard == "off" else o for o in scores.outcomes)
+    notes = findings(session, replace(scores, outcomes=outcomes)).notes
+    assert any("More than half" in note and "Plan shorter distances" in note for note in notes)
 
 
 def test_arms_that_are_missing_somewhere_are_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Making patches: the physics against OpenCV, the guards' derivatives, and a patch that learns something."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,13 @@ def _order(**change: Any) -> PatchOrder:
     return PatchOrder(**{"model": bundled_model(), "target": "yield", "size": (320, 240), **change})
 
 
+def test_distances_of_the_views_are_those_that_were_given() -> None:
+    order = _order(distances_mm=(200.0, 260.0))
+    scenes = order.scenes(0, "square")
+    assert scenes.distances_mm == (200.0, 260.0) and order.facts()["distances_mm"] == [200.0, 260.0]
+    assert _order().scenes(0, "square").distances_mm == (330.0, 1200.0) and "distances_mm" not in _order().facts()
+
+
 @pytest.mark.full
 def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
     recipe = Recipe(None, steps=4, batch=2, resolution=16, shape="round")
@@ -147,6 +155,10 @@ def test_a_patch_is_made_kept_and_goes_on(tmp_path: Path) -> None:
         "checkpoint.pt", "contact-sheet.png", "control-noise.png", "control-plain.png", "patch.json", "patch.png",
     ]  # fmt: skip
     assert read_bgr(tmp_path / "a/contact-sheet.png").std() > 20
+    assert made.clean_right >= 10 and made.clean_successes == 0 and len(made.lines) == 2  # the bundled model knows it
+    assert made.lines[0].startswith(f"on 12 fresh rendered views it had its way in {made.successes}, without the ")
+    blind = replace(made, clean_right=5)
+    assert "right in 5 of them" in blind.lines[1] and "MOSTLY WRONG WITHOUT ANY PATCH" in blind.lines[2]
     again = make(_order(through="fd"), recipe, tmp_path / "a")
     assert np.array_equal(again.picture, made.picture)
     with pytest.raises(InputError, match=r"other settings \(seed\)"):

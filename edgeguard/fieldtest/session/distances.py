@@ -1,0 +1,53 @@
+"""How far from the camera sheets stand: usual distances for their size, and those at which they do not fit."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeguard.fieldtest.session.plan import Plan
+from edgeguard.fieldtest.sheets.sheet import Sheet
+from edgeguard.fieldtest.sheets.subject import CARD_MM
+
+_CARD_DISTANCES_MM = (350.0, 500.0, 750.0, 1100.0)
+_CARD_TAG_MM = 40.0
+_ROUND_MM = 50
+_HEIGHT_SHARE = 3 / 4  # of a picture's width; films and most camera modes are flatter, so that this misses some
+
+
+def usual_distances_mm(sheets: Sequence[Sheet]) -> tuple[float, ...]:
+    """Those of a card of 120 mm; larger by the factor by which the largest object and its tags are.
+
+    Example:
+        >>> usual_distances_mm([Sheet(3, "stop", "stop", "clean", object_mm=600.0, tag_mm=200.0)])
+        (1750.0, 2500.0, 3750.0, 5500.0)
+    """
+    factor = max(map(_factor, sheets), default=1.0)
+    if factor <= 1:  # the tags do not shrink with a small object
+        return _CARD_DISTANCES_MM
+    return tuple(float(_ROUND_MM * math.floor(factor * d / _ROUND_MM + 0.5)) for d in _CARD_DISTANCES_MM)
+
+
+def too_near_notes(plan: Plan) -> list[str]:
+    """A line for each object of which all four tags cannot be in one picture at some distance of the plan."""
+    across = 2 * math.tan(math.radians(plan.field_of_view_deg) / 2)  # of a picture, for each millimetre of distance
+    nearest: dict[str, tuple[float, str]] = {}
+    for sheet in plan.sheets:
+        width, height = np.ptp(plan.print_scale * sheet.layout.tag_corners()[..., :2].reshape(-1, 2), axis=0)
+        needed = max(float(width), float(height) / _HEIGHT_SHARE) / across
+        nearest[sheet.object] = max(nearest.get(sheet.object, (0.0, "")), (needed, f"{width:.0f} x {height:.0f} mm"))
+    lines = []
+    for name, (needed, size) in nearest.items():
+        if near := [f"{d:g}" for d in plan.distances_mm if d < needed]:
+            lines.append(
+                f"at {', '.join(near)} mm the four tags of {name} ({size}) do not fit into one picture, and nothing "
+                f"can be recorded there: plan --distances from {10 * math.ceil(needed / 10)} on"
+            )
+    return lines
+
+
+def _factor(sheet: Sheet) -> float:
+    """By how much it is larger than a card; tags of a whole sheet grow less than the object, and have to be read."""
+    about = sheet.about
+    side_mm = sheet.object_mm if about is None else math.sqrt(about.width_mm * about.height_mm)
+    return side_mm / CARD_MM if sheet.window is not None else min(side_mm / CARD_MM, sheet.tag_mm / _CARD_TAG_MM)

@@ -1,0 +1,56 @@
+"""Distances that fit the size of what is tested, and what a plan and a recording say of those that do not."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fieldtest.sheets.objects import sign_subject
+
+from edgeguard.fieldtest.session.distances import too_near_notes, usual_distances_mm
+from edgeguard.fieldtest.session.guide import Situation
+from edgeguard.fieldtest.session.plan import Plan, make_plan
+from edgeguard.fieldtest.session.record import missing_lines
+from edgeguard.fieldtest.session.session import Session
+from edgeguard.fieldtest.sheets.build import made_sheet
+from edgeguard.fieldtest.sheets.sheet import Sheet
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Sheet:
+    """The clean sheet of a sign of 600 mm."""
+    return made_sheet(sign_subject(tmp_path_factory.mktemp("sign"), side_mm=600.0), "clean", number=0)[0]
+
+
+def test_a_large_object_stands_farther_away(large: Sheet) -> None:
+    card = Sheet(3, "stop", "stop", "clean")
+    assert usual_distances_mm([card]) == usual_distances_mm([replace(card, object_mm=60.0)]) == (350, 500, 750, 1100)
+    assert usual_distances_mm([card, large]) == usual_distances_mm([large]) == (1300, 1900, 2800, 4150)
+    assert usual_distances_mm([replace(large, tag_mm=40.0)]) == (350, 500, 750, 1100)  # tags that nobody reads farther
+
+
+def test_where_the_tags_leave_the_picture_is_said_with_a_way_on(large: Sheet) -> None:
+    (line,) = too_near_notes(make_plan([large], (350, 500, 1750), (0,), ("bright",), 1))
+    assert line.startswith("at 350, 500 mm the four tags of my sign") and "plan --distances from " in line
+    enough = float(line.split("from ")[1].split()[0])
+    assert 500 < enough < 1750 and not too_near_notes(make_plan([large], (enough,), (0,), ("bright",), 1))
+    assert too_near_notes(make_plan([large], (enough,), (0,), ("bright",), 1, field_of_view_deg=30.0))
+
+
+def test_usual_distances_fit(large: Sheet, sheets: list[tuple[Sheet, object]]) -> None:
+    for chosen in ([large], [sheet for sheet, _ in sheets]):
+        plan = make_plan(chosen, usual_distances_mm(chosen), (0, 45), ("bright",), 1)
+        assert too_near_notes(plan) == []
+
+
+def test_what_is_missing_is_said_with_its_distance_and_its_reason(session: Session, plan: Plan, tmp_path: Path) -> None:
+    seen = Counter({Situation.BETWEEN.value: 2, Situation.TAGS_HIDDEN.value: 7})
+    assert missing_lines(session, seen) == [
+        "missing: 12 at 450 mm, 12 at 800 mm; run it again to go on",
+        "of 7 frames it said: show all four tags: only some are seen",
+    ]
+    assert len(missing_lines(session, {})) == 1
+
+
+def test_nothing_is_said_of_a_complete_session(recorded: Session) -> None:
+    assert missing_lines(recorded, {Situation.TAGS_HIDDEN.value: 7}) == []
