@@ -23,6 +23,7 @@ NOT_ON_A_BOARD = (
     "edgeguard/audit/**",
     "edgeguard/poison/**",
     "edgeguard/differentiable/**",
+    "edgeguard/datasets/objects/**",
     "edgeguard/evaluate/**",
     "edgeguard/fieldtest/patches/**",
     "edgeguard/fleet/workstation/**",
