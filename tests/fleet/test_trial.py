@@ -115,7 +115,7 @@ def test_what_is_not_well_is_taken_back(
 
 def test_a_camera_that_was_lost_before_may_stay_lost(tmp_path: Path) -> None:
     fleet, layout, device = _running(tmp_path)
-    _lost_camera(layout)(FakeService())
+    well(layout, frames=0, camera="lost", at=time.time() - 1)(FakeService())  # what ran a second ago
     updater = Updater(layout, device, FakeService(_lost_camera(layout)), golden=lambda folder: None)
     assert updater.install(fleet.bundle(2)).kind == "updated"
 
