@@ -130,7 +130,10 @@ def child(arguments: argparse.Namespace, method: str, url: str) -> dict[str, flo
     """One measurement in a process of its own."""
     command = [sys.executable, __file__, arguments.model, "--threads", str(arguments.threads), "--method", method]
     command += ["--url", url, "--seconds", str(arguments.seconds)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # what went wrong is seen
+    if done.returncode:
+        raise SystemExit(f"{method} ended with {done.returncode}")
+    return json.loads(done.stdout)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
