@@ -68,6 +68,9 @@ class Network(torch.nn.Module):
                 self._keep_integers(number, step)
             elif (scales := self._sum_scales(step)) is not None:
                 self._sums[number] = scales
+                for n in step.inputs:
+                    if graph.tensors[n].data is not None:
+                        self.register_buffer(f"centered_{n}", torch.from_numpy(graph.tensors[n].centered()))
             elif (table := table_of(step, graph.tensors[step.inputs[0]], graph.tensors[step.outputs[0]])) is not None:
                 self._tables[number] = table
 
@@ -170,9 +173,7 @@ class Network(torch.nn.Module):
 
     def _centered(self, values: dict[int, Tensor], number: int) -> Tensor:
         """The integers of a tensor with a grid, less their zero point; constants too."""
-        if number in values:
-            return values[number]
-        return torch.from_numpy(self.graph.tensors[number].centered())
+        return values[number] if number in values else getattr(self, f"centered_{number}")
 
     def _given(self, step: Operator, values: dict[int, Tensor], number: int) -> Tensor:
         """What a step gets of a tensor: its real values; CAST gets the integers as they are stored."""
