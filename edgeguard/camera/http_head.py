@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
-from edgeguard.system.watched_answer import Watched
-
 #: What was put right, by the names under which it is counted.
 NO_STATUS, NO_HEADER = "answers without a status line", "lines of the answer's head that are no headers"
 _CHUNK = 4096
@@ -52,13 +50,31 @@ class _Answering:
         self._sock, self._noted, self._before_read = sock, noted, before_read
 
     def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
-        return io.BufferedReader(_Mended(Watched(self._sock, lambda _: self._before_read()), self._noted))
+        return io.BufferedReader(_Mended(_Received(self._sock, self._before_read), self._noted))
+
+
+class _Received(io.RawIOBase):
+    """The bytes that a connection gives, which does not stay open for them.
+
+    A file that the socket makes would keep it open until the answer is forgotten: a camera with one seat then writes
+    to a reader who has gone, and lets nobody else in.
+    """
+
+    def __init__(self, sock: socket.socket, before_read: Callable[[], None]) -> None:
+        self._sock, self._before_read = sock, before_read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: bytearray | memoryview) -> int:  # type: ignore[override]  # the buffers of its callers
+        self._before_read()
+        return self._sock.recv_into(into)
 
 
 class _Mended(io.RawIOBase):
     """The bytes of an answer, its head put right."""
 
-    def __init__(self, raw: Watched, noted: Counter[str]) -> None:
+    def __init__(self, raw: _Received, noted: Counter[str]) -> None:
         self._raw, self._noted = raw, noted
         self._pending: memoryview | None = None
 

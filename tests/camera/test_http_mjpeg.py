@@ -37,6 +37,24 @@ def test_the_cameras_own_bytes(jpegs: list[bytes], length: bool) -> None:
     assert all(isinstance(i, Captured) and abs(i.captured_at - time.time()) < 60 for i in items)
 
 
+def test_a_camera_with_one_seat_is_free_once_the_source_is_closed(jpegs: list[bytes]) -> None:
+    """It sends as fast as it can: what is on its way when the source closes must not hold it up."""
+
+    def handle(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(HEAD)
+        while True:
+            connection.sendall(part(jpegs[0]) * 64)
+
+    kept = []  # whoever still holds the source and its frames does not hold the camera
+    with http_server(handle) as url:
+        for _ in range(3):
+            source = HttpMjpeg(url)
+            frames = source.frames()
+            assert isinstance(next(frames), Captured)
+            kept.append((source, frames))
+            source.close()
+
+
 def test_damaged_frames_are_lost_and_the_rest_goes_on(jpegs: list[bytes]) -> None:
     with http_server(stream([jpegs[0], jpegs[1][:500], b"<html>", jpegs[2]])) as url:
         items = list(_frames(url))
