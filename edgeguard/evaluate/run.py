@@ -24,7 +24,7 @@ from edgeguard.evaluate.engine.store import Store
 from edgeguard.evaluate.pace import Pace
 from edgeguard.evaluate.protocol import AttackPlan, Protocol, load_protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
-from edgeguard.evaluate.reports.folder import claim
+from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.evaluate.reports.masking import masking_warnings
 from edgeguard.evaluate.reports.plausible import implausible
 from edgeguard.evaluate.reports.report import Findings, html_report
@@ -36,6 +36,7 @@ from edgeguard.model.contract import require_classifier
 from edgeguard.statistics import paired_proportions
 from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ _QUERIES: dict[str, dict[str, int]] = {
 }
 
 
+@into_folder("output", EVALUATION)
 def evaluate(
     model: str | os.PathLike[str],
     images: str | os.PathLike[str],
