@@ -22,7 +22,7 @@ from edgeguard.fieldtest.sheets.sheet import (
 )
 from edgeguard.fieldtest.sheets.subject import Subject, card_subject, picture_beside, write_subject
 from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.system.files import write_bytes
+from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
@@ -173,6 +173,8 @@ def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes, subject:
         DeviceError: they cannot be written.
     """
     _refuse_overwriting(path)
+    others = [path.with_suffix(".json"), path.with_suffix(".png")]
+    check_writable(path, *others, picture_beside(path) if subject is not None else None)
     if subject is not None:
         write_subject(picture_beside(path), subject)
     write_bytes(path, pdf)
