@@ -16,8 +16,8 @@ from typing import Any
 
 import cv2
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
@@ -206,7 +206,7 @@ def _as_jpeg(path: Path) -> bytes:
     data = read_regular(path, _LARGEST_FRAME, "the frame")
     if path.suffix == ".jpg":
         return data
-    picture = cv2.cvtColor(decode_rgb(data), cv2.COLOR_RGB2BGR)  # with the limits of foreign pictures
+    picture = cv2.cvtColor(decode_whole(data), cv2.COLOR_RGB2BGR)  # with the limits of foreign pictures
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
