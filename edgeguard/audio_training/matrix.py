@@ -30,10 +30,11 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import Attack
 from edgeguard.evaluate.attacks.carlini_wagner import CarliniWagnerL2
 from edgeguard.evaluate.attacks.gradient import Fgsm, Pgd
-from edgeguard.evaluate.reports.folder import claim
+from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 _BATCH = 50
@@ -109,6 +110,7 @@ class SoundCell:
         return {**asdict(self), "accuracy": self.correct / self.n, "low": low, "high": high}
 
 
+@into_folder("folder", EVALUATION)
 def sound_matrix(
     runs: Sequence[RestoredSound],
     data: str,

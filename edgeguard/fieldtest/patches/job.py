@@ -12,7 +12,7 @@ import torch
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.guard_layer import to_frames
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.evaluate.twin import TwinPlace, twin
 from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.optimize import Recipe, classifier_attempt, optimized, succeeded
@@ -27,6 +27,7 @@ from edgeguard.model import load_model
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.system.files import write_bytes
+from edgeguard.system.outputs import into_folder
 
 _SHOWN = 12
 
@@ -66,6 +67,7 @@ class MadePatch:
         return said
 
 
+@into_folder("output")
 def make(
     order: PatchOrder,
     recipe: Recipe,
@@ -85,10 +87,6 @@ def make(
         InputError: a label, card, profile or model that cannot be used.
         DeviceError: the output folder cannot be written.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     deployed = load_model(order.model)
     contract = deployed.contract
     target = None if order.target is None else label_index(contract, order.target)
