@@ -71,6 +71,9 @@ def run(
     target: Annotated[
         str | None, typer.Option(help="A label that the model shall say, instead of any wrong one.")
     ] = None,
+    guard: Annotated[
+        str | None, typer.Option(help="A preset or .toml profile in the place of the model's own guard.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Attack a deployed classifier or detector and its guard; write results.jsonl and report.html."""
@@ -96,6 +99,7 @@ def run(
             surrogate=surrogate,
             minutes=minutes,
             target=target,
+            guard=guard,
             progress=counter.show,
             left=counter.left,
         )

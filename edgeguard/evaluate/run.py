@@ -21,6 +21,7 @@ from edgeguard.evaluate.detectors.run import AuditRequest, audit_detector
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
 from edgeguard.evaluate.engine.store import Store
+from edgeguard.evaluate.guard_rows import unmeasured, with_guard
 from edgeguard.evaluate.pace import Pace
 from edgeguard.evaluate.protocol import AttackPlan, Protocol, load_protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
@@ -64,6 +65,7 @@ def evaluate(
     surrogate: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
     target: str | None = None,
+    guard: str | None = None,
     progress: Progress = lambda what, done, total: None,
     left: Callable[[float], None] = lambda seconds: None,
 ) -> list[Cell]:
@@ -80,6 +82,7 @@ def evaluate(
         ray_address: run on this Ray cluster instead.
         surrogate: another .tflite of the same classes, which transfer attacks are made on instead of the model itself.
         target: a label that the attacks aim at, instead of any wrong one.
+        guard: a preset or a profile's .toml, which stands in the place of the model's own.
         minutes: time that it may take; as many images as fit are attacked. Replaces the protocol's.
         progress: called with what is being done, units done and units in all.
         left: called with the seconds that everything will take from then on, after each cell.
@@ -104,6 +107,7 @@ def evaluate(
         minutes=plan.minutes if minutes is None else minutes,
     )
     deployed = _deployed(model, plan, surrogate)
+    plan = plan if guard is None else with_guard(plan, guard, deployed.contract)
     if "detect" in (plan.task, deployed.contract.task):
         if minutes is not None or ray_address is not None:
             raise InputError("--minutes and --ray are for classifiers; --limit attacks fewer pictures of a detector")
@@ -116,6 +120,7 @@ def evaluate(
             deployed.patch_guard.name,
         )
     contract = deployed.contract
+    doubts = [] if (bare := unmeasured(plan, contract)) is None else [bare]
     folder = labeled_folder(Path(images), Classes.of(contract.labels, deployed.classes, contract.background))
     _log.info("%s", folder.mapping.line)
     labeled = readable(folder.images, images, progress=partial(progress, "opening images"))
@@ -125,7 +130,8 @@ def evaluate(
         clear_partials(output / name)
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
-    doubts: list[str] = []
+    for line in doubts:
+        _log.warning("%s", line)
     try:
         plan, followed = _possible(plan, model, labeled)
 
