@@ -114,13 +114,8 @@ def evaluate(
         return audit_detector(AuditRequest(model, Path(images), plan, output, target, workers), deployed, progress)
     require_classifier(deployed.contract, f"{model}: evaluate")
     plan = plan if target is None else _aimed(plan, deployed, target)
-    if deployed.patch_guard is not None:
-        _log.warning(
-            "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
-            deployed.patch_guard.name,
-        )
     contract = deployed.contract
-    doubts = [] if (bare := unmeasured(plan, contract)) is None else [bare]
+    doubts = _said_first(plan, deployed)
     folder = labeled_folder(Path(images), Classes.of(contract.labels, deployed.classes, contract.background))
     _log.info("%s", folder.mapping.line)
     labeled = readable(folder.images, images, progress=partial(progress, "opening images"))
@@ -130,8 +125,6 @@ def evaluate(
         clear_partials(output / name)
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
-    for line in doubts:
-        _log.warning("%s", line)
     try:
         plan, followed = _possible(plan, model, labeled)
 
@@ -188,6 +181,20 @@ def _deployed(model: Path, plan: Protocol, surrogate: object) -> Model:
         )
     check_installed(attack(one.kind, one.parameters) for one in plan.attacks)
     return load_model(model)
+
+
+def _said_first(plan: Protocol, deployed: Model) -> list[str]:
+    """What of the file's own defense no row tells: said at once, and for the report what belongs there."""
+    if deployed.patch_guard is not None:
+        _log.warning(
+            "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
+            deployed.patch_guard.name,
+        )
+    bare = unmeasured(plan, deployed.contract)
+    if bare is None:
+        return []
+    _log.warning("%s", bare)
+    return [bare]
 
 
 def _aimed(plan: Protocol, deployed: Model, label: str) -> Protocol:
