@@ -178,8 +178,8 @@ def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, la
     ]
     if clean.found < 0.8 * clean.n:
         lines.append(
-            f"the object is found in {clean.found} of {clean.n} views without a patch: too few to lose. The detector has "
-            "to know it first: the right --label, nearer --distances, a paper that hides less of it"
+            f"the object is found in {clean.found} of {clean.n} views without a patch: too few to lose. The detector "
+            "has to know it first: the right --label, nearer --distances, a paper that hides less of it"
         )
     if last_share < 0.5:
         lines.append(
