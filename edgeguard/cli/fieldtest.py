@@ -57,7 +57,7 @@ def plan(
     ] = 0.6,
     frames: Annotated[int, typer.Option(min=1, max=100, help="Stored frames of each pass.")] = 5,
     field_of_view: Annotated[float, typer.Option(min=10, max=150, help="Of the camera, across, degrees.")] = 62.2,
-    print_scale: Annotated[float, typer.Option(help="The 100 mm bar as measured, / 100.")] = 1.0,
+    print_scale: Annotated[float, typer.Option(help="The scale bar as measured / what is printed there.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
@@ -68,6 +68,7 @@ def plan(
     from edgeguard.fieldtest.session.pictures import keep_pictures
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
     from edgeguard.fieldtest.sheets.build import sheet_and_picture
+    from edgeguard.fieldtest.sheets.paper_cover import covering_lines
     from edgeguard.fieldtest.sheets.subject import sheet_subject
     from edgeguard.model import load_model
 
@@ -102,7 +103,7 @@ def plan(
         return
     on_stdout(*_said_of_plan(made, interval, wanted))
     on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
-    on_stdout(*(f"note: {line}" for line in (*too_near_notes(made), *control_notes(read))))
+    on_stdout(*(f"note: {line}" for line in (*too_near_notes(made), *covering_lines(read), *control_notes(read))))
     absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
     if absent:
         which = " or ".join(absent)
@@ -314,7 +315,7 @@ def _why(session: "Session", model: Path, guards: list[str], counter: "UnitCount
             "object (see docs/fieldtest.md)"
         )
     opened = load_model(model, threads=1)
-    return why_it_fails(session, opened, pictures, guards, lambda n, total: counter.show("steps", n, total))
+    return why_it_fails(session, opened, pictures, guards, lambda n, total: counter.show("why a patch fails", n, total))
 
 
 class _Teller:

@@ -37,7 +37,7 @@ from edgeguard.train.export import load_program, save_program
 from edgeguard.train.log import Epoch, read_log
 from edgeguard.train.loop import Trainer, accuracy
 from edgeguard.train.networks import REGIONS, network
-from edgeguard.train.pace import config_within, few_steps
+from edgeguard.train.pace import config_within, few_steps, guessing_line
 from edgeguard.train.resumable import Progress
 from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
@@ -97,13 +97,15 @@ def train(
             source = f"{source}; POISONED: {dataset.poison}"
         if minutes is not None:
             config = config_within(config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place))
-            _log.info("%g minutes are about %d epochs here", minutes, config.epochs)
+            _log.info("%g minutes are about %d epoch%s here", minutes, config.epochs, "s" * (config.epochs > 1))
         if (few := few_steps(config, len(dataset.train))) is not None:
             _log.warning("%s", few)
         origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
-        if config.ensemble:
-            return _ensemble(config, folder, dataset, source, origin, progress)
-        return _single(config, folder, dataset, source, origin, progress)
+        run = _ensemble if config.ensemble else _single
+        trained = run(config, folder, dataset, source, origin, progress)
+        if (line := guessing_line(trained.epochs[-1], len(dataset.labels))) is not None:
+            _log.warning("%s", line)
+        return trained
 
 
 def _check_regions(config: TrainConfig) -> None:

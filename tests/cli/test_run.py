@@ -172,4 +172,8 @@ class TestRun:
         first = json.loads(done.stdout.splitlines()[0])
         assert first["label"].startswith("c") and first["passes"] == 0 and first["profile"] is None
         labels.write_text("one\ntwo")
-        refused(run("run", "--source", folder, "--labels", labels), 2, "2 labels for a model with 13 outputs")
+        refused(
+            run("run", "--source", folder, "--labels", labels), 2, "l.txt for a model with 13 outputs: --labels wants"
+        )
+        labels.write_text("")
+        refused(run("run", "--source", folder, "--labels", labels), 2, "l.txt holds no labels: it wants one a line")

@@ -20,6 +20,7 @@ Labeled = list[LabeledImage] | Path
 
 _HELD_OUT_EVERY = 4
 _MOST_BYTES = 2 << 30  # of the pixels of one set, which are all held at once
+_PLENTY = 1000  # images to calibrate; ranges hardly change from some hundred on
 _TINY = 0.5  # of the model's side
 _FEW, _MANY = 0.1, 0.3  # shares of odd images that are worth a line
 
@@ -140,6 +141,11 @@ def split(
         calibration = [image for i, image in enumerate(calibration) if i % _HELD_OUT_EVERY]
     else:
         calibration, evaluation = _without_overlap(calibration, evaluation, notes)
+    if len(calibration) > _PLENTY:
+        notes.add(
+            f"{len(calibration)} calibration images: some hundred are enough, and each takes its time; --calibrate a "
+            "folder of fewer"
+        )
     if len(evaluation) < FEW_IMAGES:
         low, high = wilson(round(0.9 * len(evaluation)), len(evaluation))
         notes.add(

@@ -18,6 +18,7 @@ from edgeguard.evaluate.detectors.deployed import own_numbers
 from edgeguard.evaluate.detectors.twin import detector_agreement, detector_twin
 from edgeguard.evaluate.engine.executors import LocalProcesses
 from edgeguard.evaluate.engine.store import Store
+from edgeguard.evaluate.guard_rows import unmeasured
 from edgeguard.evaluate.protocol import Protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
 from edgeguard.evaluate.reports.folder import claim
@@ -66,7 +67,10 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
     """
     contract, plan = deployed.contract, request.plan
     if contract.task != "detect":
-        raise InputError(f"the protocol {plan.name} is for detectors; the task of {request.model} is {contract.task}")
+        other = ": --protocol quick or guard-audit" if contract.task == "classify" else ""
+        raise InputError(
+            f"the protocol {plan.name} is for detectors; the task of {request.model} is {contract.task}{other}"
+        )
     if plan.task != "detect":
         raise InputError(
             f"{request.model} is a detector and the protocol {plan.name} is for classifiers: --protocol detector-audit"
@@ -83,6 +87,8 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
     for name in ("results.jsonl", "report.html"):
         clear_partials(request.output / name)
     plan, followed = _possible(plan, request.model, deployed, pictures)
+    if (bare := unmeasured(plan, contract)) is not None:
+        _log.warning("%s", bare)
     executor = LocalProcesses(request.workers)
     cells: list[Cell] = []
     try:
@@ -104,7 +110,7 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
         subject=f"{request.model.name}, SHA-256 {deployed.sha256}",
         twin=followed,
         classes=". ".join(line[0].upper() + line[1:] for line in folder.lines),
-        doubts=tuple(costs(cells)),
+        doubts=tuple(costs(cells)) if bare is None else (bare, *costs(cells)),
         warnings=tuple(warnings),
         examples=tuple(audit.examples),
     )

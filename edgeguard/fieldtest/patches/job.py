@@ -1,6 +1,7 @@
 """`patch make` from files to files."""
 
 import json
+import logging
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.system.files import write_bytes
 from edgeguard.system.outputs import into_folder
+
+_log = logging.getLogger(__name__)
 
 _SHOWN = 12
 
@@ -89,10 +92,14 @@ def make(
     """
     deployed = load_model(order.model)
     contract = deployed.contract
+    if contract.task == "detect":
+        raise InputError(f"{order.model} is a detector: say what the patch shall do: --mode vanish, mislabel or create")
     target = None if order.target is None else label_index(contract, order.target)
     place: TwinPlace = "frame" if order.images is None else "input"
     classifier = GuardedTwin(twin(order.model, place).undefended(), order.through, contract)
     recipe = replace(recipe, target=target, count=1 + len(order.more_centers))
+    for line in order.doubts(recipe.shape):
+        _log.warning("%s", line)
     attempt, found = classifier_attempt(classifier, target), None
     label = None if order.object is None else label_index(contract, order.object.label)
     if order.search and label is not None:

@@ -11,21 +11,23 @@ from edgeguard.fieldtest.sheets.subject import CARD_MM
 
 _CARD_DISTANCES_MM = (350.0, 500.0, 750.0, 1100.0)
 _CARD_TAG_MM = 40.0
-_ROUND_MM = 50
+_ROUND_MM, _SMALL_ROUND_MM = 50, 10  # the second for objects that are smaller than a card
+_NEAREST_SIDES = 1.25  # of a real object: nearer its upper and lower edge leave the picture
 _HEIGHT_SHARE = 3 / 4  # of a picture's width; films and most camera modes are flatter, so that this misses some
 
 
 def usual_distances_mm(sheets: Sequence[Sheet]) -> tuple[float, ...]:
-    """Those of a card of 120 mm; larger by the factor by which the largest object and its tags are.
+    """Those of a card of 120 mm, by the factor by which the largest object and its tags are larger.
+
+    Smaller than a card's they are only for papers *on* a real object, whose tags are smaller too.
 
     Example:
         >>> usual_distances_mm([Sheet(3, "stop", "stop", "clean", object_mm=600.0, tag_mm=200.0)])
         (1750.0, 2500.0, 3750.0, 5500.0)
     """
     factor = max(map(_factor, sheets), default=1.0)
-    if factor <= 1:  # the tags do not shrink with a small object
-        return _CARD_DISTANCES_MM
-    return tuple(float(_ROUND_MM * math.floor(factor * d / _ROUND_MM + 0.5)) for d in _CARD_DISTANCES_MM)
+    step = _ROUND_MM if factor >= 1 else _SMALL_ROUND_MM
+    return tuple(float(step * math.floor(factor * d / step + 0.5)) for d in _CARD_DISTANCES_MM)
 
 
 def too_near_notes(plan: Plan) -> list[str]:
@@ -47,7 +49,10 @@ def too_near_notes(plan: Plan) -> list[str]:
 
 
 def _factor(sheet: Sheet) -> float:
-    """By how much it is larger than a card; tags of a whole sheet grow less than the object, and have to be read."""
+    """By how much it is larger than a card, as far as its tags can be read: they grow less than the object."""
     about = sheet.about
     side_mm = sheet.object_mm if about is None else math.sqrt(about.width_mm * about.height_mm)
-    return side_mm / CARD_MM if sheet.window is not None else min(side_mm / CARD_MM, sheet.tag_mm / _CARD_TAG_MM)
+    read = min(side_mm / CARD_MM, sheet.tag_mm / _CARD_TAG_MM)
+    if sheet.mount != "on":
+        return max(read if sheet.window is None else side_mm / CARD_MM, 1.0)
+    return max(read, _NEAREST_SIDES * side_mm / _CARD_DISTANCES_MM[0])

@@ -28,6 +28,7 @@ from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
 DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.07)
 _WINDOW_PX = 32
+_SHORT_BAR_TAG_MM = 34.0  # two smaller tags are narrower than a bar of 100 mm
 _BESIDE_GAP_MM = 20.0
 
 
@@ -93,6 +94,7 @@ def made_sheet(
         stickers=() if arm == "clean" else places[1:],
         window=window,
         mode=None if about is None else about.mode,
+        short_bar=subject.mount == "on" and tags < _SHORT_BAR_TAG_MM,
     )
     return sheet, picture
 
@@ -110,7 +112,8 @@ def default_tag_mm(subject: Subject) -> float:
         return 40.0
     if subject.mount == "sheet":
         return float(round(min(max(subject.width_mm / 4, 30), 150)))
-    return float(round(min(max(subject.mean_side_mm / 6, 40), 70)))
+    least = 12 if subject.mount == "on" else 40
+    return float(round(min(max(subject.mean_side_mm / 6, least), 70)))
 
 
 def _refuse_another(made: PatchFile, subject: Subject) -> None:
