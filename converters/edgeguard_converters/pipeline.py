@@ -160,13 +160,14 @@ def load(work: Work) -> None:
 
 def _choose_images(work: Work) -> None:
     work.stand_in = callable(work.calibration)
+    size = work.source.size or work.options.size  # where both are missing, the conversion was refused
+    assert size is not None
     calibration = work.calibration() if callable(work.calibration) else work.calibration
     if not work.stand_in:
         what = "calibration images"
-        calibration = readable(that_fit(calibration, what, work.source.size, work.notes), what)
+        calibration = readable(that_fit(calibration, what, size, work.notes), what)
     labels = work.options.labels if work.options.labels is not None else work.source.facts.labels or ()
     known = Classes.of(labels, None, work.options.background)
-    size = work.source.size
     evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes, size)
     work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes, size)
     work.chosen = split(calibration, evaluation, work.notes)
