@@ -29,6 +29,7 @@ from edgeguard_converters.contract.image_sets import (
     prepare_images,
     read_labeled,
     split,
+    that_fit,
 )
 from edgeguard_converters.contract.infer import classes_said, infer_contract
 from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
@@ -161,11 +162,13 @@ def _choose_images(work: Work) -> None:
     work.stand_in = callable(work.calibration)
     calibration = work.calibration() if callable(work.calibration) else work.calibration
     if not work.stand_in:
-        calibration = readable(calibration, "calibration images")
+        what = "calibration images"
+        calibration = readable(that_fit(calibration, what, work.source.size, work.notes), what)
     labels = work.options.labels if work.options.labels is not None else work.source.facts.labels or ()
     known = Classes.of(labels, None, work.options.background)
-    evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes)
-    work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes)
+    size = work.source.size
+    evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes, size)
+    work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes, size)
     work.chosen = split(calibration, evaluation, work.notes)
 
 
