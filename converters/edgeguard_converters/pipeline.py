@@ -110,9 +110,9 @@ def convert(
         notes=Notes(),
         step=step,
     )
+    check_writable(work.output, work.report)
     for path in (work.output, work.report):
         if path is not None:
-            check_writable(path)
             clear_partials(path)
     with ModelProcess() as process:
         work.load = load or process.load

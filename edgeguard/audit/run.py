@@ -20,9 +20,10 @@ from edgeguard.audit.images import Progress, Sample, balanced, sample_of, track_
 from edgeguard.audit.label_noise import label_noise
 from edgeguard.audit.report import report_page
 from edgeguard.audit.targeted import targeted
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, read_bounded
+from edgeguard.system.outputs import into_folder
 from edgeguard_converters.training_data.merkle import data_root
 from edgeguard_converters.training_data.scan import ScannedImage, scan
 
@@ -78,6 +79,7 @@ class _Data:
         return probabilities(scores, targets)
 
 
+@into_folder("output")
 def audit(
     path: Path,
     output: Path,
@@ -101,10 +103,6 @@ def audit(
         InputError: the data cannot be read.
         DeviceError: the folder cannot be written.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     data = _Data(path, trusted, most, progress)
     root = data_root({image.name: image.digest for image in data.images})
     kept = _kept(output / _KEPT, _key(root, limits, data, most))

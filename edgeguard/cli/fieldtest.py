@@ -11,6 +11,7 @@ from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.cli.parse import numbers
 from edgeguard.errors import CheckFailed, InputError
+from edgeguard.system.outputs import output_folder
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
@@ -60,7 +61,6 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
-    from edgeguard.errors import DeviceError
     from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
     from edgeguard.fieldtest.analysis.score import check_scorable
     from edgeguard.fieldtest.session.controls import control_notes
@@ -95,12 +95,9 @@ def plan(
         profile_sha256=None if profile is None else profile.sha256, field_of_view_deg=field_of_view,
         print_scale=print_scale,
     )  # fmt: skip
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    keep_pictures(folder, printed)
-    write_plan(folder, made)
+    with output_folder(folder, "pictures/*.png", "pictures"):
+        keep_pictures(folder, printed)
+        write_plan(folder, made)
     if as_json:
         on_stdout(*(folder / "plan.json").read_text().splitlines())
         return

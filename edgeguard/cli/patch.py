@@ -14,6 +14,7 @@ from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import near_and_far, size_within
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.system.extras import missing_part
+from edgeguard.system.outputs import output_folder
 
 if TYPE_CHECKING:
     from edgeguard.cli.progress import UnitCounter
@@ -124,7 +125,7 @@ def make(
     behind, left_out = ((), ()) if backgrounds is None else read_backgrounds(backgrounds)
     for line in left_out:
         on_stderr(f"left out: {line}")
-    with UnitCounter() as counter:
+    with UnitCounter() as counter, output_folder(output, "model-float32*"):
         order = PatchOrder(
             model=_deployed(model, output), target=target, card=None if images or photo else card, images=images,
             subject=subject if photo else None, area=side_share(size, subject) ** 2, center=where.centers[0],
@@ -357,7 +358,6 @@ def _deployed(model: Path, output: Path) -> Path:
     converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
     refuse_special(output, converted.name)
     if digest is None or not _is_ours(converted, digest):
-        output.mkdir(parents=True, exist_ok=True)
         on_stderr(f"{model} is converted to float32 first; the patch is made on that")
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
         done = subprocess.run(

@@ -287,6 +287,8 @@ def _load_file(settings: Settings, hints: "Hints") -> "Model":
 
     path = settings.model or bundled_model()
     threads, isolate = settings.threads, settings.isolate
+    if settings.fallback is not None and not Path(settings.fallback).is_file():
+        raise InputError(f"--fallback {settings.fallback} is not there, or is no file")
     try:
         return load_model(
             path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate, hints=hints,

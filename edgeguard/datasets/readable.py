@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from edgeguard.datasets.images import LabeledImage
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import EdgeGuardError, InputError
-from edgeguard.jpeg.decode import decode_rgb
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def _fault(image: LabeledImage) -> str | None:
     try:
         content = image.content()
         if isinstance(content, bytes):
-            decode_rgb(content)
+            decode_whole(content)
     except EdgeGuardError as error:
         return str(error)
     return None

@@ -14,6 +14,7 @@ from typing import Any
 from edgeguard.datasets.classes import Classes
 from edgeguard.datasets.images import LabeledImage, labeled_folder
 from edgeguard.datasets.readable import readable
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import attack
 from edgeguard.evaluate.attacks.installed import check_installed
@@ -25,18 +26,18 @@ from edgeguard.evaluate.guard_rows import unmeasured, with_guard
 from edgeguard.evaluate.pace import Pace
 from edgeguard.evaluate.protocol import AttackPlan, Protocol, load_protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
-from edgeguard.evaluate.reports.folder import claim
+from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.evaluate.reports.masking import masking_warnings
 from edgeguard.evaluate.reports.plausible import implausible
 from edgeguard.evaluate.reports.report import Findings, html_report
 from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.evaluate.twin import agreement, twin
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import require_classifier
 from edgeguard.statistics import paired_proportions
 from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ _QUERIES: dict[str, dict[str, int]] = {
 }
 
 
+@into_folder("output", EVALUATION)
 def evaluate(
     model: str | os.PathLike[str],
     images: str | os.PathLike[str],
@@ -298,7 +300,7 @@ def _possible(plan: Protocol, model: Path, images: list[LabeledImage]) -> tuple[
         _log.warning("what is left asks the file alone: NO ROW HERE IS A WORST CASE")
         return left, f"No twin: {error}. Gradient-free attacks only, with more queries and at every budget."
     contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
-    frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
+    frames = [decode_whole(content) for content in contents if isinstance(content, bytes)]
     found = agreement(rebuilt, load_model(model), frames)
     ties = f", {found.tied} more are ties of its scores" if found.tied else ""
     followed = (

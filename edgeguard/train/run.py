@@ -2,8 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,12 +9,13 @@ import torch
 from torch import nn
 
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import DeviceError, EdgeGuardError, InputError
+from edgeguard.errors import InputError
 from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.names import folder_inside
+from edgeguard.system.outputs import output_folder
 from edgeguard.train.checkpoint import CONFIG, MODEL
 from edgeguard.train.checkpoint import NAME as CHECKPOINT
 from edgeguard.train.codec import TrainingCodec
@@ -88,7 +87,7 @@ def train(
     """
     check_smoothing(config)
     check_robust(config)
-    with _output_folder(folder):
+    with output_folder(folder, CONFIG, f"{MEMBER.format('*')}/{CONFIG}", MEMBER.format("*")):
         _check_regions(config)
         dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
         source = described(dataset)
@@ -107,26 +106,6 @@ def train(
         if (line := guessing_line(trained.epochs[-1], len(dataset.labels))) is not None:
             _log.warning("%s", line)
         return trained
-
-
-@contextmanager
-def _output_folder(folder: Path) -> Iterator[None]:
-    """The folder, which is there from the beginning: one that cannot be written is refused before an hour of work.
-
-    What is refused leaves no empty folder behind.
-    """
-    was_there = folder.is_dir()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    try:
-        yield
-    except EdgeGuardError:
-        if not was_there:
-            with suppress(OSError):  # something was written: it stays
-                folder.rmdir()
-        raise
 
 
 def _check_regions(config: TrainConfig) -> None:

@@ -185,6 +185,8 @@ def _judged(
         for done, (_, line) in enumerate(executor.map(run_task, missing), start=len(tasks) - len(missing) + 1):
             known[line["image"]] = line
             if output is not None:
+                if not output.exists():  # with the first image that is done: a refusal leaves no file
+                    _append(output, head)
                 _append(output, line)
             progress("certifying", done, len(tasks))
     finally:
@@ -195,7 +197,6 @@ def _judged(
 def _read(output: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Lines of an earlier run, by image; a last line that was cut off is measured again."""
     if not output.exists():
-        _append(output, head)
         return {}
     try:
         raw = read_bounded(output, _LARGEST, "the results").decode("utf-8")

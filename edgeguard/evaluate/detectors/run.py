@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeguard.datasets.objects import AnnotatedFolder, AnnotatedImage, annotated_folder
 from edgeguard.datasets.readable import readable
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
 from edgeguard.evaluate.detectors.audit import DetectorAudit, Progress, without_gradients
 from edgeguard.evaluate.detectors.candidates import DetectorNetwork
@@ -24,7 +25,6 @@ from edgeguard.evaluate.reports.folder import claim
 from edgeguard.evaluate.reports.masking import masking_warnings
 from edgeguard.evaluate.reports.report import Findings, html_report
 from edgeguard.evaluate.reports.results import Cell, write_results
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model
 from edgeguard.model.contract import Contract
 from edgeguard.system.files import write_bytes
@@ -175,7 +175,7 @@ def _possible(plan: Protocol, model: Path, deployed: Model, pictures: list[Annot
         _log.warning("what is left asks the file alone: NO ROW HERE IS A WORST CASE")
         return without_gradients(plan), f"No twin: {error}. Gradient-free attacks only."
     contents = [one.image.content() for one in pictures[:_AGREEMENT_IMAGES]]
-    frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
+    frames = [decode_whole(content) for content in contents if isinstance(content, bytes)]
     found = detector_agreement(rebuilt, deployed, frames)
     followed = found.line
     steps = found.largest_score / found.step if found.step else found.largest_score / _WORST_SCORE * _WORST_STEPS

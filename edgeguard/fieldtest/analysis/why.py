@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.analysis.detections import APART, MATCH
 from edgeguard.fieldtest.analysis.score import OFF, path_behind
@@ -23,7 +24,6 @@ from edgeguard.fieldtest.session.place import Corners, corners_from_tags, size_m
 from edgeguard.fieldtest.session.session import FrameRecord, Session
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import find_sheets
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model
 from edgeguard.model.contract import Detection
 from edgeguard.model.prediction import BoxScore, softmax
@@ -82,7 +82,7 @@ def _frames(session: Session, sheet: Sheet) -> list[tuple[FieldFrame, FrameRecor
     for record in _evenly(each, most):
         try:
             data = session.read_frame(record)
-            rgb = decode_rgb(data)
+            rgb = decode_whole(data)
         except (InputError, JpegError):
             continue  # the score counts and names frames that cannot be read
         if rgb.shape[0] * rgb.shape[1] > _LARGE_PIXELS and len(found) >= _LARGE_FRAMES:

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.place import Corners, as_corners, box_of, rectangle_mm
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 
 Pixels = NDArray[np.float32]
@@ -236,7 +236,7 @@ def coded_like(rgb: Picture, info: JpegInfo) -> Picture:
     else:
         sampling = _PILLOW_SAMPLING.get(info.sampling, 2)
         Image.fromarray(rgb).save(stream, "JPEG", qtables=tables[:2], subsampling=sampling)
-    return decode_rgb(stream.getvalue())
+    return decode_whole(stream.getvalue())
 
 
 def _as_tuple(table: object) -> tuple[int, ...]:

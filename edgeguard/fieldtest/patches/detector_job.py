@@ -12,7 +12,7 @@ import torch
 
 from edgeguard.datasets.objects import annotated_folder
 from edgeguard.differentiable.guard_layer import to_frames
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.evaluate.detectors.deployed import own_numbers
 from edgeguard.evaluate.detectors.twin import detector_twin, require_detector
 from edgeguard.evaluate.protocol import Goal
@@ -31,6 +31,7 @@ from edgeguard.fieldtest.sheets.patch_file import PatchFile
 from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
 from edgeguard.model import Model, load_model
 from edgeguard.system.files import write_bytes
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class MadeDetectorPatch:
     searched: Searched | None = None
 
 
+@into_folder("output")
 def make_for_detector(
     order: PatchOrder,
     recipe: Recipe,
@@ -94,10 +96,6 @@ def make_for_detector(
         InputError: a label, card, profile or model that cannot be used.
         DeviceError: the output folder cannot be written.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     deployed = load_model(order.model)
     require_detector(deployed, order.model, "--mode")
     contract = deployed.contract

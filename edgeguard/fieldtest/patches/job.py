@@ -13,7 +13,7 @@ import torch
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.guard_layer import to_frames
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.evaluate.twin import TwinPlace, twin
 from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.optimize import Recipe, classifier_attempt, optimized, succeeded
@@ -28,6 +28,7 @@ from edgeguard.model import load_model
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.system.files import write_bytes
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class MadePatch:
         return said
 
 
+@into_folder("output")
 def make(
     order: PatchOrder,
     recipe: Recipe,
@@ -92,10 +94,6 @@ def make(
     contract = deployed.contract
     if contract.task == "detect":
         raise InputError(f"{order.model} is a detector: say what the patch shall do: --mode vanish, mislabel or create")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     target = None if order.target is None else label_index(contract, order.target)
     place: TwinPlace = "frame" if order.images is None else "input"
     classifier = GuardedTwin(twin(order.model, place).undefended(), order.through, contract)

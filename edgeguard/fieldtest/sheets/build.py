@@ -7,6 +7,7 @@ from typing import cast, get_args
 import cv2
 import numpy as np
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS, Layout
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch, sticker
@@ -21,8 +22,7 @@ from edgeguard.fieldtest.sheets.sheet import (
     with_overlay,
 )
 from edgeguard.fieldtest.sheets.subject import Subject, card_subject, picture_beside, write_subject
-from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.system.files import write_bytes
+from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
@@ -176,6 +176,8 @@ def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes, subject:
         DeviceError: they cannot be written.
     """
     _refuse_overwriting(path)
+    others = [path.with_suffix(".json"), path.with_suffix(".png")]
+    check_writable(path, *others, picture_beside(path) if subject is not None else None)
     if subject is not None:
         write_subject(picture_beside(path), subject)
     write_bytes(path, pdf)
@@ -204,7 +206,7 @@ def sheet_and_picture(path: Path) -> tuple[Sheet, Picture]:
     """
     sheet = read_sheet(path.with_suffix(".json"))
     try:
-        picture = decode_rgb(read_bounded(path.with_suffix(".png"), LARGEST_PICTURE, "the sheet's picture"))
+        picture = decode_whole(read_bounded(path.with_suffix(".png"), LARGEST_PICTURE, "the sheet's picture"))
     except JpegError as error:
         raise InputError(f"{path.with_suffix('.png')} is no picture of a sheet: {error}") from error
     if picture_hash(picture) != sheet.picture_sha256:
