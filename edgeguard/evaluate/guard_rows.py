@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from edgeguard.dct.profile import ProfileError, resolve_profile
-from edgeguard.errors import InputError
+from edgeguard.dct.profile import resolve_profile
+from edgeguard.errors import InputError, ProfileError
 from edgeguard.evaluate.protocol import DefensePlan, Protocol
 from edgeguard.model.contract import Contract
 
