@@ -261,8 +261,8 @@ def sheet(
     overlay = None if size is None else control_place(size, subject)
     made, picture = made_sheet(subject, arm, patch=patch, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed)
     write_sheet(output, made, picture, sheet_pdf(made, picture, page), subject)
-    if arm == "patch" and patch is not None and (own := read_patch(patch)[0].object) != made.object:
-        on_stderr(f"the patch was made on {own!r}, not on {made.object!r}: this sheet tests how it transfers")
+    if arm == "patch" and patch is not None and (made_on := read_patch(patch)[0].object) != made.object:
+        on_stderr(f"the patch was made on {made_on!r}, not on {made.object!r}: this sheet tests how it transfers")
     for line in covering_lines([made]):
         on_stderr(line)
     on_stdout(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")

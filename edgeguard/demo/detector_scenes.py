@@ -83,6 +83,24 @@ def drawn_scene(key: tuple[int, int], material: Material = NOTHING_ELSE) -> tupl
     return frame, objects
 
 
+def photographed_scene(number: int, photograph: Path, signs: Path | None = None) -> tuple[Picture, list[SeenObject]]:
+    """A frame of 640x480 pixels of one to three cards before a photograph, and the signs in it; always the same.
+
+    Nothing like it is among the scenes of `drawn_scene`: as raw frames they are for audits.
+
+    Args:
+        number: of the frame.
+        photograph: what stands behind.
+        signs: a .zip of class folders of the traffic sign benchmark; two of five cards are such signs then.
+    """
+    material = Material((str(photograph),), None if signs is None else str(signs))
+    rng = np.random.default_rng([27, 4, number])
+    while True:
+        frame, objects = _free_scene(rng, FRAME, material, photographed=1.0)
+        if objects:
+            return frame, objects
+
+
 def hull_mm(card: str, object_mm: float = _CARD_MM) -> NDArray[np.float64]:
     """The hull of a card's sign on its sheet, (n, 3) millimetres from the object's middle."""
     outline = sign_outline(card).astype(np.float64) * object_mm
@@ -124,9 +142,11 @@ def _painter(name: str, variant: int) -> SheetPainter:
     return SheetPainter(Sheet(int(rng.integers(SHEET_NUMBERS)), name, name, "clean"), picture)
 
 
-def _free_scene(rng: np.random.Generator, size: Size, material: Material) -> tuple[Picture, list[SeenObject]]:
+def _free_scene(
+    rng: np.random.Generator, size: Size, material: Material, photographed: float = 0.5
+) -> tuple[Picture, list[SeenObject]]:
     width, height = size
-    scene = _photograph(rng, size, material) if material.photographs and rng.random() < 0.5 else None
+    scene = _photograph(rng, size, material) if material.photographs and rng.random() < photographed else None
     scene = background(rng, width, height) if scene is None else scene
     objects: list[SeenObject] = []
     view = random_view(rng, None)

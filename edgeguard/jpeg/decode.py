@@ -72,7 +72,8 @@ def _known_chunks(data: bytes) -> bytes:
     libpng writes what it thinks of others to the terminal, with the names that the file gives them. A chunk that goes
     beyond the file's end is refused: OpenCV takes memory for all that a chunk says of itself.
     """
-    view, kept, at = memoryview(data), [_PNG], len(_PNG)
+    view, at = memoryview(data), len(_PNG)
+    kept: list[bytes | memoryview] = [_PNG]
     for _ in range(_MOST_CHUNKS):
         length, kind = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
         whole = view[at : at + 12 + length]  # length, kind and checksum

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ def photographed(patch: Tensor, mask: Tensor, view: View, rng: np.random.Generat
         seen = pasted(seen, one, mask, corners, view.bents[number] if view.bents else None)
     seen = seen * torch.from_numpy(view.light).permute(2, 0, 1)
     if view.blur > 0:
-        seen = _blurred(seen[None], view.blur)[0]
+        seen = _blurred(seen, view.blur)
     noise = torch.from_numpy(rng.normal(0, view.noise, tuple(seen.shape)).astype(np.float32))
     levels = round_straight_through((seen + noise).clamp(0, 255))[None]
     return levels if view.jpeg_quality is None else bpda(_coded(levels, view.jpeg_quality), levels)
@@ -140,17 +141,49 @@ def non_printability(patch: Tensor) -> Tensor:
     return (patch[..., None] - levels).abs().amin(-1).mean()
 
 
+class _Blurred(torch.autograd.Function):
+    """A separable blur of (3, h, w) with mirrored edges, by OpenCV both ways: torch takes several times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taps: NDArray[np.float32]) -> Tensor:
+        ctx.taps = taps
+        return _filtered(x, taps, cv2.BORDER_REFLECT_101)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """What falls beyond an edge belongs to the pixels that were mirrored there."""
+        reach = len(ctx.taps) // 2
+        room = F.pad(gradient, (reach, reach, reach, reach))
+        return _folded(_folded(_filtered(room, ctx.taps, cv2.BORDER_CONSTANT), reach).mT, reach).mT, None
+
+
+_blurred_with: Callable[[Tensor, NDArray[np.float32]], Tensor] = _Blurred.apply  # torch gives `apply` no types
+
+
 def _blurred(x: Tensor, sigma: float) -> Tensor:
+    """(3, h, w) through a lens."""
     reach = max(int(3 * sigma + 0.5), 1)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    taps = (taps / taps.sum()).float()
-    x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
-    x = F.conv2d(x, taps.view(1, 1, 1, -1).expand(3, 1, 1, -1), groups=3)
-    return F.conv2d(x, taps.view(1, 1, -1, 1).expand(3, 1, -1, 1), groups=3)
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return _blurred_with(x, (taps / taps.sum()).astype(np.float32))
+
+
+def _filtered(x: Tensor, taps: NDArray[np.float32], border: int) -> Tensor:
+    pixels = np.ascontiguousarray(x.detach().permute(1, 2, 0).numpy())
+    return torch.from_numpy(cv2.sepFilter2D(pixels, cv2.CV_32F, taps, taps, borderType=border)).permute(2, 0, 1)
+
+
+def _folded(x: Tensor, reach: int) -> Tensor:
+    """(3, h + 2 reach, w): the rows beyond both edges added to those that they mirror."""
+    inner = x[:, reach : x.shape[1] - reach].clone()
+    inner[:, 1 : reach + 1] += x[:, :reach].flip(1)
+    inner[:, inner.shape[1] - 1 - reach : inner.shape[1] - 1] += x[:, x.shape[1] - reach :].flip(1)
+    return inner
 
 
 def _coded(levels: Tensor, quality: int) -> Tensor:
     frame = to_frames(levels)[0]
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[:, :, ::-1]
-    return to_levels(np.ascontiguousarray(decoded)[None])
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert picture is not None
+    decoded = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return to_levels(np.asarray(decoded, np.uint8)[None])

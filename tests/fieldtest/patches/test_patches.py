@@ -31,6 +31,7 @@ from edgeguard.fieldtest.patches.optimize import Recipe, make_patch  # noqa: E40
 from edgeguard.fieldtest.patches.order import PatchOrder  # noqa: E402
 from edgeguard.fieldtest.patches.printing import (  # noqa: E402
     View,
+    _blurred,
     non_printability,
     pasted,
     photographed,
@@ -69,6 +70,23 @@ def test_a_small_patch_is_averaged_and_one_outside_changes_nothing() -> None:
     assert inside.min() > 140 and inside.max() < 160
     scene = torch.zeros(3, 30, 30)
     assert pasted(scene, patch, torch.ones(48, 48), corners + 100) is scene
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.9, 2.5])
+def test_the_lens_is_a_convolution_with_mirrored_edges_both_ways(sigma: float) -> None:
+    reach = max(int(3 * sigma + 0.5), 1)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = torch.outer(taps, taps)[None, None] / taps.sum() ** 2
+    scene, weights = torch.rand(3, 24, 32) * 255, torch.randn(3, 24, 32)
+    ours, expected = scene.clone().requires_grad_(True), scene.clone().requires_grad_(True)
+    blurred = _blurred(ours, sigma)
+    padded = torch.nn.functional.pad(expected[None], (reach,) * 4, mode="reflect")
+    wanted = torch.nn.functional.conv2d(padded, kernel.expand(3, 1, -1, -1), groups=3)[0]
+    (blurred * weights).sum().backward()
+    (wanted * weights).sum().backward()
+    assert ours.grad is not None and expected.grad is not None
+    assert float((blurred - wanted).detach().abs().max()) < 1e-3
+    assert float((ours.grad - expected.grad).abs().max()) < 1e-5
 
 
 def test_a_photograph_is_whole_levels_and_has_a_gradient() -> None:
