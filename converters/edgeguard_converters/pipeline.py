@@ -159,14 +159,15 @@ def load(work: Work) -> None:
 
 
 def _choose_images(work: Work) -> None:
+    size = work.source.size
+    assert size is not None  # else it was refused
     work.stand_in = callable(work.calibration)
     calibration = work.calibration() if callable(work.calibration) else work.calibration
     if not work.stand_in:
         what = "calibration images"
-        calibration = readable(that_fit(calibration, what, work.source.size, work.notes), what)
+        calibration = readable(that_fit(calibration, what, size, work.notes), what)
     labels = work.options.labels if work.options.labels is not None else work.source.facts.labels or ()
     known = Classes.of(labels, None, work.options.background)
-    size = work.source.size
     evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes, size)
     work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes, size)
     work.chosen = split(calibration, evaluation, work.notes)

@@ -8,6 +8,7 @@ from edgeguard.datasets.images import LabeledImage
 from edgeguard_converters.contract import image_sets
 from edgeguard_converters.contract.image_sets import that_fit
 from edgeguard_converters.notes import Notes
+from edgeguard_converters.verify.gates import FEW_IMAGES
 
 
 def test_a_hundred_thousand_images_are_chosen_evenly() -> None:
@@ -31,4 +32,4 @@ def test_what_fits_is_taken_as_it_is(count: int) -> None:
 def test_some_are_taken_of_the_largest_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_sets, "_MOST_BYTES", 1)
     images = [LabeledImage(f"{number}.jpg", b"") for number in range(500)]
-    assert len(that_fit(images, "images", (4000, 4000), Notes())) == image_sets.FEW_IMAGES
+    assert len(that_fit(images, "images", (4000, 4000), Notes())) == FEW_IMAGES
