@@ -308,8 +308,10 @@ def _why(session: "Session", model: Path, guards: list[str], counter: "UnitCount
     from edgeguard.fieldtest.session.pictures import read_pictures
     from edgeguard.model import load_model
 
+    patches = sum(sheet.arm == "patch" for sheet in session.plan.sheets)
+    counter.show("why a patch fails: reading its frames", 0, patches)
     pictures = read_pictures(session.folder, session.plan)
-    if not pictures and any(sheet.arm == "patch" for sheet in session.plan.sheets):
+    if not pictures and patches:
         counter.say(
             "why a patch fails is not told: the session keeps no pictures of its sheets, or the patch lies beside its "
             "object (see docs/fieldtest.md)"

@@ -248,8 +248,8 @@ def sheet(
     if arm == "clean" and mount != "on":
         refuse_ignored(context, ["size"], "is for the other arms: nothing lies on a clean sheet")
         is_there = patch is not None and photo is None and (patch / "patch.json").exists()
-        own = read_patch(patch)[0] if patch is not None and is_there else None
-        if own is None or (own.about is None and own.object != card):
+        given = read_patch(patch)[0] if patch is not None and is_there else None
+        if given is None or (given.about is None and given.object != card):
             refuse_ignored(context, ["patch"], "is for the other arms: nothing lies on a clean sheet")
     if arm != "noise":
         refuse_ignored(context, ["seed"], "is for --arm noise")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from edgeguard.system.http.budget import CpuBudget
 
-_READING = 0.25  # of the share; a frame of 100 kB takes about a millisecond
+_READING = 0.5  # of the share; a JPEG of 100 kB takes about a millisecond, a decoded frame of a video stream ten
 _SLOWED_S = 1.0  # of waiting before it is said
 
 

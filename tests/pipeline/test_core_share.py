@@ -25,7 +25,7 @@ def test_the_model_does_not_hold_up_reading() -> None:
 
 def test_reading_is_held_up_by_itself_and_that_is_said_once() -> None:
     said: list[str] = []
-    share = CoreShare(0.4, 0.01, lambda: said.append("slowed"))
+    share = CoreShare(0.2, 0.01, lambda: said.append("slowed"))
     share.after_reading()
     began = time.monotonic()
     for _ in range(4):

@@ -12,6 +12,7 @@ from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS, Layout
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch, sticker
 from edgeguard.fieldtest.sheets.sheet import (
+    ARMS,
     Arm,
     Overlay,
     Picture,
@@ -78,7 +79,7 @@ def made_sheet(
     digest = picture_hash(picture)
     about = made[0] if made is not None and arm == "patch" else None
     sheet = Sheet(
-        number=_number(digest, subject, window) if number is None else number,
+        number=_number(digest, subject, window, cast(Arm, arm)) if number is None else number,
         object=subject.name,
         label=subject.label,
         arm=cast(Arm, arm),
@@ -160,12 +161,17 @@ def _window(subject: Subject, first: Overlay, tag_mm: float) -> Overlay | None:
     return None
 
 
-def _number(digest: str, subject: Subject, window: Overlay | None) -> int:
-    """That of the tags follows from what is printed; a paper's from the object too, which it does not show."""
+def _number(digest: str, subject: Subject, window: Overlay | None, arm: Arm) -> int:
+    """That of the tags follows from what is printed; a paper's from the object too, which it does not show.
+
+    The arms of one object have different ones, since a session refuses two sheets of one number.
+    """
     if window is not None and subject.about is not None:
         facts = f"{digest} {subject.about.picture_sha256} {window}"
         digest = hashlib.sha256(facts.encode()).hexdigest()
-    return int(digest[:6], 16) % SHEET_NUMBERS
+    if subject.about is None:
+        return int(digest[:6], 16) % SHEET_NUMBERS
+    return int(digest[:6], 16) % (SHEET_NUMBERS // len(ARMS)) * len(ARMS) + ARMS.index(arm)
 
 
 def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes, subject: Subject | None = None) -> None:

@@ -92,9 +92,8 @@ def test_the_colors_are_named(tmp_path: Path) -> None:
     session = played(tmp_path / "s", sheets, "colors", passes=1)
     pictures = {sheet.number: picture for sheet, picture in sheets}
     told: list[tuple[int, int]] = []
-    found = why_it_fails(
-        session, load_model(bundled_model(), threads=1), pictures, ["off"], lambda *done: told.append(done)
-    )
+    model = load_model(bundled_model(), threads=1)
+    found = why_it_fails(session, model, pictures, ["off"], lambda done, total: told.append((done, total)))
     counts, totals = zip(*told, strict=True)
     assert counts[0] == 0 and counts[-1] == totals[-1] and len(set(totals)) == 1, "told at once, and to the end"
     assert sorted(counts) == list(counts) and max(np.diff(counts)) <= len(BLURS)

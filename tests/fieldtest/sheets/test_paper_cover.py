@@ -6,8 +6,9 @@ import pytest
 from fieldtest.sheets.objects import sign_subject
 
 from edgeguard.fieldtest.sheets.build import made_sheet
+from edgeguard.fieldtest.sheets.field_object import Mount
 from edgeguard.fieldtest.sheets.paper_cover import covering_lines, paper_share
-from edgeguard.fieldtest.sheets.sheet import Sheet, parse_sheet
+from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet, parse_sheet
 
 
 def _paper(folder: Path, side_mm: float, tag_mm: float | None = None) -> Sheet:
@@ -30,7 +31,8 @@ def test_where_little_is_left_a_line_says_what_to_do(
 
 
 def test_other_mounts_hide_nothing(tmp_path: Path) -> None:
-    for mount in ("sheet", "beside"):
+    others: tuple[Mount, ...] = ("sheet", "beside")
+    for mount in others:
         made = made_sheet(sign_subject(tmp_path, mount, side_mm=60.0), "clean", number=0)[0]
         assert paper_share(made) == 0 and not made.short_bar
 
@@ -44,3 +46,11 @@ def test_a_paper_of_before_keeps_its_long_bar(tmp_path: Path) -> None:
     before = parse_sheet(manifest, "it")
     assert before.layout.scale_bar.width == 100 and before.layout.width == 110
     assert "short_bar" not in _paper(tmp_path, 300.0).to_dict()
+
+
+@pytest.mark.parametrize("mount", ["sheet", "on", "beside"])
+def test_the_arms_of_an_object_never_share_their_tags(mount: Mount, tmp_path: Path) -> None:
+    for side_mm in range(100, 160, 4):
+        subject = sign_subject(tmp_path, mount, side_mm=float(side_mm))
+        numbers = [made_sheet(subject, arm)[0].number for arm in ARMS[:3]]
+        assert [number % len(ARMS) for number in numbers] == [0, 1, 2]
