@@ -358,7 +358,6 @@ def _deployed(model: Path, output: Path) -> Path:
     converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
     refuse_special(output, converted.name)
     if digest is None or not _is_ours(converted, digest):
-        output.mkdir(parents=True, exist_ok=True)
         on_stderr(f"{model} is converted to float32 first; the patch is made on that")
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
         done = subprocess.run(
