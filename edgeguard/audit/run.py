@@ -105,6 +105,7 @@ def audit(
     """
     data = _Data(path, trusted, most, progress)
     root = data_root({image.name: image.digest for image in data.images})
+    sample = data.sample  # refuses data without classes before anything is written
     kept = _kept(output / _KEPT, _key(root, limits, data, most))
     findings: list[Finding] = []
     steps = list(_checks(data, limits))
@@ -113,12 +114,12 @@ def audit(
         if name not in kept.found:
             kept.add(name, check())
         findings += kept.found[name]
-    found = Audit(root, len(data.images), min(most, len(data.sample)), tuple(findings))
+    found = Audit(root, len(data.images), min(most, len(sample)), tuple(findings))
     write_bytes(output / RESULTS, (json.dumps(_plain(found), indent=1) + "\n").encode())
     write_bytes(
         output / EXCLUDE, "\n".join(("# files that failed checks of an audit point at", *found.excluded, "")).encode()
     )
-    write_bytes(output / PAGE, report_page(found, data.sample).encode())
+    write_bytes(output / PAGE, report_page(found, sample).encode())
     return found
 
 

@@ -24,6 +24,7 @@ REFUSED = {
     "sound": ("train", "--task", "audio", "--data", "{cards}", "--output", "{out}"),
     "poison": ("poison", "make", "trigger", "--data", "{cards}", "--as", "none", "--output", "{out}"),
     "audit": ("data", "audit", "{empty}", "--output", "{out}"),
+    "audit of one class": ("data", "audit", "{one}", "--output", "{out}"),
     "patch": ("patch", "make", MODEL, "--target", "unheard", "--output", "{out}"),
     "patch on photographs": ("patch", "make", MODEL, "--target", "yield", "--images", "{strange}", "--output", "{out}"),
     "firmware": ("firmware", "export", "esp32-ov5640", "--guard", "fd", "--output", "{out}"),
@@ -32,7 +33,7 @@ REFUSED = {
 
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, str]:
-    for folder in ("strange/zebra", "strange/gnu", "cards/stop", "cards/yield"):
+    for folder in ("strange/zebra", "strange/gnu", "cards/stop", "cards/yield", "one/stop"):
         (tmp_path / folder).mkdir(parents=True)
         for number in range(3):
             pixels = np.full((32, 32, 3), 80 * number, np.uint8)
@@ -41,7 +42,7 @@ def places(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "names").write_text("nowhere.png\n")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "note.txt").write_text("mine")
-    return {name: str(tmp_path / name) for name in ("strange", "cards", "empty", "names")}
+    return {name: str(tmp_path / name) for name in ("strange", "cards", "one", "empty", "names")}
 
 
 @pytest.mark.parametrize("out", ["out", "new/er/out", "old"])
