@@ -162,6 +162,8 @@ def _choose_images(work: Work) -> None:
     size = work.source.size
     assert size is not None  # else it was refused
     work.stand_in = callable(work.calibration)
+    size = work.source.size or work.options.size  # where both are missing, the conversion was refused
+    assert size is not None
     calibration = work.calibration() if callable(work.calibration) else work.calibration
     if not work.stand_in:
         what = "calibration images"
