@@ -159,8 +159,6 @@ def load(work: Work) -> None:
 
 
 def _choose_images(work: Work) -> None:
-    size = work.source.size
-    assert size is not None  # else it was refused
     work.stand_in = callable(work.calibration)
     size = work.source.size or work.options.size  # where both are missing, the conversion was refused
     assert size is not None

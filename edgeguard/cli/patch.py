@@ -280,6 +280,8 @@ def check(
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet
 
+    if sheet is None and bar_mm is not None and bar_mm < 50:  # no print is half as large
+        raise InputError(f"--bar-mm {bar_mm:g} wants --sheet: the bar is 100 mm long, and 40 on a small object's paper")
     wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
     found = check_print(picture_of(photo), wanted)
     scale = bar_mm / (100 if wanted is None else wanted.layout.scale_bar_mm) if bar_mm is not None else found.scale

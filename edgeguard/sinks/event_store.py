@@ -74,11 +74,12 @@ class EventStore:
         if len(events) > _MANY:
             _log.info("%s holds %d events of earlier runs, which are looked through", self.folder, len(events))
         for event in events:
+            wants_film = (event / ABOUT).is_file() and not (event / FILM).is_file()  # alarms get none
             if time.monotonic() > until:
-                left += not (event / FILM).is_file()
+                left += wants_film
                 continue
             clear_all_partials(event)
-            if (event / ABOUT).is_file() and not (event / FILM).is_file():
+            if wants_film:
                 try:
                     with parsing("the event"):  # its times may be anything
                         make_film(event, until)
@@ -87,7 +88,7 @@ class EventStore:
                 except (EdgeGuardError, OSError):
                     continue
         if left:
-            _log.warning("%d events of earlier runs stay without a film: their frames take too long", left)
+            _log.warning("%d events of earlier runs stay without a film: it would take too long", left)
 
     def begin(self, name: str) -> Path:
         """A new folder for an event."""

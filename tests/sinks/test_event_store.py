@@ -285,7 +285,10 @@ def test_a_start_beside_countless_events_ends(tmp_path: Path, said: list[str], m
     monkeypatch.setattr(event_store, "_FILMS_WITHIN_S", -1.0)
     monkeypatch.setattr(event_store, "_MANY", 10)
     for number in range(20):
-        (tmp_path / f"2026-11-29T10-00-00.{number:03}Z-alarm").mkdir()
+        event = tmp_path / f"2026-11-29T10-00-00.{number:03}Z-rule"
+        event.mkdir()
+        if number % 2:  # those of alarms get no film, and lack none
+            (event / "event.json").write_text("{}")
     EventStore(tmp_path, 10**9)
     assert said[0].endswith("holds 20 events of earlier runs, which are looked through")
-    assert said[1].startswith("20 events of earlier runs stay without a film")
+    assert said[1].startswith("10 events of earlier runs stay without a film")

@@ -1,7 +1,9 @@
 """The table of a certification: rows by size of patch, from lines that each tell of one image."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from edgeguard.evaluate.certify.methods import Judge, Method, check_method, load
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.model.patch_footprint import Footprint
 from edgeguard.statistics import wilson
-from edgeguard.system.files import sha256_file, write_bytes
+from edgeguard.system.files import check_writable, sha256_file, write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
+from edgeguard.system.outputs import output_folder
 
 SCHEMA = 1
 _LARGEST = 256 << 20  # bytes of an output
@@ -174,6 +177,24 @@ def _attacked(tasks: list[Task], judge: Judge, progress: Progress) -> list[str]:
 
 
 def _judged(
+    tasks: list[Task], head: dict[str, Any], output: Path | None, workers: int | None, progress: Progress
+) -> list[dict[str, Any]]:
+    with _written_to(output):
+        return _lines_of(tasks, head, output, workers, progress)
+
+
+@contextmanager
+def _written_to(output: Path | None) -> Iterator[None]:
+    """Says before any work that results cannot be written; a refusal leaves no folder that was made for them."""
+    if output is None or os.path.lexists(output):  # whoever reads it says what is wrong with it
+        yield
+        return
+    with output_folder(output.parent):
+        check_writable(output)
+        yield
+
+
+def _lines_of(
     tasks: list[Task], head: dict[str, Any], output: Path | None, workers: int | None, progress: Progress
 ) -> list[dict[str, Any]]:
     kept = {} if output is None else _read(output, head)

@@ -1,13 +1,17 @@
 """Folders of any number of images: no more are taken than memory is given for."""
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeguard.datasets.images import LabeledImage
 from edgeguard_converters.contract import image_sets
 from edgeguard_converters.contract.image_sets import that_fit
 from edgeguard_converters.notes import Notes
+from edgeguard_converters.pipeline import _choose_images
 from edgeguard_converters.verify.gates import FEW_IMAGES
 
 
@@ -33,3 +37,13 @@ def test_some_are_taken_of_the_largest_input(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(image_sets, "_MOST_BYTES", 1)
     images = [LabeledImage(f"{number}.jpg", b"") for number in range(500)]
     assert len(that_fit(images, "images", (4000, 4000), Notes())) == FEW_IMAGES
+
+
+def test_a_size_that_is_given_counts_where_the_file_has_none() -> None:
+    images = [LabeledImage(f"{number}.png", np.full((8, 8, 3), number, np.uint8)) for number in range(8)]
+    work: Any = SimpleNamespace(
+        source=SimpleNamespace(size=None, facts=SimpleNamespace(labels=None)), calibration=images, evaluation=None,
+        training=None, options=SimpleNamespace(size=(8, 8), labels=None, background=None), notes=Notes(),
+    )  # fmt: skip
+    _choose_images(work)
+    assert work.chosen is not None and work.trainees is None
