@@ -34,7 +34,7 @@ class FrameLattice:
     Attributes:
         guard: that the clips go through.
         eps_steps: largest change of a sample, in 16-bit steps.
-        rounds: gradients that are taken.
+        rounds: of changes, each after a gradient.
 
     Example:
         >>> FrameLattice(FrameGuard(280), eps_steps=32).rounds

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from edgeguard.system.http.budget import CpuBudget
 
 _READING = 0.5  # of the share; a JPEG of 100 kB takes about a millisecond, a decoded frame of a video stream ten
-_SLOWED_S = 1.0  # of waiting before it is said
+_SLOWED, _LOOKED_S = 0.1, 10.0  # of the time, in so many seconds: then it is said
 
 
 class CoreShare:
@@ -22,7 +22,7 @@ class CoreShare:
     Args:
         share: of one core; more than 1 for several.
         burst_s: seconds of processor time that may be used at once.
-        slowed: called once, in the capture thread, when reading has waited for a second.
+        slowed: called once, in the capture thread, when reading has waited for a tenth of ten seconds.
 
     Example:
         >>> share = CoreShare(0.5, 0.5)
@@ -33,18 +33,23 @@ class CoreShare:
     def __init__(self, share: float, burst_s: float, slowed: Callable[[], None] = lambda: None) -> None:
         self._whole, self._reading = CpuBudget(share, burst_s), CpuBudget(_READING * share, burst_s)
         self._paid = threading.local()
-        self._slowed, self._waited_s = slowed, 0.0
+        self._slowed, self._said = slowed, False
+        self._waited_s, self._looked_at = 0.0, time.monotonic()
 
     def after_reading(self) -> None:
         """In the capture thread, after each frame: pay, and wait while reading has used up its part."""
         used_s = self._used_s()
         self._whole.spend(used_s)
         self._reading.spend(used_s)
-        began, before_s = time.monotonic(), self._waited_s
+        began = time.monotonic()
         self._reading.wait()
-        self._waited_s += time.monotonic() - began
-        if before_s < _SLOWED_S <= self._waited_s:
-            self._slowed()
+        now = time.monotonic()
+        self._waited_s += now - began
+        if now - self._looked_at >= _LOOKED_S:
+            if not self._said and self._waited_s >= _SLOWED * (now - self._looked_at):
+                self._said = True
+                self._slowed()
+            self._waited_s, self._looked_at = 0.0, now
 
     def before_work(self) -> None:
         """In the thread that takes frames: pay, and wait while the whole share is used up."""

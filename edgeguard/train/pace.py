@@ -65,7 +65,7 @@ def guessing_line(last: Epoch, classes: int) -> str | None:
     if not is_chance(round(last.test_accuracy * last.test_n), last.test_n, classes):
         return None
     return (
-        f"THIS IS NO BETTER THAN GUESSING among {classes} classes: the network has not learned yet. Take more epochs, "
+        f"THIS IS NOT SHOWN TO BE BETTER THAN GUESSING among {classes} classes. Take more epochs, "
         f"of few images with --batch {_SMALL_BATCH} --learning-rate 0.1, and another --output"
     )
 

@@ -23,7 +23,7 @@ def test_reading_is_held_up_by_itself_and_that_is_said_once(monkeypatch: pytest.
     used_s = (0.05 * frame for frame in count())  # a clock of our own: that of a busy machine takes its time
     clock = SimpleNamespace(thread_time=lambda: next(used_s), monotonic=time.monotonic)
     monkeypatch.setattr(core_share, "time", clock)
-    monkeypatch.setattr(core_share, "_SLOWED_S", 0.02)
+    monkeypatch.setattr(core_share, "_LOOKED_S", 0.02)
     said: list[str] = []
     share = CoreShare(2.0, 0.01, lambda: said.append("slowed"))
     began = time.monotonic()

@@ -33,7 +33,7 @@ def test_few_steps_are_said_with_a_way_on() -> None:
 def test_what_has_not_learned_is_told_so() -> None:
     last = Epoch(1, 11, 2.3, 0.1, 0.1, 0.07, 0.14, 300, 0.0, 1.0)
     line = guessing_line(last, 10)
-    assert line is not None and "NO BETTER THAN GUESSING among 10 classes" in line and "--batch 64" in line
+    assert line is not None and "NOT SHOWN TO BE BETTER THAN GUESSING among 10 classes" in line and "--batch 64" in line
     assert guessing_line(replace(last, test_accuracy=0.3), 10) is None and guessing_line(last, 43) is None
 
 

@@ -17,8 +17,8 @@ from edgeguard.model.contract import Contract, Detection
 
 _WON_CLEARLY = -1.5  # of what a goal lacks (squashed, -4..4): beyond it a view no longer counts
 #: A clean object is found by a logit or two, which is less than a classifier's margin: with a weight of 1 the printing
-#: terms win, and the patch becomes a flat one of printable colours.
-_WEIGHT = 10.0
+#: terms win, and the patch becomes a flat one of printable colors.
+GOAL_WEIGHT = 10.0
 
 
 class DetectorAttempt:
@@ -45,7 +45,7 @@ class DetectorAttempt:
             one = Candidates(found.boxes[row : row + 1], found.logits[row : row + 1], found.background)
             lacks.append(self.aim(view, (frames.shape[3], frames.shape[2])).logits(one)[0, 0])
         lacking = torch.stack(lacks)
-        return _WEIGHT * lacking.clamp_min(_WON_CLEARLY).mean(), lacking.detach() < 0
+        return GOAL_WEIGHT * lacking.clamp_min(_WON_CLEARLY).mean(), lacking.detach() < 0
 
     def aim(self, view: View, size: tuple[int, int]) -> Aim:
         """Of one view, whose frame has that size (width, height)."""

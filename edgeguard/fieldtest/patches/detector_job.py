@@ -18,7 +18,7 @@ from edgeguard.evaluate.detectors.twin import detector_twin, require_detector
 from edgeguard.evaluate.protocol import Goal
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.fieldtest.guards import named_guard
-from edgeguard.fieldtest.patches.detector import DetectorAttempt
+from edgeguard.fieldtest.patches.detector import GOAL_WEIGHT, DetectorAttempt
 from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, field_arms
 from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.job import label_index, patch_file, through_name, write_made
@@ -116,7 +116,14 @@ def make_for_detector(
         order = replace(order, center=found.center, search=False)
     scenes = _scenes(order, deployed, recipe.shape, index)
     covered = order.covered(recipe.shape, recipe.resolution) if recipe.naturalness else None
-    facts = {**recipe.facts(), "mode": mode, "label": wanted, "model": deployed.sha256, **order.facts()}
+    facts = {
+        **recipe.facts(),
+        "mode": mode,
+        "weight": GOAL_WEIGHT,
+        "label": wanted,
+        "model": deployed.sha256,
+        **order.facts(),
+    }
     last = 0.0
 
     def told(step: int, steps: int, share: float) -> None:

@@ -70,5 +70,5 @@ def test_a_model_that_guesses_is_told_so() -> None:
             thresholds=Thresholds(),
         )  # fmt: skip
         line = chance_line(report, contract)
-        assert (line is not None and "NO BETTER THAN GUESSING" in line and "10 classes" in line) is guesses
+        assert (line is not None and "NOT SHOWN TO BE BETTER THAN GUESSING" in line and "10 classes" in line) is guesses
     assert chance_line(replace(report, float_top1=None), contract) is None
