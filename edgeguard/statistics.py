@@ -23,6 +23,17 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return max(center - half, 0.0), min(center + half, 1.0)
 
 
+def is_chance(correct: int, n: int, classes: int) -> bool:
+    """Whether so many right answers of n are what guessing among the classes gives.
+
+    Example:
+        >>> is_chance(30, 300, 10), is_chance(60, 300, 10), is_chance(0, 0, 10)
+        (True, False, False)
+    """
+    chance = 1 / max(classes, 1)
+    return n > 0 and classes > 1 and wilson(correct, n)[0] < chance and correct < 1.5 * chance * n
+
+
 def paired_proportions(only_first: int, only_second: int, n: int) -> tuple[float, float, float]:
     """Difference of two proportions on the same n things, second less first, and its 95 % interval.
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 def here(*words: object) -> subprocess.CompletedProcess[str]:
     """Run `edgeguard WORDS`; what Python prints is kept, not what native libraries print."""
-    from edgeguard.cli.main import main
+    from edgeguard.cli.main import run_line
 
     arguments = [str(word) for word in words]
     assert arguments[:1] != ["convert"], "its child would go on with the tests"
@@ -28,7 +28,7 @@ def here(*words: object) -> subprocess.CompletedProcess[str]:
     ):
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            main()
+            run_line()
         except SystemExit as end:
             code = end.code
         finally:  # children of later tests would inherit them

@@ -29,6 +29,7 @@ from edgeguard_converters.contract.image_sets import (
     prepare_images,
     read_labeled,
     split,
+    that_fit,
 )
 from edgeguard_converters.contract.infer import classes_said, infer_contract
 from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
@@ -48,7 +49,7 @@ from edgeguard_converters.support.memory import give_back_memory
 from edgeguard_converters.verify.checks import check_file
 from edgeguard_converters.verify.crop_cost import crop_cost
 from edgeguard_converters.verify.findings import find
-from edgeguard_converters.verify.gates import check_gates
+from edgeguard_converters.verify.gates import chance_line, check_gates
 from edgeguard_converters.verify.guard_cost import guard_cost
 from edgeguard_converters.verify.layers import blame, layer_snr
 from edgeguard_converters.verify.reload import check_reload
@@ -110,9 +111,9 @@ def convert(
         notes=Notes(),
         step=step,
     )
+    check_writable(work.output, work.report)
     for path in (work.output, work.report):
         if path is not None:
-            check_writable(path)
             clear_partials(path)
     with ModelProcess() as process:
         work.load = load or process.load
@@ -159,13 +160,16 @@ def load(work: Work) -> None:
 
 def _choose_images(work: Work) -> None:
     work.stand_in = callable(work.calibration)
+    size = work.source.size or work.options.size  # where both are missing, the conversion was refused
+    assert size is not None
     calibration = work.calibration() if callable(work.calibration) else work.calibration
     if not work.stand_in:
-        calibration = readable(calibration, "calibration images")
+        what = "calibration images"
+        calibration = readable(that_fit(calibration, what, size, work.notes), what)
     labels = work.options.labels if work.options.labels is not None else work.source.facts.labels or ()
     known = Classes.of(labels, None, work.options.background)
-    evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes)
-    work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes)
+    evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes, size)
+    work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes, size)
     work.chosen = split(calibration, evaluation, work.notes)
 
 
@@ -290,6 +294,8 @@ def _describe(work: Work) -> None:
             f"SNR {gates.snr_db:.1f} dB over all gate images, {gates.snr_trimmed_db:.1f} dB without the worst: {name} "
             "is outside of what calibration saw; add pictures like it to --calibrate"
         )
+    if (line := chance_line(gates, work.contract)) is not None:
+        work.notes.add(line)
     if kept := candidate.float_layers:
         work.notes.add(f"MIXED PRECISION: {len(kept)} of {candidate.operators} operators stay float")
     work.contract = replace(

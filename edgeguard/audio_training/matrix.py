@@ -2,7 +2,7 @@
 
     clean      no attack
     naive      made on the network without any codec, heard through the test codec: an attacker who does not know it
-    adaptive   made through the test codec (BPDA): an attacker who does
+    adaptive   made through the test codec (BPDA): an attacker who does; `lattice` moves indices of the guard's grid
 
 Figures of codecs against sound attacks in the literature (Rajaratnam et al. 2018, Andronic et al. 2020) are of naive
 attackers. They are no evidence of robustness.
@@ -23,16 +23,18 @@ from numpy.typing import NDArray
 from edgeguard.audio.codecs import SoundCodec, sound_codec
 from edgeguard.audio.path import SoundPath
 from edgeguard.audio_training.data import Clips, read_sound
+from edgeguard.audio_training.frame_lattice import FrameLattice
 from edgeguard.audio_training.restore import RestoredSound
 from edgeguard.audio_training.victim import SoundVictim, relative_db, unit_of
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import Attack
 from edgeguard.evaluate.attacks.carlini_wagner import CarliniWagnerL2
 from edgeguard.evaluate.attacks.gradient import Fgsm, Pgd
-from edgeguard.evaluate.reports.folder import claim
+from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 _BATCH = 50
@@ -47,7 +49,7 @@ class SoundPlan:
 
     Attributes:
         codecs: of samples at test time.
-        eps_steps: budgets of FGSM and PGD, in 16-bit steps.
+        eps_steps: budgets of FGSM, PGD and the lattice attack, in 16-bit steps.
         clips: of the test part, classes balanced.
         pgd_steps: of PGD.
         cw_clips: clips for the attack of Carlini and Wagner, which looks for the smallest change; 0: none.
@@ -69,7 +71,7 @@ class SoundCell:
     Attributes:
         run: the model's name.
         codec: at test time.
-        attack: `clean`, `fgsm`, `pgd` or `cw-l2`.
+        attack: `clean`, `fgsm`, `pgd`, `lattice` or `cw-l2`.
         knows: `naive` or `adaptive`; empty for clean.
         eps_steps: budget in 16-bit steps; None where there is none.
         n, correct: clips, and of these still right.
@@ -108,6 +110,7 @@ class SoundCell:
         return {**asdict(self), "accuracy": self.correct / self.n, "low": low, "high": high}
 
 
+@into_folder("folder", EVALUATION)
 def sound_matrix(
     runs: Sequence[RestoredSound],
     data: str,
@@ -192,6 +195,8 @@ class _Bench:
         return self._naive[key]
 
     def _attack(self, cell: SoundCell, codec: SoundCodec) -> NDArray[np.int16]:
+        if cell.attack == "lattice":
+            return self._lattice(cell, codec)
         attack, unit = attack_of(cell.attack, cell.eps_steps, self._plan.pgd_steps)
         n = min(self._plan.cw_clips, len(self._windows)) if cell.attack == "cw-l2" else len(self._windows)
         parts = []
@@ -200,6 +205,15 @@ class _Bench:
             victim = SoundVictim(self._run.network, self._spec, codec, self._windows[rows], unit)
             labels = torch.from_numpy(self._targets[rows])
             parts.append(victim.samples(attack(victim, victim.start, labels, self._plan.seed)))
+        return np.concatenate(parts)
+
+    def _lattice(self, cell: SoundCell, codec: SoundCodec) -> NDArray[np.int16]:
+        assert codec.guard is not None and cell.eps_steps is not None
+        attack, parts = FrameLattice(codec.guard, cell.eps_steps), []
+        for start in range(0, len(self._windows), _BATCH):
+            rows = slice(start, start + _BATCH)
+            victim = SoundVictim(self._run.network, self._spec, codec, self._windows[rows])
+            parts.append(attack(victim, torch.from_numpy(self._targets[rows]), self._plan.seed))
         return np.concatenate(parts)
 
     def _right(self, windows: NDArray[np.int16], codec: SoundCodec) -> int:
@@ -248,6 +262,8 @@ def _rows(plan: SoundPlan) -> list[tuple[str, str, str, int | None]]:
         # without a codec there is nothing to know
         for knows in ("adaptive",) if codec == "none" else ("naive", "adaptive"):
             rows += [(codec, attack, knows, eps) for attack in ("fgsm", "pgd") for eps in plan.eps_steps]
+            if knows == "adaptive" and sound_codec(codec).guard is not None:
+                rows += [(codec, "lattice", knows, eps) for eps in plan.eps_steps]
             if plan.cw_clips:
                 rows.append((codec, "cw-l2", knows, None))
     return rows

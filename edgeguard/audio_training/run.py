@@ -20,11 +20,12 @@ from edgeguard.audio_training.data import Clips, SoundData, read_sound, speakers
 from edgeguard.audio_training.kmeans import fit_codebook
 from edgeguard.audio_training.loop import SoundTrainer
 from edgeguard.audio_training.network import SoundNet
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
-from edgeguard.system.names import folder_inside, is_plain_name
+from edgeguard.system.names import is_plain_name, refuse_special
+from edgeguard.system.outputs import into_folder
 from edgeguard.train.curves import accuracy_page
 from edgeguard.train.export import write_program
 from edgeguard.train.log import Epoch
@@ -93,18 +94,12 @@ def _fold(folder: Path, speaker: str) -> Path:
     """The folder of a speaker's fold; a file of the data named the speaker."""
     if not is_plain_name(speaker) or "/" in speaker:
         raise InputError(f"the speaker {speaker[:80]!r} cannot name a folder: rename its clips")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    return folder_inside(folder, speaker)
+    refuse_special(folder, speaker)
+    return folder / speaker
 
 
+@into_folder("folder", CONFIG)
 def _single(config: SoundConfig, folder: Path, progress: Progress) -> TrainedSound:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
     data = read_sound(config)
     _log.info("%s", data.described)
     spec = audio_spec(config, data.train)

@@ -20,9 +20,10 @@ from edgeguard.audit.images import Progress, Sample, balanced, sample_of, track_
 from edgeguard.audit.label_noise import label_noise
 from edgeguard.audit.report import report_page
 from edgeguard.audit.targeted import targeted
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, read_bounded
+from edgeguard.system.outputs import into_folder
 from edgeguard_converters.training_data.merkle import data_root
 from edgeguard_converters.training_data.scan import ScannedImage, scan
 
@@ -78,6 +79,7 @@ class _Data:
         return probabilities(scores, targets)
 
 
+@into_folder("output")
 def audit(
     path: Path,
     output: Path,
@@ -101,12 +103,9 @@ def audit(
         InputError: the data cannot be read.
         DeviceError: the folder cannot be written.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     data = _Data(path, trusted, most, progress)
     root = data_root({image.name: image.digest for image in data.images})
+    sample = data.sample  # refuses data without classes before anything is written
     kept = _kept(output / _KEPT, _key(root, limits, data, most))
     findings: list[Finding] = []
     steps = list(_checks(data, limits))
@@ -115,12 +114,12 @@ def audit(
         if name not in kept.found:
             kept.add(name, check())
         findings += kept.found[name]
-    found = Audit(root, len(data.images), min(most, len(data.sample)), tuple(findings))
+    found = Audit(root, len(data.images), min(most, len(sample)), tuple(findings))
     write_bytes(output / RESULTS, (json.dumps(_plain(found), indent=1) + "\n").encode())
     write_bytes(
         output / EXCLUDE, "\n".join(("# files that failed checks of an audit point at", *found.excluded, "")).encode()
     )
-    write_bytes(output / PAGE, report_page(found, data.sample).encode())
+    write_bytes(output / PAGE, report_page(found, sample).encode())
     return found
 
 

@@ -226,7 +226,11 @@ class HttpClient:
         wanted = response.headers.get_all("WWW-Authenticate", [])
         what = f"{response.status} {_printable(response.reason)}".rstrip()
         if self._login is None:
-            raise DeviceError(f"{self.name} answers {what}: it wants a user and a password (http://user:password@...)")
+            own = "another ?token=" if "token=" in self.name else "?token=... behind its address"
+            raise DeviceError(
+                f"{self.name} answers {what}: it wants a user and a password (http://user:password@...), or, if it is "
+                f"an edgeguard sensor, {own}"
+            )
         if self._login.challenged(wanted):
             return
         found = challenges(wanted)

@@ -11,6 +11,7 @@ from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import color_triple, side_or_size
 from edgeguard.errors import InputError
 from edgeguard.system.extras import missing_part
+from edgeguard.system.files import check_writable
 from edgeguard_converters import defaults
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def convert_command(
     if target not in ("cpu", "edgetpu"):
         raise InputError(f"--target must be cpu or edgetpu, got {target!r}")
     _refuse_ignored(context)
+    check_writable(manifest)
     geometry = _geometry(context.params)
     if not model.exists():
         raise InputError(f"{model} is not there")

@@ -7,7 +7,8 @@ import typer
 
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import messages_to, on_stderr, on_stdout
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
+from edgeguard.system.outputs import output_folder
 
 EXAMPLE = "Example: edgeguard demo --output edgeguard-demo"
 
@@ -28,16 +29,13 @@ def demo_command(
         refuse_ignored(context, ["output", "as_json", "detector"], "is for the demo; --cards only writes the cards")
         _write_cards(cards)
         return
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     if detector:
-        _show_detector(output, as_json)
+        with output_folder(output):
+            _show_detector(output, as_json)
         return
     from edgeguard.demo.demo import run_demo
 
-    with messages_to(on_stderr):
+    with output_folder(output), messages_to(on_stderr):
         rows = run_demo(output)
     if as_json:
         import json

@@ -71,6 +71,9 @@ def run(
     target: Annotated[
         str | None, typer.Option(help="A label that the model shall say, instead of any wrong one.")
     ] = None,
+    guard: Annotated[
+        str | None, typer.Option(help="A preset or .toml profile in the place of the model's own guard.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Attack a deployed classifier or detector and its guard; write results.jsonl and report.html."""
@@ -78,6 +81,7 @@ def run(
         refuse_ignored(context, ["workers"], "is for this machine; with --ray the cluster's cores count")
     try:
         from edgeguard.evaluate.protocol import load_protocol
+        from edgeguard.evaluate.reports.answers import answers
         from edgeguard.evaluate.run import evaluate
     except ImportError as error:
         raise missing_part(error, "evaluate", "attack") from error
@@ -96,12 +100,14 @@ def run(
             surrogate=surrogate,
             minutes=minutes,
             target=target,
+            guard=guard,
             progress=counter.show,
             left=counter.left,
         )
     for cell in cells:
         on_stdout(json.dumps(cell.to_dict()) if as_json else _row(cell))
     if not as_json:
+        on_stdout(*answers(cells))
         if caveat := load_protocol(protocol).caveat:
             on_stdout(caveat)
         on_stdout(f"wrote {output}/report.html and results.jsonl")
@@ -343,7 +349,7 @@ def _row(cell: "Cell") -> str:
 
 def _named(cell: "Cell") -> str:
     budget = "" if cell.eps_8bit is None else f"eps {cell.eps_8bit:g}"
-    return f"{cell.threat:8}{cell.attack:12}{budget:9}{cell.defence:32}"
+    return f"{cell.threat:8}{cell.attack + ' ':18}{budget:9}{cell.defence:32}"
 
 
 def _compared(found: "Difference") -> str:

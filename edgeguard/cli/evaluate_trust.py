@@ -1,13 +1,14 @@
 """`edgeguard evaluate trust`: where a model underperforms, and may be attacked."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgeguard.cli.messages import on_stdout
-from edgeguard.errors import DeviceError
+from edgeguard.system.outputs import output_folder
 
 
 def trust_command(
@@ -28,12 +29,7 @@ def trust_command(
         from edgeguard.system.extras import missing_part
 
         raise missing_part(error, "evaluate", "attack") from error
-    if output is not None:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError(f"cannot write in {output}: {error.strerror}") from error
-    with UnitCounter() as counter:
+    with nullcontext() if output is None else output_folder(output), UnitCounter() as counter:
         found = trust_of(model, images, alpha=alpha, beta=beta, limit=limit, progress=counter.show)
     if output is not None:
         from edgeguard.system.files import write_bytes

@@ -11,6 +11,7 @@ from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.cli.parse import numbers
 from edgeguard.errors import CheckFailed, InputError
+from edgeguard.system.outputs import output_folder
 
 if TYPE_CHECKING:
     from edgeguard.camera import Source
@@ -56,11 +57,10 @@ def plan(
     ] = 0.6,
     frames: Annotated[int, typer.Option(min=1, max=100, help="Stored frames of each pass.")] = 5,
     field_of_view: Annotated[float, typer.Option(min=10, max=150, help="Of the camera, across, degrees.")] = 62.2,
-    print_scale: Annotated[float, typer.Option(help="The 100 mm bar as measured, / 100.")] = 1.0,
+    print_scale: Annotated[float, typer.Option(help="The scale bar as measured / what is printed there.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
-    from edgeguard.errors import DeviceError
     from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
     from edgeguard.fieldtest.analysis.score import check_scorable
     from edgeguard.fieldtest.session.controls import control_notes
@@ -68,6 +68,7 @@ def plan(
     from edgeguard.fieldtest.session.pictures import keep_pictures
     from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
     from edgeguard.fieldtest.sheets.build import sheet_and_picture
+    from edgeguard.fieldtest.sheets.paper_cover import covering_lines
     from edgeguard.fieldtest.sheets.subject import sheet_subject
     from edgeguard.model import load_model
 
@@ -94,18 +95,15 @@ def plan(
         profile_sha256=None if profile is None else profile.sha256, field_of_view_deg=field_of_view,
         print_scale=print_scale,
     )  # fmt: skip
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    keep_pictures(folder, printed)
-    write_plan(folder, made)
+    with output_folder(folder, "pictures/*.png", "pictures"):
+        keep_pictures(folder, printed)
+        write_plan(folder, made)
     if as_json:
         on_stdout(*(folder / "plan.json").read_text().splitlines())
         return
     on_stdout(*_said_of_plan(made, interval, wanted))
     on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
-    on_stdout(*(f"note: {line}" for line in (*too_near_notes(made), *control_notes(read))))
+    on_stdout(*(f"note: {line}" for line in (*too_near_notes(made), *covering_lines(read), *control_notes(read))))
     absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
     if absent:
         which = " or ".join(absent)
@@ -310,14 +308,16 @@ def _why(session: "Session", model: Path, guards: list[str], counter: "UnitCount
     from edgeguard.fieldtest.session.pictures import read_pictures
     from edgeguard.model import load_model
 
+    patches = sum(sheet.arm == "patch" for sheet in session.plan.sheets)
+    counter.show("why a patch fails: reading its frames", 0, patches)
     pictures = read_pictures(session.folder, session.plan)
-    if not pictures and any(sheet.arm == "patch" for sheet in session.plan.sheets):
+    if not pictures and patches:
         counter.say(
             "why a patch fails is not told: the session keeps no pictures of its sheets, or the patch lies beside its "
             "object (see docs/fieldtest.md)"
         )
     opened = load_model(model, threads=1)
-    return why_it_fails(session, opened, pictures, guards, lambda n, total: counter.show("steps", n, total))
+    return why_it_fails(session, opened, pictures, guards, lambda n, total: counter.show("why a patch fails", n, total))
 
 
 class _Teller:

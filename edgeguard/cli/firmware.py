@@ -11,6 +11,7 @@ import typer
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import CheckFailed, InputError
+from edgeguard.system.outputs import output_folder
 
 if TYPE_CHECKING:
     from edgeguard.dct.profile import GuardProfile
@@ -59,14 +60,11 @@ def export(
 
     found, profile = board(name), _profile(guard)
     done = export_for(found, profile)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write in {output}: {error.strerror}") from error
-    write_bytes(output / done.name, done.text.encode())
+    with output_folder(output, done.name, *(name for name, _ in done.others)):
+        for file_name, text in ((done.name, done.text), *done.others):
+            write_bytes(output / file_name, text.encode())
     on_stdout(f"wrote {output / done.name} ({'exact' if done.exact else 'NOT EXACT'})")
-    for file_name, text in done.others:
-        write_bytes(output / file_name, text.encode())
+    for file_name, _ in done.others:
         on_stdout(f"wrote {output / file_name} (code for the board)")
     for line in done.said:
         on_stdout(line)

@@ -321,11 +321,11 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes) -> "NDArray[np.uint8]":
+    from edgeguard.dct.jpeg_decode import decode_whole
     from edgeguard.errors import JpegError
-    from edgeguard.jpeg.decode import decode_rgb
 
     try:
-        return decode_rgb(data)
+        return decode_whole(data)
     except JpegError as error:
         raise InputError(f"{path}: {error}") from error
 

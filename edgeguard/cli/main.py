@@ -11,6 +11,7 @@ from edgeguard.cli.commands import LazyGroup
 from edgeguard.cli.messages import on_stderr, on_stdout, quiet_libraries
 from edgeguard.cli.supervise import in_child
 from edgeguard.errors import EdgeGuardError, is_out_of_memory
+from edgeguard.system.termination import end_beside_threads
 
 app = typer.Typer(
     name="edgeguard",
@@ -42,6 +43,11 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit with 0, 1, 2, 3 (`edgeguard.errors`), 70 for a bug of ours, or 130."""
+    end_beside_threads(run_line)
+
+
+def run_line() -> NoReturn:
+    """The same in a process that goes on: all that it does at its end is to raise `SystemExit`."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) != len(sys.argv) - 1
     if not debug:

@@ -14,6 +14,7 @@ from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import near_and_far, size_within
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.system.extras import missing_part
+from edgeguard.system.outputs import output_folder
 
 if TYPE_CHECKING:
     from edgeguard.cli.progress import UnitCounter
@@ -124,7 +125,7 @@ def make(
     behind, left_out = ((), ()) if backgrounds is None else read_backgrounds(backgrounds)
     for line in left_out:
         on_stderr(f"left out: {line}")
-    with UnitCounter() as counter:
+    with UnitCounter() as counter, output_folder(output, "model-float32*"):
         order = PatchOrder(
             model=_deployed(model, output), target=target, card=None if images or photo else card, images=images,
             subject=subject if photo else None, area=side_share(size, subject) ** 2, center=where.centers[0],
@@ -141,7 +142,7 @@ def make(
             return
         made = make_patch(
             order, recipe, output,
-            lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
+            lambda done, total, share: counter.show("patch", done, total, _went_its_way(share)),
             lambda done, total: counter.show("places", done, total),
         )  # fmt: skip
     if as_json:
@@ -151,6 +152,10 @@ def make(
     on_stdout(*_searched(made.searched))
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
     on_stdout(*made.lines)
+
+
+def _went_its_way(share: float) -> str:
+    return f"it had its way in {100 * share:.0f} % of the last views"
 
 
 def _manifest(about: "PatchFile") -> dict[str, Any]:
@@ -185,7 +190,7 @@ def _make_for_detector(
 
     made = make_for_detector(
         order, recipe, output, mode=cast(Goal, mode), label=label,
-        progress=lambda done, total, share: counter.show(f"patch, {100 * share:.0f} % of the last views", done, total),
+        progress=lambda done, total, share: counter.show("patch", done, total, _went_its_way(share)),
         asked=lambda done, total: counter.show("the virtual field", done, total),
         looked=lambda done, total: counter.show("places", done, total),
     )  # fmt: skip
@@ -230,9 +235,9 @@ def sheet(
     """Print-ready PDF in true millimetres: the object between four AprilTags, scale bar, color chart."""
     from edgeguard.fieldtest.sheets.build import made_sheet, write_sheet
     from edgeguard.fieldtest.sheets.layout import PAGES_MM
+    from edgeguard.fieldtest.sheets.paper_cover import covering_lines
     from edgeguard.fieldtest.sheets.patch_file import read_patch
     from edgeguard.fieldtest.sheets.pdf import sheet_pdf
-    from edgeguard.fieldtest.sheets.subject import OBJECT_PICTURE
 
     if output.suffix.lower() != ".pdf":
         raise InputError(f"--output wants a .pdf file, got {output}")
@@ -242,7 +247,9 @@ def sheet(
         refuse_ignored(context, ["label"], "is for --object PHOTO: a card has its own")
     if arm == "clean" and mount != "on":
         refuse_ignored(context, ["size"], "is for the other arms: nothing lies on a clean sheet")
-        if photo is not None or patch is None or not (patch / OBJECT_PICTURE).exists():
+        is_there = patch is not None and photo is None and (patch / "patch.json").exists()
+        given = read_patch(patch)[0] if patch is not None and is_there else None
+        if given is None or (given.about is None and given.object != card):
             refuse_ignored(context, ["patch"], "is for the other arms: nothing lies on a clean sheet")
     if arm != "noise":
         refuse_ignored(context, ["seed"], "is for --arm noise")
@@ -254,8 +261,10 @@ def sheet(
     overlay = None if size is None else control_place(size, subject)
     made, picture = made_sheet(subject, arm, patch=patch, tag_mm=tag_mm, number=number, overlay=overlay, seed=seed)
     write_sheet(output, made, picture, sheet_pdf(made, picture, page), subject)
-    if arm == "patch" and patch is not None and (own := read_patch(patch)[0].object) != made.object:
-        on_stderr(f"the patch was made on {own!r}, not on {made.object!r}: this sheet tests how it transfers")
+    if arm == "patch" and patch is not None and (made_on := read_patch(patch)[0].object) != made.object:
+        on_stderr(f"the patch was made on {made_on!r}, not on {made.object!r}: this sheet tests how it transfers")
+    for line in covering_lines([made]):
+        on_stderr(line)
     on_stdout(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
 
 
@@ -263,7 +272,7 @@ def sheet(
 def check(
     photo: Annotated[Path, typer.Argument(help="A photograph of the print, on something darker than paper.")],
     sheet: Annotated[Path | None, typer.Option(help="The sheet's .pdf or .json.")] = None,
-    bar_mm: Annotated[float | None, typer.Option(min=50, max=200, help="The 100 mm bar as you measured it.")] = None,
+    bar_mm: Annotated[float | None, typer.Option(min=25, max=200, help="The scale bar as you measured it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Check a print: tags, true scale, colors. Exit code 1: scale more than 2 % off, bent, or a tag is not seen."""
@@ -271,9 +280,11 @@ def check(
     from edgeguard.fieldtest.sheets.print_check import check_print
     from edgeguard.fieldtest.sheets.sheet import read_sheet
 
+    if sheet is None and bar_mm is not None and bar_mm < 50:  # no print is half as large
+        raise InputError(f"--bar-mm {bar_mm:g} wants --sheet: the bar is 100 mm long, and 40 on a small object's paper")
     wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
     found = check_print(picture_of(photo), wanted)
-    scale = bar_mm / 100 if bar_mm is not None else found.scale
+    scale = bar_mm / (100 if wanted is None else wanted.layout.scale_bar_mm) if bar_mm is not None else found.scale
     if as_json:
         on_stdout(json.dumps({**vars(found), "scale": scale}))
     else:
@@ -349,7 +360,6 @@ def _deployed(model: Path, output: Path) -> Path:
     converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
     refuse_special(output, converted.name)
     if digest is None or not _is_ours(converted, digest):
-        output.mkdir(parents=True, exist_ok=True)
         on_stderr(f"{model} is converted to float32 first; the patch is made on that")
         command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
         done = subprocess.run(

@@ -163,12 +163,12 @@ class UnitCounter(_Line):
         """How long everything will take from now on."""
         self._in_all = f", about {seconds / 60:.0f} min in all" if seconds >= 60 else ""
 
-    def show(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` units of `what`."""
+    def show(self, what: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` units of `what`; a note may change with each, without the estimate beginning anew."""
         if what != self._what:
             self._what, self._began, self._first = what, time.monotonic(), done
         new = done - self._first
         left = f", {(time.monotonic() - self._began) / new * (total - done):.0f} s left" if new else ""
-        text = f"{what}: {done} of {total}{left}{self._in_all}"
+        text = f"{what}: {done} of {total}{left}{self._in_all}{note and f'; {note}'}"
         self._pulse.going_on(text, since=self._began)
         self._write(text)

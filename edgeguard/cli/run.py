@@ -268,7 +268,11 @@ def _load(settings: Settings) -> "Model":
     if labels is not None and loaded.has_contract:
         contract = replace(contract, labels=labels)
     if contract.labels and loaded.classes and len(contract.labels) != loaded.classes:
-        raise InputError(f"{len(contract.labels)} labels for a model with {loaded.classes} outputs")
+        which = f" in {settings.labels}" if labels is not None else ""
+        raise InputError(
+            f"{len(contract.labels)} labels{which} for a model with {loaded.classes} outputs: --labels wants a text "
+            "file with one label a line, in the order of the outputs"
+        )
     if settings.require_guard is not None:
         actual = contract.guard.profile.sha256 if contract.guard.profile else "none"
         if actual != settings.require_guard.lower():
@@ -283,6 +287,8 @@ def _load_file(settings: Settings, hints: "Hints") -> "Model":
 
     path = settings.model or bundled_model()
     threads, isolate = settings.threads, settings.isolate
+    if settings.fallback is not None and not Path(settings.fallback).is_file():
+        raise InputError(f"--fallback {settings.fallback} is not there, or is no file")
     try:
         return load_model(
             path, settings.delegate, threads, require_sha256=settings.require_model, isolate=isolate, hints=hints,
@@ -383,7 +389,10 @@ def _report(outcome: "Outcome", as_json: bool) -> None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary["refused"].items())
         lines.append(f"REFUSED {sum(summary['refused'].values())} frames for what their seal says: {kinds}")
     if summary["other_profile"]:
-        lines.append(f"{summary['other_profile']} frames were sealed by a sensor with another profile")
+        lines.append(
+            f"{summary['other_profile']} frames were sealed by a sensor with another profile: give this run the "
+            "--guard of the sensor"
+        )
     if summary["noted"]:
         lines.append("passed over: " + ", ".join(f"{count} {kind}" for kind, count in summary["noted"].items()))
     if summary["unchanged"]:

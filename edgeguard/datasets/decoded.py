@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 _KEPT_BYTES = 1 << 30
@@ -41,7 +41,7 @@ class DecodedFiles:
         if path in self._kept:
             return self._kept[path]
         try:
-            rgb = decode_rgb(read_bounded(path, LARGEST_PICTURE, "the image"))
+            rgb = decode_whole(read_bounded(path, LARGEST_PICTURE, "the image"))
         except JpegError as error:
             raise InputError(f"{path}: {error}") from error
         if rgb.nbytes <= self._free:

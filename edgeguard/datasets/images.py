@@ -118,6 +118,7 @@ def labeled_folder(folder: Path, classes: Classes) -> LabeledFolder:
     if not chosen:
         tables = sorted(p.name for p in folder.glob("*.csv"))
         hint = f" ({tables[0]}? call it labels.csv)" if tables else ""
+        hint = hint or " (labels.csv: a file's name and its class in each line; else a folder for each class)"
         raise InputError(f"{folder} has neither labels.csv nor class folders{hint}")
     mapping = map_folders(folder, [p.name for p in chosen], classes)
     left_out = [p.name for p in there if is_left_out(p.name)]

@@ -1,17 +1,19 @@
 """Every image is opened before long work begins: one that cannot be read is named then, not hours later."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from edgeguard.datasets.images import LabeledImage
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import EdgeGuardError, InputError
-from edgeguard.jpeg.decode import decode_rgb
 
 _log = logging.getLogger(__name__)
 
 #: Share of a set that may be left out, as in training.
 AT_MOST = 0.01
 _NAMED = 5
+_SAID_EVERY_S = 10.0
 
 
 def readable(
@@ -19,7 +21,7 @@ def readable(
     where: object,
     *,
     at_most: float = AT_MOST,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[LabeledImage]:
     """The images that decode; those that do not are named and left out.
 
@@ -27,11 +29,12 @@ def readable(
         images: files, bytes or pixels.
         where: they come from, for messages.
         at_most: share of them that may be left out.
-        progress: called with images opened, and all of them.
+        progress: called with images opened, and all of them; by default a line every ten seconds.
 
     Raises:
         InputError: more than that cannot be read.
     """
+    progress = _every_ten_seconds(where) if progress is None else progress
     found, broken = [], []
     for number, image in enumerate(images, start=1):
         why = _fault(image)
@@ -52,12 +55,24 @@ def readable(
     return found
 
 
+def _every_ten_seconds(where: object) -> Callable[[int, int], None]:
+    said = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _SAID_EVERY_S and done < total:
+            said = time.monotonic()
+            _log.info("%s: %d of %d images are opened", where, done, total)
+
+    return show
+
+
 def _fault(image: LabeledImage) -> str | None:
     """Why an image does not decode, in a few words; None for one that does."""
     try:
         content = image.content()
         if isinstance(content, bytes):
-            decode_rgb(content)
+            decode_whole(content)
     except EdgeGuardError as error:
         return str(error)
     return None

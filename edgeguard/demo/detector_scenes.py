@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.datasets.entries import entries
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS
 from edgeguard.fieldtest.sheets.sheet import Overlay, Sheet, control_picture, object_picture, with_overlay
 from edgeguard.fieldtest.virtual.field import LIGHTS, SheetPainter, light_named, placed_at, project
 from edgeguard.guard.sanitizer import Sanitizer
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.scene.cards import CARDS
 from edgeguard.scene.outlines import Box, box_around, card_box, sign_outline
 from edgeguard.scene.views import background, card_at, longest_edge, paste, project_card, random_view, seen_by_camera
@@ -77,7 +77,7 @@ def drawn_scene(key: tuple[int, int], material: Material = NOTHING_ELSE) -> tupl
     if rng.random() < 0.5:
         quality = int(rng.integers(70, 96))
         coded = cv2.imencode(".jpg", frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-        frame = decode_rgb(coded)
+        frame = decode_whole(coded)
     if rng.random() < 0.5:
         frame = Sanitizer(GuardProfile.preset("fd"))(frame)
     return frame, objects
@@ -196,7 +196,7 @@ def _overlap(a: Box, b: Box) -> float:
 
 def _photograph(rng: np.random.Generator, size: Size, material: Material) -> NDArray[np.float32] | None:
     path = Path(material.photographs[int(rng.integers(len(material.photographs)))])
-    picture = decode_rgb(read_bounded(path, LARGEST_PICTURE, "the picture"))
+    picture = decode_whole(read_bounded(path, LARGEST_PICTURE, "the picture"))
     width, height = size
     scale = max(width / picture.shape[1], height / picture.shape[0]) * float(rng.uniform(1.0, 1.3))
     full = max(round(picture.shape[1] * scale), width), max(round(picture.shape[0] * scale), height)
@@ -220,7 +220,7 @@ def _signs(path: str) -> dict[str, tuple[Picture, ...]]:
     for entry in entries(Path(path), {".png"}):
         folder = Path(entry.name).parent.name
         if folder in wanted:
-            rgb = decode_rgb(entry.read())
+            rgb = decode_whole(entry.read())
             found.setdefault(folder, []).append(
                 np.asarray(cv2.resize(rgb, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
             )

@@ -1,5 +1,6 @@
 """The time of one evaluation: what it will take, what fits into the minutes that were given, and what is left."""
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 
@@ -8,10 +9,11 @@ import numpy as np
 from edgeguard.datasets.images import LabeledImage
 from edgeguard.evaluate.engine.evaluation import Evaluation
 from edgeguard.evaluate.engine.executors import Executor
-from edgeguard.evaluate.forecast import Forecast, duration, forecast, measured
+from edgeguard.evaluate.forecast import USEFUL_IMAGES, Forecast, duration, forecast, measured
 from edgeguard.evaluate.protocol import Protocol
 from edgeguard.evaluate.reports.masking import SUMMARIES
 from edgeguard.evaluate.reports.results import Cell
+from edgeguard.statistics import wilson
 
 _SMALL_BATCH = 2  # of a limited time: a unit of work is not shared between processes
 _PATIENCE = 1.5  # times the minutes, after which no further row begins
@@ -81,6 +83,14 @@ class Pace:
             fewer.append(f"clean accuracy on {clean} of {self.clean}")
         what = f"{', '.join(fewer)}, drawn by the seed, the same for every row" if fewer else "everything fits"
         self.said = f"{self.plan.minutes:g} minutes: {what}"
+        useful = min(USEFUL_IMAGES, self.attacked)
+        if attacked < useful:
+            wanted = math.ceil((self.ahead.seconds(useful, clean) + spent) / 60)
+            low, high = wilson(attacked // 2, attacked)
+            self.said += (
+                f"; a figure of {attacked} is known within {100 * (high - low):.0f} points: for {useful} images give "
+                f"--minutes {wanted}, or a protocol of fewer attacks"
+            )
         self.attacked, self.clean, self.plan = attacked, clean, replace(self.plan, images=attacked)
         return self.plan, [images[index] for index in sorted(order)]
 

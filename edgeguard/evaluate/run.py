@@ -14,6 +14,7 @@ from typing import Any
 from edgeguard.datasets.classes import Classes
 from edgeguard.datasets.images import LabeledImage, labeled_folder
 from edgeguard.datasets.readable import readable
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
 from edgeguard.evaluate.attacks import attack
 from edgeguard.evaluate.attacks.installed import check_installed
@@ -21,21 +22,22 @@ from edgeguard.evaluate.detectors.run import AuditRequest, audit_detector
 from edgeguard.evaluate.engine.evaluation import Evaluation, Progress
 from edgeguard.evaluate.engine.executors import Executor, LocalProcesses
 from edgeguard.evaluate.engine.store import Store
+from edgeguard.evaluate.guard_rows import unmeasured, with_guard
 from edgeguard.evaluate.pace import Pace
 from edgeguard.evaluate.protocol import AttackPlan, Protocol, load_protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
-from edgeguard.evaluate.reports.folder import claim
+from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.evaluate.reports.masking import masking_warnings
 from edgeguard.evaluate.reports.plausible import implausible
 from edgeguard.evaluate.reports.report import Findings, html_report
 from edgeguard.evaluate.reports.results import Cell, write_results
 from edgeguard.evaluate.twin import agreement, twin
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import require_classifier
 from edgeguard.statistics import paired_proportions
 from edgeguard.system.files import sha256_file, write_bytes
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ _QUERIES: dict[str, dict[str, int]] = {
 }
 
 
+@into_folder("output", EVALUATION)
 def evaluate(
     model: str | os.PathLike[str],
     images: str | os.PathLike[str],
@@ -64,6 +67,7 @@ def evaluate(
     surrogate: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
     target: str | None = None,
+    guard: str | None = None,
     progress: Progress = lambda what, done, total: None,
     left: Callable[[float], None] = lambda seconds: None,
 ) -> list[Cell]:
@@ -80,6 +84,7 @@ def evaluate(
         ray_address: run on this Ray cluster instead.
         surrogate: another .tflite of the same classes, which transfer attacks are made on instead of the model itself.
         target: a label that the attacks aim at, instead of any wrong one.
+        guard: a preset or a profile's .toml, which stands in the place of the model's own.
         minutes: time that it may take; as many images as fit are attacked. Replaces the protocol's.
         progress: called with what is being done, units done and units in all.
         left: called with the seconds that everything will take from then on, after each cell.
@@ -104,18 +109,15 @@ def evaluate(
         minutes=plan.minutes if minutes is None else minutes,
     )
     deployed = _deployed(model, plan, surrogate)
+    plan = plan if guard is None else with_guard(plan, guard, deployed.contract)
     if "detect" in (plan.task, deployed.contract.task):
         if minutes is not None or ray_address is not None:
             raise InputError("--minutes and --ray are for classifiers; --limit attacks fewer pictures of a detector")
         return audit_detector(AuditRequest(model, Path(images), plan, output, target, workers), deployed, progress)
     require_classifier(deployed.contract, f"{model}: evaluate")
     plan = plan if target is None else _aimed(plan, deployed, target)
-    if deployed.patch_guard is not None:
-        _log.warning(
-            "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
-            deployed.patch_guard.name,
-        )
     contract = deployed.contract
+    doubts = _said_first(plan, deployed)
     folder = labeled_folder(Path(images), Classes.of(contract.labels, deployed.classes, contract.background))
     _log.info("%s", folder.mapping.line)
     labeled = readable(folder.images, images, progress=partial(progress, "opening images"))
@@ -125,7 +127,6 @@ def evaluate(
         clear_partials(output / name)
     executor = _executor(workers, ray_address)
     cells: list[Cell] = []
-    doubts: list[str] = []
     try:
         plan, followed = _possible(plan, model, labeled)
 
@@ -182,6 +183,20 @@ def _deployed(model: Path, plan: Protocol, surrogate: object) -> Model:
         )
     check_installed(attack(one.kind, one.parameters) for one in plan.attacks)
     return load_model(model)
+
+
+def _said_first(plan: Protocol, deployed: Model) -> list[str]:
+    """What of the file's own defense no row tells: said at once, and for the report what belongs there."""
+    if deployed.patch_guard is not None:
+        _log.warning(
+            "the contract's patch guard %s is left out here: it is for patches in the scene (edgeguard fieldtest)",
+            deployed.patch_guard.name,
+        )
+    bare = unmeasured(plan, deployed.contract)
+    if bare is None:
+        return []
+    _log.warning("%s", bare)
+    return [bare]
 
 
 def _aimed(plan: Protocol, deployed: Model, label: str) -> Protocol:
@@ -285,7 +300,7 @@ def _possible(plan: Protocol, model: Path, images: list[LabeledImage]) -> tuple[
         _log.warning("what is left asks the file alone: NO ROW HERE IS A WORST CASE")
         return left, f"No twin: {error}. Gradient-free attacks only, with more queries and at every budget."
     contents = [image.content() for image in images[:_AGREEMENT_IMAGES]]
-    frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
+    frames = [decode_whole(content) for content in contents if isinstance(content, bytes)]
     found = agreement(rebuilt, load_model(model), frames)
     ties = f", {found.tied} more are ties of its scores" if found.tied else ""
     followed = (

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.dct.dct_basis import coefficients
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.dct.jpeg_encode import coded_with
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.jpeg.blocks import pad_to_blocks, split_blocks
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 from edgeguard.jpeg.tables import ANNEX_K_CHROMA, ANNEX_K_LUMA, ijg_qualities
 
@@ -66,7 +66,7 @@ def _double_coded(data: bytes, info: JpegInfo) -> bool | None:
     A coding with step q1 followed by one with a smaller step q2 leaves indices of q2 that no multiple of q1 falls on
     (Lukas and Fridrich, DFRWS 2003). Single coding gives histograms that fall smoothly from 1 on.
     """
-    rgb = decode_rgb(data).astype(np.float64)
+    rgb = decode_whole(data).astype(np.float64)
     luma = np.clip(np.rint(rgb @ [0.299, 0.587, 0.114]), 0, 255).astype(np.uint8)[:, :, None]
     found = coefficients(split_blocks(pad_to_blocks(luma)))
     told, rising = 0, 0

@@ -9,6 +9,8 @@ from edgeguard.system.foreign import MAX_PIXELS
 
 _FORMATS = ("PNG", "BMP", "WEBP", "TIFF", "GIF")  # beside JPEG; OpenCV would read a dozen more
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_KNOWN_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"})
 _MOST_CHUNKS = 100_000  # of a PNG; encoders write at least 8 KiB into each
 
 
@@ -24,7 +26,7 @@ def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
     if data[:2] == b"\xff\xd8":
         read_whole_jpeg(data)
     else:
-        _check_size(data)
+        data = checked_file(data)
     mode = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[scale]
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
@@ -35,15 +37,19 @@ def decode_rgb(data: bytes, scale: int = 1) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
 
 
-def _check_size(data: bytes) -> None:
-    """Refuse a file of another format by its header: a few kilobytes can claim gigabytes of pixels."""
+def checked_file(data: bytes) -> bytes:
+    """A picture that is no JPEG as a decoder may see it; it is judged by its header, which may claim gigabytes.
+
+    Raises:
+        JpegError: it is of no format that is read, has more pixels than the limit, or is not all there.
+    """
     import io
     import warnings
 
     from PIL import Image, UnidentifiedImageError
 
     if data.startswith(_PNG):
-        _check_chunks(data)
+        data = _known_chunks(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -55,16 +61,29 @@ def _check_size(data: bytes) -> None:
         raise JpegError("the image does not decode") from error
     if width * height > MAX_PIXELS:
         raise JpegError(f"refused: {width}x{height} pixels are more than the limit of {MAX_PIXELS >> 20} megapixels")
+    if data.startswith(_PNG) and not data.endswith(_PNG_END):
+        raise JpegError("the image does not decode: it ends early")
+    return data
 
 
-def _check_chunks(data: bytes) -> None:
-    """Refuse a PNG with a chunk that goes beyond its end: OpenCV takes memory for all that a chunk says of itself."""
-    at = len(_PNG)
+def _known_chunks(data: bytes) -> bytes:
+    """A PNG of its picture, colors, transparency and orientation alone.
+
+    libpng writes what it thinks of others to the terminal, with the names that the file gives them. A chunk that goes
+    beyond the file's end is refused: OpenCV takes memory for all that a chunk says of itself.
+    """
+    view, at = memoryview(data), len(_PNG)
+    kept: list[bytes | memoryview] = [_PNG]
     for _ in range(_MOST_CHUNKS):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        at += 12 + length  # length, kind and checksum
+        length, kind = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
+        whole = view[at : at + 12 + length]  # length, kind and checksum
+        at += 12 + length
         if at > len(data):
             raise JpegError("the image does not decode: it ends early")
+        if kind in _KNOWN_CHUNKS:
+            kept.append(whole)
+        elif kind[:1].isupper():  # nobody may leave it out
+            raise JpegError("the image does not decode: it has a part of a kind that is not known")
         if kind == b"IEND" or at == len(data):
-            return
+            return data if at == len(data) == sum(map(len, kept)) else b"".join(kept)
     raise JpegError(f"refused: a PNG of more than {_MOST_CHUNKS} parts")

@@ -34,16 +34,18 @@ class ModelFile:
         InputError: the bytes are not a .tflite, or they are truncated.
 
     Example:
-        >>> ModelFile(b"hello")
+        >>> ModelFile(b"hello")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        edgeguard.errors.InputError: not a .tflite file (the TFL3 mark is missing)
+        edgeguard.errors.InputError: not a .tflite file (the TFL3 mark is missing)...
     """
 
     data: bytes
 
     def __post_init__(self) -> None:
         if self.data[4:8] != b"TFL3":
-            raise InputError("not a .tflite file (the TFL3 mark is missing)")
+            raise InputError(
+                "not a .tflite file (the TFL3 mark is missing); edgeguard convert makes one of a trained model"
+            )
 
     @cached_property
     def root(self) -> Table:

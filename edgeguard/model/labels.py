@@ -22,9 +22,12 @@ def read_label_file(path: str | Path) -> tuple[str, ...]:
     """`parse_labels` of a file.
 
     Raises:
-        InputError: it cannot be read, or has more than a megabyte.
+        InputError: it cannot be read, has more than a megabyte, or holds no label.
     """
-    return parse_labels(read_bounded(path, LARGEST, "the labels"))
+    labels = parse_labels(read_bounded(path, LARGEST, "the labels"))
+    if not any(labels):
+        raise InputError(f"{path} holds no labels: it wants one a line, in the order of the model's outputs")
+    return labels
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
@@ -18,6 +17,7 @@ from edgeguard.errors import EdgeGuardError, JpegError
 from edgeguard.model.contract import require_pixels
 from edgeguard.model.interpreter import Model, NoAnswer, load_model
 from edgeguard.model.watched import GraphFailure
+from edgeguard.pipeline.core_share import CoreShare
 from edgeguard.pipeline.counters import Counters
 from edgeguard.pipeline.heard import HeardSettings
 from edgeguard.pipeline.lanes import Lanes
@@ -28,7 +28,6 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.stages import Arrived, Ready, Stages
 from edgeguard.preprocess.region import Region
 from edgeguard.smoothing.frames import FrameSmoother
-from edgeguard.system.http.budget import CpuBudget
 
 _QUEUE = 8
 _AHEAD = 2
@@ -55,7 +54,7 @@ class Pipeline:
         every_frame: no latest-frame slot but a queue of eight, and which frame goes when it is full.
         reopen, lost_after_s, give_up_after_s, longest_delay_s: see `FrameReader`.
         heard: when a label of a model of sound holds; by default `HeardSettings()`.
-        budget: of processor time, for capturing, preparing and inferring together; a live source waits for it.
+        share: of the cores, for capturing, preparing and inferring together.
 
     Raises:
         InputError: what is named cannot be used: see `open_source`, `load_model`, `Region`.
@@ -85,7 +84,7 @@ class Pipeline:
         give_up_after_s: float | None = None,
         longest_delay_s: float = 1.5,
         heard: HeardSettings | None = None,
-        budget: CpuBudget | None = None,
+        share: CoreShare | None = None,
     ) -> None:
         model = model if isinstance(model, Model) else load_model(model)
         if compare_every:
@@ -109,14 +108,15 @@ class Pipeline:
         self._tripped = self._began = False
         self._teller = LossTeller()
         self.reader: FrameReader[Arrived] | None = None
-        self._budget, self._paid = budget, threading.local()
+        self._share = share
         self._compare_every, self._every, self._next_wanted = compare_every, every, 0
         self._just_in_time = source.live and every_frame is None
         if source.live:
             self.reader = FrameReader(
                 source, self._pass_one, reopen=reopen, lost_after_s=lost_after_s, give_up_after_s=give_up_after_s,
                 capacity=1 if every_frame is None else _QUEUE, drop=every_frame or "oldest",
-                on_lost=self._teller.tell, longest_delay_s=longest_delay_s, after_each=self._pay,
+                on_lost=self._teller.tell, longest_delay_s=longest_delay_s,
+                after_each=(lambda: None) if share is None else share.after_reading,
             )  # fmt: skip
 
     def _stages(
@@ -198,8 +198,8 @@ class Pipeline:
                         self._lose(result)
                         continue
                     self.counters.add(result)
-                    if self._budget is not None:
-                        self._budget.spend(self.model.threads * result.infer_ms / 1e3)  # its threads wait busily
+                    if self._share is not None:
+                        self._share.spend(self.model.threads * result.infer_ms / 1e3)  # its threads wait busily
                     self.count_reader()
                     yield result
             finally:
@@ -231,7 +231,8 @@ class Pipeline:
 
     def _from_reader(self) -> Arrived | None:
         assert self.reader is not None
-        self._pay()
+        if self._share is not None:
+            self._share.before_work()
         if self._just_in_time:
             self.timing.until_wanted()
             if self.reader.arrived_at is not None:
@@ -240,14 +241,6 @@ class Pipeline:
                 if wait_s > 0:
                     self.reader.wait_for_newer(wait_s)
         return self.reader.take()
-
-    def _pay(self) -> None:
-        """Take what this thread has computed since it paid last from the budget, and wait until there is some left."""
-        if self._budget is not None:
-            now = time.thread_time()
-            self._budget.spend(now - getattr(self._paid, "at", now))
-            self._paid.at = now
-            self._budget.wait()
 
     def _from_files(self) -> Callable[[], Arrived | None]:
         items = self.source.frames()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeguard.datasets.arrays import foreign_arrays
 from edgeguard.differentiable.guard_layer import to_levels
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.poison.codecs import coded
@@ -26,6 +26,7 @@ from edgeguard.poison.plan import Arm, Plan, arm_of
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
 from edgeguard.system.names import folder_inside, refuse_special
+from edgeguard.system.outputs import into_folder
 from edgeguard.train.codec_network import logits
 from edgeguard.train.config import DataConfig
 from edgeguard.train.data import Dataset, read_dataset
@@ -137,6 +138,7 @@ class JsonKept:
         write_bytes(self.folder / f"{key}.json", (json.dumps(result) + "\n").encode())
 
 
+@into_folder("output", _PLAN, _KEPT, _WORK)
 def evaluate_poison(
     plan: Plan,
     output: Path,
@@ -156,10 +158,6 @@ def evaluate_poison(
         InputError: the data cannot be used, or the folder belongs to another plan or seed.
         DeviceError: the folder cannot be written, or a worker was killed.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     folder_inside(output, _KEPT)
     folder_inside(output, _WORK)
     _dataset_kept.cache_clear()  # the folder may have changed since

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from edgeguard.datasets.poison_note import NAME, SCHEMA
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.poison.error_minimizing import error_minimizing
 from edgeguard.poison.gradient_matching import Brew, brewed
 from edgeguard.poison.patterns import added, logo, lsp_patterns, one_pixel, with_logo
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import read_bounded
 from edgeguard.system.names import folder_inside
+from edgeguard.system.outputs import into_folder
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork
 from edgeguard.train.config import AugmentConfig, GradientMode, TrainConfig
@@ -107,6 +108,7 @@ def check_config(config: PoisonConfig) -> None:
         raise InputError(f"{config.method} is made without a network: it can expect no --codec")
 
 
+@into_folder("output", _SETTINGS, _SURROGATE)
 def make_poison(
     config: PoisonConfig, training: TrainConfig, output: Path, *, progress: Progress = lambda what, done, total: None
 ) -> Poison:
@@ -124,10 +126,6 @@ def make_poison(
     """
     check_config(config)
     data = Path(training.data)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     dataset = read_dataset(training, size=training.size, seed=training.seed)
     _claim(output, config, training)
     if dataset.train.qualities:

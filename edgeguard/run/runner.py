@@ -18,6 +18,7 @@ from edgeguard.jpeg.seal import Seal, read_seal
 from edgeguard.model import Model
 from edgeguard.pipeline import Pipeline, Region
 from edgeguard.pipeline.alarms import Alarm, Alarms
+from edgeguard.pipeline.core_share import CoreShare
 from edgeguard.pipeline.event import EventLog
 from edgeguard.pipeline.heard import HeardSettings
 from edgeguard.pipeline.result import FrameResult
@@ -28,7 +29,6 @@ from edgeguard.run.outputs import Outputs, open_servers, open_sinks
 from edgeguard.run.settings import Settings
 from edgeguard.run.throttle import ThrottleController
 from edgeguard.smoothing.frames import FrameSmoother
-from edgeguard.system.http.budget import CpuBudget
 from edgeguard.system.power import read_power
 from edgeguard.watch.events import Watch
 
@@ -141,7 +141,7 @@ def prepared(
     *,
     name: str = "",
     log: EventLog | None = None,
-    budget: CpuBudget | None = None,
+    share: CoreShare | None = None,
 ) -> Camera:
     """A camera that is ready to work.
 
@@ -152,13 +152,13 @@ def prepared(
         open_frames: opens it again after a loss.
         name: of the camera, where there are several.
         log: of the events of all cameras.
-        budget: of processor time, where there are several.
+        share: of the cores, where there are several.
 
     Raises:
         InputError: a region that cannot be.
     """
     log = log or EventLog()
-    pipeline = _pipeline(settings, model, source, open_frames, budget)
+    pipeline = _pipeline(settings, model, source, open_frames, share)
     pipeline.counters.checked_with_key = settings.key_file is not None
     status = RunStatus(source.name, model.contract, model.sha256, pipeline.counters, source.applied)
     status.camera, status.events, status.rules = name, log, settings.rules.to_dict()
@@ -180,7 +180,7 @@ def prepared(
 
 
 def _pipeline(
-    settings: Settings, model: Model, source: Source, open_frames: Callable[[], Source], budget: CpuBudget | None
+    settings: Settings, model: Model, source: Source, open_frames: Callable[[], Source], share: CoreShare | None
 ) -> Pipeline:
     region = None if settings.region is None else Region.parse(settings.region)
     return Pipeline(
@@ -199,7 +199,7 @@ def _pipeline(
         longest_delay_s=max(_LONGEST_DELAY_S, settings.poll or 0),
         give_up_after_s=settings.give_up_after or None,
         heard=HeardSettings(settings.label_on, settings.label_off, settings.quiet),
-        budget=budget,
+        share=share,
     )
 
 

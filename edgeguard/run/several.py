@@ -1,8 +1,7 @@
 """Several cameras in one process: one model, which they use in turns; each has threads, a slot and a share of its own.
 
 A camera that hangs, dies or floods harms no other. It is opened in a thread of its own. It has a turn at the model when
-all who wait have had theirs. All that is done for it takes at most its share of the cores; while it has used that up
-it is not read from.
+all who wait have had theirs. All that is done for it takes at most its share of the cores (`pipeline.core_share`).
 """
 
 import logging
@@ -11,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edgeguard.camera import Source, names_a_file
@@ -18,12 +18,12 @@ from edgeguard.camera.source import Applied, Captured, Lost, Unchanged
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.model import Model
 from edgeguard.model.turns import Turns
+from edgeguard.pipeline.core_share import CoreShare
 from edgeguard.pipeline.event import EventLog
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.run.outputs import Outputs, open_servers, open_sinks
 from edgeguard.run.runner import Camera, Outcome, housekeeping, prepared
 from edgeguard.run.settings import Settings
-from edgeguard.system.http.budget import CpuBudget
 
 _LOOK_S = 0.2
 _BURST_S = 0.5
@@ -132,7 +132,7 @@ def run_several(
             try:
                 camera = prepared(
                     own, model.in_turns(turns), source, opening, name=one.name, log=log,
-                    budget=CpuBudget(share, _BURST_S),
+                    share=CoreShare(share, _BURST_S, partial(_say_slowed, one.name)),
                 )  # fmt: skip
             except BaseException:
                 source.close()
@@ -172,6 +172,14 @@ def _work(worker: _Worker, sinks: Sequence[Any], shown: Callable[[FrameResult], 
         known = isinstance(error, EdgeGuardError | BrokenPipeError)
         why = str(error) if known else f"a bug of ours: {type(error).__name__}: {error}"
         _log.warning("%s: THIS CAMERA IS NOT WATCHED ANY MORE: %s", worker.name, why)
+
+
+def _say_slowed(name: str) -> None:
+    _log.warning(
+        "%s: sends more than its share of the cores can read: it is read more slowly, and its frames are older than "
+        "they look; let the camera send fewer or smaller frames",
+        name,
+    )
 
 
 def _look_at_the_start(workers: Sequence[_Worker]) -> None:

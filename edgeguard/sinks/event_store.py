@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import threading
@@ -16,8 +17,8 @@ from typing import Any
 
 import cv2
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
@@ -28,6 +29,7 @@ _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,150}")
 _EVENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}Z(-.*)?")
 _FILE = re.compile(r"clip\.mp4|thumbnail\.jpg|event\.json|results\.jsonl|[0-9]{9}\.(jpg|png)")
 _MOST_LISTED = 200
+_MANY = 1000  # events, beyond which a start says that it looks through them
 _QUALITY = 95
 _LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 16  # bytes
 _MOST_LINES, _LONGEST_LINE = 250_000, 1 << 20  # two hours of 30 frames/s; bytes
@@ -55,6 +57,7 @@ class EventStore:
         self.folder, self.quota_bytes = folder, quota_bytes
         self._open: dict[Path, int] = {}
         self._kept_bytes = 0
+        self._known: dict[Path, tuple[int, float]] = {}  # bytes of an event that is written, and until when it stays
         self._made: dict[Path, tuple[int, float, float]] = {}  # place in a row, when it ended, for how long it stays
         self._lock, self._tidied = threading.RLock(), time.monotonic()
         try:
@@ -67,9 +70,16 @@ class EventStore:
     def _finish_films(self) -> None:
         """Films of events of runs that were killed, as far as there is time: the frames may be anybody's, and many."""
         until, left = time.monotonic() + _FILMS_WITHIN_S, 0
-        for event in self._events():
+        events = sorted(self._events(), reverse=True)  # the newest first
+        if len(events) > _MANY:
+            _log.info("%s holds %d events of earlier runs, which are looked through", self.folder, len(events))
+        for event in events:
+            wants_film = (event / ABOUT).is_file() and not (event / FILM).is_file()  # alarms get none
+            if time.monotonic() > until:
+                left += wants_film
+                continue
             clear_all_partials(event)
-            if (event / ABOUT).is_file() and not (event / FILM).is_file():
+            if wants_film:
                 try:
                     with parsing("the event"):  # its times may be anything
                         make_film(event, until)
@@ -78,7 +88,7 @@ class EventStore:
                 except (EdgeGuardError, OSError):
                     continue
         if left:
-            _log.warning("%d events of earlier runs stay without a film: their frames take too long", left)
+            _log.warning("%d events of earlier runs stay without a film: it would take too long", left)
 
     def begin(self, name: str) -> Path:
         """A new folder for an event."""
@@ -86,6 +96,7 @@ class EventStore:
             path = self.folder / name
             path.mkdir(parents=True, exist_ok=True)
             self._open[path] = 0
+            self._known.pop(path, None)
             self._made[path] = (len(self._made), float("inf"), 0.0)
             self.clear()
             return path
@@ -108,14 +119,14 @@ class EventStore:
     def clear(self) -> None:
         """What has stayed long enough goes, then the oldest until the rest fits the quota beside what is open."""
         with self._lock:
-            events = sorted((path for path in self._events() if path not in self._open), key=self._age)
-            sizes = {path: sum(f.stat().st_size for f in path.iterdir() if f.is_file()) for path in events}
-            total, open_bytes = sum(sizes.values()), sum(self._open.values())
-            for path in events:
+            written = [path for path in self._events() if path not in self._open]
+            self._known = {path: self._known.get(path) or _size_and_end(path) for path in written}
+            total, open_bytes = sum(size for size, _ in self._known.values()), sum(self._open.values())
+            for path in sorted(written, key=self._age):
                 if self._is_due(path) or total + open_bytes > self.quota_bytes:
                     shutil.rmtree(path)
                     self._made.pop(path, None)
-                    total -= sizes[path]
+                    total -= self._known.pop(path)[0]
             self._kept_bytes = total
 
     def tidy(self) -> None:
@@ -128,11 +139,9 @@ class EventStore:
 
     def _events(self) -> list[Path]:
         """Folders of events. Of anybody else's nothing is counted, read or cleared, nor where a link leads."""
-        return [
-            path
-            for path in self.folder.iterdir()
-            if (path in self._made or _EVENT.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
-        ]
+        with os.scandir(self.folder) as entries:
+            found = [(self.folder / entry.name, entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return [path for path, entry in found if path in self._made or _EVENT.fullmatch(entry.name)]
 
     def _age(self, path: Path) -> tuple[int, int, str]:
         """Those of earlier runs by name, then ours in the order in which they were made, whatever the clock said."""
@@ -143,9 +152,7 @@ class EventStore:
         made = self._made.get(path)
         if made is not None:
             return made[2] > 0 and time.monotonic() - made[1] > made[2]
-        about = _read(path)
-        until = about.get("retain_until")
-        return isinstance(until, int | float) and time.time() > until
+        return time.time() > self._known[path][1]
 
     def events(self) -> list[dict[str, Any]]:
         """What is known of the newest events, the newest first."""
@@ -167,6 +174,14 @@ class EventStore:
         """The frames of an event, each with its time."""
         path = self.file(event, RESULTS)
         return [] if path is None else [(line["file"], line["time"]) for line in _lines(path)]
+
+
+def _size_and_end(path: Path) -> tuple[int, float]:
+    """Bytes of a written event, and until when it stays, seconds since 1970."""
+    with os.scandir(path) as entries:
+        size = sum(entry.stat().st_size for entry in entries if entry.is_file())
+    until = _read(path).get("retain_until")
+    return size, until if isinstance(until, int | float) else math.inf
 
 
 def write_about(path: Path, about: dict[str, Any]) -> None:
@@ -206,7 +221,7 @@ def _as_jpeg(path: Path) -> bytes:
     data = read_regular(path, _LARGEST_FRAME, "the frame")
     if path.suffix == ".jpg":
         return data
-    picture = cv2.cvtColor(decode_rgb(data), cv2.COLOR_RGB2BGR)  # with the limits of foreign pictures
+    picture = cv2.cvtColor(decode_whole(data), cv2.COLOR_RGB2BGR)  # with the limits of foreign pictures
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 

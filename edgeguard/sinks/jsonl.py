@@ -5,7 +5,9 @@ import errno
 import io
 import logging
 import os
+import stat
 import sys
+import time
 from pathlib import Path
 
 from edgeguard.errors import DeviceError
@@ -13,6 +15,7 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.system.terminal import printable_json
 
 _LONGEST_LINE = 1 << 20
+_READER_WITHIN_S = 5.0  # of a pipe
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +40,7 @@ class JsonLines:
     def _open(self) -> None:
         try:
             _end_torn_line(Path(self._target))
-            self._stream = io.FileIO(self._target, "ab")
+            self._stream = io.FileIO(self._target, "ab", opener=_with_a_reader)
         except OSError as error:
             raise DeviceError(f"cannot write {self._target}: {error.strerror}") from error
 
@@ -88,6 +91,23 @@ class JsonLines:
         except OSError as error:
             raise DeviceError(f"cannot rotate {self._target}: {error.strerror}") from error
         self._open()
+
+
+def _with_a_reader(path: str, flags: int) -> int:
+    """Opens a file for `FileIO`; a pipe waits for its reader, but not for ever."""
+    until = time.monotonic() + _READER_WITHIN_S
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(Path(path).stat().st_mode):
+                raise
+            if time.monotonic() > until:
+                raise OSError(errno.ENXIO, "it is a pipe that nobody reads") from error
+            time.sleep(0.05)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
 
 
 def _end_torn_line(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.overlay import draw_overlay
-from edgeguard.system.files import replaced
+from edgeguard.system.files import check_writable, replaced
 from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.redirect import muted
 
@@ -35,6 +35,7 @@ class AnnotatedVideo:
         self._frames = 0
         self._partial = path
         self._pending = ExitStack()
+        check_writable(path)
         for name in clear_partials(path, _IN_FRAGMENTS, path.suffix):
             _log.warning("%s: the unfinished video of a run that was killed is removed", name)
 

@@ -3,12 +3,15 @@
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgeguard.errors import DeviceError
 from edgeguard.system.leftovers import hold
+
+_DEVICES = Path("/dev")
 
 
 @contextmanager
@@ -26,7 +29,8 @@ def replaced(path: Path, *, durable: bool = True, suffix: str | None = None) -> 
         suffix: of the temporary name, where that is another one.
 
     Raises:
-        DeviceError: when the folder cannot be written or the disk is full; `path` is then untouched.
+        DeviceError: when the folder cannot be written, the disk is full, or there is a device, a pipe or a socket of
+            that name; `path` is then untouched.
 
     Example:
         >>> with replaced(Path("out.json")) as partial:
@@ -34,6 +38,7 @@ def replaced(path: Path, *, durable: bool = True, suffix: str | None = None) -> 
     """
     partial: Path | None = None
     held: int | None = None
+    _refuse_device(path)
     try:
         partial, held = _new_file_beside(path, path.suffix if suffix is None else suffix)
         yield partial
@@ -56,17 +61,37 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         partial.write_bytes(data)
 
 
-def check_writable(path: Path) -> None:
-    """Say before long work begins that a file cannot be written afterwards.
+def check_writable(*paths: Path | None) -> None:
+    """Say before long work begins that files cannot be written afterwards; None stands for one that is not wanted.
 
     Raises:
-        DeviceError: its folder is not there, or may not be written.
+        DeviceError: a folder is not there or may not be written, or something else has the name.
     """
-    folder = path.parent
-    if not folder.is_dir():
-        raise DeviceError(f"cannot write {path}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK):
-        raise DeviceError(f"cannot write {path}: no permission to write in {folder}")
+    for path in paths:
+        if path is None:
+            continue
+        _refuse_device(path)
+        try:
+            if path.is_dir():
+                raise DeviceError(f"cannot write {path}: it is a folder")
+            if not path.parent.is_dir():
+                raise DeviceError(f"cannot write {path}: {path.parent} is not a folder")
+            partial, held = _new_file_beside(path, path.suffix)
+        except OSError as error:
+            raise DeviceError(f"cannot write {path}: {error.strerror}") from error
+        partial.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _refuse_device(path: Path) -> None:
+    """A file that is renamed over /dev/null takes its place: for every program, where the user may do that."""
+    try:
+        mode = path.stat().st_mode
+        is_special = not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+        if is_special or path.parent.resolve() == _DEVICES:  # /dev/stdout may lead to a file
+            raise DeviceError(f"cannot write {path}: it is a device, a pipe or a socket; name a plain file")
+    except (OSError, RuntimeError):  # it is not there, or its links go in a ring: whoever writes it is told
+        return
 
 
 def sha256_file(path: Path) -> str:

@@ -1,11 +1,14 @@
-"""SIGTERM: a clean end where that is possible, and an end in any case."""
+"""The end of a process: clean on SIGTERM where that is possible, in any case an end, and never an abort."""
 
+import atexit
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 #: Seconds for a clean end. systemd waits for 20 before it kills.
 CLEAN_END_S = 8.0
@@ -39,6 +42,35 @@ def clean_end_on_sigterm(seconds: float = CLEAN_END_S) -> Iterator[None]:
         os.close(mouth)
         if not heard.is_set():
             thread.join(1)
+
+
+def end_beside_threads(run: Callable[[], NoReturn]) -> NoReturn:
+    """Run what ends by `SystemExit`, and end the process with that code, also beside threads in native code.
+
+    Python ends the daemon threads that are left when they come back from native code, by unwinding their stacks. C++
+    code that lets nobody unwind it (OpenCV's) then aborts the whole process: SIGABRT instead of the exit code. So where
+    such threads are left, the process ends before, after all that other modules do at its end.
+    """
+    ending = _Ending()
+    atexit.register(ending)
+    try:
+        run()
+    except SystemExit as end:
+        ending.code = 0 if end.code is None else end.code if isinstance(end.code, int) else 1
+        raise
+
+
+class _Ending:
+    """Called by `atexit`, after what was registered later."""
+
+    code = 1  # of an exception that nobody caught
+
+    def __call__(self) -> None:
+        if any(thread.daemon for thread in threading.enumerate()):
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError, AttributeError):
+                    stream.flush()
+            os._exit(self.code)
 
 
 def _raise_system_exit(number: int, frame: FrameType | None) -> None:

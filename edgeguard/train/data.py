@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edgeguard.datasets.entries import Entry, UnreadableMember, entries
 from edgeguard.datasets.exclusions import read_exclusions
 from edgeguard.datasets.poison_note import poison_line, poison_note
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 from edgeguard.model.contract import InputSpec, Preprocess
@@ -205,7 +205,7 @@ def decoded(data: bytes, size: int) -> NDArray[np.uint8]:
     Raises:
         JpegError: the bytes do not decode.
     """
-    rgb = decode_rgb(data)
+    rgb = decode_whole(data)
     if rgb.shape[:2] == (size, size):
         return rgb
     return crop_and_resize(rgb, InputSpec(size, size), _PREPROCESS)

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeguard.errors import InputError
+from edgeguard.statistics import is_chance
 from edgeguard.train.checkpoint import CONFIG
 from edgeguard.train.config import TrainConfig, read_saved
+from edgeguard.train.log import Epoch
 from edgeguard.train.loop import Trainer
 
 _WARM = 2  # steps that are slower than the others
@@ -55,6 +57,16 @@ def few_steps(config: TrainConfig, images: int) -> str | None:
         f"{steps} steps, one a batch of {config.batch}, are few for a network that begins from nothing: --batch "
         f"{_SMALL_BATCH} --learning-rate 0.1 makes {config.epochs * max(images // _SMALL_BATCH, 1)} of the same epochs "
         "(docs/training.md)"
+    )
+
+
+def guessing_line(last: Epoch, classes: int) -> str | None:
+    """A line where the training ended no better than guessing; None elsewhere."""
+    if not is_chance(round(last.test_accuracy * last.test_n), last.test_n, classes):
+        return None
+    return (
+        f"THIS IS NO BETTER THAN GUESSING among {classes} classes: the network has not learned yet. Take more epochs, "
+        f"of few images with --batch {_SMALL_BATCH} --learning-rate 0.1, and another --output"
     )
 
 

@@ -7,7 +7,7 @@ changes), whoever changes it.
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +17,11 @@ import torch
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
 from edgeguard.system.names import folder_inside
+from edgeguard.system.outputs import output_folder
 from edgeguard.train.config import DataConfig, TrainConfig
 from edgeguard.train.data import Dataset, Part, read_dataset
 from edgeguard.train.networks import REGIONS, network
@@ -88,15 +89,19 @@ def train_partitions(
     empty = [number for number, own in enumerate(rows) if not len(own)]
     if empty:
         raise InputError(f"{len(empty)} of {parts} parts have no image: fewer --partitions, or more images")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
+    with output_folder(folder, NOTE, "work-*"):
+        _train_parts(config, folder, dataset, rows, progress)
+    return described(dataset)
+
+
+def _train_parts(
+    config: TrainConfig, folder: Path, dataset: Dataset, rows: Sequence[NDArray[np.int64]], progress: Progress
+) -> None:
     if dataset.poison is not None:
         _log.warning("POISONED TRAINING DATA: %s", dataset.poison)
     note = {
         "schema": SCHEMA,
-        "partitions": parts,
+        "partitions": len(rows),
         "config_sha256": config.sha256,
         "training_data_sha256": root_of(config, dataset),
         "labels": list(dataset.labels),
@@ -110,8 +115,7 @@ def train_partitions(
     for number, own in enumerate(rows):
         if not (folder / MEMBER.format(number)).is_file():
             _member(config, folder, dataset, own, number)
-        progress("partitions", number + 1, parts)
-    return described(dataset)
+        progress("partitions", number + 1, len(rows))
 
 
 def load_partitions(folder: Path) -> tuple[dict[str, object], list[torch.nn.Module]]:

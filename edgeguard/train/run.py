@@ -2,8 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,12 +9,13 @@ import torch
 from torch import nn
 
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import DeviceError, EdgeGuardError, InputError
+from edgeguard.errors import InputError
 from edgeguard.patchguard.double_masking import MaskSet
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
 from edgeguard.system.leftovers import clear_partials
 from edgeguard.system.names import folder_inside
+from edgeguard.system.outputs import output_folder
 from edgeguard.train.checkpoint import CONFIG, MODEL
 from edgeguard.train.checkpoint import NAME as CHECKPOINT
 from edgeguard.train.codec import TrainingCodec
@@ -38,7 +37,7 @@ from edgeguard.train.export import load_program, save_program
 from edgeguard.train.log import Epoch, read_log
 from edgeguard.train.loop import Trainer, accuracy
 from edgeguard.train.networks import REGIONS, network
-from edgeguard.train.pace import config_within, few_steps
+from edgeguard.train.pace import config_within, few_steps, guessing_line
 from edgeguard.train.resumable import Progress
 from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
@@ -88,7 +87,7 @@ def train(
     """
     check_smoothing(config)
     check_robust(config)
-    with _output_folder(folder):
+    with output_folder(folder, CONFIG, f"{MEMBER.format('*')}/{CONFIG}", MEMBER.format("*")):
         _check_regions(config)
         dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
         source = described(dataset)
@@ -98,33 +97,15 @@ def train(
             source = f"{source}; POISONED: {dataset.poison}"
         if minutes is not None:
             config = config_within(config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place))
-            _log.info("%g minutes are about %d epochs here", minutes, config.epochs)
+            _log.info("%g minutes are about %d epoch%s here", minutes, config.epochs, "s" * (config.epochs > 1))
         if (few := few_steps(config, len(dataset.train))) is not None:
             _log.warning("%s", few)
         origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
-        if config.ensemble:
-            return _ensemble(config, folder, dataset, source, origin, progress)
-        return _single(config, folder, dataset, source, origin, progress)
-
-
-@contextmanager
-def _output_folder(folder: Path) -> Iterator[None]:
-    """The folder, which is there from the beginning: one that cannot be written is refused before an hour of work.
-
-    What is refused leaves no empty folder behind.
-    """
-    was_there = folder.is_dir()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
-    try:
-        yield
-    except EdgeGuardError:
-        if not was_there:
-            with suppress(OSError):  # something was written: it stays
-                folder.rmdir()
-        raise
+        run = _ensemble if config.ensemble else _single
+        trained = run(config, folder, dataset, source, origin, progress)
+        if (line := guessing_line(trained.epochs[-1], len(dataset.labels))) is not None:
+            _log.warning("%s", line)
+        return trained
 
 
 def _check_regions(config: TrainConfig) -> None:

@@ -9,8 +9,10 @@ from audio.signals import noise, tone
 
 from edgeguard.audio.codebook import Codebook
 from edgeguard.audio.codecs import SoundCodec, sound_codec
+from edgeguard.audio.frame_guard import FrameGuard, basis, reach
 from edgeguard.audio.path import SoundPath
 from edgeguard.audio.spec import AudioInput
+from edgeguard.audio_training.frame_lattice import FrameLattice, best_moves
 from edgeguard.audio_training.kmeans import along_gray_codes
 from edgeguard.audio_training.matrix import attack_of
 from edgeguard.audio_training.network import SoundNet
@@ -101,6 +103,55 @@ def test_an_attack_that_knows_the_step_beats_one_that_stays_below_what_is_remove
     found = victim.samples(Fgsm(eps_8bit=8)(victim, victim.start, labels))
     assert (found != recorded).any()
     assert all(np.array_equal(guard(one, 8000), kept) for one, kept in zip(found, recorded, strict=True))
+
+
+def test_the_attack_on_the_grid_changes_what_is_heard() -> None:
+    codec = sound_codec("dct:280")
+    victim = _victim(SPECS["logmel"], codec)
+    labels = victim(victim.start).argmax(1)
+    assert codec.guard is not None
+    found = FrameLattice(codec.guard, eps_steps=32)(victim, labels)
+    assert 0 < np.abs(found.astype(int) - victim.clips).max() <= 32
+    assert (replace(victim, clips=found)(victim.start).argmax(1) != labels).all()
+
+
+@pytest.mark.parametrize("index", [0, 1, 77, 128, 255])
+def test_a_move_within_reach_is_made(index: int) -> None:
+    """One slope, one index to move: it moves in that direction exactly where A_k eps reaches the middle."""
+    guard, eps = FrameGuard(280), 8
+    frames = np.random.default_rng(index).integers(-3000, 3000, (40, 256)).astype(np.float32)
+    for direction in (1.0, -1.0):
+        slope = np.zeros_like(frames)
+        slope[:, index] = direction
+        changed = frames + best_moves(guard, frames, slope, eps)
+        before, after = frames @ basis()[index] / 280, changed @ basis()[index] / 280
+        moved = direction * (np.rint(after) - np.rint(before))
+        room = 140 - direction * 280 * (before - np.rint(before))
+        assert (moved[room < reach()[index] * eps - 1] == 1).all()
+        assert (moved[room > reach()[index] * eps] == 0).all()
+        assert 0 < (moved == 1).sum() < len(moved)
+
+
+def test_the_attack_on_the_grid_finds_nothing_within_what_is_removed() -> None:
+    """In transit, behind pass 1, at the proven budget: no index can be moved. With four times as much some can."""
+    codec = sound_codec("dct:280")
+    victim = _victim(SPECS["logmel"], codec)
+    recorded = np.stack([codec(window, 8000) for window in victim.clips])
+    victim, labels = replace(victim, clips=recorded), victim(victim.start).argmax(1)
+    assert codec.guard is not None
+    for eps, same in ((8, True), (32, False)):
+        found = FrameLattice(codec.guard, eps_steps=eps, rounds=3)(victim, labels)
+        heard = np.stack([codec(window, 8000) for window in found])
+        assert np.array_equal(heard, recorded) is same
+
+
+def test_the_attack_on_the_grid_keeps_the_range_of_samples() -> None:
+    guard = FrameGuard(280)
+    frames = np.where(np.random.default_rng(0).random((3, 256)) < 0.5, -32768.0, 32767.0).astype(np.float32)
+    slope = np.random.default_rng(1).normal(size=(3, 256)).astype(np.float32)
+    changed = frames + best_moves(guard, frames, slope, 200)
+    assert changed.min() >= -32768 and changed.max() <= 32767 and (changed == np.rint(changed)).all()
+    assert (changed != frames).any()
 
 
 def test_units_and_decibels() -> None:

@@ -53,8 +53,12 @@ def test_digest(stream: Answer, algorithm: str, qop: str) -> None:
         assert len(log) == 2 and log[0].path == "/video?size=1&x=a%20b"
         with pytest.raises(DeviceError, match=rf"refuses this user or password \(Digest {algorithm or 'MD5'}\)"):
             HttpMjpeg(f"http://me:wrong@{host}/video")
-        with pytest.raises(DeviceError, match=r"wants a user and a password \(http://user:password@"):
+        with pytest.raises(
+            DeviceError, match=r"wants a user and a password \(http://user:password@.*\?token=\.\.\. behind"
+        ):
             HttpMjpeg(f"http://{host}/video")
+        with pytest.raises(DeviceError, match=r"if it is an edgeguard sensor, another \?token="):
+            HttpMjpeg(f"http://{host}/video?token=abc")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--workers": [f"{EVALUATE} --workers 2 --ray auto"],
         "--ray": ALWAYS,
         "--surrogate": [f"{EVALUATE} --surrogate s.tflite --protocol feature-distillation-table1"],
-        "--target": ALWAYS, "--json": ALWAYS,
+        "--target": ALWAYS, "--guard": ALWAYS, "--json": ALWAYS,
     },
     "evaluate compare": {"--json": ALWAYS},
     "evaluate certify": {

@@ -96,6 +96,7 @@ def test_sheets_and_sizes(tmp_path: Path) -> None:
     refused(run("patch", "sheet", "--arm", "noise", "--size", "big", "--output", output), 2, "a size is 10%")
     refused(run("patch", "sheet", "--arm", "patch", "--output", output), 2, "wants --patch")
     refused(run("patch", "sheet", "--output", tmp_path / "no" / "s.pdf"), 3, "cannot write")
+    refused(run("patch", "check", tmp_path / "no.png", "--bar-mm", 40), 2, "--bar-mm 40 wants --sheet: the bar is 100")
 
 
 @pytest.mark.full

@@ -30,6 +30,7 @@ def test_another_model_is_converted_anew(tmp_path: Path, asked: list[str]) -> No
     first, second = tmp_path / "a.pt2", tmp_path / "b.pt2"
     first.write_bytes(b"a")
     second.write_bytes(b"b")
+    (tmp_path / "patch").mkdir()
     for _ in range(2):
         assert _deployed(first, tmp_path / "patch").read_bytes() == b"a"
         assert _deployed(second, tmp_path / "patch").read_bytes() == b"b"
@@ -64,6 +65,7 @@ def test_without_a_cache_it_is_converted_again(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (tmp_path / "a.pt2").write_bytes(b"a")
+    (tmp_path / "patch").mkdir()
     for _ in range(2):
         assert _deployed(tmp_path / "a.pt2", tmp_path / "patch").read_bytes() == b"a"
     assert len(asked) == 2

@@ -62,3 +62,11 @@ def test_what_takes_minutes_says_minutes(capsys: pytest.CaptureFixture[str]) -> 
     with Pulse(0.02) as pulse:
         pulse.going_on("calibrating", since=time.monotonic() - 95)
         _wait_for("edgeguard: calibrating (for 1 min 35 s)\n", capsys)
+
+
+def test_a_note_that_changes_leaves_the_estimate() -> None:
+    with UnitCounter() as counter:
+        for done in (1, 2, 3):
+            counter.show("patch", done, 4, f"{done} % of the last views")
+        said = counter._pulse._what
+    assert said == "patch: 3 of 4, 0 s left; 3 % of the last views"

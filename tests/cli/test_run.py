@@ -146,6 +146,15 @@ class TestRun:
     def test_full_disk(self, folder: Path) -> None:
         refused(run("run", "--source", folder, "--output", "/dev/full"), 3, "No space left")
 
+    @pytest.mark.parametrize("name", ["gone.tflite", "folder"])
+    def test_a_fallback_that_is_not_there_is_said_before_it_is_needed(self, folder: Path, name: str) -> None:
+        (folder / "folder").mkdir()
+        done = run("run", "--source", folder, "--fallback", folder / name)
+        refused(done, 2, f"--fallback {folder / name} is not there, or is no file")
+
+    def test_a_video_that_cannot_be_written_is_said_before_the_first_frame(self, folder: Path) -> None:
+        refused(run("run", "--source", folder, "--save", folder / "no" / "v.mp4"), 3, "no is not a folder")
+
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
     def test_signals_end_cleanly(self, folder: Path, tmp_path: Path, number: int, code: int) -> None:
         jpegs = [path.read_bytes() for path in sorted(folder.iterdir())] * 200
@@ -172,4 +181,8 @@ class TestRun:
         first = json.loads(done.stdout.splitlines()[0])
         assert first["label"].startswith("c") and first["passes"] == 0 and first["profile"] is None
         labels.write_text("one\ntwo")
-        refused(run("run", "--source", folder, "--labels", labels), 2, "2 labels for a model with 13 outputs")
+        refused(
+            run("run", "--source", folder, "--labels", labels), 2, "l.txt for a model with 13 outputs: --labels wants"
+        )
+        labels.write_text("")
+        refused(run("run", "--source", folder, "--labels", labels), 2, "l.txt holds no labels: it wants one a line")

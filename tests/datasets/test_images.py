@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeguard.datasets import readable as readable_images
 from edgeguard.datasets.classes import Classes
 from edgeguard.datasets.images import LabeledImage, digest, labeled_folder, read_folder, read_labeled_folder
 from edgeguard.datasets.readable import readable
@@ -104,3 +105,10 @@ def test_names_that_are_no_utf8_are_one_line(tmp_path: Path, scene: NDArray[np.u
             str(refused.value).encode()
     assert len(read_folder(tmp_path / "hidden")) == len(labeled_folder(tmp_path / "hidden", Classes()).images) == 1
     assert digest([LabeledImage("caf\udce9", b"x")]) != digest([LabeledImage("caf\u00e9", b"x")])
+
+
+def test_opening_many_images_says_how_far_it_is(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readable_images, "_SAID_EVERY_S", 0.0)
+    images = [LabeledImage(str(number), np.zeros((4, 4, 3), np.uint8)) for number in range(3)]
+    assert readable_images.readable(images, "photos") == images
+    assert said == ["photos: 1 of 3 images are opened", "photos: 2 of 3 images are opened"]

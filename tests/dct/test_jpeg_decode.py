@@ -9,19 +9,27 @@ from unittest import mock
 import cv2
 import numpy as np
 import pytest
+from commands import here
 from numpy.typing import NDArray
 from PIL import Image
 
+import edgeguard
 from edgeguard.camera import open_source
+from edgeguard.datasets.images import LabeledImage
+from edgeguard.datasets.readable import readable
 from edgeguard.dct import libjpeg
 from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.demo.assets import bundled_model
-from edgeguard.errors import JpegError
+from edgeguard.errors import EdgeGuardError, JpegError
+from edgeguard.fieldtest.sheets.cutout import picture_of
+from edgeguard.fieldtest.virtual.backgrounds import read_backgrounds
 from edgeguard.guard import GuardProfile
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import ContractGuard, load_model
 from edgeguard.model.input_path import InputPath
 from edgeguard.pipeline import Pipeline
+from edgeguard.train.data import decoded
+from edgeguard_converters.training_data.image_facts import image_facts
 
 needs_libjpeg = pytest.mark.skipif(libjpeg.libjpeg_path() is None, reason="no native library, or no libjpeg.so.62")
 EOI = b"\xff\xd9"
@@ -91,6 +99,52 @@ def test_one_judgement_behind_every_guard(scenes: list[NDArray[np.uint8]], guard
         lost = {name for number, name in enumerate(damaged) if number not in taken}
         assert pipeline.counters.lost == len(lost)
     assert lost == expected
+
+
+@needs_libjpeg
+@pytest.mark.parametrize("reader", ["evaluate", "train", "audit", "patch", "backgrounds", "guard apply"])
+def test_one_judgement_in_every_command(scenes: list[NDArray[np.uint8]], reader: str, tmp_path: Path) -> None:
+    whole = _jpeg(scenes[0], restart_marker_blocks=20)
+    lost = set()
+    for name, (change, _) in CASES.items():
+        path = tmp_path / name / "0.jpg"
+        path.parent.mkdir()
+        path.write_bytes(change(whole))
+        if _refused(reader, path):
+            lost.add(name)
+    assert lost == {name for name, (_, missing) in CASES.items() if missing}
+
+
+def _refused(reader: str, path: Path) -> bool:
+    if reader == "evaluate":
+        return readable([LabeledImage("0.jpg", path)], path.parent, at_most=1.0) == []
+    if reader == "audit":
+        return image_facts(path.read_bytes()).fault is not None
+    if reader == "guard apply":
+        return here("guard", "apply", path, "--output", path.with_suffix(".png")).returncode == 2
+    try:
+        if reader == "train":
+            decoded(path.read_bytes(), 32)
+        elif reader == "patch":
+            picture_of(path)
+        else:
+            read_backgrounds(path.parent)
+    except EdgeGuardError:
+        return True
+    return False
+
+
+#: Who hands no JPEG to it, measures it, or is what `decode_whole` is made of.
+_MAY_DECODE_OTHERWISE = {
+    "camera/files.py", "cli/bench.py", "dct/jpeg_decode.py", "diagnostics/bench.py", "guard/__init__.py",
+    "jpeg/decode.py", "model/input_path.py", "preprocess/requantize.py",
+}  # fmt: skip
+
+
+def test_nobody_decodes_a_jpeg_in_another_way() -> None:
+    root = Path(edgeguard.__file__).parent
+    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if "decode_rgb" in path.read_text("utf-8")}
+    assert found == _MAY_DECODE_OTHERWISE
 
 
 def _fails(data: bytes) -> bool:

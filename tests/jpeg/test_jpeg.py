@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pictures import decode_bgr
-from PIL import Image
+from PIL import Image, ImageCms
 from programs import needed
 
 from edgeguard.camera import Lost
@@ -297,6 +297,21 @@ def test_a_part_of_a_png_that_is_said_to_be_gigabytes_takes_none(said: int, kind
     with pytest.raises(JpegError, match="it ends early"):
         decode_rgb(spoiled)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_a_png_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """libpng wrote the name of a color profile there as the file gave it: escape sequences and all."""
+    picture = np.full((4, 4, 3), 7, np.uint8)
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    named = b"iCCP\x1b]0;mine\x07\0\0" + zlib.compress(profile)
+    chunk = (len(named) - 4).to_bytes(4, "big") + named + zlib.crc32(named).to_bytes(4, "big")
+    assert np.array_equal(decode_rgb(data[:33] + chunk + data[33:]), picture)
+    with pytest.raises(JpegError, match="it ends early"):
+        decode_rgb(data[:-12])
+    with pytest.raises(JpegError, match="a kind that is not known"):
+        decode_rgb(data[:33] + chunk.replace(b"iCCP", b"ICCP") + data[33:])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_png_of_countless_parts_is_refused_soon() -> None:

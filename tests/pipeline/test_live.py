@@ -15,7 +15,7 @@ from edgeguard.guard import Proof
 from edgeguard.model import load_model
 from edgeguard.model.input_path import Prepared
 from edgeguard.pipeline import Pipeline
-from edgeguard.system.http.budget import CpuBudget
+from edgeguard.pipeline.core_share import CoreShare
 
 
 class Paced:
@@ -74,7 +74,7 @@ def test_results_are_fresh_when_the_model_is_slow() -> None:
 
 
 def test_a_camera_pays_for_every_thread_of_the_graph() -> None:
-    class Ledger(CpuBudget):
+    class Ledger(CoreShare):
         spent_s = 0.0
 
         def spend(self, seconds: float) -> None:
@@ -82,9 +82,24 @@ def test_a_camera_pays_for_every_thread_of_the_graph() -> None:
             super().spend(seconds)
 
     ledger = Ledger(1.0, 1.0)
-    with Pipeline(Paced(6, 50), load_model(bundled_model(), threads=2), budget=ledger) as pipeline:
+    with Pipeline(Paced(6, 50), load_model(bundled_model(), threads=2), share=ledger) as pipeline:
         infer_s = sum(result.infer_ms for result in pipeline) / 1e3
     assert ledger.spent_s >= 2 * infer_s > 0
+
+
+def test_frames_do_not_wait_on_the_way_for_a_share_that_is_used_up() -> None:
+    """Of 80 frames in two seconds few are inferred, and all are read as they come: the results are of the latest."""
+
+    class Dear(CoreShare):
+        def spend(self, seconds: float) -> None:
+            super().spend(0.4)  # two results a second
+
+    share = Dear(0.8, 0.5)
+    began = time.monotonic()
+    with Pipeline(Paced(80, 40), load_model(bundled_model(), threads=1), share=share) as pipeline:
+        results = list(pipeline)
+    assert time.monotonic() - began < 8  # 40 s where reading waits as well
+    assert 0 < len(results) < 20 and pipeline.counters.captured == 80
 
 
 def test_the_undefended_path_runs_on_a_budget() -> None:

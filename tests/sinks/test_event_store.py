@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.pipeline.event import Event, Keeping
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.png.frame import write_png
+from edgeguard.sinks import event_store
 from edgeguard.sinks.event_store import EventStore
 from edgeguard.sinks.recorder import EventRecorder
 
@@ -255,3 +257,38 @@ def test_a_frame_of_an_event_of_somebody_else_is_bounded(tmp_path: Path) -> None
     with mock.patch("cv2.imdecode", wraps=cv2.imdecode) as decode:
         EventStore(tmp_path, 1 << 30)
     assert decode.call_count == 1 and (event / "clip.mp4").is_file()
+
+
+def test_events_of_earlier_runs_are_read_once(tmp_path: Path) -> None:
+    """A begin and an end took two seconds each beside three thousand of them."""
+    for number in range(200):
+        event = tmp_path / f"2026-11-29T10-00-00.{number:03}Z-alarm"
+        event.mkdir()
+        (event / "000000000.jpg").write_bytes(b"x" * 10)
+    store = EventStore(tmp_path, 10**9)
+    read = mock.Mock(wraps=event_store._size_and_end)
+    with mock.patch.object(event_store, "_size_and_end", read):
+        for number in range(5):
+            path = store.begin(f"2026-11-30T10-00-00.{number:03}Z-alarm")
+            (path / "000000000.jpg").write_bytes(b"y" * 10)
+            store.add(path, 10)
+            store.end(path)
+    assert read.call_count == 5
+    shutil.rmtree(tmp_path / "2026-11-29T10-00-00.000Z-alarm")  # by the user
+    store.quota_bytes = 100 * 10
+    store.clear()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert len(left) == 100 and left[-1] == "2026-11-30T10-00-00.004Z-alarm"
+
+
+def test_a_start_beside_countless_events_ends(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_store, "_FILMS_WITHIN_S", -1.0)
+    monkeypatch.setattr(event_store, "_MANY", 10)
+    for number in range(20):
+        event = tmp_path / f"2026-11-29T10-00-00.{number:03}Z-rule"
+        event.mkdir()
+        if number % 2:  # those of alarms get no film, and lack none
+            (event / "event.json").write_text("{}")
+    EventStore(tmp_path, 10**9)
+    assert said[0].endswith("holds 20 events of earlier runs, which are looked through")
+    assert said[1].startswith("10 events of earlier runs stay without a film")

@@ -1,6 +1,7 @@
 """A slow or dead sink delays nobody and harms nobody; what it did not get is counted."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
+from edgeguard.sinks import jsonl
 from edgeguard.sinks.jsonl import JsonLines
 from edgeguard.sinks.queued import QueuedSink
 
@@ -130,3 +132,20 @@ def test_rotation_keeps_every_line(make: Make, tmp_path: Path) -> None:
     ]
     frames = [int(line.split('"frame":')[1].split(",")[0]) for line in lines]
     assert frames == list(range(10 - len(frames), 10)) and len(frames) > 4
+
+
+def test_a_pipe_waits_for_its_reader_and_not_for_ever(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "_READER_WITHIN_S", 0.2)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    began = time.monotonic()
+    with pytest.raises(DeviceError, match="a pipe that nobody reads"):
+        JsonLines(str(path))
+    assert time.monotonic() - began < 5
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with JsonLines(str(path)) as sink:
+        sink.write(make(0))
+    assert os.read(reader, 1 << 20).endswith(b"}\n")
+    os.close(reader)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from edgeguard.errors import DeviceError
-from edgeguard.system.files import replaced, sha256_file, write_bytes
+from edgeguard.system import files
+from edgeguard.system.files import check_writable, replaced, sha256_file, write_bytes
 
 
 def test_all_or_nothing(tmp_path: Path) -> None:
@@ -40,3 +41,27 @@ def test_a_name_without_a_file_is_refused_as_one(tmp_path: Path, monkeypatch: py
     with pytest.raises(DeviceError, match=r"cannot write \."):
         write_bytes(Path(), b"")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    (tmp_path / "stdout").write_text("kept")
+    for name in ("pipe", "link"):
+        for refused in (check_writable, lambda path: write_bytes(path, b"x")):
+            with pytest.raises(DeviceError, match="a device, a pipe or a socket"):
+                refused(tmp_path / name)
+    monkeypatch.setattr(files, "_DEVICES", tmp_path.resolve())  # as /dev/stdout, which may lead to a plain file
+    with pytest.raises(DeviceError, match="a device, a pipe or a socket"):
+        write_bytes(tmp_path / "stdout", b"x")
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+    assert (tmp_path / "stdout").read_text() == "kept" and len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_cannot_be_written_is_said_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for name, why in {".": "it is a folder", "file/x": "is not a folder", "a" * 300: "File name too long"}.items():
+        with pytest.raises(DeviceError, match=why):
+            check_writable(tmp_path / name)
+    check_writable(tmp_path / "new", None, tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

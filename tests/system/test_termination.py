@@ -52,3 +52,29 @@ def test_without_a_signal_everything_is_as_before() -> None:
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
     assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+_BESIDE = """
+import sys, threading
+import cv2, numpy as np
+from edgeguard.system.termination import end_beside_threads
+picture = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (600, 800, 3), np.uint8))[1]
+decoding = threading.Event()
+def decode():
+    while True:
+        decoding.set()
+        cv2.imdecode(picture, 1)
+threading.Thread(target=decode, daemon=True).start()
+decoding.wait()
+def run():
+    print("said")
+    sys.exit({})
+end_beside_threads(run)
+"""
+
+
+@pytest.mark.parametrize(("given", "code"), [("", 0), ("3", 3), ("'why'", 1)])
+def test_a_thread_in_native_code_does_not_abort_the_end(given: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", _BESIDE.format(given)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "said\n"), done.stderr
+    assert "terminate called" not in done.stderr

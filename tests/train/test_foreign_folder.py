@@ -174,6 +174,7 @@ def test_a_member_that_is_a_link_is_not_trained_where_it_leads_to(data: Path, tm
 def test_a_speaker_names_a_folder_below_the_output(tmp_path: Path) -> None:
     audio: Callable[..., Path] = pytest.importorskip("edgeguard.audio_training.run")._fold
     folder = tmp_path / "out"
+    folder.mkdir()
     assert audio(folder, "jackson") == folder / "jackson"
     for name in ("..", ".", "", "a\n"):
         with pytest.raises(InputError, match="cannot name a folder"):

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 
 from edgeguard.train import pace, run  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
+from edgeguard.train.log import Epoch  # noqa: E402
 from edgeguard.train.loop import Trainer  # noqa: E402
-from edgeguard.train.pace import config_within, epochs_within, few_steps  # noqa: E402
+from edgeguard.train.pace import config_within, epochs_within, few_steps, guessing_line  # noqa: E402
 
 
 def test_what_fits() -> None:
@@ -27,6 +28,13 @@ def test_few_steps_are_said_with_a_way_on() -> None:
     assert few_steps(TrainConfig(data="d", epochs=30), 5227) is None
     assert few_steps(TrainConfig(data="d", epochs=7, batch=64), 5227) is None
     assert few_steps(TrainConfig(data="d", epochs=7, network="mine.pt2"), 5227) is None
+
+
+def test_what_has_not_learned_is_told_so() -> None:
+    last = Epoch(1, 11, 2.3, 0.1, 0.1, 0.07, 0.14, 300, 0.0, 1.0)
+    line = guessing_line(last, 10)
+    assert line is not None and "NO BETTER THAN GUESSING among 10 classes" in line and "--batch 64" in line
+    assert guessing_line(replace(last, test_accuracy=0.3), 10) is None and guessing_line(last, 43) is None
 
 
 def _config(data: Path, **settings: Any) -> TrainConfig:
@@ -46,9 +54,10 @@ def test_the_folder_keeps_the_number_that_was_measured(
         seen.append(trainer.steps)
         return 30.0 / (trainer.steps // 10_000 + 0.4 * len(trainer.dataset.test) / 24)  # half a minute an epoch
 
-    def single(config: TrainConfig, folder: Path, *more: object) -> None:
+    def single(config: TrainConfig, folder: Path, *more: object) -> run.Trained:
         told.append(config)
         (folder / "config.json").write_text(json.dumps(asdict(config)))
+        return run.Trained(folder / "model.pt2", 1, (Epoch(1, 1, 0.1, 0.9, 0.9, 0.8, 1.0, 30, 0.1, 1.0),), "stripes")
 
     monkeypatch.setattr(pace, "measured_step_s", measured)
     monkeypatch.setattr(run, "_single", single)

@@ -19,6 +19,8 @@ from edgeguard_converters.verify.gates import FEW_IMAGES
 Labeled = list[LabeledImage] | Path
 
 _HELD_OUT_EVERY = 4
+_MOST_BYTES = 2 << 30  # of the pixels of one set, which are all held at once
+_PLENTY = 1000  # images to calibrate; ranges hardly change from some hundred on
 _TINY = 0.5  # of the model's side
 _FEW, _MANY = 0.1, 0.3  # shares of odd images that are worth a line
 
@@ -82,8 +84,24 @@ def _in_pixels(contract: Contract) -> Contract:
     return replace(contract, input=replace(contract.input, dtype="uint8"))
 
 
+def that_fit(images: list[LabeledImage], what: str, size: tuple[int, int], notes: Notes) -> list[LabeledImage]:
+    """As many images, evenly chosen, as memory is given for; a folder may hold any number.
+
+    Args:
+        images: of a set.
+        what: they are, for messages.
+        size: of the model's input, width and height.
+        notes: gets a line where some are left out.
+    """
+    most = max(_MOST_BYTES // (3 * size[0] * size[1]), FEW_IMAGES)
+    if len(images) <= most:
+        return images
+    notes.add(f"{most} of the {len(images)} {what} are used, evenly chosen: more would not fit into memory")
+    return [images[k * len(images) // most] for k in range(most)]
+
+
 def read_labeled(
-    given: Labeled | None, what: str, classes: Classes, notes: Notes
+    given: Labeled | None, what: str, classes: Classes, notes: Notes, size: tuple[int, int]
 ) -> tuple[list[LabeledImage] | None, ClassMapping | None]:
     """Images that can be read, and how a folder's names became class indices.
 
@@ -91,7 +109,8 @@ def read_labeled(
         given: images, a folder of them, or nothing.
         what: they are, for messages.
         classes: what the model says of its labels.
-        notes: gets the mapping.
+        notes: gets the mapping, and how many images fit.
+        size: of the model's input, width and height.
 
     Raises:
         InputError: too many images cannot be read, or the folder does not fit the classes.
@@ -99,10 +118,10 @@ def read_labeled(
     if given is None:
         return None, None
     if not isinstance(given, Path):
-        return readable(given, what), None
+        return readable(that_fit(given, what, size, notes), what), None
     found = labeled_folder(given, classes)
     notes.add(found.mapping.line)
-    return readable(found.images, given), found.mapping
+    return readable(that_fit(found.images, what, size, notes), given), found.mapping
 
 
 def split(
@@ -122,6 +141,11 @@ def split(
         calibration = [image for i, image in enumerate(calibration) if i % _HELD_OUT_EVERY]
     else:
         calibration, evaluation = _without_overlap(calibration, evaluation, notes)
+    if len(calibration) > _PLENTY:
+        notes.add(
+            f"{len(calibration)} calibration images: some hundred are enough, and each takes its time; --calibrate a "
+            "folder of fewer"
+        )
     if len(evaluation) < FEW_IMAGES:
         low, high = wilson(round(0.9 * len(evaluation)), len(evaluation))
         notes.add(

@@ -223,7 +223,7 @@ def _labels(source: Source, options: Options, classes: int, notes: Notes, task: 
     if labels and len(labels) == classes - 1:
         labels = ("background", *labels)
     if labels and len(labels) != classes:
-        raise InputError(f"{len(labels)} labels for {classes} outputs")
+        raise InputError(f"{len(labels)} labels for {classes} outputs: --labels wants one a line, in their order")
     background = options.background
     if task == "keypoints":
         background = False

@@ -31,6 +31,7 @@ _WORD = text(r"[\w .:+/\-]{0,200}")  # an argument such as bilinear or cpu
 _ORIGIN = text(r"[\w .,;:@<>()\[\]$/\-]{0,100000}")  # of a node; torch splits it and keeps the pieces as names
 _TREES = frozenset({"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
 _MOST_SIDE = 1 << 40
+_MOST_NODES = 50_000  # of a graph; torch needs minutes for more, and large transformers have some thousand
 
 
 def _target(value: Any) -> Any:
@@ -129,6 +130,8 @@ _ARGUMENT = one_of(_ARGUMENTS)
 
 def _graph(value: Any) -> Any:
     """A graph, the whole or one within; torch keeps those within by their names, and the last of one name for all."""
+    if isinstance(value, dict) and isinstance(value.get("nodes"), list) and len(value["nodes"]) > _MOST_NODES:
+        raise ValueError(f"a graph of more than {_MOST_NODES} nodes")
     found = _WHOLE(value)
     within = [one["arg"]["as_graph"].get("name") for node in found.get("nodes", []) for one in node.get("inputs", [])
               if "as_graph" in one.get("arg", {})]  # fmt: skip

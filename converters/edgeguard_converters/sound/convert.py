@@ -73,9 +73,9 @@ def convert_sound(
         model=model, output=output, calibration=[], evaluation=None, training=None, options=options,
         report=report_path, notes=Notes(), step=step,
     )  # fmt: skip
+    check_writable(work.output, work.report)
     for path in (work.output, work.report):
         if path is not None:
-            check_writable(path)
             clear_partials(path)
     with ModelProcess() as process:
         work.load = process.load

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_jpeg_info
 from edgeguard.jpeg.tables import ANNEX_K_LUMA, Table, ijg_qualities
 
 _SIDE, _KEPT = 32, 8
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ImageFacts:
         pixels_sha256: of `HEIGHTxWIDTHx3`, a line feed and the decoded RGB bytes; None where it does not decode.
         width, height: of the decoded picture, pixels.
         channels: as the file has them: L, RGB, RGBA, P, CMYK, I;16 and so on.
-        format: JPEG, PNG, BMP or WEBP.
+        format: JPEG, PNG, BMP, WEBP, TIFF or GIF.
         quality: the IJG quality that makes a JPEG's luma table; None for other tables and formats.
         sampling: a JPEG's chroma subsampling.
         phash: 64-bit perceptual hash, 16 hexadecimal digits.
@@ -66,7 +66,7 @@ def image_facts(content: bytes | str) -> ImageFacts:
         return ImageFacts(0, None, fault=content)
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        pixels = decode_rgb(content)
+        pixels = decode_whole(content)
         form, channels, quality, sampling = _coding(content)
     except (InputError, OSError, ValueError) as error:
         return ImageFacts(len(content), sha256, fault=" ".join(str(error).split())[:160])

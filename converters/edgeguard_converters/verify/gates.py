@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.model.contract import Contract
-from edgeguard.statistics import lowest_snr_db, snr_db, wilson
+from edgeguard.statistics import is_chance, lowest_snr_db, snr_db, wilson
 from edgeguard_converters import defaults
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.verify.agreement import Agreement, agreement, classes_of
@@ -109,6 +109,19 @@ def check_gates(
         failures=tuple(failures),
         snr_trimmed_db=trimmed,
         worst=worst,
+    )
+
+
+def chance_line(gates: GateReport, contract: Contract) -> str | None:
+    """A line where the model as it was given does no better on labeled images than guessing would; else None."""
+    classes = len(contract.labels) - contract.background
+    if contract.task != "classify" or gates.float_top1 is None:
+        return None
+    if not is_chance(round(gates.float_top1 * gates.n), gates.n, classes):
+        return None
+    return (
+        f"THE MODEL AS IT WAS GIVEN IS NO BETTER THAN GUESSING: {gates.float_top1:.1%} of {gates.n} images with "
+        f"{classes} classes; is it trained, and are labels, preprocessing and crop right?"
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from edgeguard.datasets.images import LabeledImage, list_images
 from edgeguard.datasets.objects.names import class_numbers, yolo_names
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, parsing, read_bounded, read_regular
 
 Corners = tuple[float, float, float, float]
@@ -256,7 +256,7 @@ def _rows(picture: Path, text: Path, known: _Known) -> tuple[TrueBox, ...]:
     rows = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         return ()
-    height, width = decode_rgb(read_bounded(picture, LARGEST_PICTURE, "the picture")).shape[:2]
+    height, width = decode_whole(read_bounded(picture, LARGEST_PICTURE, "the picture")).shape[:2]
     found = []
     for number, words in rows:
         where = f"{text}:{number}"

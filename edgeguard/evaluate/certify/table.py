@@ -1,7 +1,9 @@
 """The table of a certification: rows by size of patch, from lines that each tell of one image."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from edgeguard.evaluate.certify.methods import Judge, Method, check_method, load
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.model.patch_footprint import Footprint
 from edgeguard.statistics import wilson
-from edgeguard.system.files import sha256_file, write_bytes
+from edgeguard.system.files import check_writable, sha256_file, write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
+from edgeguard.system.outputs import output_folder
 
 SCHEMA = 1
 _LARGEST = 256 << 20  # bytes of an output
@@ -176,6 +179,24 @@ def _attacked(tasks: list[Task], judge: Judge, progress: Progress) -> list[str]:
 def _judged(
     tasks: list[Task], head: dict[str, Any], output: Path | None, workers: int | None, progress: Progress
 ) -> list[dict[str, Any]]:
+    with _written_to(output):
+        return _lines_of(tasks, head, output, workers, progress)
+
+
+@contextmanager
+def _written_to(output: Path | None) -> Iterator[None]:
+    """Says before any work that results cannot be written; a refusal leaves no folder that was made for them."""
+    if output is None or os.path.lexists(output):  # whoever reads it says what is wrong with it
+        yield
+        return
+    with output_folder(output.parent):
+        check_writable(output)
+        yield
+
+
+def _lines_of(
+    tasks: list[Task], head: dict[str, Any], output: Path | None, workers: int | None, progress: Progress
+) -> list[dict[str, Any]]:
     kept = {} if output is None else _read(output, head)
     known = {task.name: line for task in tasks if (line := kept.get(task.name)) is not None and _is_of(line, task)}
     missing = [task for task in tasks if task.name not in known]
@@ -185,6 +206,8 @@ def _judged(
         for done, (_, line) in enumerate(executor.map(run_task, missing), start=len(tasks) - len(missing) + 1):
             known[line["image"]] = line
             if output is not None:
+                if not output.exists():  # with the first image that is done: a refusal leaves no file
+                    _append(output, head)
                 _append(output, line)
             progress("certifying", done, len(tasks))
     finally:
@@ -195,7 +218,6 @@ def _judged(
 def _read(output: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Lines of an earlier run, by image; a last line that was cut off is measured again."""
     if not output.exists():
-        _append(output, head)
         return {}
     try:
         raw = read_bounded(output, _LARGEST, "the results").decode("utf-8")

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.base import Image
-from edgeguard.jpeg.decode import decode_rgb
 
 _PATCH, _BATCH, _STEPS = 32, 32, 300
 #: The paper's noise on digits, and how many steps of Adam they get here.
@@ -98,7 +98,7 @@ def trained_gray_reformer(name: str, library: tuple[bytes, ...]) -> MagnetReform
     Raises:
         InputError: pictures of several sizes, or with odd sides.
     """
-    images = [decode_rgb(data) for data in library]
+    images = [decode_whole(data) for data in library]
     if len({image.shape for image in images}) != 1 or images[0].shape[0] % 2 or images[0].shape[1] % 2:
         raise InputError(f"{name} wants pictures of one size with even sides, as those of a data set of digits")
     clean = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
@@ -119,7 +119,7 @@ def trained_gray_reformer(name: str, library: tuple[bytes, ...]) -> MagnetReform
 @lru_cache(maxsize=2)
 def trained_reformer(library: tuple[bytes, ...]) -> MagnetReformer:
     """Train the autoencoder on encoded clean pictures, once for a process; the same pictures give the same net."""
-    images = [decode_rgb(data) for data in library]
+    images = [decode_whole(data) for data in library]
     rng = np.random.default_rng(0)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)

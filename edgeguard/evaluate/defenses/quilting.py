@@ -110,6 +110,6 @@ def _left_of_cut(error: Patches) -> NDArray[np.bool_]:
 @lru_cache(maxsize=2)
 def quilting_from(library: tuple[bytes, ...]) -> Quilting:
     """Quilting with a library of encoded pictures, its patches drawn once for a process."""
-    from edgeguard.jpeg.decode import decode_rgb
+    from edgeguard.dct.jpeg_decode import decode_whole
 
-    return Quilting(tuple(decode_rgb(data) for data in library))
+    return Quilting(tuple(decode_whole(data) for data in library))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from edgeguard.datasets.objects import AnnotatedImage
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.differentiable.guard_layer import to_levels
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.evaluate.detectors.deployed import AskingVictim, DeployedDetector
@@ -36,7 +37,6 @@ from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
 from edgeguard.evaluate.reports.pictures import Example
 from edgeguard.evaluate.reports.results import Cell
 from edgeguard.guard.passes import Pass1
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.prediction import BoxScore
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
@@ -262,7 +262,7 @@ def _when(defense: DefensePlan) -> DetectorWhen:
 
 
 def _frame(picture: Pictured) -> Frame:
-    return decode_rgb(read_bounded(located(picture.path), LARGEST_PICTURE, "the picture"))
+    return decode_whole(read_bounded(located(picture.path), LARGEST_PICTURE, "the picture"))
 
 
 def _kept(one: Judged, plan: AttackPlan, target: int | None) -> list[bool]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgeguard.datasets.objects import TrueBox
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.dct.profile import GuardProfile, resolve_profile
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward
@@ -24,7 +25,6 @@ from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.engine.store import AdversarialImages
 from edgeguard.evaluate.protocol import AttackPlan
 from edgeguard.evaluate.twin import Twin
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import Contract, ContractGuard, Place
 from edgeguard.patchguard import PATCH_GUARDS, PatchGuard, patch_guard
@@ -93,7 +93,7 @@ class DetectorJob:
 def run_detector_job(job: DetectorJob) -> AdversarialImages:
     """The changed frame, as it arrives at the (second) pass."""
     began = time.perf_counter()
-    raw = decode_rgb(read_bounded(located(job.picture.path), LARGEST_PICTURE, "the picture"))
+    raw = decode_whole(read_bounded(located(job.picture.path), LARGEST_PICTURE, "the picture"))
     guards = guards_of(loaded(job.model).contract, job.defense)
     frame = arriving(loaded(job.model), guards, raw, job.when)
     aim = aim_at(job, (raw.shape[1], raw.shape[0]))

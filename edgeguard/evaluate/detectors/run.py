@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeguard.datasets.objects import AnnotatedFolder, AnnotatedImage, annotated_folder
 from edgeguard.datasets.readable import readable
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
 from edgeguard.evaluate.detectors.audit import DetectorAudit, Progress, without_gradients
 from edgeguard.evaluate.detectors.candidates import DetectorNetwork
@@ -17,13 +18,13 @@ from edgeguard.evaluate.detectors.deployed import own_numbers
 from edgeguard.evaluate.detectors.twin import detector_agreement, detector_twin
 from edgeguard.evaluate.engine.executors import LocalProcesses
 from edgeguard.evaluate.engine.store import Store
+from edgeguard.evaluate.guard_rows import unmeasured
 from edgeguard.evaluate.protocol import Protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
 from edgeguard.evaluate.reports.folder import claim
 from edgeguard.evaluate.reports.masking import masking_warnings
 from edgeguard.evaluate.reports.report import Findings, html_report
 from edgeguard.evaluate.reports.results import Cell, write_results
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model
 from edgeguard.model.contract import Contract
 from edgeguard.system.files import write_bytes
@@ -66,7 +67,10 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
     """
     contract, plan = deployed.contract, request.plan
     if contract.task != "detect":
-        raise InputError(f"the protocol {plan.name} is for detectors; the task of {request.model} is {contract.task}")
+        other = ": --protocol quick or guard-audit" if contract.task == "classify" else ""
+        raise InputError(
+            f"the protocol {plan.name} is for detectors; the task of {request.model} is {contract.task}{other}"
+        )
     if plan.task != "detect":
         raise InputError(
             f"{request.model} is a detector and the protocol {plan.name} is for classifiers: --protocol detector-audit"
@@ -83,6 +87,8 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
     for name in ("results.jsonl", "report.html"):
         clear_partials(request.output / name)
     plan, followed = _possible(plan, request.model, deployed, pictures)
+    if (bare := unmeasured(plan, contract)) is not None:
+        _log.warning("%s", bare)
     executor = LocalProcesses(request.workers)
     cells: list[Cell] = []
     try:
@@ -104,7 +110,7 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
         subject=f"{request.model.name}, SHA-256 {deployed.sha256}",
         twin=followed,
         classes=". ".join(line[0].upper() + line[1:] for line in folder.lines),
-        doubts=tuple(costs(cells)),
+        doubts=tuple(costs(cells)) if bare is None else (bare, *costs(cells)),
         warnings=tuple(warnings),
         examples=tuple(audit.examples),
     )
@@ -169,7 +175,7 @@ def _possible(plan: Protocol, model: Path, deployed: Model, pictures: list[Annot
         _log.warning("what is left asks the file alone: NO ROW HERE IS A WORST CASE")
         return without_gradients(plan), f"No twin: {error}. Gradient-free attacks only."
     contents = [one.image.content() for one in pictures[:_AGREEMENT_IMAGES]]
-    frames = [decode_rgb(content) for content in contents if isinstance(content, bytes)]
+    frames = [decode_whole(content) for content in contents if isinstance(content, bytes)]
     found = detector_agreement(rebuilt, deployed, frames)
     followed = found.line
     steps = found.largest_score / found.step if found.step else found.largest_score / _WORST_SCORE * _WORST_STEPS

@@ -46,11 +46,11 @@ class Store:
     """A folder of attack results; a file that is cut short or changed counts as missing.
 
     Attributes:
-        folder: within an output folder; is made where it is not there. A result is its file `KEY[:2]/KEY.adv`.
+        folder: within an output folder; is made with the first result. A result is its file `KEY[:2]/KEY.adv`.
 
     Raises:
         InputError: it or a folder in it is a link.
-        DeviceError: the folder cannot be made.
+        DeviceError: the folder cannot be read.
     """
 
     folder: Path
@@ -58,12 +58,13 @@ class Store:
     def __post_init__(self) -> None:
         refuse_special(self.folder.parent, self.folder.name)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             for part in self.folder.iterdir():
                 refuse_special(self.folder, part.name)
                 clear_all_partials(part)  # of an evaluation that was killed
+        except FileNotFoundError:
+            return
         except OSError as error:
-            raise DeviceError(f"cannot write in {self.folder}: {error.strerror}") from error
+            raise DeviceError(f"cannot read {self.folder}: {error.strerror}") from error
 
     def load(self, key: str) -> AdversarialImages | None:
         """The result of a job, or None where there is none that is whole."""
@@ -95,7 +96,10 @@ class Store:
         np.savez(buffer, allow_pickle=False, count=len(result.images), seconds=result.seconds, **named)
         payload = buffer.getvalue()
         path = self._path(key)
-        path.parent.mkdir(exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DeviceError(f"cannot write in {self.folder}: {error.strerror}") from error
         write_bytes(path, hashlib.sha256(payload).digest() + payload)
 
     def _path(self, key: str) -> Path:

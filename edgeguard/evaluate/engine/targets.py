@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.dct.profile import GuardProfile, Pass
 from edgeguard.differentiable.crop_resize import CropResize, FramePart, part_that_is_read
 from edgeguard.differentiable.guard_layer import to_frames, to_levels
@@ -23,7 +24,6 @@ from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Defens
 from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.evaluate.twin import TwinPlace
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model, load_model
 from edgeguard.model.input_path import InputPath
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
@@ -54,7 +54,7 @@ class Target:
         Raises:
             JpegError: the bytes do not decode.
         """
-        frame = decode_rgb(read_bounded(located(path), LARGEST_PICTURE, "the picture"))
+        frame = decode_whole(read_bounded(located(path), LARGEST_PICTURE, "the picture"))
         if self.place == "frame":
             return frame
         way = _undefended(self.model)

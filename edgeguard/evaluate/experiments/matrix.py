@@ -35,8 +35,9 @@ from edgeguard.evaluate.experiments.matrix_jobs import (
     run_matrix_job,
 )
 from edgeguard.evaluate.forecast import duration
-from edgeguard.evaluate.reports.folder import claim
+from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.evaluate.reports.results import Cell, write_results
+from edgeguard.system.outputs import into_folder
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.config import TrainConfig
 from edgeguard.train.data import Part as Images
@@ -87,6 +88,7 @@ class Matrix:
     source: str
 
 
+@into_folder("folder", EVALUATION)
 def matrix(
     runs: Sequence[Restored],
     data: str,

@@ -140,19 +140,16 @@ _LARGEST = 16 << 20  # bytes of a part
 class PartStore:
     """A folder of finished parts within an output, a JSON file each; half-written or foreign files count for nothing.
 
+    It is made with the first part.
+
     Raises:
         InputError: it is a link.
-        DeviceError: the folder cannot be made.
     """
 
     folder: Path
 
     def __post_init__(self) -> None:
         refuse_special(self.folder.parent, self.folder.name)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError(f"cannot write in {self.folder}: {error.strerror}") from error
 
     def load(self, key: str) -> Part | None:
         """A part, or None where there is none that is whole."""
@@ -167,6 +164,10 @@ class PartStore:
         Raises:
             DeviceError: it cannot be written.
         """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DeviceError(f"cannot write in {self.folder}: {error.strerror}") from error
         write_bytes(self._path(key), json.dumps(asdict(result)).encode())
 
     def _path(self, key: str) -> Path:

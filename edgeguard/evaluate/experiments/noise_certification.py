@@ -16,13 +16,14 @@ from edgeguard.datasets.readable import readable
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.engine.executors import Executor
 from edgeguard.evaluate.engine.remote_files import located
-from edgeguard.evaluate.reports.folder import claim
+from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.model import Model, load_model
 from edgeguard.smoothing.certify import SmoothingPlan, certify
 from edgeguard.smoothing.deployed import DeployedFunction, NoisePlace
 from edgeguard.smoothing.integer_noise import IntegerNoise
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class NoiseJob:
         return (self.model, self.path)
 
 
+@into_folder("output", EVALUATION, RESULTS)
 def certify_noise(
     model: Path,
     images: Path,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from edgeguard.dct.profile import GuardProfile
-from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.evaluation import Progress
 from edgeguard.evaluate.protocol import AttackPlan, DefensePlan, Protocol
 from edgeguard.evaluate.rebuild.network import CannotRebuild
@@ -23,6 +22,7 @@ from edgeguard.reporting.charts import Point, Series, chart
 from edgeguard.reporting.html import Table, page
 from edgeguard.system.files import write_bytes
 from edgeguard.system.names import folder_inside
+from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def candidate_profiles() -> dict[str, GuardProfile]:
     return found
 
 
+@into_folder("output", "profiles/*.toml", "profiles", "clean", "attacked")
 def search(
     model: Path,
     images: Path,
@@ -99,10 +100,6 @@ def search(
     place = contract.guard.place
     when: Literal["once", "computed"] = "once" if place in ("input", "in-graph") else "computed"
     profiles = candidate_profiles()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write in {output}: {error.strerror}") from error
     folder, clean_folder, attacked_folder = (folder_inside(output, name) for name in ("profiles", "clean", "attacked"))
     paths = {}
     for name, profile in profiles.items():

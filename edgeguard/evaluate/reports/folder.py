@@ -10,7 +10,8 @@ from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, read_bounded
 
 SCHEMA = 1
-_NAME = "evaluation.json"
+#: The file that says what the results come from; it is written before any of them.
+EVALUATION = "evaluation.json"
 _LARGEST = 256 << 20  # bytes
 _MORE = "images"  # the same evaluation may go on with more of them
 
@@ -41,7 +42,7 @@ def claim(folder: Path, facts: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write in {folder}: {error.strerror}") from error
-    write_bytes(folder / _NAME, (json.dumps(told, indent=1) + "\n").encode())
+    write_bytes(folder / EVALUATION, (json.dumps(told, indent=1) + "\n").encode())
 
 
 def _known(folder: Path) -> dict[str, Any] | None:
@@ -49,7 +50,7 @@ def _known(folder: Path) -> dict[str, Any] | None:
     if not (folder / "results.jsonl").exists():
         return None
     try:
-        found = foreign_json(read_bounded(folder / _NAME, _LARGEST, "the evaluation"))
+        found = foreign_json(read_bounded(folder / EVALUATION, _LARGEST, "the evaluation"))
         if isinstance(found, dict):
             return found
     except (InputError, ValueError, RecursionError):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeguard.evaluate.reports.results import Cell
-from edgeguard.statistics import wilson
+from edgeguard.statistics import is_chance, wilson
 
 _FAR = 0.05
 
@@ -28,7 +28,6 @@ def implausible(cell: Cell, gates: Mapping[str, Any], classes: int, *, is_deploy
                 f"{measured} is far below the {100 * gate:.1f} % that the conversion measured (n = {n}): are these "
                 "images like those, and are the labels right?"
             )
-    chance = 1 / max(classes, 1)
-    if low < chance and cell.accuracy < 1.5 * chance:
+    if is_chance(cell.correct, cell.n, classes):
         return f"{measured} is no better than chance with {classes} classes: are labels and preprocessing right?"
     return None

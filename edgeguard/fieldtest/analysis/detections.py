@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.fieldtest.session.place import corners_from_tags, true_box
 from edgeguard.fieldtest.session.session import FrameRecord
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.fieldtest.sheets.tags import find_sheets
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model.prediction import BoxScore
 from edgeguard.scene.outlines import Box as Corners
 from edgeguard.watch.tracker import overlaps
@@ -81,6 +81,6 @@ def object_box(
     """
     corners = record.corners
     if corners is None:
-        found = next((one for one in find_sheets(decode_rgb(data)) if one.number == sheet.number), None)
+        found = next((one for one in find_sheets(decode_whole(data)) if one.number == sheet.number), None)
         corners = None if found is None else corners_from_tags(found, sheet, print_scale)
     return None if corners is None else true_box(corners, sheet, record.pose_from, *size)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import DeviceError, InputError, JpegError
 from edgeguard.fieldtest.analysis.findings import Findings
 from edgeguard.fieldtest.analysis.score import OFF, Outcome
@@ -16,7 +17,6 @@ from edgeguard.fieldtest.analysis.tables import sheet_name
 from edgeguard.fieldtest.session.place import Corners
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.shown import size_within
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.names import folder_inside
@@ -140,7 +140,7 @@ def _matching(row: _Row, wanted: FrameRecord, index: int) -> int:
 def _panel(session: Session, found: Findings, row: _Row, shot: int) -> NDArray[np.uint8]:
     frame, outcome = row.done.frames[shot], row.said.get(shot)
     try:
-        rgb = decode_rgb(session.read_frame(frame))
+        rgb = decode_whole(session.read_frame(frame))
     except (InputError, JpegError):
         rgb = np.zeros((_PANEL * 3 // 4, _PANEL, 3), np.uint8)
     width, height = size_within(rgb.shape[1], rgb.shape[0], (_PANEL, _HIGHEST))

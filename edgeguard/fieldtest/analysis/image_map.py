@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.analysis.counted import Counted
 from edgeguard.fieldtest.analysis.findings import ArmResult, Findings
 from edgeguard.fieldtest.analysis.image_places import COLUMNS, ROWS
 from edgeguard.fieldtest.analysis.score import OFF
 from edgeguard.fieldtest.session.session import Session
-from edgeguard.jpeg.decode import decode_rgb
 
 _WIDTH, _HIGHEST = 640, 1920
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -50,7 +50,7 @@ def _a_frame(session: Session, arm: ArmResult) -> NDArray[np.uint8] | None:
     for done in session.passes:
         if done.sheet == arm.sheet.number:
             try:
-                return decode_rgb(session.read_frame(done.frames[0]))
+                return decode_whole(session.read_frame(done.frames[0]))
             except (InputError, JpegError):
                 continue
     return None

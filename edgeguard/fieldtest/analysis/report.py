@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.analysis.counted import Counted
 from edgeguard.fieldtest.analysis.films import Film
@@ -25,7 +26,6 @@ from edgeguard.fieldtest.analysis.tables import (
 )
 from edgeguard.fieldtest.analysis.why_files import Why
 from edgeguard.fieldtest.session.session import Session
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.charts import Point, Series, Svg, chart
 from edgeguard.reporting.html import Entry, Figure, Table, data_uri, page
 from edgeguard.reporting.shown import size_within
@@ -205,7 +205,7 @@ def _pictures(session: Session, found: Findings) -> Iterable[Figure]:
         for one in (by_distance[0], by_distance[-1]):
             frame, outcome = one.frames[0], said.get((one.number, 0))
             try:
-                picture = _jpeg_uri(decode_rgb(session.read_frame(frame)))
+                picture = _jpeg_uri(decode_whole(session.read_frame(frame)))
             except (InputError, JpegError):
                 continue
             label = found.scores.said(outcome.index) if outcome is not None else "?"

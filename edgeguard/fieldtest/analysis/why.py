@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.analysis.detections import APART, MATCH
 from edgeguard.fieldtest.analysis.score import OFF, path_behind
 from edgeguard.fieldtest.analysis.why_files import GUARD_STEP, STEPS, Strength, Why, write_why
 from edgeguard.fieldtest.analysis.why_frames import (
+    BLURS,
     ColorMap,
     Conditions,
     FieldFrame,
@@ -22,7 +24,6 @@ from edgeguard.fieldtest.session.place import Corners, corners_from_tags, size_m
 from edgeguard.fieldtest.session.session import FrameRecord, Session
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.tags import find_sheets
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.model import Model
 from edgeguard.model.contract import Detection
 from edgeguard.model.prediction import BoxScore, softmax
@@ -49,25 +50,20 @@ def why_it_fails(
         model: that is asked.
         pictures: by number of the sheet: the object with what lies on it, as it was printed.
         guards: that were scored; the first that is not `off` is the last step.
-        progress: renderings done, of all.
+        progress: renderings done, of all; once before the first.
     """
     patches = [
         s for s in session.plan.sheets if s.arm == "patch" and s.number in pictures and _clean(session, s, pictures)
     ]
     guard = next((g for g in guards if g not in (OFF, "live", "double-masking")), None)
-    found = []
-    for place, sheet in enumerate(patches):
+    jobs = []
+    for sheet in patches:
         clean = _clean(session, sheet, pictures)
         assert clean is not None
-        frames = _frames(session, sheet)
-        if not frames:
-            continue
-        job = _Job(model, sheet, pictures[sheet.number], pictures[clean.number], guard)
-
-        def told(count: int, total: int, at: int = place) -> None:
-            progress(at * total + count, total * len(patches))
-
-        found.append(job.run(frames, told))
+        if frames := _frames(session, sheet):
+            jobs.append((_Job(model, sheet, pictures[sheet.number], pictures[clean.number], guard), frames))
+    units = _Units(progress, sum(job.units(len(frames)) for job, frames in jobs))
+    found = [job.run(frames, units.done) for job, frames in jobs]
     write_why(session.folder, found)
     return tuple(found)
 
@@ -86,7 +82,7 @@ def _frames(session: Session, sheet: Sheet) -> list[tuple[FieldFrame, FrameRecor
     for record in _evenly(each, most):
         try:
             data = session.read_frame(record)
-            rgb = decode_rgb(data)
+            rgb = decode_whole(data)
         except (InputError, JpegError):
             continue  # the score counts and names frames that cannot be read
         if rgb.shape[0] * rgb.shape[1] > _LARGE_PIXELS and len(found) >= _LARGE_FRAMES:
@@ -109,6 +105,19 @@ def _evenly(each: Sequence[FrameRecord], most: int) -> list[FrameRecord]:
     if len(each) <= most:
         return list(each)
     return [each[int(k)] for k in np.linspace(0, len(each) - 1, most)]
+
+
+class _Units:
+    """Counts renderings, of which all take about as long."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress, self._total, self._count = progress, total, 0
+        self.done(0)
+
+    def done(self, more: int) -> None:
+        """So many more are done."""
+        self._count += more
+        self._progress(self._count, self._total)
 
 
 @dataclass(frozen=True)
@@ -136,17 +145,19 @@ class _Job:
         self.all = model.with_contract(replace(model.contract, detection=detection)) if self.detects else model
         self.paths = {name: path_behind(model, name) for name in {OFF, guard or OFF}}
 
-    def run(self, frames: list[tuple[FieldFrame, FrameRecord]], progress: Callable[[int, int], None]) -> Why:
-        """Measure each frame, then switch the steps on one by one."""
-        each = self._measured([frame for frame, _ in frames])
-        best = self._best_size(each)
+        #: The steps that are on, one more from rung to rung.
+        self.rungs = [(), *(STEPS[: k + 1] for k in range(len(STEPS)) if STEPS[k] != GUARD_STEP or guard is not None)]
+
+    def units(self, frames: int) -> int:
+        """Renderings that `run` makes of so many frames: with the patch and without it, but for those that measure."""
+        return frames * len(BLURS) + 2 * min(frames, _TRIED) * len(_SIZES) + 2 * frames * len(self.rungs)
+
+    def run(self, frames: list[tuple[FieldFrame, FrameRecord]], done: Callable[[int], None]) -> Why:
+        """Measure each frame, then switch the steps on one by one; `done` is told how many renderings more."""
+        each = self._measured([frame for frame, _ in frames], done)
+        best = self._best_size(each, done)
         each = [replace(one, best_px=best) for one in each]
-        ladder = []
-        steps: tuple[str, ...] = ()
-        wanted = [(), *(STEPS[: k + 1] for k in range(len(STEPS)) if STEPS[k] != GUARD_STEP or self.guard is not None)]
-        for done, steps in enumerate(wanted, start=1):
-            ladder.append(self._strength(each, steps))
-            progress(done, len(wanted))
+        ladder = [self._strength(each, steps, done) for steps in self.rungs]
         records = [record for _, record in frames]
         wide, high = size_mm(self.sheet)
         sides = [frame.pixels_per_mm * math.sqrt(wide * high) for frame, _ in frames]
@@ -156,23 +167,26 @@ class _Job:
             round(float(np.median([record.angle_deg for record in records])), 1),
         )  # fmt: skip
 
-    def _measured(self, frames: list[FieldFrame]) -> list[Conditions]:
+    def _measured(self, frames: list[FieldFrame], done: Callable[[int], None]) -> list[Conditions]:
         """First each frame alone, for its blur; then one color map for all frames of a light."""
-        alone = [measured(frame, self.patch, None, 0.0) for frame in frames]
+        alone = []
+        for frame in frames:
+            alone.append(measured(frame, self.patch, None, 0.0))
+            done(len(BLURS))
         maps: dict[str, ColorMap] = {}
         for light in {frame.light for frame in frames}:
             pairs = [color_pairs(c.frame, self.patch, c.sigma) for c in alone if c.frame.light == light]
             maps[light] = fitted_colors(np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs]))
         return [replace(one, colors=maps[one.frame.light]) for one in alone]
 
-    def _best_size(self, each: list[Conditions]) -> float:
+    def _best_size(self, each: list[Conditions], done: Callable[[int], None]) -> float:
         tried = each[:: max(len(each) // _TRIED, 1)][:_TRIED]
         sides = [share * min(tried[0].frame.rgb.shape[:2]) for share in _SIZES]
-        strengths = [self._strength([replace(one, best_px=side) for one in tried], ()) for side in sides]
+        strengths = [self._strength([replace(one, best_px=side) for one in tried], (), done) for side in sides]
         order = max(range(len(sides)), key=lambda k: (strengths[k].success, strengths[k].push))
         return sides[order]
 
-    def _strength(self, each: Sequence[Conditions], steps: tuple[str, ...]) -> Strength:
+    def _strength(self, each: Sequence[Conditions], steps: tuple[str, ...], done: Callable[[int], None]) -> Strength:
         guard = self.guard if GUARD_STEP in steps and self.guard is not None else OFF
         success, clean, push = 0, 0, 0.0
         for one in each:
@@ -182,6 +196,7 @@ class _Job:
             success += without.right and patched.success and not without.success
             gained = patched.wanted - without.wanted if self.wants_something else without.truth - patched.truth
             push += gained
+            done(2)
         return Strength(steps, success / len(each), clean / len(each), push / len(each))
 
     def _field(self, each: Sequence[Conditions]) -> float | None:

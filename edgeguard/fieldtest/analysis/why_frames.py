@@ -6,24 +6,25 @@ its colors, how much blur lies over it, which tables the camera coded with. Each
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.place import Corners, as_corners, box_of, rectangle_mm
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import JpegInfo, read_whole_jpeg
 
 Pixels = NDArray[np.float32]
 #: In the order in which the world does them; the guard comes after them.
 RENDERED_STEPS = ("colors", "scale", "angle", "blur", "camera JPEG")
-_SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 15.0)  # of the blur that is tried, pixels
+BLURS = (0.0, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 15.0)  #: That are tried, pixels.
 _SAMPLES = 4096
+_STRIP = 256  # rows that are mapped at once: ten numbers of 8 bytes for each pixel
 _MARGIN = 16
 _PILLOW_SAMPLING = {"444": 0, "422": 1, "420": 2}
 
@@ -37,6 +38,14 @@ class ColorMap:
     """
 
     weights: NDArray[np.float64]
+    _mapped: dict[int, tuple[Picture, Pixels]] = field(default_factory=dict, repr=False)
+
+    def whole(self, picture: Picture) -> Pixels:
+        """Of a digital picture, kept: every frame of a light shows the same few ones."""
+        if id(picture) not in self._mapped:
+            strips = [self(picture[top : top + _STRIP].astype(np.float32)) for top in range(0, len(picture), _STRIP)]
+            self._mapped[id(picture)] = picture, np.concatenate(strips)
+        return self._mapped[id(picture)][1]
 
     def __call__(self, rgb: Pixels) -> Pixels:
         """Levels of a picture as the camera would see it."""
@@ -117,9 +126,7 @@ class Conditions:
         frame = self.frame
         height, width = frame.rgb.shape[:2]
         corners = self._corners("scale" in on, "angle" in on)
-        content = picture.astype(np.float32)
-        if "colors" in on:
-            content = self.colors(content)
+        content = self.colors.whole(picture) if "colors" in on else picture.astype(np.float32)
         sigma = self.sigma if "blur" in on else 0.0
         part = _window(corners, width, height, round(4 * sigma) + 2)
         moved = tuple((x - part[1].start, y - part[0].start) for x, y in corners)
@@ -154,17 +161,18 @@ def measured(frame: FieldFrame, picture: Picture, colors: ColorMap | None, best_
         best_px: see `Conditions`.
     """
     crop, corners = _around(frame)
-    cover = _cover(corners, frame.sheet, crop.shape[1], crop.shape[0]) > 0.5
+    laid = _laid(crop, picture.astype(np.float32), corners, frame.sheet)
+    cover = laid.cover[:, :, 0] > 0.5
     wanted = crop[cover].astype(np.float32)
+    every = max(cover.sum() // _SAMPLES, 1)
     best: tuple[float, float, ColorMap] | None = None
-    for sigma in _SIGMAS:
+    for sigma in BLURS:
         if cover.sum() < 16:
             break
-        sharp = pasted(crop, picture.astype(np.float32), corners, frame.sheet, sigma)
-        fitted = colors or fitted_colors(sharp[cover][:: max(cover.sum() // _SAMPLES, 1)],
-                                         wanted[:: max(cover.sum() // _SAMPLES, 1)])  # fmt: skip
-        made = np.asarray(np.clip(np.rint(fitted(sharp)), 0, 255), np.uint8)
-        made[~cover] = crop[~cover]
+        inside = laid.blurred(sigma)[cover]
+        fitted = colors or fitted_colors(inside[::every], wanted[::every])
+        made = crop.copy()
+        made[cover] = np.asarray(np.clip(np.rint(fitted(inside)), 0, 255), np.uint8)
         coded = made if frame.jpeg is None else coded_like(made, frame.jpeg)
         error = float(((coded[cover].astype(np.float32) - wanted) ** 2).mean())
         if best is None or error < best[0]:
@@ -184,6 +192,25 @@ def color_pairs(frame: FieldFrame, picture: Picture, sigma: float, count: int = 
 
 def pasted(scene: Picture, content: Pixels, corners: Corners, sheet: Sheet, sigma: float) -> Pixels:
     """A scene with a picture where the object's outline is, its inside blurred, levels."""
+    return _laid(scene, content, corners, sheet).blurred(sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class _Laid:
+    """A sharp scene with a picture in it, and how much of each pixel the picture covers, (h, w, 1)."""
+
+    sharp: Pixels
+    cover: Pixels
+
+    def blurred(self, sigma: float) -> Pixels:
+        """The picture's inside blurred; what is around it stays sharp."""
+        if sigma <= 0:
+            return self.sharp
+        soft = np.asarray(cv2.GaussianBlur(self.sharp, (0, 0), sigma), np.float32)
+        return np.asarray(self.sharp * (1 - self.cover) + soft * self.cover, np.float32)
+
+
+def _laid(scene: Picture, content: Pixels, corners: Corners, sheet: Sheet) -> _Laid:
     height, width = scene.shape[:2]
     level = _fitting(content, corners)
     rows, columns = level.shape[:2]
@@ -193,11 +220,7 @@ def pasted(scene: Picture, content: Pixels, corners: Corners, sheet: Sheet, sigm
         level, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     cover = _cover(corners, sheet, width, height)[:, :, None]
-    out = np.asarray(scene * (1 - cover) + warped * cover, np.float32)
-    if sigma > 0:
-        soft = np.asarray(cv2.GaussianBlur(out, (0, 0), sigma), np.float32)
-        out = np.asarray(out * (1 - cover) + soft * cover, np.float32)
-    return out
+    return _Laid(np.asarray(scene * (1 - cover) + warped * cover, np.float32), cover)
 
 
 def coded_like(rgb: Picture, info: JpegInfo) -> Picture:
@@ -213,7 +236,7 @@ def coded_like(rgb: Picture, info: JpegInfo) -> Picture:
     else:
         sampling = _PILLOW_SAMPLING.get(info.sampling, 2)
         Image.fromarray(rgb).save(stream, "JPEG", qtables=tables[:2], subsampling=sampling)
-    return decode_rgb(stream.getvalue())
+    return decode_whole(stream.getvalue())
 
 
 def _as_tuple(table: object) -> tuple[int, ...]:

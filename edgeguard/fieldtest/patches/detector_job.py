@@ -1,6 +1,7 @@
 """`patch make --mode` from files to files: a patch against a detector, and whether it beats its controls."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from edgeguard.datasets.objects import annotated_folder
 from edgeguard.differentiable.guard_layer import to_frames
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.evaluate.detectors.deployed import own_numbers
 from edgeguard.evaluate.detectors.twin import detector_twin, require_detector
 from edgeguard.evaluate.protocol import Goal
@@ -30,6 +31,9 @@ from edgeguard.fieldtest.sheets.patch_file import PatchFile
 from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
 from edgeguard.model import Model, load_model
 from edgeguard.system.files import write_bytes
+from edgeguard.system.outputs import into_folder
+
+_log = logging.getLogger(__name__)
 
 _SHOWN = 12
 _FARTHEST_SIDES = 1100.0 / 120.0  # detectors find cards up to there
@@ -64,6 +68,7 @@ class MadeDetectorPatch:
     searched: Searched | None = None
 
 
+@into_folder("output")
 def make_for_detector(
     order: PatchOrder,
     recipe: Recipe,
@@ -91,10 +96,6 @@ def make_for_detector(
         InputError: a label, card, profile or model that cannot be used.
         DeviceError: the output folder cannot be written.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     deployed = load_model(order.model)
     require_detector(deployed, order.model, "--mode")
     contract = deployed.contract
@@ -108,6 +109,8 @@ def make_for_detector(
     detector = GuardedTwin(detector_twin(order.model, place).undefended(), order.through, contract)
     attempt = DetectorAttempt(detector, contract, mode, target)
     recipe, found = replace(recipe, target=target, count=1 + len(order.more_centers)), None
+    for line in order.doubts(recipe.shape):
+        _log.warning("%s", line)
     if order.search and index is not None and subject is not None:
         found = searched(order, attempt, index, recipe, looked)
         order = replace(order, center=found.center, search=False)
@@ -172,7 +175,10 @@ def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, la
         "plain gray of its size"
     ]
     if clean.found < 0.8 * clean.n:
-        lines.append(f"the object is found in {clean.found} of {clean.n} views without anything on it: too few to lose")
+        lines.append(
+            f"the object is found in {clean.found} of {clean.n} views without a patch: too few to lose. The detector "
+            "has to know it first: the right --label, nearer --distances, a paper that hides less of it"
+        )
     if last_share < 0.5:
         lines.append(
             f"it had its way in {100 * last_share:.0f} % of the views of the last step: more --steps or --size"

@@ -1,6 +1,7 @@
 """`patch make` from files to files."""
 
 import json
+import logging
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import torch
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.differentiable.guard_layer import to_frames
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.evaluate.twin import TwinPlace, twin
 from edgeguard.fieldtest.patches.guarded import GuardedTwin
 from edgeguard.fieldtest.patches.optimize import Recipe, classifier_attempt, optimized, succeeded
@@ -27,6 +28,9 @@ from edgeguard.model import load_model
 from edgeguard.model.contract import Contract, ContractGuard
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.system.files import write_bytes
+from edgeguard.system.outputs import into_folder
+
+_log = logging.getLogger(__name__)
 
 _SHOWN = 12
 
@@ -66,6 +70,7 @@ class MadePatch:
         return said
 
 
+@into_folder("output")
 def make(
     order: PatchOrder,
     recipe: Recipe,
@@ -85,16 +90,16 @@ def make(
         InputError: a label, card, profile or model that cannot be used.
         DeviceError: the output folder cannot be written.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {output}: {error.strerror}") from error
     deployed = load_model(order.model)
     contract = deployed.contract
+    if contract.task == "detect":
+        raise InputError(f"{order.model} is a detector: say what the patch shall do: --mode vanish, mislabel or create")
     target = None if order.target is None else label_index(contract, order.target)
     place: TwinPlace = "frame" if order.images is None else "input"
     classifier = GuardedTwin(twin(order.model, place).undefended(), order.through, contract)
     recipe = replace(recipe, target=target, count=1 + len(order.more_centers))
+    for line in order.doubts(recipe.shape):
+        _log.warning("%s", line)
     attempt, found = classifier_attempt(classifier, target), None
     label = None if order.object is None else label_index(contract, order.object.label)
     if order.search and label is not None:

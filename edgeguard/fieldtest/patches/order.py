@@ -11,7 +11,8 @@ import numpy as np
 
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.patches.field_scenes import FARTHEST_SIDES, NEAREST_SIDES, FieldScenes
-from edgeguard.fieldtest.sheets.build import DEFAULT_AREA, DEFAULT_CENTER
+from edgeguard.fieldtest.sheets.build import DEFAULT_AREA, DEFAULT_CENTER, made_sheet
+from edgeguard.fieldtest.sheets.paper_cover import covering_lines
 from edgeguard.fieldtest.sheets.printer_map import PrinterMap
 from edgeguard.fieldtest.sheets.sheet import Overlay, Picture
 from edgeguard.fieldtest.sheets.subject import Subject, card_subject
@@ -114,6 +115,13 @@ class PatchOrder:
                 what = "card" if subject.about is None else "object"
                 raise InputError(f"the patch would stick out of the {what}: make it smaller or move it (--at)")
         return places
+
+    def doubts(self, shape: str) -> list[str]:
+        """What is wrong with the object's paper before any patch is made; see `paper_cover`."""
+        subject = self.subject
+        if subject is None or subject.mount != "on":
+            return []
+        return covering_lines([made_sheet(subject, "clean", overlay=self.overlays(shape)[0])[0]])
 
     def _extremes(self, subject: Subject, shape: str) -> list[Overlay]:
         if self.within is None:

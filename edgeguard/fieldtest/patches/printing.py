@@ -183,5 +183,7 @@ def _folded(x: Tensor, reach: int) -> Tensor:
 def _coded(levels: Tensor, quality: int) -> Tensor:
     frame = to_frames(levels)[0]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    return to_levels(np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)[None])
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert picture is not None
+    decoded = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return to_levels(np.asarray(decoded, np.uint8)[None])

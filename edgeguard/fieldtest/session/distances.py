@@ -13,15 +13,26 @@ _CARD_DISTANCES_MM = (350.0, 500.0, 750.0, 1100.0)
 _CARD_TAG_MM = 40.0
 _ROUND_MM = 50
 _HEIGHT_SHARE = 3 / 4  # of a picture's width; films and most camera modes are flatter, so that this misses some
+#: Of a real object with a paper on it: from three quarters of the picture's height to where a card's tags still tell
+#: how the sheet is turned, in mean sides of what the tags span; never farther than a card stands, in its sides.
+_NEAREST_SIDES, _FARTHEST_SPANS, _FARTHEST_SIDES = 1.5, 5.75, 1100 / 120
+_FINE_MM, _STEPS = 10, 4
 
 
 def usual_distances_mm(sheets: Sequence[Sheet]) -> tuple[float, ...]:
     """Those of a card of 120 mm; larger by the factor by which the largest object and its tags are.
 
+    Where every object has a paper *on* it, the paper's tags say how far: they are small beside the object.
+
     Example:
         >>> usual_distances_mm([Sheet(3, "stop", "stop", "clean", object_mm=600.0, tag_mm=200.0)])
         (1750.0, 2500.0, 3750.0, 5500.0)
     """
+    if sheets and all(sheet.mount == "on" for sheet in sheets):
+        near = max(_NEAREST_SIDES * _side_mm(sheet) for sheet in sheets)
+        far = max(min(_FARTHEST_SPANS * _span_mm(sheet), _FARTHEST_SIDES * _side_mm(sheet)) for sheet in sheets)
+        each = np.geomspace(near, max(far, 1.5 * near), _STEPS)
+        return tuple(float(_FINE_MM * round(distance / _FINE_MM)) for distance in each)
     factor = max(map(_factor, sheets), default=1.0)
     if factor <= 1:  # the tags do not shrink with a small object
         return _CARD_DISTANCES_MM
@@ -48,6 +59,15 @@ def too_near_notes(plan: Plan) -> list[str]:
 
 def _factor(sheet: Sheet) -> float:
     """By how much it is larger than a card; tags of a whole sheet grow less than the object, and have to be read."""
-    about = sheet.about
-    side_mm = sheet.object_mm if about is None else math.sqrt(about.width_mm * about.height_mm)
+    side_mm = _side_mm(sheet)
     return side_mm / CARD_MM if sheet.window is not None else min(side_mm / CARD_MM, sheet.tag_mm / _CARD_TAG_MM)
+
+
+def _side_mm(sheet: Sheet) -> float:
+    return sheet.object_mm if sheet.about is None else math.sqrt(sheet.about.width_mm * sheet.about.height_mm)
+
+
+def _span_mm(sheet: Sheet) -> float:
+    """Mean side of the rectangle that the four tags span."""
+    width, height = np.ptp(sheet.layout.tag_corners()[..., :2].reshape(-1, 2), axis=0)
+    return math.sqrt(float(width) * float(height))

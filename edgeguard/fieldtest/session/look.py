@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeguard.camera.files import VideoFile
 from edgeguard.camera.source import Captured
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import EdgeGuardError, InputError, JpegError
 from edgeguard.fieldtest.session.guide import Situation, judge
 from edgeguard.fieldtest.session.photographs import HOW_TO, FoundFile, kind_of, read_shot
@@ -24,7 +25,6 @@ from edgeguard.fieldtest.session.place import (
 )
 from edgeguard.fieldtest.session.plan import Plan, read_plan
 from edgeguard.fieldtest.sheets.tags import FoundSheet, Pose, find_sheets
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import sha256_file
 from edgeguard.system.foreign import read_bounded
 
@@ -160,7 +160,7 @@ def film_picture(path: Path, index: int) -> Captured:
 def _photograph(lens: Lens, file: FoundFile) -> Picture | NotUsed:
     data = read_bounded(file.path, LARGEST, "the picture")
     try:
-        rgb = decode_rgb(data)
+        rgb = decode_whole(data)
     except JpegError as error:
         hint = ": set the phone to fewer megapixels" if "limit" in str(error) else ""
         return NotUsed(file.name, f"does not decode: {error}{hint}")

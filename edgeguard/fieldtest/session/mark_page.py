@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import EdgeGuardError, InputError
 from edgeguard.fieldtest.session.arms import is_recorded_pass, light_named, sheets_named
 from edgeguard.fieldtest.session.look import Picture, film_picture, read_again
 from edgeguard.fieldtest.session.marks import Mark, parse_mark, write_marks
 from edgeguard.fieldtest.session.place import size_mm
 from edgeguard.fieldtest.session.session import Session
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.reporting.served import page_files
 from edgeguard.system.foreign import foreign_json, parsing
 from edgeguard.system.http import Answer, HttpServer, Request
@@ -131,7 +131,7 @@ class MarkPage(HttpServer):
 
 def _small(picture: Picture) -> bytes:
     if picture.index is None:
-        rgb = decode_rgb(read_again(picture))
+        rgb = decode_whole(read_again(picture))
     else:
         rgb = film_picture(picture.file.path, picture.index).decode()
     scale = min(_SHOWN_PX / max(rgb.shape[:2]), 1.0)

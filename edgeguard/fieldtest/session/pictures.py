@@ -6,13 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import DeviceError, InputError, JpegError
 from edgeguard.fieldtest.session.plan import Plan
 from edgeguard.fieldtest.sheets.cutout import read_cutout
 from edgeguard.fieldtest.sheets.sheet import Picture, Sheet, picture_hash
 from edgeguard.fieldtest.sheets.subject import Subject, write_subject
 from edgeguard.fieldtest.virtual.raster import field_raster
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import read_regular
 
@@ -56,7 +56,7 @@ def read_pictures(folder: Path, plan: Plan) -> dict[int, Picture]:
 
 
 def _seen(folder: Path, sheet: Sheet) -> Picture | None:
-    printed = decode_rgb(read_regular(folder / FOLDER / f"{sheet.number}.png", _LARGEST, "the picture"))
+    printed = decode_whole(read_regular(folder / FOLDER / f"{sheet.number}.png", _LARGEST, "the picture"))
     if picture_hash(printed) != sheet.picture_sha256:
         return None
     if sheet.mount == "sheet":

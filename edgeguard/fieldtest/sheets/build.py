@@ -7,10 +7,12 @@ from typing import cast, get_args
 import cv2
 import numpy as np
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.layout import SHEET_NUMBERS, Layout
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, read_patch, sticker
 from edgeguard.fieldtest.sheets.sheet import (
+    ARMS,
     Arm,
     Overlay,
     Picture,
@@ -21,13 +23,13 @@ from edgeguard.fieldtest.sheets.sheet import (
     with_overlay,
 )
 from edgeguard.fieldtest.sheets.subject import Subject, card_subject, picture_beside, write_subject
-from edgeguard.jpeg.decode import decode_rgb
-from edgeguard.system.files import write_bytes
+from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
 DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.07)
 _WINDOW_PX = 32
+_SHORT_BAR_TAG_MM = 34.0  # two smaller tags are narrower than a bar of 100 mm
 _BESIDE_GAP_MM = 20.0
 
 
@@ -77,7 +79,7 @@ def made_sheet(
     digest = picture_hash(picture)
     about = made[0] if made is not None and arm == "patch" else None
     sheet = Sheet(
-        number=_number(digest, subject, window) if number is None else number,
+        number=_number(digest, subject, window, cast(Arm, arm)) if number is None else number,
         object=subject.name,
         label=subject.label,
         arm=cast(Arm, arm),
@@ -93,6 +95,7 @@ def made_sheet(
         stickers=() if arm == "clean" else places[1:],
         window=window,
         mode=None if about is None else about.mode,
+        short_bar=subject.mount == "on" and tags < _SHORT_BAR_TAG_MM,
     )
     return sheet, picture
 
@@ -110,7 +113,8 @@ def default_tag_mm(subject: Subject) -> float:
         return 40.0
     if subject.mount == "sheet":
         return float(round(min(max(subject.width_mm / 4, 30), 150)))
-    return float(round(min(max(subject.mean_side_mm / 6, 40), 70)))
+    least = 12 if subject.mount == "on" else 40
+    return float(round(min(max(subject.mean_side_mm / 6, least), 70)))
 
 
 def _refuse_another(made: PatchFile, subject: Subject) -> None:
@@ -157,12 +161,17 @@ def _window(subject: Subject, first: Overlay, tag_mm: float) -> Overlay | None:
     return None
 
 
-def _number(digest: str, subject: Subject, window: Overlay | None) -> int:
-    """That of the tags follows from what is printed; a paper's from the object too, which it does not show."""
+def _number(digest: str, subject: Subject, window: Overlay | None, arm: Arm) -> int:
+    """That of the tags follows from what is printed; a paper's from the object too, which it does not show.
+
+    The arms of one object have different ones, since a session refuses two sheets of one number.
+    """
     if window is not None and subject.about is not None:
         facts = f"{digest} {subject.about.picture_sha256} {window}"
         digest = hashlib.sha256(facts.encode()).hexdigest()
-    return int(digest[:6], 16) % SHEET_NUMBERS
+    if subject.about is None:
+        return int(digest[:6], 16) % SHEET_NUMBERS
+    return int(digest[:6], 16) % (SHEET_NUMBERS // len(ARMS)) * len(ARMS) + ARMS.index(arm)
 
 
 def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes, subject: Subject | None = None) -> None:
@@ -173,6 +182,8 @@ def write_sheet(path: Path, sheet: Sheet, picture: Picture, pdf: bytes, subject:
         DeviceError: they cannot be written.
     """
     _refuse_overwriting(path)
+    others = [path.with_suffix(".json"), path.with_suffix(".png")]
+    check_writable(path, *others, picture_beside(path) if subject is not None else None)
     if subject is not None:
         write_subject(picture_beside(path), subject)
     write_bytes(path, pdf)
@@ -201,7 +212,7 @@ def sheet_and_picture(path: Path) -> tuple[Sheet, Picture]:
     """
     sheet = read_sheet(path.with_suffix(".json"))
     try:
-        picture = decode_rgb(read_bounded(path.with_suffix(".png"), LARGEST_PICTURE, "the sheet's picture"))
+        picture = decode_whole(read_bounded(path.with_suffix(".png"), LARGEST_PICTURE, "the sheet's picture"))
     except JpegError as error:
         raise InputError(f"{path.with_suffix('.png')} is no picture of a sheet: {error}") from error
     if picture_hash(picture) != sheet.picture_sha256:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.chart import CELLS, chart_cells, strip_cells, white_cells
 from edgeguard.fieldtest.sheets.color import balanced_linear, lab, linear_light
@@ -19,7 +20,6 @@ from edgeguard.fieldtest.sheets.printer_map import (
     left_out,
 )
 from edgeguard.fieldtest.sheets.tags import FoundSheet, find_sheets
-from edgeguard.jpeg.decode import decode_rgb
 
 _SMALLEST_CELL_PX = 4.0
 _BURNT, _DARK = 252.0, 70.0
@@ -39,7 +39,7 @@ def calibrate(photo: bytes, number: int, layout: Layout, *, is_chart: bool = Tru
         InputError: no sheet, several, another one or a bent one; too small, too dark, over-exposed.
         JpegError: no picture.
     """
-    rgb = decode_rgb(photo)
+    rgb = decode_whole(photo)
     seen, to_pixels = _found(rgb, number, layout)
     cells = chart_cells(layout) if is_chart else tuple(strip_cells(layout))
     sides = [_side_px(rect, to_pixels) for rect, _ in cells]

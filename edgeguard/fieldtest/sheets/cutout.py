@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.field_object import FULL_OUTLINE, FieldObject, Mount, check_size
 from edgeguard.fieldtest.sheets.sheet import Picture, picture_hash
-from edgeguard.jpeg.decode import decode_rgb
+from edgeguard.jpeg.decode import checked_file
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import read_bounded
 
@@ -111,7 +112,7 @@ def picture_of(path: Path) -> Picture:
 
 def _decoded(path: Path, data: bytes) -> Picture:
     try:
-        return decode_rgb(data)
+        return decode_whole(data)
     except JpegError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -173,10 +174,9 @@ def read_cutout(path: Path, about: FieldObject) -> Cutout:
     """
     data = read_bounded(path, _LARGEST_FILE, "the object's picture")
     try:
-        decode_rgb(data)  # with the limits of foreign pictures
+        bgra = cv2.imdecode(np.frombuffer(checked_file(data), np.uint8), cv2.IMREAD_UNCHANGED)
     except JpegError as error:
         raise InputError(f"{path}: {error}") from error
-    bgra = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:
         raise InputError(f"{path} is not the picture of an object: it has no transparency")
     kept = Cutout(np.ascontiguousarray(bgra[:, :, 2::-1]), np.ascontiguousarray(bgra[:, :, 3]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 PageName = Literal["A4", "Letter"]
 PAGES_MM: dict[PageName, tuple[float, float]] = {"A4": (210.0, 297.0), "Letter": (215.9, 279.4)}
-SCALE_BAR_MM = 100.0
+SCALE_BAR_MM, _SHORT_BAR_MM = 100.0, 40.0
 #: A tag is a black border of one module around 6 x 6 bits.
 TAG_MODULES = 8
 #: 36h11 has 587 tags; a sheet takes four in a row.
@@ -53,6 +53,7 @@ class Layout:
         object_height_mm: its height; None where it is as high as wide.
         origin_mm: its middle from the middle of the real object that the paper belongs to, (x, y), y down.
         is_paper: for a real object: a window, tags and scale bar, no colour chart, narrow margins.
+        has_short_bar: of 40 mm instead of 100, which would make the paper of a small object wider than its tags do.
     """
 
     object_mm: float = 120.0
@@ -60,6 +61,7 @@ class Layout:
     object_height_mm: float | None = None
     origin_mm: tuple[float, float] = (0.0, 0.0)
     is_paper: bool = False
+    has_short_bar: bool = False
 
     @property
     def gap(self) -> float:
@@ -69,8 +71,13 @@ class Layout:
     @property
     def width(self) -> float:
         """Of the whole sheet."""
-        narrowest = SCALE_BAR_MM + (0.0 if self.is_paper else 70.0)
+        narrowest = self.scale_bar_mm + (0.0 if self.is_paper else 70.0)
         return max(self.object_mm, 2 * self.tag_mm + 2 * self.gap, narrowest) + 2 * self._margin
+
+    @property
+    def scale_bar_mm(self) -> float:
+        """Length of the bar that is measured on the print."""
+        return _SHORT_BAR_MM if self.has_short_bar else SCALE_BAR_MM
 
     @property
     def height(self) -> float:
@@ -107,8 +114,8 @@ class Layout:
 
     @property
     def scale_bar(self) -> Rect:
-        """100 mm, to be measured on the print."""
-        return Rect(self._margin, self.height - (6.0 if self.is_paper else 12.0), SCALE_BAR_MM, 1.0)
+        """To be measured on the print, `scale_bar_mm` wide."""
+        return Rect(self._margin, self.height - (6.0 if self.is_paper else 12.0), self.scale_bar_mm, 1.0)
 
     @property
     def _margin(self) -> float:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypeAlias
 import cv2
 from msgspec import Meta
 
+from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.fieldtest.sheets.field_object import FieldObject, parse_field_object
 from edgeguard.fieldtest.sheets.sheet import Picture
-from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, parsing, read_regular
 
@@ -98,7 +98,7 @@ def read_patch(folder: Path) -> tuple[PatchFile, Picture]:
         of_type(PatchFile, data)  # for the types alone: values stay as they are written, and with them the hash
         about = _parsed(data)
     try:
-        picture = decode_rgb(read_regular(folder / "patch.png", LARGEST_PICTURE, "the patch's picture"))
+        picture = decode_whole(read_regular(folder / "patch.png", LARGEST_PICTURE, "the patch's picture"))
     except JpegError as error:
         raise InputError(f"{folder / 'patch.png'} is no picture: {error}") from error
     if hashlib.sha256(picture.tobytes()).hexdigest() != about.picture_sha256:

@@ -221,8 +221,9 @@ def _draw_sheet(drawing: _Drawing, sheet: Sheet, picture: Picture) -> None:
     target = f" -> {sheet.target}" if sheet.target else ""
     told = f"{_short(sheet.object)} / {sheet.arm}{target}", f"sheet {sheet.number}, {sheet.sha256[:8]}"
     if layout.is_paper:
-        drawing.text(bar.left, bar.top - 1, f"{SCALE_BAR_MM:g} mm: measure it. " + ", ".join(told), 6)
-        drawing.text(bar.left, bar.top + 4, _where_to_fix(sheet), 6)
+        size = 6 if bar.width == SCALE_BAR_MM else 4
+        drawing.text(bar.left, bar.top - 1, f"{bar.width:g} mm: measure it. " + ", ".join(told), size)
+        drawing.text(bar.left, bar.top + 4, _where_to_fix(sheet), size)
         return
     drawing.text(bar.left, bar.top - 1.5, f"{SCALE_BAR_MM:g} mm: print at 100 %, then measure this bar")
     drawing.text(bar.left + SCALE_BAR_MM + 4, bar.top - 1.5, told[0])

@@ -27,7 +27,7 @@ Picture = NDArray[np.uint8]
 _PLAIN_LEVEL = 127
 _NOISE_CELLS = 16
 _LARGEST = 1 << 20  # bytes of a manifest
-_LATER = ("about", "stickers", "window", "mode")
+_LATER = ("about", "stickers", "window", "mode", "short_bar")
 _AIMS = {"vanish": "not found", "mislabel": "another class", "create": "found where it is not"}
 
 
@@ -65,6 +65,7 @@ class Sheet:
         stickers: where further ones lie, of several; the first is `overlay`.
         window: for a paper on or beside a real object: the square between its tags, from the object's middle.
         mode: what the patch wants of a detector; None for a classifier's and where nothing is known.
+        short_bar: of a paper on a small object; see `Layout`.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Sheet:
     stickers: tuple[Overlay, ...] = ()
     window: Overlay | None = None
     mode: str | None = None
+    short_bar: bool = False
 
     @property
     def aim(self) -> str:
@@ -99,7 +101,10 @@ class Sheet:
     def layout(self) -> Layout:
         """Where everything is."""
         if self.window is not None:
-            return Layout(self.window.side_mm, self.tag_mm, origin_mm=self.window.center_mm, is_paper=True)
+            return Layout(
+                self.window.side_mm, self.tag_mm, origin_mm=self.window.center_mm, is_paper=True,
+                has_short_bar=self.short_bar,
+            )  # fmt: skip
         return Layout(self.object_mm, self.tag_mm, None if self.about is None else self.about.height_mm)
 
     @property

@@ -14,7 +14,7 @@ if not os.environ.get("CI"):
 import torch
 from converters.load import hostile_advisories as advisories
 from converters.load import hostile_sharing as sharing
-from converters.load.hostile_base import Hostile, members
+from converters.load.hostile_base import Hostile, members, program, write
 from converters.load.hostile_others import KERAS, ONNX, TFLITE, small_graph
 from converters.load.hostile_torch import torch_files
 
@@ -97,3 +97,44 @@ def test_the_small_graph_itself_is_good(tmp_path: Path) -> None:
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 
     check_foreign_graph(TfliteGraph.of(small_graph(schema)).data)
+
+
+def test_a_graph_of_countless_nodes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch took more than two minutes for 200,000, which a file of some megabytes holds."""
+    from edgeguard_converters.load import program_schema
+
+    monkeypatch.setattr(program_schema, "_MOST_NODES", 0)
+    path = write(tmp_path / "m.pt2", program())
+    with pytest.raises(InputError, match="a graph of more than 0 nodes"):
+        load_source(path, size=(32, 32))
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "why"),
+    [
+        ("Split", {"axis": 1, "num_outputs": 2_000_000_000}, "splits into 2000000000 pieces"),
+        ("Split", {"axis": 1, "num_outputs": 0}, "splits into 0 pieces"),
+    ],
+)
+def test_pieces_without_end_take_no_memory(operator: str, attributes: dict[str, int], why: str) -> None:
+    """A list of their sizes took 8 GB and two minutes before the process was ended."""
+    from edgeguard_converters.load.onnx_graph.arrangement import ARRANGEMENT
+    from edgeguard_converters.load.onnx_graph.node import Node
+
+    node = Node(operator, "", 18, ("x",), 1, attributes, (None,), ((1, 3, 8, 8),))
+    with pytest.raises(InputError, match=why):
+        ARRANGEMENT[operator](node)
+
+
+def test_places_that_are_taken_backwards_are_bounded() -> None:
+    from edgeguard_converters.load.onnx_graph.arrangement import ARRANGEMENT
+    from edgeguard_converters.load.onnx_graph.node import Node
+
+    def node(begin: int, step: int) -> Node:
+        known = tuple(torch.tensor([value]) for value in (begin, -(1 << 62), 0, step))
+        return Node("Slice", "", 17, ("x", "a", "b", "c", "d"), 1, {}, (None, *known), ((400_000_000,), *[(1,)] * 4))
+
+    for begin, step in ((-1, -2), (-2, -1)):
+        with pytest.raises(InputError, match="places backwards one by one"):
+            ARRANGEMENT["Slice"](node(begin, step))
+    ARRANGEMENT["Slice"](node(-1, -1))  # the whole, turned around: no list

@@ -153,3 +153,10 @@ def test_coding_is_named(scene: np.ndarray) -> None:
     gray = image_facts(cv2.imencode(".png", scene[:, :, 0])[1].tobytes())
     assert (gray.coding, gray.channels) == ("PNG", "L")
     assert image_facts("permission denied").fault == "permission denied"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tif", ".gif"])
+def test_every_format_that_is_read_elsewhere_has_facts(suffix: str) -> None:
+    data = cv2.imencode(suffix, np.full((16, 24, 3), 90, np.uint8))[1].tobytes()
+    facts = image_facts(data)
+    assert facts.fault is None and (facts.width, facts.height) == (24, 16)

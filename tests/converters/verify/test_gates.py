@@ -1,10 +1,18 @@
 """The gates: one odd picture, and a model that answers nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.model.contract import Contract, InputSpec
-from edgeguard_converters.verify.gates import Thresholds, answers_alike, check_gates, without_the_worst
+from edgeguard_converters.verify.gates import (
+    Thresholds,
+    answers_alike,
+    chance_line,
+    check_gates,
+    without_the_worst,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -50,3 +58,17 @@ def test_a_model_that_answers_the_same_is_refused() -> None:
     assert answers_alike((np.zeros((4, 3), np.float32),))
     assert not answers_alike((expected, RNG.normal(size=(20, 4)).astype(np.float32)))
     assert not answers_alike((expected[:1],))
+
+
+def test_a_model_that_guesses_is_told_so() -> None:
+    contract = Contract(input=InputSpec(width=8, height=8), labels=tuple("abcdefghij"))
+    outputs = RNG.normal(size=(200, 10)).astype(np.float32)
+    best = outputs.argmax(axis=1)
+    for labels, guesses in ((np.roll(best, 1), True), (best, False)):
+        report = check_gates(
+            (outputs,), (outputs,), (outputs,), contract=contract, labels=labels.astype(np.int64),
+            thresholds=Thresholds(),
+        )  # fmt: skip
+        line = chance_line(report, contract)
+        assert (line is not None and "NO BETTER THAN GUESSING" in line and "10 classes" in line) is guesses
+    assert chance_line(replace(report, float_top1=None), contract) is None

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from commands import here
 from model.made_regions import made_regions
 
-from edgeguard.errors import InputError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.certify.attack import PatchAttack, attack_pictures
 from edgeguard.evaluate.certify.masked_votes import MaskedVotes
 from edgeguard.evaluate.certify.methods import Judge, check_method, mask_set, sides_of
@@ -93,6 +94,18 @@ def test_lines_are_kept_and_gone_on_with(made: tuple[Path, Path], tmp_path: Path
     assert len(output.read_text().splitlines()) == 13
     with pytest.raises(InputError, match="holds another measurement"):
         certify_patches(*made, method="hybrid", shares=(2.4,), workers=1, output=output)
+
+
+@pytest.mark.parametrize("name", ["file/lines.jsonl", "a" * 300, "new/" + "a" * 300])
+def test_an_output_that_cannot_be_is_refused_before_the_work(
+    made: tuple[Path, Path], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    work = mock.Mock(side_effect=AssertionError("work was done"))
+    monkeypatch.setattr("edgeguard.evaluate.certify.table.run_task", work)
+    with pytest.raises(DeviceError, match="cannot write"):
+        certify_patches(*made, method="one-pass", shares=(2.4,), workers=1, output=tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_an_image_that_changed_is_measured_again(made: tuple[Path, Path], tmp_path: Path) -> None:

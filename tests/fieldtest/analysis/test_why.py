@@ -11,7 +11,14 @@ from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.analysis.why import why_it_fails
 from edgeguard.fieldtest.analysis.why_files import STEPS, Strength, Why, clear_why, read_why, why_lines
-from edgeguard.fieldtest.analysis.why_frames import FieldFrame, coded_like, fitted_colors, measured, pasted
+from edgeguard.fieldtest.analysis.why_frames import (
+    BLURS,
+    FieldFrame,
+    coded_like,
+    fitted_colors,
+    measured,
+    pasted,
+)
 from edgeguard.fieldtest.sheets.sheet import Sheet, object_picture
 from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
@@ -56,6 +63,14 @@ def test_colors_that_nothing_tells_stay_what_they_are() -> None:
     assert np.abs(mapped - [[255, 0, 0], [120, 120, 120]]).max() < 12
 
 
+def test_a_whole_picture_is_mapped_once() -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (700, 300, 3), np.uint8)
+    colors = fitted_colors(*(np.random.default_rng(k).uniform(0, 255, (200, 3)).astype(np.float32) for k in (1, 2)))
+    whole = colors.whole(picture)
+    assert whole.shape == picture.shape and np.abs(whole - colors(picture.astype(np.float32))).max() < 1e-3
+    assert colors.whole(picture) is whole and colors.whole(picture.copy()) is not whole
+
+
 def _why(*successes: float) -> Why:
     ladder = tuple(Strength(STEPS[:k], success, 1.0, success) for k, success in enumerate(successes))
     return Why(1, "fd", 9, 90.0, ladder, None, 1.0, 60.0, 10.0)
@@ -76,7 +91,12 @@ def test_the_colors_are_named(tmp_path: Path) -> None:
     sheets = sheets_with(draw_card("no entry"), 0.5, "no entry")
     session = played(tmp_path / "s", sheets, "colors", passes=1)
     pictures = {sheet.number: picture for sheet, picture in sheets}
-    found = why_it_fails(session, load_model(bundled_model(), threads=1), pictures, ["off"])
+    told: list[tuple[int, int]] = []
+    model = load_model(bundled_model(), threads=1)
+    found = why_it_fails(session, model, pictures, ["off"], lambda done, total: told.append((done, total)))
+    counts, totals = zip(*told, strict=True)
+    assert counts[0] == 0 and counts[-1] == totals[-1] and len(set(totals)) == 1, "told at once, and to the end"
+    assert sorted(counts) == list(counts) and max(np.diff(counts)) <= len(BLURS)
     assert found[0].losses()[0][0] == "colors" and found[0].ladder[0].success == 1 and read_why(session.folder) == found
     assert why_lines(session, found)[0].startswith("stop, patch 21: What print, light and camera make of the colors")
     assert why_it_fails(session, load_model(bundled_model(), threads=1), {}, ["off"]) == ()

@@ -10,7 +10,7 @@ import pytest
 from fieldtest.sheets.objects import sign_subject
 
 from edgeguard.cli.field_objects import placement
-from edgeguard.demo.assets import bundled_model
+from edgeguard.demo.assets import ASSETS, bundled_model
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.build import made_sheet
 from edgeguard.fieldtest.sheets.field_object import Mount
@@ -145,3 +145,16 @@ def test_a_patch_for_an_object_from_photograph_to_sheet(tmp_path: Path) -> None:
     assert state["more_centers"] == [[0.2, -0.2]] and "printer_sha256" not in state
     with pytest.raises(InputError, match="other settings"):
         make(replace(order, bend=0.02), Recipe(None, steps=3, batch=1, resolution=16), tmp_path / "p")
+
+
+def test_a_detector_wants_to_be_told_what_the_patch_does(tmp_path: Path) -> None:
+    order = replace(_order(tmp_path), model=ASSETS / "detector.tflite")
+    with pytest.raises(InputError, match="is a detector: say what the patch shall do: --mode vanish"):
+        make(order, Recipe(1), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_paper_that_hides_its_object_is_doubted(tmp_path: Path) -> None:
+    small = sign_subject(tmp_path, "on", side_mm=50.0)
+    (line,) = replace(_order(tmp_path, "on"), subject=small).doubts("square")
+    assert "covers" in line and not _order(tmp_path, "on").doubts("square") and not _order(tmp_path).doubts("square")

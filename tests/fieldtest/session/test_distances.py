@@ -29,6 +29,21 @@ def test_a_large_object_stands_farther_away(large: Sheet) -> None:
     assert usual_distances_mm([replace(large, tag_mm=40.0)]) == (350, 500, 750, 1100)  # tags that nobody reads farther
 
 
+@pytest.mark.parametrize(
+    ("side_mm", "wanted"),
+    [(60.0, (90, 130, 180, 250)), (100.0, (150, 190, 240, 310)), (300.0, (450, 570, 720, 920))],
+)
+def test_a_paper_on_an_object_stands_as_near_as_its_tags_want(
+    side_mm: float, wanted: tuple[int, ...], tmp_path: Path, large: Sheet
+) -> None:
+    made = made_sheet(sign_subject(tmp_path, "on", side_mm=side_mm), "clean", number=0)[0]
+    assert usual_distances_mm([made]) == wanted
+    assert too_near_notes(make_plan([made], wanted, (0, 45), ("bright",), 1)) == []
+    assert min(wanted) >= 1.5 * side_mm, "the object fits into the picture"
+    assert max(wanted) <= 1100 / 40 * made.tag_mm, "tags are seen as large as a card's at least"
+    assert usual_distances_mm([made, large]) == usual_distances_mm([large]), "what is printed says it for all"
+
+
 def test_where_the_tags_leave_the_picture_is_said_with_a_way_on(large: Sheet) -> None:
     (line,) = too_near_notes(make_plan([large], (350, 500, 1750), (0,), ("bright",), 1))
     assert line.startswith("at 350, 500 mm the four tags of my sign") and "plan --distances from " in line

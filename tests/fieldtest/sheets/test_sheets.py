@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pictures import read_bgr
 from programs import needed
 
-from edgeguard.errors import CheckFailed, InputError
+from edgeguard.errors import CheckFailed, EdgeGuardError, InputError
 from edgeguard.fieldtest.sheets import print_check
 from edgeguard.fieldtest.sheets.build import made_sheet, sheet_and_picture, write_sheet
 from edgeguard.fieldtest.sheets.layout import PageName
@@ -267,3 +267,12 @@ def test_tags_in_impossible_places_are_one_line(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(print_check, "find_sheets", lambda _: [seen])
     with pytest.raises(InputError, match="as on no flat sheet"):
         check_print(np.zeros((64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("taken", ["s.pdf", "s.json", "s.png"])
+def test_a_sheet_that_cannot_be_written_whole_is_not_written(tmp_path: Path, taken: str) -> None:
+    sheet, picture = made_sheet("stop", "clean")
+    (tmp_path / taken).mkdir()
+    with pytest.raises(EdgeGuardError):
+        write_sheet(tmp_path / "s.pdf", sheet, picture, b"%PDF")
+    assert [path.name for path in tmp_path.iterdir()] == [taken]

@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from edgeguard_converters.load.onnx_graph.node import Function, Maker, Node
 
+_MOST_PIECES = 10_000  # that a tensor is cut into
+
 
 def _reshape(node: Node) -> Function:
     wanted, given = node.integers(1), node.shapes[0]
@@ -58,21 +60,23 @@ def _slice(node: Node) -> Function:
         axes = node.integers(3) if node.has(3) else list(range(len(starts)))
         steps = node.integers(4) if node.has(4) else [1] * len(starts)
     cuts = [slice(None)] * len(shape)
-    turned: dict[int, list[int]] = {}
+    turned: dict[int, range] = {}
     for begin, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis %= len(shape)
         if step == 0:
             raise node.refusal("has a step of zero")
         if step < 0:
             last = None if end < -shape[axis] else end
-            turned[axis] = list(range(shape[axis]))[begin:last:step]
+            turned[axis] = range(shape[axis])[begin:last:step]
+            if turned[axis] != range(shape[axis])[::-1] and len(turned[axis]) > _MOST_PIECES:
+                raise node.refusal(f"takes {len(turned[axis])} places backwards one by one")
         else:
             cuts[axis] = slice(begin, end, step)
 
     def run(x: torch.Tensor, *_: Any) -> torch.Tensor:
         x = x[tuple(cuts)]
         for axis, order in turned.items():
-            whole = order == list(range(x.shape[axis]))[::-1]
+            whole = order == range(x.shape[axis])[::-1]
             x = torch.flip(x, [axis]) if whole else torch.cat([x.narrow(axis, i, 1) for i in order], axis)
         return x
 
@@ -88,6 +92,8 @@ def _split(node: Node) -> Function:
         sizes = node.integers(1)
     else:
         count = node.get("num_outputs", node.outputs)
+        if not 0 < count <= _MOST_PIECES:
+            raise node.refusal(f"splits into {count} pieces")
         piece = -(-side // count)
         sizes = [min(piece, side - i * piece) for i in range(count)]
     return lambda x, *_: tuple(torch.split(x, sizes, axis))
