@@ -120,8 +120,8 @@ def chance_line(gates: GateReport, contract: Contract) -> str | None:
     if not is_chance(round(gates.float_top1 * gates.n), gates.n, classes):
         return None
     return (
-        f"THE MODEL AS IT WAS GIVEN IS NOT SHOWN TO BE BETTER THAN GUESSING: {gates.float_top1:.1%} of {gates.n} images "
-        f"with {classes} classes; is it trained, and are labels, preprocessing and crop right?"
+        f"THE MODEL AS IT WAS GIVEN IS NOT SHOWN TO BE BETTER THAN GUESSING: {gates.float_top1:.1%} of {gates.n} "
+        f"images with {classes} classes; is it trained, and are labels, preprocessing and crop right?"
     )
 
 
