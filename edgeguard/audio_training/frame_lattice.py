@@ -3,13 +3,14 @@
 PGD takes the guard's rounding for the identity, and most of what it changes is rounded away again. This one changes
 what the guard keeps: in each frame of 256 samples it moves whole indices. Coefficient k moves to its next multiple of
 STEP when it crosses the middle between the two, and a change of at most eps in every sample moves it by at most A_k eps
-(`audio.frame_guard.reach`). Of the moves that are within reach, the ones that gain most for what they cost are asked
-for together; alternating projections (Bauschke and Borwein 1996) onto the half-spaces of these moves and the budget's
+(`audio.frame_guard.reach`). Of the moves that are within reach, the ones that gain most for what they cost are taken
+together; alternating projections (Bauschke and Borwein 1996) onto the half-spaces of these moves and the budget's
 box look for samples that make them. What the indices then are is computed, and the best set is taken for each frame.
 Between two rounds only a share of the frames changes, so that they do not all answer the same gradient.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -106,6 +107,7 @@ def best_moves(
     return best
 
 
+@lru_cache(maxsize=1)
 def basis32() -> NDArray[np.float32]:
     """`audio.frame_guard.basis` in single precision."""
     return basis().astype(np.float32)
