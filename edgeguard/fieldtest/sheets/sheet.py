@@ -212,6 +212,12 @@ def mask_of(shape: str, side: int) -> NDArray[np.float32]:
     return shapes[shape].astype(np.float32)
 
 
+def on_white(picture: Picture, shape: str) -> Picture:
+    """A square picture with white paper where a shape does not cover it."""
+    cover = mask_of(shape, picture.shape[0])[:, :, None]
+    return np.asarray(np.rint(picture * cover + 255 * (1 - cover)), np.uint8)
+
+
 def with_overlay(picture: Picture, object_mm: float, overlay: Overlay, content: Picture) -> Picture:
     """The object's picture with the content laid on it; `object_mm` is the picture's width."""
     scale = picture.shape[1] / object_mm
