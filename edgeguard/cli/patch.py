@@ -125,7 +125,7 @@ def make(
     behind, left_out = ((), ()) if backgrounds is None else read_backgrounds(backgrounds)
     for line in left_out:
         on_stderr(f"left out: {line}")
-    with UnitCounter() as counter, output_folder(output, "model-float32*"):
+    with UnitCounter() as counter, output_folder(output):  # a conversion is work that counts
         order = PatchOrder(
             model=_deployed(model, output), target=target, card=None if images or photo else card, images=images,
             subject=subject if photo else None, area=side_share(size, subject) ** 2, center=where.centers[0],

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.leftovers import hold
 
 _DEVICES = Path("/dev")
+_MOST_HASHED = 16 << 30  # bytes: half a minute
 
 
 @contextmanager
@@ -94,8 +95,19 @@ def _refuse_device(path: Path) -> None:
         return
 
 
-def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+def sha256_file(path: Path, *, most_bytes: int = _MOST_HASHED) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        InputError: it is no plain file, or is larger than `most_bytes`: holes cost their maker nothing, and are hashed
+            byte by byte.
+        OSError: it cannot be read.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path} is no plain file; refused: put a file there")
+    if found.st_size > most_bytes:
+        raise InputError(f"{path} is larger than {most_bytes >> 30} GiB")
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

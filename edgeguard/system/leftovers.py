@@ -79,6 +79,12 @@ def clear_folders(parent: Path, name: re.Pattern[str]) -> list[str]:
     return _cleared(mine, folders=True)
 
 
+def clear_folder(path: Path) -> bool:
+    """Remove a folder that nobody holds; returns whether it is gone."""
+    _cleared([path], folders=True)
+    return not os.path.lexists(path)
+
+
 def clear_empty(parent: Path, name: re.Pattern[str]) -> list[str]:
     """Remove our own empty files of such a name that nobody holds any more."""
     mine = []

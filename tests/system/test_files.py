@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.system import files
 from edgeguard.system.files import check_writable, replaced, sha256_file, write_bytes
 
@@ -65,3 +65,16 @@ def test_what_cannot_be_written_is_said_before(tmp_path: Path) -> None:
             check_writable(tmp_path / name)
     check_writable(tmp_path / "new", None, tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_hashed_is_a_plain_file_that_ends(tmp_path: Path) -> None:
+    """A terabyte of holes was hashed byte by byte, and a device without end."""
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("zero", "pipe"):
+        with pytest.raises(InputError, match="is no plain file; refused"):
+            sha256_file(tmp_path / name)
+    with open(tmp_path / "holes", "wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(InputError, match="is larger than 16 GiB"):
+        sha256_file(tmp_path / "holes")
