@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeguard.errors import EdgeGuardError, InputError
@@ -67,7 +68,7 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
             `_WRITER_WITHIN_S` for each piece, `_PIPE_WITHIN_S` in all.
     """
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(path).stat().st_mode
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # before it is opened: that alone starts a watchdog
             raise InputError(f"{what} {path} is a device; refused: put a plain file there")
         with open(path, "rb", opener=_without_waiting) as stream:

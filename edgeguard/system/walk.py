@@ -27,7 +27,7 @@ def walk(
         >>> sorted(name for name, entry in walk(Path("photos")))  # doctest: +SKIP
         ['cat/0.png', 'dog/0.png', 'labels.csv']
     """
-    above = len(os.path.join(folder, ""))
+    above = len(str(folder)) + (not str(folder).endswith("/"))
     waiting = [(str(folder), 0)]
     while waiting:
         place, depth = waiting.pop()

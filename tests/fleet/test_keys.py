@@ -29,7 +29,7 @@ def test_keys_without_their_root_metadata_are_not_written_over(left: str, tmp_pa
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "keys").iterdir()] == [(left, before)]
 
 
-def _full_at(name: str) -> mock._patch:  # type: ignore[type-arg]
+def _full_at(name: str) -> mock._patch:
     def write(path: Path, data: bytes) -> None:
         if path.name == name:
             raise DeviceError(f"cannot write {path}: No space left on device")

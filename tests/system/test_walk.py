@@ -15,11 +15,11 @@ from edgeguard.system.walk import MOST_DEEP, walk
 def _deep(folder: Path, depth: int) -> Path:
     """One that no path leads into: its name would have more than 4,096 bytes."""
     folder.mkdir()
-    before = os.getcwd()
+    before = Path.cwd()
     os.chdir(folder)
     try:
         for _ in range(depth):
-            os.mkdir("aa")
+            Path("aa").mkdir()
             os.chdir("aa")
         Path("x.png").touch()
     finally:

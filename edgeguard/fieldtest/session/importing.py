@@ -27,8 +27,8 @@ from edgeguard.fieldtest.session.look import (
 from edgeguard.fieldtest.session.marks import Mark
 from edgeguard.fieldtest.session.photographs import found_files
 from edgeguard.fieldtest.session.placements import Placed, Placement, placements
-from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.placing import NOT_MARKED, place, shown, wants_mark
+from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.said import FILE, STORED, read_said
 from edgeguard.fieldtest.session.session import KeptFile, Pass, Session
 from edgeguard.system.files import write_bytes
