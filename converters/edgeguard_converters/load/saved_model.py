@@ -42,7 +42,7 @@ _DEVICE = re.compile(r"(/device:)?(CPU:\d+)?", re.IGNORECASE)
 _VARIABLES = re.compile(r"variables\.(index|data-\d{5}-of-\d{5})")
 _HOW_TO_RUN = frozenset({"config", "config_proto", "executor_type"})
 _OF_SHAPES = frozenset({"_input_shapes", "_output_shapes"})
-_MOST_FUNCTIONS, _MOST_OBJECTS = 10_000, 100_000
+_MOST_FUNCTIONS, _MOST_OBJECTS = 10_000, 50_000
 _MOST_REPEATED = 1 << 24  # values of constants that say one number for all
 #: Operators when the functions that a function calls are put in its place, as TensorFlow does it.
 _MOST_OPERATORS = 1_000_000
@@ -56,14 +56,13 @@ def checked_copy(folder: Path, scratch: Path) -> Path:
         PickleRefused: it holds an operator or an object that is not on the lists.
         InputError: it is damaged, or was not made by TensorFlow 2.
     """
+    assets, variables = _plain(folder / "assets"), _plain(folder / "variables")
     graph = _fresh_graph(read_file(_plain(folder / "saved_model.pb"), most_bytes=_MOST_BYTES))
     fresh = scratch / "model"
     (fresh / "variables").mkdir(parents=True)
     (fresh / "saved_model.pb").write_bytes(graph)
-    assets = _plain(folder / "assets")
     if assets.is_dir() and any(assets.iterdir()):
         raise PickleRefused("the SavedModel brings files of its own (assets), which a vision model has not; refused")
-    variables = _plain(folder / "variables")
     if variables.is_dir():
         for path in sorted(variables.iterdir()):
             if not _VARIABLES.fullmatch(path.name):

@@ -31,7 +31,7 @@ class _Twice(nn.Module):
 
     @torch.jit.export
     def depth(self) -> int:
-        return self.inner.depth() + self.inner.depth()
+        return self.inner.depth() + self.inner.depth()  # type: ignore[operator]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -43,7 +43,7 @@ class _Top(nn.Module):
         self.inner, self.conv = inner, nn.Conv2d(3, 4, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(x).mean((2, 3)) + self.inner.depth()
+        return self.conv(x).mean((2, 3)) + self.inner.depth()  # type: ignore[operator]
 
 
 def _without_a_name(method: str, call: str, folder: Path, flag: Path) -> Path:
@@ -106,4 +106,47 @@ TORCH: list[Hostile] = [
         )
     ],
     ("250 MB of source in short files", "size", partial(scripts._script, partial(_source, 800_000))),
+    *[
+        (f"constants: {name}", "pickle", partial(_constants, program))
+        for name, program in (
+            ("tuples in tuples", b")" + b"\x85" * 200_000 + b"."),
+            ("a tensor's type without its class", b"ctorch._tensor\n_rebuild_from_type_v2\n(tR."),
+            ("appended without a mark", b"]e."),
+            ("a tuple of nothing", b"\x87."),
+            ("a number that is called", b"K\x7f)R."),
+            ("a number that gets a state", b"K\x7fK\x01b."),
+            ("what was not put", b"h\x7f."),
+        )
+    ],
+]
+#: What the lists let pass, and the confined process answers in one line.
+LEFT_TO_THE_PROCESS: list[Hostile] = [
+    *[
+        (f"constants: {name}", "pickle", partial(_constants, program))
+        for name, program in (
+            ("a list whose type lies", _tagged("List[Tensor]")),
+            ("a type of nonsense", _tagged("Dict[str, List[" * 200)),
+            ("a list of numbers that are texts", b"ctorch.jit._pickle\nbuild_intlist\n(](X\x01\0\0\0aetR\x85."),
+            ("no tuple", b"K\x01."),
+        )
+    ],
+    ("a class that is not there", "pickle", partial(_data, lambda data: data.replace(b"Residual\n", b"Nobody\n", 1))),
+    *[
+        (f"script {line[:50]}", "script memory", partial(scripts._script, partial(scripts._line, line)))
+        for line in (
+            "\n    ".join(['s9 = "aaaaaaaa"', *["s9 = torch.add(s9, s9)"] * 40]),
+            "\n    ".join(["t9 = torch.ones([8])", *["t9 = torch.cat([t9, t9])"] * 45]),
+            "t9 = torch.zeros([1000000, 1000000, 2])",
+            "x = torch.repeat(x, [100000, 100000, 100000, 100000])",
+        )
+    ],
+    *[
+        (f"script {line[:50]}", "script crash", partial(scripts._script, partial(scripts._line, line)))
+        for line in (
+            "x = torch.as_strided(x, [1000000], [1], 1000000)",
+            "x = torch.max_pool2d(x, [0, 0], [0, 0], [0, 0], [0, 0])",
+            "x = torch.pixel_unshuffle(x, 0)",
+            "q9 = CONSTANTS.c99999999999999999999999",
+        )
+    ],
 ]
