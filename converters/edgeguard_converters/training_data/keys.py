@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import read_bounded
+from edgeguard.system.names import with_a_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -31,6 +32,7 @@ def make_keys(path: Path) -> tuple[Path, Path, str]:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    path = with_a_name(path)
     private, public = path.with_name(f"{path.name}.key"), path.with_name(f"{path.name}.pub")
     for file in (private, public):
         if os.path.lexists(file):
