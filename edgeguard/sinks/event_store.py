@@ -114,7 +114,7 @@ class EventStore:
         with self._lock:
             path = self.folder / name
             path.mkdir(parents=True, exist_ok=True)
-            self._open[path], self._held[path] = 0, hold(path)
+            self._open[path], self._held[path] = 0, self._held.get(path) or hold(path)
             self._known.pop(path, None)
             self._made[path] = (len(self._made), float("inf"), 0.0)
             self.clear()
