@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.system.leftovers import hold
+from edgeguard.system.leftovers import hold, partial_name
 
 _DEVICES = Path("/dev")
 _MOST_HASHED = 16 << 30  # bytes: half a minute
@@ -119,7 +119,7 @@ def _new_file_beside(path: Path, suffix: str) -> tuple[Path, int]:
     threads.
     """
     while True:
-        name = path.parent / f".{path.stem}-{secrets.token_hex(4)}{suffix}"
+        name = path.parent / partial_name(path.stem, secrets.token_hex(4), suffix)
         try:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         except FileExistsError:

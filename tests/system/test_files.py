@@ -6,6 +6,7 @@ import pytest
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system import files
 from edgeguard.system.files import check_writable, replaced, sha256_file, write_bytes
+from edgeguard.system.leftovers import clear_partials
 
 
 def test_all_or_nothing(tmp_path: Path) -> None:
@@ -78,3 +79,15 @@ def test_what_is_hashed_is_a_plain_file_that_ends(tmp_path: Path) -> None:
         stream.truncate(1 << 40)
     with pytest.raises(InputError, match="is larger than 16 GiB"):
         sha256_file(tmp_path / "holes")
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "é" * 125 + ".png", "n" * 255])
+def test_names_as_long_as_a_file_system_takes(name: str, tmp_path: Path) -> None:
+    """The unfinished file has ten characters more, and was refused."""
+    with replaced(tmp_path / name) as partial:
+        partial.write_bytes(b"x")
+        held = partial.name
+        assert not clear_partials(tmp_path / name), "it is held"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / held).write_bytes(b"left")
+    assert clear_partials(tmp_path / name) == [held]
