@@ -18,7 +18,10 @@ WIDE_RADIUS = 18
 _CORRELATION = 0.95
 _SHIFTS = 2  # pixels of 32
 _BLOCK = 512
+_COMPARED = 1 << 24  # pairs of hashes at a time
 _MOST_CANDIDATES = 2_000_000
+_MOST_OF_ONE = 20  # earlier pictures that one is compared with, where the candidates are more
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def exact_duplicates(images: Sequence[ScannedImage], limits: dict[str, float]) -
             continue
         first = same[0]
         if len({image.label for image in same}) > 1:
-            others = ", ".join(sorted({str(image.label) for image in same}))
+            others = _named(sorted({str(image.label) for image in same}))
             conflicts += [Suspect(image.name, 1.0, f"the same picture in classes {others}") for image in same]
         if len({image.is_test for image in same}) > 1:
             trained = next(image for image in same if not image.is_test)
@@ -92,18 +95,23 @@ def near_pairs(pixels: NDArray[np.uint8], hashes: NDArray[np.uint64]) -> list[Pa
     thumbs = _standardized(pixels)
     flat = pixels.reshape(len(pixels), -1)
     found: list[Pair] = []
-    seen = 0
-    for start in range(0, len(hashes), _BLOCK):
-        block = hashes[start : start + _BLOCK]
-        apart = np.bitwise_count(block[:, None] ^ hashes[None, start:])
-        first, second = np.nonzero(apart <= WIDE_RADIUS)
+    seen, taken = 0, np.zeros(len(hashes), np.int64)
+    rows = max(min(_BLOCK, _COMPARED // max(len(hashes), 1)), 1)
+    for start in range(0, len(hashes), rows):
+        others = np.arange(start, len(hashes))
+        if seen > _MOST_CANDIDATES:
+            others = others[taken[start:] < _MOST_OF_ONE]
+        apart = np.bitwise_count(hashes[start : start + rows, None] ^ hashes[None, others])
+        first, place = np.nonzero(apart <= WIDE_RADIUS)
+        close = apart[first, place] <= RADIUS
+        first, second = first + start, others[place]
         keep = second > first
-        first, second = first[keep], second[keep]
-        close = apart[first, second] <= RADIUS
-        first, second = first + start, second + start
-        seen += len(first)
-        if seen > _MOST_CANDIDATES:  # pictures that all look alike: only the hash decides
-            first, second, close = first[close], second[close], close[close]
+        seen += int(keep.sum())
+        if seen > _MOST_CANDIDATES:  # pictures that all look alike: only the hash decides, and few are looked at
+            keep &= close
+            keep[keep] = taken[second[keep]] + _place_among_equals(second[keep]) < _MOST_OF_ONE
+        first, second, close = first[keep], second[keep], close[keep]
+        taken += np.bincount(second, minlength=len(hashes))
         for low in range(0, len(first), 4096):
             a, b = first[low : low + 4096], second[low : low + 4096]
             alike = _best_correlation(thumbs, a, b)
@@ -113,8 +121,32 @@ def near_pairs(pixels: NDArray[np.uint8], hashes: NDArray[np.uint64]) -> list[Pa
     return found
 
 
+def _named(labels: list[str]) -> str:
+    """Some classes; all of them may be thousands."""
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return ", ".join(labels[:_NAMED]) + more
+
+
+def _place_among_equals(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each value: how many equal ones stand before it.
+
+    Example:
+        >>> _place_among_equals(np.array([7, 5, 7, 7])).tolist()
+        [0, 0, 1, 2]
+    """
+    order = np.argsort(values, kind="stable")
+    begins = np.flatnonzero(np.diff(values[order], prepend=-1))
+    lengths = np.diff(begins, append=len(values))
+    found = np.empty(len(values), np.int64)
+    found[order] = np.arange(len(values)) - np.repeat(begins, lengths)
+    return found
+
+
 def _standardized(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    luma = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    luma = np.empty(pixels.shape[:3], np.float32)
+    for start in range(0, len(pixels), _BLOCK):  # all at once as numbers with a point would be twelve times the pixels
+        luma[start : start + _BLOCK] = pixels[start : start + _BLOCK].astype(np.float32) @ weights
     return luma - luma.mean((1, 2), keepdims=True)
 
 

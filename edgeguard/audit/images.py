@@ -14,6 +14,7 @@ from edgeguard.train.data import decoded
 from edgeguard_converters.training_data.scan import SUFFIXES, ScannedImage
 
 SIDE = 32
+_MOST_CLASSES = 5000  # a table of images and classes then takes 200 MB
 Progress = Callable[[str, int, int], None]
 
 
@@ -50,7 +51,7 @@ def sample_of(
     """The small pictures of the sound images that have a class.
 
     Raises:
-        InputError: fewer than two classes.
+        InputError: fewer than two classes, or too many.
     """
     wanted = [image for image in images if image.facts.fault is None and image.label is not None]
     there = {entry.name: entry for entry in entries(path, SUFFIXES, strict=True)}
@@ -60,6 +61,10 @@ def sample_of(
         broken = f" ({len(faults)} of its images cannot be read, {faults[0]} for one)" if faults else ""
         raise InputError(
             f"{path} holds no classes: wanted a folder (or .zip) with a folder of images for each class{broken}"
+        )
+    if len(labels) > _MOST_CLASSES:
+        raise InputError(
+            f"{path} holds {len(labels)} classes; the audit compares at most {_MOST_CLASSES}: give it a part of them"
         )
     place = {label: index for index, label in enumerate(labels)}
     pixels = np.empty((len(wanted), SIDE, SIDE, 3), np.uint8)

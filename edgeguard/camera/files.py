@@ -82,6 +82,8 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         import cv2
 
+        if not path.is_file():
+            raise InputError(f"{path} is no plain file: FFmpeg would wait for a pipe, and read a device without end")
         self.name = path.name
         self._path = path
         self._motion_jpeg = False

@@ -1,7 +1,8 @@
 """The commands by name: what `--help` says of each, and its module, which is imported when the command is used."""
 
 import importlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from functools import partial
 from typing import Any
 
 import typer
@@ -30,6 +31,8 @@ SUMMARIES = {
     "demo": "Convert the bundled model, run a clip, attack it, show it.",
     "doctor": "Check runtime, cameras, Edge TPU and power of this machine.",
 }  # fmt: skip
+
+_PATHS = frozenset({"path", "file", "directory"})  # types of parameters
 
 
 class Commands(MutableMapping[str, Any]):
@@ -74,8 +77,26 @@ class LazyGroup(TyperGroup):
 def _made(name: str) -> Any:
     module = importlib.import_module(f"edgeguard.cli.{name}")
     if hasattr(module, "app"):
-        return get_group_from_info(TyperInfo(module.app), pretty_exceptions_short=True, rich_markup_mode=None,
-                                   suggest_commands=True)  # fmt: skip
+        return _without_empty_paths(
+            get_group_from_info(TyperInfo(module.app), pretty_exceptions_short=True, rich_markup_mode=None,
+                                suggest_commands=True)
+        )  # fmt: skip
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     alone.command(name, epilog=module.EXAMPLE)(getattr(module, f"{name}_command"))
-    return get_command(alone)
+    return _without_empty_paths(get_command(alone))
+
+
+def _without_empty_paths(command: Any) -> Any:
+    """The same command; it refuses empty paths, which Python takes for the folder that one is in."""
+    for parameter in command.params:
+        if parameter.type.name in _PATHS:
+            parameter.type.convert = partial(_converted, parameter.type, parameter.type.convert)
+    for one in getattr(command, "commands", {}).values():
+        _without_empty_paths(one)
+    return command
+
+
+def _converted(kind: Any, convert: Callable[..., Any], value: Any, parameter: Any, context: Any) -> Any:
+    if value == "":
+        kind.fail("it is empty (is a variable of your shell not set?)", parameter, context)
+    return convert(value, parameter, context)

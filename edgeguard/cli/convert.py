@@ -193,6 +193,9 @@ def default_output(model: Path) -> Path:
         >>> default_output(Path("m.pt2")).name, default_output(Path("m.tflite")).name
         ('m.tflite', 'm-int8.tflite')
     """
+    from edgeguard.system.names import with_a_name
+
+    model = with_a_name(model)
     written = model.with_suffix(".tflite")
     return model.with_name(f"{model.stem}-int8.tflite") if written == model else written
 

@@ -304,14 +304,9 @@ def _certified(images: "DecodedFiles", levels: int, room: int | None, color: str
 
 
 def _images(folder: Path) -> list[Path]:
-    from edgeguard.camera.files import IMAGE_SUFFIXES
+    from edgeguard.datasets.images import list_images
 
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not found:
-        raise InputError(f"{folder} holds no images")
-    return found
+    return list_images(folder)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.cli.parse import near_and_far, size_within
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.system.extras import missing_part
+from edgeguard.system.names import with_a_name
 from edgeguard.system.outputs import output_folder
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def make(
     behind, left_out = ((), ()) if backgrounds is None else read_backgrounds(backgrounds)
     for line in left_out:
         on_stderr(f"left out: {line}")
-    with UnitCounter() as counter, output_folder(output, "model-float32*"):
+    with UnitCounter() as counter, output_folder(output):  # a conversion is work that counts
         order = PatchOrder(
             model=_deployed(model, output), target=target, card=None if images or photo else card, images=images,
             subject=subject if photo else None, area=side_share(size, subject) ** 2, center=where.centers[0],
@@ -282,7 +283,7 @@ def check(
 
     if sheet is None and bar_mm is not None and bar_mm < 50:  # no print is half as large
         raise InputError(f"--bar-mm {bar_mm:g} wants --sheet: the bar is 100 mm long, and 40 on a small object's paper")
-    wanted = None if sheet is None else read_sheet(sheet.with_suffix(".json"))
+    wanted = None if sheet is None else read_sheet(with_a_name(sheet).with_suffix(".json"))
     found = check_print(picture_of(photo), wanted)
     scale = bar_mm / (100 if wanted is None else wanted.layout.scale_bar_mm) if bar_mm is not None else found.scale
     if as_json:
@@ -327,7 +328,7 @@ def calibrate(
     from edgeguard.fieldtest.sheets.sheet import read_sheet
     from edgeguard.system.foreign import read_bounded
 
-    printed = made_sheet("chart", "clean")[0] if sheet is None else read_sheet(sheet.with_suffix(".json"))
+    printed = made_sheet("chart", "clean")[0] if sheet is None else read_sheet(with_a_name(sheet).with_suffix(".json"))
     if not printed.layout.chart:
         raise InputError("this paper has no colors: print edgeguard patch sheet --card chart")
     is_chart = printed.object == "chart" and printed.arm == "clean"

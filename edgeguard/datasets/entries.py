@@ -1,6 +1,6 @@
 """The files of a folder or a .zip that somebody else packed: their names and bytes, or a refusal in one line."""
 
-import stat
+import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from edgeguard.errors import InputError
 from edgeguard.system.archives import ForeignZip
 from edgeguard.system.foreign import read_bounded
 from edgeguard.system.names import is_plain_name, utf8_name
+from edgeguard.system.walk import walk
 
 _MAX_BYTES = 64 << 20  # of one image file
 _FREE_BYTES = 64 << 20  # that an archive may grow to, however small it is
@@ -61,16 +62,18 @@ def entries(path: Path, suffixes: Collection[str], *, strict: bool = False) -> l
 def _of_folder(folder: Path, suffixes: Collection[str], strict: bool) -> Iterator[Entry]:
     if not folder.is_dir():
         raise InputError(f"{folder} is neither a folder nor a .zip")
-    for path in sorted(folder.rglob("*"), key=lambda p: str(p.relative_to(folder)).encode("utf-8", "surrogateescape")):
-        name = path.relative_to(folder).as_posix()
-        if strict and path.is_symlink():
+    found = []
+    for name, entry in walk(folder, strict=strict):
+        if strict and entry.is_symlink():
             raise InputError(f"{folder}: {name} is a link; refused: put the file itself there")
-        if path.suffix.lower() in suffixes and path.is_file():
+        if strict and not entry.is_file():
+            raise InputError(f"{folder}: {name} is a device, a pipe or a socket; refused")
+        if PurePosixPath(entry.name).suffix.lower() in suffixes and entry.is_file():
             if strict and not is_plain_name(name):
                 raise InputError(f"{folder}: the name {name[:100]!r} does not mean the same everywhere; refused")
-            yield Entry(name, partial(_bounded, path))
-        elif strict and not path.is_dir() and not stat.S_ISREG(path.lstat().st_mode):
-            raise InputError(f"{folder}: {name} is a device, a pipe or a socket; refused")
+            found.append(name)
+    for name in sorted(found, key=os.fsencode):
+        yield Entry(name, partial(_bounded, folder / name))
 
 
 def _bounded(path: Path) -> bytes:

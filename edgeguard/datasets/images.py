@@ -19,6 +19,7 @@ from edgeguard.model.contract import Contract
 from edgeguard.model.input_path import InputPath
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 from edgeguard.system.names import utf8_name
+from edgeguard.system.walk import walk
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +75,15 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    found = [p for p in found if not any(is_left_out(part) for part in p.relative_to(folder).parts)]
+    below = walk(folder, into=lambda name: not is_left_out(name))
+    found = [name for name, one in below if _is_image(one.name) and not is_left_out(one.name) and one.is_file()]
     if not found:
         raise InputError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return sorted(found, key=lambda p: utf8_name(folder, str(p.relative_to(folder))).encode())
+    return [folder / name for name in sorted(found, key=lambda name: utf8_name(folder, name).encode())]
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_folder(folder: Path) -> list[LabeledImage]:
@@ -122,7 +127,7 @@ def labeled_folder(folder: Path, classes: Classes) -> LabeledFolder:
         raise InputError(f"{folder} has neither labels.csv nor class folders{hint}")
     mapping = map_folders(folder, [p.name for p in chosen], classes)
     left_out = [p.name for p in there if is_left_out(p.name)]
-    loose = sum(p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() for p in folder.iterdir() if not is_left_out(p.name))
+    loose = sum(_is_image(p.name) and p.is_file() for p in folder.iterdir() if not is_left_out(p.name))
     if loose:
         left_out.append(f"{loose} images outside of class folders")
     index = dict(mapping.pairs)

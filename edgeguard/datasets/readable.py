@@ -34,7 +34,7 @@ def readable(
     Raises:
         InputError: more than that cannot be read.
     """
-    progress = _every_ten_seconds(where) if progress is None else progress
+    progress = every_ten_seconds(where) if progress is None else progress
     found, broken = [], []
     for number, image in enumerate(images, start=1):
         why = _fault(image)
@@ -55,7 +55,8 @@ def readable(
     return found
 
 
-def _every_ten_seconds(where: object) -> Callable[[int, int], None]:
+def every_ten_seconds(where: object) -> Callable[[int, int], None]:
+    """What says how many images of a place were opened, of how many."""
     said = time.monotonic()
 
     def show(done: int, total: int) -> None:

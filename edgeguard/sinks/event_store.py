@@ -6,11 +6,11 @@ import logging
 import math
 import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_regular
-from edgeguard.system.leftovers import clear_all_partials
+from edgeguard.system.leftovers import clear_all_partials, clear_folder, hold
 
 ABOUT, FILM, THUMBNAIL, RESULTS = "event.json", "clip.mp4", "thumbnail.jpg", "results.jsonl"
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,150}")
@@ -34,8 +34,23 @@ _QUALITY = 95
 _LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 16  # bytes
 _MOST_LINES, _LONGEST_LINE = 250_000, 1 << 20  # two hours of 30 frames/s; bytes
 _FILMS_WITHIN_S = 5.0  # of events of killed runs, before this one begins
-_TIDY_S = 60.0
+_TIDY_S, _LOOK_S = 60.0, 5.0
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """An event that this process does not write.
+
+    Attributes:
+        changed_ns: when its folder was changed.
+        size: bytes of its files.
+        until: when it stays, seconds since 1970.
+    """
+
+    changed_ns: int
+    size: int
+    until: float
 
 
 class _Late(DeviceError):
@@ -44,6 +59,9 @@ class _Late(DeviceError):
 
 class EventStore:
     """Events are folders in it, named by time, camera and rule or alarm. Safe in several threads.
+
+    Several processes may share a folder and its quota: each looks every few seconds at what the others wrote, and
+    clears no event that another one holds.
 
     Args:
         folder: is made where it is not there.
@@ -57,9 +75,10 @@ class EventStore:
         self.folder, self.quota_bytes = folder, quota_bytes
         self._open: dict[Path, int] = {}
         self._kept_bytes = 0
-        self._known: dict[Path, tuple[int, float]] = {}  # bytes of an event that is written, and until when it stays
+        self._held: dict[Path, int | None] = {}  # descriptors: others can tell that the event is being written
+        self._known: dict[Path, _Measured] = {}
         self._made: dict[Path, tuple[int, float, float]] = {}  # place in a row, when it ended, for how long it stays
-        self._lock, self._tidied = threading.RLock(), time.monotonic()
+        self._lock, self._tidied, self._looked_at = threading.RLock(), time.monotonic(), time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._finish_films()
@@ -95,38 +114,43 @@ class EventStore:
         with self._lock:
             path = self.folder / name
             path.mkdir(parents=True, exist_ok=True)
-            self._open[path] = 0
+            self._open[path], self._held[path] = 0, self._held.get(path) or hold(path)
             self._known.pop(path, None)
             self._made[path] = (len(self._made), float("inf"), 0.0)
             self.clear()
             return path
 
-    def add(self, path: Path, count: int) -> int:
-        """So many bytes were written for an event; returns all of its bytes so far."""
+    def add(self, path: Path, count: int) -> bool:
+        """So many bytes were written for an event; returns whether the quota is full of what cannot be cleared."""
         with self._lock:
             self._open[path] += count
-            if self._kept_bytes + sum(self._open.values()) > self.quota_bytes:
+            late = time.monotonic() - self._looked_at > _LOOK_S
+            if late or self._kept_bytes + sum(self._open.values()) > self.quota_bytes:
                 self.clear()
-            return self._open[path]
+            return self._kept_bytes + sum(self._open.values()) > self.quota_bytes
 
     def end(self, path: Path, retain_s: float = 0.0) -> None:
         """An event is written; it stays for so long, by a clock that does not jump (0: until the quota is full)."""
         with self._lock:
             self._open.pop(path, None)
+            if (held := self._held.pop(path, None)) is not None:
+                os.close(held)
             self._made[path] = (self._made.get(path, (0, 0.0, 0.0))[0], time.monotonic(), retain_s)
             self.clear()
 
     def clear(self) -> None:
         """What has stayed long enough goes, then the oldest until the rest fits the quota beside what is open."""
         with self._lock:
+            self._looked_at = time.monotonic()
             written = [path for path in self._events() if path not in self._open]
-            self._known = {path: self._known.get(path) or _size_and_end(path) for path in written}
-            total, open_bytes = sum(size for size, _ in self._known.values()), sum(self._open.values())
-            for path in sorted(written, key=self._age):
-                if self._is_due(path) or total + open_bytes > self.quota_bytes:
-                    shutil.rmtree(path)
+            found = {path: _measured(path, self._known.get(path)) for path in written}
+            self._known = {path: measured for path, measured in found.items() if measured is not None}
+            total, open_bytes = sum(one.size for one in self._known.values()), sum(self._open.values())
+            for path in sorted(self._known, key=self._age):
+                wanted = self._is_due(path) or total + open_bytes > self.quota_bytes
+                if wanted and clear_folder(path):  # another process may be writing it
                     self._made.pop(path, None)
-                    total -= self._known.pop(path)[0]
+                    total -= self._known.pop(path).size
             self._kept_bytes = total
 
     def tidy(self) -> None:
@@ -152,7 +176,7 @@ class EventStore:
         made = self._made.get(path)
         if made is not None:
             return made[2] > 0 and time.monotonic() - made[1] > made[2]
-        return time.time() > self._known[path][1]
+        return time.time() > self._known[path].until
 
     def events(self) -> list[dict[str, Any]]:
         """What is known of the newest events, the newest first."""
@@ -176,10 +200,22 @@ class EventStore:
         return [] if path is None else [(line["file"], line["time"]) for line in _lines(path)]
 
 
+def _measured(path: Path, known: _Measured | None) -> _Measured | None:
+    """An event as it is now; None where it is gone. A frame that is added, or a film, changes its folder."""
+    try:
+        changed_ns = path.stat().st_mtime_ns
+        if known is not None and known.changed_ns == changed_ns:
+            return known
+        return _Measured(changed_ns, *_size_and_end(path))
+    except FileNotFoundError:  # another process cleared it
+        return None
+
+
 def _size_and_end(path: Path) -> tuple[int, float]:
-    """Bytes of a written event, and until when it stays, seconds since 1970."""
+    """Bytes of an event, and until when it stays, seconds since 1970."""
     with os.scandir(path) as entries:
-        size = sum(entry.stat().st_size for entry in entries if entry.is_file())
+        files = (entry.stat(follow_symlinks=False) for entry in entries if entry.is_file(follow_symlinks=False))
+        size = sum(about.st_size for about in files)
     until = _read(path).get("retain_until")
     return size, until if isinstance(until, int | float) else math.inf
 

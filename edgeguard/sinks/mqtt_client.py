@@ -18,6 +18,7 @@ from edgeguard.system.foreign import read_bounded
 from edgeguard.system.rarely import Rarely
 
 _log = logging.getLogger(__name__)
+_LARGEST_AUTHORITY = 4 << 20  # bytes: ten times those of all authorities of a system
 
 
 class _Over(Exception):
@@ -65,11 +66,7 @@ def new_client(broker: Broker, **options: Any) -> tuple[Any, str, int]:
     if user is not None:
         client.username_pw_set(user, _read_secret(broker.password_file))
     if tls:
-        ca_file = broker.ca_file
-        try:
-            client.tls_set_context(ssl.create_default_context(cafile=None if ca_file is None else str(ca_file)))
-        except (OSError, ssl.SSLError) as error:
-            raise InputError(f"cannot use the authority {ca_file}: {error}") from error
+        client.tls_set_context(_trusting(broker.ca_file))
     return client, host, port
 
 
@@ -148,6 +145,19 @@ def _shown(url: str) -> str:
     """Without user and password."""
     scheme, mark, rest = url.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url.rpartition("@")[2]
+
+
+def _trusting(authority: Path | None) -> ssl.SSLContext:
+    """Who is believed to be a broker: whom that authority signed, or one of the system's."""
+    if authority is None:
+        return ssl.create_default_context()
+    data = read_bounded(authority, _LARGEST_AUTHORITY, "the authority").decode("ascii", "ignore")  # comments are more
+    if "-----BEGIN" not in data:  # of an empty text, the system's authorities would be taken
+        raise InputError(f"cannot use the authority {authority}: it holds no certificate (PEM)")
+    try:
+        return ssl.create_default_context(cadata=data)
+    except (ssl.SSLError, ValueError) as error:
+        raise InputError(f"cannot use the authority {authority}: {error}") from error
 
 
 def _read_secret(path: Path | None) -> str | None:

@@ -50,7 +50,7 @@ class EventRecorder:
     Args:
         folder: events are folders in it, named by time and alarm; or the store that several cameras share.
         seconds: before and after alarms; 0 leaves alarms out.
-        quota_bytes: of all events; the oldest ones go first, and an event that fills it alone ends.
+        quota_bytes: of all events; the oldest ones go first, and an event ends where there is nothing older to go.
         before_s: seconds before an event that a rule may want.
         camera: its name, where there are several.
         by_rule: alarms that a rule records.
@@ -196,7 +196,7 @@ class EventRecorder:
         with open(clip.path / RESULTS, "a", encoding="utf-8") as stream:
             stream.write(unpaired_escaped(json.dumps(line, ensure_ascii=False)) + "\n")
         clip.times = [clip.times[0] if clip.times else result.captured_at, result.captured_at]
-        return self._store.add(clip.path, count) > self._store.quota_bytes
+        return self._store.add(clip.path, count)
 
 
 def _time(result: FrameResult) -> float:

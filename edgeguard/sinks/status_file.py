@@ -12,7 +12,7 @@ from typing import Any
 from edgeguard.errors import DeviceError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
-from edgeguard.system.files import write_bytes
+from edgeguard.system.files import check_writable, write_bytes
 
 _EVERY_S = 1.0
 _MOST_LABELS = 32
@@ -26,9 +26,13 @@ class StatusFile:
     Args:
         path: of the file.
         status: what the run is doing.
+
+    Raises:
+        DeviceError: it cannot be written, before the run begins; later that is said once.
     """
 
     def __init__(self, path: Path, status: RunStatus) -> None:
+        check_writable(path)
         self._path, self._status = path, status
         self._labels = Counter[str]()
         self._over = threading.Event()

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeguard.errors import DeviceError
-from edgeguard.system.leftovers import hold
+from edgeguard.errors import DeviceError, InputError
+from edgeguard.system.leftovers import hold, partial_name
 
 _DEVICES = Path("/dev")
+_MOST_HASHED = 16 << 30  # bytes: half a minute
 
 
 @contextmanager
@@ -94,8 +95,19 @@ def _refuse_device(path: Path) -> None:
         return
 
 
-def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+def sha256_file(path: Path, *, most_bytes: int = _MOST_HASHED) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        InputError: it is no plain file, or is larger than `most_bytes`: holes cost their maker nothing, and are hashed
+            byte by byte.
+        OSError: it cannot be read.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path} is no plain file; refused: put a file there")
+    if found.st_size > most_bytes:
+        raise InputError(f"{path} is larger than {most_bytes >> 30} GiB")
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -107,7 +119,7 @@ def _new_file_beside(path: Path, suffix: str) -> tuple[Path, int]:
     threads.
     """
     while True:
-        name = path.parent / f".{path.stem}-{secrets.token_hex(4)}{suffix}"
+        name = path.parent / partial_name(path.stem, secrets.token_hex(4), suffix)
         try:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         except FileExistsError:

@@ -7,9 +7,11 @@ import math
 import os
 import select
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from edgeguard.errors import EdgeGuardError, InputError
 
@@ -21,7 +23,7 @@ LARGEST_PICTURE = 256 << 20
 LARGEST_SETTINGS = 1 << 20
 _SHOWN = 160
 _PIECE = 1 << 20
-_WRITER_WITHIN_S = 5.0  # of a pipe: a shell's `<(...)` writes at once
+_WRITER_WITHIN_S, _PIPE_WITHIN_S = 5.0, 60.0  # of a pipe: for a piece, and in all
 _MOST_CONTAINERS, _MOST_VALUES = 1 << 23, 1 << 26  # of JSON, some 2 GB of each: three bytes make a list of 64
 _LARGEST_INTEGER = (1 << 63) - 1
 _Typed = TypeVar("_Typed")
@@ -56,21 +58,26 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     """The bytes of a file, of at most `limit`; more is refused before it is in memory.
 
     Args:
-        path: a file. A device that never ends is refused at the limit; a pipe is waited for, for `_WRITER_WITHIN_S`.
+        path: a file, or a pipe such as a shell's `<(...)`. Devices are refused: some never end, and some can be read
+            only once.
         limit: bytes.
         what: the file is, for the message.
 
     Raises:
-        InputError: it cannot be read, it is larger, or it is a pipe that nobody writes to.
+        InputError: it cannot be read, it is larger, it is a device, or it is a pipe whose writer keeps us waiting:
+            `_WRITER_WITHIN_S` for each piece, `_PIPE_WITHIN_S` in all.
     """
     try:
-        with open(path, "rb", opener=_at_once) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > limit:
-                raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
-            data = stream.read(size + 1)  # `read` takes memory for as much as it is told, so first for what is there
-            if len(data) > size:  # no size is known, or the file grows
-                data = _with_the_rest(data, stream, limit)
+        mode = Path(path).stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # before it is opened: that alone starts a watchdog
+            raise InputError(f"{what} {path} is a device; refused: put a plain file there")
+        with open(path, "rb", opener=_without_waiting) as stream:
+            found = os.fstat(stream.fileno())
+            if found.st_size > limit:
+                raise InputError(f"{what} {path} is larger than {_shown(limit)}")
+            data = stream.read(found.st_size + 1) if found.st_size else b""
+            if len(data) > found.st_size or not found.st_size:  # no size is known, or the file grows
+                data = _with_the_rest(data, stream.fileno(), limit)
     except TimeoutError as error:
         raise InputError(f"{what} {path} is a pipe that nobody writes to: put a file there") from error
     except OSError as error:
@@ -78,20 +85,31 @@ def read_bounded(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     except ValueError as error:  # a NUL in the name
         raise InputError(f"cannot read {what}: {error}") from error
     if len(data) > limit:
-        raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
+        raise InputError(f"{what} {path} is larger than {_shown(limit)}")
     return data
 
 
-def _with_the_rest(data: bytes, stream: BinaryIO, limit: int) -> bytes:
-    """All that comes, of at most `limit` bytes and one more; kept once, and not a second time to be put together."""
+def _with_the_rest(data: bytes, descriptor: int, limit: int) -> bytes:
+    """All that comes, of at most `limit` bytes and one more; kept once, and not a second time to be put together.
+
+    Raises:
+        TimeoutError: nothing came, or it came too slowly.
+    """
     kept = io.BytesIO()
     left = limit + 1 - kept.write(data)
-    while left > 0 and (piece := stream.read(min(_PIECE, left))):
+    waiting, until = select.poll(), time.monotonic() + _PIPE_WITHIN_S
+    waiting.register(descriptor, select.POLLIN)
+    while left > 0:
+        if not waiting.poll(1000 * _WRITER_WITHIN_S) or time.monotonic() > until:
+            raise TimeoutError
+        piece = os.read(descriptor, min(_PIECE, left))
+        if not piece:
+            break
         left -= kept.write(piece)
     return kept.getvalue()
 
 
-def _at_once(path: str, flags: int) -> int:
+def _without_waiting(path: str, flags: int) -> int:
     """Opens a file for `open`; to open a pipe that nobody writes to would wait for ever.
 
     Raises:
@@ -140,7 +158,7 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
     except ValueError as error:  # a NUL in the name
         raise InputError(f"cannot read {what}: {error}") from error
     if found.st_size > limit or len(data) > limit:
-        raise InputError(f"{what} {path} is larger than {limit >> 20} MiB")
+        raise InputError(f"{what} {path} is larger than {_shown(limit)}")
     return data
 
 
@@ -208,6 +226,10 @@ def checked_numbers(value: object) -> None:
             raise ValueError("an integer of more than 64 bits")
         elif isinstance(one, float) and not math.isfinite(one):
             raise ValueError("a number that is not finite")
+
+
+def _shown(limit: int) -> str:
+    return f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit} bytes"
 
 
 def _integer(text: str) -> int:

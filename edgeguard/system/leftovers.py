@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _FOLDER = re.compile(r"edgeguard-[0-9]+-[0-9a-z_]{8}")
-_PARTIAL = r"\.{stem}-[0-9a-f]{{8}}({suffixes})"
+_LONGEST_NAME = 255  # bytes
 
 
 def hold(path: Path) -> int | None:
@@ -54,6 +54,18 @@ def new_held_folder() -> tuple[Path, int]:
             return folder, held
 
 
+def partial_name(stem: str, mark: str, suffix: str) -> str:
+    """The name of an unfinished file: hidden, with a mark of eight characters, and short enough for a file system.
+
+    Example:
+        >>> partial_name("video", "0123abcd", ".mp4"), len(partial_name("v" * 251, "0123abcd", ".mp4"))
+        ('.video-0123abcd.mp4', 255)
+    """
+    room = max(_LONGEST_NAME - len(os.fsencode(f".-{suffix}")) - 8, 0)
+    kept = stem if len(os.fsencode(stem)) <= room else os.fsencode(stem)[:room].decode(errors="ignore")
+    return f".{kept}-{mark}{suffix}"
+
+
 def clear_partials(path: Path, *suffixes: str) -> list[str]:
     """Remove the unfinished files beside `path` that a killed program left; returns their names.
 
@@ -61,8 +73,8 @@ def clear_partials(path: Path, *suffixes: str) -> list[str]:
         path: of the finished file (see `files.replaced`).
         suffixes: of the unfinished ones; by default that of `path`.
     """
-    wanted = "|".join(re.escape(suffix) for suffix in suffixes or (path.suffix,))
-    pattern = re.compile(_PARTIAL.format(stem=re.escape(path.stem), suffixes=wanted))
+    wanted = [partial_name(path.stem, "\0", suffix) for suffix in suffixes or (path.suffix,)]
+    pattern = re.compile("|".join(re.escape(one).replace(re.escape("\0"), "[0-9a-f]{8}") for one in wanted))
     return _cleared([entry for entry in _entries(path.parent) if pattern.fullmatch(entry.name)])
 
 
@@ -77,6 +89,12 @@ def clear_folders(parent: Path, name: re.Pattern[str]) -> list[str]:
     found = [entry for entry in _entries(parent) if name.fullmatch(entry.name)]
     mine = [e for e in found if e.is_dir() and not e.is_symlink() and e.stat().st_uid == os.geteuid()]
     return _cleared(mine, folders=True)
+
+
+def clear_folder(path: Path) -> bool:
+    """Remove a folder that nobody holds; returns whether it is gone."""
+    _cleared([path], folders=True)
+    return not os.path.lexists(path)
 
 
 def clear_empty(parent: Path, name: re.Pattern[str]) -> list[str]:

@@ -89,6 +89,22 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def with_a_name(path: Path) -> Path:
+    """A path whose last part is a name: of `.` and `..` what they stand for, which files are named after or beside.
+
+    Raises:
+        InputError: nothing is left that has a name.
+
+    Example:
+        >>> with_a_name(Path("cards/stop.pdf"))
+        PosixPath('cards/stop.pdf')
+    """
+    found = path if path.name not in ("", "..") else real_path(path)
+    if not found.name:
+        raise InputError(f"{path} has no name that a file beside it could have: name a file or a folder")
+    return found
+
+
 def file_inside(folder: Path, name: str, *, most_bytes: int = _MOST_BYTES) -> Path:
     """The file of that name below a folder.
 

@@ -12,6 +12,7 @@ from edgeguard.errors import DeviceError
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
+_MOST_LOOKED_AT = 20_000  # files, or folders that wait: some 50 ms
 
 
 @contextmanager
@@ -19,7 +20,8 @@ def output_folder(folder: Path, *begun: str) -> Iterator[None]:
     """A folder of results, made with its parents where it is not there: one that cannot be is refused before the work.
 
     Where the body fails and nothing but what is `begun` was written, that goes again, and so do the folders that were
-    made for it. Where more was written, work was done: everything stays, and the next command goes on with it. What was
+    made for it. Where more was written or changed, at any depth, work was done: everything stays, and the next command
+    goes on with it. So it does in a folder of more than `_MOST_LOOKED_AT` files, which are not looked at. What was
     there before always stays. An interruption (Ctrl-C) is no failure.
 
     Args:
@@ -35,13 +37,13 @@ def output_folder(folder: Path, *begun: str) -> Iterator[None]:
         ...     evaluate_into("audit/")
     """
     made = _make(folder)
-    before, known = _names(folder), set(_matching(folder, begun))
+    before, known = _files(folder), set(_matching(folder, begun))
     try:
         yield
     except Exception:
-        ours = [path for path in _matching(folder, begun) if path not in known]
-        if all(path in ours for path in _files(folder, _names(folder) - before)):
-            _remove(ours)
+        ours, after = _matching(folder, begun), _files(folder)
+        if before is not None and after is not None and _changed(before, after) <= set(ours):
+            _remove([path for path in ours if path not in known])
             _remove_folders(made)
         raise
 
@@ -82,26 +84,35 @@ def _make(folder: Path) -> list[Path]:
     return missing
 
 
-def _names(folder: Path) -> set[str]:
-    try:
-        return {path.name for path in folder.iterdir()}
-    except OSError:
-        return set()
-
-
 def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
 
 
-def _files(folder: Path, names: set[str]) -> Iterator[Path]:
-    """Whatever is no folder, of these names and below them."""
-    for name in names:
-        path = folder / name
-        if not path.is_dir() or path.is_symlink():
-            yield path
-        else:
-            for inside, _, files in os.walk(path):
-                yield from (Path(inside, file) for file in files)
+def _files(folder: Path) -> dict[Path, tuple[int, int, int]] | None:
+    """Whatever is no folder, at any depth, with what changes when it is written; None where it is too much to look."""
+    found: dict[Path, tuple[int, int, int]] = {}
+    waiting = [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                        continue
+                    about = entry.stat(follow_symlinks=False)
+                    found[Path(entry.path)] = about.st_ino, about.st_size, about.st_mtime_ns
+                    if len(found) > _MOST_LOOKED_AT:
+                        return None
+        except OSError:  # it went, or is somebody else's
+            continue
+        if len(waiting) > _MOST_LOOKED_AT:
+            return None
+    return found
+
+
+def _changed(before: dict[Path, tuple[int, int, int]], after: dict[Path, tuple[int, int, int]]) -> set[Path]:
+    """What was written, whether it was there or not."""
+    return {path for path, about in after.items() if before.get(path) != about}
 
 
 def _remove(paths: Sequence[Path]) -> None:

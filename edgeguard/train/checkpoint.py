@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-import torch
 from msgspec import Meta
 
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
-from edgeguard.system.files import replaced
 from edgeguard.system.foreign import of_type
 from edgeguard.system.names import refuse_special
-from edgeguard.train.tensors import load_tensors, not_finite
+from edgeguard.train.tensors import load_tensors, not_finite, save_tensors
 
 NAME = "checkpoint.pt"
 _Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -53,8 +51,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         DeviceError: the disk is full or cannot be written; the old one is kept.
     """
-    with replaced(folder / NAME) as partial:
-        torch.save({name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}, partial)
+    save_tensors(folder / NAME, {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__})
 
 
 def load_checkpoint(folder: Path, config_sha256: str, data_sha256: str, steps: int) -> Checkpoint | None:

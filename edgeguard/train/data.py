@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from edgeguard.datasets.entries import Entry, UnreadableMember, entries
 from edgeguard.datasets.exclusions import read_exclusions
 from edgeguard.datasets.poison_note import poison_line, poison_note
+from edgeguard.datasets.readable import every_ten_seconds
 from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError, JpegError
 from edgeguard.jpeg.header import read_jpeg_info
@@ -85,6 +87,15 @@ class Dataset:
     poison: str | None = None
 
 
+@dataclass
+class _Both:
+    """What is found while both parts are read."""
+
+    path: Path
+    broken: list[str] = field(default_factory=list)
+    digests: dict[str, bytes] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class _File:
     name: str
@@ -113,11 +124,9 @@ def read_dataset(config: DataConfig, *, size: int, seed: int) -> Dataset:
     missing = sorted(set(labels) - {file.label for file in train} | set(labels) - {file.label for file in test})
     if missing:
         raise InputError(f"{path}: the class {missing[0]} has no images for training or for testing")
-    broken: list[str] = []
-    digests: dict[str, bytes] = {}
-    parts = [
-        _read(_limited(chosen, config.limit), labels, size, config.keep, broken, digests) for chosen in (train, test)
-    ]
+    both = _Both(path)
+    parts = [_read(both, _limited(chosen, config.limit), labels, size, config.keep) for chosen in (train, test)]
+    broken, digests = both.broken, both.digests
     total = len(parts[0]) + len(parts[1]) + len(broken)
     if len(broken) > config.bad_images_at_most * total:
         raise InputError(
@@ -252,37 +261,46 @@ def _limited(files: list[_File], limit: int) -> list[_File]:
     return [file for of_class in classes.values() for file in of_class[:most]]
 
 
-def _read(
-    files: list[_File],
-    labels: tuple[str, ...],
-    size: int,
-    keep: str,
-    broken: list[str],
-    digests: dict[str, bytes],
-) -> Part:
+def _refuse_more_than_memory(where: object, size_bytes: int) -> None:
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if size_bytes > most:
+        raise InputError(
+            f"{where}: its images take more than half of the memory here ({most / 1e9:.1f} GB): take fewer with "
+            "--limit, or smaller ones with --size"
+        )
+
+
+def _read(both: _Both, files: list[_File], labels: tuple[str, ...], size: int, keep: str) -> Part:
     place = {label: index for index, label in enumerate(labels)}
-    images: list[NDArray[np.uint8]] = []
+    if keep == "pixels":
+        _refuse_more_than_memory(both.path, len(files) * size * size * 3)
+    images = np.empty((len(files) if keep == "pixels" else 0, size, size, 3), np.uint8)
     data: list[bytes] = []
+    held: dict[bytes, bytes] = {}  # by digest: links and copies of a file are kept once
     targets: list[int] = []
     names: list[str] = []
-    total, qualities = 0, dict[int | None, int]()
-    for file in files:
+    total, once, qualities = 0, 0, dict[int | None, int]()
+    progress = every_ten_seconds(both.path)
+    for number, file in enumerate(files, start=1):
+        progress(number, len(files))
         try:
             content = file.read()
-            digests[file.name] = hashlib.sha256(content).digest()
+            both.digests[file.name] = digest = hashlib.sha256(content).digest()
             pixels = decoded(content, size)
         except (JpegError, OSError, UnreadableMember) as error:
-            broken.append(f"{file.name} ({error})")
+            both.broken.append(f"{file.name} ({error})")
             continue
         if content[:2] == b"\xff\xd8":
             quality = _quality(read_jpeg_info(content).tables[0])
             qualities[quality] = qualities.get(quality, 0) + 1
         if keep == "jpeg":
-            data.append(content)
+            if digest not in held:
+                _refuse_more_than_memory(both.path, once := once + len(content))
+            data.append(held.setdefault(digest, content))
         else:
-            images.append(pixels)
+            images[len(names)] = pixels
         targets.append(place[file.label])
         names.append(file.name)
         total += len(content)
-    kept = tuple(data) if keep == "jpeg" else np.stack(images) if images else np.zeros((0, size, size, 3), "u1")
+    kept = tuple(data) if keep == "jpeg" else images[: len(names)]
     return Part(kept, np.array(targets, np.int64), total, qualities, tuple(names))

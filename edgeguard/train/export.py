@@ -1,6 +1,7 @@
 """A trained network as a torch.export program that says what `convert` needs to know."""
 
 import copy
+import io
 import json
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from torch import nn
 from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.preprocess.dct_input import BIAS, tensor_shape
-from edgeguard.system.files import replaced
+from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import of_type, parsing
 from edgeguard.train.codec_network import MEAN, STD
 from edgeguard.train.coefficient_net import CoefficientNet
@@ -86,8 +87,10 @@ def write_program(plain: nn.Module, path: Path, *, example: torch.Tensor, facts:
         program = torch.export.export(plain, (example,), dynamic_shapes=({0: batch},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of the machine that exported it
-    with replaced(path) as partial, _without_warnings():
-        torch.export.save(program, partial, extra_files={"edgeguard.json": json.dumps(facts)})
+    stream = io.BytesIO()  # not the file: of a full disk torch says that its own file is odd
+    with _without_warnings():
+        torch.export.save(program, stream, extra_files={"edgeguard.json": json.dumps(facts)})
+    write_bytes(path, stream.getvalue())
 
 
 def load_program(path: Path, size: int | None = None) -> tuple[nn.Module, dict[str, Any]]:

@@ -18,7 +18,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard.system.files import replaced, write_bytes
+from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
 from edgeguard.system.names import folder_inside
 from edgeguard.system.outputs import output_folder
@@ -26,7 +26,7 @@ from edgeguard.train.config import DataConfig, TrainConfig
 from edgeguard.train.data import Dataset, Part, read_dataset
 from edgeguard.train.networks import REGIONS, network
 from edgeguard.train.run import described, root_of, trainer_of
-from edgeguard.train.tensors import load_tensors
+from edgeguard.train.tensors import load_tensors, save_tensors
 from edgeguard_converters.training_data.image_facts import pixels_sha256
 
 _log = logging.getLogger(__name__)
@@ -160,8 +160,7 @@ def _member(config: TrainConfig, folder: Path, dataset: Dataset, own: NDArray[np
     one = replace(dataset, train=part, test=_few(dataset.test))
     trainer = trainer_of(mine, module, one, work)
     trainer.run()
-    with replaced(folder / MEMBER.format(number)) as partial:
-        torch.save(trainer.average.state_dict(), partial)
+    save_tensors(folder / MEMBER.format(number), trainer.average.state_dict())
     shutil.rmtree(work, ignore_errors=True)
 
 

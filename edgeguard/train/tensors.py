@@ -11,10 +11,22 @@ import torch
 
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.system.archives import ForeignZip
+from edgeguard.system.files import write_bytes
 from edgeguard_converters.load.archive import MOST_MEMBERS, fresh_archive, read_archive, read_file
 from edgeguard_converters.load.pickle_words import check_objects
 
 _PICKLES = 5  # of the format before zips: a number, a version, a machine, the values, the order of the storages
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """What `load_tensors` reads, all of it or nothing. torch itself says of a full disk that its own file is odd.
+
+    Raises:
+        DeviceError: the disk is full or cannot be written; what was there is kept.
+    """
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    write_bytes(path, stream.getvalue())
 
 
 def load_tensors(path: Path) -> Any:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import here
 
 from edgeguard.cli.patch import _deployed
+from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 
 
@@ -69,3 +71,15 @@ def test_without_a_cache_it_is_converted_again(
     for _ in range(2):
         assert _deployed(tmp_path / "a.pt2", tmp_path / "patch").read_bytes() == b"a"
     assert len(asked) == 2
+
+
+def test_a_refusal_keeps_what_was_converted(tmp_path: Path, asked: list[str]) -> None:
+    """Minutes of work went with a target that was mistyped."""
+    pytest.importorskip("torch", reason="needs torch, from the attack or the convert extra")
+    model, folder = tmp_path / "a.pt2", tmp_path / "patch"
+    model.write_bytes(bundled_model().read_bytes())
+    for _ in range(2):
+        done = here("patch", "make", model, "--target", "unheard", "--output", folder)
+        assert done.returncode == 2 and "unheard" in done.stderr, done
+        assert [path.suffix for path in folder.iterdir()] == [".tflite"]
+    assert asked == [str(model)]

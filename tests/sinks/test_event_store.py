@@ -292,3 +292,47 @@ def test_a_start_beside_countless_events_ends(tmp_path: Path, said: list[str], m
     EventStore(tmp_path, 10**9)
     assert said[0].endswith("holds 20 events of earlier runs, which are looked through")
     assert said[1].startswith("10 events of earlier runs stay without a film")
+
+
+def _written(store: EventStore, name: str, frames: int, size: int) -> Path:
+    path = store.begin(name)
+    for number in range(frames):
+        (path / f"{number:09d}.jpg").write_bytes(b"x" * size)
+        store.add(path, size)
+    return path
+
+
+def test_two_processes_keep_one_quota(tmp_path: Path) -> None:
+    """The sizes of the other one's events were read once, when they began: together they took twice the quota."""
+    day, later = "2026-11-30T10-00-00.000Z-", "2026-11-30T11-00-00.000Z-"
+    with mock.patch.object(event_store, "_LOOK_S", 0.0):
+        one, two = EventStore(tmp_path, 10_000), EventStore(tmp_path, 10_000)
+        theirs = two.begin(day + "theirs")
+        ended = _written(one, day + "ended", 3, 1000)
+        one.end(ended)
+        for number in range(6):
+            (theirs / f"{number:09d}.jpg").write_bytes(b"y" * 1000)
+            two.add(theirs, 1000)
+        ours = one.begin(later + "ours")
+        full = []
+        for number in range(6):
+            (ours / f"{number:09d}.jpg").write_bytes(b"x" * 1000)
+            full.append(one.add(ours, 1000))
+    assert not ended.exists(), "the oldest that nobody writes goes"
+    assert len(list(theirs.iterdir())) == 6, "what another process writes stays"
+    assert full == [False] * 4 + [True] * 2, "and where nothing can go, the event ends"
+    two.end(theirs)
+    one.clear()
+    assert not theirs.exists() and ours.exists()
+
+
+def test_a_link_in_an_event_counts_as_a_link(tmp_path: Path) -> None:
+    """Somebody's event with a link to a large file made all other events go."""
+    (tmp_path / "large").write_bytes(b"x" * 10_000)
+    events = tmp_path / "events"
+    for name in ("2026-11-30T10-00-00.000Z-old", "2026-11-30T10-00-00.001Z-theirs"):
+        (events / name).mkdir(parents=True)
+        (events / name / "000000000.jpg").write_bytes(b"x" * 100)
+    (events / name / "000000001.jpg").symlink_to(tmp_path / "large")
+    EventStore(events, 5000)
+    assert len(list(events.iterdir())) == 2

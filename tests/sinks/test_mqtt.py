@@ -318,5 +318,19 @@ def test_bad_addresses(status: RunStatus, url: str, name: str, said: str) -> Non
 def test_files_that_cannot_be_read(status: RunStatus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the password file"):
         Mqtt("mqtt://edge@host", "x", status, password_file=tmp_path / "none")
-    with pytest.raises(InputError, match="cannot use the authority"):
+    with pytest.raises(InputError, match="cannot read the authority"):
         Mqtt("mqtts://host", "x", status, ca_file=tmp_path / "none")
+    for text in ("", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        (tmp_path / "authority").write_text(text)
+        with pytest.raises(InputError, match="cannot use the authority"):
+            Mqtt("mqtts://host", "x", status, ca_file=tmp_path / "authority")
+
+
+def test_a_pipe_in_the_place_of_the_authority_is_not_waited_for(
+    status: RunStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library opened it, and waited for a writer for ever."""
+    monkeypatch.setattr("edgeguard.system.foreign._WRITER_WITHIN_S", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe that nobody writes to"):
+        Mqtt("mqtts://host", "x", status, ca_file=tmp_path / "pipe")

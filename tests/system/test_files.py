@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.system import files
 from edgeguard.system.files import check_writable, replaced, sha256_file, write_bytes
+from edgeguard.system.leftovers import clear_partials
 
 
 def test_all_or_nothing(tmp_path: Path) -> None:
@@ -65,3 +66,28 @@ def test_what_cannot_be_written_is_said_before(tmp_path: Path) -> None:
             check_writable(tmp_path / name)
     check_writable(tmp_path / "new", None, tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_hashed_is_a_plain_file_that_ends(tmp_path: Path) -> None:
+    """A terabyte of holes was hashed byte by byte, and a device without end."""
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("zero", "pipe"):
+        with pytest.raises(InputError, match="is no plain file; refused"):
+            sha256_file(tmp_path / name)
+    with open(tmp_path / "holes", "wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(InputError, match="is larger than 16 GiB"):
+        sha256_file(tmp_path / "holes")
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "é" * 125 + ".png", "n" * 255])
+def test_names_as_long_as_a_file_system_takes(name: str, tmp_path: Path) -> None:
+    """The unfinished file has ten characters more, and was refused."""
+    with replaced(tmp_path / name) as partial:
+        partial.write_bytes(b"x")
+        held = partial.name
+        assert not clear_partials(tmp_path / name), "it is held"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / held).write_bytes(b"left")
+    assert clear_partials(tmp_path / name) == [held]

@@ -2,11 +2,14 @@
 
 import os
 import re
+import subprocess
 import threading
 import tracemalloc
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from unittest import mock
 
 import pytest
 from msgspec import Meta
@@ -44,9 +47,8 @@ def test_files_are_read_up_to_a_limit(tmp_path: Path) -> None:
     path.write_bytes(b"x" * (1 << 20))
     assert len(read_bounded(path, 1 << 20, "the file")) == 1 << 20
     path.write_bytes(b"x" * ((1 << 20) + 1))
-    for endless in (path, Path("/dev/zero")):
-        with pytest.raises(InputError, match="is larger than 1 MiB"):
-            read_bounded(endless, 1 << 20, "the file")
+    with pytest.raises(InputError, match="is larger than 1 MiB"):
+        read_bounded(path, 1 << 20, "the file")
     with pytest.raises(InputError, match="cannot read the file"):
         read_bounded(tmp_path / "missing", 1, "the file")
     with pytest.raises(InputError, match="cannot read the file"):
@@ -55,14 +57,59 @@ def test_files_are_read_up_to_a_limit(tmp_path: Path) -> None:
         read_bounded(tmp_path, 1, "the file")
 
 
-def test_what_has_no_size_is_kept_once() -> None:
-    """A device that never ends was held twice, so that a limit of 512 MiB took 1 GB."""
-    tracemalloc.start()
-    with pytest.raises(InputError, match="is larger than 64 MiB"):
-        read_bounded("/dev/zero", 64 << 20, "the file")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom", "/dev/null", "a link"])
+def test_devices_are_refused_before_they_are_opened(device: str, tmp_path: Path) -> None:
+    """Up to a gigabyte of zeros was read before they were refused."""
+    (tmp_path / "a link").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is a device; refused"), mock.patch("os.open") as opened:
+        read_bounded(tmp_path / device, 1 << 30, "the file")
+    assert not opened.called
+
+
+@pytest.mark.parametrize("path", ["/proc/self/mem", "/proc/kmsg", "/proc/self/environ"])
+def test_files_without_a_size_end(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "_WRITER_WITHIN_S", 0.05)
+    monkeypatch.setattr(foreign, "_PIPE_WITHIN_S", 0.2)
+    with suppress(InputError):
+        read_bounded(path, 1 << 20, "the file")
+
+
+def test_what_has_no_size_is_kept_once(tmp_path: Path) -> None:
+    """What never ends was held twice, so that a limit of 512 MiB took 1 GB."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with subprocess.Popen(["cat", "/dev/zero"], stdout=os.open(path, os.O_RDWR), stderr=subprocess.DEVNULL) as endless:
+        tracemalloc.start()
+        with pytest.raises(InputError, match="is larger than 64 MiB"):
+            read_bounded(path, 64 << 20, "the file")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        endless.kill()
     assert peak < 80 << 20
+
+
+@pytest.mark.parametrize("after", [b"", b"a"])
+def test_a_pipe_that_is_never_closed_is_given_up(after: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its writer held the command for ever once it had written a byte."""
+    monkeypatch.setattr(foreign, "_WRITER_WITHIN_S", 0.1)
+    monkeypatch.setattr(foreign, "_PIPE_WITHIN_S", 0.3)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    over = threading.Event()
+
+    def drip() -> None:
+        os.write(writer, b"a")
+        while after and not over.wait(0.02):
+            os.write(writer, after)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    with pytest.raises(InputError, match="is a pipe that nobody writes to"):
+        read_bounded(path, 1 << 20, "the file")
+    over.set()
+    thread.join()
+    os.close(writer)
 
 
 def test_a_pipe_is_read_too(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.system.names import file_inside, folder_inside, is_plain_name, refuse_special
+from edgeguard.system.names import file_inside, folder_inside, is_plain_name, refuse_special, with_a_name
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\\b", "", ".", "a//b", "a\0b", "x" * 600])
@@ -49,3 +49,13 @@ def test_a_folder_that_is_gone_on_with_leads_nowhere(tmp_path: Path) -> None:
             folder_inside(own, name)
     with pytest.raises(DeviceError, match="cannot make"):
         folder_inside(own, "log/x")
+
+
+def test_paths_without_a_name_are_what_they_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "saved" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "saved")
+    assert with_a_name(Path()) == with_a_name(Path("in/..")) == tmp_path / "saved"
+    assert with_a_name(Path("..")) == tmp_path and with_a_name(Path("in")) == Path("in")
+    for nameless in ("/", "/.."):
+        with pytest.raises(InputError, match="has no name"):
+            with_a_name(Path(nameless))

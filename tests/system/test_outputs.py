@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.system import outputs
 from edgeguard.system.outputs import into_folder, output_folder
 
 
@@ -35,6 +36,29 @@ def test_what_was_begun_goes_with_its_folders(tmp_path: Path) -> None:
 def test_where_work_was_done_everything_stays(tmp_path: Path) -> None:
     _refused(tmp_path / "out", "note.json", written=("note.json", "kept/1"))
     assert _tree(tmp_path) == {"out", "out/note.json", "out/kept", "out/kept/1"}
+
+
+def test_work_in_folders_that_were_there_counts_too(tmp_path: Path) -> None:
+    """Only new names at the top were looked at: the note of the work went, and the work could not be gone on with."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "results.jsonl").write_text("1\n")
+    _refused(tmp_path, "note.json", written=("note.json", "kept/1"))
+    assert _tree(tmp_path) == {"kept", "kept/1", "note.json", "results.jsonl"}
+    (tmp_path / "note.json").unlink()
+    with pytest.raises(InputError), output_folder(tmp_path, "note.json"):
+        (tmp_path / "note.json").write_text("x")
+        with open(tmp_path / "results.jsonl", "a") as stream:
+            stream.write("2\n")
+        raise InputError("no")
+    assert (tmp_path / "note.json").exists()
+
+
+def test_a_folder_of_countless_files_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "_MOST_LOOKED_AT", 3)
+    for number in range(5):
+        (tmp_path / f"{number}").write_text("x")
+    _refused(tmp_path, "note.json", written=("note.json",))
+    assert (tmp_path / "note.json").exists()
 
 
 def test_what_was_there_before_stays(tmp_path: Path) -> None:

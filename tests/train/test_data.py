@@ -66,6 +66,34 @@ def test_jpeg_bytes_are_kept_and_their_quality_is_said(tmp_path: Path) -> None:
     assert np.array_equal(found.train.pixels(np.array([0, 1]), 32), _read(_config(tmp_path)).train.images)
 
 
+def test_links_to_one_file_are_held_once(tmp_path: Path) -> None:
+    """10^5 links to a picture of 60 MB were 6 TB."""
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    for part in ("train", "test"):
+        for label in "ab":
+            (tmp_path / part / label).mkdir(parents=True)
+            for number in range(5):
+                cv2.imwrite(str(tmp_path / part / label / f"{number}.jpg"), image)
+    found = _read(_config(tmp_path, keep="jpeg")).train
+    assert len({id(one) for one in found.images}) == 1 and found.file_bytes == 10 * len(found.images[0])
+
+
+@pytest.mark.parametrize("keep", ["pixels", "jpeg"])
+def test_what_does_not_fit_into_memory_is_said(keep: str, stripes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system ended the process when it had read for an hour."""
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 20, "SC_PAGE_SIZE": 4096}.get)
+    with pytest.raises(InputError, match="take more than half of the memory here"):
+        _read(_config(stripes, keep=keep))
+
+
+def test_reading_many_images_says_how_far_it_is(
+    stripes: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeguard.datasets.readable._SAID_EVERY_S", 0.0)
+    _read(_config(stripes))
+    assert said[0].endswith("1 of 72 images are opened")
+
+
 def test_other_sizes_are_cropped_to_the_square_and_resized(tmp_path: Path) -> None:
     for label in "ab":
         (tmp_path / label).mkdir()

@@ -21,6 +21,7 @@ from edgeguard.system.confined_child import ConfinedChild
 from edgeguard.system.files import sha256_file
 from edgeguard.system.frames import Frame
 from edgeguard.system.isolation import say_what_is_missing
+from edgeguard.system.names import with_a_name
 from edgeguard_converters.graph.float_graph import FloatGraph, float_graph
 from edgeguard_converters.graph.foreign import check_foreign_graph
 from edgeguard_converters.graph.normalization import Normalization
@@ -96,7 +97,7 @@ class ModelProcess:
             path, arch=options.get("arch"), onnx2tf=bool(options.get("onnx2tf")), weights=options.get("weights")
         )
         options = {name: options.get(name) for name in ("arch", "size", "trust_pickle", "onnx2tf", "weights")}
-        sidecar = facts_from_sidecar(path.with_suffix(".json"))
+        sidecar = facts_from_sidecar(with_a_name(path).with_suffix(".json"))
         options["size"] = options["size"] or (None if kind in ("exported", "weights") else sidecar.size)
         before = _identity(path)
         loaded = self._load(path.resolve(), kind, options)

@@ -36,6 +36,7 @@ _MOST_TENSOR_BYTES = 1 << 32
 _SHARED_BYTES = 1 << 26  # of files beside that weights may take again and again
 #: The file of an external weight, as protobuf writes it: the key, the length of the name in one byte or two, the name.
 _LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f]|[\x80-\xff]\x01)(?=(.{1,255}))", re.DOTALL)
+_MOST_MODEL_BYTES = 1 << 31
 _MOST_BESIDE, _LONGEST_ENTRY, _PIECE = 1000, 300, 1 << 22
 #: Bytes of an item of each of ONNX's types that a vision model holds.
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
@@ -87,10 +88,16 @@ def fresh_model(data: bytes, name: str, folder: Path | None = None) -> Any:
 
 
 def weights_beside(path: Path) -> tuple[Path, ...]:
-    """Files in a model's own folder that it names: those that may hold its weights. It is read in pieces."""
+    """Files in a model's own folder that it names: those that may hold its weights. It is read in pieces.
+
+    Raises:
+        InputError: it is larger than a protobuf message can be; holes cost their maker nothing, and are read too.
+    """
     named = set[str]()
     try:
         with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_size > _MOST_MODEL_BYTES:
+                raise InputError(f"{path.name} has more than {_MOST_MODEL_BYTES} bytes, which no ONNX file has")
             for name in _named(stream):
                 named.add(name)  # many weights may lie in one file
                 if len(named) == _MOST_BESIDE:

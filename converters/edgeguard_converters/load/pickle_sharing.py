@@ -15,7 +15,8 @@ _TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET", "LIST"}
 _FILLS = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
-#: A weight that can grow, as what it stands for can; None: a mark on the stack.
+_MOST_DEEP = 1000  # values within values, as Python's own pickler: libraries take them apart by calling themselves
+#: A weight and a depth that can grow, as what they stand for can; None: a mark on the stack.
 _Weight = list[int]
 
 
@@ -36,9 +37,9 @@ class Weights:
         """
         name = word.name
         if name in _GETS:
-            self._stack.append(self._memo.get(argument, [1]))
+            self._stack.append(self._memo.get(argument, [1, 1]))
         elif name in _PUTS or name == "MEMOIZE":
-            self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._stack[-1] or [1]
+            self._memo[len(self._memo) if name == "MEMOIZE" else argument] = self._stack[-1] or [1, 1]
         elif name == "DUP":
             self._stack.append(self._stack[-1])
         elif name == "MARK":
@@ -53,7 +54,7 @@ class Weights:
                 self._hash(popped[1:])
                 self._stack.append(self._made(popped[1:]))
             else:
-                self._stack.extend([1] for _ in word.stack_after)
+                self._stack.extend([1, 1] for _ in word.stack_after)
 
     def _popped(self, before: Sequence[Any]) -> list[_Weight]:
         taken: list[_Weight] = []
@@ -63,14 +64,20 @@ class Weights:
                 taken.append(weight)
             single = before.index(pickletools.markobject)
         for _ in range(single):
-            taken.append(self._stack.pop() or [1])
+            taken.append(self._stack.pop() or [1, 1])
         return taken[::-1]
 
     def _made(self, parts: list[_Weight]) -> _Weight:
         weight = 1 + sum(part[0] for part in parts)
         if weight > _MOST_WEIGHT:
             raise ValueError("its values hold each other too often")
-        return [weight]
+        return [weight, self._deeper(parts)]
+
+    def _deeper(self, parts: list[_Weight]) -> int:
+        depth = 1 + max((part[1] for part in parts), default=0)
+        if depth > _MOST_DEEP:
+            raise ValueError("its values are nested too deeply")
+        return depth
 
     def _filled(self, name: str, whole: _Weight, parts: list[_Weight]) -> _Weight:
         """A container with more in it: of a dictionary the keys count, of a list all, of an object nothing."""
@@ -79,6 +86,7 @@ class Weights:
             self._hash(counted)
         whole[0] += self._made(counted)[0] - 1
         self._made([whole])
+        whole[1] = max(whole[1], self._deeper(parts))
         return whole
 
     def _hash(self, parts: list[_Weight]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgeguard.errors import InputError
 from edgeguard.system.files import sha256_file
+from edgeguard.system.names import with_a_name
 from edgeguard.system.redirect import muted
 from edgeguard_converters.load.exported import load_exported
 from edgeguard_converters.load.formats import model_format
@@ -49,7 +50,7 @@ def load_source(
     Raises:
         InputError: missing, empty, another kind of file, damaged, or dangerous to load.
     """
-    sidecar = facts_from_sidecar(path.with_suffix(".json"))
+    sidecar = facts_from_sidecar(with_a_name(path).with_suffix(".json"))
     known = size or sidecar.size
     source = load_alone(
         path, arch=arch, size=size, known=known, trust_pickle=trust_pickle, onnx2tf=onnx2tf, weights=weights

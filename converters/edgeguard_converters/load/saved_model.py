@@ -5,6 +5,7 @@ functions that save and load checkpoints do too, and stand in every one: they ar
 function that is kept is compared with the list of what is allowed.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -39,7 +40,10 @@ _CLASSES = re.compile(
 _LAYERS = "_tf_keras_"
 _DEVICE = re.compile(r"(/device:)?(CPU:\d+)?", re.IGNORECASE)
 _VARIABLES = re.compile(r"variables\.(index|data-\d{5}-of-\d{5})")
-_MOST_FUNCTIONS = 10_000
+_HOW_TO_RUN = frozenset({"config", "config_proto", "executor_type"})
+_OF_SHAPES = frozenset({"_input_shapes", "_output_shapes"})
+_MOST_FUNCTIONS, _MOST_OBJECTS = 10_000, 50_000
+_MOST_REPEATED = 1 << 24  # values of constants that say one number for all
 #: Operators when the functions that a function calls are put in its place, as TensorFlow does it.
 _MOST_OPERATORS = 1_000_000
 _MOST_BYTES = 1 << 31
@@ -52,14 +56,13 @@ def checked_copy(folder: Path, scratch: Path) -> Path:
         PickleRefused: it holds an operator or an object that is not on the lists.
         InputError: it is damaged, or was not made by TensorFlow 2.
     """
+    assets, variables = _plain(folder / "assets"), _plain(folder / "variables")
     graph = _fresh_graph(read_file(_plain(folder / "saved_model.pb"), most_bytes=_MOST_BYTES))
     fresh = scratch / "model"
     (fresh / "variables").mkdir(parents=True)
     (fresh / "saved_model.pb").write_bytes(graph)
-    assets = folder / "assets"
     if assets.is_dir() and any(assets.iterdir()):
         raise PickleRefused("the SavedModel brings files of its own (assets), which a vision model has not; refused")
-    variables = folder / "variables"
     if variables.is_dir():
         for path in sorted(variables.iterdir()):
             if not _VARIABLES.fullmatch(path.name):
@@ -93,8 +96,9 @@ def _fresh_graph(data: bytes) -> bytes:
     library.ClearField("registered_gradients")
     functions = [function for function in library.function if function.signature.name in kept]
     _check_calls({function.signature.name: function for function in functions})
-    for function in functions:
-        _check_function(function)
+    repeated = sum(map(_check_function, functions))
+    if repeated > _MOST_REPEATED:
+        raise PickleRefused(f"the SavedModel holds constants of {repeated} values that are not in it; refused")
     library.ClearField("function")
     library.function.extend(functions)
     meta.graph_def.ClearField("node")  # of a session: it would read and write checkpoints
@@ -103,12 +107,19 @@ def _fresh_graph(data: bytes) -> bytes:
 
 
 def _check_objects(graph: Any) -> None:
+    if len(graph.nodes) > _MOST_OBJECTS:
+        raise PickleRefused(f"the SavedModel holds more than {_MOST_OBJECTS} objects; refused")
     for node in graph.nodes:
         kind = node.WhichOneof("kind")
         if kind not in _OBJECTS or node.registered_saver:
             raise PickleRefused(f"the SavedModel holds an object of the kind {kind!r}, which is not allowed; refused")
         node.ClearField("saveable_objects")
         node.ClearField("registered_name")
+        for child in node.children:  # TensorFlow sets them as attributes of Python's
+            if child.local_name.startswith("__") and child.local_name != "__call__":
+                raise PickleRefused(f"the SavedModel holds an object of the name {child.local_name[:60]!r}; refused")
+        if kind == "variable":
+            node.variable.ClearField("device")
         if kind != "user_object":
             continue
         name = node.user_object.identifier
@@ -160,7 +171,10 @@ def _check_calls(functions: dict[str, Any]) -> None:
         raise PickleRefused("a function of the SavedModel calls itself; refused, it was not run") from error
 
 
-def _check_function(function: Any) -> None:
+def _check_function(function: Any) -> int:
+    """Compare a function with the lists; returns how many values its constants claim beside those that are in it."""
+    repeated = 0
+    _keep_plain(function.attr)
     for node in function.node_def:
         if node.op not in _OPERATORS:
             raise PickleRefused(
@@ -168,4 +182,27 @@ def _check_function(function: Any) -> None:
             )
         if not _DEVICE.fullmatch(node.device):
             raise PickleRefused(f"the SavedModel wants the device {node.device[:60]!r}; refused")
+        _keep_plain(node.attr)
+        repeated += sum(map(_check_value, node.attr.values()))
     function.ClearField("resource_arg_unique_id")
+    return repeated
+
+
+def _keep_plain(attributes: Any) -> None:
+    """Drop what tells TensorFlow how to run something: its compilers, optimizers, threads and executors."""
+    for name in [n for n in attributes if n in _HOW_TO_RUN or (n.startswith("_") and n not in _OF_SHAPES)]:
+        del attributes[name]
+
+
+def _check_value(value: Any) -> int:
+    """Refuse an attribute that stands for something else; returns as `_check_function`."""
+    called = [value.func] if value.WhichOneof("value") == "func" else value.list.func
+    if value.WhichOneof("value") == "placeholder" or any(found.attr for found in called):
+        raise PickleRefused("the SavedModel has functions with parameters, whose calls cannot be counted; refused")
+    repeated = 0
+    for tensor in [value.tensor] if value.WhichOneof("value") == "tensor" else value.list.tensor:
+        sides = [dimension.size for dimension in tensor.tensor_shape.dim]
+        if min(sides, default=0) < 0:
+            raise PickleRefused("the SavedModel holds a constant with a negative side; refused")
+        repeated += max(math.prod(sides) - tensor.ByteSize(), 0)
+    return repeated

@@ -33,7 +33,6 @@ id name
 _PRIMITIVES = frozenset(_PRIMITIVES_LISTED.split())
 _RESERVED = frozenset({"torch", "ops", "CONSTANTS", "__torch__", "fork", "awaitable", "print", "rpc_async", "rpc_sync"})
 _BASES = frozenset({"Module", "NamedTuple"})
-_DUNDERS = frozenset({"__len__", "__contains__", "__getitem__"})
 _LONGEST_LOOP = 100_000
 _MOST_CHARACTERS = 20_000_000
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r") | {127}
@@ -51,6 +50,8 @@ def fresh_sources(sources: dict[str, bytes], is_harmless: Callable[[str], bool])
         PickleRefused: a function names what is not allowed, or they call each other too often.
         InputError: a file is no TorchScript.
     """
+    if sum(map(len, sources.values())) > _MOST_CHARACTERS:
+        raise InputError(f"the script has more than {_MOST_CHARACTERS} characters of source; refused")
     trees = {name: _parsed(name, data) for name, data in sources.items()}
     declared = {found for tree in trees.values() for found in _declared(tree)}
     for found in declared:
@@ -69,8 +70,6 @@ def fresh_sources(sources: dict[str, bytes], is_harmless: Callable[[str], bool])
 
 def _parsed(name: str, data: bytes) -> ast.Module:
     try:
-        if len(data) > _MOST_CHARACTERS:
-            raise ValueError("it is too long")
         if not data.isascii() or set(data) & _CONTROLS:
             raise ValueError("it holds control characters, or some beyond ASCII")
         return ast.parse(data.decode("ascii"))
@@ -118,8 +117,8 @@ class _Check(ast.NodeVisitor):
             self.visit(item)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """A function or a method; none runs while the archive is loaded."""
-        if node.decorator_list or (node.name.startswith("__") and node.name not in _DUNDERS):
+        """A function or a method; none runs while the archive is loaded, and none is called but by its name."""
+        if node.decorator_list or node.name.startswith("__"):
             raise self._refused(f"the method {node.name[:60]!r}")
         self._local = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         self._local |= {argument.arg for argument in ast.walk(node) if isinstance(argument, ast.arg)}

@@ -6,6 +6,7 @@ call the work of what it calls, times the rounds of the loops around it.
 """
 
 import ast
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -193,8 +194,8 @@ class _Body:
 
 def rounds_of(loop: ast.For) -> int:
     """Of a loop over a list, or over a range whose end is written there."""
-    numbers = [n.value for n in ast.walk(loop.iter) if isinstance(n, ast.Constant) and isinstance(n.value, int)]
-    return max(1, *numbers) if numbers else 1
+    constants = [node.value for node in ast.walk(loop.iter) if isinstance(node, ast.Constant)]
+    return max([1, *(math.ceil(min(n, MOST_WORK)) for n in constants if isinstance(n, int | float))])
 
 
 def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeguard.errors import DeviceError, InputError
-from edgeguard.system.files import write_bytes
+from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import read_bounded
+from edgeguard.system.names import with_a_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -31,21 +32,22 @@ def make_keys(path: Path) -> tuple[Path, Path, str]:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    path = with_a_name(path)
     private, public = path.with_name(f"{path.name}.key"), path.with_name(f"{path.name}.pub")
     for file in (private, public):
-        if file.exists():
+        if os.path.lexists(file):
             raise InputError(f"{file} is there already: a key is not written over")
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    try:
-        with os.fdopen(os.open(private, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as stream:
-            stream.write(pem)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise DeviceError(f"cannot write {private}: {error.strerror}") from error
     told = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    write_bytes(public, told)
+    with replaced(private) as partial:
+        os.chmod(partial, 0o600)  # noqa: PTH101 - before the bytes are in it
+        partial.write_bytes(pem)
+    try:
+        write_bytes(public, told)
+    except DeviceError:
+        private.unlink()
+        raise
     return private, public, fingerprint(raw_public(key.public_key()))
 
 

@@ -1,6 +1,7 @@
 """The manifest of a data set: every image's facts, one root over all, where it comes from, and a signature."""
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from edgeguard_converters.training_data.merkle import data_root
 from edgeguard_converters.training_data.scan import ScannedImage, label_of
 
 SCHEMA, KIND = 1, "edgeguard-data-manifest"
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 400 << 20  # some million files: a line of one has 350 bytes
 _ALGORITHM = "ed25519"
 
 
@@ -89,7 +90,7 @@ def write_manifest(path: Path, manifest: Manifest, key: Path | None = None) -> M
         The manifest with its signer.
 
     Raises:
-        InputError: the key cannot be used.
+        InputError: the key cannot be used, or the images are too many.
         DeviceError: the file cannot be written.
     """
     data = manifest_data(manifest)
@@ -99,7 +100,10 @@ def write_manifest(path: Path, manifest: Manifest, key: Path | None = None) -> M
         value = private.sign(canonical_json(data)).hex()
         data["signature"] = {"algorithm": _ALGORITHM, "public_key": public.hex(), "value": value}
         manifest = replace(manifest, signer=public)
-    write_bytes(path, canonical_json(data) + b"\n")
+    written = canonical_json(data) + b"\n"
+    if len(written) > _MOST_BYTES:
+        raise InputError(f"{len(manifest.images)} images are more than a manifest holds: make one of each part")
+    write_bytes(path, written)
     return manifest
 
 
@@ -179,15 +183,15 @@ def differences(manifest: Manifest, found: Sequence[ScannedImage]) -> list[str]:
     ]
     gone = {name: before[name] for name in before if name not in after}
     new = {name: after[name] for name in after if name not in before}
-    by_content: dict[bytes, list[str]] = {}
+    by_content: dict[bytes, deque[str]] = {}  # copies of one image may be many
     for name, image in gone.items():
-        by_content.setdefault(image.digest, []).append(name)
+        by_content.setdefault(image.digest, deque()).append(name)
     for name, image in new.items():
         old = by_content.get(image.digest)
         if not old:
             lines.append(f"added: {name}")
             continue
-        origin = old.pop(0)
+        origin = old.popleft()
         del gone[origin]
         other = before[origin].label
         moved = f"moved from class {other} to {image.label}" if other != image.label else "renamed"

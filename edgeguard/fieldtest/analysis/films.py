@@ -20,6 +20,7 @@ from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet
 from edgeguard.reporting.shown import size_within
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.names import folder_inside
+from edgeguard.system.redirect import muted
 
 _PANEL, _HIGHEST, _TITLE, _GAP = 320, 960, 34, 4
 _MOST_FRAMES = 40
@@ -201,6 +202,16 @@ def _write_mp4(path: Path, pictures: Sequence[NDArray[np.uint8]], fps: float) ->
         for rgb in pictures:
             writer.write(np.ascontiguousarray(_fitted(rgb, width, height)[:, :, ::-1]))
         writer.release()
+        if _frames_in(partial) != len(pictures):  # FFmpeg tells nobody that a disk is full
+            raise DeviceError(f"cannot write {path}: is the disk full?")
+
+
+def _frames_in(path: Path) -> int:
+    with muted():
+        reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+    reader.release()
+    return count
 
 
 def _gif(pictures: Sequence[NDArray[np.uint8]], fps: float) -> bytes:

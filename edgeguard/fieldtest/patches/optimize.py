@@ -18,9 +18,8 @@ from edgeguard.errors import InputError
 from edgeguard.fieldtest.patches.printing import View, non_printability, photographed, total_variation
 from edgeguard.fieldtest.patches.scenes import Scenes
 from edgeguard.fieldtest.sheets.sheet import Picture, mask_of
-from edgeguard.system.files import replaced
 from edgeguard.system.foreign import foreign_json
-from edgeguard.train.tensors import fitting, load_tensors, not_finite
+from edgeguard.train.tensors import fitting, load_tensors, not_finite, save_tensors
 
 #: Levels (n, 3, h, w) of frames to (n, classes).
 Classifier = Callable[[Tensor], Tensor]
@@ -191,8 +190,7 @@ def _keep(path: Path, identity: str, step: int, patch: Tensor, optimizer: Optimi
         "identity": identity, "step": step, "patch": patch.detach(),
         "optimiser": optimizer.state_dict(), "schedule": schedule.state_dict(),
     }  # fmt: skip
-    with replaced(path) as partial:
-        torch.save(state, partial)
+    save_tensors(path, state)
 
 
 def _resume(path: Path, identity: str, patch: Tensor, optimizer: Optimizer, schedule: LRScheduler) -> int:

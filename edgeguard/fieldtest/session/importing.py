@@ -2,11 +2,13 @@
 
 import contextlib
 import re
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from edgeguard.fieldtest.session.marks import Mark
 from edgeguard.fieldtest.session.photographs import found_files
 from edgeguard.fieldtest.session.placements import Placed, Placement, placements
 from edgeguard.fieldtest.session.placing import NOT_MARKED, place, shown, wants_mark
+from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.session.said import FILE, STORED, read_said
 from edgeguard.fieldtest.session.session import KeptFile, Pass, Session
 from edgeguard.system.files import write_bytes
@@ -161,9 +164,9 @@ def import_all(
         unmarked += found == NOT_MARKED
         left.append(NotUsed(shown(picture), found))
     used: list[dict[str, Any]] = []
-    groups, before = list[Placement](), tuple(session.passes)
+    groups, before = list[Placement](), _Stored(session.passes)
     for group in placements(placed, gap_s):
-        late = _stored_before(before, group, gap_s)
+        late = before.pass_of(group, gap_s)
         if late is not None:
             why = f"belongs to the placement of pass {late}, which is stored: its frames are not changed any more"
             left += [NotUsed(shown(one.picture), why) for one in group.pictures]
@@ -184,21 +187,38 @@ def import_all(
     return Imported(len(groups), len(used), len(films), tuple(left), unmarked, notes, tuple(lines))
 
 
-def _stored_before(stored: Sequence[Pass], group: Placement, gap_s: float) -> int | None:
-    """The pass of an earlier import whose placement these photographs show; None where there is none."""
-    if group.pictures[0].picture.index is not None:
-        return None  # a film is a pass of its own
-    times = [one.picture.taken_at for one in group.pictures]
-    folders = {shown(one.picture).rpartition("/")[0] for one in group.pictures if one.picture.taken_at is None}
-    for done in stored:
-        if (done.sheet, done.cell) != (group.sheet, group.cell) or _OF_A_FILM.search(done.frames[0].origin or ""):
-            continue
-        if folders & {(frame.origin or "/").rpartition("/")[0] for frame in done.frames}:
-            return done.number
-        taken = [frame.captured_at for frame in done.frames if frame.origin is not None]
-        if any(at is not None and abs(at - one) <= gap_s for at in times for one in taken):
-            return done.number
-    return None
+class _Stored:
+    """The passes of earlier imports, by sheet and cell: where their photographs lay, and when they were taken."""
+
+    def __init__(self, passes: Iterable[Pass]) -> None:
+        self._folders: dict[tuple[int, Cell | None, str], int] = {}
+        self._times: dict[tuple[int, Cell | None], list[tuple[float, int]]] = defaultdict(list)
+        for done in passes:
+            if _OF_A_FILM.search(done.frames[0].origin or ""):
+                continue  # a film is a pass of its own
+            for frame in done.frames:
+                folder = (frame.origin or "/").rpartition("/")[0]
+                self._folders.setdefault((done.sheet, done.cell, folder), done.number)
+                if frame.origin is not None:
+                    self._times[done.sheet, done.cell].append((frame.captured_at, done.number))
+        for times in self._times.values():
+            times.sort()
+
+    def pass_of(self, group: Placement, gap_s: float) -> int | None:
+        """The first pass whose placement these photographs show; None where there is none."""
+        if group.pictures[0].picture.index is not None:
+            return None
+        found, times = list[int](), self._times.get((group.sheet, group.cell), [])
+        for one in group.pictures:
+            at = one.picture.taken_at
+            if at is None:
+                place = group.sheet, group.cell, shown(one.picture).rpartition("/")[0]
+                found += [self._folders[place]] if place in self._folders else []
+            else:
+                first = bisect_left(times, at - gap_s, key=itemgetter(0))
+                last = bisect_right(times, at + gap_s, lo=first, key=itemgetter(0))
+                found += [number for _, number in times[first:last]]
+        return min(found, default=None)
 
 
 def _frames(group: Placement, film_fps: float) -> Iterator[Captured | KeptFile]:

@@ -29,6 +29,7 @@ from edgeguard.system.files import sha256_file
 from edgeguard.system.foreign import read_bounded
 
 LARGEST = 256 << 20  # bytes of a photograph
+_LARGEST_FILM = 64 << 30  # bytes: two hours of the sharpest pictures; each byte is hashed
 MOST_OF_A_FILM = 100  # pictures
 _SEARCHED_PX = 2000  # longer side of the picture in which tags are looked for first
 _TAGS = 4
@@ -173,8 +174,9 @@ def _photograph(lens: Lens, file: FoundFile) -> Picture | NotUsed:
 
 
 def _film(lens: Lens, file: FoundFile) -> list[Picture | NotUsed]:
-    digest, found = sha256_file(file.path), list[Picture | NotUsed]()
+    digest, found = "", list[Picture | NotUsed]()
     for index, captured in film_pictures(file.path, lens.film_fps):
+        digest = digest or sha256_file(file.path, most_bytes=_LARGEST_FILM)
         try:
             rgb = captured.decode()
         except JpegError as error:

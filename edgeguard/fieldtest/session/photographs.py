@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeguard.fieldtest.sheets.cutout import HEIC_BRANDS
+from edgeguard.system.walk import walk
 
 Kind = Literal["photograph", "film", "heic", "raw", "other"]
 _RAW_SUFFIXES = frozenset({".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf"})
@@ -134,12 +135,15 @@ def _focal(tags: Mapping[int, Any]) -> float | None:
 
 def _below(folder: Path) -> Iterator[FoundFile]:
     base = folder.absolute().name
-    for at, folders, files in os.walk(folder):
-        folders.sort(key=os.fsencode)
-        inside = Path(at).relative_to(folder)
-        for name in sorted([*files, *(one for one in folders if Path(at, one).is_symlink())], key=os.fsencode):
-            path = Path(at, name)
-            yield FoundFile(path, _shown("/".join((base, *inside.parts, name))), _problem(path))
+    for name in sorted((name for name, _ in walk(folder)), key=_place):
+        path = folder / name
+        yield FoundFile(path, _shown(f"{base}/{name}"), _problem(path))
+
+
+def _place(name: str) -> list[tuple[bool, bytes]]:
+    """For the order: the files of a folder, then its folders, each in byte order of their names."""
+    *folders, file = name.split("/")
+    return [*((True, os.fsencode(one)) for one in folders), (False, os.fsencode(file))]
 
 
 def _problem(path: Path) -> str:

@@ -1,5 +1,6 @@
 """From placed pictures to passes: which photographs show one placement of one sheet."""
 
+from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from edgeguard.fieldtest.session.place import Corners
 from edgeguard.fieldtest.session.plan import Cell
 from edgeguard.fieldtest.sheets.tags import Pose
 
+_LATEST = 1000  # pictures of a placement that say how it stands: each run that joins it asks again
 _NEAR, _NEAR_DEG = 0.06, 5.0  # by which poses of one placement differ at most: share of the distance; angle
 
 
@@ -100,12 +102,15 @@ def _runs(pictures: Sequence[Placed], gap_s: float) -> Iterable[list[Placed]]:
 def _merged(runs: Iterable[list[Placed]], gap_s: float) -> list[list[Placed]]:
     """Runs of neighboring cells become one where time and pose say that nothing was moved between them."""
     found: list[list[Placed]] = []
+    near: list[list[Placed]] = []  # of them, those that did not end long before
     for run in sorted(runs, key=lambda one: _time(one[0])):
-        same = (one for one in found if _time(run[0]) - _time(one[-1]) <= gap_s and _stands_as(one, run))
-        if (before := next(same, None)) is None:
+        near = [one for one in near if _time(run[0]) - _time(one[-1]) <= gap_s]
+        if (before := next((one for one in near if _stands_as(one, run)), None)) is None:
             found.append(list(run))
+            near.append(found[-1])
         else:
-            before[:] = sorted([*before, *run], key=_time)
+            for one in run:
+                insort(before, one, key=_time)
     return found
 
 
@@ -114,7 +119,7 @@ def _stands_as(first: Sequence[Placed], second: Sequence[Placed]) -> bool:
     if (first[0].sheet, first[0].cell.light) != (second[0].sheet, second[0].cell.light):
         return False
     far, turned, unsure = (
-        [median(getattr(one.pose, name) for one in run) for run in (first, second)]
+        [median(getattr(one.pose, name) for one in run[-_LATEST:]) for run in (first, second)]
         for name in ("distance_mm", "angle_deg", "angle_error_deg")
     )
     slack = max(_NEAR_DEG, 2 * max(unsure))

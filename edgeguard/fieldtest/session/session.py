@@ -143,6 +143,7 @@ class Session:
         refuse_special(folder, "plan.json", "passes.jsonl", "frames")
         self.folder, self.plan = folder, read_plan(folder)
         self.passes = _read_journal(folder / "passes.jsonl", self.plan)
+        self._counts = Counter((done.sheet, done.cell) for done in self.passes)
 
     def recover(self) -> list[str]:
         """Clear what an interruption left; returns a line for each thing cleared."""
@@ -163,7 +164,7 @@ class Session:
 
     def count(self, sheet: int, cell: Cell) -> int:
         """Passes of a sheet in a cell."""
-        return sum(done.sheet == sheet and done.cell == cell for done in self.passes)
+        return self._counts[sheet, cell]
 
     def store(
         self, sheet: int, cell: Cell | None, captured: Iterable[Captured | KeptFile], poses: list[dict[str, Any]]
@@ -187,8 +188,7 @@ class Session:
                 _stored(folder, index, frame, pose)
                 for index, (frame, pose) in enumerate(zip(captured, poses, strict=True))
             )
-            repeat = sum(done.sheet == sheet and done.cell == cell for done in self.passes)
-            done = Pass(self.plan.session, number, sheet, cell, repeat, frames)
+            done = Pass(self.plan.session, number, sheet, cell, self._counts[sheet, cell], frames)
             with open(self.folder / "passes.jsonl", "ab") as journal:
                 journal.write(_line(done))
                 journal.flush()
@@ -196,6 +196,7 @@ class Session:
         except OSError as error:
             raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
         self.passes.append(done)
+        self._counts[sheet, cell] += 1
         return done
 
     def read_frame(self, frame: FrameRecord) -> bytes:

@@ -12,12 +12,12 @@ from edgeguard.fieldtest.session.arms import folder_names, sheets_named
 from edgeguard.fieldtest.session.plan import Plan
 from edgeguard.fieldtest.session.session import frame_bytes
 from edgeguard.system.files import write_bytes
-from edgeguard.system.names import refuse_special
+from edgeguard.system.names import refuse_special, with_a_name
 
 
 def photographs_beside(session: Path) -> Path:
     """The folder beside a session that holds its passes without tags."""
-    session = session.absolute().resolve()
+    session = with_a_name(session.absolute().resolve())
     return session.with_name(f"{session.name}-untagged")
 
 

@@ -25,6 +25,7 @@ from edgeguard.fieldtest.sheets.sheet import (
 from edgeguard.fieldtest.sheets.subject import Subject, card_subject, picture_beside, write_subject
 from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+from edgeguard.system.names import with_a_name
 
 #: A tenth of the area, a little below the middle: on the stop card plain grey in the middle itself looks like no entry.
 DEFAULT_AREA, DEFAULT_CENTER = 0.10, (0.0, 0.07)
@@ -210,6 +211,7 @@ def sheet_and_picture(path: Path) -> tuple[Sheet, Picture]:
     Raises:
         InputError: one of them is missing, damaged, or they do not belong together.
     """
+    path = with_a_name(path)
     sheet = read_sheet(path.with_suffix(".json"))
     try:
         picture = decode_whole(read_bounded(path.with_suffix(".png"), LARGEST_PICTURE, "the sheet's picture"))

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root
 
-from edgeguard.errors import DeviceError, InputError
+from edgeguard.errors import InputError
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system.outputs import output_folder
 
 ROOT_EXPIRES = timedelta(days=365)
 _LARGEST = 1 << 16
@@ -40,13 +41,20 @@ def make_keys(folder: Path, now: datetime, release_keys: int = 1, threshold: int
         raise InputError(
             f"{threshold} of {release_keys} release keys cannot be: 1 to 16 keys, and no more wanted than there are"
         )
-    if (folder / "root.json").exists() or any(folder.glob("*.pem")):
-        raise InputError(f"{folder} holds keys already: they would be lost; name a new folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise DeviceError(f"cannot write {folder}: {error.strerror}") from error
     names = ["release"] if release_keys == 1 else [f"release-{n}" for n in range(1, release_keys + 1)]
+    keys = [written for name in (_ROOT, *names, _ONLINE) for written in (name, f"{name}.pub")]
+    written = [*keys, "root.json", "1.root.json"]
+    taken = next((name for name in written if os.path.lexists(folder / name)), None)
+    if taken is not None:
+        raise InputError(f"{folder} holds keys already ({taken}): they would be lost; name a new folder")
+    is_new = not os.path.lexists(folder)
+    with output_folder(folder, *written):
+        if is_new:
+            folder.chmod(0o700)
+        return _first_root(folder, now, names, threshold)
+
+
+def _first_root(folder: Path, now: datetime, names: list[str], threshold: int) -> Path:
     signers = {name: _new_key(folder / name) for name in (_ROOT, *names, _ONLINE)}
     root = Root(expires=now + ROOT_EXPIRES, consistent_snapshot=True)
     root.add_key(signers[_ROOT].public_key, "root")
@@ -73,14 +81,19 @@ def replace_key(folder: Path, name: str, now: datetime) -> Path:
     roles = [role for role, entry in metadata.signed.roles.items() if old.keyid in entry.keyids]
     if not roles:
         raise InputError(f"{name} is no key that root.json names: nothing to revoke")
-    (folder / name).replace(folder / f"{name}.revoked")
-    new = _new_key(folder / name).public_key
-    for role in roles:
-        metadata.signed.revoke_key(old.keyid, role)
-        metadata.signed.add_key(new, role)
     metadata.signed.version += 1
     metadata.signed.expires = now + ROOT_EXPIRES
-    return _write_root(folder, metadata, [load_signer(folder / _ROOT)])
+    made = (f"{name}.new", f"{name}.new.pub")
+    with output_folder(folder, *made, f"{metadata.signed.version}.root.json"):
+        new = _new_key(folder / made[0]).public_key
+        for role in roles:
+            metadata.signed.revoke_key(old.keyid, role)
+            metadata.signed.add_key(new, role)
+        root = _write_root(folder, metadata, [load_signer(folder / _ROOT)])
+    (folder / name).replace(folder / f"{name}.revoked")
+    for written, wanted in zip(made, (name, f"{name}.pub"), strict=True):
+        (folder / written).replace(folder / wanted)
+    return root
 
 
 def read_root(folder: Path) -> "Metadata[Root]":

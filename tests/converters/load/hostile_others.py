@@ -221,9 +221,18 @@ KERAS: list[Hostile] = [
 #: The operators that the script `make_hostile_saved.py` puts into SavedModels.
 OPERATORS = ("WriteFile", "PrintV2", "CreateSummaryFileWriter", "EagerPyFunc", "ReadFile", "While", "RandomUniform")
 
+#: SavedModels whose operators are all on the list, and what is said of them.
+CHANGED = {
+    "functions with parameters": "functions with parameters",
+    "constant of 4 TB": "values that are not in it",
+    "object for a class": "an object of the name '__class__'",
+    "countless objects": "more than 50000 objects",
+    "link for weights": "is a link",
+}
+
 
 def make_saved_models(folder: Path, flag: Path) -> None:
-    """SavedModels in folders with the names of `OPERATORS`, made by TensorFlow in a process of its own."""
+    """SavedModels in folders with the names of `OPERATORS` and `CHANGED`, made by a process of its own."""
     script = Path(__file__).with_name("make_hostile_saved.py")
     subprocess.run([sys.executable, str(script), str(folder), str(flag)], check=True, capture_output=True, timeout=300)
 
@@ -341,4 +350,4 @@ def other_files() -> Iterator[Hostile]:
     yield from (*ONNX, *KERAS, *TFLITE)
 
 
-__all__ = ["KERAS", "ONNX", "OPERATORS", "TFLITE", "Make", "make_saved_models", "other_files", "small_graph"]
+__all__ = ["CHANGED", "KERAS", "ONNX", "OPERATORS", "TFLITE", "Make", "make_saved_models", "other_files", "small_graph"]

@@ -11,8 +11,9 @@ from needs import needs
 needs("torch", "onnx", "tensorflow", extras="the extras convert, onnx and keras")
 
 from converters.load import hostile_advisories as advisories  # noqa: E402
+from converters.load import hostile_implied as implied  # noqa: E402
 from converters.load import hostile_sharing as sharing  # noqa: E402
-from converters.load.hostile_others import OPERATORS, make_saved_models, other_files  # noqa: E402
+from converters.load.hostile_others import CHANGED, OPERATORS, make_saved_models, other_files  # noqa: E402
 from converters.load.hostile_torch import torch_files  # noqa: E402
 
 from edgeguard.errors import DeviceError, InputError  # noqa: E402
@@ -32,7 +33,7 @@ pytestmark = [
 TESTS = Path(__file__).parents[2]
 LIMITS = Limits(memory_bytes=3 << 30, folder_bytes=200 << 20, cpu_s=60, wall_s=45.0)
 ADVISORIES = (*advisories.TORCH, *advisories.KERAS, *advisories.ONNX, *advisories.TFLITE)
-SHARING = (*sharing.TORCH, *sharing.KERAS)
+SHARING = (*sharing.TORCH, *sharing.KERAS, *implied.TORCH, *implied.LEFT_TO_THE_PROCESS)
 FILES = [pytest.param(make, id=name) for name, _, make in (*torch_files(), *other_files(), *ADVISORIES, *SHARING)]
 
 
@@ -71,15 +72,17 @@ def test_the_child_alone_holds(make, tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", [*OPERATORS, *CHANGED])
 def test_the_child_alone_holds_saved_models(saved_models: tuple[Path, Path], operator: str) -> None:
     folder, flag = saved_models
     assert "\n" not in _load(folder / operator)
     assert not list(flag.parent.iterdir())
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
-def test_the_lists_alone_refuse_saved_models(saved_models: tuple[Path, Path], operator: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("operator", "said"), [*((one, "not on the list") for one in OPERATORS), *CHANGED.items()])
+def test_the_lists_alone_refuse_saved_models(
+    saved_models: tuple[Path, Path], operator: str, said: str, tmp_path: Path
+) -> None:
     """In a process of its own: TensorFlow's protobufs do not enter this one."""
     folder, flag = saved_models
     code = (
@@ -90,7 +93,7 @@ def test_the_lists_alone_refuse_saved_models(saved_models: tuple[Path, Path], op
     )
     command = [sys.executable, "-c", code, str(folder / operator), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("refused:") and "not on the list" in done.stdout
+    assert done.stdout.startswith("refused:") and said in done.stdout
     assert not list(tmp_path.iterdir())
     assert not list(flag.parent.iterdir())
 

@@ -13,6 +13,7 @@ if not os.environ.get("CI"):
 
 import torch
 from converters.load import hostile_advisories as advisories
+from converters.load import hostile_implied as implied
 from converters.load import hostile_sharing as sharing
 from converters.load.hostile_base import Hostile, members, program, write
 from converters.load.hostile_others import KERAS, ONNX, TFLITE, small_graph
@@ -23,6 +24,7 @@ from edgeguard_converters.load.registry import load_source
 
 pytestmark = pytest.mark.convert
 LOADED = [*torch_files(), *ONNX, *TFLITE, *advisories.TORCH, *advisories.ONNX, *advisories.TFLITE, *sharing.TORCH]
+LOADED += implied.TORCH
 
 
 def _refuse_to_load(*_: object, **__: object) -> None:

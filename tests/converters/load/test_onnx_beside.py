@@ -81,3 +81,12 @@ def test_weights_in_too_many_files_are_one_line(tmp_path: Path) -> None:
     model = onnx.helper.make_model(graph)
     with pytest.raises(InputError, match="weights in more than 1000 files beside it: save it with the weights inside"):
         fresh_model(model.SerializeToString(), "m.onnx", tmp_path)
+
+
+def test_a_terabyte_of_holes_is_not_searched(tmp_path: Path) -> None:
+    """It was, piece by piece, for hours and without a word."""
+    model = _model(tmp_path, "a.bin")
+    with open(model, "r+b") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(InputError, match="which no ONNX file has"):
+        weights_beside(model)

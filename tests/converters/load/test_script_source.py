@@ -26,6 +26,13 @@ def test_loops_within_loops_count_together(rounds: tuple[int, ...]) -> None:
         fresh_sources(_loops(*rounds), lambda _: True)
 
 
+@pytest.mark.parametrize("rounds", ["int(1e15)", "int(1e999)", "10 * 1000000"])
+def test_rounds_may_be_written_in_other_ways(rounds: str) -> None:
+    source = _loops(9)["code/__torch__.py"].replace(b"range(9)", f"range({rounds})".encode())
+    with pytest.raises(PickleRefused, match="a loop that does not end"):
+        fresh_sources({"code/__torch__.py": source}, lambda _: True)
+
+
 def test_loops_that_end_are_kept() -> None:
     both = _loops(300, 300)
     assert (

@@ -19,8 +19,10 @@ from stripes import write_classes
 pytest.importorskip("cryptography", reason="the data extra is not installed")
 
 from edgeguard.errors import DeviceError
-from edgeguard_converters.training_data import scan
-from edgeguard_converters.training_data.image_facts import image_facts
+from edgeguard_converters.training_data import keys, scan
+from edgeguard_converters.training_data import manifest as written
+from edgeguard_converters.training_data.image_facts import ImageFacts, image_facts
+from edgeguard_converters.training_data.manifest import Manifest, differences
 from edgeguard_converters.training_data.merkle import merkle_root
 
 
@@ -46,6 +48,34 @@ def test_a_process_that_is_killed_while_it_reads_images_is_said(data: Path, monk
     monkeypatch.setattr(scan, "single_thread_opencv", functools.partial(os._exit, 1))
     with pytest.raises(DeviceError, match="a process that read images was killed"):
         scan.scan(data, workers=2)
+
+
+def test_a_full_disk_leaves_no_half_of_a_pair_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A private key without its public one stayed, and the next try was refused because of it."""
+
+    def full(path: Path, data: bytes) -> None:
+        raise DeviceError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(keys, "write_bytes", full)
+    with pytest.raises(DeviceError):
+        keys.make_keys(tmp_path / "me")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_manifest_that_could_not_be_read_is_not_written(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(written, "_MOST_BYTES", 1000)
+    done = here("data", "manifest", data, "--output", tmp_path / "m.json")
+    assert done.returncode == 2 and "more than a manifest holds" in done.stderr and not (tmp_path / "m.json").exists()
+
+
+def test_copies_that_were_renamed_take_no_time(tmp_path: Path) -> None:
+    """Of 10^5 copies of one image each name that went was looked for from the beginning of a list."""
+    facts = ImageFacts(1, hashlib.sha256(b"x").hexdigest())
+    before = Manifest(tuple(scan.ScannedImage(f"a/{n}.png", "a", facts) for n in range(1000)))
+    lines = differences(before, [scan.ScannedImage(f"a/new-{n}.png", "a", facts) for n in range(1000)])
+    assert len(lines) == 1000 and lines[-1] == "renamed: a/999.png is now a/new-999.png"
 
 
 def test_what_was_not_touched_passes_as_folder_and_as_zip(data: Path, manifest: Path, tmp_path: Path) -> None:
