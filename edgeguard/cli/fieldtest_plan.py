@@ -101,6 +101,9 @@ def plan_command(
     on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
     known = [] if deployed is None else unknown_notes(_asked(deployed, printed, made.distances_mm, made.angles_deg))
     notes = (*known, *too_near_notes(made), *too_far_notes(made), *covering_lines(read), *control_notes(read))
+    if distances is None and far != usual_distances_mm(read):
+        usual = ", ".join(f"{distance:g}" for distance in usual_distances_mm(read))
+        on_stdout(f"distances at which the model knows the clean object in rendered views; by size alone: {usual} mm")
     on_stdout(*(f"note: {line}" for line in notes))
     absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
     if absent:

@@ -81,8 +81,8 @@ def guess(
         more = "" if labels is not None else "; labeled images (--eval) may tell"
         raise InputError(
             f"the preprocessing cannot be told from {_looked_at(len(chosen), len(pixels), labels is not None)} "
-            f"({what}: {shown}): give --preprocess imagenet|tf|unit|none or --mean and --std "
-            f"({explained_presets()}){more}"
+            f"({what}: {shown}): give --preprocess {'|'.join(presets)} or --mean and --std "
+            f"({explained_presets(presets)}){more}"
         )
     mean, std = PRESETS[best]
     return Normalization(mean, std, f"guessed {best} by {what} on {len(chosen)} images ({shown})", guessed=True)

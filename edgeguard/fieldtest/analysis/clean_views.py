@@ -19,9 +19,9 @@ from edgeguard.scene.outlines import box_around
 _SEED = 1 << 21  # apart from those of patches and of their checks
 _SIZE = (640, 480)
 _QUALITY = 92
-_VIEWS = 2  # of each object, at each distance and angle
+_LEAST_VIEWS = 8  # of each object at each distance, and two at least at each angle
 _MOST_DISTANCES, _MOST_ANGLES = 12, 4
-_KNOWN = 0.5  # share of views from which on an object is known
+_KNOWN, _WELL_KNOWN = 0.5, 0.75  # share of views from which on an object is known; known well
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,31 @@ def clean_views(
     """
     clean = [one for one in printed if one[0].arm == "clean" and (one[0].mount == "sheet" or one[2].cutout is not None)]
     distances, angles = _some(distances_mm, _MOST_DISTANCES), _some(angles_deg, _MOST_ANGLES)
-    found, done, total = list[CleanViews](), 0, len(clean) * len(distances) * len(angles) * _VIEWS
+    views = max(2, -(-_LEAST_VIEWS // len(angles)))
+    found, done, total = list[CleanViews](), 0, len(clean) * len(distances) * len(angles) * views
     for sheet, picture, subject in clean:
         painter = SheetPainter(sheet, picture, cutout=subject.cutout)
         for distance in distances:
             right = 0
-            for angle, view in itertools.product(angles, range(_VIEWS)):
+            for angle, view in itertools.product(angles, range(views)):
                 right += _is_right(model, painter, sheet, _stand(distance, angle, view))
                 done += 1
                 progress(done, total)
-            found.append(CleanViews(sheet.object, distance, right, len(angles) * _VIEWS))
+            found.append(CleanViews(sheet.object, distance, right, len(angles) * views))
     return found
 
 
 def everywhere_known(seen: Sequence[CleanViews]) -> tuple[float, ...]:
-    """The distances at which every object is known."""
-    distances = dict.fromkeys(one.distance_mm for one in seen)
-    return tuple(mm for mm in distances if all(one.is_known for one in seen if one.distance_mm == mm))
+    """The distances at which every object is known well, in three quarters of the views; of fewer than two of these
+    those at which it is known at all.
+    """
+    known = tuple[float, ...]()
+    for share in (_WELL_KNOWN, _KNOWN):
+        poor = {one.distance_mm for one in seen if one.right < share * one.n}
+        known = tuple(dict.fromkeys(one.distance_mm for one in seen if one.distance_mm not in poor))
+        if len(known) > 1:
+            break
+    return known
 
 
 def unknown_notes(seen: Sequence[CleanViews]) -> list[str]:

@@ -18,7 +18,8 @@ _HEIGHT_SHARE = 3 / 4  # of a picture's width; films and most camera modes are f
 #: Of a real object with a paper on it: from three quarters of the picture's height to where a card's tags still tell
 #: how the sheet is turned, in mean sides of what the tags span; never farther than a card stands, in its sides.
 _NEAREST_SIDES, _FARTHEST_SPANS, _FARTHEST_SIDES = 1.5, 5.75, 1100 / 120
-_FINE_MM, _STEPS, _CANDIDATES = 10, 4, 8
+_FINE_MM, _STEPS, _CANDIDATES = 10, 4, 12
+_WELL_WITHIN = 0.9  # of what the tags reach: there a blurred picture is read as well
 _USUAL_ANGLES_DEG = (0.0, 15.0, 30.0, 45.0)
 
 
@@ -57,7 +58,7 @@ def candidate_distances_mm(
         usual_mm: see `usual_distances_mm`.
         angles_deg, field_of_view_deg: of the plan.
     """
-    reach = min(reach_mm(sheet, angles_deg, USUAL_WIDTH_PX, field_of_view_deg) for sheet in sheets)
+    reach = _WELL_WITHIN * min(reach_mm(sheet, angles_deg, USUAL_WIDTH_PX, field_of_view_deg) for sheet in sheets)
     each = np.geomspace(min(usual_mm), max(reach, max(usual_mm)), _CANDIDATES)
     return tuple(dict.fromkeys(float(_FINE_MM * math.floor(distance / _FINE_MM)) for distance in each))
 

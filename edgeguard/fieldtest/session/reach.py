@@ -10,7 +10,7 @@ from edgeguard.fieldtest.sheets.tags import camera_matrix, frontal_error_deg
 #: Of a camera that nobody has set, and those that cameras commonly give.
 USUAL_WIDTH_PX = 640
 _WIDTHS_PX = (USUAL_WIDTH_PX, 960, 1280, 1920, 2592, 4056)
-_LEAST_TAG_PX = 18.0  # below it tags are missed in the virtual field, blurred as it is
+_LEAST_TAG_PX = 18.5  # below it tags are missed in the virtual field, blurred as it is
 _FRONTAL_SIGMAS = 2.5  # of a quarter of a pixel: where 9 of 10 frontal sheets seem to stand, in rendered views
 _FARTHEST_MM, _STEP = 1e6, 1.01
 
