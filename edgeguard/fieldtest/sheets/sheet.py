@@ -144,6 +144,10 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         InputError: not there, not a manifest, or of another version.
     """
+    if not path.exists():
+        raise InputError(
+            f"cannot read the sheet's manifest {path}: edgeguard patch sheet writes it beside the sheet's .pdf"
+        )
     raw = read_bounded(path, _LARGEST, "the sheet's manifest")
     try:
         data = foreign_json(raw)
