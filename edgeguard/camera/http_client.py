@@ -261,6 +261,8 @@ def _why_no_answer(error: Exception) -> str:
             return "speaks https on this port: use https://"
         if text.startswith(_RTSP):
             return "speaks RTSP on this port: use rtsp://"
+    if isinstance(error, ConnectionRefusedError):
+        return "cannot be reached: nothing listens on that port of it; is the camera on, and the port right?"
     reason = getattr(error, "strerror", None) or text or type(error).__name__
     return f"cannot be reached: {_printable(reason)}"
 

@@ -54,6 +54,7 @@ def test_the_whole_way(sheets: list[Path], tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.full
 def test_a_plan_that_shows_nothing_says_so(sheets: list[Path], tmp_path: Path) -> None:
     plan = ("fieldtest", "plan", tmp_path / "s", sheets[0], "--model", bundled_model(), "--passes", 1, "--angles", "0")
     done = run(*plan[:2], tmp_path / "far", *plan[3:], "--distances", "9000")
@@ -93,7 +94,9 @@ def test_what_a_session_refuses(sheets: list[Path], tmp_path: Path) -> None:
     refused(run("fieldtest", "plan", tmp_path / "a", tmp_path / "none.pdf"), 2, missing)
     refused(run("fieldtest", "plan", tmp_path / "a", sheets[0], "--angles", "left"), 2, "--angles wants numbers")
     assert not (tmp_path / "a").exists()
-    refused(run("fieldtest", "record", tmp_path), 2, "is not a session")
+    refused(
+        run("fieldtest", "record", tmp_path), 2, "is not a session: it holds no plan.json; edgeguard fieldtest plan"
+    )
     assert run("fieldtest", "plan", tmp_path / "b", sheets[0]).returncode == 0
     refused(run("fieldtest", "record", tmp_path / "b", "--source", "97"), 3, "camera")
     refused(run("fieldtest", "record", tmp_path / "b", "--light", "sun"), 2, "no light")

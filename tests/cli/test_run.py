@@ -141,7 +141,7 @@ class TestRun:
     def test_urls_that_answer_wrongly(self) -> None:
         with http_server(answer(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>")) as url:
             refused(here("run", "--source", url), 3, "answers with text/html")
-        refused(here("run", "--source", "http://127.0.0.1:1/x"), 3, "cannot be reached")
+        refused(here("run", "--source", "http://127.0.0.1:1/x"), 3, "cannot be reached: nothing listens on that port")
 
     def test_full_disk(self, folder: Path) -> None:
         refused(run("run", "--source", folder, "--output", "/dev/full"), 3, "No space left")

@@ -180,7 +180,7 @@ def read_plan(folder: Path) -> Plan:
     """
     path = folder / "plan.json"
     if not path.exists() and not path.is_symlink():
-        raise InputError(f"{folder} is not a session: it holds no {path.name}")
+        raise InputError(f"{folder} is not a session: it holds no {path.name}; edgeguard fieldtest plan makes one")
     with parsing(str(path)):
         data = foreign_json(read_regular(path, _LARGEST, "the plan"))
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
