@@ -5,7 +5,9 @@
 Motion JPEG at 1280x720 over HTTP on loopback, from one process of stand-ins that shares the cores. The two set-ups take
 turns in this process, so that what else the machine does meets both. Cameras do not wait for each other: in each round
 every one begins at a moment of its interval that is drawn, the same in both set-ups. `--even` spreads them evenly, so
-that no two frames meet.
+that no two frames meet. Rows `healthy` and `attacked` are of the same six cameras; `healthy, all` is of all eight. The
+last line holds the medians of the rounds, and how many times as long the six's 99th percentile is beside the other two:
+the geometric mean of the rounds with its 95 % interval (Student's t of the logarithms).
 """
 
 import argparse
@@ -117,6 +119,22 @@ def summary(found: dict[str, list[tuple[float, float]]], names: list[str], secon
     }  # fmt: skip
 
 
+def report(rows: dict[str, list[Any]], name: str, row: Any) -> None:
+    """Keep a row, and print it."""
+    rows[name].append(row)
+    print(json.dumps({"round": name, **row}), flush=True)
+
+
+def p99_ratio(healthy: list[Any], attacked: list[Any]) -> list[float]:
+    """Geometric mean over the rounds of attacked / healthy, and its 95 % interval."""
+    from edgeguard.fieldtest.analysis.paired import student_quantile
+
+    logs = np.log([b["p99_ms"] / a["p99_ms"] for a, b in zip(healthy, attacked, strict=True)])
+    n = len(logs)
+    spread = student_quantile(n - 1) * logs.std(ddof=1) / n**0.5 if n > 1 else np.inf
+    return [round(float(np.exp(logs.mean() + side * spread)), 3) for side in (0, -1, 1)]
+
+
 def main() -> None:
     """Print a line of JSON for each round and the medians of all."""
     from edgeguard.model import load_model
@@ -140,22 +158,22 @@ def main() -> None:
     server = context.Process(target=stand_ins, args=(sender, jpegs, kind, said.fps, 2 * drawn), daemon=True)
     server.start()
     ports = receiver.recv()
-    rows: dict[str, list[Any]] = {"healthy": [], "attacked": []}
+    rows: dict[str, list[Any]] = {"healthy, all": [], "healthy": [], "attacked": []}
     try:
         for _ in range(said.rounds):
             for name, part in (("healthy", ports[:count]), ("attacked", ports[count:])):
                 found = one_round(model, part, said.seconds)
-                six = [f"c{n}" for n in range(count if name == "healthy" else good)]
-                row = summary(found, six, said.seconds, 2e3 / said.fps)
+                names = [f"c{n}" for n in range(count)]
+                if name == "healthy":
+                    report(rows, "healthy, all", summary(found, names, said.seconds, 2e3 / said.fps))
+                row = summary(found, names[:good], said.seconds, 2e3 / said.fps)
                 if name == "attacked":
-                    row["flood_s"] = round(len(found[f"c{count - 1}"]) / said.seconds, 2)
-                rows[name].append(row)
-                print(json.dumps({"round": name, **row}), flush=True)
+                    row["flood_s"] = round(len(found[names[-1]]) / said.seconds, 2)
+                report(rows, name, row)
     finally:
         server.terminate()
-    print(
-        json.dumps({name: {k: float(np.median([r[k] for r in all_])) for k in all_[0]} for name, all_ in rows.items()})
-    )
+    medians = {name: {k: float(np.median([r[k] for r in all_])) for k in all_[0]} for name, all_ in rows.items()}
+    print(json.dumps({**medians, "p99_ratio": p99_ratio(rows["healthy"], rows["attacked"])}))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,17 @@ def no_pyserial() -> str:
     return f"serial cameras need pyserial: {how_to_install('serial')}"
 
 
+def port_names() -> list[str]:
+    """Device files of this machine's serial ports.
+
+    Raises:
+        ImportError: pyserial is not installed.
+    """
+    from serial.tools.list_ports import comports
+
+    return sorted(port.device for port in comports())
+
+
 def parse_serial_spec(spec: str, kind: str, keys: set[str]) -> tuple[str, dict[str, str]]:
     """Port and options of `serial:KIND:PORT?key=value`.
 
@@ -49,10 +60,17 @@ def open_port(port: str, baud: int) -> Any:
     except serial.SerialException as error:
         code = getattr(error, "errno", None)
         if code == errno.ENOENT:
-            raise DeviceError(f"there is no serial port {port}") from error
+            raise DeviceError(f"there is no serial port {port}: {_those_there()}") from error
         if code == errno.EACCES:
             hint = "sudo usermod -a -G dialout $USER, and log in again"
             raise DeviceError(f"no permission for {port}: {hint}") from error
         if code in (errno.EBUSY, errno.EWOULDBLOCK) or "lock" in str(error):
             raise DeviceError(f"{port} is in use by another program") from error
         raise DeviceError(f"{port} cannot be opened: {error}") from error
+
+
+def _those_there() -> str:
+    """The ports that there are, and what to do, for a line about one that is missing."""
+    if not (there := port_names()):
+        return "this machine has none; plug the camera in, then edgeguard doctor lists its port"
+    return f"this machine has {', '.join(there)}; edgeguard firmware ports says what answers on each"

@@ -1,26 +1,27 @@
 """`edgeguard fieldtest plan|record|import|score|report`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeguard.cli.fieldtest_import import import_photographs
+from edgeguard.cli.fieldtest_plan import plan_command
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
-from edgeguard.cli.parse import numbers
+from edgeguard.cli.parse import size as parsed_size
 from edgeguard.errors import CheckFailed, InputError
-from edgeguard.system.outputs import output_folder
 
 if TYPE_CHECKING:
-    from edgeguard.camera import Source
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.fieldtest.analysis.why_files import Why
     from edgeguard.fieldtest.session.guide import Advice
-    from edgeguard.fieldtest.session.plan import Plan
     from edgeguard.fieldtest.session.record import Status
     from edgeguard.fieldtest.session.session import Pass, Session
+
+_HAVE_A_SIZE = ("v4l2:", "picamera2:", "synthetic:session")  # to ask for, as have cameras that a number names
 
 app = typer.Typer(
     help="Learn with statistics whether a physical patch works and whether a defense helps.",
@@ -29,102 +30,9 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: edgeguard fieldtest plan session/ clean.pdf plain.pdf noise.pdf patch.pdf --passes 10")
-def plan(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder of the session, new or empty.")],
-    sheets: Annotated[list[Path], typer.Argument(help="The sheets: .pdf or .json of patch sheet.")],
-    model: Annotated[Path | None, typer.Option(help="The .tflite that is tested; its hash goes into the plan.")] = None,
-    distances: Annotated[
-        str | None, typer.Option(help="Millimeters, with commas. [350,500,750,1100; larger for what is larger]")
-    ] = None,
-    angles: Annotated[str, typer.Option(help="Degrees, with commas.")] = "0,15,30,45",
-    lights: Annotated[str, typer.Option(help="Names of the lights, with commas.")] = "bright",
-    passes: Annotated[
-        int | None, typer.Option(min=1, help="Placements of each sheet in each cell. [--interval]")
-    ] = None,
-    interval: Annotated[
-        float, typer.Option(min=1, max=100, help="Wanted full width of the 95 % interval of a rate near 50 %, points.")
-    ] = 20.0,
-    effect: Annotated[
-        float, typer.Option(min=1, max=100, help="What is the chance to see an effect of so many points? (simulated)")
-    ] = 30.0,
-    control_rate: Annotated[
-        float, typer.Option(min=0, max=99, help="Assumed for that: how often the control succeeds, % of frames.")
-    ] = 5.0,
-    agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="Assumed for that: correlation of the frames of one pass.")
-    ] = 0.6,
-    frames: Annotated[int, typer.Option(min=1, max=100, help="Stored frames of each pass.")] = 5,
-    field_of_view: Annotated[float, typer.Option(min=10, max=150, help="Of the camera, across, degrees.")] = 62.2,
-    print_scale: Annotated[float, typer.Option(help="The scale bar as measured / what is printed there.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
-) -> None:
-    """Plan arms x distances x angles x lights x passes, and say what they can show."""
-    from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
-    from edgeguard.fieldtest.analysis.score import check_scorable
-    from edgeguard.fieldtest.session.controls import control_notes
-    from edgeguard.fieldtest.session.distances import too_near_notes, usual_distances_mm
-    from edgeguard.fieldtest.session.pictures import keep_pictures
-    from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
-    from edgeguard.fieldtest.sheets.build import sheet_and_picture
-    from edgeguard.fieldtest.sheets.paper_cover import covering_lines
-    from edgeguard.fieldtest.sheets.subject import sheet_subject
-    from edgeguard.model import load_model
-
-    if passes is not None and as_json:
-        refuse_ignored(context, ["interval"], "asks for as many passes as it needs, and --passes says how many")
-    if as_json:
-        refuse_ignored(context, ["effect", "control_rate", "agreement"], "is for the text: JSON is the plan alone")
-    if (folder / "plan.json").exists():
-        raise InputError(f"{folder} holds a plan already: choose another folder")
-    pages = [(*sheet_and_picture(path), path) for path in sheets]
-    printed = [(sheet, picture, sheet_subject(sheet, path)) for sheet, picture, path in pages]
-    read = [sheet for sheet, _, _ in printed]
-    far = usual_distances_mm(read) if distances is None else numbers("--distances", distances)
-    grid = far, numbers("--angles", angles), tuple(lights.split(","))
-    cells = len(grid[0]) * len(grid[1]) * len(grid[2])
-    wanted = passes_for_interval(interval / 100)
-    each = passes if passes is not None else -(-wanted // cells)
-    deployed = None if model is None else load_model(model)
-    if deployed is not None and model is not None:
-        check_scorable(deployed, model, read)
-    profile = None if deployed is None else deployed.contract.guard.profile
-    made = make_plan(
-        read, *grid, each, frames=frames, model_sha256=None if deployed is None else deployed.sha256,
-        profile_sha256=None if profile is None else profile.sha256, field_of_view_deg=field_of_view,
-        print_scale=print_scale,
-    )  # fmt: skip
-    with output_folder(folder, "pictures/*.png", "pictures"):
-        keep_pictures(folder, printed)
-        write_plan(folder, made)
-    if as_json:
-        on_stdout(*(folder / "plan.json").read_text().splitlines())
-        return
-    on_stdout(*_said_of_plan(made, interval, wanted))
-    on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
-    on_stdout(*(f"note: {line}" for line in (*too_near_notes(made), *covering_lines(read), *control_notes(read))))
-    absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
-    if absent:
-        which = " or ".join(absent)
-        on_stdout(f"no {which} control: an effect cannot be told from that of anything lying there")
-
-
-def _said_of_plan(made: "Plan", interval: float, wanted: int) -> list[str]:
-    """How many passes, and how well a rate is known then; `wanted` passes know it within `interval` points."""
-    from edgeguard.statistics import wilson
-
-    cells = len(made.cells())
-    total = cells * made.passes
-    where = ", ".join(f"{distance:g}" for distance in made.distances_mm)
-    low, high = wilson(total // 2, total)
-    return [
-        f"session {made.session}: {len(made.sheets)} sheets x {cells} cells x {made.passes} passes = "
-        f"{len(made.sheets) * total} passes; {where} mm",
-        f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points",
-        f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {made.passes} passes only "
-        "describe",
-    ]
+app.command(
+    "plan", epilog="Example: edgeguard fieldtest plan session/ clean.pdf plain.pdf noise.pdf patch.pdf --passes 10"
+)(plan_command)
 
 
 @app.command(epilog="Example: edgeguard fieldtest record session/ --source 0 --port 8000")
@@ -149,19 +57,28 @@ def record(
         str | None, typer.Option(help="An object without tags: this arm lies on it; Enter stores a pass.")
     ] = None,
     every: Annotated[float | None, typer.Option(help="With --untagged: a pass every so many seconds, no key.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT to ask of a local camera. [its own; synthetic:session 640x480]")
+    ] = None,
 ) -> None:
     """Guide the operator, keep source frames exactly as the camera gave them; run again to go on."""
+    if not source.startswith(_HAVE_A_SIZE) and not source.isdecimal():
+        refuse_ignored(context, ["size"], f"is for local cameras and synthetic:session, not for {source}")
     if untagged is not None:
         from edgeguard.camera import open_source
         from edgeguard.cli.fieldtest_untagged import record_untagged_passes
 
         ignored = ["drive_by", "port", "host", "token_file", "sheets", "seed", "model"]
         refuse_ignored(context, ignored, "is for sheets with tags, not for --untagged")
-        record_untagged_passes(folder, untagged, light=light, every_s=every, spec=source, source=open_source)
+        asked = None if size is None else parsed_size(size)
+        record_untagged_passes(
+            folder, untagged, light=light, every_s=every, spec=source, source=partial(open_source, size=asked)
+        )
         return
     refuse_ignored(context, ["every"], "is for --untagged: tags say when a pass begins")
     import contextlib
 
+    from edgeguard.cli.fieldtest_source import session_source
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.fieldtest.session.record import Status, live_evaluation, missing_lines, record_drive_by
     from edgeguard.fieldtest.session.record import record as record_passes
@@ -188,7 +105,9 @@ def record(
             counter.say(line)
         before = len(session.passes)
         teller = _Teller(counter, status)
-        opened = _source(source, session, status, sheets or [], seed)
+        opened = session_source(
+            source, session, status, sheets=sheets or [], seed=seed, size=None if size is None else parsed_size(size)
+        )
         with contextlib.ExitStack() as stack:
             stack.callback(opened.close)
             if port is not None:
@@ -350,35 +269,3 @@ def _why_nothing(left: int, lost: int, teller: "_Teller") -> str:
     if not teller.frames:
         return f"the source gave no frame that decodes{damaged}"
     return f"{teller.frames} frames came, the last of them said: {teller.last}{damaged}"
-
-
-def _source(spec: str, session: "Session", status: "Status", sheets: list[Path], seed: int) -> "Source":
-    if spec == "synthetic:session":
-        from edgeguard.fieldtest.sheets.build import sheet_and_picture
-        from edgeguard.fieldtest.sheets.subject import sheet_subject
-        from edgeguard.fieldtest.virtual.operator import VirtualOperator
-
-        shown = [(*sheet_and_picture(path), path) for path in sheets]
-        pictures = {sheet.number: picture for sheet, picture, _ in shown}
-        cutouts = {sheet.number: sheet_subject(sheet, path).cutout for sheet, _, path in shown}
-        if absent := [sheet.number for sheet in session.plan.sheets if sheet.number not in pictures]:
-            raise InputError(f"synthetic:session wants --sheets for each sheet of the plan; missing: {absent}")
-        _mark_virtual(session.folder)
-        return VirtualOperator(
-            session, pictures, lambda light: setattr(status, "light", light), seed=seed, cutouts=cutouts
-        )  # fmt: skip
-    if spec.startswith("synthetic:field"):
-        from edgeguard.fieldtest.virtual.field import open_virtual_field
-
-        _mark_virtual(session.folder)
-        return open_virtual_field(spec)
-    from edgeguard.camera import open_source
-
-    return open_source(spec)
-
-
-def _mark_virtual(folder: Path) -> None:
-    """The report says that frames were rendered."""
-    from edgeguard.system.files import write_bytes
-
-    write_bytes(folder / "virtual", b"frames of this session were rendered\n")

@@ -12,7 +12,7 @@ from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.settings.declare import keys_of
 from edgeguard.system.extras import missing_part
-from edgeguard.train.config import TrainConfig, read_config
+from edgeguard.train.config import TrainConfig, names_any, read_config
 
 EXAMPLE = (
     "Example: edgeguard train --data photos/ --model resnet9 --codec jpeg:20..90 --output trained/ "
@@ -32,7 +32,8 @@ def train_command(
     size: Annotated[int | None, flag(TrainConfig, "size")] = None,
     epochs: Annotated[int | None, flag(TrainConfig, "epochs")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Instead of --epochs: as many as fit into this time here.")
+        float | None,
+        typer.Option(help="Instead of --epochs: as many as fit into this time here, in small batches if need be."),
     ] = None,
     codec: Annotated[str | None, flag(TrainConfig, "codec")] = None,
     codec_share: Annotated[float | None, flag(TrainConfig, "codec_share")] = None,
@@ -116,7 +117,8 @@ def train_command(
             on_stdout(f"wrote {output}; next: edgeguard evaluate certify {output} --images TEST --partitions")
         return
     with UnitCounter() as counter:
-        trained = train(settings, output, minutes=minutes, progress=counter.show)
+        free = minutes is not None and not names_any(config, flags, ("batch", "learning_rate"))
+        trained = train(settings, output, minutes=minutes, choose_batch=free, progress=counter.show)
     last = trained.epochs[-1]
     if as_json:
         on_stdout(json.dumps({**asdict(last), "model": str(trained.model), "weights": trained.weights}))

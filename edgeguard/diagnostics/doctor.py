@@ -44,6 +44,7 @@ def examine() -> Iterator[Finding]:
     yield _converter()
     yield _isolation()
     yield from _cameras()
+    yield _serial_ports()
     yield from _edgetpu()
     yield _throttling()
 
@@ -79,15 +80,15 @@ def _sanitizer() -> Finding:
 
     usable = instruction_sets()
     if usable:
-        return Finding("sanitiser", "ok", f"native kernel, {usable[-1]}")
+        return Finding("sanitizer", "ok", f"native kernel, {usable[-1]}")
     if switched_off():
-        return Finding("sanitiser", "note", "numpy serves, as EDGEGUARD_KERNEL says", "unset it for the native kernel")
+        return Finding("sanitizer", "note", "numpy serves, as EDGEGUARD_KERNEL says", "unset it for the native kernel")
     failure = load_failure()
     if failure:
         text = f"the native kernel is there but cannot be loaded: {failure}; numpy serves"
-        return Finding("sanitiser", "problem", text, "install the wheel for this machine, see docs/install.md")
+        return Finding("sanitizer", "problem", text, "install the wheel for this machine, see docs/install.md")
     advice = "same bytes, 50 to 70 times slower; install a wheel, or from source where g++ and cmake are"
-    return Finding("sanitiser", "note", "no native kernel: numpy serves", advice)
+    return Finding("sanitizer", "note", "no native kernel: numpy serves", advice)
 
 
 def _coefficients() -> Finding:
@@ -166,6 +167,18 @@ def _no_frame(camera: LocalCamera) -> str:
         return "" if isinstance(found, Captured) else f"its first frame is damaged: {getattr(found, 'reason', 'none')}"
     finally:
         close_in_time(source)
+
+
+def _serial_ports() -> Finding:
+    from edgeguard.camera.serial_port import no_pyserial, port_names
+
+    try:
+        there = port_names()
+    except ImportError:
+        return Finding("serial ports", "note", "not looked for", no_pyserial())
+    if not there:
+        return Finding("serial ports", "note", "there are none", "a serial camera is not plugged in")
+    return Finding("serial ports", "ok", ", ".join(there), "edgeguard firmware ports says what answers on each")
 
 
 def _edgetpu() -> Iterator[Finding]:

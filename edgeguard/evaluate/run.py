@@ -230,10 +230,12 @@ def _cost(cell: Cell, evaluation: Evaluation) -> str | None:
         return None
     n = min(len(bare), len(right))
     lost, gained = int((bare[:n] & ~right[:n]).sum()), int((right[:n] & ~bare[:n]).sum())
-    change, low, high = paired_proportions(lost, gained, n)
+    change, low, high = (100 * share for share in paired_proportions(lost, gained, n))
+    points = f"gains {change:.1f} points" if gained > lost else f"costs {0 - change:.1f} points"
+    low, high = (low, high) if gained > lost else (-high, -low)
     return (
-        f"{cell.defence} costs {0 - 100 * change:.1f} points of clean accuracy [{-100 * high:.1f}, {-100 * low:.1f}] "
-        f"(95 %, paired), n = {n}: {100 * bare[:n].mean():.1f} % without, {100 * right[:n].mean():.1f} % with"
+        f"{cell.defence} {points} of clean accuracy [{low:.1f}, {high:.1f}] (95 %, paired), n = {n}: "
+        f"{100 * bare[:n].mean():.1f} % without, {100 * right[:n].mean():.1f} % with"
     )
 
 

@@ -6,6 +6,7 @@ and the latest frame counts. Only one that sends more than reading's part can ta
 said: its frames are then older than they look.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from collections.abc import Callable
 from edgeguard.system.http.budget import CpuBudget
 
 _READING = 0.5  # of the share; a JPEG of 100 kB takes about a millisecond, a decoded frame of a video stream ten
+#: A camera that floods: its results come at moments that nobody can foresee, and each may hold up a frame of another
+#: camera, so they cost more of its share. It is read while nothing else is to be computed.
+_DEARER, _NICE = 3.0, 19
 _SLOWED, _LOOKED_S = 0.1, 10.0  # of the time, in so many seconds: then it is said
 
 
@@ -41,6 +45,9 @@ class CoreShare:
         used_s = self._used_s()
         self._whole.spend(used_s)
         self._reading.spend(used_s)
+        if self._reading.is_used_up() and not getattr(self._paid, "is_last", False):
+            self._paid.is_last = True
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)  # of this thread, until it ends
         began = time.monotonic()
         self._reading.wait()
         now = time.monotonic()
@@ -53,12 +60,15 @@ class CoreShare:
 
     def before_work(self) -> None:
         """In the thread that takes frames: pay, and wait while the whole share is used up."""
-        self._whole.spend(self._used_s())
+        self._whole.spend(self._price() * self._used_s())
         self._whole.wait()
 
     def spend(self, seconds: float) -> None:
         """Processor time of other threads, as a graph's."""
-        self._whole.spend(seconds)
+        self._whole.spend(self._price() * seconds)
+
+    def _price(self) -> float:
+        return _DEARER if self._reading.is_used_up() else 1.0
 
     def _used_s(self) -> float:
         """What this thread has computed since it paid last."""

@@ -19,6 +19,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.poison.codecs import coded
+from edgeguard.poison.given import given_poison
 from edgeguard.poison.lock import held
 from edgeguard.poison.make import Poison, poison_of, poisoned, trained
 from edgeguard.poison.patterns import logo, with_logo
@@ -161,11 +162,14 @@ def evaluate_poison(
     folder_inside(output, _KEPT)
     folder_inside(output, _WORK)
     _dataset_kept.cache_clear()  # the folder may have changed since
-    dataset = _dataset(plan.training.part(DataConfig), plan.size, plan.seed)
+    dataset = _dataset(plan.clean, plan.size, plan.seed)
     images = dataset.train.images
     if not isinstance(images, np.ndarray):
         raise InputError('an evaluation needs the images as pixels: keep = "pixels"')
     decides = {"plan": _decides(plan), "images": hashlib.sha256(images.tobytes()).hexdigest()}
+    if plan.method == "given":
+        laid = given_poison(plan.training.part(DataConfig), size=plan.size, seed=plan.seed)
+        decides["given"] = hashlib.sha256(laid.rows.tobytes() + laid.images.tobytes()).hexdigest()
     place = output / _PLAN
     if place.is_file() and _decided(place) != decides:
         raise InputError(f"{output} belongs to another plan, seed or other images: choose another --output")
@@ -208,7 +212,7 @@ def _decided(place: Path) -> object:
 
 def source_of(plan: Plan) -> str:
     """What the images are, in words."""
-    return described(_dataset(plan.training.part(DataConfig), plan.size, plan.seed))
+    return described(_dataset(plan.clean, plan.size, plan.seed))
 
 
 def aims(plan: Plan, dataset: Dataset) -> list[Aim]:
@@ -228,15 +232,18 @@ def aims(plan: Plan, dataset: Dataset) -> list[Aim]:
 
 def _brew(job: Brewing) -> dict[str, Any]:
     plan = job.plan
-    dataset = _dataset(plan.training.part(DataConfig), plan.size, plan.seed)
+    dataset = _dataset(plan.clean, plan.size, plan.seed)
     training = replace(plan.training, codec=job.codec, backward=job.gradient)  # type: ignore[arg-type]  # checked when read
-    config = plan.poison(
-        target=job.aim.target, wished=job.aim.wished, codec=job.codec, gradient=job.gradient,
-        seed=plan.seed + job.aim.number,
-    )  # fmt: skip
-    surrogate = Path(job.folder) / _WORK / f"surrogate-{_hash([job.codec])}"
-    with held(surrogate.with_suffix(".lock")):  # the others wait, and find the attacker's network there
-        made = poison_of(config, training, dataset, surrogate)
+    if plan.method == "given":
+        made = given_poison(plan.training.part(DataConfig), size=plan.size, seed=plan.seed)
+    else:
+        config = plan.poison(
+            target=job.aim.target, wished=job.aim.wished, codec=job.codec, gradient=job.gradient,
+            seed=plan.seed + job.aim.number,
+        )  # fmt: skip
+        surrogate = Path(job.folder) / _WORK / f"surrogate-{_hash([job.codec])}"
+        with held(surrogate.with_suffix(".lock")):  # the others wait, and find the attacker's network there
+            made = poison_of(config, training, dataset, surrogate)
     with replaced(_poison_file(job)) as partial:
         np.savez(partial, rows=made.rows, images=made.images, targets=made.targets)
     return {"facts": {name: value for name, value in made.facts.items() if name == "matching_loss"}}
@@ -244,7 +251,7 @@ def _brew(job: Brewing) -> dict[str, Any]:
 
 def _train(job: Training) -> dict[str, Any]:
     plan, arm = job.plan, job.arm
-    dataset = _dataset(plan.training.part(DataConfig), plan.size, plan.seed)
+    dataset = _dataset(plan.clean, plan.size, plan.seed)
     test = dataset.test.pixels(np.arange(len(dataset.test)), plan.size)
     facts: dict[str, Any] = {}
     changed = 0
@@ -330,7 +337,7 @@ def _poison_file(job: Brewing) -> Path:
 
 def _decides(plan: Plan) -> dict[str, Any]:
     """What of a plan decides a training: not where its data are, nor how many arms, targets and victims there are."""
-    left_out = ("data", "arms", "targets", "victims", "device")
+    left_out = ("data", "arms", "targets", "victims", "device", "overlay" if plan.method == "given" else "data")
     return {name: value for name, value in asdict(plan).items() if name not in left_out}
 
 

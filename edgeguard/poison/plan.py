@@ -1,6 +1,6 @@
 """What `poison evaluate` measures: a TOML file of a training, a poison, and the arms to compare."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -91,7 +91,9 @@ def _arm_names(value: tuple[str, ...]) -> tuple[str, ...]:
 class PoisonTable:
     """`[poison]`."""
 
-    method: Method = _poison("How it is made.", "gradient-matching")
+    method: Method | Literal["given"] = _poison(
+        "How it is made; given: somebody else made it, the files are those of [data] overlay.", "gradient-matching"
+    )
     budget: float | None = _poison("Share of the training images; without: the method's.", None, low=0, high=1)
     poison_eps: float = _poison("How far a pixel may move.", 16.0, low=1, high=255, unit="levels")
     steps: int = _poison("Of gradient-matching; rounds of em-class.", 250, low=1, high=100_000)
@@ -119,6 +121,12 @@ class Plan(PoisonTable, AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig
         kinds = (AugmentConfig, ScheduleConfig, DataConfig, NetworkConfig)
         return TrainConfig(**{name: getattr(self, name) for kind in kinds for name in keys_of(kind)})
 
+    @property
+    def clean(self) -> DataConfig:
+        """The images without a poison that is given."""
+        data = self.training.part(DataConfig)
+        return replace(data, overlay=None) if self.method == "given" else data
+
     def poison(self, **drawn: str | int | None) -> PoisonConfig:
         """One of its poisons."""
         values: dict[str, Any] = {
@@ -143,12 +151,16 @@ def read_plan(path: Path) -> Plan:
     plan = Plan(**{name: value for table in tables.values() for name, value in table.items()})
     if not plan.data:
         raise InputError(f"{path}: a plan needs [data] data")
-    if plan.method not in METHODS:
+    if plan.method not in (*METHODS, "given"):
         raise InputError(f"{path}: no method {plan.method!r}")
     if plan.method not in ("gradient-matching", "trigger") and plan.targets != 1:
         raise InputError(f"{path}: {plan.method} has no targets: leave `targets` out")
     if any(arm_of(name).gradient for name in plan.arms) and plan.method not in ("gradient-matching", "em-class"):
         raise InputError(f"{path}: {plan.method} is made without a network: it has no adaptive arm")
+    if plan.method == "given":
+        if plan.overlay is None:
+            raise InputError(f'{path}: the poison "given" is a folder: name it in [data] overlay')
+        return plan
     named = {"gradient-matching": {"target": "x", "wished": "x"}, "trigger": {"wished": "x"}}
     check_config(plan.poison(**named.get(plan.method, {})))
     return plan

@@ -80,9 +80,13 @@ def report_page(plan: Plan, outcomes: Sequence[Outcome], source: str) -> str:
         ("arm", "trainings", "poison succeeds", "against poisoned, points", "accuracy, clean test images"),
         numbers=4,
     )
+    if plan.method == "given":
+        poison = f"given: {max((one.changed for one in outcomes), default=0)} training images changed"
+    else:
+        share = plan.poison(wished="x", target="x").share
+        poison = f"{plan.method}: budget {share:g} of the training images, eps {plan.poison_eps:g} levels"
     how = (
-        f"{plan.method}: budget {plan.poison(wished='x', target='x').share:g} of the training images, "
-        f"eps {plan.poison_eps:g} levels; {plan.network}, width {plan.width}, {plan.epochs} epochs; "
+        f"{poison}; {plan.network}, width {plan.width}, {plan.epochs} epochs; "
         f"{plan.targets} poisons, {plan.victims} victims each"
     )
     adaptive = any(one.arm.startswith("adaptive") for one in outcomes)

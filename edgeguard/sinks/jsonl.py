@@ -42,7 +42,8 @@ class JsonLines:
             _end_torn_line(Path(self._target))
             self._stream = io.FileIO(self._target, "ab", opener=_with_a_reader)
         except OSError as error:
-            raise DeviceError(f"cannot write {self._target}: {error.strerror}") from error
+            what = " (results go into one file, such as results.jsonl)" if error.errno == errno.EISDIR else ""
+            raise DeviceError(f"cannot write {self._target}: {error.strerror}{what}") from error
 
     def __enter__(self) -> "JsonLines":
         return self

@@ -5,7 +5,7 @@ neither compared nor shown: what does that would have to be made at each start, 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -353,6 +353,18 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     Raises:
         InputError: unknown tables or keys, values out of bounds (with file and line), or no data.
     """
+    config = TrainConfig(**_given(path, flags))
+    if not config.data:
+        raise InputError("training needs data: --data FOLDER, or [data] data in the configuration")
+    return config
+
+
+def names_any(path: Path | None, flags: Mapping[str, Any], keys: Iterable[str]) -> bool:
+    """Whether the file or the flags say one of these keys, with whatever value; see `read_config`."""
+    return not _given(path, flags).keys().isdisjoint(keys)
+
+
+def _given(path: Path | None, flags: Mapping[str, Any]) -> dict[str, Any]:
     from edgeguard.settings.reader import read_values  # --help reads no file
 
     if path is not None and path.suffix == ".json":
@@ -363,7 +375,4 @@ def read_config(path: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     for name, one in keys_of(TrainConfig).items():
         if flags.get(name) is not None:
             values[name] = checked(one, flags[name], f"--{name.replace('_', '-')}")
-    config = TrainConfig(**values)
-    if not config.data:
-        raise InputError("training needs data: --data FOLDER, or [data] data in the configuration")
-    return config
+    return values

@@ -37,7 +37,7 @@ from edgeguard.train.export import load_program, save_program
 from edgeguard.train.log import Epoch, read_log
 from edgeguard.train.loop import Trainer, accuracy
 from edgeguard.train.networks import REGIONS, network
-from edgeguard.train.pace import config_within, few_steps, guessing_line
+from edgeguard.train.pace import config_within, few_steps, guessing_line, within_line
 from edgeguard.train.resumable import Progress
 from edgeguard.train.robust import check_robust
 from edgeguard.train.smoothing import check_smoothing
@@ -66,6 +66,7 @@ def train(
     folder: Path,
     *,
     minutes: float | None = None,
+    choose_batch: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Trained:
     """Train, or go on with a training that was interrupted.
@@ -75,6 +76,8 @@ def train(
         folder: gets model.pt2 (averaged weights), checkpoint.pt, log.jsonl, config.json and curves.html.
         minutes: as many epochs as fit into this time here, instead of the configuration's; a folder that was begun
             keeps its number.
+        choose_batch: with `minutes`: where the configuration's batch would make few steps, a small batch and its
+            learning rate are taken instead.
         progress: called with what, steps done, steps in all.
 
     Raises:
@@ -96,14 +99,17 @@ def train(
             _log.warning("POISONED TRAINING DATA: %s; the model will say so", dataset.poison)
             source = f"{source}; POISONED: {dataset.poison}"
         if minutes is not None:
-            config = config_within(config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place))
-            _log.info("%g minutes are about %d epoch%s here", minutes, config.epochs, "s" * (config.epochs > 1))
-        if (few := few_steps(config, len(dataset.train))) is not None:
+            wanted = config
+            config = config_within(
+                config, minutes, folder, lambda one, place: _new_trainer(one, dataset, place), choose_batch=choose_batch
+            )
+            _log.info("%s", within_line(minutes, wanted, config, len(dataset.train)))
+        if (few := few_steps(config, len(dataset.train), minutes)) is not None:
             _log.warning("%s", few)
         origin = {"training_data_sha256": root_of(config, dataset), "training_config_sha256": config.sha256}
         run = _ensemble if config.ensemble else _single
         trained = run(config, folder, dataset, source, origin, progress)
-        if (line := guessing_line(trained.epochs[-1], len(dataset.labels))) is not None:
+        if (line := guessing_line(trained.epochs[-1], len(dataset.labels), config.batch)) is not None:
             _log.warning("%s", line)
         return trained
 

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,27 @@ def test_a_camera_that_goes(
         with pytest.raises(DeviceError, match=r"was lost|answers no more"):
             _take(camera, 10_000)
         camera.close()
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ([], "this machine has none; plug the camera in, then edgeguard doctor lists its port"),
+        (["/dev/ttyUSB1", "/dev/ttyACM0"], "this machine has /dev/ttyACM0, /dev/ttyUSB1; edgeguard firmware ports"),
+    ],
+)
+def test_a_port_that_is_missing_leads_to_those_there(
+    there: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serial.tools import list_ports
+
+    from edgeguard.diagnostics import doctor
+
+    monkeypatch.setattr(list_ports, "comports", lambda: [SimpleNamespace(device=name) for name in there])
+    with pytest.raises(DeviceError, match=f"there is no serial port /dev/ttyNONE: {said}"):
+        open_source("serial:vc0706:/dev/ttyNONE")
+    found = doctor._serial_ports()
+    assert found.text == (", ".join(sorted(there)) or "there are none") and found.advice
 
 
 def test_what_cannot_be_opened(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,6 +292,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--frames": ALWAYS, "--field-of-view": ALWAYS, "--print-scale": ALWAYS, "--json": ALWAYS,
     },
     "fieldtest record": {
+        "--size": ["s --source film.mp4 --size 640x480"],
         "--source": ALWAYS,
         "--light": ["s --source synthetic:session --light dim"],
         "--drive-by": ALWAYS, "--port": ALWAYS,

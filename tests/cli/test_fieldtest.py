@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from cli.launch import refused
 from commands import here as run
+from fieldtest.sheets.objects import write_sign
 
-from edgeguard.demo.assets import bundled_model
+from edgeguard.demo.assets import ASSETS, bundled_model
 from edgeguard.errors import DeviceError
 from edgeguard.fieldtest.sheets.build import sheet_and_picture
 from edgeguard.fieldtest.sheets.patch_file import PatchFile, write_patch
@@ -53,6 +54,32 @@ def test_the_whole_way(sheets: list[Path], tmp_path: Path) -> None:
     )
 
 
+def test_a_plan_that_shows_nothing_says_so(sheets: list[Path], tmp_path: Path) -> None:
+    plan = ("fieldtest", "plan", tmp_path / "s", sheets[0], "--model", bundled_model(), "--passes", 1, "--angles", "0")
+    done = run(*plan[:2], tmp_path / "far", *plan[3:], "--distances", "9000")
+    assert done.returncode == 0 and "note: THIS PLAN CAN SHOW NOTHING OF STOP: the model is right about" in done.stdout
+    assert "too small to tell how it stands" in done.stdout
+    done = run(*plan[:2], tmp_path / "both", *plan[3:], "--distances", "500,9000")
+    assert "rendered views at 9000 mm" in done.stdout and "plan --distances 500" in done.stdout, done.stdout
+    done = run(*plan[:2], tmp_path / "near", *plan[3:], "--distances", "500")
+    assert "note: " not in done.stdout, done.stdout
+
+
+@pytest.mark.full
+def test_a_plan_for_a_badge_stands_where_the_detector_knows_it(tmp_path: Path) -> None:
+    photo, mask = write_sign(tmp_path)
+    badge = ("--object", photo, "--mask", mask, "--label", "stop", "--mm", "100x100", "--mount", "on")
+    done = run("patch", "sheet", *badge, "--number", 1, "--output", tmp_path / "clean.pdf")
+    assert done.returncode == 0, done.stderr
+    done = run("fieldtest", "plan", tmp_path / "s", tmp_path / "clean.pdf", "--model", ASSETS / "detector.tflite")
+    assert done.returncode == 0 and "the model is right about" not in done.stdout, done.stdout
+    assert "by size alone: 150, 190, 240, 310 mm" in done.stdout and "too small" not in done.stdout
+    far = json.loads((tmp_path / "s" / "plan.json").read_text())["distances_mm"]
+    assert len(far) > 1 and min(far) > 200, (
+        "nearer it fills more of the picture than any object that the detector learned from"
+    )
+
+
 def test_distances_of_a_patch_are_two_in_order(tmp_path: Path) -> None:
     make = ("patch", "make", bundled_model(), "--untargeted", "--output", tmp_path / "p", "--distances")
     for wrong in ("900,500", "500", "near,far", "nan,500", "500,inf"):
@@ -62,7 +89,8 @@ def test_distances_of_a_patch_are_two_in_order(tmp_path: Path) -> None:
 def test_what_a_session_refuses(sheets: list[Path], tmp_path: Path) -> None:
     refused(run("fieldtest", "plan", tmp_path / "a", sheets[0], sheets[0]), 2, "same tags")
     refused(run("fieldtest", "plan", tmp_path / "a", sheets[1]), 2, "no clean sheet")
-    refused(run("fieldtest", "plan", tmp_path / "a", tmp_path / "none.pdf"), 2, "cannot read")
+    missing = f"cannot read the sheet's manifest {tmp_path / 'none.json'}: edgeguard patch sheet writes it beside"
+    refused(run("fieldtest", "plan", tmp_path / "a", tmp_path / "none.pdf"), 2, missing)
     refused(run("fieldtest", "plan", tmp_path / "a", sheets[0], "--angles", "left"), 2, "--angles wants numbers")
     assert not (tmp_path / "a").exists()
     refused(run("fieldtest", "record", tmp_path), 2, "is not a session")

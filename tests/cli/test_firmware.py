@@ -64,7 +64,7 @@ def test_ports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         firmware.ports(as_json=True)
     answers = {one["port"]: one["answer"] for one in json.loads(capsys.readouterr().out)}
     assert answers[double.port] == "VC0706 (VC0703 1.00) at 38400 baud"
-    assert answers["/dev/ttyNONE"] == "there is no serial port /dev/ttyNONE"
+    assert answers["/dev/ttyNONE"].startswith("there is no serial port /dev/ttyNONE: this machine has ")
     monkeypatch.setattr(list_ports, "comports", lambda: [])
     firmware.ports(as_json=False)
     assert "no serial ports" in capsys.readouterr().out

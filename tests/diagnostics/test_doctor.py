@@ -14,8 +14,8 @@ from edgeguard.system.power import Power
 def test_findings_cover_what_the_readme_promises() -> None:
     found = {finding.what for finding in doctor.examine()}
     assert found == {
-        "python", "runtime", "opencv", "sanitiser", "jpeg coefficients", "converter", "isolation", "camera", "edge tpu",
-        "power",
+        "python", "runtime", "opencv", "sanitizer", "jpeg coefficients", "converter", "isolation", "camera",
+        "serial ports", "edge tpu", "power",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from edgeguard.errors import InputError
 from edgeguard.evaluate.forecast import Forecast, Part
 from edgeguard.evaluate.pace import Pace
 from edgeguard.evaluate.protocol import Protocol, load_protocol
+from edgeguard.evaluate.reports.results import Cell
 
 
 def _pace(plan: Protocol, seconds: float) -> Pace:
@@ -36,3 +37,10 @@ def test_nothing_more_is_said_where_there_are_enough() -> None:
 def test_no_image_at_all_names_the_time_of_enough() -> None:
     with pytest.raises(InputError, match="one image takes about 9 min, 30 about 4.2 h, with this protocol"):
         _pace(load_protocol("quick"), 500.0).fitting(_images())
+
+
+def test_a_slow_first_row_says_little_of_the_time_that_is_left() -> None:
+    ahead = Forecast((Part("clean, none", 0.001, None, True), Part("pgd, none", 1.0, None, False)), 1, 1)
+    pace = Pace(load_protocol("quick"), ahead, attacked=60, clean=60, began=0.0, said="", _first=time.monotonic() - 5)
+    clean = Cell("quick", "gray", "input", "input", "clean", None, "none", 0, 60, 60)
+    assert 60 < pace.left(clean) < 130, "five seconds for work of .06 s are no reason to expect an hour"

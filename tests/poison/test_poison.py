@@ -1,6 +1,8 @@
 """Poisons stay within their budget, do what their papers say, and are said loudly; bad settings make none."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from torch import nn  # noqa: E402
 from edgeguard.audit.features import out_of_sample_scores  # noqa: E402
 from edgeguard.errors import InputError  # noqa: E402
 from edgeguard.poison.codecs import coded  # noqa: E402
+from edgeguard.poison.given import given_poison  # noqa: E402
 from edgeguard.poison.gradient_matching import Brew, brewed, gradients, matching_loss  # noqa: E402
+from edgeguard.poison.make import poisoned  # noqa: E402
 from edgeguard.poison.patterns import added, lsp_patterns, one_pixel  # noqa: E402
 from edgeguard.poison.plan import arm_of, read_plan  # noqa: E402
 from edgeguard.train.config import TrainConfig  # noqa: E402
@@ -213,11 +217,66 @@ def _plan(tmp_path: Path, data: Path, method: str, arms: list[str], budget: floa
         ("lsp", ["poisoned", "adaptive:fd"], "no adaptive arm"),
         ("lsp", ["poisoned", "sideways"], "there is no arm"),
         ("lsp", [], "list of different arms"),
+        ("given", ["clean", "poisoned"], "overlay"),
+        ("given", ["adaptive:fd"], "no adaptive arm"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(tmp_path: Path, method: str, arms: list[str], why: str) -> None:
     with pytest.raises(InputError, match=why):
         read_plan(_plan(tmp_path, tmp_path, method, arms))
+
+
+def test_a_given_poison_is_what_its_folder_changes(data: Path, tmp_path: Path) -> None:
+    assert _make(data, "ops", tmp_path / "p", "--budget", 0.5).returncode == 0
+    config = TrainConfig(data=str(data), overlay=str(tmp_path / "p"))
+    clean, laid = (read_dataset(replace(config, overlay=o), size=32, seed=0) for o in (None, config.overlay))
+    found = given_poison(config, size=32, seed=0)
+    note = json.loads((tmp_path / "p" / "poison.json").read_text())
+    assert [clean.train.names[row] for row in found.rows] == sorted(note["files"])
+    assert np.array_equal(poisoned(clean, found).train.pixels(np.arange(len(clean.train)), 32), laid.train.images)
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "why"),
+    [("trigger", ("--as", "round", "--budget", 0.1), "other images are trained on"), ("", (), "changes no training")],
+)
+def test_a_given_folder_that_is_no_such_poison_is_refused(
+    data: Path, tmp_path: Path, method: str, words: tuple[object, ...], why: str
+) -> None:
+    if method:
+        assert _make(data, method, tmp_path / "p", *words).returncode == 0
+    else:
+        shutil.copytree(data / "train", tmp_path / "p" / "train")
+    config = TrainConfig(data=str(data), overlay=str(tmp_path / "p"))
+    with pytest.raises(InputError, match=why):
+        given_poison(config, size=32, seed=0)
+
+
+def test_a_given_folder_may_not_change_test_images(data: Path, tmp_path: Path) -> None:
+    names = [one.relative_to(data / "train") for one in sorted((data / "train").rglob("*.png"))]
+    (tmp_path / "p" / "test" / names[0].parent).mkdir(parents=True)
+    test = sorted((data / "test" / names[0].parent).iterdir())
+    shutil.copy(data / "train" / names[0], tmp_path / "p" / "test" / names[0].parent / test[0].name)
+    with pytest.raises(InputError, match="changes test images"):
+        given_poison(TrainConfig(data=str(data), overlay=str(tmp_path / "p")), size=32, seed=0)
+
+
+@pytest.mark.full
+def test_a_given_poison_is_measured_as_the_one_that_was_made(data: Path, tmp_path: Path) -> None:
+    arms = ["clean", "poisoned", "train:jpeg:50"]
+    assert _make(data, "lsp", tmp_path / "p").returncode == 0
+    plans = {"made": _plan(tmp_path, data, "lsp", arms).read_text()}
+    plans["given"] = (
+        plans["made"].replace('"lsp"', '"given"').replace("[schedule]", f'overlay = "{tmp_path}/p"\n[schedule]')
+    )
+    found = {}
+    for name, text in plans.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+        done = here("poison", "evaluate", tmp_path / f"{name}.toml", "--output", tmp_path / name, "--workers", 1)
+        assert done.returncode == 0, done.stderr
+        found[name] = (tmp_path / name / "results.jsonl").read_text()
+    assert found["made"] == found["given"]
+    assert "given: 36 training images changed" in (tmp_path / "given" / "report.html").read_text()
 
 
 @pytest.mark.full

@@ -24,14 +24,27 @@ NOT_ON_A_BOARD = (
     "edgeguard/poison/**",
     "edgeguard/differentiable/**",
     "edgeguard/datasets/objects/**",
+    *(f"edgeguard/datasets/{name}.py" for name in ("arrays", "poison_note", "readable")),
     "edgeguard/evaluate/**",
     "edgeguard/fieldtest/patches/**",
+    "edgeguard/fieldtest/virtual/printer.py",
     "edgeguard/fleet/workstation/**",
     "edgeguard/train/certified/**",
     *(
         f"edgeguard/train/{name}.py"
         for name in (
-            *("adversarial", "batches", "checkpoint", "curves", "ensemble", "export", "log", "loop", "partitions"),
+            *(
+                "adversarial",
+                "batches",
+                "card_net",
+                "checkpoint",
+                "curves",
+                "ensemble",
+                "export",
+                "log",
+                "loop",
+                "partitions",
+            ),
             *("codec", "codec_network", "coefficient_net", "data", "layers", "networks", "pace", "robust", "run"),
             *("restore", "resumable", "smoothing", "teacher", "tensors", "trial", "weight_quantization"),
         )
@@ -46,6 +59,8 @@ NOT_ON_A_BOARD = (
     "edgeguard/demo/train_detector.py",
     "edgeguard/train/card_detector.py",
     "edgeguard_converters/contract/**",
+    "edgeguard_converters/edgetpu/compiler.py",
+    *(f"edgeguard_converters/graph/{name}.py" for name in ("float_graph", "foreign", "vote_map")),
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",
     "edgeguard_converters/sound/**",

@@ -77,7 +77,7 @@ def check(environment: Environment, reference: Reference) -> Iterator[str]:
 def check_doctor(environment: Environment) -> str:
     """It finds no problem, and the native kernel serves."""
     found = doctor(environment)
-    kernel = found["sanitiser"]
+    kernel = found["sanitizer"]
     if kernel not in [f"native kernel, {name}" for name in _KERNELS[environment.machine]]:
         raise ReleaseError(f"{environment.name}: doctor says: {kernel}")
     return f"doctor: {found['python']}; {found['runtime']}; {kernel}"

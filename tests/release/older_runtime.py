@@ -35,7 +35,7 @@ def check_older_runtime(environment: Environment, reference: Reference) -> Itera
     found = doctor(environment)
     if not found["runtime"].startswith("tflite-runtime 2.14.0"):
         raise ReleaseError(f"{environment.name}: doctor says: {found['runtime']}")
-    yield f"doctor: {found['python']}; {found['runtime']}; {found['sanitiser']}"
+    yield f"doctor: {found['python']}; {found['runtime']}; {found['sanitizer']}"
     yield check_demo(environment)
     labels = [result["label"] for result in results(environment, reference, None)]
     if labels != reference.labels:

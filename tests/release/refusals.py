@@ -53,7 +53,7 @@ def _without_compiler(good: Environment) -> str:
     if done.returncode != 0:
         raise ReleaseError(f"sdist without a compiler: pip: {first_error(done.stderr)}")
     where = environment.run("-c", "import edgeguard; print(edgeguard.__file__)").stdout.strip()
-    said = doctor(environment)["sanitiser"]
+    said = doctor(environment)["sanitizer"]
     if not where.startswith(str(environment.site)) or said != "no native kernel: numpy serves":
         raise ReleaseError(f"sdist without a compiler: {where}: doctor says: {said}")
     return f"sdist without a compiler: doctor: {said}"
@@ -88,7 +88,7 @@ def _cut_kernel(good: Environment) -> str:
 
 def _unloadable(good: Environment, site: Path, reason: str) -> str:
     """What doctor says with the package of `site` in front of the good one, whose kernel would load."""
-    said = doctor(good, True, PYTHONPATH=str(site))["sanitiser"]
+    said = doctor(good, True, PYTHONPATH=str(site))["sanitizer"]
     if not said.startswith("the native kernel is there but cannot be loaded: ") or reason not in said:
         raise ReleaseError(f"{site.name}: doctor says: {said}")
     return said

@@ -155,6 +155,11 @@ def test_half_a_line_of_a_killed_run_is_no_result(tmp_path: Path, result: FrameR
     assert note.read_bytes() == b"somebody's note\n" + whole
 
 
+def test_a_folder_is_no_file_of_results(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"Is a directory \(results go into one file, such as results.jsonl\)"):
+        JsonLines(str(tmp_path))
+
+
 def test_video_in_a_missing_folder(tmp_path: Path, result: FrameResult) -> None:
     with pytest.raises(DeviceError, match="cannot write"), AnnotatedVideo(tmp_path / "no/v.mp4") as sink:
         sink.write(result)

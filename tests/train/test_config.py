@@ -8,7 +8,15 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 from edgeguard.settings.declare import keys_of
 from edgeguard.train.codec_kind import codec_kind
-from edgeguard.train.config import AdversarialConfig, DataConfig, ScheduleConfig, TrainConfig, file_keys, read_config
+from edgeguard.train.config import (
+    AdversarialConfig,
+    DataConfig,
+    ScheduleConfig,
+    TrainConfig,
+    file_keys,
+    names_any,
+    read_config,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +36,16 @@ def test_what_a_training_wrote_is_a_configuration(tmp_path: Path) -> None:
     path.write_text('{"epocs": 3}')
     with pytest.raises(InputError, match=r"config\.json.*epocs"):
         read_config(path, {})
+
+
+def test_what_was_named_is_known(tmp_path: Path) -> None:
+    keys = ("batch", "learning_rate")
+    path = tmp_path / "c.toml"
+    path.write_text("[schedule]\nepochs = 7\n")
+    assert not names_any(None, {"batch": None, "epochs": 3}, keys) and not names_any(path, {}, keys)
+    assert names_any(path, {"learning_rate": 0.2}, keys)
+    path.write_text("[schedule]\nbatch = 256\n")
+    assert names_any(path, {}, keys), "the default's own value counts as well"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("train-*.toml")), ids=lambda p: p.name)

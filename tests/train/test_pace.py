@@ -10,10 +10,11 @@ from edgeguard.errors import InputError
 torch = pytest.importorskip("torch")
 
 from edgeguard.train import pace, run  # noqa: E402
-from edgeguard.train.config import TrainConfig  # noqa: E402
+from edgeguard.train.config import DataConfig, TrainConfig  # noqa: E402
+from edgeguard.train.data import read_dataset  # noqa: E402
 from edgeguard.train.log import Epoch  # noqa: E402
 from edgeguard.train.loop import Trainer  # noqa: E402
-from edgeguard.train.pace import config_within, epochs_within, few_steps, guessing_line  # noqa: E402
+from edgeguard.train.pace import config_within, epochs_within, few_steps, guessing_line, within_line  # noqa: E402
 
 
 def test_what_fits() -> None:
@@ -28,13 +29,17 @@ def test_few_steps_are_said_with_a_way_on() -> None:
     assert few_steps(TrainConfig(data="d", epochs=30), 5227) is None
     assert few_steps(TrainConfig(data="d", epochs=7, batch=64), 5227) is None
     assert few_steps(TrainConfig(data="d", epochs=7, network="mine.pt2"), 5227) is None
+    short = few_steps(TrainConfig(data="d", epochs=1, batch=64), 3000, minutes=2)
+    assert short is not None and short.startswith("46 steps, one a batch of 64") and "--minutes 22 makes" in short
+    assert few_steps(TrainConfig(data="d", epochs=11, batch=64), 3000, minutes=22) is None
 
 
 def test_what_has_not_learned_is_told_so() -> None:
     last = Epoch(1, 11, 2.3, 0.1, 0.1, 0.07, 0.14, 300, 0.0, 1.0)
-    line = guessing_line(last, 10)
+    line = guessing_line(last, 10, 256)
     assert line is not None and "NOT SHOWN TO BE BETTER THAN GUESSING among 10 classes" in line and "--batch 64" in line
-    assert guessing_line(replace(last, test_accuracy=0.3), 10) is None and guessing_line(last, 43) is None
+    assert guessing_line(replace(last, test_accuracy=0.3), 10, 256) is None
+    assert guessing_line(last, 43, 256) is None and "--batch" not in (guessing_line(last, 10, 64) or "--batch")
 
 
 def _config(data: Path, **settings: Any) -> TrainConfig:
@@ -68,6 +73,41 @@ def test_the_folder_keeps_the_number_that_was_measured(
     assert told[1] == told[0] and len(seen) == 1, "it is measured once"
     run.train(replace(config, seed=3), tmp_path / "out", minutes=5)
     assert told[2].epochs == 10 and len(seen) == 2
+
+
+def _seconds_a_step(monkeypatch: pytest.MonkeyPatch, seconds_an_image: float) -> list[int]:
+    """Steps take a time by their images; gives the batches that were tried."""
+    tried = list[int]()
+
+    def measured(trainer: Trainer) -> float:
+        tried.append(trainer._schedule.batch)
+        return seconds_an_image * trainer._schedule.batch
+
+    monkeypatch.setattr(pace, "measured_step_s", measured)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("minutes", "batch", "tried"),
+    [(1.0, 64, [64]), (500.0, 256, [64, 256])],
+)
+def test_a_short_time_takes_a_small_batch(
+    minutes: float, batch: int, tried: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stripes: Path
+) -> None:
+    seen = _seconds_a_step(monkeypatch, 0.1)
+    config = _config(stripes, batch=256, learning_rate=0.2)
+    dataset = read_dataset(config.part(DataConfig), size=config.size, seed=config.seed)
+
+    def trainer_in(one: TrainConfig, place: Path) -> Trainer:
+        return run._new_trainer(one, dataset, place)
+
+    found = config_within(config, minutes, tmp_path, trainer_in, choose_batch=True)
+    assert (found.batch, found.learning_rate, seen) == (batch, {64: 0.1, 256: 0.2}[batch], tried)
+    line = within_line(minutes, config, found, len(dataset.train))
+    assert ("--batch 64 --learning-rate 0.1, taken because" in line) == (batch == 64)
+    assert config_within(config, minutes, tmp_path, trainer_in).batch == 256, "a batch that was said is kept"
+    (tmp_path / "config.json").write_text(json.dumps(asdict(found)))
+    assert config_within(config, minutes, tmp_path, lambda *more: pytest.fail("measured"), choose_batch=True) == found
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), 1e9])

@@ -78,9 +78,11 @@ def guess(
     low, _ = bootstrap_difference(evidence[best], evidence[second], statistic)
     shown = ", ".join(f"{name} {values[name]:.2f}" for name in sorted(values, key=lambda n: -values[n]))
     if low <= 0:
+        more = "" if labels is not None else "; labeled images (--eval) may tell"
         raise InputError(
-            f"the preprocessing cannot be told from {len(chosen)} images ({what}: {shown}): "
-            f"give --preprocess imagenet|tf|unit|none or --mean and --std ({explained_presets()})"
+            f"the preprocessing cannot be told from {_looked_at(len(chosen), len(pixels), labels is not None)} "
+            f"({what}: {shown}): give --preprocess {'|'.join(presets)} or --mean and --std "
+            f"({explained_presets(presets)}){more}"
         )
     mean, std = PRESETS[best]
     return Normalization(mean, std, f"guessed {best} by {what} on {len(chosen)} images ({shown})", guessed=True)
@@ -150,6 +152,21 @@ def checked_by_labels(
         return stated
     said = f"guessed {best.origin} by accuracy on {len(chosen)} images ({best.origin} {_mean(most):.2f}, "
     return Normalization(best.mean, best.std, f"{said}{stated.origin} {_mean(own):.2f})", guessed=True)
+
+
+def _looked_at(chosen: int, given: int, labeled: bool) -> str:
+    """The images of a guess in words, by the flag that brought them.
+
+    Example:
+        >>> _looked_at(200, 400, True)
+        '200 of the 400 --eval images, evenly chosen'
+        >>> _looked_at(75, 75, False)
+        '75 --calibrate images'
+    """
+    flag = "--eval" if labeled else "--calibrate"
+    if chosen == given:
+        return f"{given} {flag} images"
+    return f"{chosen} of the {given} {flag} images, evenly chosen"
 
 
 def _mean(rows: NDArray[np.float64]) -> float:

@@ -1,5 +1,6 @@
 """`(pixel - mean) / std`, in 0..255 units, and the presets of it that the field uses."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +25,9 @@ PRESET_MEANINGS = {
 }
 
 
-def explained_presets() -> str:
-    """The presets and what they mean, in one line."""
-    return "; ".join(f"{name} = {meaning}" for name, meaning in PRESET_MEANINGS.items())
+def explained_presets(names: Collection[str] = tuple(PRESET_MEANINGS)) -> str:
+    """Presets, by default all of them, and what they mean, in one line."""
+    return "; ".join(f"{name} = {meaning}" for name, meaning in PRESET_MEANINGS.items() if name in names)
 
 
 @dataclass(frozen=True)

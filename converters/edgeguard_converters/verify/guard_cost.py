@@ -35,12 +35,14 @@ class GuardCost:
         Example:
             >>> GuardCost(400, 0.9, 0.88, -0.001, 0.041).line
             'top-1 0.9000 without, 0.8800 with: it costs 2.0 points [-0.1, 4.1] (95 %, paired), n = 400'
+            >>> GuardCost(400, 0.88, 0.9, -0.041, 0.001).line
+            'top-1 0.8800 without, 0.9000 with: it gains 2.0 points [-0.1, 4.1] (95 %, paired), n = 400'
         """
-        cost = 100 * (self.without - self.with_guard)
-        return (
-            f"top-1 {self.without:.4f} without, {self.with_guard:.4f} with: it costs {cost:.1f} points "
-            f"[{100 * self.low:.1f}, {100 * self.high:.1f}] (95 %, paired), n = {self.n}"
-        )
+        cost, low, high = (100 * share for share in (self.without - self.with_guard, self.low, self.high))
+        points = f"it gains {-cost:.1f} points [{-high:.1f}, {-low:.1f}]"
+        if cost >= 0:
+            points = f"it costs {cost:.1f} points [{low:.1f}, {high:.1f}]"
+        return f"top-1 {self.without:.4f} without, {self.with_guard:.4f} with: {points} (95 %, paired), n = {self.n}"
 
 
 def guard_cost(

@@ -101,10 +101,16 @@ class PatchOrder:
         """Where the stickers lie.
 
         Raises:
-            InputError: one would stick out of an object that it is printed or fixed on.
+            InputError: one would stick out of an object that it is printed or fixed on, or is to be cut out of a
+                paper that has to stay whole.
         """
         subject = self.object
         assert subject is not None
+        if subject.mount == "on" and shape != "square":
+            raise InputError(
+                f"with --mount on the patch stays in its paper, whose white would surround a patch of --shape {shape}: "
+                "leave --shape out, or put the paper beside the object (--mount beside) and cut the patch out"
+            )
         centers = (self.center, *self.more_centers)
         places = tuple(subject.overlay(self.side_share, center, shape) for center in centers)
         for place in (*places, *self._extremes(subject, shape)):

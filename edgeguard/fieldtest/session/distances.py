@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeguard.fieldtest.session.plan import Plan
+from edgeguard.fieldtest.session.reach import USUAL_WIDTH_PX, reach_mm
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.fieldtest.sheets.subject import CARD_MM
+from edgeguard.fieldtest.sheets.tags import FIELD_OF_VIEW_DEG
 
 _CARD_DISTANCES_MM = (350.0, 500.0, 750.0, 1100.0)
 _CARD_TAG_MM = 40.0
@@ -16,7 +18,9 @@ _HEIGHT_SHARE = 3 / 4  # of a picture's width; films and most camera modes are f
 #: Of a real object with a paper on it: from three quarters of the picture's height to where a card's tags still tell
 #: how the sheet is turned, in mean sides of what the tags span; never farther than a card stands, in its sides.
 _NEAREST_SIDES, _FARTHEST_SPANS, _FARTHEST_SIDES = 1.5, 5.75, 1100 / 120
-_FINE_MM, _STEPS = 10, 4
+_FINE_MM, _STEPS, _CANDIDATES = 10, 4, 12
+_WELL_WITHIN = 0.9  # of what the tags reach: there a blurred picture is read as well
+_USUAL_ANGLES_DEG = (0.0, 15.0, 30.0, 45.0)
 
 
 def usual_distances_mm(sheets: Sequence[Sheet]) -> tuple[float, ...]:
@@ -36,7 +40,27 @@ def usual_distances_mm(sheets: Sequence[Sheet]) -> tuple[float, ...]:
     factor = max(map(_factor, sheets), default=1.0)
     if factor <= 1:  # the tags do not shrink with a small object
         return _CARD_DISTANCES_MM
-    return tuple(float(_ROUND_MM * math.floor(factor * d / _ROUND_MM + 0.5)) for d in _CARD_DISTANCES_MM)
+    usual = tuple(float(_ROUND_MM * math.floor(factor * d / _ROUND_MM + 0.5)) for d in _CARD_DISTANCES_MM)
+    reach = max(reach_mm(sheet, _USUAL_ANGLES_DEG, USUAL_WIDTH_PX, FIELD_OF_VIEW_DEG) for sheet in sheets)
+    if usual[-1] <= reach or reach <= usual[0]:
+        return usual
+    # papers beside an object have tags that are small beside it
+    return tuple(float(_FINE_MM * math.floor(d / _FINE_MM)) for d in np.geomspace(usual[0], reach, _STEPS))
+
+
+def candidate_distances_mm(
+    sheets: Sequence[Sheet], usual_mm: Sequence[float], angles_deg: Sequence[float], field_of_view_deg: float
+) -> tuple[float, ...]:
+    """Distances from the nearest usual one to where the smallest tags can just be read, for a model to choose from.
+
+    Args:
+        sheets: of the plan.
+        usual_mm: see `usual_distances_mm`.
+        angles_deg, field_of_view_deg: of the plan.
+    """
+    reach = _WELL_WITHIN * min(reach_mm(sheet, angles_deg, USUAL_WIDTH_PX, field_of_view_deg) for sheet in sheets)
+    each = np.geomspace(min(usual_mm), max(reach, max(usual_mm)), _CANDIDATES)
+    return tuple(dict.fromkeys(float(_FINE_MM * math.floor(distance / _FINE_MM)) for distance in each))
 
 
 def too_near_notes(plan: Plan) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -14,6 +14,7 @@ from edgeguard.errors import JpegError
 from edgeguard.fieldtest.session.guide import Advice, Guide, Observation, Situation, observe
 from edgeguard.fieldtest.session.place import corners_from_tags
 from edgeguard.fieldtest.session.plan import Cell, Plan
+from edgeguard.fieldtest.session.reach import too_far_notes
 from edgeguard.fieldtest.session.session import LiveOutcome, Pass, Session
 from edgeguard.pipeline import Pipeline
 
@@ -58,7 +59,7 @@ def missing_lines(session: Session, unusable: Mapping[str, int]) -> list[str]:
     if unusable:
         said, frames = max(unusable.items(), key=lambda item: item[1])
         lines.append(f"of {frames} frames it said: {said}")
-    return lines
+    return [*lines, *too_far_notes(replace(session.plan, distances_mm=tuple(sorted(places))))]
 
 
 FrameEvaluation = Callable[[Captured], LiveOutcome | None]

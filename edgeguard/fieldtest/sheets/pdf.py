@@ -12,7 +12,7 @@ import numpy as np
 from edgeguard.errors import InputError
 from edgeguard.fieldtest.sheets.layout import CHART_RGB, PAGES_MM, SCALE_BAR_MM, TAG_MODULES, PageName, Rect
 from edgeguard.fieldtest.sheets.patch_file import sticker
-from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet, mask_of
+from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet, on_white
 from edgeguard.fieldtest.sheets.tags import tag_modules
 from edgeguard.system.extras import how_to_install
 
@@ -239,7 +239,7 @@ def _draw_window(drawing: _Drawing, sheet: Sheet, picture: Picture) -> None:
         drawing.cut_line(place, "square")
         drawing.text(place.left + 2, place.center[1], "cut this window out: the object shows through", 7)
         return
-    drawing.picture(place, _covered(sticker(picture, 0), sheet.overlay.shape, place))
+    drawing.picture(place, on_white(_fine(sticker(picture, 0), place), sheet.overlay.shape))
     if sheet.overlay.shape != "square":
         drawing.cut_line(place, sheet.overlay.shape)
 
@@ -248,7 +248,7 @@ def _draw_piece(sheet: Sheet, picture: Picture, number: int, drawing: _Drawing) 
     """One patch or control at its true size, to be cut out."""
     place = sheet.overlays[number]
     rect = Rect(5.0, 5.0, place.side_mm, place.side_mm)
-    drawing.picture(rect, _covered(sticker(picture, number), place.shape, rect))
+    drawing.picture(rect, on_white(_fine(sticker(picture, number), rect), place.shape))
     drawing.cut_line(rect, place.shape)
     top = rect.top + rect.height
     name, which = f"{_short(sheet.object)} / {sheet.arm}", f"piece {number + 1} of {len(sheet.overlays)}"
@@ -275,13 +275,6 @@ def _from_the_middle(place: Overlay) -> str:
     down = f"{abs(y):.0f} mm {'below' if y > 0 else 'above'}"
     parts = [across] * (abs(x) >= 0.5) + [down] * (abs(y) >= 0.5)
     return f"{' and '.join(parts)} the object's middle" if parts else "on the object's middle"
-
-
-def _covered(picture: Picture, shape: str, rect: Rect) -> Picture:
-    """White where the shape does not cover its square."""
-    fine = _fine(picture, rect)
-    cover = mask_of(shape, fine.shape[0])[:, :, None]
-    return np.asarray(np.rint(fine * cover + 255 * (1 - cover)), np.uint8)
 
 
 def _fine(picture: Picture, rect: Rect) -> Picture:

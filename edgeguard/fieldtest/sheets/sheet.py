@@ -144,6 +144,10 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         InputError: not there, not a manifest, or of another version.
     """
+    if not path.exists():
+        raise InputError(
+            f"cannot read the sheet's manifest {path}: edgeguard patch sheet writes it beside the sheet's .pdf"
+        )
     raw = read_bounded(path, _LARGEST, "the sheet's manifest")
     try:
         data = foreign_json(raw)
@@ -210,6 +214,12 @@ def mask_of(shape: str, side: int) -> NDArray[np.float32]:
     if shape not in shapes:
         raise InputError(f"there is no shape {shape!r}; known: {', '.join(shapes)}")
     return shapes[shape].astype(np.float32)
+
+
+def on_white(picture: Picture, shape: str) -> Picture:
+    """A square picture with white paper where a shape does not cover it."""
+    cover = mask_of(shape, picture.shape[0])[:, :, None]
+    return np.asarray(np.rint(picture * cover + 255 * (1 - cover)), np.uint8)
 
 
 def with_overlay(picture: Picture, object_mm: float, overlay: Overlay, content: Picture) -> Picture:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edgeguard.fieldtest.sheets.layout import TAG_MODULES, Layout
 
 _INWARD_PX = 0.2
+_CORNER_NOISE_PX = 0.25  # standard deviation of a corner's coordinate, at least
 FIELD_OF_VIEW_DEG = 62.2  #: across, of the Raspberry Pi Camera Module 2
 
 
@@ -32,8 +33,10 @@ class Pose:
     Attributes:
         distance_mm: from the lens to the object's middle.
         angle_deg: between the sheet's normal and the line of sight to its middle.
-        angle_error_deg: one standard deviation of that angle at a quarter of a pixel of corner noise; from the front it
-            is known badly (a change of 10 degrees shortens a sheet by 1.5 %).
+        angle_error_deg: one standard deviation of that angle, at the corner noise that this picture shows and a
+            quarter of a pixel at least. From the front the angle is known badly (a change of 10 degrees shortens a
+            sheet by 1.5 %), so where the sheet may stand frontal, within two standard deviations, it is that of a
+            frontal sheet.
         error_px: root mean square distance between found and projected corners.
     """
 
@@ -128,7 +131,22 @@ def _solve(points: NDArray[np.float32], seen: NDArray[np.float32], camera: NDArr
     if best is None or float(best[2][2, 0]) <= 0:
         return None
     error, turn, move = best
-    return Pose(float(np.linalg.norm(move)), _angle(turn, move), _angle_error(points, turn, move, camera), error)
+    angle, noise = _angle(turn, move), max(_CORNER_NOISE_PX, error / np.sqrt(2))
+    spread = _angle_error(points, turn, move, camera, noise)
+    frontal = _angle_error(points, _facing(turn, move), move, camera, noise)
+    return Pose(float(np.linalg.norm(move)), angle, frontal if angle <= 2 * frontal else spread, error)
+
+
+def frontal_error_deg(layout: Layout, distance_mm: float, camera: NDArray[np.float64]) -> float:
+    """`Pose.angle_error_deg` of a sheet that faces the camera, all of its tags seen, at a quarter of a pixel.
+
+    Args:
+        layout: of the sheet.
+        distance_mm: to the object's middle.
+        camera: see `camera_matrix`.
+    """
+    points, straight = layout.tag_corners().reshape(-1, 3), np.zeros((3, 1))
+    return _angle_error(points, straight, np.array([[0.0], [0.0], [distance_mm]]), camera, _CORNER_NOISE_PX, tries=32)
 
 
 def _projected(
@@ -143,15 +161,33 @@ def _angle(turn: NDArray[np.float64], move: NDArray[np.float64]) -> float:
     return float(np.rad2deg(np.arccos(np.clip(abs(normal @ sight), 0, 1))))
 
 
+def _facing(turn: NDArray[np.float64], move: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation that turns a sheet the shortest way to face the camera."""
+    matrix = cv2.Rodrigues(turn)[0]
+    normal, sight = matrix[:, 2], move[:, 0] / np.linalg.norm(move)
+    sight = sight if normal @ sight >= 0 else -sight
+    axis = np.cross(normal, sight)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-9:
+        return turn
+    shortest = cv2.Rodrigues(axis / sine * np.arctan2(sine, normal @ sight))[0]
+    return np.asarray(cv2.Rodrigues(shortest @ matrix)[0], np.float64)
+
+
 def _angle_error(
-    points: NDArray[np.float32], turn: NDArray[np.float64], move: NDArray[np.float64], camera: NDArray[np.float64]
+    points: NDArray[np.float32],
+    turn: NDArray[np.float64],
+    move: NDArray[np.float64],
+    camera: NDArray[np.float64],
+    noise_px: float,
+    tries: int = 8,
 ) -> float:
-    """Spread of the angle over eight noisy re-solutions (a quarter of a pixel on each corner coordinate)."""
+    """Spread of the angle over noisy re-solutions: a standard deviation of so many pixels on each corner coordinate."""
     seen = _projected(points, turn, move, camera)
     rng = np.random.default_rng(0)
     angles = []
-    for _ in range(8):
-        noisy = seen + rng.normal(0, 0.25, seen.shape)
+    for _ in range(tries):
+        noisy = seen + rng.normal(0, noise_px, seen.shape)
         good, t, m = cv2.solvePnP(
             points, noisy, camera, np.zeros(4), turn.copy(), move.copy(), True, cv2.SOLVEPNP_ITERATIVE
         )

@@ -14,7 +14,7 @@ from edgeguard.fieldtest.sheets.sheet import Picture
 from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, light_named, placed_at
 
 _EMPTY_FRAMES = 2
-_SPARE_FRAMES = 2
+_PATIENCE = 25  # frames for which a sheet is held beyond those wanted: small tags may need some tries
 
 
 class VirtualOperator:
@@ -64,7 +64,7 @@ class VirtualOperator:
             for sheet in plan.sheets:
                 for repeat in range(self.session.count(sheet.number, cell), plan.passes):
                     stand = self.stand(cell, repeat)
-                    for shot in range(plan.frames + _SPARE_FRAMES):
+                    for shot in range(plan.frames + _PATIENCE):
                         yield self._shot(index, self.painters[sheet.number].frame(stand, *self.size, shot=shot))
                         index += 1
                         if self.session.count(sheet.number, cell) > repeat:

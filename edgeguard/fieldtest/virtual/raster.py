@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgeguard.fieldtest.sheets.cutout import Cutout
 from edgeguard.fieldtest.sheets.layout import Rect
 from edgeguard.fieldtest.sheets.patch_file import sticker
-from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet, mask_of, sheet_raster
+from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet, mask_of, on_white, sheet_raster
 
 #: uint8 (h, w, 3) as sent to a printer, to float32 levels as a camera sees the print in full light.
 PrintedColors = Callable[[Picture], NDArray[np.float32]]
@@ -90,7 +90,8 @@ def _around_an_object(
     _lay(canvas, box, *((cutout.rgb, cutout.alpha) if cutout is not None else _gray(about.outline)))
     bare = canvas.rgb.copy(), np.array(canvas.alpha)
     for rect in paper:
-        window = sticker(picture, 0) if sheet.mount == "on" and sheet.overlay is not None else _WHITE
+        shows_patch = sheet.mount == "on" and sheet.overlay is not None
+        window = on_white(sticker(picture, 0), sheet.overlays[0].shape) if shows_patch else _WHITE
         _lay(canvas, rect, through(sheet_raster(sheet, window, per_mm)), None)
         if sheet.mount == "on" and sheet.overlay is None and sheet.window is not None:
             hole = _slices(canvas, _square(sheet.window))  # cut out: the object shows through

@@ -3,6 +3,8 @@
 import threading
 import time
 
+_USED_UP = 0.1
+
 
 class CpuBudget:
     """Processor time that comes back at a steady rate.
@@ -27,6 +29,12 @@ class CpuBudget:
         with self._lock:
             self._refill()
             self._left -= seconds
+
+    def is_used_up(self) -> bool:
+        """Whether less than a tenth of the burst is left."""
+        with self._lock:
+            self._refill()
+            return self._left < _USED_UP * self._burst_s
 
     def wait(self) -> None:
         """Sleep until there is something to use."""

@@ -90,6 +90,13 @@ def test_a_patch_that_leaves_the_object_is_refused_unless_it_stands_beside(tmp_p
         _order(tmp_path, center=(0.9, 0.0)).covered("square", 16)
 
 
+def test_a_patch_in_a_paper_that_hangs_on_the_object_is_a_square(tmp_path: Path) -> None:
+    for shape in ("round", "ring", "stickers"):
+        with pytest.raises(InputError, match="leave --shape out"):
+            _order(tmp_path, "on").overlays(shape)
+        assert _order(tmp_path, "beside").overlays(shape)[0].shape == shape
+
+
 def test_what_at_says() -> None:
     assert placement([], (0.0, 0.07)).centers == ((0.0, 0.07),)
     assert placement(["0.1,0", "-0.1,0"], (0, 0)).centers == ((0.1, 0.0), (-0.1, 0.0))

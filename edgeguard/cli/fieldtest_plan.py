@@ -1,0 +1,165 @@
+"""`edgeguard fieldtest plan`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeguard.cli.ignored import refuse_ignored
+from edgeguard.cli.messages import on_stdout
+from edgeguard.cli.parse import numbers
+from edgeguard.errors import InputError
+from edgeguard.system.outputs import output_folder
+
+if TYPE_CHECKING:
+    from edgeguard.fieldtest.analysis.clean_views import CleanViews
+    from edgeguard.fieldtest.session.plan import Plan
+    from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
+    from edgeguard.fieldtest.sheets.subject import Subject
+    from edgeguard.model import Model
+
+
+def plan_command(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder of the session, new or empty.")],
+    sheets: Annotated[list[Path], typer.Argument(help="The sheets: .pdf or .json of patch sheet.")],
+    model: Annotated[Path | None, typer.Option(help="The .tflite that is tested; its hash goes into the plan.")] = None,
+    distances: Annotated[
+        str | None,
+        typer.Option(help="Millimeters, with commas. [by the size of object and tags, and by what --model knows]"),
+    ] = None,
+    angles: Annotated[str, typer.Option(help="Degrees, with commas.")] = "0,15,30,45",
+    lights: Annotated[str, typer.Option(help="Names of the lights, with commas.")] = "bright",
+    passes: Annotated[
+        int | None, typer.Option(min=1, help="Placements of each sheet in each cell. [--interval]")
+    ] = None,
+    interval: Annotated[
+        float, typer.Option(min=1, max=100, help="Wanted full width of the 95 % interval of a rate near 50 %, points.")
+    ] = 20.0,
+    effect: Annotated[
+        float, typer.Option(min=1, max=100, help="What is the chance to see an effect of so many points? (simulated)")
+    ] = 30.0,
+    control_rate: Annotated[
+        float, typer.Option(min=0, max=99, help="Assumed for that: how often the control succeeds, % of frames.")
+    ] = 5.0,
+    agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="Assumed for that: correlation of the frames of one pass.")
+    ] = 0.6,
+    frames: Annotated[int, typer.Option(min=1, max=100, help="Stored frames of each pass.")] = 5,
+    field_of_view: Annotated[float, typer.Option(min=10, max=150, help="Of the camera, across, degrees.")] = 62.2,
+    print_scale: Annotated[float, typer.Option(help="The scale bar as measured / what is printed there.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Plan arms x distances x angles x lights x passes, and say what they can show."""
+    from edgeguard.fieldtest.analysis.clean_views import unknown_notes
+    from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
+    from edgeguard.fieldtest.analysis.score import check_scorable
+    from edgeguard.fieldtest.session.controls import control_notes
+    from edgeguard.fieldtest.session.distances import too_near_notes, usual_distances_mm
+    from edgeguard.fieldtest.session.pictures import keep_pictures
+    from edgeguard.fieldtest.session.plan import make_plan, passes_for_interval, write_plan
+    from edgeguard.fieldtest.session.reach import too_far_notes
+    from edgeguard.fieldtest.sheets.build import sheet_and_picture
+    from edgeguard.fieldtest.sheets.paper_cover import covering_lines
+    from edgeguard.fieldtest.sheets.subject import sheet_subject
+    from edgeguard.model import load_model
+
+    if passes is not None and as_json:
+        refuse_ignored(context, ["interval"], "asks for as many passes as it needs, and --passes says how many")
+    if as_json:
+        refuse_ignored(context, ["effect", "control_rate", "agreement"], "is for the text: JSON is the plan alone")
+    if (folder / "plan.json").exists():
+        raise InputError(f"{folder} holds a plan already: choose another folder")
+    pages = [(*sheet_and_picture(path), path) for path in sheets]
+    printed = [(sheet, picture, sheet_subject(sheet, path)) for sheet, picture, path in pages]
+    read = [sheet for sheet, _, _ in printed]
+    turned, lit = numbers("--angles", angles), tuple(lights.split(","))
+    far = usual_distances_mm(read) if distances is None else numbers("--distances", distances)
+    deployed = None if model is None else load_model(model)
+    if deployed is not None and model is not None:
+        check_scorable(deployed, model, read)
+        if distances is None:
+            far = _known_distances_mm(deployed, printed, far, turned, field_of_view)
+    grid = far, turned, lit
+    cells = len(grid[0]) * len(grid[1]) * len(grid[2])
+    wanted = passes_for_interval(interval / 100)
+    each = passes if passes is not None else -(-wanted // cells)
+    profile = None if deployed is None else deployed.contract.guard.profile
+    made = make_plan(
+        read, *grid, each, frames=frames, model_sha256=None if deployed is None else deployed.sha256,
+        profile_sha256=None if profile is None else profile.sha256, field_of_view_deg=field_of_view,
+        print_scale=print_scale,
+    )  # fmt: skip
+    with output_folder(folder, "pictures/*.png", "pictures"):
+        keep_pictures(folder, printed)
+        write_plan(folder, made)
+    if as_json:
+        on_stdout(*(folder / "plan.json").read_text().splitlines())
+        return
+    on_stdout(*_said_of_plan(made, interval, wanted))
+    on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
+    known = [] if deployed is None else unknown_notes(_asked(deployed, printed, made.distances_mm, made.angles_deg))
+    notes = (*known, *too_near_notes(made), *too_far_notes(made), *covering_lines(read), *control_notes(read))
+    if distances is None and far != usual_distances_mm(read):
+        usual = ", ".join(f"{distance:g}" for distance in usual_distances_mm(read))
+        on_stdout(f"distances at which the model knows the clean object in rendered views; by size alone: {usual} mm")
+    on_stdout(*(f"note: {line}" for line in notes))
+    absent = [arm for arm in ("plain", "noise") if arm not in {sheet.arm for sheet in read}]
+    if absent:
+        which = " or ".join(absent)
+        on_stdout(f"no {which} control: an effect cannot be told from that of anything lying there")
+
+
+def _said_of_plan(made: "Plan", interval: float, wanted: int) -> list[str]:
+    """How many passes, and how well a rate is known then; `wanted` passes know it within `interval` points."""
+    from edgeguard.statistics import wilson
+
+    cells = len(made.cells())
+    total = cells * made.passes
+    where = ", ".join(f"{distance:g}" for distance in made.distances_mm)
+    low, high = wilson(total // 2, total)
+    return [
+        f"session {made.session}: {len(made.sheets)} sheets x {cells} cells x {made.passes} passes = "
+        f"{len(made.sheets) * total} passes; {where} mm",
+        f"each arm: {total} passes; a success rate near 50 % is then known within {100 * (high - low):.0f} points",
+        f"for {interval:g} points {wanted} passes of each arm are enough; in a single cell {made.passes} passes only "
+        "describe",
+    ]
+
+
+def _known_distances_mm(
+    model: "Model",
+    printed: "Sequence[tuple[Sheet, Picture, Subject]]",
+    usual_mm: Sequence[float],
+    angles_deg: Sequence[float],
+    field_of_view_deg: float,
+) -> tuple[float, ...]:
+    """The usual distances, or others that the tags reach, where the model does not know the clean objects there."""
+    from edgeguard.fieldtest.analysis.clean_views import everywhere_known
+    from edgeguard.fieldtest.session.distances import candidate_distances_mm
+
+    if everywhere_known(_asked(model, printed, usual_mm, angles_deg)) == tuple(usual_mm):
+        return tuple(usual_mm)
+    others = candidate_distances_mm([sheet for sheet, _, _ in printed], usual_mm, angles_deg, field_of_view_deg)
+    known = everywhere_known(_asked(model, printed, others, angles_deg))
+    if not known:
+        return tuple(usual_mm)
+    places = sorted({round(k * (len(known) - 1) / (len(usual_mm) - 1)) for k in range(len(usual_mm))})
+    return tuple(known[place] for place in places)
+
+
+def _asked(
+    model: "Model",
+    printed: "Sequence[tuple[Sheet, Picture, Subject]]",
+    distances_mm: Sequence[float],
+    angles_deg: Sequence[float],
+) -> "list[CleanViews]":
+    from edgeguard.cli.progress import UnitCounter
+    from edgeguard.fieldtest.analysis.clean_views import clean_views
+
+    with UnitCounter() as counter:
+        return clean_views(
+            model, printed, distances_mm, angles_deg,
+            progress=lambda done, total: counter.show("views of the clean object", done, total),
+        )  # fmt: skip
