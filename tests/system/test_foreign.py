@@ -146,7 +146,7 @@ READ_WHOLE = {
     "edgeguard/reporting/served.py", "edgeguard/model/edgetpu.py", "edgeguard/model/watched_child.py",
     "edgeguard/model/harmless.py", "edgeguard/evaluate/protocol.py", "edgeguard/evaluate/engine/remote_files.py",
     "edgeguard/sinks/web/server.py", "edgeguard/fieldtest/session/session.py", "edgeguard/cli/data.py",
-    "edgeguard/cli/fieldtest.py", "edgeguard/cli/poison.py", "edgeguard/system/usage.py", "edgeguard/system/power.py",
+    "edgeguard/cli/fieldtest_plan.py", "edgeguard/cli/poison.py", "edgeguard/system/usage.py", "edgeguard/system/power.py",
     "edgeguard/preprocess/requantize.py", "edgeguard/camera/v4l2_nodes.py", "edgeguard/fleet/probation.py",
     "edgeguard/fleet/workstation/publish.py", "edgeguard/fleet/golden.py", "edgeguard/fleet/install.py",
     "edgeguard/fleet/golden_child.py", "edgeguard/fleet/identity.py", "edgeguard/diagnostics/bench.py",
