@@ -105,7 +105,7 @@ TORCH: list[Hostile] = [
             ("__contains__", "int(0 in {})"),
         )
     ],
-    ("too much source in short files", "size", partial(scripts._script, partial(_source, 75_000))),
+    ("too much source in short files", "size", partial(scripts._script, partial(_source, 20_000))),
     *[
         (f"constants: {name}", "pickle", partial(_constants, program))
         for name, program in (
