@@ -226,6 +226,11 @@ def test_plans_that_cannot_be_are_refused(tmp_path: Path, method: str, arms: lis
         read_plan(_plan(tmp_path, tmp_path, method, arms))
 
 
+def test_the_example_is_a_plan() -> None:
+    plan = read_plan(Path(__file__).parents[2] / "examples" / "poison-cifar10.toml")
+    assert plan.method == "em-class" and "adaptive:fd" in plan.arms
+
+
 def test_a_given_poison_is_what_its_folder_changes(data: Path, tmp_path: Path) -> None:
     assert _make(data, "ops", tmp_path / "p", "--budget", 0.5).returncode == 0
     config = TrainConfig(data=str(data), overlay=str(tmp_path / "p"))
