@@ -1,5 +1,6 @@
 """Writing files so that a crash or a full disk never leaves half of one behind."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -30,8 +31,8 @@ def replaced(path: Path, *, durable: bool = True, suffix: str | None = None) -> 
         suffix: of the temporary name, where that is another one.
 
     Raises:
-        DeviceError: when the folder cannot be written, the disk is full, or there is a device, a pipe or a socket of
-            that name; `path` is then untouched.
+        DeviceError: when the folder cannot be written, the disk is full, or there is a folder, a device, a pipe or
+            a socket of that name; `path` is then untouched.
 
     Example:
         >>> with replaced(Path("out.json")) as partial:
@@ -73,8 +74,6 @@ def check_writable(*paths: Path | None) -> None:
             continue
         _refuse_device(path)
         try:
-            if path.is_dir():
-                raise DeviceError(f"cannot write {path}: it is a folder")
             if not path.parent.is_dir():
                 raise DeviceError(f"cannot write {path}: {path.parent} is not a folder")
             partial, held = _new_file_beside(path, path.suffix)
@@ -85,14 +84,17 @@ def check_writable(*paths: Path | None) -> None:
 
 
 def _refuse_device(path: Path) -> None:
-    """A file that is renamed over /dev/null takes its place: for every program, where the user may do that."""
+    """A file that is renamed over /dev/null takes its place: for every program, where the user may do that. Renamed
+    over a link that leads to a folder, it takes the link's."""
     try:
         mode = path.stat().st_mode
-        is_special = not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-        if is_special or path.parent.resolve() == _DEVICES:  # /dev/stdout may lead to a file
+        if stat.S_ISDIR(mode):
+            raise DeviceError(f"cannot write {path}: it is a folder")
+        if not stat.S_ISREG(mode) or path.parent.resolve() == _DEVICES:  # /dev/stdout may lead to a file
             raise DeviceError(f"cannot write {path}: it is a device, a pipe or a socket; name a plain file")
-    except (OSError, RuntimeError):  # it is not there, or its links go in a ring: whoever writes it is told
-        return
+    except (OSError, RuntimeError) as error:  # it is not there, or its links go in a ring: whoever writes it is told
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:  # the unfinished file's is shorter
+            raise DeviceError(f"cannot write {path}: File name too long") from error
 
 
 def sha256_file(path: Path, *, most_bytes: int = _MOST_HASHED) -> str:

@@ -91,3 +91,14 @@ def test_names_as_long_as_a_file_system_takes(name: str, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == [name]
     (tmp_path / held).write_bytes(b"left")
     assert clear_partials(tmp_path / name) == [held]
+
+
+def test_a_link_to_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    for name in ("folder", "link"):
+        with pytest.raises(DeviceError, match="it is a folder"):
+            write_bytes(tmp_path / name, b"x")
+        with pytest.raises(DeviceError, match="it is a folder"):
+            check_writable(tmp_path / name)
+    assert (tmp_path / "link").is_symlink()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from edgeguard.errors import InputError
 from edgeguard_converters.load.operators import is_script_operator
 from edgeguard_converters.load.refused import PickleRefused
-from edgeguard_converters.load.script_work import check_work, rounds_of
+from edgeguard_converters.load.script_work import IMPLIED, check_work, rounds_of
 
 _NODES = (
     *(ast.Module, ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.AnnAssign, ast.Return, ast.If),
@@ -34,7 +34,7 @@ _PRIMITIVES = frozenset(_PRIMITIVES_LISTED.split())
 _RESERVED = frozenset({"torch", "ops", "CONSTANTS", "__torch__", "fork", "awaitable", "print", "rpc_async", "rpc_sync"})
 _BASES = frozenset({"Module", "NamedTuple"})
 _LONGEST_LOOP = 100_000
-_MOST_CHARACTERS = 20_000_000
+_MOST_CHARACTERS = 5_000_000  # of all files: forty times those of efficientnet_v2_s
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r") | {127}
 
 
@@ -117,8 +117,8 @@ class _Check(ast.NodeVisitor):
             self.visit(item)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """A function or a method; none runs while the archive is loaded, and none is called but by its name."""
-        if node.decorator_list or node.name.startswith("__"):
+        """A function or a method; none runs while the archive is loaded."""
+        if node.decorator_list or (node.name.startswith("__") and node.name not in IMPLIED):
             raise self._refused(f"the method {node.name[:60]!r}")
         self._local = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         self._local |= {argument.arg for argument in ast.walk(node) if isinstance(argument, ast.arg)}

@@ -15,6 +15,8 @@ from edgeguard_converters.load.refused import PickleRefused
 #: Nodes of the source when every call is written out: fifty times those of torchvision's efficientnet_v2_s, scripted.
 MOST_WORK = 5_000_000
 _MOST_PASSES = 50  # over a function's assignments; a chain within a block takes two
+#: Methods that are called without their name: `len(x)`, `x[i]` and `i in x`.
+IMPLIED = frozenset({"__len__", "__getitem__", "__contains__"})
 _HOOKS = ("__forward_hooks__", "__forward_pre_hooks__")
 
 
@@ -144,8 +146,27 @@ class _Body:
         total = rounds
         if isinstance(node, ast.Call):
             total += rounds * max((self._counter.work(name) for name in self._callees(node.func)), default=0)
+        for methods in self._implied(node):
+            total += rounds * max((self._counter.work(name) for name in methods), default=0)
         inner = rounds * rounds_of(node) if isinstance(node, ast.For) else rounds
         return total + sum(self._of(child, inner) for child in ast.iter_child_nodes(node))
+
+    def _implied(self, node: ast.AST) -> Iterator[list[str]]:
+        """What is called without its name; each may be any of a list."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
+            yield from (self._methods(argument, "__len__") for argument in node.args)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            yield self._methods(node.value, "__getitem__")
+        elif isinstance(node, ast.Compare):
+            for operator, operand in zip(node.ops, node.comparators, strict=True):
+                if isinstance(operator, ast.In | ast.NotIn):
+                    yield self._methods(operand, "__contains__")
+
+    def _methods(self, of: ast.expr, name: str) -> list[str]:
+        values = self._values(of)
+        if values:
+            return [found for value in values for found in self._counter.attribute(value, name)]
+        return self._counter.named(name)
 
     def _callees(self, function: ast.expr) -> list[str]:
         values = self._values(function)

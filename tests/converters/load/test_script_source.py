@@ -41,3 +41,16 @@ def test_loops_that_end_are_kept() -> None:
             "code/__torch__.py"
         ]
     )
+
+
+def test_the_length_of_a_container_is_no_reason() -> None:
+    """torch writes `__len__` for its own containers."""
+    source = b"""class List(Module):
+  def __len__(self: __torch__.List) -> int:
+    return 8
+  def forward(self: __torch__.List, x: Tensor) -> Tensor:
+    n = len(self)
+    sizes = [1, 2]
+    return torch.add(x, n + len(sizes) + sizes[0])
+"""
+    assert b"__len__" in fresh_sources({"code/__torch__.py": source}, lambda _: True)["code/__torch__.py"]
