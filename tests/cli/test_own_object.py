@@ -59,7 +59,7 @@ def _photographs(folder: Path) -> None:
         sheet, picture = sheet_and_picture(folder / f"{arm}.pdf")
         painter = SheetPainter(sheet, picture, cutout=sheet_subject(sheet, folder / f"{arm}.pdf").cutout)
         for placement in range(2):
-            stand = replace(placed_at(np.random.default_rng(placement), 1200, 0, "bright"), blur=0.6)
+            stand = replace(placed_at(np.random.default_rng(placement), 1000, 0, "bright"), blur=0.6)
             for shot in range(3):
                 data = written(
                     painter.frame(stand, *SIZE, shot=shot), ".jpg",
@@ -82,7 +82,7 @@ def test_from_a_photograph_of_the_object_to_the_report(tmp_path: Path) -> None:
     for arm in ARMS:
         _good("patch", "sheet", "--patch", patch, "--arm", arm, "--output", tmp_path / f"{arm}.pdf")
     sheets = [tmp_path / f"{arm}.pdf" for arm in ARMS]
-    grid = ("--distances", "1200", "--angles", "0", "--passes", 2, "--frames", 3)
+    grid = ("--distances", "1000", "--angles", "0", "--passes", 2, "--frames", 3)
     said = _good("fieldtest", "plan", session, *sheets, "--model", detector, *grid)
     assert "with 2 passes of each arm you will see an effect of 30 points with" in said and "note:" not in said
     _photographs(tmp_path)

@@ -28,5 +28,12 @@ def detector_notes(session: Session, scores: Scores) -> Iterable[str]:
 
 def memory_notes(memory: MemoryFindings) -> Iterable[str]:
     """What a memory leaves out."""
+    unknown = {one.sheet.object for one in memory.arms if one.guard == OFF and not one.n}
+    for name in sorted(unknown):
+        yield (
+            f"With a memory of {memory.frames} frames nothing can be said of {name}, or of some of its arms: the clean "
+            f"object was not found in {memory.frames} frames in a row in more than half of the passes of a position. "
+            "Stand nearer, or take a shorter memory."
+        )
     if memory.arms and memory.short:
         yield f"{memory.short} passes have fewer than {memory.frames} frames: for a memory that long they say nothing."

@@ -107,6 +107,20 @@ def test_a_detector_scores_films(scored: tuple[Session, Path]) -> None:
     _report(session, model.parent)
 
 
+def test_a_memory_that_the_clean_object_never_enters_is_said_to_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "red.tflite").write_bytes(detector())
+    (tmp_path / "s").mkdir()
+    seen = {"clean": [[RED, GONE, RED, RED]] * 2, "plain": [[RED] * 4] * 2, "patch": [[GONE] * 4] * 2}
+    session = _session(tmp_path / "s", seen)
+    for frames, silent in ((2, False), (3, True)):
+        scores = score(session.folder, tmp_path / "red.tflite", ["off"], workers=1, memory=frames)
+        found = findings(session, scores)
+        assert any(f"memory of {frames} frames nothing can be said of" in note for note in found.notes) is silent
+        assert (
+            any(f"with a memory of {frames} frames, does it" in one.question for one in found.comparisons) is not silent
+        )
+
+
 @pytest.mark.parametrize(
     ("mode", "target", "shown", "won"),
     [
