@@ -84,7 +84,7 @@ def test_weights_in_too_many_files_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_terabyte_of_holes_is_not_searched(tmp_path: Path) -> None:
-    """It was, piece by piece, for hours and without a word."""
+    """It was, piece by piece and without a word."""
     model = _model(tmp_path, "a.bin")
     with open(model, "r+b") as stream:
         stream.truncate(1 << 40)
