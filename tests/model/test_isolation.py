@@ -83,7 +83,11 @@ def test_a_model_that_is_isolated_answers_as_any_other(tmp_path: Path) -> None:
     assert apart.with_contract(apart.contract).isolated == apart.isolated
 
 
-def test_a_file_without_an_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_an_end_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("edgeguard.model.interpreter.LARGEST_FILE", 1 << 20)
-    with pytest.raises(InputError, match="the model /dev/zero is larger than 1 MiB"):
+    with pytest.raises(InputError, match="/dev/zero is a device"):
         load_model("/dev/zero")
+    with open(tmp_path / "holes.tflite", "wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(InputError, match="holes.tflite is larger than 1 MiB"):
+        load_model(tmp_path / "holes.tflite")

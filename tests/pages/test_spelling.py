@@ -11,7 +11,7 @@ pytest.importorskip("codespell_lib", reason="its list of misspelled words is mis
 
 ROOT = Path(__file__).parents[2]
 #: Wrong on purpose, or names.
-_RIGHT = "mitre,caf,categor,thw,tittle,syntetic,yeld,ecret"
+_RIGHT = "mitre,caf,categor,thw,tittle,syntetic,yeld,ecret,notin"
 _CODE = r"`[^`]*`|^ {4}.*|\]\([^)]*\)|^attack = .*|^defence = .*"
 
 

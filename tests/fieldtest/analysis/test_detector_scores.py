@@ -110,7 +110,11 @@ def test_a_detector_scores_films(scored: tuple[Session, Path]) -> None:
 def test_a_memory_that_the_clean_object_never_enters_is_said_to_say_nothing(tmp_path: Path) -> None:
     (tmp_path / "red.tflite").write_bytes(detector())
     (tmp_path / "s").mkdir()
-    seen = {"clean": [[RED, GONE, RED, RED]] * 2, "plain": [[RED] * 4] * 2, "patch": [[GONE] * 4] * 2}
+    seen: dict[str, list[list[Any]]] = {
+        "clean": [[RED, GONE, RED, RED]] * 2,
+        "plain": [[RED] * 4] * 2,
+        "patch": [[GONE] * 4] * 2,
+    }
     session = _session(tmp_path / "s", seen)
     for frames, silent in ((2, False), (3, True)):
         scores = score(session.folder, tmp_path / "red.tflite", ["off"], workers=1, memory=frames)
