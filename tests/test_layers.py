@@ -23,13 +23,15 @@ def _part(module: str) -> str | None:
 
 
 @functools.cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _import_statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """All in a file, wherever they stand; the rest of its tree would fill the memory."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def _imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(_parsed(path)):
+    for node in _import_statements(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = (
                 [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "edgeguard" else [node.module]
@@ -53,7 +55,7 @@ def _name(path: Path) -> str:
 def _modules_of(path: Path, known: dict[str, Path]) -> set[str]:
     """The modules of ours that a file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(_parsed(path)):
+    for node in _import_statements(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             whole = {f"{node.module}.{alias.name}" for alias in node.names} & set(known)
             found |= whole or ({node.module} & set(known))
