@@ -76,11 +76,11 @@ def plan_command(
     read = [sheet for sheet, _, _ in printed]
     turned, lit = numbers("--angles", angles), tuple(lights.split(","))
     far = usual_distances_mm(read) if distances is None else numbers("--distances", distances)
-    deployed = None if model is None else load_model(model)
+    deployed, views = (None if model is None else load_model(model)), None
     if deployed is not None and model is not None:
         check_scorable(deployed, model, read)
         if distances is None:
-            far = _known_distances_mm(deployed, printed, far, turned, field_of_view)
+            far, views = _known_distances_mm(deployed, printed, far, turned, field_of_view)
     grid = far, turned, lit
     cells = len(grid[0]) * len(grid[1]) * len(grid[2])
     wanted = passes_for_interval(interval / 100)
@@ -99,8 +99,15 @@ def plan_command(
         return
     on_stdout(*_said_of_plan(made, interval, wanted))
     on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
-    known = [] if deployed is None else unknown_notes(_asked(deployed, printed, made.distances_mm, made.angles_deg))
-    notes = (*known, *too_near_notes(made), *too_far_notes(made), *covering_lines(read), *control_notes(read))
+    if deployed is not None and views is None:
+        views = _asked(deployed, printed, made.distances_mm, made.angles_deg)
+    notes = (
+        *unknown_notes(views or []),
+        *too_near_notes(made),
+        *too_far_notes(made),
+        *covering_lines(read),
+        *control_notes(read),
+    )
     if distances is None and far != usual_distances_mm(read):
         usual = ", ".join(f"{distance:g}" for distance in usual_distances_mm(read))
         on_stdout(f"distances at which the model knows the clean object in rendered views; by size alone: {usual} mm")
@@ -134,19 +141,26 @@ def _known_distances_mm(
     usual_mm: Sequence[float],
     angles_deg: Sequence[float],
     field_of_view_deg: float,
-) -> tuple[float, ...]:
-    """The usual distances, or others that the tags reach, where the model does not know the clean objects there."""
+) -> "tuple[tuple[float, ...], list[CleanViews]]":
+    """The usual distances, or others that the tags reach, where the model does not know the clean objects there.
+
+    Returns:
+        The distances, and what the model said of the clean objects at them.
+    """
     from edgeguard.fieldtest.analysis.clean_views import everywhere_known
     from edgeguard.fieldtest.session.distances import candidate_distances_mm
 
-    if everywhere_known(_asked(model, printed, usual_mm, angles_deg)) == tuple(usual_mm):
-        return tuple(usual_mm)
+    at_usual = _asked(model, printed, usual_mm, angles_deg)
+    if everywhere_known(at_usual) == tuple(usual_mm):
+        return tuple(usual_mm), at_usual
     others = candidate_distances_mm([sheet for sheet, _, _ in printed], usual_mm, angles_deg, field_of_view_deg)
-    known = everywhere_known(_asked(model, printed, others, angles_deg))
+    at_others = _asked(model, printed, others, angles_deg)
+    known = everywhere_known(at_others)
     if not known:
-        return tuple(usual_mm)
+        return tuple(usual_mm), at_usual
     places = sorted({round(k * (len(known) - 1) / (len(usual_mm) - 1)) for k in range(len(usual_mm))})
-    return tuple(known[place] for place in places)
+    chosen = tuple(known[place] for place in places)
+    return chosen, [one for one in at_others if one.distance_mm in chosen]
 
 
 def _asked(

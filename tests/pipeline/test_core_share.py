@@ -49,7 +49,7 @@ def test_work_waits_for_what_was_spent(spent_s: float) -> None:
 
 
 def flooded(share: CoreShare) -> None:
-    """Compute in the name of reading until its part is used up, in a thread of its own, and say how nice it was."""
+    """Compute in the name of reading until its part is used up."""
     share.after_reading()
     until = time.thread_time() + 0.02
     while time.thread_time() < until:

@@ -13,6 +13,7 @@ from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
 from edgeguard.fieldtest.sheets.subject import Subject
 from edgeguard.fieldtest.virtual.field import SheetPainter, Stand, placed_at, project
 from edgeguard.model import Model
+from edgeguard.model.input_path import InputPath
 from edgeguard.model.prediction import label_of
 from edgeguard.scene.outlines import box_around
 
@@ -65,13 +66,14 @@ def clean_views(
     clean = [one for one in printed if one[0].arm == "clean" and (one[0].mount == "sheet" or one[2].cutout is not None)]
     distances, angles = _some(distances_mm, _MOST_DISTANCES), _some(angles_deg, _MOST_ANGLES)
     views = max(2, -(-_LEAST_VIEWS // len(angles)))
+    path = path_behind(model, OFF)
     found, done, total = list[CleanViews](), 0, len(clean) * len(distances) * len(angles) * views
     for sheet, picture, subject in clean:
         painter = SheetPainter(sheet, picture, cutout=subject.cutout)
         for distance in distances:
             right = 0
             for angle, view in itertools.product(angles, range(views)):
-                right += _is_right(model, painter, sheet, _stand(distance, angle, view))
+                right += _is_right(model, path, painter, sheet, _stand(distance, angle, view))
                 done += 1
                 progress(done, total)
             found.append(CleanViews(sheet.object, distance, right, len(angles) * views))
@@ -123,10 +125,9 @@ def _stand(distance_mm: float, angle_deg: float, view: int) -> Stand:
     return placed_at(rng, distance_mm, angle_deg, "bright")
 
 
-def _is_right(model: Model, painter: SheetPainter, sheet: Sheet, stand: Stand) -> bool:
+def _is_right(model: Model, path: InputPath, painter: SheetPainter, sheet: Sheet, stand: Stand) -> bool:
     frame = painter.frame(stand, *_SIZE)
     data = cv2.imencode(".jpg", frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    path = path_behind(model, OFF)
     prepared = path(path.arrive(data))
     labels = model.contract.labels
     if model.contract.task != "detect":
