@@ -31,8 +31,10 @@ def overlaps(a: Floats, b: Floats) -> Floats:
         [[1.0, 0.33]]
     """
     sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    common = np.prod(np.maximum(sides, 0), axis=2)
-    areas = np.prod(a[:, 2:] - a[:, :2], axis=1)[:, None] + np.prod(b[:, 2:] - b[:, :2], axis=1)[None, :]
+    np.maximum(sides, 0, out=sides)
+    common = sides[..., 0] * sides[..., 1]
+    sides_a, sides_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    areas = (sides_a[:, 0] * sides_a[:, 1])[:, None] + sides_b[:, 0] * sides_b[:, 1]
     return np.asarray(common / np.maximum(areas - common, 1e-9), np.float64)
 
 
@@ -57,6 +59,8 @@ class _Tracks:
     lost: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def keep(self, which: NDArray[np.bool_]) -> None:
+        if which.all():
+            return
         for name, values in list(vars(self).items()):
             setattr(self, name, values[which])
 
@@ -65,30 +69,37 @@ class _Tracks:
             setattr(self, name, np.concatenate([values, getattr(other, name)]))
 
     def corners(self) -> Floats:
-        half = np.stack([self.place[:, 2] * self.place[:, 3], self.place[:, 3]], axis=1) / 2
-        return np.concatenate([self.place[:, :2] - half, self.place[:, :2] + half], axis=1)
+        made = np.empty((len(self.place), 4))
+        half = self.place[:, 3:] / 2
+        np.multiply(self.place[:, 2:3], half, out=made[:, 2:3])
+        made[:, 3:] = half
+        np.subtract(self.place[:, :2], made[:, 2:], out=made[:, :2])
+        made[:, 2:] += self.place[:, :2]
+        return made
 
     def predict(self) -> None:
         """One frame on."""
         self.speed[self.lost, 3] = 0.0
         step = _variances(self.place[:, 3], 1.0, 1.0, _ASPECT)
         self.place = self.place + self.speed
-        together, crossed, speeds = (self.cov[:, :, k] for k in range(3))
-        self.cov = np.stack(
-            [together + 2 * crossed + speeds + step[..., 0], crossed + speeds, speeds + step[..., 1]], axis=2
-        )
+        together, crossed, speeds = (self.cov[:, :, k] for k in range(3))  # views: in this order
+        together += 2 * crossed + speeds + step[..., 0]
+        crossed += speeds
+        speeds += step[..., 1]
 
     def correct(self, rows: NDArray[np.int64], seen: Floats) -> None:
         """Take measurements (n, 4) of some tracks."""
         noise = _variances(self.place[rows, 3], 1.0, 1.0, _ASPECT_SEEN)[..., 0]
-        together, crossed, speeds = (self.cov[rows, :, k] for k in range(3))
+        cov = self.cov[rows]
+        together, crossed, speeds = (cov[:, :, k] for k in range(3))  # views: in this order
         gain, gain_of_speed = together / (together + noise), crossed / (together + noise)
         off = seen - self.place[rows]
         self.place[rows] += gain * off
         self.speed[rows] += gain_of_speed * off
-        self.cov[rows] = np.stack(
-            [together * (1 - gain), crossed * (1 - gain), speeds - gain_of_speed * crossed], axis=2
-        )
+        speeds -= gain_of_speed * crossed
+        together *= 1 - gain
+        crossed *= 1 - gain
+        self.cov[rows] = cov
 
 
 class ByteTracker:
@@ -144,8 +155,10 @@ class ByteTracker:
         found: NDArray[np.int64],
     ) -> NDArray[np.int64]:  # fmt: skip
         """Note the track of each matched box; returns the tracks that are left."""
+        if not len(rows) or not len(columns):
+            return rows
         taken = np.zeros(len(rows), bool)
-        for i, j in cheapest_pairs(costs[np.ix_(rows, columns)], limit):
+        for i, j in cheapest_pairs(costs[rows][:, columns], limit):
             found[columns[j]], taken[i] = rows[i], True
         return rows[~taken]
 
@@ -162,6 +175,8 @@ class ByteTracker:
     def _begin(
         self, boxes: Floats, classes: NDArray[np.int64], which: NDArray[np.int64], found: NDArray[np.int64]
     ) -> None:
+        if not len(which):
+            return
         count, place = len(which), _measured(boxes[which])
         found[which] = len(self._tracks.ids) + np.arange(count)
         variances = _variances(place[:, 3], 2.0, 10.0, _ASPECT)
@@ -200,5 +215,8 @@ def _variances(heights: Floats, places: float, speeds: float, aspect: float) -> 
 
 
 def _measured(boxes: Floats) -> Floats:
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    return np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2, width / height, height], axis=1)
+    made, sides = np.empty((len(boxes), 4)), boxes[:, 2:] - boxes[:, :2]
+    made[:, :2] = (boxes[:, :2] + boxes[:, 2:]) / 2
+    made[:, 2] = sides[:, 0] / sides[:, 1]
+    made[:, 3] = sides[:, 1]
+    return made
