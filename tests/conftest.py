@@ -28,7 +28,8 @@ MAY_BE_MISSING = (WITHOUT_SHARED, "needs a GPU")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    set_whole("full" in (config.getoption("-m") or ""))
+    gc.disable()  # while the tests are collected: nearly all that is made then stays
+    set_whole(_slow_ones_run(config))
     # Machines are shared: a slow example is no failure.
     settings.register_profile("project", deadline=None, max_examples=examples(100))
     settings.load_profile("project")
@@ -51,8 +52,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=WITHOUT_SHARED))
         if "convert" in item.keywords and not has_converter and not os.environ.get("CI"):
             item.add_marker(pytest.mark.skip(reason="the convert extra is not installed"))
-        if "full" in item.keywords and "full" not in (config.getoption("-m") or ""):
-            item.add_marker(pytest.mark.skip(reason="slow: runs in make test-full"))
+    if not _slow_ones_run(config):
+        slow = [item for item in items if "full" in item.keywords]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if "full" not in item.keywords]
+
+
+def _slow_ones_run(config: pytest.Config) -> bool:
+    """Whether `-m` speaks of the slow tests; without it they are deselected (make test-full runs them)."""
+    return "full" in (config.getoption("-m") or "")
 
 
 def _fail_a_skip_for_what_is_missing(report: pytest.CollectReport | pytest.TestReport) -> None:
@@ -83,6 +91,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -89,15 +89,15 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
     assert run("run", "--config", config).returncode == 0
     assert run("run", "--config", config, "--frames", 2).returncode == 0
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 5
-    assert "3 values, all known" in run("config", "check", config).stdout
-    shown = json.loads(run("config", "show", config, "--json").stdout)
+    assert "3 values, all known" in here("config", "check", config).stdout
+    shown = json.loads(here("config", "show", config, "--json").stdout)
     assert shown["frames"] == {"value": 3, "from": "file"} and shown["every"] == {"value": 1, "from": "default"}
-    text = run("config", "show", config).stdout
+    text = here("config", "show", config).stdout
     assert "# file" in text and "[recorder]" in text
     assert re.search(r"^# size = +# .*WIDTHxHEIGHT", text, re.M), "a key without a value says what it is"
     copy = tmp_path / "copy.toml"
     copy.write_text(text)
-    assert run("config", "check", copy).returncode == 0
+    assert here("config", "check", copy).returncode == 0
     copy.write_text("[camera]\nsorce = '0'\n")
     for command in (("config", "check", copy), ("run", "--config", copy)):
         refused(here(*command), 2, "copy.toml:2: [camera] has no key 'sorce'")

@@ -44,6 +44,7 @@ def test_a_residual_net_converts_and_keeps_its_accuracy(converted: Path, squares
     assert abs(right / 60 - gates["int8_top1"]) <= 0.034
 
 
+@pytest.mark.full
 def test_the_file_is_what_was_promised(converted: Path) -> None:
     data = converted.read_bytes()
     graph = TfliteGraph(data)

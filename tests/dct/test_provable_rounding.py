@@ -133,7 +133,7 @@ def test_no_block_is_left_where_there_is_room(levels: int) -> None:
     assert (plain.min(), plain.max()) == (0, 255)
 
 
-@pytest.mark.parametrize("levels", [1, 2, 4])
+@pytest.mark.parametrize("levels", [4, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 2))])
 def test_limits_hold_for_the_worst_changes(levels: int) -> None:
     """No index changes where all residuals are within the limits: on the grid's edge, with the worst sign patterns."""
     rng = np.random.default_rng(levels)

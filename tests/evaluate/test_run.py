@@ -155,6 +155,7 @@ def test_the_example_of_every_key_runs(
     assert "shows how a protocol is written" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.full
 def test_a_white_box_audit(card_model: Path, card_images: Path, tmp_path: Path, in_process: InProcess) -> None:
     lefts: list[float] = []
     cells = evaluate(card_model, card_images, _plan(WHITE), tmp_path, left=lefts.append)

@@ -53,9 +53,10 @@ def test_every_frame_of_a_fast_source_is_inferred_when_it_waits() -> None:
 
 def test_a_rate_is_kept() -> None:
     with Pipeline(Paced(100, 100), load_model(bundled_model()), fps=10) as pipeline:
+        began = time.monotonic()  # frames are counted when they are taken, all of them between here and there
         results = list(pipeline)
-    took_s = results[-1].captured_at - results[0].captured_at  # whatever the machine does besides
-    assert 4 <= len(results) <= 10 * took_s + 2 and pipeline.counters.dropped > 70
+        took_s = time.monotonic() - began
+    assert 4 <= len(results) <= 10 * took_s + 1.25 and pipeline.counters.dropped > 70
     assert np.median([result.age_ms or 0 for result in results]) < 100  # not a frame of the period before
 
 

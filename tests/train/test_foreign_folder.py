@@ -184,6 +184,7 @@ def test_a_speaker_names_a_folder_below_the_output(tmp_path: Path) -> None:
         audio(folder, "theo")
 
 
+@pytest.mark.full
 def test_a_model_that_is_refused_leaves_no_folder(data: Path, tmp_path: Path) -> None:
     (tmp_path / "m.pt2").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"m\.pt2"):

@@ -1,5 +1,6 @@
 """What hostile files of torch are made of: good ones, their members, and a pickle that creates a file."""
 
+import functools
 import io
 import zipfile
 from collections.abc import Callable
@@ -31,9 +32,27 @@ def saved(value: Any, **options: Any) -> bytes:
 
 
 def program() -> dict[str, bytes]:
+    """The members of a good .pt2, the caller's own."""
+    return members(_exported())
+
+
+def script() -> dict[str, bytes]:
+    """The members of a good TorchScript file, the caller's own."""
+    return members(_traced())
+
+
+@functools.cache
+def _exported() -> bytes:
     stream = io.BytesIO()
     torch.export.save(torch.export.export(Residual().eval(), (torch.zeros(1, 3, SIDE, SIDE),)), stream)
-    return members(stream.getvalue())
+    return stream.getvalue()
+
+
+@functools.cache
+def _traced() -> bytes:
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.trace(Residual().eval(), torch.zeros(1, 3, SIDE, SIDE)), stream)
+    return stream.getvalue()
 
 
 def members(data: bytes) -> dict[str, bytes]:

@@ -7,14 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from converters.load.hostile_base import Hostile, members, write
-from converters.models import SIDE, Residual
+from converters.load.hostile_base import Hostile, members, script, write
 
 
 def _script(change: Callable[[dict[str, bytes], Path], None], folder: Path, flag: Path) -> Path:
-    stream = io.BytesIO()
-    torch.jit.save(torch.jit.trace(Residual().eval(), torch.zeros(1, 3, SIDE, SIDE)), stream)
-    found = members(stream.getvalue())
+    found = script()
     change(found, flag)
     return write(folder / "evil.pt", found)
 

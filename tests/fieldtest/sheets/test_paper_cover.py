@@ -48,7 +48,7 @@ def test_a_paper_of_before_keeps_its_long_bar(tmp_path: Path) -> None:
     assert "short_bar" not in _paper(tmp_path, 300.0).to_dict()
 
 
-@pytest.mark.parametrize("mount", ["sheet", "on", "beside"])
+@pytest.mark.parametrize("mount", ["on", *(pytest.param(m, marks=pytest.mark.full) for m in ("sheet", "beside"))])
 def test_the_arms_of_an_object_never_share_their_tags(mount: Mount, tmp_path: Path) -> None:
     for side_mm in range(100, 160, 4):
         subject = sign_subject(tmp_path, mount, side_mm=float(side_mm))
