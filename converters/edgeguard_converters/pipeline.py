@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgeguard.datasets.classes import Classes
 from edgeguard.datasets.images import LabeledImage, digest, prepare
-from edgeguard.datasets.readable import readable
-from edgeguard.errors import CheckFailed, InputError
+from edgeguard.errors import CheckFailed
 from edgeguard.model.contract import ENTRY
 from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.leftovers import clear_partials
@@ -20,23 +18,12 @@ from edgeguard_converters.contract.crop import (
     chosen_by_labels,
     judged_images,
     other_crop,
-    stated_crop,
     with_crop,
 )
-from edgeguard_converters.contract.image_sets import (
-    Labeled,
-    behind_the_guard,
-    prepare_images,
-    read_labeled,
-    split,
-    that_fit,
-)
-from edgeguard_converters.contract.infer import classes_said, infer_contract
-from edgeguard_converters.contract.missing import refuse_if_lacking, with_the_rest
-from edgeguard_converters.contract.outline import outline_contract
+from edgeguard_converters.contract.image_sets import Labeled, behind_the_guard
+from edgeguard_converters.contract.infer import best_classes
 from edgeguard_converters.contract.provenance import versions
 from edgeguard_converters.edgetpu.predict import predict
-from edgeguard_converters.graph.baked_guard import check_bakeable
 from edgeguard_converters.load.model_process import ModelProcess
 from edgeguard_converters.load.source import Source
 from edgeguard_converters.notes import Notes
@@ -46,6 +33,7 @@ from edgeguard_converters.result import Conversion
 from edgeguard_converters.support.folder import work_folder
 from edgeguard_converters.support.log import chatter_to, log_file
 from edgeguard_converters.support.memory import give_back_memory
+from edgeguard_converters.understand import choose_images, infer, load, outline, prepare_pictures, sketch
 from edgeguard_converters.verify.checks import check_file
 from edgeguard_converters.verify.crop_cost import crop_cost
 from edgeguard_converters.verify.findings import find
@@ -120,7 +108,7 @@ def convert(
         do(UNDERSTAND, work)
         with log_file() as work.log:
             with work_folder() as work.folder:
-                do(BUILD, work)
+                do((_export, _settle_crop, *JUDGE), work)
                 if work.gates.failures and work.trainees:
                     _finetune(work, work.trainees)
                     do(BUILD, work)
@@ -128,81 +116,19 @@ def convert(
     return work.conversion
 
 
-def load(work: Work) -> None:
-    """The model, in a process of its own, with what it says of itself."""
-    work.step("loading the model")
-    options = work.options
-    if isinstance(work.model, Source):
-        work.source = work.model
-    else:
-        if options.trust_pickle:
-            work.notes.add("--trust-pickle: if the file is a pickle, the code in it runs now, with your rights")
-        try:
-            work.source = work.load(
-                Path(work.model),
-                arch=options.arch,
-                size=options.size,
-                trust_pickle=options.trust_pickle,
-                onnx2tf=options.onnx2tf,
-                weights=options.weights,
-            )
-        except InputError as error:
-            raise with_the_rest(error, str(work.model), options, stand_in=callable(work.calibration)) from error
-        size, facts = work.source.size, work.source.facts
-        refuse_if_lacking(
-            str(work.model), size, options, preprocessing=facts.mean is not None, stand_in=callable(work.calibration)
-        )
-    for line in work.source.facts.said:
-        work.notes.add(line)
-    if bad := work.source.not_finite():
-        raise InputError(f"the model's weights hold NaN or infinity (first in {bad}): its training diverged")
-
-
-def _choose_images(work: Work) -> None:
-    work.stand_in = callable(work.calibration)
-    size = work.source.size or work.options.size  # where both are missing, the conversion was refused
-    assert size is not None
-    calibration = work.calibration() if callable(work.calibration) else work.calibration
-    if not work.stand_in:
-        what = "calibration images"
-        calibration = readable(that_fit(calibration, what, size, work.notes), what)
-    labels = work.options.labels if work.options.labels is not None else work.source.facts.labels or ()
-    known = Classes.of(labels, None, work.options.background)
-    evaluation, work.mapping = read_labeled(work.evaluation, "evaluation images", known, work.notes, size)
-    work.trainees, _ = read_labeled(work.training, "images to fine-tune with", known, work.notes, size)
-    work.chosen = split(calibration, evaluation, work.notes)
-
-
-def _outline(work: Work) -> None:
-    work.crop = stated_crop(work.options, work.source.facts)
-    _sketch(work)
-
-
-def _sketch(work: Work) -> None:
-    source = work.source
-    work.contract = contract = outline_contract(
-        source.facts, work.options, work.crop, work.notes, size=source.size, kind=source.kind
-    )
-    if contract.guard.place == "in-graph" and contract.guard.profile is not None:
-        check_bakeable(contract.guard.profile, contract.input.width, contract.input.height)
-
-
-def _prepare(work: Work) -> None:
-    calibration, evaluation = work.chosen
-    work.step(f"sanitizing {len(calibration) + len(evaluation)} images")
-    work.images = prepare_images(calibration, evaluation, work.contract, notes=work.notes, stand_in=work.stand_in)
-
-
-def _infer(work: Work) -> None:
-    work.step("settling preprocessing and labels")
-    work.inferred = infer_contract(
-        work.source, work.options, work.contract, images=work.images, notes=work.notes, mapping=work.mapping
-    )
-    work.contract = work.inferred.contract
+def _export(work: Work) -> None:
+    normalization, size = work.inferred.normalization, work.contract.input
+    work.step("converting to a float graph")
+    give_back_memory()
+    work.float_graph = work.source.export(normalization, (size.width, size.height), work.folder, work.log)
+    give_back_memory()
 
 
 def _settle_crop(work: Work) -> None:
-    """Where labelled images say that the guess of a crop is wrong: begin again with the other one."""
+    """Where labelled images say that the guess of a crop is wrong, the steps before are taken with the other one.
+
+    The float graph answers for the trained model here, a few times faster; whether they agree, a gate looks at later.
+    """
     other, inferred = other_crop(work.crop), work.inferred
     if other is None:
         return
@@ -213,25 +139,25 @@ def _settle_crop(work: Work) -> None:
     work.step("settling the crop")
     numbers = judged_images(len(inferred.targets))
     seen = prepare([work.chosen[1][i] for i in numbers], behind_the_guard(with_crop(work.contract, other)))
-    right, other_right = (
-        classes_said(work.source, inferred.normalization, pixels) == inferred.targets[numbers]
-        for pixels in (work.images.evaluation[numbers], seen)
-    )
+    with chatter_to(work.log):
+        right, other_right = (
+            best_classes(work.float_graph.outputs(pixels)[0]) == inferred.targets[numbers]
+            for pixels in (work.images.evaluation[numbers], seen)
+        )
     stated = work.crop
     work.crop, line = chosen_by_labels(stated, right, other, other_right)
     if line:
         work.notes.add(line)
     if (work.crop.crop, work.crop.fraction) != (stated.crop, stated.fraction):
-        do((_sketch, _prepare, _infer), work)
+        do((sketch, prepare_pictures, infer), work)
+        if work.inferred.normalization != inferred.normalization:
+            _export(work)
 
 
-def _export(work: Work) -> None:
-    normalization, size = work.inferred.normalization, work.contract.input
-    work.trained = work.source.outputs(normalization.apply(work.images.evaluation[:_TORCH_IMAGES]))
-    work.step("converting to a float graph")
-    give_back_memory()
-    work.float_graph = work.source.export(normalization, (size.width, size.height), work.folder, work.log)
-    give_back_memory()
+def _answer(work: Work) -> None:
+    """What the trained model and the float graph say of the images for the gates."""
+    work.step("running the trained model")
+    work.trained = work.source.outputs(work.inferred.normalization.apply(work.images.evaluation[:_TORCH_IMAGES]))
     expected, kept = work.source.parameter_count(), work.float_graph.tflite.parameters
     if expected and kept < 0.9 * expected:
         work.notes.add(
@@ -406,8 +332,9 @@ def _write(work: Work) -> None:
 
 Step = Callable[[Work], None]
 #: What the model is, and what it expects of images.
-UNDERSTAND: tuple[Step, ...] = (load, _choose_images, _outline, _prepare, _infer, _settle_crop)
-BUILD: tuple[Step, ...] = (_export, _quantize, _verify)  # a graph that passes; once more after fine-tuning
+UNDERSTAND: tuple[Step, ...] = (load, choose_images, outline, prepare_pictures, infer)
+JUDGE: tuple[Step, ...] = (_answer, _quantize, _verify)  # a graph that passes
+BUILD: tuple[Step, ...] = (_export, *JUDGE)
 #: The report also where a gate failed, the file only where none did.
 DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, _let_votes_out, _write)
 

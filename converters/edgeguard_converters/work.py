@@ -33,18 +33,18 @@ class Work:
         notes: what was said to the user.
         log: where the tools' chatter goes.
         folder: for files between the steps; it goes away after `BUILD`.
-        source: by `_load`; another one after fine-tuning.
-        stand_in: the calibration images are not the user's own, by `_choose_images`.
-        chosen: images to calibrate, and for the gates, by `_choose_images`; `trainees`: to fine-tune with.
-        mapping: how the gates' folder became class indices, by `_choose_images`; None where it is no folder.
+        source: by `load`; another one after fine-tuning.
+        stand_in: the calibration images are not the user's own, by `choose_images`.
+        chosen: images to calibrate, and for the gates, by `choose_images`; `trainees`: to fine-tune with.
+        mapping: how the gates' folder became class indices, by `choose_images`; None where it is no folder.
         cost: what the guard costs on the gates' images, by `_weigh_guard`.
-        crop: what is said of the crop, by `_outline`; by whom, also once `_settle_crop` has found it.
-        contract: by `_outline`, completed by `_infer`, `_settle_crop` and `_describe`.
-        images: by `_prepare`.
-        inferred: by `_infer`.
-        trained: what the trained model says of the first gate images, by `_export`.
-        float_graph: by `_export`; `mended` is the same, or the one beside it that int8 can hold.
-        float_outputs: what the float graph says of the gate images, by `_export`.
+        crop: what is said of the crop, by `outline`; by whom, also once `_settle_crop` has found it.
+        contract: by `outline`, completed by `infer`, `_settle_crop` and `_describe`.
+        images: by `prepare_pictures`.
+        inferred: by `infer`.
+        trained: what the trained model says of the first gate images, by `_answer`.
+        float_graph: by `_export`; `mended`, by `_answer`, is the same, or the one beside it that int8 can hold.
+        float_outputs: what the float graph says of the gate images, by `_answer`.
         choice: graphs to try, by `_quantize`.
         candidate, outputs, gates: the first of them that passes, else the last, what it says of the gate images and
             how that was judged, by `_verify`.

@@ -65,6 +65,7 @@ def test_the_steps_are_told_in_order(given: dict[str, Any], tmp_path: Path, said
         "sanitizing 24 images",
         "settling preprocessing and labels",
         "converting to a float graph",
+        "running the trained model",
         "calibrating and quantizing",
         "gates on 6 images",
         "writing the report",

@@ -254,9 +254,9 @@ def _targets(known: list[int | None], classes: int, background: bool, notes: Not
     return targets
 
 
-def classes_said(source: Source, normalization: Normalization, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The best class of each picture by the trained classifier, (n,)."""
-    return np.asarray(_scorer(source)(normalization.apply(pixels)).argmax(axis=1), np.int64)
+def best_classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The best class of each picture, (n,), by what a trained classifier says of them, (n, ...)."""
+    return np.asarray(_scores_of(outputs).argmax(axis=1), np.int64)
 
 
 def _scorer(source: Source) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,15 +101,17 @@ def _of_library(weights: Weights, known: Architecture, size: tuple[int, int] | N
 
 def _load(module: torch.nn.Module, names: dict[str, str], weights: Weights, arch: str) -> None:
     """Load strictly; counters of batch normalization, which older files lack, aside."""
-    tensors = {short: torch_tensor(weights.tensors[name]) for short, name in names.items()}
     own = module.state_dict()
+    tensors = OrderedDict((short, torch_tensor(weights.tensors[name])) for short, name in names.items())
+    vars(tensors)["_metadata"] = vars(own).get("_metadata")  # versions of layers: some networks refuse weights without
     for name, tensor in own.items():
         if name.endswith(_COUNTER):
             tensors.setdefault(name, tensor)
     try:
         module.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines()[1:2]) or str(error).splitlines()[0]
+    except Exception as error:  # a network may look at its weights itself, and say what it likes
+        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+        reason = lines[1] if len(lines) > 1 and lines[1] else lines[0]
         raise InputError(f"the weights do not fit {arch}: {reason[:200]}") from error
 
 

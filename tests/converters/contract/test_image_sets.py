@@ -11,7 +11,7 @@ from edgeguard.datasets.images import LabeledImage
 from edgeguard_converters.contract import image_sets
 from edgeguard_converters.contract.image_sets import that_fit
 from edgeguard_converters.notes import Notes
-from edgeguard_converters.pipeline import _choose_images
+from edgeguard_converters.understand import choose_images
 from edgeguard_converters.verify.gates import FEW_IMAGES
 
 
@@ -45,5 +45,5 @@ def test_a_size_that_is_given_counts_where_the_file_has_none() -> None:
         source=SimpleNamespace(size=None, facts=SimpleNamespace(labels=None)), calibration=images, evaluation=None,
         training=None, options=SimpleNamespace(size=(8, 8), labels=None, background=None), notes=Notes(),
     )  # fmt: skip
-    _choose_images(work)
+    choose_images(work)
     assert work.chosen is not None and work.trainees is None

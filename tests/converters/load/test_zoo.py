@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 if not os.environ.get("CI"):
@@ -134,3 +135,13 @@ def test_the_family_brings_its_preprocessing(tmp_path: Path) -> None:
 
 def test_the_index_is_small() -> None:
     assert INDEX.stat().st_size < 150_000
+
+
+def test_a_network_that_looks_at_the_version_of_its_weights_is_loaded(tmp_path: Path) -> None:
+    """What `torch.save` keeps beside the tensors is not read from a file that nobody vouches for."""
+    net = build("torchvision:mnasnet0_5", 3)
+    torch.save(net.state_dict(), tmp_path / "m.pth")
+    source = load_source(tmp_path / "m.pth", size=(64, 64))
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert np.allclose(source.outputs(x.permute(0, 2, 3, 1).numpy())[0], net.eval()(x).numpy(), atol=1e-5)
