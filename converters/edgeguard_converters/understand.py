@@ -43,6 +43,7 @@ def load(work: Work) -> None:
         work.notes.add(line)
     if bad := work.source.not_finite():
         raise InputError(f"the model's weights hold NaN or infinity (first in {bad}): its training diverged")
+    work.source.get_ready()
 
 
 def choose_images(work: Work) -> None:

@@ -227,6 +227,10 @@ class ProcessSource(Source):
             raise InputError(_CHANGED.format(self.path.name))
         return source
 
+    def get_ready(self) -> None:
+        """See `Source.get_ready`; it goes on over there while pictures are read and prepared here."""
+        self.process.ask("get_ready")
+
     def release(self) -> None:
         """See `Source.release`."""
         self.process.end()

@@ -1,6 +1,7 @@
 """The inside of the process that holds a trained model: it loads it and answers for it."""
 
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from edgeguard.system.frames import Frame
@@ -8,6 +9,7 @@ from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.load.exchange import arrays_of, facts_to_json, frame_of_arrays
 from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.quantize.training_process import TrainingService
+from edgeguard_converters.support.memory import give_back_memory
 
 _LOG_KEPT = 1 << 18  # bytes of an exporter's chatter that are worth a look
 
@@ -23,6 +25,7 @@ class ModelService:
         self._folder = folder
         self._source: Source | None = None
         self._training: TrainingService | None = None
+        self._getting_ready: Thread | None = None
 
     def __call__(self, request: Frame) -> Frame:
         """Answer one request: `load` first, then any of the others."""
@@ -32,6 +35,12 @@ class ModelService:
             source = self._source
             return Frame({"kind": source.kind, "size": source.size, "facts": facts_to_json(source.facts)})
         assert self._source is not None
+        if self._getting_ready is not None:
+            self._getting_ready.join()  # two threads that import parts of one library find halves of modules
+        if what == "get_ready":
+            self._getting_ready = Thread(target=self._source.get_ready, daemon=True)
+            self._getting_ready.start()
+            return Frame({})
         if what == "outputs":
             return frame_of_arrays(self._source.outputs(arrays_of(request)[0]))
         if what == "joins_boxes":
@@ -60,6 +69,7 @@ class ModelService:
             chatter = log.read_bytes()[-_LOG_KEPT:] if log.is_file() else b""
             text = str(error).replace(str(log), request.fields["log"])
             return Frame({"error": type(error).__name__, "text": text, "log": True}, (chatter,))
+        give_back_memory()
         return Frame({}, (graph.path.read_bytes(),))
 
 

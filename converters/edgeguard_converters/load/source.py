@@ -119,6 +119,9 @@ class Source(ABC):
             InputError: the graph cannot be lowered; the message names the first line of the reason.
         """
 
+    def get_ready(self) -> None:  # noqa: B027 - most sources need nothing
+        """Load what `export` needs, before anything else is wanted of it."""
+
     def release(self) -> None:  # noqa: B027 - most sources hold nothing that could go
         """The model is not needed any more: what holds memory can go."""
 

@@ -1,6 +1,7 @@
 """A trained torch module: running it, and lowering it to a float .tflite whose input is NHWC."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,11 @@ class TorchSource(Source):
     def parameter_count(self) -> int:
         """See `Source.parameter_count`."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def get_ready(self) -> None:
+        """See `Source.get_ready`: litert-torch takes seconds to import. Where it fails, `export` says why."""
+        with suppress(Exception):
+            import litert_torch  # noqa: F401
 
     def export(self, normalization: Normalization, size: tuple[int, int], folder: Path, log: Path) -> FloatGraph:
         """See `Source.export`; litert-torch does the lowering."""
