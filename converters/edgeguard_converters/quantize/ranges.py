@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,8 +55,15 @@ def count_activations(
         for found in graph.tflite.activations(pixels[:: -(-len(pixels) // _IMAGES)], graph.feed, extremes):
             for name, _, values in found:
                 if values.dtype == np.float32:
-                    counts[name] += np.histogram(values, bins=_BINS, range=extremes[name])[0]
+                    counts[name] += _counted(values, *extremes[name])
     return {name: Histogram(*extremes[name], count) for name, count in counts.items() if count.any()}
+
+
+def _counted(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.int64]:
+    """As `numpy.histogram`, three times as fast; values on the border of two bins may fall into either."""
+    above = float(np.nextafter(np.float32(high), np.float32(np.inf)))  # the last bin holds the largest value
+    row = np.ascontiguousarray(values).reshape(1, -1)
+    return cv2.calcHist([row], [0], None, [_BINS], [low, above]).ravel().astype(np.int64)
 
 
 def kept_range(histogram: Histogram, method: Method) -> tuple[float, float]:

@@ -5,6 +5,8 @@ of a model that was quantised once already (every published uint8 or QAT checkpo
 grid's own step reproduces them without any error, where the usual scale adds a second rounding to the first.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +22,7 @@ _LARGEST = 127
 _DIVISORS = np.linspace(90, _LARGEST, 200)
 #: A grid is believed when no weight lies further than this from it, in steps.
 _OFF_GRID = 0.1
+_BLOCK = 1 << 14  # weights that are searched at once: they stay in the cache of a core
 
 
 def refine_weights(float_graph: TfliteGraph, quantized: TfliteGraph) -> TfliteGraph:
@@ -54,16 +57,26 @@ def searched_scales(filters: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> searched_scales(np.array([[0.5, -1.0, 1.5]])).item()
         0.5
     """
+    step, rows = grid_step(filters), max(_BLOCK // filters.shape[1], 1)
+    blocks = [filters[first : first + rows] for first in range(0, len(filters), rows)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "edgeguard-weights") as pool:
+        return np.concatenate(list(pool.map(lambda block: _least_error(block, step), blocks)))
+
+
+def _least_error(filters: NDArray[np.float64], step: float | None) -> NDArray[np.float64]:
     largest = np.abs(filters).max(axis=1)
     largest[largest == 0] = 1.0
     scales, least = largest / _LARGEST, np.full(len(filters), np.inf)
-    step = grid_step(filters)
     candidates = [largest / divisor for divisor in _DIVISORS[::-1]]
     if step is not None:
         candidates = [np.full(len(filters), step * k) for k in (1, 2, 3)] + candidates
+    off = np.empty_like(filters)
     for candidate in candidates:
-        levels = np.clip(np.round(filters / candidate[:, None]), -_LARGEST, _LARGEST)
-        error = ((levels * candidate[:, None] - filters) ** 2).sum(axis=1)
+        np.divide(filters, candidate[:, None], out=off)
+        np.clip(np.rint(off, out=off), -_LARGEST, _LARGEST, out=off)
+        off *= candidate[:, None]
+        off -= filters
+        error = np.square(off, out=off).sum(axis=1)
         better = error < least * (1 - 1e-6)
         scales[better], least[better] = candidate[better], error[better]
     return scales
