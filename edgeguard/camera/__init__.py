@@ -16,6 +16,7 @@ __all__ = ["Applied", "Captured", "Lost", "Source", "mistyped_source", "names_a_
 _SCHEMES = (
     "v4l2:", "picamera2:", "http://", "https://", "rtsp://", "rtsps://", "serial:", "synthetic:", "microphone:",
 )  # fmt: skip
+_OTHER_PICTURES = frozenset({".heic", ".heif", ".avif", ".gif", ".jxl", ".dng", ".cr2", ".nef", ".arw"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
 _HOST = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|[A-Za-z0-9.-]+(?=:\d))(?::\d{1,5})?(?:/|$)")
 
@@ -190,4 +191,5 @@ def _open_file(text: str) -> Source:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoFile(path)
     known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-    raise InputError(f"{path} is neither an image nor a video by its suffix ({known})")
+    hint = "; save it as JPEG or PNG" if path.suffix.lower() in _OTHER_PICTURES else ""
+    raise InputError(f"{path} is neither an image nor a video by its suffix ({known}){hint}")

@@ -237,7 +237,7 @@ class FrameReader(Generic[T]):
         if connection.refused:
             return _Refused(
                 f"{connection.name}: {connection.refused} frames were refused, none was taken; the last one: "
-                f"{connection.refusal}. Either the sensor has another key or profile, or somebody alters frames"
+                f"{connection.refusal}. Either the sensor has another key, or somebody alters frames"
             )
         return DeviceError(f"{connection.name} gives no whole frame for {self._lost_after_s:g} s")
 

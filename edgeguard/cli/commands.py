@@ -10,6 +10,8 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group_from_info
 from typer.models import TyperInfo
 
+from edgeguard.cli.overwrites import refuse_overwriting
+
 #: In the order of a user's way; a module of this package has the command's name.
 SUMMARIES = {
     "convert": "Turn a trained model into an int8 .tflite with its own defense.",
@@ -77,23 +79,31 @@ class LazyGroup(TyperGroup):
 def _made(name: str) -> Any:
     module = importlib.import_module(f"edgeguard.cli.{name}")
     if hasattr(module, "app"):
-        return _without_empty_paths(
+        return _careful(
             get_group_from_info(TyperInfo(module.app), pretty_exceptions_short=True, rich_markup_mode=None,
                                 suggest_commands=True)
         )  # fmt: skip
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     alone.command(name, epilog=module.EXAMPLE)(getattr(module, f"{name}_command"))
-    return _without_empty_paths(get_command(alone))
+    return _careful(get_command(alone))
 
 
-def _without_empty_paths(command: Any) -> Any:
-    """The same command; it refuses empty paths, which Python takes for the folder that one is in."""
+def _careful(command: Any) -> Any:
+    """The same command; it refuses empty paths, which Python takes for the folder that one is in, and outputs onto
+    what it reads."""
     for parameter in command.params:
         if parameter.type.name in _PATHS:
             parameter.type.convert = partial(_converted, parameter.type, parameter.type.convert)
     for one in getattr(command, "commands", {}).values():
-        _without_empty_paths(one)
+        _careful(one)
+    command.invoke = partial(_invoked, command, command.invoke)
     return command
+
+
+def _invoked(command: Any, invoke: Callable[[Any], Any], context: Any) -> Any:
+    said = {one.name: (one.opts[0], one.human_readable_name) for one in command.params}
+    refuse_overwriting(context.params, {k: flag if flag[0] == "-" else name for k, (flag, name) in said.items()})
+    return invoke(context)
 
 
 def _converted(kind: Any, convert: Callable[..., Any], value: Any, parameter: Any, context: Any) -> Any:

@@ -9,7 +9,9 @@ import typer
 from edgeguard.cli.flags import flag
 from edgeguard.cli.ignored import refuse_guard_flags, refuse_kind_flags, refuse_patch_flags, refuse_run_flags
 from edgeguard.cli.messages import beside_results, on_stderr, on_stdout
+from edgeguard.cli.overwrites import refuse_overwriting
 from edgeguard.errors import CheckFailed, DeviceError, InputError
+from edgeguard.preprocess.region import Region
 from edgeguard.run.settings import Settings, resolve
 from edgeguard.settings.declare import keys_of
 
@@ -110,6 +112,7 @@ def run_command(
     if as_json and settings.output == "-":
         raise InputError("--json and --output - both want standard output: write the results to a file")
     refuse_run_flags(flags, settings)
+    refuse_overwriting(vars(settings), {name: "--" + name.replace("_", "-") for name in vars(settings)})
     from edgeguard.run.restarts import ends_counted, state_folder
 
     with ends_counted(state_folder()):
@@ -338,12 +341,15 @@ class _Shown:
         self._taken = any((settings.output, settings.save, settings.web, settings.mqtt, settings.record))
         self._to_stdout = settings.output == "-"
         self._counter, self._quiet = counter, quiet
+        self._region = None if settings.region is None else Region.parse(settings.region)
         self._frames = 0
 
     def show(self, result: "FrameResult") -> None:
         self._frames += 1
         if self._says_share and result.received is not None:
             self._say_share(*result.received.size())
+        if self._region is not None and result.received is not None:
+            self._say_region(self._region, *result.received.size())
         if self._wants_two and result.passes == 1 and result.pass1 == "none":
             _warn("pass 1 used other tables than this profile (or none): one pass counts, nothing is certified")
             self._wants_two = False
@@ -358,6 +364,13 @@ class _Shown:
                 other += f"   {result.source}"
             who = "" if result.camera is None else f"{result.camera}  "
             on_stdout(f"{who}{result.frame:6d}  {score}  {result.prediction.label}{other}")
+
+    def _say_region(self, region: Region, width: int, height: int) -> None:
+        """That the region does not lie within the first frame."""
+        self._region = None
+        used = region.size_within(width, height)
+        if used != (region.width, region.height):
+            _warn(f"--region reaches out of the {width}x{height} frame: {used[0]}x{used[1]} of it are in use")
 
     def _say_share(self, width: int, height: int) -> None:
         """How much of the first frame the model looks at: a guessed crop may leave out more than half of it."""

@@ -251,7 +251,7 @@ def _parse_frame(marker: int, payload: bytes) -> _Frame:
     if precision != 8:
         raise JpegError(f"unsupported JPEG: {precision} bits a sample (only 8 are read)")
     if count not in (1, 3):
-        raise JpegError(f"unsupported JPEG: {count} components (only gray and YCbCr are read)")
+        raise JpegError(f"unsupported JPEG: {count} components (only gray and YCbCr are read): save it as RGB")
     if width == 0 or height == 0:
         raise JpegError("unsupported JPEG: its header gives no size")
     if width * height > MAX_PIXELS:

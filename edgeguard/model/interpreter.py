@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import os
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from edgeguard.system.foreign import parsing, read_bounded
 _NO_HINTS = Hints()
 #: Bytes of all tensors of a graph, weights among them, of which `Model.beside` makes a copy.
 LARGEST_BESIDE = 256 << 20
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _SLACK = 0.02  # of a score, after 8 bits
 Delegate = Literal["auto", "cpu", "edgetpu"]
 
@@ -270,6 +272,10 @@ def load_model(
         DeviceError: the Edge TPU is wanted and cannot be used.
     """
     data = read_bounded(path, LARGEST_FILE, "the model")
+    if require_sha256 is not None and not _SHA256.fullmatch(require_sha256):
+        raise InputError(
+            f"{require_sha256!r} is no SHA-256: 64 hexadecimal digits, as edgeguard model show prints them"
+        )
     if require_sha256 is not None and hashlib.sha256(data).hexdigest() != require_sha256.lower():
         raise InputError(f"{path} is not the required model: its SHA-256 is {hashlib.sha256(data).hexdigest()}")
     threads = threads or os.cpu_count() or 1

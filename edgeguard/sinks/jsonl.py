@@ -10,10 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.pipeline.result import FrameResult
 from edgeguard.system.terminal import printable_json
 
+_FIRST = b'{"schema":'  # of every result
 _LONGEST_LINE = 1 << 20
 _READER_WITHIN_S = 5.0  # of a pipe
 _log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class JsonLines:
         keep: rotated files that stay.
 
     Raises:
+        InputError: the file is there and holds something else than results.
         DeviceError: the file cannot be opened.
     """
 
@@ -39,6 +41,7 @@ class JsonLines:
 
     def _open(self) -> None:
         try:
+            _refuse_other_contents(Path(self._target))
             _end_torn_line(Path(self._target))
             self._stream = io.FileIO(self._target, "ab", opener=_with_a_reader)
         except OSError as error:
@@ -111,6 +114,16 @@ def _with_a_reader(path: str, flags: int) -> int:
             return descriptor
 
 
+def _refuse_other_contents(path: Path) -> None:
+    """A model, a photograph or a document of JSON that results are appended to is none afterwards."""
+    if not path.is_file():
+        return
+    with open(path, "rb") as stream:
+        head = stream.read(len(_FIRST))
+    if head != _FIRST[: len(head)]:
+        raise InputError(f"{path} holds no results (JSON lines) and stays as it is: name another file for them")
+
+
 def _end_torn_line(path: Path) -> None:
     """A run that was killed may have left half of its last line: nothing half-written is taken for a result."""
     if not path.is_file():
@@ -119,7 +132,7 @@ def _end_torn_line(path: Path) -> None:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(size - _LONGEST_LINE, 0))
         tail = stream.read().rpartition(b"\n")[2]
-        if tail.startswith(b'{"schema":'):
+        if tail.startswith(_FIRST):
             stream.truncate(size - len(tail))
             _log.warning("%s: half a line of a run that was killed is removed", path)
         elif tail:

@@ -123,7 +123,10 @@ def read_dataset(config: DataConfig, *, size: int, seed: int) -> Dataset:
     train, test = _split(files, config.holdout, seed)
     missing = sorted(set(labels) - {file.label for file in train} | set(labels) - {file.label for file in test})
     if missing:
-        raise InputError(f"{path}: the class {missing[0]} has no images for training or for testing")
+        count = sum(file.label == missing[0] for file in files)
+        apart = {"train", "test"} <= {file.part for file in files}
+        why = "train/ and test/ both need some" if apart else "two or more are needed, one of them for testing"
+        raise InputError(f"{path}: the class {missing[0]} has too few images ({count}): {why}")
     both = _Both(path)
     parts = [_read(both, _limited(chosen, config.limit), labels, size, config.keep) for chosen in (train, test)]
     broken, digests = both.broken, both.digests

@@ -104,7 +104,7 @@ def make_for_detector(
     wanted = label if label is not None or subject is None else subject.label
     index = None if wanted is None else label_index(contract, wanted)
     if mode == "mislabel" and target is not None and target == index:
-        raise InputError(f"--target {order.target} is the object's own class")
+        raise InputError(f"--target {order.target} is the object's own class: choose another label")
     place: TwinPlace = "frame" if order.images is None else "input"
     detector = GuardedTwin(detector_twin(order.model, place).undefended(), order.through, contract)
     attempt = DetectorAttempt(detector, contract, mode, target)

@@ -33,6 +33,7 @@ from edgeguard.system.outputs import into_folder
 _log = logging.getLogger(__name__)
 
 _SHOWN = 12
+_NAMED = 10  # labels in a message
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def make(
         _log.warning("%s", line)
     attempt, found = classifier_attempt(classifier, target), None
     label = None if order.object is None else label_index(contract, order.object.label)
+    if target is not None and target == label:
+        raise InputError(f"--target {order.target} is what the model says of the object already: choose another label")
     if order.search and label is not None:
         found = searched(order, attempt, label, recipe, looked)
         order = replace(order, center=found.center, search=False)
@@ -166,9 +169,14 @@ def label_index(contract: Contract, label: str) -> int:
         return contract.labels.index(label)
     if label.isdecimal() and int(label) < max(len(contract.labels), 1):
         return int(label)
+    if not contract.labels:
+        raise InputError(f"the model has no label {label!r}: it has no labels at all, give the number of a class")
     near = [name for name in contract.labels if label.lower() in name.lower()][:3]
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise InputError(f"the model has no label {label!r}{hint}")
+    if near:
+        raise InputError(f"the model has no label {label!r}; did you mean {' or '.join(near)}?")
+    rest = len(contract.labels) - _NAMED
+    more = f" and {rest} more (edgeguard model show)" if rest > 0 else ""
+    raise InputError(f"the model has no label {label!r}; it has {', '.join(contract.labels[:_NAMED])}{more}")
 
 
 def through_name(through: str | None, own: ContractGuard) -> str | None:
