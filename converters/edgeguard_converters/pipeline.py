@@ -37,7 +37,7 @@ from edgeguard_converters.understand import choose_images, infer, load, outline,
 from edgeguard_converters.verify.checks import check_file
 from edgeguard_converters.verify.crop_cost import crop_cost
 from edgeguard_converters.verify.findings import find
-from edgeguard_converters.verify.gates import chance_line, check_gates
+from edgeguard_converters.verify.gates import chance_line, check_gates, loss_line
 from edgeguard_converters.verify.guard_cost import guard_cost
 from edgeguard_converters.verify.layers import blame, layer_snr
 from edgeguard_converters.verify.reload import check_reload
@@ -220,8 +220,9 @@ def _describe(work: Work) -> None:
             f"SNR {gates.snr_db:.1f} dB over all gate images, {gates.snr_trimmed_db:.1f} dB without the worst: {name} "
             "is outside of what calibration saw; add pictures like it to --calibrate"
         )
-    if (line := chance_line(gates, work.contract)) is not None:
-        work.notes.add(line)
+    for line in (chance_line(gates, work.contract), loss_line(gates, work.contract)):
+        if line is not None:
+            work.notes.add(line)
     if kept := candidate.float_layers:
         work.notes.add(f"MIXED PRECISION: {len(kept)} of {candidate.operators} operators stay float")
     work.contract = replace(

@@ -10,6 +10,7 @@ from edgeguard.cli.flags import flag
 from edgeguard.cli.ignored import refuse_guard_flags, refuse_kind_flags, refuse_patch_flags, refuse_run_flags
 from edgeguard.cli.messages import beside_results, on_stderr, on_stdout
 from edgeguard.cli.overwrites import refuse_overwriting
+from edgeguard.cli.run_report import report, summary_of
 from edgeguard.errors import CheckFailed, DeviceError, InputError
 from edgeguard.preprocess.region import Region
 from edgeguard.run.settings import Settings, resolve
@@ -175,7 +176,7 @@ def _run(settings: Settings, flags: Mapping[str, Any], as_json: bool) -> None:
             return source
 
         outcome = run(settings, loaded, open_counted, shown=shown.show, ends=(SystemExit,))
-    _report(outcome, as_json)
+    report(outcome, as_json)
     _raise_what_went_wrong(outcome)
 
 
@@ -192,17 +193,13 @@ def _run_several(settings: Settings, loaded: "Model", as_json: bool) -> None:
     if as_json:
         import json
 
-        on_stdout(json.dumps({name: _summary(outcome) for name, outcome in outcomes.items()}))
+        on_stdout(json.dumps({name: summary_of(outcome) for name, outcome in outcomes.items()}))
     else:
         for name, outcome in outcomes.items():
             beside_results(f"{name}:")
-            _report(outcome, as_json)
+            report(outcome, as_json)
     for outcome in outcomes.values():
         _raise_what_went_wrong(outcome)
-
-
-def _summary(outcome: "Outcome") -> dict[str, Any]:
-    return {**outcome.pipeline.counters.to_dict(), "sinks": outcome.status.sinks_to_dict()}
 
 
 def _raise_what_went_wrong(outcome: "Outcome") -> None:
@@ -343,9 +340,11 @@ class _Shown:
         self._counter, self._quiet = counter, quiet
         self._region = None if settings.region is None else Region.parse(settings.region)
         self._frames = 0
+        self._said_events: dict[tuple[str, str], str] = {}  # the last one of each camera and rule
 
     def show(self, result: "FrameResult") -> None:
         self._frames += 1
+        self._say_events(result)
         if self._says_share and result.received is not None:
             self._say_share(*result.received.size())
         if self._region is not None and result.received is not None:
@@ -365,6 +364,16 @@ class _Shown:
             who = "" if result.camera is None else f"{result.camera}  "
             on_stdout(f"{who}{result.frame:6d}  {score}  {result.prediction.label}{other}")
 
+    def _say_events(self, result: "FrameResult") -> None:
+        """That an event began."""
+        for event in result.events:
+            of = event.camera, event.rule
+            if self._said_events.get(of) != event.id:
+                self._said_events[of] = event.id
+                score = "" if event.score is None else f" {event.score:.2f}"
+                where = "".join(f" in {name}" for name in (event.zone, event.camera) if name)
+                beside_results(f"event {event.rule}: {event.label}{score}{where}")
+
     def _say_region(self, region: Region, width: int, height: int) -> None:
         """That the region does not lie within the first frame."""
         self._region = None
@@ -381,79 +390,6 @@ class _Shown:
         source = place(width, height, contract.input, contract.preprocess).source
         share = source.width * source.height / (width * height)
         beside_results(f"crop {contract.preprocess.crop}: {share:.0%} of a {width}x{height} frame is in use")
-
-
-def _report(outcome: "Outcome", as_json: bool) -> None:
-    summary = outcome.pipeline.counters.to_dict()
-    hears = outcome.pipeline.model.contract.audio is not None
-    if as_json:
-        import json
-
-        on_stdout(json.dumps(_summary(outcome)))
-        return
-    lines = [
-        f"{summary['frames']} frames, {summary['dropped']} dropped, {summary['lost']} lost, {summary['fps']} frames/s",
-        *_stage_times(summary),
-        f"pass 1: {summary['pass1']}, passes: {summary['passes']} ({summary['why']})",
-    ]
-    if summary["age_ms"]["p95"] is not None:
-        lines.append(f"age of a result: p50 {summary['age_ms']['p50']} p95 {summary['age_ms']['p95']} ms")
-    if summary["refused"]:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in summary["refused"].items())
-        lines.append(f"REFUSED {sum(summary['refused'].values())} frames for what their seal says: {kinds}")
-    if summary["other_profile"]:
-        lines.append(
-            f"{summary['other_profile']} frames were sealed by a sensor with another profile: give this run the "
-            "--guard of the sensor"
-        )
-    if summary["noted"]:
-        lines.append("passed over: " + ", ".join(f"{count} {kind}" for kind, count in summary["noted"].items()))
-    if summary["unchanged"]:
-        lines.append(f"the picture had not changed {summary['unchanged']} times")
-    if summary["losses"]:
-        device = "microphone" if hears else "camera"
-        lines.append(f"{device} lost {summary['losses']} times, back {summary['reconnects']} times")
-    if summary["certified_share"] is not None:
-        lines += _sound_proof_lines(summary) if hears else _proof_lines(summary)
-    if "smoothed" in summary:
-        cost, draws = summary["smoothing_ms"], summary["smoothing_draws"]
-        lines.append(
-            f"certified under noise: {summary['smoothed']} of {summary['frames']} frames; "
-            f"{draws['p50']:.0f} copies (median), p50 {cost['p50']} p95 {cost['p95']} ms a frame"
-        )
-    guard = outcome.pipeline.model.patch_guard
-    if guard is not None:
-        said = f", {summary['alarms']} alarms" if summary["alarms"] else ""
-        lines.append(f"patch guard {guard.name}: marked {summary['suspected']} frames{said}")
-    if summary["compared"]:
-        lines.append(f"undefended path disagreed on {summary['disagreements']} of {summary['compared']} frames")
-    lines += [f"{s.name}: {s.dropped} results were dropped" for s in outcome.status.sinks if s.dropped]
-    beside_results(*lines)
-
-
-def _stage_times(summary: dict[str, Any]) -> list[str]:
-    if not summary["frames"]:
-        return []
-    return ["  ".join(f"{stage} p50 {t['p50']} p95 {t['p95']} ms" for stage, t in summary["ms"].items())]
-
-
-def _proof_lines(summary: dict[str, Any]) -> list[str]:
-    """What was certified of the blocks that the model reads, and how many frames were proven."""
-    count = summary["certified_frames"]
-    looked_at = "" if count == summary["frames"] else f" that were looked at, of {summary['frames']}"
-    return [
-        f"certified at +-1 level in transit: {summary['certified_share']:.1%} of blocks, at +-2: "
-        f"{summary['certified_share_2']:.1%} (mean over {count} frames{looked_at})",
-        f"proven at +-1 level: {summary['proven_frames']} of {count} frames, at +-2: {summary['proven_2_frames']}",
-    ]
-
-
-def _sound_proof_lines(summary: dict[str, Any]) -> list[str]:
-    count = summary["certified_frames"]
-    return [
-        f"certified at +-1 step of 16 bits in transit: {summary['certified_share']:.1%} of the guard's frames "
-        f"(mean over {count} windows); proven: {summary['proven_frames']} of {count} windows"
-    ]
 
 
 def _warn(message: str) -> None:

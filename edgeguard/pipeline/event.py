@@ -78,10 +78,12 @@ class EventLog:
     Attributes:
         changes: number of beginnings and ends so far.
         begun: events so far, by camera and rule.
+        shown: results so far that showed what the rule is about, by camera and rule.
     """
 
     changes: int = 0
     begun: Counter[tuple[str, str]] = field(default_factory=Counter)
+    shown: Counter[tuple[str, str]] = field(default_factory=Counter)
     _events: deque[Event] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _told: deque[tuple[int, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -95,6 +97,11 @@ class EventLog:
             self.changes += 1
             self._told.append((self.changes, event.to_dict()))
             self._changed.notify_all()
+
+    def saw(self, camera: str, rule: str) -> None:
+        """A result showed what a rule is about; it may be too few of them in a row."""
+        with self._changed:
+            self.shown[camera, rule] += 1
 
     def since(self, number: int) -> tuple[int, list[dict[str, Any]]]:
         """How many changes there were, and those after the first `number`, as far as they are kept."""

@@ -217,6 +217,7 @@ class Mqtt:
         self._refusal, self._sent = "", ""
         self._send(f"{self._name}/status", "online", qos=1)
         self._told = self._status.events.changes
+        _log.info("mqtt: %s port %d takes what %s publishes", *self._address, self._name)
         for rule, state in self._rules_on().items():
             self._send(f"{self._name}/event/{rule}", state, qos=1)
         for kind, key, config in entities(self._name, self._status, pictures=self._picture_every_s > 0):

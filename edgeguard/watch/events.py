@@ -159,6 +159,7 @@ class Watch:
         if not found:
             state.row.clear()
             return
+        self.log.saw(self._camera, state.rule.name)
         best = max(found, key=lambda sight: sight.score)
         state.row.append((at, result.captured_at, result.frame))
         event = state.event

@@ -46,7 +46,6 @@ def test_the_commands_refuse_it(tmp_path: Path) -> None:
         ("run", model, "--config", config),
         ("run", model, "--source", tmp_path / "p.png", "--status-file", tmp_path / "p.png"),
         ("model", "bom", model, "--output", model),
-        ("convert", model, "--report", model),
     ):
         refused(here(*command), 2, "it would be written over; name another file")
     assert model.read_bytes() == before and (tmp_path / "p.png").read_bytes() == b"\x89PNG"

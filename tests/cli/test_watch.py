@@ -87,3 +87,16 @@ def test_cameras_take_the_place_of_a_source(film: Path, tmp_path: Path) -> None:
     assert {name: one["frames"] for name, one in json.loads(done.stdout).items()} == {"a": 6, "b": 6}
     cameras = [json.loads(line)["camera"] for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert sorted(cameras) == ["a"] * 6 + ["b"] * 6
+
+
+@pytest.mark.parametrize(("frames", "said"), [(1, "event sign: "), (2, "never 2 in a row (frames = 2)")])
+def test_the_summary_counts_events_and_says_why_there_are_none(frames: int, said: str, tmp_path: Path) -> None:
+    """Each frame of this source shows another card."""
+    config = tmp_path / "rules.toml"
+    config.write_text(f'[[event]]\nname = "sign"\nlabel = "stop"\nframes = {frames}\nhold = 0.1\n')
+    run = ("run", "--source", "synthetic:cards?fps=30", "--config", config, "--frames", 40)
+    done = here(*run)
+    assert done.returncode == 0 and said in done.stderr, done.stderr
+    assert ("event sign: stop" in done.stderr) == (frames == 1)
+    counted = json.loads(here(*run, "--json").stdout)["events"]["sign"]
+    assert (counted > 0) == (frames == 1)

@@ -19,7 +19,7 @@ from camera.streams import HEAD, http_server, part
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, source_opener
-from edgeguard.cli import run as run_cli
+from edgeguard.cli import run_report
 from edgeguard.demo.assets import bundled_model
 from edgeguard.guard import GuardProfile, encode_jpeg
 from edgeguard.jpeg.seal import Seal, seal_jpeg, seal_png
@@ -164,7 +164,7 @@ def test_a_wrong_key_does_not_read_like_a_broken_cable(
     text = "\n".join(caplog.messages)
     assert "ALL FRAMES ARE REFUSED" in text and "camera lost" not in text and "ALARM refused" in text
     assert text.count("A FRAME OF") == 1
-    run_cli._report(outcome, as_json=False)
+    run_report.report(outcome, as_json=False)
     said = capsys.readouterr().err
     assert "0 frames, " in said and "wrong MAC" in said and "None" not in said, "no time of what never was"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.model import Prediction, Score
 from edgeguard.model.prediction import ClassMap, Keypoint
 from edgeguard.pipeline.result import FrameResult
@@ -150,9 +150,9 @@ def test_half_a_line_of_a_killed_run_is_no_result(tmp_path: Path, result: FrameR
         text = path.read_bytes()
         assert text == whole * 2 or (cut < 10 and text == whole + whole[:cut] + b"\n" + whole)
     note.write_bytes(b"somebody's note")
-    with JsonLines(str(note)) as sink:
-        sink.write(result)
-    assert note.read_bytes() == b"somebody's note\n" + whole
+    with pytest.raises(InputError, match="holds no results"):
+        JsonLines(str(note))
+    assert note.read_bytes() == b"somebody's note"
 
 
 def test_a_folder_is_no_file_of_results(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.verify.agreement import Agreement, agreement, classes_of
 
 FLOAT_TOLERANCE = 1e-3
+_NOTED_IMAGES = 5
+_NOTED_LOSS = 0.03  # of top-1: more than quantizing costs a trained network
 FEW_IMAGES = 50
 #: What has to survive quantization, for each task.
 _SURVIVE = {"classify": "labels", "detect": "boxes", "segment": "pixels' classes", "keypoints": "keypoints"}
@@ -122,6 +124,19 @@ def chance_line(gates: GateReport, contract: Contract) -> str | None:
     return (
         f"THE MODEL AS IT WAS GIVEN IS NOT SHOWN TO BE BETTER THAN GUESSING: {gates.float_top1:.1%} of {gates.n} "
         f"images with {classes} classes; is it trained, and are labels, preprocessing and crop right?"
+    )
+
+
+def loss_line(gates: GateReport, contract: Contract) -> str | None:
+    """A line where int8 is right on clearly fewer labeled images than float, whatever the gates say; else None."""
+    if contract.task != "classify" or gates.float_top1 is None or gates.int8_top1 is None:
+        return None
+    lost = gates.float_top1 - gates.int8_top1
+    if lost < _NOTED_LOSS or lost * gates.n < _NOTED_IMAGES:
+        return None
+    return (
+        f"int8 is right on {gates.int8_top1:.1%} of {gates.n} images, float on {gates.float_top1:.1%}: it loses "
+        f"{100 * lost:.1f} points. --round adaptive, --auto-mixed or a longer training may win them back"
     )
 
 

@@ -11,6 +11,7 @@ from edgeguard_converters.verify.gates import (
     answers_alike,
     chance_line,
     check_gates,
+    loss_line,
     without_the_worst,
 )
 
@@ -72,3 +73,14 @@ def test_a_model_that_guesses_is_told_so() -> None:
         line = chance_line(report, contract)
         assert (line is not None and "NOT SHOWN TO BE BETTER THAN GUESSING" in line and "10 classes" in line) is guesses
     assert chance_line(replace(report, float_top1=None), contract) is None
+
+
+@pytest.mark.parametrize(("n", "float_top1", "int8_top1", "said"), [
+    (400, 0.57, 0.52, True), (400, 0.57, 0.55, False), (60, 0.95, 0.90, False), (400, None, None, False),
+])  # fmt: skip
+def test_points_that_int8_loses_are_said(n: int, float_top1: float | None, int8_top1: float | None, said: bool) -> None:
+    contract = Contract(input=InputSpec(width=8, height=8), labels=tuple("abcdefghij"))
+    outputs = RNG.normal(size=(20, 10)).astype(np.float32)
+    report = replace(_gates(outputs, outputs), n=n, float_top1=float_top1, int8_top1=int8_top1)
+    line = loss_line(report, contract)
+    assert (line is not None and "loses 5.0 points" in line) is said
