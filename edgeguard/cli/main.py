@@ -77,10 +77,19 @@ def _explain(error: Exception) -> tuple[int, str]:
         return error.exit_code, _one_line(error)
     usage: Any = getattr(error, "format_message", None)  # click's usage errors, wherever typer keeps them
     if usage is not None:
-        return 2, f"{usage()} (see --help)"
+        return 2, f"{usage()}{_hint(error)} (see --help)"
     if isinstance(error, OSError):
         return 3, f"{error.filename or 'a file'}: {error.strerror or error}"
     return 70, f"a bug of ours: {type(error).__name__}: {_one_line(error)} (--debug shows where)"
+
+
+def _hint(error: Any) -> str:
+    """A file after the model is what the command is to work on, which has a flag."""
+    extra = "unexpected extra argument" in str(getattr(error, "message", ""))
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    flags = {name for one in getattr(command, "params", ()) for name in one.opts}
+    named = next((flag for flag in ("--source", "--images", "--calibrate") if flag in flags), None)
+    return f": give it with {named}" if extra and named else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -132,7 +132,10 @@ def _describe(file: Path) -> dict[str, Any]:
     from edgeguard.system.foreign import parsing, read_bounded
 
     data = read_bounded(file, LARGEST_FILE, "the model")
-    contract = read_contract(ModelFile(data))
+    try:
+        contract = read_contract(ModelFile(data))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
     from edgeguard_converters.edgetpu.predict import predict
     from edgeguard_converters.graph.tflite_graph import TfliteGraph
 

@@ -45,7 +45,10 @@ class JsonLines:
             _end_torn_line(Path(self._target))
             self._stream = io.FileIO(self._target, "ab", opener=_with_a_reader)
         except OSError as error:
-            what = " (results go into one file, such as results.jsonl)" if error.errno == errno.EISDIR else ""
+            what = {
+                errno.EISDIR: " (results go into one file, such as results.jsonl)",
+                errno.ENOENT: f" (make the folder {Path(self._target).parent} first)",
+            }.get(error.errno or 0, "")
             raise DeviceError(f"cannot write {self._target}: {error.strerror}{what}") from error
 
     def __enter__(self) -> "JsonLines":
