@@ -64,7 +64,7 @@ def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
     try:
         text = read_bounded(path, LARGEST_SETTINGS, "the settings").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
+        raise InputError(f"{path} is not TOML: it is no text (byte {error.start} is no UTF-8)") from error
     try:
         return text, parse_toml(text)
     except ValueError as error:

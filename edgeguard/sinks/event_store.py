@@ -84,7 +84,8 @@ class EventStore:
             self._finish_films()
             self.clear()
         except OSError as error:
-            raise DeviceError(f"cannot record events in {folder}: {error.strerror}") from error
+            why = "it is a file, and a folder is wanted" if folder.is_file() else error.strerror
+            raise DeviceError(f"cannot record events in {folder}: {why}") from error
 
     def _finish_films(self) -> None:
         """Films of events of runs that were killed, as far as there is time: the frames may be anybody's, and many."""
