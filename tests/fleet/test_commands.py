@@ -93,6 +93,7 @@ def test_too_few_golden_images(tmp_path: Path, golden: Path) -> None:
         (["publish", "repo"], "cannot read the root metadata"),
         (["status", "--mqtt", "http://x"], "--mqtt wants mqtt://"),
         (["status", "--mqtt", "mqtt://127.0.0.1", "--web", "8081"], "--web wants HOST:PORT"),
+        (["status", "--mqtt", "mqtt://127.0.0.1", "--web", "127.0.0.1:99999"], "--web has a port beyond 65535"),
         (["revoke", "cam-hall", "--devices", "no-such-file"], "does not belong to this fleet"),
         (["units", "--repository", "https://x/%n", "--folder", "."], "systemd wants a URL"),
     ],
@@ -128,3 +129,27 @@ def test_a_token_is_printed_once_and_for_one_device(tmp_path: Path) -> None:
     assert len(token) == 32 and token in file.read_text()
     assert here("fleet", "revoke", "cam-hall", "--devices", file).returncode == 0
     assert token not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("broker", "more", "words"),
+    [
+        ("mqtt://127.0.0.1:9", ["--token-file", "short"], "a token has at least 16 characters"),
+        ("mqtt://127.0.0.1:9", ["--token-file", "no-such-file"], "cannot read the token file"),
+        ("mqtt://a@127.0.0.1:9", ["--token-file", "token", "--mqtt-password-file", "none"], "cannot read the password"),
+        ("mqtts://127.0.0.1:9", ["--token-file", "token", "--mqtt-ca-file", "short"], "it holds no certificate"),
+        ("http://127.0.0.1", ["--token-file", "token"], "--mqtt wants mqtt://"),
+    ],
+)  # fmt: skip
+def test_a_device_that_cannot_enroll_does_not_join(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: str, more: list[str], words: str
+) -> None:
+    """It joined first, and its folder stayed behind with a key that nobody expects."""
+    pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
+    monkeypatch.chdir(tmp_path)
+    assert here("fleet", "keygen", "keys").returncode == 0
+    Path("token").write_text("0123456789abcdef\n")
+    Path("short").write_text("abc\n")
+    line = ["join", "--root-metadata", "keys/root.json", "--device", "a", "--root", "device", "--mqtt", broker, *more]
+    refused(here("fleet", *line), 2, words)
+    assert not Path("device").exists()

@@ -1,5 +1,6 @@
 """Scoring: every stored frame through each guard and the model, in all cores; one line of JSON each."""
 
+import io
 import json
 import math
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
-from edgeguard.fieldtest.analysis.detections import NOTHING, Box, judged_box, kept_boxes, object_box
+from edgeguard.fieldtest.analysis.detections import MOST_BOXES, NOTHING, Box, judged_box, kept_boxes, object_box
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
 from edgeguard.fieldtest.session.session import Session
 from edgeguard.fieldtest.sheets.sheet import Sheet
@@ -29,6 +30,9 @@ from edgeguard.system.workers import single_thread_opencv, worker_pool
 SCHEMA = 1
 OFF, DOUBLE_MASKING, LIVE = "off", "double-masking", "live"
 _LARGEST = 256 << 20  # bytes of scores.jsonl
+_LONGEST_HEAD, _LONGEST_LINE = 16 << 20, 1 << 16  # bytes; a longer line is cut, and then no JSON
+_MOST_OF_OTHERS = 20_000  # outcomes of passes that the journal lost
+_MOST_APART = 1000  # boxes
 _PATCH_SHARE = 0.02  # of the input's area, that double masking is set up for
 
 
@@ -208,23 +212,48 @@ def read_scores(folder: Path) -> Scores:
         InputError: not scored yet, damaged, or of another session.
     """
     path = folder / "scores.jsonl"
-    from msgspec import convert
-
     if not path.exists() and not path.is_symlink():
         raise InputError(f"{folder} is not scored yet: edgeguard fieldtest score")
-    raw = read_regular(path, _LARGEST, "the scores")
+    raw = io.BytesIO(read_regular(path, _LARGEST, "the scores"))
+    session = Session(folder)
     try:
         with parsing("it"):
-            head, *said = (foreign_json(line, with_nan=True) for line in raw.decode().splitlines())
-            convert(head, dict)
-            outcomes = tuple(_parsed(line) for line in convert(said, list[dict[str, Any]]))
-            convert({**head, "outcomes": said}, Scores)  # for the types alone
+            head = _head(raw.readline(_LONGEST_HEAD))
+            stored = sum(len(done.frames) for done in session.passes)
+            outcomes = tuple(_outcomes(raw, 2 * stored * len(head["guards"]) + _MOST_OF_OTHERS))
     except InputError as error:
         raise InputError(f"{path} is damaged: score again") from error
-    if head.pop("schema", None) != SCHEMA or head.get("session") != Session(folder).plan.session:
+    if head.pop("schema", None) != SCHEMA or head.get("session") != session.plan.session:
         raise InputError(f"{path} is of another version or session: score again")
-    lists = {key: tuple(head[key]) for key in ("labels", "guards", "unreadable")}
-    return Scores(**{**head, **lists}, outcomes=outcomes)
+    return Scores(**head, outcomes=outcomes)
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """The first line, with tuples in the place of lists."""
+    from msgspec import convert
+
+    head = convert(foreign_json(line, with_nan=True), dict[str, Any])
+    convert({**head, "outcomes": ()}, Scores)  # for the types alone
+    return {**head, **{key: tuple(head.get(key, ())) for key in ("labels", "guards", "unreadable")}}
+
+
+def _outcomes(lines: io.BytesIO, most: int) -> Iterator[Outcome]:
+    """One line after another: what a file of this size says at once takes gigabytes.
+
+    Raises:
+        ValueError: a line is no outcome, or there are more than `most`; for use within `parsing`.
+    """
+    from msgspec import convert
+
+    for count, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
+        if count >= most:
+            raise ValueError("it says more than the session's frames can be answered with")
+        said = convert(foreign_json(line, with_nan=True), dict[str, Any])
+        convert(said, Outcome)  # for the types alone
+        outcome = _parsed(said)
+        if len(outcome.boxes or ()) > MOST_BOXES or len(outcome.apart or ()) > _MOST_APART:
+            raise ValueError("an answer with more boxes than are kept")
+        yield outcome
 
 
 def contradiction(scores: Scores, session: Session) -> str | None:

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -265,3 +266,38 @@ def test_a_head_of_scores_that_cannot_be_is_refused(recorded: Session, change: d
     write_scores(recorded.folder / "scores.jsonl", head)
     with pytest.raises(InputError, match="do not fit its passes"):
         findings(recorded, read_scores(recorded.folder))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}", '{"a": [[], [], []]}',
+        json.dumps({**vars(Outcome(0, 0, "off", 1, 0.5, False, "none", 1.0)), "boxes": [[1, 1, 1, 1, 1, 1]] * 21}),
+        json.dumps({**vars(Outcome(0, 0, "off", 1, 0.5, False, "none", 1.0)), "apart": [1] * 1001}),
+    ],
+)  # fmt: skip
+def test_scores_of_lines_that_are_none_are_refused(recorded: Session, line: str) -> None:
+    write_scores(recorded.folder / "scores.jsonl", Scores(recorded.plan.session, "m", LABELS, ("off",), ()))
+    with (recorded.folder / "scores.jsonl").open("a") as scores:
+        scores.write(f"{line}\n")
+    with pytest.raises(InputError, match="damaged: score again"):
+        read_scores(recorded.folder)
+
+
+def test_scores_without_end_take_no_memory(recorded: Session) -> None:
+    """A file of 250 MB took 3 GB and minutes: it is read a line at a time, and no longer than it can be of these
+    frames."""
+    one = Outcome(0, 0, "off", 1, 0.5, False, "none", 1.0)
+    head = Scores(recorded.plan.session, "m", LABELS, ("off",), (one,))
+    write_scores(recorded.folder / "scores.jsonl", head)
+    first, line, *_ = (recorded.folder / "scores.jsonl").read_text().splitlines()
+    (recorded.folder / "scores.jsonl").write_text("\n".join([first, *[line] * 40_000, "no line"]))
+    with pytest.raises(InputError, match="damaged: score again") as refused:
+        read_scores(recorded.folder)
+    assert "more than the session's frames" in str(refused.value.__cause__)
+    (recorded.folder / "scores.jsonl").write_text(f"{first}\n" + "\n" * 3_000_000)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="damaged: score again"):
+        read_scores(recorded.folder)
+    assert tracemalloc.get_traced_memory()[1] < 20e6  # the file itself is 3 MB; its lines were 150
+    tracemalloc.stop()
