@@ -15,7 +15,8 @@ from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
 from edgeguard.fieldtest.analysis.detections import MOST_BOXES, NOTHING, Box, judged_box, kept_boxes, object_box
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
-from edgeguard.fieldtest.session.session import Session
+from edgeguard.fieldtest.session.plan import Plan, read_plan
+from edgeguard.fieldtest.session.session import FrameRecord, Session, read_stored
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard, require_classifier, require_pixels
@@ -123,7 +124,10 @@ def score(
         raise InputError(f"{folder} holds no passes: edgeguard fieldtest record")
     if LIVE in guards:
         _check_live(session, deployed)
-    jobs = [(done.number, shot) for done in session.passes for shot in range(len(done.frames))]
+    jobs = [
+        _Job(done.number, shot, done.sheet, frame) for done in session.passes for shot, frame in enumerate(done.frames)
+    ]
+    progress(0, len(jobs))
     outcomes: list[Outcome] = []
     unreadable: list[str] = []
     run = partial(_frame, str(folder), str(model), tuple(guards))
@@ -303,26 +307,32 @@ def _check_live(session: Session, model: Model) -> None:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, model: str) -> tuple[Session, Model]:
-    return Session(Path(folder)), load_model(model, threads=1)
+def _opened(folder: str, model: str) -> tuple[Plan, Model]:
+    return read_plan(Path(folder)), load_model(model, threads=1)
 
 
-def _frame(
-    folder: str, model_path: str, guards: tuple[str, ...], job: tuple[int, int]
-) -> tuple[list[Outcome], list[str]]:
-    """All guards on one frame."""
-    session, model = _opened(folder, model_path)
-    number, shot = job
-    record = session.passes[number].frames[shot]
+@dataclass(frozen=True)
+class _Job:
+    """A stored frame: of which pass and which of its frames it is, and the sheet before the camera."""
+
+    number: int
+    shot: int
+    sheet: int
+    frame: FrameRecord
+
+
+def _frame(folder: str, model_path: str, guards: tuple[str, ...], job: _Job) -> tuple[list[Outcome], list[str]]:
+    """All guards on one frame. The journal is not read in each process again: a long one takes seconds."""
+    plan, model = _opened(folder, model_path)
     try:
-        data = session.read_frame(record)
+        data = read_stored(Path(folder), job.frame)
         if model.contract.task == "detect":
-            return _detected(session, model, data, guards, job), []
-        found = [_outcome(model, data, guard, number, shot) for guard in guards if guard != LIVE]
+            return _detected(plan, model, data, guards, job), []
+        found = [_outcome(model, data, guard, job.number, job.shot) for guard in guards if guard != LIVE]
     except (InputError, JpegError) as error:
         return [], [str(error)]
-    if LIVE in guards and (live := record.live) is not None:
-        found.append(Outcome(number, shot, LIVE, live.index, live.score, live.alarm, live.pass1, live.ms))
+    if LIVE in guards and (live := job.frame.live) is not None:
+        found.append(Outcome(job.number, job.shot, LIVE, live.index, live.score, live.alarm, live.pass1, live.ms))
     return found, []
 
 
@@ -344,13 +354,9 @@ def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> O
     return Outcome(number, shot, guard, index, float(outputs[index]), alarm, received.pass1, round(ms, 3))
 
 
-def _detected(
-    session: Session, model: Model, data: bytes, guards: tuple[str, ...], job: tuple[int, int]
-) -> list[Outcome]:
+def _detected(plan: Plan, model: Model, data: bytes, guards: tuple[str, ...], job: _Job) -> list[Outcome]:
     """All guards on one frame, for a detector."""
-    number, shot = job
-    done = session.passes[number]
-    sheet, record = session.plan.sheet(done.sheet), done.frames[shot]
+    sheet, record = plan.sheet(job.sheet), job.frame
     assert sheet is not None
     label = model.contract.labels.index(sheet.label)
     truth: tuple[float, float, float, float] | None = None
@@ -362,14 +368,14 @@ def _detected(
         prepared = path(received)
         boxes = model.read(model.run(prepared.tensor), *prepared.size).boxes or ()
         ms = (time.perf_counter() - began) * 1e3
-        truth = truth or object_box(data, prepared.size, record, sheet, session.plan.print_scale)
+        truth = truth or object_box(data, prepared.size, record, sheet, plan.print_scale)
         if truth is None:
             raise InputError(f"{record.file}: where the object is in it is not known")
         on_it = judged_box(boxes, truth, label)
         alarm = prepared.guarded is not None and prepared.guarded.alarm
         found.append(
             Outcome(
-                number, shot, guard, on_it.index, round(on_it.score, 6), alarm, received.pass1, round(ms, 3),
+                job.number, job.shot, guard, on_it.index, round(on_it.score, 6), alarm, received.pass1, round(ms, 3),
                 kept_boxes(boxes), on_it.elsewhere, on_it.apart,
             )
         )  # fmt: skip

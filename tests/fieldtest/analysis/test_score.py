@@ -13,7 +13,16 @@ from edgeguard.errors import CheckFailed, InputError
 from edgeguard.fieldtest.analysis.findings import Comparison, findings
 from edgeguard.fieldtest.analysis.paired import Difference
 from edgeguard.fieldtest.analysis.report import html_report, text_report
-from edgeguard.fieldtest.analysis.score import Outcome, Scores, check_scorable, read_scores, score, write_scores
+from edgeguard.fieldtest.analysis.score import (
+    Outcome,
+    Scores,
+    _frame,
+    _Job,
+    check_scorable,
+    read_scores,
+    score,
+    write_scores,
+)
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet
@@ -66,9 +75,20 @@ def test_the_live_arm_is_what_ran_while_recording(
 def test_damaged_frames_are_counted_and_said(recorded: Session) -> None:
     frame = recorded.folder / recorded.passes[0].frames[0].file
     frame.write_bytes(frame.read_bytes()[:100])
-    scores = score(recorded.folder, bundled_model(), ["off"], workers=1)
+    told = list[tuple[int, int]]()
+    scores = score(recorded.folder, bundled_model(), ["off"], 1, lambda *shown: told.append(shown))
+    total = sum(len(done.frames) for done in recorded.passes)
+    assert told == [(done, total) for done in range(total + 1)]  # the first before a process is ready
     assert len(scores.unreadable) == 1 and "truncated" in scores.unreadable[0]
     assert any("could not be read" in note for note in findings(recorded, scores).notes)
+
+
+def test_a_process_that_scores_reads_no_journal(recorded: Session) -> None:
+    """Each read all of it, half a minute of 100,000 frames, before anything was said."""
+    first = recorded.passes[0]
+    (recorded.folder / "passes.jsonl").write_text("it is not read\n")
+    found, said = _frame(str(recorded.folder), str(bundled_model()), ("off",), _Job(0, 0, first.sheet, first.frames[0]))
+    assert len(found) == 1 and not said
 
 
 @pytest.mark.full
