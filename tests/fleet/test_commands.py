@@ -153,3 +153,24 @@ def test_a_device_that_cannot_enroll_does_not_join(
     line = ["join", "--root-metadata", "keys/root.json", "--device", "a", "--root", "device", "--mqtt", broker, *more]
     refused(here("fleet", *line), 2, words)
     assert not Path("device").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("snapshot", "targets.json", "other.json", "'targets.json' is missing"),
+        ("snapshot", "rollout.json", "other.json", "'rollout.json' is missing"),
+        ("rollout", "rollout.json", "other.json", "'rollout.json' is missing"),
+        ("rollout", '"sha256"', '"sha999"', "'sha256' is missing"),
+    ],
+)
+def test_a_repository_that_lacks_a_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str, said: str
+) -> None:
+    """Exit code 70."""
+    monkeypatch.chdir(tmp_path)
+    assert here("fleet", "keygen", "keys").returncode == 0
+    assert here("fleet", "publish", "repo").returncode == 0
+    (file,) = Path("repo/metadata").glob(f"*.{name}.json")
+    file.write_text(file.read_text().replace(old, new))
+    refused(here("fleet", "publish", "repo"), 2, f"the repository repo is damaged: {said}")

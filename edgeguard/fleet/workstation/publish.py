@@ -196,11 +196,12 @@ def _read(repository: Repository, now: datetime) -> _Current:
         for signed in (*made, snapshot, timestamp):
             signed.version = 0  # writing makes it 1
         return _Current(*made, Rollout(1, 1, moment_text(now)), snapshot, timestamp, False)
-    timestamp = _load(repository, "timestamp.json", Timestamp).signed
-    snapshot = _load(repository, f"{timestamp.snapshot_meta.version}.snapshot.json", Snapshot).signed
-    targets = _load(repository, f"{snapshot.meta['targets.json'].version}.targets.json", Targets)
-    rollout = _load(repository, f"{snapshot.meta[f'{_ROLE}.json'].version}.{_ROLE}.json", Targets).signed
-    data = read_bounded(_rollout_file(repository, rollout.targets[ROLLOUT]), _LARGEST, "the rollout")
+    with parsing(f"the repository {repository.folder}"):
+        timestamp = _load(repository, "timestamp.json", Timestamp).signed
+        snapshot = _load(repository, f"{timestamp.snapshot_meta.version}.snapshot.json", Snapshot).signed
+        targets = _load(repository, f"{snapshot.meta['targets.json'].version}.targets.json", Targets)
+        rollout = _load(repository, f"{snapshot.meta[f'{_ROLE}.json'].version}.{_ROLE}.json", Targets).signed
+        data = read_bounded(_rollout_file(repository, rollout.targets[ROLLOUT]), _LARGEST, "the rollout")
     with parsing(ROLLOUT):
         offers = json.decode(data, type=Rollout)
     return _Current(targets.signed, rollout, offers, snapshot, timestamp, _holds(targets, root))
