@@ -156,21 +156,49 @@ def test_a_device_that_cannot_enroll_does_not_join(
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "said"),
+    ("name", "old", "new"),
     [
-        ("snapshot", "targets.json", "other.json", "'targets.json' is missing"),
-        ("snapshot", "rollout.json", "other.json", "'rollout.json' is missing"),
-        ("rollout", "rollout.json", "other.json", "'rollout.json' is missing"),
-        ("rollout", '"sha256"', '"sha999"', "'sha256' is missing"),
+        ("timestamp", "snapshot.json", "other.json"), ("snapshot", "targets.json", "other.json"),
+        ("snapshot", "rollout.json", "other.json"), ("rollout", "rollout.json", "other.json"),
+        ("rollout", '"sha256"', '"sha999"'),
     ],
-)
+)  # fmt: skip
 def test_a_repository_that_lacks_a_name_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
 ) -> None:
     """Exit code 70."""
     monkeypatch.chdir(tmp_path)
     assert here("fleet", "keygen", "keys").returncode == 0
     assert here("fleet", "publish", "repo").returncode == 0
-    (file,) = Path("repo/metadata").glob(f"*.{name}.json")
+    (file,) = Path("repo/metadata").glob(f"*{name}.json")
     file.write_text(file.read_text().replace(old, new))
-    refused(here("fleet", "publish", "repo"), 2, f"the repository repo is damaged: {said}")
+    refused(here("fleet", "publish", "repo"), 2, f"{name}.json is damaged")
+
+
+def test_what_somebody_else_wrote_into_a_repository_is_not_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever could write the web server's folder had the next publish sign his rollout, halted bundles among it."""
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        ["keygen", "keys"],
+        ["keygen", "others"],
+        ["publish", "repo"],
+        ["publish", "theirs", "--keys", "others"],
+    ):
+        assert here("fleet", *line).returncode == 0
+    refused(here("fleet", "publish", "theirs"), 2, "is not signed with the keys of keys: somebody else changed it")
+    (rollout,) = Path("repo/targets").glob("*.rollout.json")
+    kept = rollout.read_bytes()
+    rollout.write_bytes(kept.replace(b'"serial": 2', b'"serial": 9'))
+    assert rollout.read_bytes() != kept
+    refused(here("fleet", "publish", "repo"), 2, "the repository repo is damaged")
+    rollout.write_bytes(kept)
+    (targets,) = Path("repo/metadata").glob("*.targets.json")
+    kept = targets.read_bytes()
+    targets.write_bytes(kept.replace(b'"expires"', b'"expired": 1, "expires"'))
+    refused(here("fleet", "publish", "repo"), 2, "targets.json is damaged")
+    targets.write_bytes(kept)
+    for key in ("release", "online"):
+        assert here("fleet", "keygen", "keys", "--replace", key).returncode == 0
+        assert here("fleet", "publish", "repo").returncode == 0
