@@ -175,6 +175,17 @@ def test_a_repository_that_lacks_a_name_is_refused(
     refused(here("fleet", "publish", "repo"), 2, f"{name}.json is damaged")
 
 
+def test_a_root_that_lacks_a_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 70."""
+    monkeypatch.chdir(tmp_path)
+    assert here("fleet", "keygen", "keys").returncode == 0
+    root = json.loads(Path("keys/root.json").read_text())
+    root["signed"]["keys"].pop(root["signed"]["roles"]["targets"]["keyids"][0])
+    Path("keys/root.json").write_text(json.dumps(root))
+    for line in (["keygen", "keys", "--replace", "release"], ["publish", "repo"]):
+        refused(here("fleet", *line), 2, "root.json is damaged: the keys of the role targets are missing")
+
+
 def test_what_somebody_else_wrote_into_a_repository_is_not_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
