@@ -68,7 +68,7 @@ NOT_ON_A_BOARD = (
     "edgeguard_converters/verify/[!_m]*.py",  # a manifest is verified on the board
     *(
         f"edgeguard_converters/{name}.py"
-        for name in ("api", "candidates", "notes", "options", "pipeline", "result", "votes", "work")
+        for name in ("api", "candidates", "notes", "options", "pipeline", "result", "understand", "votes", "work")
     ),
 )
 #: What the build of a machine's wheel sets, beside what every build does.
