@@ -63,7 +63,8 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
     ray: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address (or auto).")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Time that it may take: as many images as fit. [the protocol's]")
+        float | None,
+        typer.Option(min=0.1, help="Time that it may take, of a classifier: as many images as fit. [the protocol's]"),
     ] = None,
     surrogate: Annotated[
         Path | None, typer.Option(help="Make transfer attacks on this .tflite (same classes) instead of the model.")

@@ -103,6 +103,8 @@ def audit_detector(request: AuditRequest, deployed: Model, progress: Progress) -
             write_results(request.output / "results.jsonl", cells)
     finally:
         executor.close()
+    for line in costs(cells):
+        _log.info("%s", line)
     warnings = masking_warnings(cells)
     for line in warnings:
         _log.warning("POSSIBLE GRADIENT MASKING: %s", line)

@@ -7,6 +7,7 @@ from edgeguard.evaluate.reports.results import Cell
 from edgeguard.statistics import paired_proportions
 
 _NO_LIMIT = 255
+_TWO = "two passes"  # in the names of defenses that are computed so
 
 
 def answers(cells: Sequence[Cell]) -> list[str]:
@@ -28,6 +29,11 @@ def answers(cells: Sequence[Cell]) -> list[str]:
             lines.append(
                 f"does {defense} help against these attacks? {'; '.join(found)} (points against none, 95 %, paired)"
             )
+    if any(_TWO in line for line in lines):
+        lines.append(
+            "two passes: only where a sensor does pass 1 and the attacker sits behind it (docs/sensors.md); on one "
+            "machine, or before the camera, the row with one pass counts"
+        )
     return lines
 
 
@@ -51,5 +57,7 @@ def _difference(bare: Cell, cell: Cell) -> str:
     change, low, high = paired_proportions(len(without - behind), len(behind - without), cell.n)
     budget = "" if cell.eps_8bit is None else f" eps {cell.eps_8bit:g}"
     what = "" if cell.goal is None else f"{cell.attack}"
+    if len(without) == cell.n and high >= 0:  # nothing was lost that a defense could have held
+        return f"{what}{budget}: says nothing, the attack fails without it as well".strip()
     verdict = "yes" if low > 0 else "no, it is worse" if high < 0 else "not shown"
     return f"{what}{budget}: {verdict}, {100 * change:+.0f} [{100 * low:+.0f}, {100 * high:+.0f}]".strip()

@@ -35,6 +35,18 @@ def test_detectors_are_told_by_attack() -> None:
     ]
 
 
+def test_an_attack_that_fails_without_a_defense_says_nothing_of_one() -> None:
+    bare, behind = _cell("worst case", 1, "none", range(40)), _cell("worst case", 1, "fd", range(39))
+    (line,) = answers([bare, behind])
+    assert "eps 1: says nothing, the attack fails without it as well (" in line
+    assert "no, it is worse" in answers([bare, replace(behind, correct=20, correct_images=tuple(range(20)))])[0]
+
+
+def test_where_two_passes_hold_is_said() -> None:
+    bare, behind = _cell("worst case", 1, "none", range(2)), _cell("worst case", 1, "fd, two passes", range(30))
+    assert answers([bare, behind])[1].startswith("two passes: only where a sensor does pass 1 and the attacker sits")
+
+
 def test_nothing_is_answered_of_other_images() -> None:
     bare, behind = _cell("worst case", 1, "none", range(2)), _cell("worst case", 1, "fd", range(30), n=39)
     assert answers([bare, behind]) == answers([bare]) == answers([]) == []
