@@ -1,11 +1,16 @@
 """What is said of a model that does not know the clean object everywhere."""
 
+from typing import Any
+
 import pytest
 
+from edgeguard.fieldtest.analysis import clean_views as views
 from edgeguard.fieldtest.analysis.clean_views import CleanViews, everywhere_known, no_room_notes, unknown_notes
 from edgeguard.fieldtest.analysis.eligible_cells import eligible_notes
 from edgeguard.fieldtest.analysis.known_cells import flags_for, kept_grid
 from edgeguard.fieldtest.session.plan import Cell
+from edgeguard.fieldtest.sheets.sheet import Sheet
+from edgeguard.fieldtest.sheets.subject import card_subject
 
 
 def _seen(*right: int, name: str = "badge", angle: float = 0.0) -> list[CleanViews]:
@@ -46,6 +51,26 @@ def test_a_control_that_misleads_leaves_no_room() -> None:
     assert no_room_notes(_seen(8, 8), _seen(2, 2)) == []
     assert no_room_notes(_seen(8, 0), _seen(8, 0)) == [], "where the clean one is not known it says nothing"
     assert no_room_notes(_seen(0, 0), _seen(0, 0)) == []
+
+
+def test_a_cell_in_doubt_is_shown_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: Any = None
+    monkeypatch.setattr(views, "path_behind", lambda *_: None)
+    monkeypatch.setattr(views, "SheetPainter", lambda *_, **__: None)
+    monkeypatch.setattr(views, "_stand", lambda distance, angle, view: (angle, view))
+    monkeypatch.setattr(views, "_is_right", lambda *given: given[-1][0] == 0 or given[-1][1] >= 5)
+    printed = [(Sheet(1, "stop", "stop", "clean"), nothing, card_subject("stop"))]
+    counted = list[tuple[int, int]]()
+
+    def seen(angles: list[float], again: int) -> list[tuple[int, int]]:
+        told = views.clean_views(
+            nothing, printed, [500.0], angles, least=4, again=again, progress=lambda *done: counted.append(done)
+        )
+        return [(one.right, one.n) for one in told]
+
+    assert seen([0.0, 30.0], 0) == [(4, 4), (0, 4)]
+    assert seen([0.0, 30.0], 8) == [(4, 4), (7, 12)] and counted[-1] == (16, 16)
+    assert seen([30.0], 8) == [(3, 8)], "where it is known at no angle nothing is in doubt"
 
 
 def test_distances_are_those_at_which_all_objects_are_known_well() -> None:
