@@ -15,6 +15,7 @@ from edgeguard.jpeg.decode import decode_rgb
 from edgeguard.jpeg.header import read_whole_jpeg
 from edgeguard.jpeg.seal import is_sealed_png
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+from edgeguard.system.names import utf8_path
 from edgeguard.system.redirect import muted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -88,7 +89,7 @@ class VideoFile:
         self._path = path
         self._motion_jpeg = False
         with muted(), ffmpeg_options(_SHUT):
-            self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+            self._capture = cv2.VideoCapture(utf8_path(path.absolute()), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise InputError(f"{path} is not a video that can be read (AVI, MP4, QuickTime, Matroska or WebM)")
         fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)

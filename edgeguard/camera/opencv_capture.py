@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeguard.system.names import utf8_path
+
 #: Pixels of a frame that FFmpeg decodes; more are refused.
 MOST_PIXELS = 64_000_000
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
@@ -39,6 +41,9 @@ class OpenCvCapture:
 
     Args:
         arguments: of cv2.VideoCapture.
+
+    Raises:
+        InputError: a path or address is no UTF-8.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -48,7 +53,7 @@ class OpenCvCapture:
         cv2.utils.logging.setLogLevel(0)
         self._reading = threading.Lock()
         self._closed = False
-        self._capture = cv2.VideoCapture(*arguments)
+        self._capture = cv2.VideoCapture(*(utf8_path(a) if isinstance(a, str) else a for a in arguments))
 
     @property
     def opened(self) -> bool:

@@ -55,6 +55,8 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
     if rules is not None:
         tables += [f"{len(group)} {name}" for name, group in vars(rules).items() if group]
     on_stdout(f"{file}: {count} values, all known and within bounds" + "".join(f", {one}" for one in tables))
+    if rules is not None:
+        on_stdout("whether the model has these classes and boxes is not looked at: the start of a run does")
 
 
 @app.command(epilog="Example: edgeguard config show edgeguard.toml")

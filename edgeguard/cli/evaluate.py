@@ -17,6 +17,8 @@ from edgeguard.errors import InputError
 from edgeguard.system.extras import missing_part
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeguard.evaluate.reports.compare import Difference
     from edgeguard.evaluate.reports.results import Cell
 
@@ -64,7 +66,7 @@ def run(
     ray: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address (or auto).")] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Time that it may take, of a classifier: as many images as fit. [the protocol's]"),
+        typer.Option(min=0.1, help="Classifiers: time that it may take, as many images as fit."),
     ] = None,
     surrogate: Annotated[
         Path | None, typer.Option(help="Make transfer attacks on this .tflite (same classes) instead of the model.")
@@ -105,6 +107,8 @@ def run(
             progress=counter.show,
             left=counter.left,
         )
+    if not as_json and cells:
+        on_stdout(_heading(cells))
     for cell in cells:
         on_stdout(json.dumps(cell.to_dict()) if as_json else _row(cell))
     if not as_json:
@@ -330,6 +334,13 @@ def _sound_matrix(context: typer.Context, runs: list[Path], data: Path, output: 
     on_stdout(*([json.dumps(cell.to_dict()) for cell in cells] if as_json else table_lines(cells)))
     if not as_json:
         on_stdout(f"{source}; wrote {output}/report.html and results.jsonl")
+
+
+def _heading(cells: "Sequence[Cell]") -> str:
+    what = "right, % [95 %]"
+    if any(cell.goal is not None for cell in cells):
+        what = "objects kept, % [95 %] (create: pictures in which nothing was invented)"
+    return f"{'threat':8}{'attack':18}{'budget':9}{'defense':32}{what}"
 
 
 def _row(cell: "Cell") -> str:

@@ -146,14 +146,14 @@ def join(
     import socket
 
     installed()
-    from edgeguard.fleet.identity import Device, join, own_hardware
+    from edgeguard.fleet.identity import LARGEST_ROOT, Device, join, own_hardware
     from edgeguard.fleet.layout import Layout
     from edgeguard.system.foreign import parsing, read_bounded
 
     _refuse_without_broker(context, mqtt)
     if (token_file is None) != (mqtt is None):
         raise InputError("--token-file and --mqtt belong together: the token goes to the broker")
-    data = read_bounded(root_metadata, 512_000, "the root metadata")
+    data = read_bounded(root_metadata, LARGEST_ROOT, "the root metadata")
     from msgspec import ValidationError, convert
     from tuf.api.metadata import Metadata, Root
 
@@ -167,15 +167,19 @@ def join(
         me = convert(found, Device)
     except ValidationError as error:
         raise InputError(f"names are letters, digits, dots, dashes and underscores, 64 at most: {error}") from error
+    broker, token = _broker(mqtt, mqtt_password_file, mqtt_ca_file), None
+    if token_file is not None and broker is not None:  # all files are read before anything is written
+        from edgeguard.sinks.mqtt_client import new_client
+        from edgeguard.system.addresses import read_token
+
+        token, _ = read_token(token_file), new_client(broker)
     layout = Layout(root)
     public = join(layout, data, me)
     on_stdout(f"{me.device} ({', '.join(me.hardware)}) trusts {root_metadata}; its key is {public.hex()}")
-    broker = _broker(mqtt, mqtt_password_file, mqtt_ca_file)
-    if token_file is not None and broker is not None:
+    if token is not None and broker is not None:
         from edgeguard.fleet.enrollment import enroll
-        from edgeguard.system.addresses import read_token
 
-        enroll(layout, me, broker, read_token(token_file))
+        enroll(layout, me, broker, token)
         on_stdout("the token went to the broker; edgeguard fleet status --devices takes it once")
 
 

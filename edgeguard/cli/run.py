@@ -12,7 +12,6 @@ from edgeguard.cli.messages import beside_results, on_stderr, on_stdout
 from edgeguard.cli.overwrites import refuse_overwriting
 from edgeguard.cli.run_report import report, summary_of
 from edgeguard.errors import CheckFailed, DeviceError, InputError
-from edgeguard.preprocess.region import Region
 from edgeguard.run.settings import Settings, resolve
 from edgeguard.settings.declare import keys_of
 
@@ -338,7 +337,7 @@ class _Shown:
         self._taken = any((settings.output, settings.save, settings.web, settings.mqtt, settings.record))
         self._to_stdout = settings.output == "-"
         self._counter, self._quiet = counter, quiet
-        self._region = None if settings.region is None else Region.parse(settings.region)
+        self._region = settings.region
         self._frames = 0
         self._said_events: dict[tuple[str, str], str] = {}  # the last one of each camera and rule
 
@@ -374,9 +373,11 @@ class _Shown:
                 where = "".join(f" in {name}" for name in (event.zone, event.camera) if name)
                 beside_results(f"event {event.rule}: {event.label}{score}{where}")
 
-    def _say_region(self, region: Region, width: int, height: int) -> None:
+    def _say_region(self, text: str, width: int, height: int) -> None:
         """That the region does not lie within the first frame."""
-        self._region = None
+        from edgeguard.preprocess.region import Region
+
+        self._region, region = None, Region.parse(text)
         used = region.size_within(width, height)
         if used != (region.width, region.height):
             _warn(f"--region reaches out of the {width}x{height} frame: {used[0]}x{used[1]} of it are in use")

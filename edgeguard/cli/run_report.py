@@ -104,7 +104,7 @@ def _event_lines(outcome: "Outcome") -> Iterator[str]:
     for name, frames in _rules(outcome).items():
         of = status.camera, name
         if count := status.events.begun[of]:
-            yield f"event {name}: {count} times"
+            yield f"event {name}: {count} time{'s' * (count != 1)}"
         elif alarms[name] is not None:
             yield f"event {name}: none"
         elif count := status.events.shown[of]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from edgeguard.datasets.entries import opened_zip, read_member
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import foreign_json, parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
 
 NAME, SCHEMA = "poison.json", 1
 _MOST_BYTES = 64 << 20
@@ -24,7 +24,7 @@ def poison_note(data: Path) -> dict[str, Any] | None:
         found = foreign_json(raw)
         if not isinstance(found, dict) or found.get("schema") != SCHEMA:
             raise InputError(f"{NAME} of {data} is none of schema {SCHEMA}; this version cannot say what it means")
-        return {"method": str(found["method"])[:80], "files": [str(name) for name in found["files"]], **found}
+        return {**found, "method": str(found["method"])[:80], "files": of_type(list[str], found["files"])}
 
 
 def poison_line(data: Path) -> str | None:

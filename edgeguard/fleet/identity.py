@@ -18,6 +18,8 @@ from edgeguard.system.foreign import read_bounded
 
 _BOARD = Path("/proc/device-tree/model")
 _KEY_BYTES = 32
+#: Bytes of a root.json.
+LARGEST_ROOT = 512_000
 #: First words of what a board says of itself, and our name for it.
 _BOARDS = {"Raspberry Pi 5": "pi5", "Raspberry Pi 4": "pi4", "Raspberry Pi Zero 2": "pi-zero2", "Coral": "coral"}
 
@@ -71,7 +73,7 @@ def join(layout: Layout, root_metadata: bytes, device: Device) -> bytes:
     """
     layout.make()
     root = layout.root / "root.json"
-    if root.exists() and root.read_bytes() != root_metadata:
+    if root.exists() and read_bounded(root, LARGEST_ROOT, "the root metadata") != root_metadata:
         raise InputError(f"{layout.root} trusts another root already: a device changes its fleet with a new folder")
     key = device_key(layout)
     write_durably(device_file(layout), json.format(json.encode(device)))

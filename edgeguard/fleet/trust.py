@@ -220,8 +220,8 @@ def release_keys(layout: Layout) -> ReleaseKeys:
             for judge in (trusted, found):
                 judge.signed.verify_delegate(Root.type, found.signed_bytes, found.signatures)
             trusted = found
-    role = trusted.signed.roles["targets"]
-    return ReleaseKeys(tuple(trusted.signed.keys[keyid] for keyid in role.keyids), role.threshold)
+    role, known = trusted.signed.roles["targets"], trusted.signed.keys
+    return ReleaseKeys(tuple(known[keyid] for keyid in role.keyids if keyid in known), role.threshold)
 
 
 def _parsed(data: bytes) -> Rollout:

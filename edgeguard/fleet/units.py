@@ -64,7 +64,7 @@ def unit_texts(
         InputError: a path or URL that systemd would read in another way.
     """
     for text in (url, mqtt or ""):
-        if any(c.isspace() or c in "%\"'\\$" for c in text):
+        if any(not c.isprintable() or c in " %\"'\\$" for c in text):
             raise InputError(f"systemd wants a URL without spaces, quotes, $ and %, got {text}")
     run = unit_text(root / "device.json", command, groups)
     lines, state = [], f"StateDirectory={RUN_STATE.name}"

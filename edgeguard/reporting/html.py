@@ -72,12 +72,13 @@ def page(template: str, **values: object) -> str:
 
     Args:
         template: a file of `templates/`.
-        values: what it shows. Everything but charts is escaped.
+        values: what it shows. Everything but charts is escaped, and so is what UTF-8 cannot hold.
 
     Raises:
         jinja2.UndefinedError: the template names a value that was not given.
     """
-    return _environment().get_template(template).render(values)
+    text = _environment().get_template(template).render(values)
+    return text.encode("utf-8", "backslashreplace").decode()  # JSON may hold half pairs, which no file takes
 
 
 def data_uri(data: bytes, kind: str) -> str:

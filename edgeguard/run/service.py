@@ -76,8 +76,8 @@ def unit_text(config: Path, command: Path, known_groups: tuple[str, ...]) -> str
         known_groups: of video, dialout and plugdev those that this machine has.
     """
     for path in (config, command):
-        if not path.is_absolute() or any(c.isspace() or c in "%\"'\\" for c in str(path)):
-            raise InputError(f"systemd wants an absolute path without spaces, quotes and %, got {path}")
+        if not path.is_absolute() or any(not c.isprintable() or c in " %\"'\\$" for c in str(path)):
+            raise InputError(f"systemd wants an absolute path without spaces, quotes, $ and %, got {path}")
     home = any(str(path).startswith(("/home/", "/root/")) for path in (config, command))
     return _TEXT.format(
         config=config, command=command, groups=" ".join(known_groups), watchdog=_WATCHDOG_S,

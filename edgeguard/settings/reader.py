@@ -13,6 +13,7 @@ from edgeguard.system.foreign import LARGEST_SETTINGS, read_bounded
 
 VERSION = "schema"  # the key that says how to read the others
 _MOST_SAID = 10
+_MOST_TABLES = 1000  # of one name
 _MOST_PARTS = 100  # of a dotted key; ours have three
 
 
@@ -64,7 +65,7 @@ def read_toml(path: FilePath) -> tuple[str, dict[str, Any]]:
     try:
         text = read_bounded(path, LARGEST_SETTINGS, "the settings").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
+        raise InputError(f"{path} is not TOML: it is no text (byte {error.start} is no UTF-8)") from error
     try:
         return text, parse_toml(text)
     except ValueError as error:
@@ -157,7 +158,9 @@ def _value(key: Key, value: Any, path: Path, problems: list[Problem], found: dic
         except ValueError as error:
             problems.append(Problem(path, str(error), key.name, value))
     elif key.is_array or (key.many is not None and isinstance(value, list)):
-        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        if isinstance(value, list) and len(value) > _MOST_TABLES:  # each is looked up among the others
+            problems.append(Problem(path, f"a file has at most {_MOST_TABLES} tables [[{key.name}]], not {len(value)}"))
+        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
             table = key.table if key.many is None else key.many
             found[key.name] = [
                 _table(one, table, (*path, number), problems, from_text) for number, one in enumerate(value)

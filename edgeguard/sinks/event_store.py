@@ -1,6 +1,5 @@
 """The folder of recorded events: its quota, for how long each one stays, and what of it may be read."""
 
-import io
 import json
 import logging
 import math
@@ -13,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 
@@ -21,7 +20,7 @@ from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import foreign_json, parsing, read_regular
+from edgeguard.system.foreign import foreign_json, open_regular, parsing, read_regular
 from edgeguard.system.leftovers import clear_all_partials, clear_folder, hold
 
 ABOUT, FILM, THUMBNAIL, RESULTS = "event.json", "clip.mp4", "thumbnail.jpg", "results.jsonl"
@@ -31,7 +30,14 @@ _FILE = re.compile(r"clip\.mp4|thumbnail\.jpg|event\.json|results\.jsonl|[0-9]{9
 _MOST_LISTED = 200
 _MANY = 1000  # events, beyond which a start says that it looks through them
 _QUALITY = 95
-_LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 16  # bytes
+_LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 14  # bytes
+_NUMBER, _NOTHING = (int, float), type(None)
+#: What `event.json` holds beside the event's name; see `Event.to_dict`.
+_OF_AN_EVENT: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("camera", "rule", "kind", "label"), (str,)), "zone": (str, _NOTHING),
+    **dict.fromkeys(("schema", "frame", "began", "retain_until"), _NUMBER),
+    **dict.fromkeys(("index", "score", "track", "ended"), (*_NUMBER, _NOTHING)), "recorded": (bool,),
+}  # fmt: skip
 _MOST_LINES, _LONGEST_LINE = 250_000, 1 << 20  # two hours of 30 frames/s; bytes
 _FILMS_WITHIN_S = 5.0  # of events of killed runs, before this one begins
 _TIDY_S, _LOOK_S = 60.0, 5.0
@@ -78,13 +84,15 @@ class EventStore:
         self._held: dict[Path, int | None] = {}  # descriptors: others can tell that the event is being written
         self._known: dict[Path, _Measured] = {}
         self._made: dict[Path, tuple[int, float, float]] = {}  # place in a row, when it ended, for how long it stays
+        self._asked = threading.Lock()  # what others wrote is read for one page after the other
         self._lock, self._tidied, self._looked_at = threading.RLock(), time.monotonic(), time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._finish_films()
             self.clear()
         except OSError as error:
-            raise DeviceError(f"cannot record events in {folder}: {error.strerror}") from error
+            why = "it is a file, and a folder is wanted" if folder.is_file() else error.strerror
+            raise DeviceError(f"cannot record events in {folder}: {why}") from error
 
     def _finish_films(self) -> None:
         """Films of events of runs that were killed, as far as there is time: the frames may be anybody's, and many."""
@@ -182,10 +190,12 @@ class EventStore:
         """What is known of the newest events, the newest first."""
         with self._lock:
             paths = sorted(self._events(), key=self._age, reverse=True)
-        return [
-            {**_read(path), "id": path.name, "film": (path / FILM).is_file(), "thumbnail": (path / THUMBNAIL).is_file()}
-            for path in paths[:_MOST_LISTED]
-        ]
+        with self._asked:
+            return [
+                {**_said(path), "id": path.name, "film": (path / FILM).is_file(),
+                 "thumbnail": (path / THUMBNAIL).is_file()}
+                for path in paths[:_MOST_LISTED]
+            ]  # fmt: skip
 
     def file(self, event: str, name: str) -> Path | None:
         """A file of an event that may be read; None for anything else."""
@@ -197,7 +207,8 @@ class EventStore:
     def frames(self, event: str) -> list[tuple[str, float]]:
         """The frames of an event, each with its time."""
         path = self.file(event, RESULTS)
-        return [] if path is None else [(line["file"], line["time"]) for line in _lines(path)]
+        with self._asked:
+            return [] if path is None else [(line["file"], line["time"]) for line in _lines(path)]
 
 
 def _measured(path: Path, known: _Measured | None) -> _Measured | None:
@@ -263,18 +274,33 @@ def _as_jpeg(path: Path) -> bytes:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file of results that name a frame; a killed run may have left half of one."""
-    try:
-        data = read_regular(path, _LARGEST_LINES, "the results")
-    except InputError:
-        return
-    for line in islice(io.BytesIO(data), _MOST_LINES):
-        if len(line) > _LONGEST_LINE:
-            continue
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
-            found = foreign_json(line, with_nan=True)
-            name, at = str(found["file"]), float(found.get("time", found["captured_at"]))
-            if _FILE.fullmatch(name) and math.isfinite(at):
-                yield {"file": name, "time": at}
+    with suppress(InputError), open_regular(path, _LARGEST_LINES, "the results") as stream:
+        for line in islice(_short_lines(stream), _MOST_LINES):
+            with suppress(ValueError, KeyError, TypeError, RecursionError):
+                found = foreign_json(line, with_nan=True)
+                name, at = str(found["file"]), float(found.get("time", found["captured_at"]))
+                if _FILE.fullmatch(name) and math.isfinite(at):
+                    yield {"file": name, "time": at}
+
+
+def _short_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, empty where they are longer than any of ours; the file is not in memory."""
+    is_rest = False
+    while piece := stream.readline(_LONGEST_LINE):
+        ends = piece.endswith(b"\n")
+        if not is_rest:
+            yield piece if ends or len(piece) < _LONGEST_LINE else b""
+        is_rest = not ends
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """What an event's file says of what events have: the page counts with it, and others may have written it."""
+    found = _read(path)
+    said = {key: value for key, value in found.items() if type(value) in _OF_AN_EVENT.get(key, ())}
+    match found.get("clip"):
+        case [int() | float() as first, int() | float() as last]:
+            said["clip"] = [first, last]
+    return said
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.sinks.overlay import draw_overlay
 from edgeguard.system.files import check_writable, replaced
 from edgeguard.system.leftovers import clear_partials
+from edgeguard.system.names import utf8_path
 from edgeguard.system.redirect import muted
 
 #: FFmpeg's name for an MP4 in fragments, each with an index of its own. OpenCV hands no options to the muxer, but
@@ -72,7 +73,7 @@ class AnnotatedVideo:
         self._size = width, height
         self._partial = self._pending.enter_context(replaced(self._path, suffix=_IN_FRAGMENTS))
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
+        self._writer = cv2.VideoWriter(utf8_path(self._partial), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
         if not self._writer.isOpened():  # it would take frames and keep none
             self._writer = None
             problem = DeviceError(f"cannot write {self._path}: is the folder there, and the disk not full?")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from edgeguard.errors import EdgeGuardError, InputError
 
@@ -145,21 +145,34 @@ def read_regular(path: str | os.PathLike[str], limit: int, what: str) -> bytes:
         Traceback (most recent call last):
         edgeguard.errors.InputError: the plan /dev/zero is a device, a pipe or a folder; refused: put a plain file there
     """
+    with open_regular(path, limit, what) as stream:
+        data = stream.read(os.fstat(stream.fileno()).st_size + 1)
+    if len(data) > limit:
+        raise InputError(f"{what} {path} is larger than {_shown(limit)}")
+    return data
+
+
+@contextmanager
+def open_regular(path: str | os.PathLike[str], limit: int, what: str) -> Iterator[BinaryIO]:
+    """As `read_regular`, of what is read piece by piece. The file may grow beyond `limit` while it is open.
+
+    Raises:
+        InputError: as there, also while it is read.
+    """
     try:
         with open(path, "rb", opener=_unfollowed) as stream:
             found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise InputError(f"{what} {path} is a device, a pipe or a folder; refused: put a plain file there")
-            data = b"" if found.st_size > limit else stream.read(found.st_size + 1)
+            if found.st_size > limit:
+                raise InputError(f"{what} {path} is larger than {_shown(limit)}")
+            yield stream
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise InputError(f"{what} {path} is a link; refused: put the file itself there") from error
         raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name
         raise InputError(f"cannot read {what}: {error}") from error
-    if found.st_size > limit or len(data) > limit:
-        raise InputError(f"{what} {path} is larger than {_shown(limit)}")
-    return data
 
 
 def _unfollowed(path: str, flags: int) -> int:

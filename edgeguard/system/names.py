@@ -38,6 +38,24 @@ def utf8_name(folder: Path, name: str) -> str:
     return name
 
 
+def utf8_path(path: str | Path) -> str:
+    """A path or address as a text for OpenCV, which ends the process by a signal where it is no UTF-8.
+
+    Raises:
+        InputError: its bytes are no UTF-8.
+
+    Example:
+        >>> utf8_path(Path("film.mp4"))
+        'film.mp4'
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name {text[-100:]!r} is no UTF-8: rename the file") from error
+    return text
+
+
 def refuse_special(folder: Path, *names: str) -> None:
     """Refuse a folder that is gone on with where one of its own files or folders is a link, a pipe or a device.
 

@@ -142,7 +142,8 @@ class Rules:
     def _contradiction(self, rule: EventRule, track: bool, record: bool) -> str | None:
         zone = next((one for one in self.zones if one.name == rule.zone), None)
         if rule.zone is not None and zone is None:
-            return f"there is no zone {rule.zone!r}; there is {_known([one.name for one in self.zones])}"
+            known = _known([one.name for one in self.zones])
+            return f"there is no zone {rule.zone!r}; there is {known}: add a [[zone]] of its name"
         if zone is not None and zone.camera is not None and zone.camera != rule.camera:
             return f"its zone is of the camera {zone.camera!r}: say camera = {zone.camera!r}"
         if rule.alarm is not None and (rule.label is not None or rule.zone is not None or rule.stay):

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeguard.camera import Captured, Lost, names_a_file, open_source
+from edgeguard.camera.opencv_capture import OpenCvCapture
 from edgeguard.camera.source import Unchanged
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.guard import GuardProfile, encode_jpeg
@@ -97,6 +98,16 @@ def _small_video(path: Path, size: tuple[int, int] = (64, 48), codec: str = "FFV
     writer.write(np.zeros((size[1], size[0], 3), np.uint8))
     writer.release()
     return path
+
+
+def test_a_video_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    """OpenCV ended the process by a signal."""
+    path = tmp_path / os.fsdecode(b"\xff\xfe.mp4")
+    path.write_bytes(b"{}")
+    with pytest.raises(InputError, match="no UTF-8: rename the file"):
+        open_source(path)
+    with pytest.raises(InputError, match="no UTF-8"):
+        OpenCvCapture(f"rtsp://127.0.0.1:9/{path.name}", cv2.CAP_FFMPEG)
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv", ".mov", ".webm"])

@@ -1,5 +1,6 @@
 """Folders and archives come from strangers."""
 
+import json
 import os
 import stat
 import zipfile
@@ -10,7 +11,7 @@ from system.crafted_zip import BZIP2, DEFLATED, LZMA, bomb, memory_below, zip_of
 
 from edgeguard.datasets.entries import UnreadableMember, entries
 from edgeguard.datasets.exclusions import read_exclusions
-from edgeguard.datasets.poison_note import poison_line
+from edgeguard.datasets.poison_note import poison_line, poison_note
 from edgeguard.errors import InputError
 
 PNG = {".png"}
@@ -167,3 +168,13 @@ def test_an_archive_of_too_many_files_is_refused_by_its_list(tmp_path: Path) -> 
     for read in (entries, lambda path, suffixes: poison_line(path)):
         with memory_below(16 << 20), pytest.raises(InputError, match="lists more than 250000 files"):
             read(tmp_path / "d.zip", PNG)
+
+
+def test_a_note_of_poison_says_names_and_a_short_method(tmp_path: Path) -> None:
+    """What was put right stood behind what the file said, and did not count."""
+    (tmp_path / "poison.json").write_text(json.dumps({"schema": 1, "method": "m" * 1000, "files": ["a/1.png"]}))
+    note = poison_note(tmp_path)
+    assert note is not None and note["method"] == "m" * 80 and note["files"] == ["a/1.png"]
+    (tmp_path / "poison.json").write_text(json.dumps({"schema": 1, "method": "lsp", "files": [[], {}]}))
+    with pytest.raises(InputError, match=r"poison\.json of .* is damaged"):
+        poison_note(tmp_path)

@@ -93,6 +93,7 @@ def test_too_few_golden_images(tmp_path: Path, golden: Path) -> None:
         (["publish", "repo"], "cannot read the root metadata"),
         (["status", "--mqtt", "http://x"], "--mqtt wants mqtt://"),
         (["status", "--mqtt", "mqtt://127.0.0.1", "--web", "8081"], "--web wants HOST:PORT"),
+        (["status", "--mqtt", "mqtt://127.0.0.1", "--web", "127.0.0.1:99999"], "--web has a port beyond 65535"),
         (["revoke", "cam-hall", "--devices", "no-such-file"], "does not belong to this fleet"),
         (["units", "--repository", "https://x/%n", "--folder", "."], "systemd wants a URL"),
     ],
@@ -128,3 +129,87 @@ def test_a_token_is_printed_once_and_for_one_device(tmp_path: Path) -> None:
     assert len(token) == 32 and token in file.read_text()
     assert here("fleet", "revoke", "cam-hall", "--devices", file).returncode == 0
     assert token not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("broker", "more", "words"),
+    [
+        ("mqtt://127.0.0.1:9", ["--token-file", "short"], "a token has at least 16 characters"),
+        ("mqtt://127.0.0.1:9", ["--token-file", "no-such-file"], "cannot read the token file"),
+        ("mqtt://a@127.0.0.1:9", ["--token-file", "token", "--mqtt-password-file", "none"], "cannot read the password"),
+        ("mqtts://127.0.0.1:9", ["--token-file", "token", "--mqtt-ca-file", "short"], "it holds no certificate"),
+        ("http://127.0.0.1", ["--token-file", "token"], "--mqtt wants mqtt://"),
+    ],
+)  # fmt: skip
+def test_a_device_that_cannot_enroll_does_not_join(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: str, more: list[str], words: str
+) -> None:
+    """It joined first, and its folder stayed behind with a key that nobody expects."""
+    pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
+    monkeypatch.chdir(tmp_path)
+    assert here("fleet", "keygen", "keys").returncode == 0
+    Path("token").write_text("0123456789abcdef\n")
+    Path("short").write_text("abc\n")
+    line = ["join", "--root-metadata", "keys/root.json", "--device", "a", "--root", "device", "--mqtt", broker, *more]
+    refused(here("fleet", *line), 2, words)
+    assert not Path("device").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("timestamp", "snapshot.json", "other.json"), ("snapshot", "targets.json", "other.json"),
+        ("snapshot", "rollout.json", "other.json"), ("rollout", "rollout.json", "other.json"),
+        ("rollout", '"sha256"', '"sha999"'),
+    ],
+)  # fmt: skip
+def test_a_repository_that_lacks_a_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
+) -> None:
+    """Exit code 70."""
+    monkeypatch.chdir(tmp_path)
+    assert here("fleet", "keygen", "keys").returncode == 0
+    assert here("fleet", "publish", "repo").returncode == 0
+    (file,) = Path("repo/metadata").glob(f"*{name}.json")
+    file.write_text(file.read_text().replace(old, new))
+    refused(here("fleet", "publish", "repo"), 2, f"{name}.json is damaged")
+
+
+def test_a_root_that_lacks_a_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 70."""
+    monkeypatch.chdir(tmp_path)
+    assert here("fleet", "keygen", "keys").returncode == 0
+    root = json.loads(Path("keys/root.json").read_text())
+    root["signed"]["keys"].pop(root["signed"]["roles"]["targets"]["keyids"][0])
+    Path("keys/root.json").write_text(json.dumps(root))
+    for line in (["keygen", "keys", "--replace", "release"], ["publish", "repo"]):
+        refused(here("fleet", *line), 2, "root.json is damaged: the keys of the role targets are missing")
+
+
+def test_what_somebody_else_wrote_into_a_repository_is_not_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever could write the web server's folder had the next publish sign his rollout, halted bundles among it."""
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        ["keygen", "keys"],
+        ["keygen", "others"],
+        ["publish", "repo"],
+        ["publish", "theirs", "--keys", "others"],
+    ):
+        assert here("fleet", *line).returncode == 0
+    refused(here("fleet", "publish", "theirs"), 2, "is not signed with the keys of keys: somebody else changed it")
+    (rollout,) = Path("repo/targets").glob("*.rollout.json")
+    kept = rollout.read_bytes()
+    rollout.write_bytes(kept.replace(b'"serial": 2', b'"serial": 9'))
+    assert rollout.read_bytes() != kept
+    refused(here("fleet", "publish", "repo"), 2, "the repository repo is damaged")
+    rollout.write_bytes(kept)
+    (targets,) = Path("repo/metadata").glob("*.targets.json")
+    kept = targets.read_bytes()
+    targets.write_bytes(kept.replace(b'"expires"', b'"expired": 1, "expires"'))
+    refused(here("fleet", "publish", "repo"), 2, "targets.json is damaged")
+    targets.write_bytes(kept)
+    for key in ("release", "online"):
+        assert here("fleet", "keygen", "keys", "--replace", key).returncode == 0
+        assert here("fleet", "publish", "repo").returncode == 0

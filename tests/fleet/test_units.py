@@ -25,10 +25,19 @@ def test_the_run_has_its_own_user_and_the_agent_counts_its_starts() -> None:
     assert "RandomizedDelaySec=5min" in texts["edgeguard-fleet-agent.timer"]
 
 
-@pytest.mark.parametrize("url", ["https://x/%n", "https://x/ --once", 'https://x/"', "https://x/$HOME"])
+@pytest.mark.parametrize(
+    "url", ["https://x/%n", "https://x/ --once", 'https://x/"', "https://x/$HOME", "https://x/\udcff"]
+)
 def test_what_systemd_would_read_otherwise_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="systemd wants a URL"):
         unit_texts(ROOT, COMMAND, url, ())
+
+
+@pytest.mark.parametrize("root", ["/srv/$HOME", "/srv/a b", "/srv/\udcff", "/srv/\x1b", "fleet"])
+def test_a_folder_that_systemd_would_read_otherwise_is_refused(root: str) -> None:
+    """A name that is no UTF-8 ended with exit code 70, and `$` was written as it is."""
+    with pytest.raises(InputError, match="systemd wants an absolute path"):
+        unit_texts(Path(root), COMMAND, "https://updates.example", ())
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:

@@ -151,3 +151,8 @@ def test_without_jinja2_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         page("search.html")
     monkeypatch.undo()
     html._environment.cache_clear()
+
+
+def test_half_a_pair_is_written_as_an_escape() -> None:
+    """A text of a stranger's JSON ended a report with exit code 70."""
+    assert "\\ud800" in page("search.html", **{**_SEARCH, "threat": "a\ud800"}).encode().decode()

@@ -111,7 +111,7 @@ def test_tables_of_cameras_zones_and_events(tmp_path: Path) -> None:
         ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1, 1]]\n", "two.toml:3: points wants 3 to 32 points"),
         ("[[zone]]\nname = 'z'\npoints = [[0, 0], [0.5, 0.5], [1, 1]]\n", "two.toml:3: points has no area"),
         ("[[zone]]\nname = 'z'\npoints = 'all'\n", "two.toml:3: points wants points"),
-        ("[[event]]\nname = 'e'\nzone = 'none'\n", r"\[\[event\]\] 'e': there is no zone 'none'; there is none"),
+        ("[[event]]\nname = 'e'\nzone = 'none'\n", r"\[\[event\]\] 'e': there is no zone 'none'; there is none: add a"),
         ("[[event]]\nname = 'e'\ncamera = 'x'\n", r"\[\[event\]\] names the camera 'x'; there is none"),
         ("[[event]]\nname = 'e'\nalarm = 'patch'\nlabel = 'x'\n", "an alarm has no label, zone or stay"),
         ("[[event]]\nname = 'e'\nalarm = 'smoke'\n", "two.toml:3: alarm is one of patch, disagreement"),

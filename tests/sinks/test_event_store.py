@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -336,3 +337,29 @@ def test_a_link_in_an_event_counts_as_a_link(tmp_path: Path) -> None:
     (events / name / "000000001.jpg").symlink_to(tmp_path / "large")
     EventStore(events, 5000)
     assert len(list(events.iterdir())) == 2
+
+
+def test_what_a_strangers_event_says_of_itself_is_no_more_than_events_say(tmp_path: Path) -> None:
+    """Two hundred of 64 kB in lists took 384 MB of memory for each page that asked; a score that is a text broke it."""
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    told = {"camera": "hall", "score": "x", "index": True, "began": 5, "zone": None, "clip": [1, 2.5], "more": [[]] * 9}
+    (event / "event.json").write_text(json.dumps(told))
+    store = EventStore(tmp_path, quota_bytes=10**8)
+    said = {"camera": "hall", "began": 5, "zone": None, "clip": [1, 2.5]}
+    assert store.events() == [{**said, "id": event.name, "film": False, "thumbnail": False}]
+    (event / "event.json").write_text('{"camera": "hall", "more": [' + "[]," * 6000 + "[]]}")
+    assert store.events() == [{"id": event.name, "film": False, "thumbnail": False}]
+
+
+def test_results_are_not_read_at_once(tmp_path: Path) -> None:
+    """Six pages that asked for the frames of one event of 250 MB took 1.5 GB."""
+    event = tmp_path / "1970-01-01T00-00-00.000Z-patch"
+    event.mkdir()
+    line = '{"file": "000000001.jpg", "time": 1, "captured_at": 1, "more": "' + "x" * 400_000 + '"}\n'
+    (event / "results.jsonl").write_text(line * 50 + "x" * 20_000_000 + "\n" + line)
+    store = EventStore(tmp_path, quota_bytes=10**8)
+    tracemalloc.start()
+    assert len(store.frames(event.name)) == 51
+    assert tracemalloc.get_traced_memory()[1] < 8e6
+    tracemalloc.stop()

@@ -44,7 +44,6 @@ from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
 #: (what is being done, units done, units in all)
 Progress = Callable[[str, int, int], None]
 _EXAMPLES = 5
-_ENOUGH = 30  # pictures; fewer show large effects only
 _MADE_WITHOUT = "made without it"
 
 
@@ -120,13 +119,10 @@ class DetectorAudit:
                 tries = len(_backwards(plan, defense))
                 seconds += tries * (gradients * gradient_s + queries * query_s + query_s)
         n = len(self.pictures)
-        whole, enough = (15 + seconds * math.ceil(count / workers) for count in (n, _ENOUGH))
-        more = (
-            f"; {_ENOUGH} pictures would take {duration(enough)}, fewer show large effects only" if n < _ENOUGH else ""
-        )
+        whole = 15 + seconds * math.ceil(n / workers)
         return (
             f"forecast: at most about {duration(whole)} on {workers} core{'s' * (workers > 1)} ({n} pictures, "
-            f"{len(self.plan.attacks)} attacks, {len(self.defenses)} defenses); --limit attacks fewer pictures{more}"
+            f"{len(self.plan.attacks)} attacks, {len(self.defenses)} defenses); --limit attacks fewer pictures"
         )
 
     def _clean(self, defense: DefensePlan) -> Cell:

@@ -22,7 +22,8 @@ NOTHING = -1
 MATCH = 0.5
 #: What overlaps the object less than this lies elsewhere (as in audits of detectors).
 APART = 0.3
-_MOST = 20  # boxes that are kept of a frame
+#: Boxes that are kept of a frame.
+MOST_BOXES = 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def kept_boxes(boxes: Sequence[BoxScore]) -> tuple[Box, ...]:
     """The best boxes as plain numbers, to a tenth of a pixel."""
     return tuple(
         (b.index, round(b.score, 4), round(b.x1, 1), round(b.y1, 1), round(b.x2, 1), round(b.y2, 1))
-        for b in boxes[:_MOST]
+        for b in boxes[:MOST_BOXES]
     )
 
 

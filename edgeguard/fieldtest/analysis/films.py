@@ -19,7 +19,7 @@ from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import ARMS, Sheet
 from edgeguard.reporting.shown import size_within
 from edgeguard.system.files import replaced, write_bytes
-from edgeguard.system.names import folder_inside
+from edgeguard.system.names import folder_inside, utf8_path
 from edgeguard.system.redirect import muted
 
 _PANEL, _HIGHEST, _TITLE, _GAP = 320, 960, 34, 4
@@ -196,7 +196,8 @@ def _tiled(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 def _write_mp4(path: Path, pictures: Sequence[NDArray[np.uint8]], fps: float) -> None:
     height, width = pictures[0].shape[:2]
     with replaced(path, durable=False) as partial:
-        writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+        writer = cv2.VideoWriter(utf8_path(partial), cv2.CAP_FFMPEG, fourcc, fps, (width, height))
         if not writer.isOpened():
             raise DeviceError(f"cannot write {path}: is the disk full?")
         for rgb in pictures:

@@ -1,5 +1,6 @@
 """Scoring: every stored frame through each guard and the model, in all cores; one line of JSON each."""
 
+import io
 import json
 import math
 import time
@@ -12,9 +13,10 @@ from typing import Any
 
 from edgeguard.dct.profile import resolve_profile
 from edgeguard.errors import CheckFailed, DeviceError, InputError, JpegError, ProfileError
-from edgeguard.fieldtest.analysis.detections import NOTHING, Box, judged_box, kept_boxes, object_box
+from edgeguard.fieldtest.analysis.detections import MOST_BOXES, NOTHING, Box, judged_box, kept_boxes, object_box
 from edgeguard.fieldtest.guards import CONTRACT, named_guard
-from edgeguard.fieldtest.session.session import Session
+from edgeguard.fieldtest.session.plan import Plan, read_plan
+from edgeguard.fieldtest.session.session import FrameRecord, Session, read_stored
 from edgeguard.fieldtest.sheets.sheet import Sheet
 from edgeguard.model import Model, load_model
 from edgeguard.model.contract import ContractGuard, require_classifier, require_pixels
@@ -29,6 +31,9 @@ from edgeguard.system.workers import single_thread_opencv, worker_pool
 SCHEMA = 1
 OFF, DOUBLE_MASKING, LIVE = "off", "double-masking", "live"
 _LARGEST = 256 << 20  # bytes of scores.jsonl
+_LONGEST_HEAD, _LONGEST_LINE = 16 << 20, 1 << 16  # bytes; a longer line is cut, and then no JSON
+_MOST_OF_OTHERS = 20_000  # outcomes of passes that the journal lost
+_MOST_APART = 1000  # boxes
 _PATCH_SHARE = 0.02  # of the input's area, that double masking is set up for
 
 
@@ -119,7 +124,10 @@ def score(
         raise InputError(f"{folder} holds no passes: edgeguard fieldtest record")
     if LIVE in guards:
         _check_live(session, deployed)
-    jobs = [(done.number, shot) for done in session.passes for shot in range(len(done.frames))]
+    jobs = [
+        _Job(done.number, shot, done.sheet, frame) for done in session.passes for shot, frame in enumerate(done.frames)
+    ]
+    progress(0, len(jobs))
     outcomes: list[Outcome] = []
     unreadable: list[str] = []
     run = partial(_frame, str(folder), str(model), tuple(guards))
@@ -208,23 +216,48 @@ def read_scores(folder: Path) -> Scores:
         InputError: not scored yet, damaged, or of another session.
     """
     path = folder / "scores.jsonl"
-    from msgspec import convert
-
     if not path.exists() and not path.is_symlink():
         raise InputError(f"{folder} is not scored yet: edgeguard fieldtest score")
-    raw = read_regular(path, _LARGEST, "the scores")
+    raw = io.BytesIO(read_regular(path, _LARGEST, "the scores"))
+    session = Session(folder)
     try:
         with parsing("it"):
-            head, *said = (foreign_json(line, with_nan=True) for line in raw.decode().splitlines())
-            convert(head, dict)
-            outcomes = tuple(_parsed(line) for line in convert(said, list[dict[str, Any]]))
-            convert({**head, "outcomes": said}, Scores)  # for the types alone
+            head = _head(raw.readline(_LONGEST_HEAD))
+            stored = sum(len(done.frames) for done in session.passes)
+            outcomes = tuple(_outcomes(raw, 2 * stored * len(head["guards"]) + _MOST_OF_OTHERS))
     except InputError as error:
         raise InputError(f"{path} is damaged: score again") from error
-    if head.pop("schema", None) != SCHEMA or head.get("session") != Session(folder).plan.session:
+    if head.pop("schema", None) != SCHEMA or head.get("session") != session.plan.session:
         raise InputError(f"{path} is of another version or session: score again")
-    lists = {key: tuple(head[key]) for key in ("labels", "guards", "unreadable")}
-    return Scores(**{**head, **lists}, outcomes=outcomes)
+    return Scores(**head, outcomes=outcomes)
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """The first line, with tuples in the place of lists."""
+    from msgspec import convert
+
+    head = convert(foreign_json(line, with_nan=True), dict[str, Any])
+    convert({**head, "outcomes": ()}, Scores)  # for the types alone
+    return {**head, **{key: tuple(head.get(key, ())) for key in ("labels", "guards", "unreadable")}}
+
+
+def _outcomes(lines: io.BytesIO, most: int) -> Iterator[Outcome]:
+    """One line after another: what a file of this size says at once takes gigabytes.
+
+    Raises:
+        ValueError: a line is no outcome, or there are more than `most`; for use within `parsing`.
+    """
+    from msgspec import convert
+
+    for count, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
+        if count >= most:
+            raise ValueError("it says more than the session's frames can be answered with")
+        said = convert(foreign_json(line, with_nan=True), dict[str, Any])
+        convert(said, Outcome)  # for the types alone
+        outcome = _parsed(said)
+        if len(outcome.boxes or ()) > MOST_BOXES or len(outcome.apart or ()) > _MOST_APART:
+            raise ValueError("an answer with more boxes than are kept")
+        yield outcome
 
 
 def contradiction(scores: Scores, session: Session) -> str | None:
@@ -274,26 +307,32 @@ def _check_live(session: Session, model: Model) -> None:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, model: str) -> tuple[Session, Model]:
-    return Session(Path(folder)), load_model(model, threads=1)
+def _opened(folder: str, model: str) -> tuple[Plan, Model]:
+    return read_plan(Path(folder)), load_model(model, threads=1)
 
 
-def _frame(
-    folder: str, model_path: str, guards: tuple[str, ...], job: tuple[int, int]
-) -> tuple[list[Outcome], list[str]]:
-    """All guards on one frame."""
-    session, model = _opened(folder, model_path)
-    number, shot = job
-    record = session.passes[number].frames[shot]
+@dataclass(frozen=True)
+class _Job:
+    """A stored frame: of which pass and which of its frames it is, and the sheet before the camera."""
+
+    number: int
+    shot: int
+    sheet: int
+    frame: FrameRecord
+
+
+def _frame(folder: str, model_path: str, guards: tuple[str, ...], job: _Job) -> tuple[list[Outcome], list[str]]:
+    """All guards on one frame. The journal is not read in each process again: a long one takes seconds."""
+    plan, model = _opened(folder, model_path)
     try:
-        data = session.read_frame(record)
+        data = read_stored(Path(folder), job.frame)
         if model.contract.task == "detect":
-            return _detected(session, model, data, guards, job), []
-        found = [_outcome(model, data, guard, number, shot) for guard in guards if guard != LIVE]
+            return _detected(plan, model, data, guards, job), []
+        found = [_outcome(model, data, guard, job.number, job.shot) for guard in guards if guard != LIVE]
     except (InputError, JpegError) as error:
         return [], [str(error)]
-    if LIVE in guards and (live := record.live) is not None:
-        found.append(Outcome(number, shot, LIVE, live.index, live.score, live.alarm, live.pass1, live.ms))
+    if LIVE in guards and (live := job.frame.live) is not None:
+        found.append(Outcome(job.number, job.shot, LIVE, live.index, live.score, live.alarm, live.pass1, live.ms))
     return found, []
 
 
@@ -315,13 +354,9 @@ def _outcome(model: Model, data: bytes, guard: str, number: int, shot: int) -> O
     return Outcome(number, shot, guard, index, float(outputs[index]), alarm, received.pass1, round(ms, 3))
 
 
-def _detected(
-    session: Session, model: Model, data: bytes, guards: tuple[str, ...], job: tuple[int, int]
-) -> list[Outcome]:
+def _detected(plan: Plan, model: Model, data: bytes, guards: tuple[str, ...], job: _Job) -> list[Outcome]:
     """All guards on one frame, for a detector."""
-    number, shot = job
-    done = session.passes[number]
-    sheet, record = session.plan.sheet(done.sheet), done.frames[shot]
+    sheet, record = plan.sheet(job.sheet), job.frame
     assert sheet is not None
     label = model.contract.labels.index(sheet.label)
     truth: tuple[float, float, float, float] | None = None
@@ -333,14 +368,14 @@ def _detected(
         prepared = path(received)
         boxes = model.read(model.run(prepared.tensor), *prepared.size).boxes or ()
         ms = (time.perf_counter() - began) * 1e3
-        truth = truth or object_box(data, prepared.size, record, sheet, session.plan.print_scale)
+        truth = truth or object_box(data, prepared.size, record, sheet, plan.print_scale)
         if truth is None:
             raise InputError(f"{record.file}: where the object is in it is not known")
         on_it = judged_box(boxes, truth, label)
         alarm = prepared.guarded is not None and prepared.guarded.alarm
         found.append(
             Outcome(
-                number, shot, guard, on_it.index, round(on_it.score, 6), alarm, received.pass1, round(ms, 3),
+                job.number, job.shot, guard, on_it.index, round(on_it.score, 6), alarm, received.pass1, round(ms, 3),
                 kept_boxes(boxes), on_it.elsewhere, on_it.apart,
             )
         )  # fmt: skip

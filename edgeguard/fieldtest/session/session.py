@@ -200,24 +200,29 @@ class Session:
         return done
 
     def read_frame(self, frame: FrameRecord) -> bytes:
-        """A stored frame's bytes.
-
-        Raises:
-            InputError: it is gone, lies outside the session, or is no longer what was recorded.
-        """
-        try:
-            data = file_inside(self.folder, frame.file).read_bytes()
-        except OSError as error:
-            raise InputError(f"{frame.file}: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != frame.sha256:
-            raise InputError(f"{frame.file} is truncated or changed since it was recorded")
-        return data
+        """A stored frame's bytes; see `read_stored`."""
+        return read_stored(self.folder, frame)
 
     def missing(self) -> Counter[tuple[int, Cell]]:
         """How many passes of each (sheet, cell) are still to be recorded."""
         done = Counter((one.sheet, one.cell) for one in self.passes)
         wanted = {(sheet.number, cell): self.plan.passes for cell in self.plan.cells() for sheet in self.plan.sheets}
         return Counter({key: left for key, count in wanted.items() if (left := count - done[key]) > 0})
+
+
+def read_stored(folder: Path, frame: FrameRecord) -> bytes:
+    """The bytes of a frame that a session's folder holds.
+
+    Raises:
+        InputError: it is gone, lies outside the session, or is no longer what was recorded.
+    """
+    try:
+        data = file_inside(folder, frame.file).read_bytes()
+    except OSError as error:
+        raise InputError(f"{frame.file}: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != frame.sha256:
+        raise InputError(f"{frame.file} is truncated or changed since it was recorded")
+    return data
 
 
 def _is_folder(path: Path) -> bool:

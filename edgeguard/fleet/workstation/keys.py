@@ -104,7 +104,11 @@ def read_root(folder: Path) -> "Metadata[Root]":
     """
     data = read_bounded(folder / "root.json", 512_000, "the root metadata")
     with parsing(f"{folder / 'root.json'}"):
-        return Metadata[Root].from_bytes(data)
+        metadata = Metadata[Root].from_bytes(data)
+        for name, role in metadata.signed.roles.items():
+            if not role.keyids or not set(role.keyids) <= set(metadata.signed.keys):
+                raise ValueError(f"the keys of the role {name} are missing")
+        return metadata
 
 
 def load_signer(path: Path) -> CryptoSigner:

@@ -9,7 +9,8 @@ Whoever is killed in between publishes again.
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ from tuf.api.metadata import (
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.fleet.archive import open_bundle
+from edgeguard.fleet.identity import LARGEST_ROOT
 from edgeguard.fleet.install import Verified, verify
 from edgeguard.fleet.manifest import LARGEST_BUNDLE, moment_text
 from edgeguard.fleet.trust import LARGEST_ROLLOUT, MOST_OFFERS, ROLLOUT, Offer, ReleaseKeys, Rollout
@@ -196,23 +198,58 @@ def _read(repository: Repository, now: datetime) -> _Current:
         for signed in (*made, snapshot, timestamp):
             signed.version = 0  # writing makes it 1
         return _Current(*made, Rollout(1, 1, moment_text(now)), snapshot, timestamp, False)
-    timestamp = _load(repository, "timestamp.json", Timestamp).signed
-    snapshot = _load(repository, f"{timestamp.snapshot_meta.version}.snapshot.json", Snapshot).signed
-    targets = _load(repository, f"{snapshot.meta['targets.json'].version}.targets.json", Targets)
-    rollout = _load(repository, f"{snapshot.meta[f'{_ROLE}.json'].version}.{_ROLE}.json", Targets).signed
-    data = read_bounded(_rollout_file(repository, rollout.targets[ROLLOUT]), _LARGEST, "the rollout")
+    with parsing(f"the repository {repository.folder}"):
+        roots = _roots(repository)
+        timestamp = _load(repository, Timestamp, "timestamp", None, roots).signed
+        snapshot = _load(repository, Snapshot, "snapshot", timestamp.snapshot_meta, roots).signed
+        targets = _load(repository, Targets, "targets", snapshot.meta["targets.json"], roots)
+        rollout = _load(repository, Targets, _ROLE, snapshot.meta[f"{_ROLE}.json"], [targets.signed]).signed
+        data = read_bounded(_rollout_file(repository, rollout.targets[ROLLOUT]), _LARGEST, "the rollout")
+        rollout.targets[ROLLOUT].verify_length_and_hashes(data)
     with parsing(ROLLOUT):
         offers = json.decode(data, type=Rollout)
     return _Current(targets.signed, rollout, offers, snapshot, timestamp, _holds(targets, root))
 
 
-def _load(repository: Repository, name: str, kind: type[Role]) -> "Metadata[Role]":
+def _roots(repository: Repository) -> list[Root]:
+    """Root metadata of the folder of keys, the newest and those before it: what is there may be signed with keys that
+    were replaced since."""
+    roots = [read_root(repository.keys).signed]
+    for path in repository.keys.glob("*.root.json"):
+        with parsing(str(path)):
+            roots.append(Metadata[Root].from_bytes(read_bounded(path, LARGEST_ROOT, "the root metadata")).signed)
+    return roots
+
+
+def _load(
+    repository: Repository, kind: type[Role], role: str, listed: MetaFile | None, delegators: Sequence[Root | Targets]
+) -> "Metadata[Role]":
+    """Metadata that we signed: what is published next is signed again, and whoever can write the folder of a web
+    server has no word in it.
+
+    Args:
+        repository: see there.
+        kind: of the role.
+        role: its name.
+        listed: its version and hash, as other metadata say them; None for the timestamp.
+        delegators: one of them names the keys that signed it.
+    """
+    name = f"{role}.json" if listed is None else f"{listed.version}.{role}.json"
     data = read_bounded(repository.metadata / name, _LARGEST, "the metadata")
     with parsing(name):
         metadata = Metadata[Role].from_bytes(data)
         if not isinstance(metadata.signed, kind):
             raise ValueError("another kind of metadata")
-        return metadata
+        if listed is not None:
+            listed.verify_length_and_hashes(data)
+    for one in delegators:
+        with suppress(UnsignedMetadataError):
+            one.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+            return metadata
+    raise InputError(
+        f"{repository.metadata / name} is not signed with the keys of {repository.keys}: somebody else changed it; "
+        "put a copy of the repository in its place, or publish into a new folder"
+    )
 
 
 def _write(

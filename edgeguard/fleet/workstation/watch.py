@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -10,16 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgeguard.errors import DeviceError, EdgeGuardError, InputError
+from edgeguard.errors import DeviceError, EdgeGuardError
 from edgeguard.fleet.trust import Rollout
 from edgeguard.fleet.workstation.collect import Collector, Fleet
 from edgeguard.fleet.workstation.page import FleetPage, summary
 from edgeguard.fleet.workstation.publish import Repository, change, read_rollout
 from edgeguard.fleet.workstation.rollout import progress
-from edgeguard.settings.declare import ADDRESS
+from edgeguard.settings.check import checked
+from edgeguard.settings.declare import ADDRESS, Key
 from edgeguard.sinks.mqtt_client import Broker
 
 _LOOK_S = 5.0
+_WEB = Key("web", str, None, words=ADDRESS)
 _log = logging.getLogger(__name__)
 
 
@@ -75,10 +76,11 @@ def watch(
         What is known in the end, as JSON.
 
     Raises:
+        InputError: there is no such address.
         DeviceError: the broker cannot be reached, or the address is taken.
     """
-    if web is not None and not re.fullmatch(ADDRESS.pattern, web):
-        raise InputError(f"--web {ADDRESS.wants}, got {web!r}")
+    if web is not None:
+        checked(_WEB, web, "--web")
     fleet = Fleet(devices)
     if halts is not None:
         halts.look(fleet)

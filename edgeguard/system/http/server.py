@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.http.access import Access
 from edgeguard.system.http.budget import CpuBudget
 from edgeguard.system.http.message import Answer, BadRequest, Request, Write, read_request
@@ -54,6 +54,7 @@ class HttpServer:
 
     Raises:
         DeviceError: the address is taken or not ours.
+        InputError: the host is no name that can be looked up.
 
     Example:
         >>> with HttpServer("hello", "127.0.0.1", 0, answer=lambda request: Answer.line(200, "hello"),
@@ -80,6 +81,8 @@ class HttpServer:
             self._listener = _listen(self._host, port)
         except OSError as error:
             raise DeviceError(f"cannot serve {what} on {host}:{port}: {error.strerror or error}") from error
+        except UnicodeError as error:  # a label that is empty or longer than 63 bytes, which no resolver sees
+            raise InputError(f"cannot serve {what} on {host}:{port}: {host} is no name of a host") from error
         self._listener.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, None)

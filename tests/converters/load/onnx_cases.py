@@ -116,6 +116,12 @@ CASES: list[tuple[str, Any, Constants, int]] = [
     ("DepthToSpace", helper.make_node("DepthToSpace", ["t"], ["y0"], blocksize=2), {}, 13),
     ("SpaceToDepth", node_of("SpaceToDepth", blocksize=2), {}, 13),
     ("Trilu", node_of("Trilu", upper=0), {}, 14),
+    (
+        "ScatterND",
+        node_of("ScatterND", "i", "v"),
+        {"i": np.array([[[0, 1], [0, -1]]], I64), "v": RNG.normal(size=(1, 2, SIDE, SIDE)).astype(np.float32)},
+        18,
+    ),
     ("CumSum", node_of("CumSum", "a"), {"a": np.array(2, I64)}, 14),
     ("TopK", node_of("TopK", "a", outputs=2), {"a": np.array([3], I64)}, 11),
     ("Conv", node_of("Conv", "w", pads=[1, 1, 1, 1], strides=[2, 2]), {"w": W}, 11),

@@ -35,18 +35,27 @@ def test_detectors_are_told_by_attack() -> None:
     ]
 
 
-def test_an_attack_that_fails_without_a_defense_says_nothing_of_one() -> None:
-    bare, behind = _cell("worst case", 1, "none", range(40)), _cell("worst case", 1, "fd", range(39))
-    (line,) = answers([bare, behind])
-    assert "eps 1: says nothing, the attack fails without it as well (" in line
-    assert "no, it is worse" in answers([bare, replace(behind, correct=20, correct_images=tuple(range(20)))])[0]
-
-
-def test_where_two_passes_hold_is_said() -> None:
-    bare, behind = _cell("worst case", 1, "none", range(2)), _cell("worst case", 1, "fd, two passes", range(30))
-    assert answers([bare, behind])[1].startswith("two passes: only where a sensor does pass 1 and the attacker sits")
-
-
 def test_nothing_is_answered_of_other_images() -> None:
     bare, behind = _cell("worst case", 1, "none", range(2)), _cell("worst case", 1, "fd", range(30), n=39)
     assert answers([bare, behind]) == answers([bare]) == answers([]) == []
+
+
+def test_an_attack_that_did_nothing_without_a_defense_says_nothing() -> None:
+    clean = replace(_cell("clean", None, "none", range(38)), goal="vanish")
+    for goal, bare_right, said in (("mislabel", 38, True), ("mislabel", 20, False), ("create", 40, True)):
+        bare = replace(_cell(goal, 8, "none", range(bare_right)), goal=goal)
+        behind = replace(_cell(goal, 8, "fd", range(40)), goal=goal)
+        line = answers([clean, bare, behind])[0]
+        assert ("says nothing, it did no harm without a defense either" in line) is said, line
+
+
+def test_the_reader_is_told_which_row_is_his_and_how_many_pictures_tell_more() -> None:
+    rows = [
+        replace(_cell("vanish", 4, name, right, n=3), goal="vanish")
+        for name, right in (("none", range(1)), ("fd", range(2)), ("fd, two passes (computed)", range(3)))
+    ]
+    lines = answers(rows)
+    assert any(
+        line.startswith("two passes: only where a sensor") and "fd without these words" in line for line in lines
+    )
+    assert lines[-1].startswith("3 pictures show only differences of about ") and "--limit " in lines[-1]

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,16 @@ from edgeguard.fieldtest.analysis.comparison import Comparison
 from edgeguard.fieldtest.analysis.findings import findings
 from edgeguard.fieldtest.analysis.paired import Difference
 from edgeguard.fieldtest.analysis.report import html_report, text_report
-from edgeguard.fieldtest.analysis.score import Outcome, Scores, check_scorable, read_scores, score, write_scores
+from edgeguard.fieldtest.analysis.score import (
+    Outcome,
+    Scores,
+    _frame,
+    _Job,
+    check_scorable,
+    read_scores,
+    score,
+    write_scores,
+)
 from edgeguard.fieldtest.session.plan import make_plan, write_plan
 from edgeguard.fieldtest.session.session import FrameRecord, Pass, Session
 from edgeguard.fieldtest.sheets.sheet import Overlay, Picture, Sheet
@@ -66,9 +76,20 @@ def test_the_live_arm_is_what_ran_while_recording(
 def test_damaged_frames_are_counted_and_said(recorded: Session) -> None:
     frame = recorded.folder / recorded.passes[0].frames[0].file
     frame.write_bytes(frame.read_bytes()[:100])
-    scores = score(recorded.folder, bundled_model(), ["off"], workers=1)
+    told = list[tuple[int, int]]()
+    scores = score(recorded.folder, bundled_model(), ["off"], 1, lambda *shown: told.append(shown))
+    total = sum(len(done.frames) for done in recorded.passes)
+    assert told == [(done, total) for done in range(total + 1)]  # the first before a process is ready
     assert len(scores.unreadable) == 1 and "truncated" in scores.unreadable[0]
     assert any("could not be read" in note for note in findings(recorded, scores).notes)
+
+
+def test_a_process_that_scores_reads_no_journal(recorded: Session) -> None:
+    """Each read all of it, half a minute of 100,000 frames, before anything was said."""
+    first = recorded.passes[0]
+    (recorded.folder / "passes.jsonl").write_text("it is not read\n")
+    found, said = _frame(str(recorded.folder), str(bundled_model()), ("off",), _Job(0, 0, first.sheet, first.frames[0]))
+    assert len(found) == 1 and not said
 
 
 @pytest.mark.full
@@ -273,3 +294,38 @@ def test_a_head_of_scores_that_cannot_be_is_refused(recorded: Session, change: d
     write_scores(recorded.folder / "scores.jsonl", head)
     with pytest.raises(InputError, match="do not fit its passes"):
         findings(recorded, read_scores(recorded.folder))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}", '{"a": [[], [], []]}',
+        json.dumps({**vars(Outcome(0, 0, "off", 1, 0.5, False, "none", 1.0)), "boxes": [[1, 1, 1, 1, 1, 1]] * 21}),
+        json.dumps({**vars(Outcome(0, 0, "off", 1, 0.5, False, "none", 1.0)), "apart": [1] * 1001}),
+    ],
+)  # fmt: skip
+def test_scores_of_lines_that_are_none_are_refused(recorded: Session, line: str) -> None:
+    write_scores(recorded.folder / "scores.jsonl", Scores(recorded.plan.session, "m", LABELS, ("off",), ()))
+    with (recorded.folder / "scores.jsonl").open("a") as scores:
+        scores.write(f"{line}\n")
+    with pytest.raises(InputError, match="damaged: score again"):
+        read_scores(recorded.folder)
+
+
+def test_scores_without_end_take_no_memory(recorded: Session) -> None:
+    """A file of 250 MB took 3 GB and minutes: it is read a line at a time, and no longer than it can be of these
+    frames."""
+    one = Outcome(0, 0, "off", 1, 0.5, False, "none", 1.0)
+    head = Scores(recorded.plan.session, "m", LABELS, ("off",), (one,))
+    write_scores(recorded.folder / "scores.jsonl", head)
+    first, line, *_ = (recorded.folder / "scores.jsonl").read_text().splitlines()
+    (recorded.folder / "scores.jsonl").write_text("\n".join([first, *[line] * 40_000, "no line"]))
+    with pytest.raises(InputError, match="damaged: score again") as refused:
+        read_scores(recorded.folder)
+    assert "more than the session's frames" in str(refused.value.__cause__)
+    (recorded.folder / "scores.jsonl").write_text(f"{first}\n" + "\n" * 3_000_000)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="damaged: score again"):
+        read_scores(recorded.folder)
+    assert tracemalloc.get_traced_memory()[1] < 20e6  # the file itself is 3 MB; its lines were 150
+    tracemalloc.stop()

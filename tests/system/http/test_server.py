@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from edgeguard.errors import DeviceError
+from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.http import Access, Answer, HttpServer, Request, Write
 from edgeguard.system.http.message import BadRequest, read_request
 
@@ -214,6 +214,13 @@ def test_ipv6_and_addresses_that_are_taken() -> None:
             HttpServer("test", "::1", _port(server), answer=_answer, health=lambda: Answer.line(200, "ok"))
     with pytest.raises(DeviceError, match="cannot serve test"):
         HttpServer("test", "no-such-name.invalid", 0, answer=_answer, health=lambda: Answer.line(200, "ok"))
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "xn--\u00e9"])
+def test_a_host_that_is_no_name_is_refused(host: str) -> None:
+    """Python encodes a name before it asks for it: exit code 70."""
+    with pytest.raises(InputError, match="is no name of a host"):
+        HttpServer("test", host, 0, answer=_answer, health=lambda: Answer.line(200, "ok"))
 
 
 def test_the_end_does_not_wait_for_who_reads_slowly() -> None:

@@ -223,12 +223,19 @@ def _scatter_elements(node: Node) -> Function:
     return lambda x, indices, values: torch.scatter(x, axis, indices, values)
 
 
+def _scatter_nd(node: Node) -> Function:
+    if node.get("reduction", "none") not in ("none", b"none"):
+        raise node.refusal("reduces, which is not supported")
+    return lambda x, indices, values: torch.index_put(x, tuple(indices.long().unbind(-1)), values)
+
+
 ARRANGEMENT: dict[str, Maker] = {
     "Concat": lambda n: lambda *v: torch.cat([x for x in v if x.numel()] or list(v[:1]), n.get("axis", 1)),
     "ConstantOfShape": _constant_of_shape, "CumSum": _cumsum, "DepthToSpace": _depth_to_space, "Expand": _expand,
     "Flatten": _flatten, "Gather": _gather,
     "GatherElements": lambda n: lambda x, i: torch.gather(x, n.get("axis", 0), i), "OneHot": _one_hot, "Pad": _pad,
-    "Range": lambda n: _range, "Reshape": _reshape, "ScatterElements": _scatter_elements, "Slice": _slice,
+    "Range": lambda n: _range, "Reshape": _reshape, "ScatterElements": _scatter_elements,
+    "ScatterND": _scatter_nd, "Slice": _slice,
     "SpaceToDepth": _space_to_depth, "Split": _split, "Squeeze": _squeeze,
     "Tile": lambda n: lambda x, *_: x.repeat(n.integers(1)), "TopK": _top_k,
     "Transpose": lambda n: lambda x: x.permute(n.get("perm", list(range(x.ndim))[::-1])), "Trilu": _trilu,
