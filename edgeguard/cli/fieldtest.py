@@ -11,6 +11,7 @@ from edgeguard.cli.fieldtest_import import import_photographs
 from edgeguard.cli.fieldtest_plan import plan_command
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
+from edgeguard.cli.next_steps import after_record, after_score
 from edgeguard.cli.parse import size as parsed_size
 from edgeguard.errors import CheckFailed, InputError
 
@@ -122,6 +123,8 @@ def record(
         raise CheckFailed(f"nothing was recorded: {_why_nothing(left, status.lost, teller)}")
     said = f", {status.lost} damaged frames left out" if status.lost else ""
     on_stdout(f"{len(session.passes)} passes stored, {left} missing{said}", *missing_lines(session, teller.unusable))
+    if drive_by or not left:
+        on_stdout(after_record(folder, model))
 
 
 app.command("import", epilog="Example: edgeguard fieldtest import photos/ --plan session/ --port 8000")(
@@ -190,6 +193,7 @@ def score(
     on_stdout(*why_lines(session, reasons))
     if certified:
         on_stdout(*certified_report(session, found, certified))
+    on_stdout(after_score(folder))
 
 
 @app.command(epilog="Example: edgeguard fieldtest report session/ --output report.html")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeguard.cli.messages import on_stdout
+from edgeguard.cli.next_steps import after_record
 from edgeguard.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def import_photographs(
         on_stdout(*(json.dumps(line) for line in done.lines))
     else:
         on_stdout(*_summary(done, session))
+        if session.passes:
+            on_stdout(after_record(plan, None))
     if not done.frames and not done.is_known:
         reasons = sorted((one.reason for one in done.not_used), key=lambda one: one.startswith(STORED))
         raise CheckFailed("nothing was imported: " + (reasons[0] if reasons else "no files there"))

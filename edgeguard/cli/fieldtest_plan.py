@@ -8,6 +8,7 @@ import typer
 
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
+from edgeguard.cli.next_steps import after_plan
 from edgeguard.cli.parse import numbers
 from edgeguard.errors import InputError
 from edgeguard.system.outputs import output_folder
@@ -15,9 +16,13 @@ from edgeguard.system.outputs import output_folder
 if TYPE_CHECKING:
     from edgeguard.fieldtest.analysis.clean_views import CleanViews
     from edgeguard.fieldtest.session.plan import Plan
-    from edgeguard.fieldtest.sheets.sheet import Picture, Sheet
+    from edgeguard.fieldtest.sheets.sheet import Arm, Picture, Sheet
     from edgeguard.fieldtest.sheets.subject import Subject
     from edgeguard.model import Model
+
+#: Views of each clean object for the plan's notes: in all, of each cell at least and at most, and more of one in doubt.
+_IN_ALL, _IN_A_CELL, _AGAIN = 64, (4, 16), 8
+_LEAST_TO_CHOOSE = 2  # where only distances are compared
 
 
 def plan_command(
@@ -52,7 +57,7 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Plan arms x distances x angles x lights x passes, and say what they can show."""
-    from edgeguard.fieldtest.analysis.clean_views import unknown_notes
+    from edgeguard.fieldtest.analysis.clean_views import SHOWS_NOTHING
     from edgeguard.fieldtest.analysis.power import Outlook, outlook_lines
     from edgeguard.fieldtest.analysis.score import check_scorable
     from edgeguard.fieldtest.session.controls import control_notes
@@ -99,10 +104,8 @@ def plan_command(
         return
     on_stdout(*_said_of_plan(made, interval, wanted))
     on_stdout(*outlook_lines(Outlook(effect / 100, control_rate / 100, agreement, frames), cells * each))
-    if deployed is not None and views is None:
-        views = _asked(deployed, printed, made.distances_mm, made.angles_deg)
     notes = (
-        *unknown_notes(views or []),
+        *([] if deployed is None else _model_notes(deployed, printed, views, made)),
         *too_near_notes(made),
         *too_far_notes(made),
         *covering_lines(read),
@@ -116,6 +119,8 @@ def plan_command(
     if absent:
         which = " or ".join(absent)
         on_stdout(f"no {which} control: an effect cannot be told from that of anything lying there")
+    if not any(line.startswith(SHOWS_NOTHING) for line in notes):
+        on_stdout(after_plan(folder, sheets))
 
 
 def _said_of_plan(made: "Plan", interval: float, wanted: int) -> list[str]:
@@ -141,11 +146,12 @@ def _known_distances_mm(
     usual_mm: Sequence[float],
     angles_deg: Sequence[float],
     field_of_view_deg: float,
-) -> "tuple[tuple[float, ...], list[CleanViews]]":
+) -> "tuple[tuple[float, ...], list[CleanViews] | None]":
     """The usual distances, or others that the tags reach, where the model does not know the clean objects there.
 
     Returns:
-        The distances, and what the model said of the clean objects at them.
+        The distances, and what the model said of the clean objects at them; None where these are others, of which it
+        was shown few views.
     """
     from edgeguard.fieldtest.analysis.clean_views import everywhere_known
     from edgeguard.fieldtest.session.distances import candidate_distances_mm
@@ -154,13 +160,29 @@ def _known_distances_mm(
     if everywhere_known(at_usual) == tuple(usual_mm):
         return tuple(usual_mm), at_usual
     others = candidate_distances_mm([sheet for sheet, _, _ in printed], usual_mm, angles_deg, field_of_view_deg)
-    at_others = _asked(model, printed, others, angles_deg)
+    at_others = _asked(model, printed, others, angles_deg, least=_LEAST_TO_CHOOSE)
     known = everywhere_known(at_others)
     if not known:
         return tuple(usual_mm), at_usual
     places = sorted({round(k * (len(known) - 1) / (len(usual_mm) - 1)) for k in range(len(usual_mm))})
-    chosen = tuple(known[place] for place in places)
-    return chosen, [one for one in at_others if one.distance_mm in chosen]
+    return tuple(known[place] for place in places), None
+
+
+def _model_notes(
+    model: "Model", printed: "Sequence[tuple[Sheet, Picture, Subject]]", views: "list[CleanViews] | None", made: "Plan"
+) -> list[str]:
+    """Where the model does not know the clean object; which objects plain gray misleads it about already."""
+    from edgeguard.fieldtest.analysis.clean_views import no_room_notes, unknown_notes
+
+    clean = views or _asked(model, printed, made.distances_mm, made.angles_deg)
+    # a patch that aims at a class has another success than plain gray, which misleads at random
+    anything = {
+        sheet.object for sheet, _, _ in printed
+        if sheet.arm == "patch" and sheet.target is None and sheet.mode in (None, "vanish")
+    }  # fmt: skip
+    controls = [one for one in printed if one[0].object in anything]
+    plain = _asked(model, controls, made.distances_mm, made.angles_deg, _LEAST_TO_CHOOSE, "plain") if controls else []
+    return [*unknown_notes(clean), *no_room_notes(clean, plain)]
 
 
 def _asked(
@@ -168,12 +190,17 @@ def _asked(
     printed: "Sequence[tuple[Sheet, Picture, Subject]]",
     distances_mm: Sequence[float],
     angles_deg: Sequence[float],
+    least: int | None = None,
+    arm: "Arm" = "clean",
 ) -> "list[CleanViews]":
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.fieldtest.analysis.clean_views import clean_views
 
+    fewest, most = _IN_A_CELL
+    thorough = max(fewest, min(most, _IN_ALL // (len(distances_mm) * len(angles_deg))))
     with UnitCounter() as counter:
         return clean_views(
             model, printed, distances_mm, angles_deg,
-            progress=lambda done, total: counter.show("views of the clean object", done, total),
+            least=least or thorough, again=_AGAIN if least is None else 0, arm=arm,
+            progress=lambda done, total: counter.show(f"views of the {arm} object", done, total),
         )  # fmt: skip

@@ -10,6 +10,7 @@ from edgeguard.cli.data import not_installed
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import CheckFailed, InputError
 
+_SHOWN_LABELS = 20
 app = typer.Typer(help="Look into a model file, or check it against its manifest.", no_args_is_help=True)
 
 
@@ -41,7 +42,9 @@ def show(
     crop = f"center:{preprocess['crop_fraction']:g}" if preprocess["crop"] == "center" else preprocess["crop"]
     on_stdout(f"preprocess     crop {crop}, mean {preprocess['mean']}, "
                f"std {preprocess['std']}{' (guessed)' if preprocess['guessed'] else ''}")  # fmt: skip
-    on_stdout(f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}")
+    on_stdout(
+        f"labels         {len(contract['labels'])}, outputs are {contract['outputs']}{labels_shown(contract['labels'])}"
+    )
     if detection := contract.get("detection"):
         thresholds = f"score from {detection['score_threshold']:g}, overlap to {detection['iou_threshold']:g}"
         on_stdout(f"boxes          {detection['boxes']}, {detection['units']}, {detection['head']} head, {thresholds}")
@@ -110,6 +113,14 @@ def bom(
         raise not_installed(error) from error
     write_bytes(output, bill)
     on_stdout(f"wrote {output}")
+
+
+def labels_shown(labels: list[str]) -> str:
+    """The end of the line on labels: the first of them, and how many more there are."""
+    if not labels:
+        return ""
+    more = len(labels) - _SHOWN_LABELS
+    return f": {', '.join(labels[:_SHOWN_LABELS])}{f' and {more} more (all: --json)' if more > 0 else ''}"
 
 
 def _chain(fields: dict[str, Any]) -> list[str]:

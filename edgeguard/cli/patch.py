@@ -1,8 +1,6 @@
 """`edgeguard patch make|sheet|check|calibrate`."""
 
 import json
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +9,10 @@ import typer
 from edgeguard.cli.field_objects import MOUNTS_HELP, chosen_subject, control_place, placement, side_share
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stderr, on_stdout
+from edgeguard.cli.next_steps import after_patch, after_sheet
 from edgeguard.cli.parse import near_and_far, size_within
-from edgeguard.errors import CheckFailed, DeviceError, InputError
+from edgeguard.cli.patch_model import deployed_model
+from edgeguard.errors import CheckFailed, InputError
 from edgeguard.system.extras import missing_part
 from edgeguard.system.names import with_a_name
 from edgeguard.system.outputs import output_folder
@@ -128,7 +128,7 @@ def make(
         on_stderr(f"left out: {line}")
     with UnitCounter() as counter, output_folder(output):  # a conversion is work that counts
         order = PatchOrder(
-            model=_deployed(model, output), target=target, card=None if images or photo else card, images=images,
+            model=deployed_model(model, output), target=target, card=None if images or photo else card, images=images,
             subject=subject if photo else None, area=side_share(size, subject) ** 2, center=where.centers[0],
             more_centers=where.centers[1:], within=where.within, search=where.search, through=through_guard,
             angle_deg=angle, size=(width, height), bend=bend, photographs=behind,
@@ -152,7 +152,7 @@ def make(
         return
     on_stdout(*_searched(made.searched))
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
-    on_stdout(*made.lines)
+    on_stdout(*made.lines, *_next(order, output, made.is_known))
 
 
 def _went_its_way(share: float) -> str:
@@ -170,6 +170,10 @@ def _searched(found: "Searched | None") -> list[str]:
     tried = ", ".join(f"{x:g},{y:g} (loss {loss:.2f})" for (x, y), loss in found.tried)
     x, y = found.center
     return [f"searched {found.places} places; tried {tried}; taken: --at {x:g},{y:g}"]
+
+
+def _next(order: "PatchOrder", output: Path, can_be_judged: bool) -> list[str]:
+    return [after_patch(output, order.card)] if order.object is not None and can_be_judged else []
 
 
 def _check_mode(context: typer.Context, mode: str) -> None:
@@ -197,15 +201,22 @@ def _make_for_detector(
     )  # fmt: skip
     if as_json:
         arms = [vars(arm) for arm in made.arms]
-        told = {"successes": made.successes, "views": made.views, "arms": arms, "loses": made.against}
+        told = {
+            "successes": made.successes,
+            "views": made.views,
+            "arms": arms,
+            "loses": made.against,
+            "doubts": made.doubts,
+        }
         on_stdout(json.dumps({**made.about.to_dict(), **told}))
         return
     on_stdout(*_searched(made.searched))
     on_stdout(f"wrote {output}/patch.png, patch.json and contact-sheet.png")
     on_stdout(f"on {made.views} fresh views of the twin it had its way in {made.successes}: no claim about a print")
     if made.arms:
-        on_stdout("the deployed file in the virtual field, 0 to 30 degrees:")
-    on_stdout(*(arm.line for arm in made.arms), *made.against)
+        on_stdout(f"the deployed file in the virtual field, 0 to {order.checked_angle_deg:g} degrees:")
+    on_stdout(*(arm.line for arm in made.arms), *made.against, *made.doubts)
+    on_stdout(*_next(order, output, not made.doubts))
 
 
 @app.command(epilog="Example: edgeguard patch sheet --card stop --arm patch --patch patch/ --output stop-patch.pdf")
@@ -267,6 +278,8 @@ def sheet(
     for line in covering_lines([made]):
         on_stderr(line)
     on_stdout(f"wrote {output}: sheet {made.number} ({made.object}, {made.arm}), {made.sha256[:8]}; print it at 100 %")
+    if card != "blank":
+        on_stdout(after_sheet(output, card if photo is None else "", arm))
 
 
 @app.command(epilog="Example: edgeguard patch check photo.jpg --sheet stop-patch.pdf")
@@ -345,56 +358,3 @@ def calibrate(
     on_stdout(f"blur           {found.blur_px:.2f} pixels at 640 across, {found.blur_mm:.2f} mm on the print")
     if found.error_after > found.error_before / 2:
         on_stderr("the map explains less than half of the difference: light on the print may be uneven or mixed")
-
-
-def _deployed(model: Path, output: Path) -> Path:
-    """A .tflite as it is; anything else converted to float32 without a guard, beside the patch."""
-    if model.suffix == ".tflite":
-        return model
-    import subprocess
-
-    from edgeguard.system.files import sha256_file
-    from edgeguard.system.names import refuse_special
-
-    # the name says of which file, since the folder may be gone on with; what has none is converted again
-    digest = sha256_file(model)[:16] if model.is_file() else None
-    converted = output / f"model-float32{'' if digest is None else '-' + digest}.tflite"
-    refuse_special(output, converted.name)
-    if digest is None or not _is_ours(converted, digest):
-        on_stderr(f"{model} is converted to float32 first; the patch is made on that")
-        command = [sys.executable, "-c", "from edgeguard.cli.main import main; main()", "convert", str(model)]
-        done = subprocess.run(
-            [*command, "--precision", "float32", "--guard", "none", "--output", str(converted)],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise InputError(f"{model} cannot be converted: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-        if digest is not None:
-            _note_ours(converted, digest)
-    return converted
-
-
-def _note_of(digest: str) -> Path:
-    """Where a conversion that ran here is noted. The output folder may be a stranger's, this one is the user's own."""
-    from edgeguard_converters.support.cache import cache_file
-
-    return cache_file(f"float32-{digest}.sha256")
-
-
-def _is_ours(converted: Path, digest: str) -> bool:
-    from edgeguard.system.files import sha256_file
-    from edgeguard.system.foreign import read_bounded
-
-    try:
-        noted = read_bounded(_note_of(digest), 1 << 10, "the note of a conversion")
-        return converted.is_file() and noted.decode() == sha256_file(converted)
-    except (InputError, OSError, ValueError):
-        return False  # it was never converted here, or the note cannot be read: converted again
-
-
-def _note_ours(converted: Path, digest: str) -> None:
-    from edgeguard.system.files import sha256_file, write_bytes
-
-    with suppress(DeviceError):  # without a note it is converted again the next time
-        write_bytes(_note_of(digest), sha256_file(converted).encode())

@@ -15,6 +15,7 @@ from pictures import read_bgr
 
 from edgeguard.cli import commands
 from edgeguard.cli.commands import SUMMARIES
+from edgeguard.cli.model import labels_shown
 from edgeguard.demo.assets import bundled_model
 
 
@@ -95,10 +96,15 @@ class TestModel:
         assert done.returncode == 0 and "uint8 1x128x128x3" in done.stdout and "all 29 operators map" in done.stdout
         assert "preprocess     crop center:0.875, mean (127.5, " in done.stdout  # not taken for a --preprocess
         fields = json.loads(here("model", "show", bundled_model(), "--json").stdout)
+        assert f": {', '.join(fields['contract']['labels'])}\n" in done.stdout
         assert fields["contract"]["guard"]["passes"] == 2 and fields["sha256"] in done.stdout
         (tmp_path / "x.tflite").write_bytes(b"nothing")
         refused(here("model", "show", tmp_path / "x.tflite"), 2, "not a .tflite")
         refused(here("model", "show", tmp_path / "y.tflite"), 2, "cannot read")
+
+    def test_many_labels_are_not_all_shown(self) -> None:
+        assert labels_shown([f"c{k}" for k in range(1000)]).endswith(", c19 and 980 more (all: --json)")
+        assert labels_shown([f"c{k}" for k in range(20)]).endswith(", c19") and labels_shown([]) == ""
 
     def test_verify(self, tmp_path: Path) -> None:
         from edgeguard.model.contract import read_contract

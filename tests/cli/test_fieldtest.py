@@ -1,6 +1,7 @@
 """From printer to report on the command line, in the virtual field."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ def sheets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         paths.append(folder / f"{arm}.pdf")
         done = run("patch", "sheet", "--card", "stop", "--arm", arm, "--number", number, "--output", paths[-1])
         assert done.returncode == 0 and "print it at 100 %" in done.stdout, done.stderr
+        assert done.stdout.splitlines()[-1].startswith("next: sheets of ") and str(paths[-1]) in done.stdout
     return paths
 
 
@@ -34,16 +36,21 @@ def test_the_whole_way(sheets: list[Path], tmp_path: Path) -> None:
     grid = ("--distances", "450,800", "--angles", "0,30", "--frames", 2)
     done = run("fieldtest", "plan", session, *sheets, *grid, "--passes", 1, "--model", bundled_model())
     assert done.returncode == 0 and "3 sheets x 4 cells x 1 passes = 12 passes" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(
+        f"next: print the sheets, then edgeguard fieldtest record {session} "
+    )
     refused(run("fieldtest", "plan", session, *sheets), 2, "holds a plan already")
     refused(run("fieldtest", "report", session), 2, "not scored yet")
     shown = [argument for path in sheets for argument in ("--sheets", path)]
     done = run("fieldtest", "record", session, "--source", "synthetic:session", *shown)
     assert done.returncode == 0 and "12 passes stored, 0 missing" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"next: edgeguard fieldtest score {session} --model ")
     again = run("fieldtest", "record", session, "--source", "synthetic:session", *shown)
     refused(again, 1, "nothing was recorded: all passes of the plan are stored already")
     score = ("fieldtest", "score", session, "--model", bundled_model(), "--guard", "off", "--guard", "lgs")
     done = run(*score, "--workers", 1)
     assert done.returncode == 0 and "non-adaptive only" in done.stdout, done.stderr
+    assert done.stdout.endswith(f"next: edgeguard fieldtest report {session}\n")
     assert run(*score, "--workers", 1, "--json").stdout == ""  # no patch arm: nothing to compare
     done = run("fieldtest", "report", session)
     assert done.returncode == 0 and "rendered (virtual field)" in (session / "report.html").read_text()
@@ -59,7 +66,7 @@ def test_a_plan_that_shows_nothing_says_so(sheets: list[Path], tmp_path: Path) -
     plan = ("fieldtest", "plan", tmp_path / "s", sheets[0], "--model", bundled_model(), "--passes", 1, "--angles", "0")
     done = run(*plan[:2], tmp_path / "far", *plan[3:], "--distances", "9000")
     assert done.returncode == 0 and "note: THIS PLAN CAN SHOW NOTHING OF STOP: the model is right about" in done.stdout
-    assert "too small to tell how it stands" in done.stdout
+    assert "too small to tell how it stands" in done.stdout and "next: " not in done.stdout
     done = run(*plan[:2], tmp_path / "both", *plan[3:], "--distances", "500,9000")
     assert "rendered views at 9000 mm" in done.stdout and "plan --distances 500" in done.stdout, done.stdout
     done = run(*plan[:2], tmp_path / "near", *plan[3:], "--distances", "500")
@@ -73,7 +80,10 @@ def test_a_plan_for_a_badge_stands_where_the_detector_knows_it(tmp_path: Path) -
     done = run("patch", "sheet", *badge, "--number", 1, "--output", tmp_path / "clean.pdf")
     assert done.returncode == 0, done.stderr
     done = run("fieldtest", "plan", tmp_path / "s", tmp_path / "clean.pdf", "--model", ASSETS / "detector.tflite")
-    assert done.returncode == 0 and "the model is right about" not in done.stdout, done.stdout
+    assert done.returncode == 0 and "CAN SHOW NOTHING" not in done.stdout, done.stdout
+    assert not re.search(r"rendered views at [\d, ]+ mm", done.stdout), (
+        "some angles at most, at no distance all of them"
+    )
     assert "by size alone: 150, 190, 240, 310 mm" in done.stdout and "too small" not in done.stdout
     far = json.loads((tmp_path / "s" / "plan.json").read_text())["distances_mm"]
     assert len(far) > 1 and min(far) > 200, (

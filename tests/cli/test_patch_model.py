@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from commands import here
 
-from edgeguard.cli.patch import _deployed
+from edgeguard.cli.patch_model import deployed_model
 from edgeguard.demo.assets import bundled_model
 from edgeguard.errors import InputError
 
@@ -34,8 +34,8 @@ def test_another_model_is_converted_anew(tmp_path: Path, asked: list[str]) -> No
     second.write_bytes(b"b")
     (tmp_path / "patch").mkdir()
     for _ in range(2):
-        assert _deployed(first, tmp_path / "patch").read_bytes() == b"a"
-        assert _deployed(second, tmp_path / "patch").read_bytes() == b"b"
+        assert deployed_model(first, tmp_path / "patch").read_bytes() == b"a"
+        assert deployed_model(second, tmp_path / "patch").read_bytes() == b"b"
     assert asked == [str(first), str(second)]
 
 
@@ -45,9 +45,9 @@ def test_a_converted_model_that_came_with_the_folder_is_not_believed(tmp_path: P
     folder.mkdir()
     prepared = folder / f"model-float32-{hashlib.sha256(b'a').hexdigest()[:16]}.tflite"
     prepared.write_bytes(b"a stranger's")
-    assert _deployed(model, folder).read_bytes() == b"a"
+    assert deployed_model(model, folder).read_bytes() == b"a"
     prepared.write_bytes(b"changed afterwards")
-    assert _deployed(model, folder).read_bytes() == b"a"
+    assert deployed_model(model, folder).read_bytes() == b"a"
     assert len(asked) == 2
 
 
@@ -57,7 +57,7 @@ def test_a_link_in_its_place_is_refused(tmp_path: Path, asked: list[str]) -> Non
     folder.mkdir()
     (folder / f"model-float32-{hashlib.sha256(b'a').hexdigest()[:16]}.tflite").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="is a link"):
-        _deployed(model, folder)
+        deployed_model(model, folder)
     assert not asked
 
 
@@ -69,7 +69,7 @@ def test_without_a_cache_it_is_converted_again(
     (tmp_path / "a.pt2").write_bytes(b"a")
     (tmp_path / "patch").mkdir()
     for _ in range(2):
-        assert _deployed(tmp_path / "a.pt2", tmp_path / "patch").read_bytes() == b"a"
+        assert deployed_model(tmp_path / "a.pt2", tmp_path / "patch").read_bytes() == b"a"
     assert len(asked) == 2
 
 

@@ -166,7 +166,8 @@ def search(name: Name, folder: Path) -> str:
 
 def field_test(name: Name, folder: Path) -> str:
     """Two objects with a patch, two guards, two lights; a stored frame; rendered in the virtual field."""
-    from edgeguard.fieldtest.analysis.findings import Comparison, findings
+    from edgeguard.fieldtest.analysis.comparison import Comparison
+    from edgeguard.fieldtest.analysis.findings import findings
     from edgeguard.fieldtest.analysis.paired import Difference
     from edgeguard.fieldtest.analysis.report import html_report
     from edgeguard.fieldtest.analysis.score import Outcome, Scores

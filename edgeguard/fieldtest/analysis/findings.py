@@ -8,8 +8,10 @@ from typing import TypeVar
 import numpy as np
 
 from edgeguard.errors import InputError
+from edgeguard.fieldtest.analysis.comparison import Comparison
 from edgeguard.fieldtest.analysis.counted import Counted
 from edgeguard.fieldtest.analysis.detections import NOTHING
+from edgeguard.fieldtest.analysis.eligible_cells import eligible_notes
 from edgeguard.fieldtest.analysis.image_places import by_place
 from edgeguard.fieldtest.analysis.limits import detector_notes, memory_notes
 from edgeguard.fieldtest.analysis.memory import MemoryFindings, memory_findings
@@ -74,26 +76,6 @@ class GuardCost:
     ms_p50: float
     ms_p95: float
     camera_coded: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paired comparison over passes, in words and numbers."""
-
-    question: str
-    difference: Difference
-
-    @property
-    def answer(self) -> str:
-        """The honest sentence."""
-        d = self.difference
-        interval = f"{100 * d.mean:+.0f} points [{100 * d.low:+.0f}, {100 * d.high:+.0f}], p {d.p:.3g}, {d.n} passes"
-        if d.shown and d.mean < 0 and "does it beat" in self.question:
-            return f"An effect was shown, the other way round: the control succeeds more often: {interval}."
-        if d.shown:
-            return f"An effect was shown: {interval}."
-        why = "the interval includes zero" if d.low <= 0 <= d.high else "the test does not exclude chance"
-        return f"No effect was shown: {why} ({interval})."
 
 
 @dataclass(frozen=True)
@@ -180,7 +162,7 @@ class _Table:
         return right
 
     def eligible(self, done: Pass, outcome: Outcome) -> bool:
-        """True where the clean object in the same placement was classified correctly without a guard."""
+        """True where the model was right about the clean object in the same placement, without a guard."""
         name = self._sheet(done).object
         if _is_placement(done):
             return self._clean_right.get((name, done.cell, done.repeat, outcome.shot), False)
@@ -271,9 +253,10 @@ class _Table:
             for guard in self.scores.guards:
                 for control in controls_of(sheet, self.plan.sheets):
                     pairs = self._matched(sheet, control, guard)
-                    if (found := paired_difference(*_columns(pairs))) is not None:
+                    patches, others = _columns(pairs)
+                    if (found := paired_difference(patches, others)) is not None:
                         question = f"{what}: does it beat the {control.arm} control, guard {guard}?"
-                        yield Comparison(question, found)
+                        yield Comparison(question, found, (control.arm, float(others.mean())))
             for guard in self.scores.guards:
                 if guard == OFF:
                     continue
@@ -300,20 +283,13 @@ class _Table:
         return pairs
 
     def _not_eligible(self) -> Iterable[str]:
-        not_eligible = sum(
-            not self.eligible(done, o) for done in self.session.passes for o in self.by_pass[done.number, OFF]
-        )
-        frames = sum(len(done.frames) for done in self.session.passes)
-        if not_eligible:
-            yield (
-                f"{not_eligible} of {frames} frames are not eligible: without a guard the clean object was not "
-                "classified correctly there. They count for no attack's success."
-            )
-            if 2 * not_eligible > frames:
-                yield (
-                    "More than half of the frames judge nothing: the model does not know the clean object as this "
-                    "camera sees it. Plan shorter distances, or take a model that learned from such pictures."
-                )
+        return eligible_notes(
+            [
+                (done.frames[o.shot].cell, self.eligible(done, o))
+                for done in self.session.passes for o in self.by_pass[done.number, OFF]
+            ],
+            self.scores.task,
+        )  # fmt: skip
 
     def notes(self) -> Iterable[str]:
         """What limits the answer."""

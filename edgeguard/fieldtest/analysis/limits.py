@@ -13,7 +13,8 @@ def detector_notes(session: Session, scores: Scores) -> Iterable[str]:
     if twice:
         yield (
             f"In {twice} frames another box of the object's class lies elsewhere: the one on the marked object counts. "
-            "A second object may stand in view, or the detector invents one."
+            "A second object may stand in view, or the detector invents one. Nothing has to be done: only a patch to "
+            "create is judged by boxes elsewhere."
         )
     frames = [frame for done in session.passes for frame in done.frames]
     sized = sum(frame.pose_from == "size" for frame in frames)

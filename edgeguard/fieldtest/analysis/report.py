@@ -36,7 +36,7 @@ _LIMITS = (
     "The unit is the pass (one placement, or one drive-by): the paired tests are over passes. Intervals of single "
     "cells and bins are Wilson's over frames and only describe: frames of one pass are not independent.",
     "Each question is tested at 5 % by itself: where nothing has an effect, one of twenty shows one by chance.",
-    "A frame is eligible where the clean object in the same placement was classified correctly without a guard.",
+    "A frame is eligible where the model was right about the clean object in the same placement, without a guard.",
     "The guards were applied to the stored frames afterwards. What a camera's own JPEG does with a profile's tables "
     "can only be seen on frames that such a camera sent: the column 'coded by the camera' counts them.",
     "A result holds for this print, this camera, these places and lights. A better patch can only be worse for you.",

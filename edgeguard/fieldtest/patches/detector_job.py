@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edgeguard.evaluate.detectors.twin import detector_twin, require_detector
 from edgeguard.evaluate.protocol import Goal
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.fieldtest.guards import named_guard
+from edgeguard.fieldtest.patches.arm_doubts import arm_doubts, losing
 from edgeguard.fieldtest.patches.detector import GOAL_WEIGHT, DetectorAttempt
 from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, field_arms
 from edgeguard.fieldtest.patches.guarded import GuardedTwin
@@ -37,12 +38,6 @@ _log = logging.getLogger(__name__)
 
 _SHOWN = 12
 _FARTHEST_SIDES = 1100.0 / 120.0  # detectors find cards up to there
-#: In how many views of an arm a patch had its way.
-_EFFECTS: dict[Goal, Callable[[ArmResult], int]] = {
-    "vanish": lambda arm: arm.n - arm.found,
-    "mislabel": lambda arm: arm.renamed,
-    "create": lambda arm: arm.created,
-}
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,9 @@ class MadeDetectorPatch:
         about, picture: the patch.
         successes, views: over fresh views of the kind that it was made on, judged by the twin.
         last_share: of the views of the last step in which it had its way.
-        arms: the deployed file in the virtual field, 0 to 30 degrees; empty for photographs.
-        against: why it loses against the plain control, one line for each reason; empty where it does not.
+        arms: the deployed file in the virtual field, 0 to `checked_angle_deg` degrees; empty for photographs.
+        against: why it does no more than the plain control, a line for each reason; empty where it does.
+        doubts: why these views can show little of any patch, a line for each reason.
         searched: where its place was looked for, else None.
     """
 
@@ -65,6 +61,7 @@ class MadeDetectorPatch:
     last_share: float
     arms: tuple[ArmResult, ...]
     against: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
     searched: Searched | None = None
 
 
@@ -140,7 +137,8 @@ def make_for_detector(
     successes = _contact_sheet(output, attempt, scenes, recipe, picture)
     arms = () if index is None else _arms(deployed, order, output, (index, target), asked)
     against = losing(arms, mode, successes, _SHOWN, last)
-    return MadeDetectorPatch(about, picture, successes, _SHOWN, last, arms, against, found)
+    doubts = arm_doubts(arms, mode, None if order.subject is None else order.subject.mount)
+    return MadeDetectorPatch(about, picture, successes, _SHOWN, last, arms, against, doubts, found)
 
 
 def _arms(
@@ -158,7 +156,8 @@ def _arms(
     if subject is None:
         return ()
     check = FieldCheck(
-        subject.name, aim[0], distances_mm=order.distances_mm, size=order.size, subject=order.subject, target=aim[1]
+        subject.name, aim[0], angles_deg=(0.0, order.checked_angle_deg), distances_mm=order.distances_mm,
+        size=order.size, subject=order.subject, target=aim[1],
     )  # fmt: skip
     profile, patch_guard = (None, None) if order.through is None else named_guard(order.through, deployed.contract)
     found = field_arms(
@@ -166,37 +165,6 @@ def _arms(
         photographs=order.photographs, printer=order.printer,
     )  # fmt: skip
     return tuple(found)
-
-
-def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, last_share: float) -> tuple[str, ...]:
-    """Why a patch does no more than its plain control, from what was measured; empty where it does more."""
-    by_arm = {one.arm: one for one in arms}
-    if not {"clean", "plain", "patch"} <= by_arm.keys():
-        return ()
-    clean, plain, patch = (by_arm[arm] for arm in ("clean", "plain", "patch"))
-    effect = _EFFECTS[mode]
-    if effect(patch) > effect(plain):
-        return ()
-    lines = [
-        f"it loses against the plain control: {effect(patch)} of {patch.n} views go its way, {effect(plain)} with "
-        "plain gray of its size"
-    ]
-    if clean.found < 0.8 * clean.n:
-        lines.append(
-            f"the object is found in {clean.found} of {clean.n} views without a patch: too few to lose. The detector "
-            "has to know it first: the right --label, nearer --distances, a paper that hides less of it"
-        )
-    if last_share < 0.5:
-        lines.append(
-            f"it had its way in {100 * last_share:.0f} % of the views of the last step: more --steps or --size"
-        )
-    elif successes < 0.5 * views:
-        lines.append(f"it had its way in the last step, but in {successes} of {views} fresh views: a larger --batch")
-    elif effect(patch) < 0.5 * patch.n:
-        lines.append(
-            f"the twin is beaten in {successes} of {views} fresh views, the deployed file is not: see its agreement"
-        )
-    return tuple(lines)
 
 
 def _scenes(order: PatchOrder, deployed: Model, shape: str, label: int | None) -> Scenes:

@@ -55,6 +55,11 @@ class MadePatch:
     searched: Searched | None = None
 
     @property
+    def is_known(self) -> bool:
+        """The model is right in at least half of the views without the patch."""
+        return 2 * self.clean_right >= self.views
+
+    @property
     def lines(self) -> list[str]:
         """For the terminal: with the patch and without it, and whether the model is right at all in such views."""
         said = [
@@ -62,7 +67,7 @@ class MadePatch:
             f"{self.clean_successes}: no claim about a print",
             f"without the patch the model was right in {self.clean_right} of them",
         ]
-        if 2 * self.clean_right < self.views:
+        if not self.is_known:
             said.append(
                 "THE MODEL IS MOSTLY WRONG WITHOUT ANY PATCH, so these views judge none: a classifier sees the whole "
                 "frame, however small the object is in it; give nearer --distances, or take a model that learned from "

@@ -19,6 +19,7 @@ from edgeguard.fieldtest.sheets.subject import Subject, card_subject
 
 Rectangle = tuple[float, float, float, float]
 _FARTHEST_BESIDE = 3.0  # sides of the object
+_CHECKED_ANGLE_DEG = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,11 @@ class PatchOrder:
         if self.subject is not None:
             return self.subject
         return None if self.images is not None or self.card is None else card_subject(self.card)
+
+    @property
+    def checked_angle_deg(self) -> float:
+        """Largest angle at which the deployed detector is asked about the arms."""
+        return min(_CHECKED_ANGLE_DEG, self.angle_deg)
 
     @property
     def side_share(self) -> float:

@@ -15,8 +15,9 @@ from edgeguard.evaluate.engine.executors import ThisProcess
 from edgeguard.evaluate.protocol import Protocol, parse_protocol
 from edgeguard.evaluate.reports.results import read_results
 from edgeguard.evaluate.run import evaluate
+from edgeguard.fieldtest.patches.arm_doubts import arm_doubts, losing
 from edgeguard.fieldtest.patches.detector_field import ArmResult, FieldCheck, counted
-from edgeguard.fieldtest.patches.detector_job import losing, make_for_detector
+from edgeguard.fieldtest.patches.detector_job import make_for_detector
 from edgeguard.fieldtest.patches.optimize import Recipe
 from edgeguard.fieldtest.patches.order import PatchOrder
 from edgeguard.fieldtest.sheets.patch_file import read_patch
@@ -188,8 +189,25 @@ def test_why_a_patch_loses_against_plain_gray() -> None:
     assert "2 of 40 views go its way, 2 with plain gray" in lines[0] and "more --steps" in lines[1]
     assert "larger --batch" in losing(arms, "vanish", 1, 12, 0.9)[1]
     assert "the deployed file is not" in losing(arms, "vanish", 12, 12, 0.9)[1]
-    assert "too few to lose" in losing([arm("clean", 10), *arms[1:]], "vanish", 12, 12, 0.9)[1]
+    assert "too few to lose" in losing([arm("clean", 30), *arms[1:]], "vanish", 12, 12, 0.9)[1]
     assert losing([*arms[:3], arm("patch", 3)], "vanish", 12, 12, 1.0) == ()
+    assert losing([*arms[:3], arm("patch", 30)], "vanish", 12, 12, 1.0) == ()
+    by_chance = losing([*arms[:3], arm("patch", 36)], "vanish", 12, 12, 1.0)
+    assert by_chance[0].startswith("it beats the plain control by no more than chance: 4 of 40 views go its way, 2")
+
+
+def test_views_that_can_show_little_of_any_patch() -> None:
+    def arm(name: str, found: int) -> ArmResult:
+        return ArmResult(name, found, 48, 0.5, 0.4, 0.6, 0, 0)
+
+    (line,) = arm_doubts([arm("clean", 23), arm("plain", 12), arm("patch", 3)], "vanish", "on")
+    assert "FOUND IN 23 OF 48" in line and "--distances NEAR,FAR, a smaller --angle" in line
+    (line,) = arm_doubts([arm("clean", 36), arm("plain", 3), arm("patch", 1)], "vanish", "on")
+    assert "IN 45 OF 48 VIEWS ALREADY" in line and "another --at, --mount sheet or --mount beside" in line
+    (line,) = arm_doubts([arm("clean", 36), arm("plain", 3), arm("patch", 1)], "vanish", None)
+    assert line.endswith("another --at")
+    assert arm_doubts([arm("clean", 24), arm("plain", 20), arm("patch", 1)], "vanish", "on") == ()
+    assert arm_doubts((), "vanish", None) == ()
 
 
 @pytest.mark.parametrize(("target", "renamed", "created"), [(None, 1, 1), (2, 1, 0), (3, 0, 1)])

@@ -10,7 +10,8 @@ from fieldtest.conftest import play
 
 from edgeguard.demo.assets import bundled_clip, bundled_model
 from edgeguard.errors import CheckFailed, InputError
-from edgeguard.fieldtest.analysis.findings import Comparison, findings
+from edgeguard.fieldtest.analysis.comparison import Comparison
+from edgeguard.fieldtest.analysis.findings import findings
 from edgeguard.fieldtest.analysis.paired import Difference
 from edgeguard.fieldtest.analysis.report import html_report, text_report
 from edgeguard.fieldtest.analysis.score import (
@@ -189,6 +190,13 @@ def test_a_control_that_does_more_is_no_patch_that_beats_it() -> None:
     assert "the other way round: the control succeeds more often: -40 points" in answer
 
 
+def test_a_control_that_leaves_no_room_is_named() -> None:
+    none = Difference(0.0, -0.06, 0.06, 1.0, 13)
+    answer = Comparison("badge: does it beat the plain control, guard off?", none, ("plain", 0.94)).answer
+    assert answer.endswith("13 passes). The plain control alone succeeds on 94 %: there is no room for an effect.")
+    assert Comparison("?", none, ("plain", 0.5)).answer.endswith("13 passes).")
+
+
 def test_no_line_of_a_chart_is_lost(tmp_path: Path) -> None:
     session, scores = _made_up(tmp_path, patch_hits=1.0, guarded_hits=1.0, repeats=1)
     guards = ("off", *(f"g{k}" for k in range(9)))
@@ -212,7 +220,7 @@ def test_frames_where_the_clean_object_fails_count_for_nothing(tmp_path: Path) -
     clean = {done.number for done in session.passes if done.sheet == 1}
     outcomes = tuple(replace(o, index=0) if o.number in clean and o.guard == "off" else o for o in scores.outcomes)
     notes = findings(session, replace(scores, outcomes=outcomes)).notes
-    assert any("More than half" in note and "Plan shorter distances" in note for note in notes)
+    assert any("More than half" in note and "Plan other distances or angles" in note for note in notes)
 
 
 def test_arms_that_are_missing_somewhere_are_named(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ def _paper(folder: Path, side_mm: float, tag_mm: float | None = None) -> Sheet:
 def test_a_small_objects_paper_leaves_it_to_be_seen(tmp_path: Path) -> None:
     shares = {side: paper_share(_paper(tmp_path, side)) for side in (100.0, 120.0, 150.0, 240.0, 600.0)}
     assert all(0.15 < share < 0.5 for share in shares.values()), shares
-    assert covering_lines([_paper(tmp_path, 100.0)]) == []
+    assert covering_lines([_paper(tmp_path, 120.0)]) == []
 
 
-@pytest.mark.parametrize(("side_mm", "tag_mm", "percent"), [(60.0, None, 76), (100.0, 40.0, 100)])
+@pytest.mark.parametrize(("side_mm", "tag_mm", "percent"), [(60.0, None, 76), (100.0, None, 42), (100.0, 40.0, 100)])
 def test_where_little_is_left_a_line_says_what_to_do(
     side_mm: float, tag_mm: float | None, percent: int, tmp_path: Path
 ) -> None:
