@@ -8,7 +8,7 @@ import typer
 
 import edgeguard
 from edgeguard.cli.commands import LazyGroup
-from edgeguard.cli.messages import on_stderr, on_stdout, quiet_libraries
+from edgeguard.cli.messages import beside_results, on_stderr, on_stdout, quiet_libraries
 from edgeguard.cli.supervise import in_child
 from edgeguard.errors import EdgeGuardError, is_out_of_memory
 from edgeguard.system.termination import end_beside_threads
@@ -63,6 +63,9 @@ def run_line() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         _exit(130, "interrupted")
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # click's, wherever typer keeps it: nothing was typed
+            beside_results(*str(error).splitlines())
+            _exit(2)
         if debug:
             raise
         _exit(*_explain(error))

@@ -35,7 +35,7 @@ def refuse_overwriting(values: Mapping[str, Any], flags: Mapping[str, str]) -> N
             for output, target in outputs:
                 if os.path.samestat(path.stat(), target.stat()):
                     raise InputError(
-                        f"{flags.get(output, output)} {target} is the file of {flags.get(name, name)} too: it would be "
+                        f"{flags.get(output, output)} {target} is what {flags.get(name, name)} reads, and would be "
                         "written over; name another file"
                     )
 

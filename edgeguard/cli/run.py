@@ -285,6 +285,8 @@ def _load_file(settings: Settings, hints: "Hints") -> "Model":
     from edgeguard.model import load_model
 
     path = settings.model or bundled_model()
+    if settings.model is None:
+        beside_results("no MODEL was given: the bundled model of printed cards runs (edgeguard run MODEL ...)")
     threads, isolate = settings.threads, settings.isolate
     if settings.fallback is not None and not Path(settings.fallback).is_file():
         raise InputError(f"--fallback {settings.fallback} is not there, or is no file")

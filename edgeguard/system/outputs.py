@@ -80,7 +80,8 @@ def _make(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _remove_folders(missing)
-        raise DeviceError(f"cannot write in {folder}: {error.strerror}") from error
+        why = "it is a file, and a folder is wanted" if folder.is_file() else error.strerror
+        raise DeviceError(f"cannot write in {folder}: {why}") from error
     return missing
 
 

@@ -55,6 +55,12 @@ class TestHelp:
         modules = {name: importlib.import_module(f"edgeguard.cli.{name}") for name in names}
         assert set(SUMMARIES) == {n for n, m in modules.items() if hasattr(m, "app") or hasattr(m, f"{n}_command")}
 
+    @pytest.mark.parametrize("command", [(), ("patch",)])
+    def test_without_a_command_the_help_is_shown_as_it_is(self, command: tuple[str, ...]) -> None:
+        done = run(*command)
+        assert done.returncode == 2 and done.stdout == "" and "\\n" not in done.stderr
+        assert done.stderr.startswith("Usage: ") and "\n\nCommands:\n  " in done.stderr
+
     def test_a_command_imports_no_other(self) -> None:
         code = (
             "import sys; sys.argv = ['edgeguard', 'doctor', '--help']\n"

@@ -27,7 +27,7 @@ def test_an_output_that_is_an_input_is_refused(through: str, tmp_path: Path) -> 
         output.hardlink_to(model)
     else:
         output = tmp_path / "." / "m.tflite"
-    with pytest.raises(InputError, match="--output .* is the file of MODEL too"):
+    with pytest.raises(InputError, match="--output .* is what MODEL reads"):
         refuse_overwriting({"model": str(model), "output": output}, {"model": "MODEL", "output": "--output"})
 
 
@@ -47,7 +47,7 @@ def test_the_commands_refuse_it(tmp_path: Path) -> None:
         ("run", model, "--source", tmp_path / "p.png", "--status-file", tmp_path / "p.png"),
         ("model", "bom", model, "--output", model),
     ):
-        refused(here(*command), 2, "it would be written over; name another file")
+        refused(here(*command), 2, "would be written over; name another file")
     assert model.read_bytes() == before and (tmp_path / "p.png").read_bytes() == b"\x89PNG"
 
 

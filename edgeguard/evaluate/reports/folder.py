@@ -41,7 +41,8 @@ def claim(folder: Path, facts: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DeviceError(f"cannot write in {folder}: {error.strerror}") from error
+        why = "it is a file, and a folder is wanted" if folder.is_file() else error.strerror
+        raise DeviceError(f"cannot write in {folder}: {why}") from error
     write_bytes(folder / EVALUATION, (json.dumps(told, indent=1) + "\n").encode())
 
 
