@@ -24,7 +24,7 @@ def after_sheet(output: Path, card: str, arm: str) -> str:
         return "next: print it, photograph it, then edgeguard patch calibrate photo.jpg --output printer.json"
     others = ", ".join(one for one in _ARMS if one != arm)
     files = " ".join(shlex.quote(str(output)) if one == arm else f"{one}.pdf" for one in _ARMS)
-    return f"next: sheets of {others}; then edgeguard fieldtest plan session/ {files} --model model.tflite"
+    return f"next: sheets of {others}; then edgeguard fieldtest plan session/ {files} --model MODEL"
 
 
 def after_plan(folder: Path, sheets: Sequence[Path]) -> str:
@@ -39,7 +39,7 @@ def after_plan(folder: Path, sheets: Sequence[Path]) -> str:
 
 def after_record(folder: Path, model: Path | None) -> str:
     """`fieldtest record` and `import`."""
-    named = "model.tflite" if model is None else shlex.quote(str(model))
+    named = "MODEL" if model is None else shlex.quote(str(model))
     return f"next: edgeguard fieldtest score {shlex.quote(str(folder))} --model {named} --guard off --guard fd"
 
 

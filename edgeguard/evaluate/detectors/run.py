@@ -128,7 +128,7 @@ def costs(cells: list[Cell]) -> list[str]:
         return []
     return [
         f"{name} costs {100 * (bare.ap50 - cell.ap50):.1f} points of AP50 on clean pictures "
-        f"({100 * bare.ap50:.1f} without, {100 * cell.ap50:.1f} with)"
+        f"({100 * bare.ap50:.1f} without, {100 * cell.ap50:.1f} with, n = {cell.n} objects)"
         for name, cell in clean.items()
         if name != "none" and cell.ap50 is not None
     ]

@@ -157,7 +157,7 @@ def no_room_notes(clean: Sequence[CleanViews], plain: Sequence[CleanViews]) -> l
         if n and wrong >= _NO_ROOM * n:
             lines.append(
                 f"the plain control alone misleads the model about {name} in {wrong} of {n} rendered views: there is "
-                "no room for an effect; make a smaller patch (patch make --size), or one elsewhere (--at)"
+                "no room for an effect; make a smaller patch (--size), one elsewhere (--at), or take another --mount"
             )
     return lines
 
