@@ -33,7 +33,7 @@ def losing(arms: Sequence[ArmResult], mode: Goal, successes: int, views: int, la
     if _KNOWN * clean.n <= clean.found < 0.8 * clean.n:
         lines.append(
             f"the object is found in {clean.found} of {clean.n} views without a patch: too few to lose. The detector "
-            "has to know it first: the right --label, nearer --distances, a paper that hides less of it"
+            "has to know it first: the right --label, other --distances, a paper that hides less of it"
         )
     if last_share < 0.5:
         lines.append(
@@ -68,12 +68,20 @@ def arm_doubts(arms: Sequence[ArmResult], mode: Goal, mount: Mount | None) -> tu
     if clean is not None and clean.found < _KNOWN * clean.n:
         lines.append(
             f"THE CLEAN OBJECT IS FOUND IN {clean.found} OF {clean.n} VIEWS ONLY, and the others judge no patch: give "
-            "nearer --distances NEAR,FAR, a smaller --angle, the right --label, or take a model that knows the object"
+            "other --distances NEAR,FAR (fieldtest plan finds some), a smaller --angle, the right --label, or take a "
+            "model that knows the object"
         )
-    elif plain is not None and _EFFECTS[mode](plain) >= _NO_ROOM * plain.n:
+    elif plain is not None and _has_no_room(clean, plain, mode):
         others = {"on": ", --mount sheet or --mount beside", "beside": ", --mount sheet"}.get(mount or "", "")
         lines.append(
             f"PLAIN GRAY OF ITS SIZE HAS ITS WAY IN {_EFFECTS[mode](plain)} OF {plain.n} VIEWS ALREADY: there is no "
             f"room for a patch to do more; give a smaller --size, another --at{others}"
         )
     return tuple(lines)
+
+
+def _has_no_room(clean: ArmResult | None, plain: ArmResult, mode: Goal) -> bool:
+    """Whether plain gray has its way nearly always; of what vanishes, where the clean object is there to vanish."""
+    if mode == "vanish" and clean is not None and clean.n == plain.n:
+        return plain.found <= (1 - _NO_ROOM) * clean.found
+    return _EFFECTS[mode](plain) >= _NO_ROOM * plain.n
