@@ -94,7 +94,7 @@ def test_the_summary_counts_events_and_says_why_there_are_none(frames: int, said
     """Each frame of this source shows another card."""
     config = tmp_path / "rules.toml"
     config.write_text(f'[[event]]\nname = "sign"\nlabel = "stop"\nframes = {frames}\nhold = 0.1\n')
-    run = ("run", "--source", "synthetic:cards?fps=30", "--config", config, "--frames", 40)
+    run = ("run", "--source", "synthetic:cards?fps=120&width=240&height=180", "--config", config, "--frames", 40)
     done = here(*run)
     assert done.returncode == 0 and said in done.stderr, done.stderr
     assert ("event sign: stop" in done.stderr) == (frames == 1)

@@ -147,6 +147,7 @@ def test_tokens_nonces_and_too_many(live: Live) -> None:
             assert answer.status == 200
 
 
+@pytest.mark.full
 def test_run_counts_two_passes_behind_a_sensor_and_refuses_forgeries(tmp_path: Path) -> None:
     key, other = tmp_path / "key", tmp_path / "other"
     for path, text in ((key, "k" * 32), (other, "o" * 32)):

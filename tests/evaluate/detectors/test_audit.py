@@ -201,7 +201,7 @@ def test_views_that_can_show_little_of_any_patch() -> None:
         return ArmResult(name, found, 48, 0.5, 0.4, 0.6, 0, 0)
 
     (line,) = arm_doubts([arm("clean", 23), arm("plain", 12), arm("patch", 3)], "vanish", "on")
-    assert "FOUND IN 23 OF 48" in line and "--distances NEAR,FAR, a smaller --angle" in line
+    assert "FOUND IN 23 OF 48" in line and "--distances NEAR,FAR (fieldtest plan finds some), a smaller --angle" in line
     (line,) = arm_doubts([arm("clean", 36), arm("plain", 3), arm("patch", 1)], "vanish", "on")
     assert "IN 45 OF 48 VIEWS ALREADY" in line and "another --at, --mount sheet or --mount beside" in line
     (line,) = arm_doubts([arm("clean", 36), arm("plain", 3), arm("patch", 1)], "vanish", None)
