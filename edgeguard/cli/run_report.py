@@ -1,6 +1,6 @@
 """What `edgeguard run` says at its end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cli.messages import beside_results, on_stdout
@@ -13,8 +13,8 @@ def summary_of(outcome: "Outcome") -> dict[str, Any]:
     """What a run counted, for `--json`."""
     found = {**outcome.pipeline.counters.to_dict(), "sinks": outcome.status.sinks_to_dict()}
     status = outcome.status
-    if names := _rules(outcome):
-        found["events"] = {name: status.events.begun[status.camera, name] for name in names}
+    if rules := _rules(outcome):
+        found["events"] = {rule["name"]: status.events.begun[status.camera, rule["name"]] for rule in rules}
     return found
 
 
@@ -93,19 +93,19 @@ def _sound_proof_lines(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def _rules(outcome: "Outcome") -> dict[str, int]:
-    """Rules of events of this camera, and how many results in a row begin one."""
-    return {one["name"]: one["frames"] for one in outcome.status.rules.get("events", ())}
+def _rules(outcome: "Outcome") -> Sequence[dict[str, Any]]:
+    """Rules of events of this camera, as they are configured."""
+    return tuple(outcome.status.rules.get("events", ()))
 
 
 def _event_lines(outcome: "Outcome") -> Iterator[str]:
     status = outcome.status
-    alarms = {one["name"]: one["alarm"] for one in status.rules.get("events", ())}
-    for name, frames in _rules(outcome).items():
+    for rule in _rules(outcome):
+        name, frames = rule["name"], rule["frames"]
         of = status.camera, name
         if count := status.events.begun[of]:
             yield f"event {name}: {count} time{'s' * (count != 1)}"
-        elif alarms[name] is not None:
+        elif rule["alarm"] is not None:
             yield f"event {name}: none"
         elif count := status.events.shown[of]:
             yield f"event {name}: none; {count} results showed it, never {frames} in a row (frames = {frames})"
