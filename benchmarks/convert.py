@@ -20,7 +20,7 @@ from threading import Thread
 _TIMED = """
 import sys, time
 began = time.perf_counter()
-import edgeguard_converters.pipeline as pipeline
+import edgeguard.cli.main as line
 def do(steps, work):
     global began
     if began:
@@ -30,9 +30,12 @@ def do(steps, work):
         at = time.perf_counter()
         step(work)
         print(f"part {step.__name__.strip('_')} {time.perf_counter() - at:.1f}", file=sys.stderr)
-pipeline.do = do
-from edgeguard.cli.main import main
-main()
+def in_timed_child(what, fork=line.in_child):
+    fork(what)  # only the child imports it: what the parent holds counts too
+    import edgeguard_converters.pipeline as pipeline
+    pipeline.do = do
+line.in_child = in_timed_child
+line.main()
 """
 
 

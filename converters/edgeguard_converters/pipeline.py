@@ -7,33 +7,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgeguard.datasets.images import LabeledImage, digest, prepare
+from edgeguard.datasets.images import LabeledImage, digest
 from edgeguard.errors import CheckFailed
 from edgeguard.model.contract import ENTRY
 from edgeguard.system.files import check_writable, write_bytes
 from edgeguard.system.leftovers import clear_partials
 from edgeguard_converters.candidates import candidates
-from edgeguard_converters.contract.crop import (
-    UNKNOWN,
-    chosen_by_labels,
-    judged_images,
-    other_crop,
-    with_crop,
-)
-from edgeguard_converters.contract.image_sets import Labeled, behind_the_guard
-from edgeguard_converters.contract.infer import best_classes
+from edgeguard_converters.contract.image_sets import Labeled
 from edgeguard_converters.contract.provenance import versions
 from edgeguard_converters.edgetpu.predict import predict
 from edgeguard_converters.load.model_process import ModelProcess
 from edgeguard_converters.load.source import Source
+from edgeguard_converters.lower import ask, ask_other_crop, export, float_answers, settle_crop
 from edgeguard_converters.notes import Notes
 from edgeguard_converters.options import Options, check_options
 from edgeguard_converters.quantize.finetune import finetune_classifier
 from edgeguard_converters.result import Conversion
 from edgeguard_converters.support.folder import work_folder
 from edgeguard_converters.support.log import chatter_to, log_file
-from edgeguard_converters.support.memory import give_back_memory
-from edgeguard_converters.understand import choose_images, infer, load, outline, prepare_pictures, sketch
+from edgeguard_converters.understand import choose_images, infer, load, outline, prepare_pictures
 from edgeguard_converters.verify.checks import check_file
 from edgeguard_converters.verify.crop_cost import crop_cost
 from edgeguard_converters.verify.findings import find
@@ -47,7 +39,6 @@ from edgeguard_converters.work import Calibration, Work
 
 __all__ = ["BUILD", "DELIVER", "Conversion", "Options", "Step", "convert", "do", "load"]
 
-_TORCH_IMAGES = 64  # torch is ten times slower than the float graph, and a wrong graph shows on the first image
 _RELOADED = 8  # images that the finished file has to answer on disk as in memory
 _DEFAULTS = Options()
 
@@ -108,7 +99,7 @@ def convert(
         do(UNDERSTAND, work)
         with log_file() as work.log:
             with work_folder() as work.folder:
-                do((_export, _settle_crop, *JUDGE), work)
+                do((ask, ask_other_crop, export, settle_crop, *JUDGE), work)
                 if work.gates.failures and work.trainees:
                     _finetune(work, work.trainees)
                     do(BUILD, work)
@@ -116,59 +107,19 @@ def convert(
     return work.conversion
 
 
-def _export(work: Work) -> None:
-    normalization, size = work.inferred.normalization, work.contract.input
-    work.step("converting to a float graph")
-    give_back_memory()
-    work.float_graph = work.source.export(normalization, (size.width, size.height), work.folder, work.log)
-    give_back_memory()
-
-
-def _settle_crop(work: Work) -> None:
-    """Where labelled images say that the guess of a crop is wrong, the steps before are taken with the other one.
-
-    The float graph answers for the trained model here, a few times faster; whether they agree, a gate looks at later.
-    """
-    other, inferred = other_crop(work.crop), work.inferred
-    if other is None:
-        return
-    if inferred.targets is None or work.stand_in or work.contract.input.color == "DCT":
-        if work.crop.by == "nobody":
-            work.notes.add(UNKNOWN)
-        return
-    work.step("settling the crop")
-    numbers = judged_images(len(inferred.targets))
-    seen = prepare([work.chosen[1][i] for i in numbers], behind_the_guard(with_crop(work.contract, other)))
-    with chatter_to(work.log):
-        right, other_right = (
-            best_classes(work.float_graph.outputs(pixels)[0]) == inferred.targets[numbers]
-            for pixels in (work.images.evaluation[numbers], seen)
-        )
-    stated = work.crop
-    work.crop, line = chosen_by_labels(stated, right, other, other_right)
-    if line:
-        work.notes.add(line)
-    if (work.crop.crop, work.crop.fraction) != (stated.crop, stated.fraction):
-        do((sketch, prepare_pictures, infer), work)
-        if work.inferred.normalization != inferred.normalization:
-            _export(work)
-
-
 def _answer(work: Work) -> None:
-    """What the trained model and the float graph say of the images for the gates."""
-    work.step("running the trained model")
-    work.trained = work.source.outputs(work.inferred.normalization.apply(work.images.evaluation[:_TORCH_IMAGES]))
-    expected, kept = work.source.parameter_count(), work.float_graph.tflite.parameters
+    """What the float graph says of the images for the gates."""
+    work.step("running the float graph")
+    expected, kept = work.parameters, work.float_graph.tflite.parameters
     if expected and kept < 0.9 * expected:
         work.notes.add(
             f"only {kept:,} of {expected:,} parameters are left: branches with zero weights were folded away"
         )
-    work.source.release()
     work.mended, dead = work.float_graph.mended()
     if dead:
         work.notes.add(f"{dead} filters are all zero; each got one tiny weight so that int8 can hold its bias")
     with chatter_to(work.log):  # the runtime introduces itself once
-        work.float_outputs = work.float_graph.outputs(work.images.evaluation)
+        work.float_outputs = float_answers(work)
 
 
 def _quantize(work: Work) -> None:
@@ -335,7 +286,7 @@ Step = Callable[[Work], None]
 #: What the model is, and what it expects of images.
 UNDERSTAND: tuple[Step, ...] = (load, choose_images, outline, prepare_pictures, infer)
 JUDGE: tuple[Step, ...] = (_answer, _quantize, _verify)  # a graph that passes
-BUILD: tuple[Step, ...] = (_export, *JUDGE)
+BUILD: tuple[Step, ...] = (ask, export, *JUDGE)
 #: The report also where a gate failed, the file only where none did.
 DELIVER: tuple[Step, ...] = (_describe, _weigh_guard, _weigh_crop, _report, _refuse, _let_votes_out, _write)
 

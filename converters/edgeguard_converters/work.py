@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeguard.datasets.classes import ClassMapping
 from edgeguard.datasets.images import LabeledImage
 from edgeguard.model.contract import Contract
@@ -24,6 +27,14 @@ from edgeguard_converters.verify.guard_cost import GuardCost
 Calibration = list[LabeledImage] | Callable[[], list[LabeledImage]]
 
 
+@dataclass(frozen=True, eq=False)
+class KnownAnswers:
+    """What the float graph has said already: of the gates' images with these numbers, (n,), its outputs."""
+
+    numbers: NDArray[np.int64]
+    outputs: Outputs
+
+
 @dataclass(eq=False, kw_only=True)
 class Work:
     """One conversion: what is wanted of it, and what the steps have made so far.
@@ -38,13 +49,16 @@ class Work:
         chosen: images to calibrate, and for the gates, by `choose_images`; `trainees`: to fine-tune with.
         mapping: how the gates' folder became class indices, by `choose_images`; None where it is no folder.
         cost: what the guard costs on the gates' images, by `_weigh_guard`.
-        crop: what is said of the crop, by `outline`; by whom, also once `_settle_crop` has found it.
-        contract: by `outline`, completed by `infer`, `_settle_crop` and `_describe`.
+        crop: what is said of the crop, by `outline`; by whom, also once `settle_crop` has found it.
+        other_crop: the crop that labelled images have to be shown with as well, by `ask_other_crop`; None without one.
+        contract: by `outline`, completed by `infer`, `settle_crop` and `_describe`.
         images: by `prepare_pictures`.
         inferred: by `infer`.
-        trained: what the trained model says of the first gate images, by `_answer`.
-        float_graph: by `_export`; `mended`, by `_answer`, is the same, or the one beside it that int8 can hold.
-        float_outputs: what the float graph says of the gate images, by `_answer`.
+        trained, parameters: what the trained model says of the first gate images, and how many trained values it
+            holds, by `ask`; `other_trained`: what it says behind the other crop, by `ask_other_crop`.
+        float_graph: by `export`; `mended`, by `_answer`, is the same, or the one beside it that int8 can hold.
+        float_outputs: what the float graph says of the gate images, by `_answer`; `known`: of some of them, by
+            `settle_crop`, so that they are not run twice.
         choice: graphs to try, by `_quantize`.
         candidate, outputs, gates: the first of them that passes, else the last, what it says of the gate images and
             how that was judged, by `_verify`.
@@ -64,6 +78,9 @@ class Work:
     step: Callable[[str], None]
     given: Outputs | None = None
     progress: Path | None = None
+    other_crop: CropChoice | None = None
+    other_trained: Outputs | None = None
+    known: KnownAnswers | None = None
     load: Callable[..., Source] = field(init=False)
     log: Path = field(init=False)
     folder: Path = field(init=False)
@@ -78,6 +95,7 @@ class Work:
     images: GateImages = field(init=False)
     inferred: InferredContract = field(init=False)
     trained: Outputs = field(init=False)
+    parameters: int = field(init=False)
     float_graph: FloatGraph = field(init=False)
     mended: FloatGraph = field(init=False)
     float_outputs: Outputs = field(init=False)

@@ -1,8 +1,10 @@
 """Every image is opened before long work begins: one that cannot be read is named then, not hours later."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from edgeguard.datasets.images import LabeledImage
 from edgeguard.dct.jpeg_decode import decode_whole
@@ -36,13 +38,13 @@ def readable(
     """
     progress = every_ten_seconds(where) if progress is None else progress
     found, broken = [], []
-    for number, image in enumerate(images, start=1):
-        why = _fault(image)
-        if why is None:
-            found.append(image)
-        else:
-            broken.append(f"{image.name} ({why})")
-        progress(number, len(images))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "edgeguard-readable") as pool:
+        for number, (image, why) in enumerate(zip(images, pool.map(_fault, images), strict=True), start=1):
+            if why is None:
+                found.append(image)
+            else:
+                broken.append(f"{image.name} ({why})")
+            progress(number, len(images))
     if not broken:
         return found
     named = ", ".join(broken[:_NAMED]) + (f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else "")

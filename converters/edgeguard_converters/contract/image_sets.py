@@ -166,7 +166,7 @@ def odd_images(images: list[LabeledImage], pixels: NDArray[np.uint8], contract: 
         spread = np.ptp(pixels, axis=-1).max(axis=(1, 2))
     if (gray := int((spread == 0).sum())) > _MANY * len(pixels):
         found.append(f"{gray} of {len(images)} calibration images have no color: ranges for a color camera need some")
-    flat = int((pixels.reshape(len(pixels), -1).std(axis=1) < 1).sum())
+    flat = sum(float(image.std()) < 1 for image in pixels)  # one at a time: in float64 all are eight times as large
     if flat > _FEW * len(pixels):
         found.append(f"{flat} of {len(images)} calibration images are one flat color")
     wanted = contract.input.width, contract.input.height

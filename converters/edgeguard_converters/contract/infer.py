@@ -32,11 +32,19 @@ _PROBE = Normalization((127.5,) * 3, (127.5,) * 3, "probe")
 
 @dataclass(frozen=True, eq=False)
 class InferredContract:
-    """Normalization, contract, and the raw output index of each evaluation image where classes are known."""
+    """What a model's own outputs tell.
+
+    Attributes:
+        normalization: of the pixels.
+        contract: with everything that is known now.
+        targets: the raw output index of each evaluation image where classes are known.
+        judged: labelled images had a say in the normalization.
+    """
 
     normalization: Normalization
     contract: Contract
     targets: NDArray[np.int64] | None
+    judged: bool
 
 
 def infer_contract(
@@ -112,7 +120,8 @@ def infer_contract(
             notes.add(seen.why)
     else:
         contract = _detector(source, options, contract, outputs, found.detection, notes)
-    return InferredContract(normalization, contract, targets)
+    judged = targets is not None and not _is_said(options, source)
+    return InferredContract(normalization, contract, targets, judged)
 
 
 def _answered(outputs: Outputs) -> Outputs:
@@ -182,6 +191,12 @@ def _normalization(
     found = guess(_scorer(source), pixels, targets, presets)
     notes.add(f"PREPROCESSING GUESSED: {found.origin}; check it, or say --preprocess ({explained_presets()})")
     return found
+
+
+def _is_said(options: Options, source: Source) -> bool:
+    """Whether the normalization stands without a look at images: the user says it, or the file itself."""
+    by_user = options.preprocess != "auto" or options.mean is not None or options.std is not None
+    return by_user or (from_facts(source.facts) is not None and source.facts.stated_by is None)
 
 
 def _pixels(normalization: Normalization) -> Normalization:

@@ -63,6 +63,7 @@ class ModelService:
         log = self._folder / "log"
         normalization = Normalization(*(_tuple(value) for value in request.fields["normalization"]))
         size = request.fields["size"]
+        give_back_memory()  # what running it took, before the exporter takes the most
         try:
             graph = source.export(normalization, (size[0], size[1]), self._folder, log)
         except Exception as error:

@@ -22,7 +22,7 @@ _LARGEST = 127
 _DIVISORS = np.linspace(90, _LARGEST, 200)
 #: A grid is believed when no weight lies further than this from it, in steps.
 _OFF_GRID = 0.1
-_BLOCK = 1 << 14  # weights that are searched at once: they stay in the cache of a core
+_BLOCK = 1 << 17  # weights that are searched at once: smaller ones wait for each other more than they compute
 
 
 def refine_weights(float_graph: TfliteGraph, quantized: TfliteGraph) -> TfliteGraph:
@@ -67,16 +67,17 @@ def _least_error(filters: NDArray[np.float64], step: float | None) -> NDArray[np
     largest = np.abs(filters).max(axis=1)
     largest[largest == 0] = 1.0
     scales, least = largest / _LARGEST, np.full(len(filters), np.inf)
-    candidates = [largest / divisor for divisor in _DIVISORS[::-1]]
+    candidates = [(largest / divisor, False) for divisor in _DIVISORS[::-1]]
     if step is not None:
-        candidates = [np.full(len(filters), step * k) for k in (1, 2, 3)] + candidates
-    off = np.empty_like(filters)
-    for candidate in candidates:
-        np.divide(filters, candidate[:, None], out=off)
-        np.clip(np.rint(off, out=off), -_LARGEST, _LARGEST, out=off)
-        off *= candidate[:, None]
-        off -= filters
-        error = np.square(off, out=off).sum(axis=1)
+        candidates = [(np.full(len(filters), step * k), True) for k in (1, 2, 3)] + candidates
+    off, levels = np.empty_like(filters), np.empty_like(filters)
+    for candidate, clips in candidates:
+        np.multiply(filters, 1 / candidate[:, None], out=off)
+        np.rint(off, out=levels)
+        if clips:
+            np.clip(levels, -_LARGEST, _LARGEST, out=levels)
+        off -= levels
+        error = np.einsum("ij,ij->i", off, off) * candidate**2
         better = error < least * (1 - 1e-6)
         scales[better], least[better] = candidate[better], error[better]
     return scales

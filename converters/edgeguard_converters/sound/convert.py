@@ -128,6 +128,6 @@ def _clips(calibration: Path, evaluation: Path | None) -> Step:
             raise InputError(f"the model's outputs are not the scores of {len(labels)} classes")
         known = [label for label in work.images.labels if label is not None]
         targets = np.array(known, np.int64) if len(known) == len(work.images.labels) else None
-        work.inferred = InferredContract(normalization, work.contract, targets)
+        work.inferred = InferredContract(normalization, work.contract, targets, judged=False)
 
     return prepare

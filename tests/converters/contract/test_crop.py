@@ -1,5 +1,6 @@
 """Which part of a picture a model sees: nobody's habit, but what is said or what labelled pictures show."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,20 @@ pytest.importorskip("ai_edge_quantizer", reason="the convert extra is not instal
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from evaluate.one_op import one_op_model  # noqa: E402
 
-from edgeguard.datasets.images import LabeledImage  # noqa: E402
+from edgeguard.datasets.images import LabeledImage, prepare  # noqa: E402
 from edgeguard.errors import InputError  # noqa: E402
 from edgeguard.model import Contract, InputSpec, Preprocess  # noqa: E402
+from edgeguard_converters import pipeline  # noqa: E402
 from edgeguard_converters.contract.crop import chosen_by_labels, other_crop, stated_crop  # noqa: E402
+from edgeguard_converters.graph.float_graph import FloatGraph, float_graph  # noqa: E402
+from edgeguard_converters.graph.normalization import Normalization  # noqa: E402
 from edgeguard_converters.load.exchange import facts_of, facts_to_json  # noqa: E402
 from edgeguard_converters.load.source import FileFacts, Source, facts_from_json, merge_facts  # noqa: E402
 from edgeguard_converters.load.tflite_source import tflite_source  # noqa: E402
 from edgeguard_converters.options import Options  # noqa: E402
 from edgeguard_converters.pipeline import Conversion, convert  # noqa: E402
 from edgeguard_converters.verify.crop_cost import line_of_costs  # noqa: E402
+from edgeguard_converters.verify.gates import check_gates  # noqa: E402
 
 SIDE, FRAME = 8, 32
 FAMILY = FileFacts(crop_fraction=0.875, crop_by="torchvision resnet18")
@@ -104,10 +109,10 @@ def _ring_model(path: Path) -> Path:
     return path
 
 
-def _pictures(ring: int, width: int) -> list[LabeledImage]:
+def _pictures(ring: int, width: int, count: int = 60) -> list[LabeledImage]:
     """Pictures of random grays; a ring of the class's color begins `ring` pixels inside and is `width` wide."""
     rng, found = np.random.default_rng(3), []
-    for number in range(60):
+    for number in range(count):
         frame = np.repeat(rng.integers(0, 200, (FRAME, FRAME, 1), dtype=np.uint8), 3, axis=2)
         frame[:, :, (number + 1) % 3] += 40  # what is not the ring misleads
         label, inner = number % 3, ring + width
@@ -123,13 +128,20 @@ def _pictures(ring: int, width: int) -> list[LabeledImage]:
     return found
 
 
-def _converted(folder: Path, pictures: list[LabeledImage], facts: FileFacts, **options: Any) -> Conversion:
+def _converted(
+    folder: Path,
+    pictures: list[LabeledImage],
+    facts: FileFacts,
+    step: Callable[[str], None] = lambda name: None,
+    preprocess: str = "tf",
+    **options: Any,
+) -> Conversion:
     def load(path: Path, **_: object) -> Source:
         return tflite_source(path.read_bytes(), "TFLite", replace(facts, sha256="0" * 64))
 
     model = _ring_model(folder / "ring.tflite")
-    chosen = Options(preprocess="tf", place="none", **options)
-    return convert(model, folder / "out.tflite", pictures[:20], pictures[20:], chosen, load=load)
+    chosen = Options(preprocess=preprocess, place="none", **options)
+    return convert(model, folder / "out.tflite", pictures[:20], pictures[20:], chosen, load=load, step=step)
 
 
 def test_labels_find_the_whole_picture(tmp_path: Path) -> None:
@@ -144,6 +156,50 @@ def test_labels_find_the_middle_and_all_begins_again_with_it(tmp_path: Path) -> 
     assert done.contract.preprocess.crop == "center" and done.crop == "center:0.875 (by labels)"
     assert done.report.int8_top1 == 1  # judged on pictures that were prepared with it
     assert len(set(done.notes)) == len(done.notes)
+
+
+@pytest.mark.parametrize("by_family", [False, True])
+def test_the_model_is_gone_before_the_crop_is_settled_unless_it_is_needed(
+    by_family: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # it holds most of the memory; a normalization that pictures may overrule is judged again behind the other crop
+    told: list[str] = []
+    monkeypatch.setattr(Source, "release", lambda source: told.append("the model is gone"))
+    gray = (127.5,) * 3
+    facts = FileFacts(mean=gray, std=gray, stated_by="torchvision resnet18") if by_family else FileFacts()
+    done = _converted(tmp_path, _pictures(2, 4), facts, told.append, preprocess="auto" if by_family else "tf")
+    assert done.contract.preprocess.crop == "center"
+    assert (told.index("the model is gone") > told.index("settling the crop")) == by_family
+    assert told.count("running the trained model") == 1 + by_family
+    assert "the model is gone" in told[: told.index("running the float graph")]
+
+
+@pytest.mark.parametrize("labelled", [40, 300])
+def test_the_gates_see_what_the_float_graph_said_as_the_crop_was_settled(
+    labelled: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = _pictures(2, 4, 20 + labelled)
+    seen: list[tuple[int, ...]] = []
+    whole = FloatGraph.outputs
+
+    def counted(graph: FloatGraph, pixels: Any) -> Any:
+        seen.append(pixels.shape)
+        return whole(graph, pixels)
+
+    gated: dict[str, Any] = {}
+
+    def gates(trained: Any, expected: Any, found: Any, **rest: Any) -> Any:
+        gated.setdefault("float", expected)
+        return check_gates(trained, expected, found, **rest)
+
+    monkeypatch.setattr(FloatGraph, "outputs", counted)
+    monkeypatch.setattr(pipeline, "check_gates", gates)
+    done = _converted(tmp_path, pictures, FileFacts())
+    judged = min(labelled, 200)
+    assert [shape[0] for shape in seen if shape[0] > 20] == [judged] * 2 + [labelled - judged] * (labelled > 200)
+    prepared = prepare(pictures[20:], done.contract)
+    graph = float_graph(tmp_path / "ring.tflite", Normalization((127.5,) * 3, (127.5,) * 3, "tf"))
+    assert np.allclose(gated["float"][0], whole(graph, prepared)[0], atol=1e-5)
 
 
 def test_labels_overrule_the_family(tmp_path: Path) -> None:
