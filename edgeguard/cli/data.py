@@ -9,6 +9,7 @@ import typer
 from edgeguard.cli.messages import on_stderr, on_stdout
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.system.extras import missing_part
+from edgeguard.system.outputs import refuse_file
 
 app = typer.Typer(help="Training data: manifest and signature, and an audit for faults and poison.",
                   no_args_is_help=True)  # fmt: skip
@@ -134,6 +135,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Look for broken files, duplicates, wrong labels, poison and odd colors; exit 1 where a check fails."""
+    refuse_file(output)
     from edgeguard.cli.progress import UnitCounter
 
     try:

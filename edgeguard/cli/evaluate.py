@@ -15,6 +15,7 @@ from edgeguard.cli.ignored import refuse_ignored, refuse_with_partitions, refuse
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.system.extras import missing_part
+from edgeguard.system.outputs import refuse_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Attack a deployed classifier or detector and its guard; write results.jsonl and report.html."""
+    refuse_file(output)
     if ray is not None:
         refuse_ignored(context, ["workers"], "is for this machine; with --ray the cluster's cores count")
     try:
@@ -267,6 +269,7 @@ def matrix(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Trained models by codec in training and codec at test time; write results.jsonl and report.html."""
+    refuse_file(output)
     try:
         from edgeguard.evaluate.experiments.matrix import MatrixPlan
         from edgeguard.evaluate.experiments.matrix import matrix as measure

@@ -146,12 +146,14 @@ def _known_distances_mm(
     usual_mm: Sequence[float],
     angles_deg: Sequence[float],
     field_of_view_deg: float,
-) -> "tuple[tuple[float, ...], list[CleanViews] | None]":
+) -> "tuple[tuple[float, ...], list[CleanViews]]":
     """The usual distances, or others that the tags reach, where the model does not know the clean objects there.
 
+    Few views choose among many distances; then as many as for the usual ones are looked at, and a distance at which the
+    objects are not known after all is left out.
+
     Returns:
-        The distances, and what the model said of the clean objects at them; None where these are others, of which it
-        was shown few views.
+        The distances, and what the model said of the clean objects at them.
     """
     from edgeguard.fieldtest.analysis.clean_views import everywhere_known
     from edgeguard.fieldtest.session.distances import candidate_distances_mm
@@ -165,7 +167,10 @@ def _known_distances_mm(
     if not known:
         return tuple(usual_mm), at_usual
     places = sorted({round(k * (len(known) - 1) / (len(usual_mm) - 1)) for k in range(len(usual_mm))})
-    return tuple(known[place] for place in places), None
+    chosen = tuple(known[place] for place in places)
+    at_chosen = _asked(model, printed, chosen, angles_deg)
+    still = everywhere_known(at_chosen) or chosen
+    return still, [one for one in at_chosen if one.distance_mm in still]
 
 
 def _model_notes(

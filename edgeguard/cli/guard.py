@@ -10,6 +10,7 @@ from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.system.extras import missing_part
+from edgeguard.system.outputs import refuse_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,6 +207,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print the candidates as JSON lines.")] = False,
 ) -> None:
     """Find tables on the frontier of clean accuracy, adaptive robustness and certificate for this model and data."""
+    refuse_file(output)
     from dataclasses import asdict
 
     try:

@@ -15,7 +15,7 @@ from edgeguard.cli.patch_model import deployed_model
 from edgeguard.errors import CheckFailed, InputError
 from edgeguard.system.extras import missing_part
 from edgeguard.system.names import with_a_name
-from edgeguard.system.outputs import output_folder
+from edgeguard.system.outputs import output_folder, refuse_file
 
 if TYPE_CHECKING:
     from edgeguard.cli.progress import UnitCounter
@@ -91,6 +91,7 @@ def make(
     as_json: Annotated[bool, typer.Option("--json", help="Print the patch's manifest as JSON.")] = False,
 ) -> None:
     """Optimise a patch over distance, angle, light, blur, print, noise and the camera's JPEG."""
+    refuse_file(output)
     if mode is None:
         if photo is None:
             refuse_ignored(context, ["label"], "is for --mode or --object: a classifier's patch takes the card's")

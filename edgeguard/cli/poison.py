@@ -9,6 +9,7 @@ import typer
 from edgeguard.cli.data import not_installed
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
+from edgeguard.system.outputs import refuse_file
 
 app = typer.Typer(
     help="Make poisoned training data, and measure what they do and what a codec does to them.", no_args_is_help=True
@@ -45,6 +46,7 @@ def make(
     as_json: Annotated[bool, typer.Option("--json", help="Print poison.json.")] = False,
 ) -> None:
     """Make a poison of your own data. Threat model training: what it does is for `poison evaluate` to say."""
+    refuse_file(output)
     from edgeguard.cli.progress import UnitCounter
 
     try:
@@ -95,6 +97,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Poisons x arms x victims: does the poison work, and what does a codec change about it?"""
+    refuse_file(output)
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.system.files import write_bytes
 

@@ -12,6 +12,7 @@ from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import InputError
 from edgeguard.settings.declare import keys_of
 from edgeguard.system.extras import missing_part
+from edgeguard.system.outputs import refuse_file
 from edgeguard.train.config import TrainConfig, names_any, read_config
 
 EXAMPLE = (
@@ -69,6 +70,7 @@ def train_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the last epoch as JSON.")] = False,
 ) -> None:
     """Train a small classifier, through the guard if you like; write model.pt2, log.jsonl and curves.html."""
+    refuse_file(output)
     if task not in ("image", "audio"):
         raise InputError(f"--task is image or audio, got {task!r}")
     sound = {"features": features, "input": input_, "order": order, "leave_out": leave_out, "rate": rate}

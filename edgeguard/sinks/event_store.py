@@ -22,6 +22,7 @@ from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, open_regular, parsing, read_regular
 from edgeguard.system.leftovers import clear_all_partials, clear_folder, hold
+from edgeguard.system.outputs import why_no_folder
 
 ABOUT, FILM, THUMBNAIL, RESULTS = "event.json", "clip.mp4", "thumbnail.jpg", "results.jsonl"
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,150}")
@@ -91,8 +92,7 @@ class EventStore:
             self._finish_films()
             self.clear()
         except OSError as error:
-            why = "it is a file, and a folder is wanted" if folder.is_file() else error.strerror
-            raise DeviceError(f"cannot record events in {folder}: {why}") from error
+            raise DeviceError(f"cannot record events in {folder}: {why_no_folder(folder, error)}") from error
 
     def _finish_films(self) -> None:
         """Films of events of runs that were killed, as far as there is time: the frames may be anybody's, and many."""

@@ -5,8 +5,10 @@ Light: the fleet's agent uses it as well.
 
 import logging
 import ssl
+import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,9 @@ def _trusting(authority: Path | None) -> ssl.SSLContext:
 def _read_secret(path: Path | None) -> str | None:
     if path is None:
         return None
+    with suppress(OSError):
+        if path.stat().st_mode & stat.S_IROTH:
+            _log.warning("mqtt: everybody on this machine can read the password file %s: chmod 640 %s", path, path)
     try:
         return read_bounded(path, 1 << 16, "the password file").decode("utf-8").strip()
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from edgeguard.errors import DeviceError
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
+_IS_FILE = "it is a file, and a folder is wanted"
 _MOST_LOOKED_AT = 20_000  # files, or folders that wait: some 50 ms
 
 
@@ -80,9 +81,23 @@ def _make(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _remove_folders(missing)
-        why = "it is a file, and a folder is wanted" if folder.is_file() else error.strerror
-        raise DeviceError(f"cannot write in {folder}: {why}") from error
+        raise DeviceError(f"cannot write in {folder}: {why_no_folder(folder, error)}") from error
     return missing
+
+
+def refuse_file(folder: Path) -> None:
+    """Refuse a file in the place of a folder at once, where seconds of imports go before `output_folder`.
+
+    Raises:
+        DeviceError: it is a file.
+    """
+    if folder.is_file():
+        raise DeviceError(f"cannot write in {folder}: {_IS_FILE}")
+
+
+def why_no_folder(folder: Path, error: OSError) -> str:
+    """Why a folder could not be made, in words."""
+    return _IS_FILE if folder.is_file() else str(error.strerror or error)
 
 
 def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:

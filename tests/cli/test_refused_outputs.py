@@ -55,3 +55,14 @@ def test_a_refused_command_leaves_nothing(
     assert done.returncode == 2, done
     assert len([line for line in done.stderr.splitlines() if line]) >= 1
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["evaluate", "search", "train", "poison", "audit", "patch"])
+def test_a_file_in_the_place_of_the_folder_is_refused_before_anything_else(
+    tmp_path: Path, places: dict[str, str], name: str
+) -> None:
+    photograph = tmp_path / "photograph.jpg"
+    photograph.write_bytes(b"mine")
+    done = here(*(word.format(**places, out=photograph) for word in REFUSED[name]))
+    assert done.returncode == 3 and photograph.read_bytes() == b"mine", done
+    assert done.stderr == f"edgeguard: cannot write in {photograph}: it is a file, and a folder is wanted\n"

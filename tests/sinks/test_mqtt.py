@@ -19,6 +19,7 @@ from edgeguard.pipeline.result import FrameResult
 from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.base import Undelivered
 from edgeguard.sinks.mqtt import Mqtt
+from edgeguard.sinks.mqtt_client import Broker, new_client
 from edgeguard.sinks.queued import QueuedSink
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the extra mqtt is not installed")
@@ -313,6 +314,16 @@ def test_a_url_that_is_none_shows_no_password(url: str, status: RunStatus) -> No
 def test_bad_addresses(status: RunStatus, url: str, name: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         Mqtt(url, name, status)
+
+
+def test_a_password_that_everybody_can_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse")
+    for mode, said in ((0o644, 1), (0o640, 0), (0o600, 0)):
+        secret.chmod(mode)
+        caplog.clear()
+        new_client(Broker("mqtt://edge@host", secret))
+        assert caplog.text.count("everybody on this machine can read") == said, oct(mode)
 
 
 def test_files_that_cannot_be_read(status: RunStatus, tmp_path: Path) -> None:

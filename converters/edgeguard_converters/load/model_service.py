@@ -9,7 +9,7 @@ from edgeguard_converters.graph.normalization import Normalization
 from edgeguard_converters.load.exchange import arrays_of, facts_to_json, frame_of_arrays
 from edgeguard_converters.load.source import FileFacts, Source
 from edgeguard_converters.quantize.training_process import TrainingService
-from edgeguard_converters.support.memory import give_back_memory
+from edgeguard_converters.support.memory import give_back_memory, keep_little
 
 _LOG_KEPT = 1 << 18  # bytes of an exporter's chatter that are worth a look
 
@@ -64,6 +64,7 @@ class ModelService:
         normalization = Normalization(*(_tuple(value) for value in request.fields["normalization"]))
         size = request.fields["size"]
         give_back_memory()  # what running it took, before the exporter takes the most
+        keep_little()
         try:
             graph = source.export(normalization, (size[0], size[1]), self._folder, log)
         except Exception as error:

@@ -8,6 +8,7 @@ from typing import Any
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, read_bounded
+from edgeguard.system.outputs import why_no_folder
 
 SCHEMA = 1
 #: The file that says what the results come from; it is written before any of them.
@@ -41,8 +42,7 @@ def claim(folder: Path, facts: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        why = "it is a file, and a folder is wanted" if folder.is_file() else error.strerror
-        raise DeviceError(f"cannot write in {folder}: {why}") from error
+        raise DeviceError(f"cannot write in {folder}: {why_no_folder(folder, error)}") from error
     write_bytes(folder / EVALUATION, (json.dumps(told, indent=1) + "\n").encode())
 
 
