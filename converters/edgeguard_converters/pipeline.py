@@ -32,6 +32,7 @@ from edgeguard_converters.verify.findings import find
 from edgeguard_converters.verify.gates import chance_line, check_gates, loss_line
 from edgeguard_converters.verify.guard_cost import guard_cost
 from edgeguard_converters.verify.layers import blame, layer_snr
+from edgeguard_converters.verify.one_answer import one_answer_line
 from edgeguard_converters.verify.reload import check_reload
 from edgeguard_converters.verify.report import html_report, json_report
 from edgeguard_converters.votes import let_votes_out
@@ -171,7 +172,8 @@ def _describe(work: Work) -> None:
             f"SNR {gates.snr_db:.1f} dB over all gate images, {gates.snr_trimmed_db:.1f} dB without the worst: {name} "
             "is outside of what calibration saw; add pictures like it to --calibrate"
         )
-    for line in (chance_line(gates, work.contract), loss_line(gates, work.contract)):
+    alike = None if work.stand_in else one_answer_line(work.float_outputs, work.contract, work.inferred.targets)
+    for line in (chance_line(gates, work.contract), alike, loss_line(gates, work.contract)):
         if line is not None:
             work.notes.add(line)
     if kept := candidate.float_layers:
