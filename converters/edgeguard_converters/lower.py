@@ -16,7 +16,7 @@ from edgeguard_converters.contract.crop import (
     with_crop,
 )
 from edgeguard_converters.contract.image_sets import behind_the_guard
-from edgeguard_converters.contract.infer import best_classes
+from edgeguard_converters.contract.infer import best_classes, scores_are, that_can_be_compared
 from edgeguard_converters.graph.run import Outputs
 from edgeguard_converters.support.log import chatter_to
 from edgeguard_converters.support.memory import give_back_memory
@@ -83,6 +83,7 @@ def settle_crop(work: Work) -> None:
     work.known = KnownAnswers(numbers, answers[changes])
     if changes:
         _take_crop(work)
+    work.other_crop = work.other_trained = None  # settled: fine-tuning begins without the question
     work.source.release()
 
 
@@ -111,18 +112,19 @@ def _take_crop(work: Work) -> None:
     if work.other_trained is None:
         for step in (sketch, prepare_pictures, infer):
             step(work)
-        if work.inferred.normalization != before.normalization:
+        found, stated = work.inferred.normalization, before.normalization
+        if (found.mean, found.std) != (stated.mean, stated.std):
             export(work)
         ask(work)
         return
-    work.contract = with_crop(work.contract, work.crop)
-    work.inferred = replace(before, contract=with_crop(before.contract, work.crop))
+    contract = replace(with_crop(before.contract, work.crop), outputs=scores_are(work.other_trained[0]))
+    work.contract, work.inferred = contract, replace(before, contract=contract)
     prepare_pictures(work)
     work.trained = work.other_trained
 
 
 def _trained(work: Work, pixels: NDArray[np.uint8]) -> Outputs:
-    return work.source.outputs(work.inferred.normalization.apply(pixels[:_TORCH_IMAGES]))
+    return that_can_be_compared(work.source.outputs(work.inferred.normalization.apply(pixels[:_TORCH_IMAGES])))
 
 
 def _behind(work: Work, crop: CropChoice, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -169,7 +169,9 @@ def _known_distances_mm(
     places = sorted({round(k * (len(known) - 1) / (len(usual_mm) - 1)) for k in range(len(usual_mm))})
     chosen = tuple(known[place] for place in places)
     at_chosen = _asked(model, printed, chosen, angles_deg)
-    still = everywhere_known(at_chosen) or chosen
+    still = everywhere_known(at_chosen)
+    if not still:
+        return tuple(usual_mm), at_usual
     return still, [one for one in at_chosen if one.distance_mm in still]
 
 

@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 #: Share of a set that may be left out, as in training.
 AT_MOST = 0.01
 _NAMED = 5
+_AT_ONCE = 4  # pictures in memory, each of which may be as large as is allowed
 _SAID_EVERY_S = 10.0
 
 
@@ -38,7 +39,7 @@ def readable(
     """
     progress = every_ten_seconds(where) if progress is None else progress
     found, broken = [], []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "edgeguard-readable") as pool:
+    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _AT_ONCE), "edgeguard-readable") as pool:
         for number, (image, why) in enumerate(zip(images, pool.map(_fault, images), strict=True), start=1):
             if why is None:
                 found.append(image)

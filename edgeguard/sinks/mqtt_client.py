@@ -166,8 +166,9 @@ def _read_secret(path: Path | None) -> str | None:
     if path is None:
         return None
     with suppress(OSError):
-        if path.stat().st_mode & stat.S_IROTH:
-            _log.warning("mqtt: everybody on this machine can read the password file %s: chmod 640 %s", path, path)
+        mode, folder = path.stat().st_mode, path.resolve().parent.stat().st_mode
+        if mode & stat.S_IROTH and folder & stat.S_IXOTH:
+            _log.warning("mqtt: others on this machine may read the password file %s: 640 is a better mode", path)
     try:
         return read_bounded(path, 1 << 16, "the password file").decode("utf-8").strip()
     except UnicodeDecodeError as error:

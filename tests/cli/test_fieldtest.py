@@ -253,17 +253,22 @@ def test_a_patch_by_command(tmp_path: Path) -> None:
     )
 
 
-def test_a_distance_at_which_a_longer_look_finds_nothing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("known", "planned"), [({200.0: 0, 300.0: 8, 400.0: 7}, (300.0, 400.0)), ({}, (100.0, 150.0, 160.0))]
+)
+def test_a_distance_at_which_a_longer_look_finds_nothing_is_left_out(
+    known: dict[float, int], planned: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeguard.cli import fieldtest_plan
     from edgeguard.fieldtest.analysis.clean_views import CleanViews
     from edgeguard.fieldtest.session import distances
 
     def asked(*given: Any, least: int | None = None, **_: object) -> list[CleanViews]:
-        right = {200.0: 8 if least else 2, 300.0: 8, 400.0: 7}
+        right = {200.0: 8, 300.0: 8, 400.0: 8} if least else known
         return [CleanViews("sign", distance, 0.0, right.get(distance, 0), 8) for distance in given[2]]
 
     monkeypatch.setattr(fieldtest_plan, "_asked", asked)
     monkeypatch.setattr(distances, "candidate_distances_mm", lambda *_: (200.0, 300.0, 400.0))
     nothing: Any = None
     far, views = fieldtest_plan._known_distances_mm(nothing, [], (100.0, 150.0, 160.0), (0.0,), 62.2)
-    assert far == (300.0, 400.0) == tuple(one.distance_mm for one in views)
+    assert far == planned == tuple(one.distance_mm for one in views)

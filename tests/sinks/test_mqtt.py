@@ -316,14 +316,15 @@ def test_bad_addresses(status: RunStatus, url: str, name: str, said: str) -> Non
         Mqtt(url, name, status)
 
 
-def test_a_password_that_everybody_can_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_password_that_others_can_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     secret = tmp_path / "secret"
     secret.write_text("correct horse")
-    for mode, said in ((0o644, 1), (0o640, 0), (0o600, 0)):
+    for mode, folder, said in ((0o644, 0o755, 1), (0o644, 0o700, 0), (0o640, 0o755, 0), (0o600, 0o755, 0)):
         secret.chmod(mode)
+        tmp_path.chmod(folder)
         caplog.clear()
         new_client(Broker("mqtt://edge@host", secret))
-        assert caplog.text.count("everybody on this machine can read") == said, oct(mode)
+        assert caplog.text.count("others on this machine may read") == said, (oct(mode), oct(folder))
 
 
 def test_files_that_cannot_be_read(status: RunStatus, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def infer_contract(
             "--preprocess unit|tf|none, or --mean and --std with one value three times"
         )
     normalized = normalization.apply(images.evaluation[:8])
-    outputs = _answered(source.outputs(normalized))
+    outputs = that_can_be_compared(source.outputs(normalized))
     in_graph = not normalization.is_uniform and outline.input.dtype == "float32"
     stated = _pixels(normalization) if in_graph else normalization  # a float input takes what the contract states
     contract = replace(
@@ -110,7 +110,7 @@ def infer_contract(
         background=background,
     )
     if task == "classify":
-        contract = replace(contract, outputs="probabilities" if _sum_to_one(outputs[0]) else "logits")
+        contract = replace(contract, outputs=scores_are(outputs[0]))
     elif (seen := found.recognized) is not None:
         # the probe's normalization may be another one: what the outputs are is judged on the right one
         again = find_task(outputs, outline.input, joined=False, labels=len(labels), boxes=None, objectness=None)
@@ -124,7 +124,7 @@ def infer_contract(
     return InferredContract(normalization, contract, targets, judged)
 
 
-def _answered(outputs: Outputs) -> Outputs:
+def that_can_be_compared(outputs: Outputs) -> Outputs:
     """The outputs; no numbers, or such as overflow, are nothing that can be compared, here or on a device."""
     if not outputs:
         raise InputError("the model has no outputs")
@@ -144,7 +144,7 @@ def _answered(outputs: Outputs) -> Outputs:
 
 def _check_repeatable(source: Source, probed: NDArray[np.float32]) -> None:
     """Refuse a model that says something else of the same picture: again, or beside other pictures."""
-    first, again = _answered(source.outputs(probed[:1])), source.outputs(probed[:1])
+    first, again = that_can_be_compared(source.outputs(probed[:1])), source.outputs(probed[:1])
     together = tuple(values[:1] for values in source.outputs(probed))
     for other, why in ((again, "when it is asked again"), (together, "when other pictures stand beside it")):
         for wanted, found in zip(first, other, strict=True):
@@ -282,6 +282,11 @@ def _scores_of(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, classes); one output is two classes'."""
     flat = outputs.reshape(len(outputs), -1)
     return two_classes(flat, logits=not _sum_to_one(outputs))
+
+
+def scores_are(outputs: NDArray[np.float32]) -> Literal["logits", "probabilities"]:
+    """What a classifier's outputs are, (n, ...)."""
+    return "probabilities" if _sum_to_one(outputs) else "logits"
 
 
 def _sum_to_one(outputs: NDArray[np.float32]) -> bool:

@@ -64,9 +64,9 @@ class ModelService:
         normalization = Normalization(*(_tuple(value) for value in request.fields["normalization"]))
         size = request.fields["size"]
         give_back_memory()  # what running it took, before the exporter takes the most
-        keep_little()
         try:
-            graph = source.export(normalization, (size[0], size[1]), self._folder, log)
+            with keep_little():
+                graph = source.export(normalization, (size[0], size[1]), self._folder, log)
         except Exception as error:
             chatter = log.read_bytes()[-_LOG_KEPT:] if log.is_file() else b""
             text = str(error).replace(str(log), request.fields["log"])

@@ -33,7 +33,7 @@ _THREADS = 1
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")
 #: `auto` leaves every fifth image out to choose by, if enough are left to calibrate.
 _CHOOSES_EVERY, _LEAST_IMAGES = 5, 4
-_ALIKE = 1e-3  # of a tensor's range
+_ALIKE, _ROUNDED = 1e-3, 1e-6  # of a tensor's range, and of its largest value
 _CHUNK = 16  # images between two states that an interrupted calibration can go on from
 
 
@@ -152,7 +152,8 @@ def _agree(wanted: dict[str, Any], found: dict[str, Any]) -> bool:
         if name not in found or np.size(one["min"]) != 1:
             return False
         (low, high), other = _extremes(one), _extremes(found[name])
-        if not np.allclose((low, high), other, rtol=0, atol=_ALIKE * max(high - low, 1e-9)):
+        atol = _ALIKE * (high - low) + _ROUNDED * max(abs(low), abs(high))
+        if not np.allclose((low, high), other, rtol=0, atol=atol):
             return False
     return True
 

@@ -25,6 +25,7 @@ _BINS = 2048
 _BESIDE = 1e-5  # of the range, a fiftieth of a bin
 _KEPT = 0.99999  # of the values, at either end
 _LEVELS = 255
+_MOST_AT_ONCE = 4  # interpreters, each of which keeps all activations of an image
 _IMAGES = 48  # enough for a histogram: each image gives thousands of values a tensor
 
 
@@ -54,7 +55,7 @@ def count_activations(
         log: where the runtime's chatter goes.
     """
     pixels = pixels[:: -(-len(pixels) // _IMAGES)]
-    cores = max(min(len(os.sched_getaffinity(0)), len(pixels)), 1)
+    cores = max(min(len(os.sched_getaffinity(0)), len(pixels), _MOST_AT_ONCE), 1)
 
     def count(first: int) -> dict[str, NDArray[np.int64]]:
         counts = {name: np.zeros(_BINS, np.int64) for name in extremes}
@@ -76,8 +77,9 @@ def _counted(values: NDArray[np.float32], low: float, high: float) -> NDArray[np
     Two kernels compute a tensor's last digits differently: what lies so little outside of its extremes counts.
     """
     beside = _BESIDE * (high - low)
+    above = max(high + beside, float(np.nextafter(np.float32(high), np.float32(np.inf))))  # the border itself is out
     row = np.ascontiguousarray(values).reshape(1, -1)
-    counted = cv2.calcHist([row], [0], None, [_BINS], [low - beside, high + beside])
+    counted = cv2.calcHist([row], [0], None, [_BINS], [low - beside, above])
     return counted.ravel().astype(np.int64)
 
 

@@ -165,6 +165,8 @@ def test_the_model_is_gone_before_the_crop_is_settled_unless_it_is_needed(
     # it holds most of the memory; a normalization that pictures may overrule is judged again behind the other crop
     told: list[str] = []
     monkeypatch.setattr(Source, "release", lambda source: told.append("the model is gone"))
+    works, do = list[Any](), pipeline.do
+    monkeypatch.setattr(pipeline, "do", lambda steps, work: (works.append(work), do(steps, work)))
     gray = (127.5,) * 3
     facts = FileFacts(mean=gray, std=gray, stated_by="torchvision resnet18") if by_family else FileFacts()
     done = _converted(tmp_path, _pictures(2, 4), facts, told.append, preprocess="auto" if by_family else "tf")
@@ -172,6 +174,7 @@ def test_the_model_is_gone_before_the_crop_is_settled_unless_it_is_needed(
     assert (told.index("the model is gone") > told.index("settling the crop")) == by_family
     assert told.count("running the trained model") == 1 + by_family
     assert "the model is gone" in told[: told.index("running the float graph")]
+    assert works[0].other_crop is works[0].other_trained is None  # a second export, after fine-tuning, lets it go too
 
 
 @pytest.mark.parametrize("labelled", [40, 300])

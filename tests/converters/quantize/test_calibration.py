@@ -18,6 +18,7 @@ from edgeguard_converters.graph.float_graph import FloatGraph, float_graph  # no
 from edgeguard_converters.graph.normalization import Normalization  # noqa: E402
 from edgeguard_converters.graph.tflite_graph import TfliteGraph  # noqa: E402
 from edgeguard_converters.quantize.quantize import calibrate  # noqa: E402
+from edgeguard_converters.quantize.ranges import _counted  # noqa: E402
 
 SIDE = 6
 PIXELS = np.random.default_rng(5).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8)
@@ -41,8 +42,18 @@ def _expected() -> tuple[float, float]:
     return float(outputs.min()), float(outputs.max())
 
 
-def test_extremes_are_those_of_all_images(graph: FloatGraph, tmp_path: Path) -> None:
+def test_extremes_are_those_of_all_images(graph: FloatGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, runs = calibrator._pywrap_tfl_calibration, list[int]()
+
+    class Counted:
+        @staticmethod
+        def InvokeWithCalibration(*given: Any) -> Any:
+            runs.append(1)
+            return runtime.InvokeWithCalibration(*given)
+
+    monkeypatch.setattr(calibrator, "_pywrap_tfl_calibration", Counted)
     found = calibrate(graph, PIXELS, tmp_path / "log")
+    assert len(runs) == len(PIXELS) + 1, "the runtime counts all, the first twice"
     out = found.ranges["out"]
     assert (float(out["min"].min()), float(out["max"].max())) == pytest.approx(_expected(), rel=1e-5)
     assert found.histograms["out"].counts.sum() == 4 * len(PIXELS)
@@ -63,3 +74,13 @@ def test_where_the_runtime_says_something_else_the_quantizer_counts(
     monkeypatch.setattr(calibrator, "_pywrap_tfl_calibration", Broken)
     out = calibrate(graph, PIXELS, tmp_path / "log").ranges["out"]
     assert (float(out["min"].min()), float(out["max"].max())) == pytest.approx(_expected(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.998, 1.0), (10.0, 10.03), (1000.0, 1001.0), (-3.0, 6.0), (-1001.0, -1000.0)]
+)
+def test_every_value_is_counted_the_largest_too(low: float, high: float) -> None:
+    values = np.linspace(low, high, 1001, dtype=np.float32)
+    values[::2] = np.float32(high)
+    counted = _counted(values, float(np.float32(low)), float(np.float32(high)))
+    assert counted.sum() == len(values) and counted[-1] >= 500
