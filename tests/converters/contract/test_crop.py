@@ -166,7 +166,12 @@ def test_the_model_is_gone_before_the_crop_is_settled_unless_it_is_needed(
     told: list[str] = []
     monkeypatch.setattr(Source, "release", lambda source: told.append("the model is gone"))
     works, do = list[Any](), pipeline.do
-    monkeypatch.setattr(pipeline, "do", lambda steps, work: (works.append(work), do(steps, work)))
+
+    def watched(steps: Any, work: Any) -> None:
+        works.append(work)
+        do(steps, work)
+
+    monkeypatch.setattr(pipeline, "do", watched)
     gray = (127.5,) * 3
     facts = FileFacts(mean=gray, std=gray, stated_by="torchvision resnet18") if by_family else FileFacts()
     done = _converted(tmp_path, _pictures(2, 4), facts, told.append, preprocess="auto" if by_family else "tf")
