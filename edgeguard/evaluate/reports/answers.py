@@ -22,7 +22,11 @@ def answers(cells: Sequence[Cell]) -> list[str]:
     bare = {_key(cell): cell for cell in told if cell.defence == "none"}
     unharmed = next((cell for cell in cells if cell.attack == "clean" and cell.defence == "none"), None)
     lines = []
+    blind = {cell.defence for cell in cells if cell.attack == "clean" and cell.n > 0 and cell.correct == 0}
     for defense in dict.fromkeys(cell.defence for cell in told if cell.defence != "none"):
+        if defense in blind and any(cell.goal is not None for cell in told):
+            lines.append(f"does {defense} help? Behind it no object is found in clean pictures: its rows say nothing")
+            continue
         found = [
             _difference(bare[_key(cell)], cell, unharmed)
             for cell in told

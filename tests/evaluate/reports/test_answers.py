@@ -59,3 +59,14 @@ def test_the_reader_is_told_which_row_is_his_and_how_many_pictures_tell_more() -
         line.startswith("two passes: only where a sensor") and "fd without these words" in line for line in lines
     )
     assert lines[-1].startswith("3 pictures show only differences of about ") and "--limit " in lines[-1]
+
+
+def test_a_defense_that_hides_every_object_from_a_detector_holds_nothing() -> None:
+    clean = replace(_cell("clean", None, "chunks", range(0)), goal="vanish")
+    bare = replace(_cell("mislabel", 8, "none", range(4)), goal="mislabel")
+    behind = replace(_cell("mislabel", 8, "chunks", range(40)), goal="mislabel")  # no box is no wrong box
+    assert answers([clean, bare, behind]) == [
+        "does chunks help? Behind it no object is found in clean pictures: its rows say nothing"
+    ]
+    (said,) = answers([replace(clean, correct=39, correct_images=tuple(range(39))), bare, behind])
+    assert said.startswith("does chunks help against these attacks? mislabel eps 8: yes, +90")
