@@ -72,7 +72,7 @@ def certify_smoothed(
     if output is None:
         raise InputError("--smoothing wants --output FOLDER: a line an image, and an interrupted command goes on there")
     try:
-        from edgeguard.evaluate.engine.executors import local_executor
+        from edgeguard.evaluate.engine.cluster import executor_at
         from edgeguard.evaluate.experiments.noise_certification import certify_noise
         from edgeguard.evaluate.experiments.noise_curve import noise_curve
     except ImportError as error:
@@ -85,7 +85,7 @@ def certify_smoothed(
 
     plan: Any = SmoothingPlan(sigma, draws, alpha=alpha)
     chosen: Any = place
-    executor = local_executor(workers) if ray is None else _cluster(ray)
+    executor = executor_at(ray, workers)
     try:
         with UnitCounter() as counter:
             lines = certify_noise(
@@ -102,9 +102,3 @@ def certify_smoothed(
         wrong = "any of them" if joint else "one of them"
         on_stdout(f"A certificate is wrong with probability {alpha:g} at most, counted for {wrong}.")
         on_stdout(f"wrote {output}/results.jsonl, summary.json and curve.svg")
-
-
-def _cluster(address: str) -> Any:
-    from edgeguard.evaluate.engine.cluster import RayCluster
-
-    return RayCluster(address)

@@ -91,13 +91,17 @@ def _refuse_ignored(context: typer.Context, method: str, codec: str) -> None:
 
 @app.command(epilog="Example: edgeguard poison evaluate plan.toml --output o/")
 def evaluate(
+    context: typer.Context,
     plan: Annotated[Path, typer.Argument(help="A .toml: the tables of a training, and [poison].")],
     output: Annotated[Path, typer.Option(help="Folder of results.jsonl and report.html; run again to go on.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [one for each core]")] = None,
+    ray: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address (or auto).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
 ) -> None:
     """Poisons x arms x victims: does the poison work, and what does a codec change about it?"""
     refuse_file(output)
+    if ray is not None:
+        refuse_ignored(context, ["workers"], "is for this machine; with --ray the cluster's cores count")
     from edgeguard.cli.progress import UnitCounter
     from edgeguard.system.files import write_bytes
 
@@ -109,7 +113,7 @@ def evaluate(
         raise not_installed(error) from error
     read = read_plan(plan)
     with UnitCounter() as counter:
-        outcomes = evaluate_poison(read, output, workers=workers, progress=counter.show)
+        outcomes = evaluate_poison(read, output, workers=workers, ray_address=ray, progress=counter.show)
     source = source_of(read)
     write_bytes(output / "report.html", report_page(read, outcomes, source).encode())
     if as_json:

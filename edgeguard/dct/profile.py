@@ -24,6 +24,7 @@ from edgeguard.settings.lines import line_of
 from edgeguard.settings.reader import check_document, parse_toml, place
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import LARGEST_SETTINGS, read_bounded
+from edgeguard.system.located import located
 
 PRESETS = ("fd", "fd-paper", "fd-jpeg", "jpeg:Q", "proof-1", "proof-2", "proof-3")
 #: Levels in transit, slack and room of the tables that come from the proof (docs/guard.md has their measured frontier).
@@ -287,7 +288,7 @@ class GuardProfile:
             ProfileError: with file and line, when it cannot be read or does not hold a profile.
         """
         try:
-            text = read_bounded(path, LARGEST_SETTINGS, "the guard profile").decode("utf-8")
+            text = read_bounded(located(os.fspath(path)), LARGEST_SETTINGS, "the guard profile").decode("utf-8")
         except InputError as error:
             raise ProfileError(str(error)) from error
         except UnicodeDecodeError as error:
@@ -308,9 +309,12 @@ def resolve_profile(text: str) -> GuardProfile | None:
     """
     if text == "none":
         return None
-    if text.endswith(".toml") or os.sep in text:
-        return GuardProfile.load(text)
-    return GuardProfile.preset(text)
+    return GuardProfile.load(text) if is_profile_file(text) else GuardProfile.preset(text)
+
+
+def is_profile_file(text: str) -> bool:
+    """Whether `resolve_profile` reads a file of this name."""
+    return text.endswith(".toml") or os.sep in text
 
 
 def _check_provable(profile: GuardProfile) -> None:

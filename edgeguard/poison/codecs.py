@@ -1,10 +1,12 @@
 """Codecs that an arm sends its images through, once each: guards, comparison codecs, drawn qualities."""
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeguard.errors import InputError
-from edgeguard.evaluate.defenses.registry import defense_by_name
+from edgeguard.evaluate.defenses.registry import defense_by_name, profile_files
 from edgeguard.train.codec import TrainingCodec
 
 Images = NDArray[np.uint8]
@@ -43,6 +45,16 @@ def coded(images: Images, name: str, seed: int) -> Images:
     except InputError as error:
         raise InputError(f"there is no codec {name!r} ({error})") from error
     return np.stack([defense(image, seed) for image in images])
+
+
+def codec_files(name: str) -> tuple[str, ...]:
+    """Paths of the profiles that a codec reads.
+
+    Example:
+        >>> codec_files("mine.toml*0.5..2"), codec_files("jpeg:20..90")
+        (('mine.toml',), ())
+    """
+    return profile_files([re.sub(r"\*[\d.]+\.\.[\d.]+$", "", name)])
 
 
 def _gif(image: Images) -> Images:

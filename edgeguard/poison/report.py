@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeguard.poison.evaluate import Outcome
 from edgeguard.poison.plan import Plan
+from edgeguard.poison.units import Outcome
 from edgeguard.reporting.html import Table, page
 from edgeguard.statistics import paired_proportions, wilson
 

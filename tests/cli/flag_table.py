@@ -179,7 +179,9 @@ TABLE: dict[str, dict[str, str | Lines]] = {
             ("em-class --data . --output p --gradient drawn", "--gradient is for --codec"),
         ],
     },
-    "poison evaluate": {"--output": ALWAYS, "--workers": ALWAYS, "--json": ALWAYS},
+    "poison evaluate": {
+        "--output": ALWAYS, "--workers": [". --output o --workers 2 --ray auto"], "--ray": ALWAYS, "--json": ALWAYS,
+    },
     "fleet keygen": {
         "--release-keys": ["k --replace online --release-keys 2"], "--threshold": ["k --replace online --threshold 2"],
         "--replace": ALWAYS,

@@ -10,9 +10,12 @@ from edgeguard.errors import InputError
 
 pytest.importorskip("torch")
 
-from edgeguard.poison.evaluate import Aim, JsonKept, Outcome, Training, _is_outcome_of, _kept_poison
+from edgeguard.poison.evaluate import _is_outcome_of
+from edgeguard.poison.kept import JsonKept, PoisonsKept, kept_poison
 from edgeguard.poison.lock import held
+from edgeguard.poison.make import Poison
 from edgeguard.poison.plan import Plan, arm_of
+from edgeguard.poison.units import Aim, Outcome, Training
 
 IMAGES = np.zeros((4, 8, 8, 3), np.uint8)
 
@@ -36,13 +39,22 @@ def test_a_kept_poison_fits_the_images_or_is_refused(
 ) -> None:
     good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
     np.savez(good, rows=np.array([1, 3]), targets=np.array([0, 2]), images=np.zeros((2, 8, 8, 3), np.uint8))
-    assert _kept_poison(good, IMAGES, 3).rows.tolist() == [1, 3]
+    assert kept_poison(good, IMAGES, 3).rows.tolist() == [1, 3]
     np.savez(bad, rows=np.array(rows), targets=np.array(targets), images=np.zeros(shape, np.uint8))
     with pytest.raises(InputError, match="is damaged"):
-        _kept_poison(bad, IMAGES, 3)
+        kept_poison(bad, IMAGES, 3)
     bad.write_bytes(b"half")
     with pytest.raises(InputError, match=r"bad\.npz is damaged"):
-        _kept_poison(bad, IMAGES, 3)
+        kept_poison(bad, IMAGES, 3)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"facts": 5}', '{"facts": {"matching_loss": "x"}}', "half"])
+def test_a_kept_poison_whose_facts_cannot_be_is_made_again(tmp_path: Path, text: str) -> None:
+    kept = PoisonsKept(tmp_path)
+    kept.save("a", Poison(np.array([1]), IMAGES[:1], np.array([0]), {"matching_loss": 0.5, "pixels": []}))
+    assert kept.has("a") and kept.load("a", IMAGES, 3).facts == {"matching_loss": 0.5}
+    (tmp_path / "a.json").write_text(text)
+    assert not kept.has("a")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Defences to compare with, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from edgeguard.dct.profile import GuardProfile, resolve_profile
+from edgeguard.dct.profile import GuardProfile, is_profile_file, resolve_profile
 from edgeguard.errors import InputError
 from edgeguard.evaluate.defenses.base import Defense, Fixed, Image
 from edgeguard.evaluate.defenses.codecs import Guard, bit_depth, median_blur, pillow_codec
@@ -87,6 +87,17 @@ def flat_profile(step: int) -> GuardProfile:
 def guard_of(defense: Defense) -> Guard | None:
     """The defence where it is our sanitiser."""
     return defense if isinstance(defense, Guard) else None
+
+
+def profile_files(names: Iterable[str]) -> tuple[str, ...]:
+    """Paths of the profiles that defenses of these names read, each once.
+
+    Example:
+        >>> profile_files(["none", "fd", "mine.toml", "mine.toml x2"])
+        ('mine.toml',)
+    """
+    profiles = (name.partition(" x")[0] for name in names)
+    return tuple(dict.fromkeys(profile for profile in profiles if is_profile_file(profile)))
 
 
 def _number(name: str, text: str) -> int:

@@ -29,7 +29,6 @@ from edgeguard.evaluate.detectors.jobs import (
 )
 from edgeguard.evaluate.detectors.matching import Judged, Precision, average_precision, judged
 from edgeguard.evaluate.engine.executors import Executor
-from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.engine.resume import finished
 from edgeguard.evaluate.engine.store import AdversarialImages, Store
 from edgeguard.evaluate.forecast import calls, duration
@@ -40,6 +39,7 @@ from edgeguard.guard.passes import Pass1
 from edgeguard.model.prediction import BoxScore
 from edgeguard.patchguard import PATCH_GUARDS
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+from edgeguard.system.located import located
 
 #: (what is being done, units done, units in all)
 Progress = Callable[[str, int, int], None]

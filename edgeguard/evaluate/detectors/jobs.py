@@ -21,7 +21,6 @@ from edgeguard.evaluate.detectors.candidates import DetectorNetwork
 from edgeguard.evaluate.detectors.deployed import AskingVictim, DeployedDetector, on_input
 from edgeguard.evaluate.detectors.goals import Aim, GoalVictim
 from edgeguard.evaluate.detectors.twin import detector_twin
-from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.engine.store import AdversarialImages
 from edgeguard.evaluate.protocol import AttackPlan
 from edgeguard.evaluate.twin import Twin
@@ -29,6 +28,7 @@ from edgeguard.model import Model, load_model
 from edgeguard.model.contract import Contract, ContractGuard, Place
 from edgeguard.patchguard import PATCH_GUARDS, PatchGuard, patch_guard
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+from edgeguard.system.located import located
 
 Frame = NDArray[np.uint8]
 #: once: the attacker stands before the only pass; computed: between pass 1 and pass 2.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from edgeguard.errors import DeviceError, InputError
+from edgeguard.evaluate.engine.executors import Executor, local_executor
 from edgeguard.evaluate.engine.remote_files import keep_copy
 from edgeguard.system.extras import how_to_install
 
@@ -47,8 +48,10 @@ class RayCluster:
 
     def map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
         """See `executors.Executor`."""
-        waiting = {self._submit(function, job): index for index, job in enumerate(jobs)}
+        waiting: dict[Any, int] = {}
         try:
+            for index, job in enumerate(jobs):
+                waiting[self._submit(function, job)] = index
             while waiting:
                 done, _ = self._ray.wait(list(waiting), num_returns=1)
                 yield waiting.pop(done[0]), self._ray.get(done[0])
@@ -70,9 +73,17 @@ class RayCluster:
 
     def _put(self, path: str) -> Any:
         if path not in self._files:
-            with open(path, "rb") as stream:
-                self._files[path] = self._ray.put(stream.read())
+            try:
+                with open(path, "rb") as stream:
+                    self._files[path] = self._ray.put(stream.read())
+            except OSError as error:
+                raise InputError(f"cannot read {path} for the cluster: {error.strerror or error}") from error
         return self._files[path]
+
+
+def executor_at(ray_address: str | None, workers: int | None = None) -> Executor:
+    """The Ray cluster at an address; without one, processes of this machine (see `local_executor`)."""
+    return local_executor(workers) if ray_address is None else RayCluster(ray_address)
 
 
 def _run_there(function: Callable[[Job], Result], job: Job, paths: Sequence[str], *contents: bytes) -> Result:

@@ -14,7 +14,7 @@ from edgeguard.differentiable.guard_layer import to_frames, to_levels
 from edgeguard.differentiable.surrogates import Backward
 from edgeguard.evaluate.attacks import Attack, attack
 from edgeguard.evaluate.defenses.codecs import in_pass
-from edgeguard.evaluate.defenses.registry import guard_of
+from edgeguard.evaluate.defenses.registry import guard_of, profile_files
 from edgeguard.evaluate.engine.store import AdversarialImages, of_picture
 from edgeguard.evaluate.engine.targeted import TargetedVictim
 from edgeguard.evaluate.engine.targets import ExpectationOverTransformation, Frame, Target
@@ -62,7 +62,7 @@ class AttackJob:
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that it reads."""
-        return _files(self.target, self.samples)
+        return _files(self.target, self.samples, self.first_pass, self.defense)
 
     def before(self, sample: Sample) -> Frame:
         """An image as the attacker finds it: as it is, or as pass 1 leaves it."""
@@ -114,7 +114,7 @@ class ScoreJob:
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that it reads."""
-        return _files(self.target, self.samples)
+        return _files(self.target, self.samples, self.defense)
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ def run_attack(job: AttackJob) -> AdversarialImages:
     return AdversarialImages(tuple(found), time.perf_counter() - began)
 
 
-def _files(target: Target, samples: Sequence[Sample]) -> tuple[str, ...]:
-    return (target.model, *target.library, *(sample.path for sample in samples))
+def _files(target: Target, samples: Sequence[Sample], *defenses: str) -> tuple[str, ...]:
+    return (target.model, *target.library, *profile_files(defenses), *(sample.path for sample in samples))
 
 
 def _attacked(

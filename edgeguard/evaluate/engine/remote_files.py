@@ -8,30 +8,37 @@ from pathlib import Path
 
 from edgeguard.errors import DeviceError
 from edgeguard.system.files import write_bytes
+from edgeguard.system.located import stand_for
 
 _COPIES = "EDGEGUARD_EVALUATE_FILES"
 
 
-def located(path: str) -> Path:
-    """The file itself, else its copy on this machine; either may be missing, which reading it says."""
-    here = Path(path)
-    if here.exists() or _COPIES not in os.environ:
-        return here
-    return Path(os.environ[_COPIES]) / _copy_name(path)
-
-
 def keep_copy(path: str, data: bytes) -> None:
-    """Keep a copy of a file that this machine does not have, once.
+    """Make a path stand for these bytes in this process (see `located`).
+
+    The file of that name counts if it holds them. Another file of the same name may be anything, so a copy stands for
+    the path then, as it does where there is no file. Copies are named by what they hold: each is written once.
 
     Raises:
-        DeviceError: another user of this machine made the folder, or can write there.
+        DeviceError: another user of this machine made the folder of copies, or can write there.
     """
-    folder = Path(os.environ.setdefault(_COPIES, str(Path(tempfile.gettempdir()) / f"edgeguard-files-{os.getuid()}")))
+    folder = Path(os.environ.get(_COPIES) or Path(tempfile.gettempdir()) / f"edgeguard-files-{os.getuid()}")
     _make_own(folder)
-    target = folder / _copy_name(path)
-    if Path(path).exists() or (target.exists() and target.read_bytes() == data):
+    if _holds(Path(path), data):
+        stand_for(path, Path(path))
         return
-    write_bytes(target, data)
+    copy = folder / (hashlib.sha256(data).hexdigest() + Path(path).suffix)
+    if not _holds(copy, data):
+        write_bytes(copy, data)
+    stand_for(path, copy)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        found = path.stat()
+        return stat.S_ISREG(found.st_mode) and found.st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _make_own(folder: Path) -> None:
@@ -43,7 +50,3 @@ def _make_own(folder: Path) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise DeviceError(f"{folder} is not this user's alone: remove it, or set {_COPIES} to another folder")
-
-
-def _copy_name(path: str) -> str:
-    return hashlib.sha256(path.encode()).hexdigest() + Path(path).suffix

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from edgeguard.differentiable.surrogates import Backward
+from edgeguard.evaluate.defenses.registry import profile_files
 from edgeguard.evaluate.engine.jobs import REFUSED, AttackJob, Sample, ScoreJob, run_attack, run_score
 from edgeguard.evaluate.engine.smallest_change import cut, search_job, searches_once
 from edgeguard.evaluate.engine.store import AdversarialImages
@@ -42,7 +43,7 @@ class SweepJob:
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that it reads."""
-        return self._attack(0).files
+        return (*self._attack(0).files, *profile_files([self.defense]))
 
     @property
     def key(self) -> str:

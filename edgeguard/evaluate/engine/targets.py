@@ -21,12 +21,12 @@ from edgeguard.evaluate.defenses.codecs import in_pass
 from edgeguard.evaluate.defenses.detectors import Detector, FeatureSqueezing, MagnetDetector, scaled, threshold
 from edgeguard.evaluate.defenses.magnet import trained_reformer
 from edgeguard.evaluate.defenses.registry import DETECTORS, NEED_LIBRARY, Defense, Guard, defense_by_name, guard_of
-from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.rebuild.network import Network, rebuild
 from edgeguard.evaluate.twin import TwinPlace
 from edgeguard.model import Model, load_model
 from edgeguard.model.input_path import InputPath
 from edgeguard.system.foreign import LARGEST_PICTURE, read_bounded
+from edgeguard.system.located import located
 
 Frame = NDArray[np.uint8]
 

@@ -15,7 +15,6 @@ from edgeguard.datasets.images import LabeledImage, read_labeled_folder
 from edgeguard.datasets.readable import readable
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.evaluate.engine.executors import Executor
-from edgeguard.evaluate.engine.remote_files import located
 from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.model import Model, load_model
 from edgeguard.smoothing.certify import SmoothingPlan, certify
@@ -23,6 +22,7 @@ from edgeguard.smoothing.deployed import DeployedFunction, NoisePlace
 from edgeguard.smoothing.integer_noise import IntegerNoise
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
+from edgeguard.system.located import located
 from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)

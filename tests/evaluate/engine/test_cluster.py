@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.evaluate.engine.cluster import RayCluster
-from edgeguard.evaluate.engine.remote_files import keep_copy, located
 
 ray = pytest.importorskip("ray", reason="needs the cluster extra")
 pytestmark = pytest.mark.full
@@ -44,6 +44,23 @@ def test_a_protocol_on_two_nodes(cluster: Any, card_model: Path, card_images: Pa
     assert there == here
 
 
+def test_a_guard_of_a_file_that_the_nodes_do_not_find(
+    cluster: Any, card_model: Path, card_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path is relative, and tasks run in another folder, as they would on another machine."""
+    from evaluate.test_run import WHITE
+
+    from edgeguard.evaluate.protocol import parse_protocol
+    from edgeguard.evaluate.run import evaluate
+
+    monkeypatch.chdir(tmp_path)
+    GuardProfile.preset("fd-paper").save("mine.toml")
+    plan = parse_protocol(WHITE, "t.toml")
+    there = evaluate(card_model, card_images, plan, "ray", ray_address=cluster.address, guard="mine.toml")
+    here = evaluate(card_model, card_images, plan, "here", workers=1, guard="mine.toml")
+    assert there == here and any(cell.defence == "mine.toml" for cell in there)
+
+
 def test_a_lost_worker_is_retried(cluster: Any, tmp_path: Path) -> None:
     executor = RayCluster(cluster.address)
     try:
@@ -52,13 +69,3 @@ def test_a_lost_worker_is_retried(cluster: Any, tmp_path: Path) -> None:
         assert executor._run._default_options["max_retries"] == 3
     finally:
         executor.close()
-
-
-def test_files_travel_where_they_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGEGUARD_EVALUATE_FILES", str(tmp_path / "copies"))
-    keep_copy("/machine/elsewhere/photo.jpg", b"abc")
-    assert located("/machine/elsewhere/photo.jpg").read_bytes() == b"abc"
-    here = tmp_path / "here.jpg"
-    here.write_bytes(b"original")
-    keep_copy(str(here), b"other")
-    assert located(str(here)).read_bytes() == b"original"
