@@ -114,10 +114,6 @@ def test_a_given_poison_is_read_where_it_is(cluster: Any, work: Path) -> None:
     assert _results(plan, "there", "--ray", cluster.address) == _results(plan, "here", "--workers", 2)
 
 
-def _folder() -> Path:
-    return Path.cwd()
-
-
 @pytest.mark.full
 def test_tasks_run_in_another_folder(cluster: Any, work: Path) -> None:
     """Else the relative paths of these tests would prove nothing."""
@@ -125,6 +121,6 @@ def test_tasks_run_in_another_folder(cluster: Any, work: Path) -> None:
 
     ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
     try:
-        assert ray.get(ray.remote(num_cpus=1)(_folder).remote()) != work
+        assert ray.get(ray.remote(num_cpus=1)(lambda: Path.cwd()).remote()) != work
     finally:
         ray.shutdown()
