@@ -23,6 +23,7 @@ from edgeguard.poison.make import Poison, poison_of, poisoned, trained
 from edgeguard.poison.packed import unpack
 from edgeguard.poison.patterns import logo, with_logo
 from edgeguard.poison.plan import Arm, Plan
+from edgeguard.system.foreign import LARGEST_SETTINGS, read_bounded
 from edgeguard.system.located import located
 from edgeguard.system.names import folder_inside
 from edgeguard.train.checkpoint import NAME as CHECKPOINT
@@ -70,8 +71,8 @@ class Surrogate:
     @property
     def work(self) -> Path:
         """The folder that it is trained in, of the evaluation."""
-        parts = [self.codec] if self.gradient == "straight-through" else [self.codec, self.gradient]
-        return Path(self.folder) / WORK / f"surrogate-{_hash(parts)}"
+        drawn = [] if self.gradient == "straight-through" else [self.gradient]
+        return Path(self.folder) / WORK / f"surrogate-{_hash([self.codec, *drawn, *_profiles(self.codec)])}"
 
     @property
     def training(self) -> TrainConfig:
@@ -119,7 +120,7 @@ class Brewing:
     @property
     def key(self) -> str:
         """Names the poison."""
-        return _hash([decides(self.plan), asdict(self.aim), self.codec, self.gradient])
+        return _hash([decides(self.plan), asdict(self.aim), self.codec, self.gradient, *_profiles(self.codec)])
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class Training:
     @property
     def key(self) -> str:
         """Names the result."""
-        return _hash([decides(self.plan), asdict(self.aim), asdict(self.arm), self.victim])
+        profiles = _profiles(self.arm.codec or "none")
+        return _hash([decides(self.plan), asdict(self.aim), asdict(self.arm), self.victim, *profiles])
 
 
 @dataclass(frozen=True)
@@ -326,6 +328,12 @@ def decides(plan: Plan) -> dict[str, Any]:
     """What of a plan decides a training: not where its data are, nor how many arms, targets and victims there are."""
     left_out = ("data", "arms", "targets", "victims", "device", "overlay" if plan.method == "given" else "data")
     return {name: value for name, value in asdict(plan).items() if name not in left_out}
+
+
+def _profiles(codec: str) -> list[str]:
+    """What the files hold that a codec's name stands for."""
+    files = [read_bounded(located(path), LARGEST_SETTINGS, "the guard profile") for path in codec_files(codec)]
+    return [hashlib.sha256(data).hexdigest() for data in files]
 
 
 def _hash(values: Sequence[Any]) -> str:

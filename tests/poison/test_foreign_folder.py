@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import InputError
 
 pytest.importorskip("torch")
@@ -84,3 +85,13 @@ def test_a_lock_that_is_a_link_is_not_made_where_it_leads_to(tmp_path: Path) -> 
     with pytest.raises(InputError, match="is a link"), held(tmp_path / "a.lock"):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_results_of_a_profile_that_changed_are_not_taken_for_those_of_the_new_one(tmp_path: Path) -> None:
+    keys = set()
+    for name in ("jpeg:50", "jpeg:60", "jpeg:50"):
+        GuardProfile.preset(name).save(tmp_path / "mine.toml")
+        job = Training(Plan(data="x"), "f", Aim(0), arm_of(f"adaptive:{tmp_path}/mine.toml"), 0)
+        assert job.brewing is not None
+        keys |= {job.key, job.brewing.key, job.brewing.surrogate.work.name}
+    assert len(keys) == 6

@@ -286,7 +286,7 @@ def test_a_given_poison_is_measured_as_the_one_that_was_made(data: Path, tmp_pat
 
 @pytest.mark.full
 def test_an_evaluation_is_resumed_and_reported(data: Path, tmp_path: Path) -> None:
-    arms = ["clean", "poisoned", "train:jpeg:50", "both:fd", "mixup", "adaptive:jpeg:50"]
+    arms = ["clean", "poisoned", "train:jpeg:50", "both:fd", "mixup", "adaptive:jpeg:50", "adaptive-drawn:jpeg:50"]
     plan = _plan(tmp_path, data, "gradient-matching", arms, 0.1, "targets = 2")
     words = ("poison", "evaluate", plan, "--output", tmp_path / "o", "--workers", 1)
     done = here(*words)
