@@ -82,7 +82,7 @@ def against_certificates(
     clean, label = to_levels(images[rows]), int(targets[rows[0]])
     others = np.setdiff1d(np.arange(len(targets)), rows)
     moved = _Moved(clean, attack.eps_8bit)
-    batches = max(len(targets) // attack.batch, 1)
+    batches = max(min(len(targets) // attack.batch, len(rows)), 1)  # each has an image of the class
     victim: _Victim | None = None
     for epoch in range(attack.epochs):
         if victim is None or epoch % _FRESH_EVERY == 0:
@@ -92,7 +92,7 @@ def against_certificates(
             background, known = to_levels(images[others[beside]]), torch.from_numpy(targets[others[beside]])
             judged = clean[rng.permutation(len(clean))[:_JUDGED]]
             slope = victim.slope(moved.levels(own), background, known, judged, label)
-            if slope is not None:
+            if slope is not None and bool(slope.isfinite().all()):
                 moved.step(own, slope)
             progress("poisoning", epoch * batches + number, attack.epochs * batches)
     return moved.whole()

@@ -118,6 +118,16 @@ def test_images_move_within_the_budget(codec: str) -> None:
     assert (moved == _attacked(codec)[2]).all(), "the same seed gives the same images"
 
 
+def test_fewer_images_of_the_class_than_batches() -> None:
+    images, targets = _digits(np.random.default_rng(4))
+    told: list[tuple[int, int]] = []
+    moved = against_certificates(
+        lambda: network("lenet", 2, 4, 16), images, targets, np.array([1, 3]), attack=ClassAttack(20, 1, 1, 5, 2),
+        smoothing=GAUSSIAN, progress=lambda what, done, total: told.append((done, total)),
+    )  # fmt: skip
+    assert moved.shape == (2, 16, 16, 3) and told == [(1, 2), (2, 2)]
+
+
 @pytest.mark.parametrize(
     "smoothing",
     [
