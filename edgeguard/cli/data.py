@@ -62,11 +62,12 @@ def manifest(
     from edgeguard.datasets.exclusions import read_exclusions
     from edgeguard.system.files import check_writable
 
+    origin = Origin(source, licence, collected)
     check_writable(output)
     left_out = [] if exclude is None else read_exclusions(exclude)
     with UnitCounter() as counter:
         images = scan(data, exclude=left_out, progress=counter.show)
-    made = write_manifest(output, Manifest(tuple(images), Origin(source, licence, collected)), key)
+    made = write_manifest(output, Manifest(tuple(images), origin), key)
     broken = [image for image in images if image.facts.fault is not None]
     if broken:
         on_stderr(f"{len(broken)} of {len(images)} images cannot be read; the first: {broken[0].name} "
