@@ -81,6 +81,36 @@ def manifest(
     on_stdout(f"wrote {output}")
 
 
+@app.command(epilog="Example: edgeguard data croissant photos.json --output croissant.json --name Photos ...")
+def croissant(
+    manifest: Annotated[Path, typer.Argument(help="What `data manifest` wrote.")],
+    output: Annotated[Path, typer.Option(help="The description, Croissant 1.0 (JSON-LD).")],
+    name: Annotated[str | None, typer.Option(help="Of the data set.")] = None,
+    description: Annotated[str | None, typer.Option(help="Of the data set, in words.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Address or name of its terms [the manifest's].")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of its page [the manifest's source].")] = None,
+    person: Annotated[list[str] | None, typer.Option(help="Who made it. May be repeated.")] = None,
+    organization: Annotated[list[str] | None, typer.Option(help="Who made it. May be repeated.")] = None,
+    published: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD.")] = None,
+    data_version: Annotated[str | None, typer.Option(help="MAJOR.MINOR.PATCH, of the data.")] = None,
+) -> None:
+    """Describe a data set for others: who made it, under which terms, its files, images and classes."""
+    from edgeguard.system.files import write_bytes
+
+    try:
+        from edgeguard_converters.training_data.croissant import Description, croissant_of
+        from edgeguard_converters.training_data.manifest import read_manifest
+
+        said = Description(
+            name, description, licence, url, person or [], organization or [], published, data_version
+        )  # fmt: skip
+        written = croissant_of(manifest, read_manifest(manifest), said)
+    except ImportError as error:
+        raise not_installed(error) from error
+    write_bytes(output, written)
+    on_stdout(f"wrote {output}")
+
+
 @app.command(epilog="Example: edgeguard data verify photos/ --manifest photos.json --public-key keys/me.pub")
 def verify(
     data: _Data,
