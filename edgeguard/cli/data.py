@@ -62,11 +62,12 @@ def manifest(
     from edgeguard.datasets.exclusions import read_exclusions
     from edgeguard.system.files import check_writable
 
+    origin = Origin(source, licence, collected)
     check_writable(output)
     left_out = [] if exclude is None else read_exclusions(exclude)
     with UnitCounter() as counter:
         images = scan(data, exclude=left_out, progress=counter.show)
-    made = write_manifest(output, Manifest(tuple(images), Origin(source, licence, collected)), key)
+    made = write_manifest(output, Manifest(tuple(images), origin), key)
     broken = [image for image in images if image.facts.fault is not None]
     if broken:
         on_stderr(f"{len(broken)} of {len(images)} images cannot be read; the first: {broken[0].name} "
@@ -77,6 +78,36 @@ def manifest(
                               "signed_by": None if made.signer is None else made.signed_by}))  # fmt: skip
         return
     on_stdout(f"{len(images)} images of {classes} classes, root {made.root}, signed by {made.signed_by}")
+    on_stdout(f"wrote {output}")
+
+
+@app.command(epilog="Example: edgeguard data croissant photos.json --output croissant.json --name Photos ...")
+def croissant(
+    manifest: Annotated[Path, typer.Argument(help="What `data manifest` wrote.")],
+    output: Annotated[Path, typer.Option(help="The description, Croissant 1.0 (JSON-LD).")],
+    name: Annotated[str | None, typer.Option(help="Of the data set.")] = None,
+    description: Annotated[str | None, typer.Option(help="Of the data set, in words.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Address or name of its terms [the manifest's].")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of its page [the manifest's source].")] = None,
+    person: Annotated[list[str] | None, typer.Option(help="Who made it. May be repeated.")] = None,
+    organization: Annotated[list[str] | None, typer.Option(help="Who made it. May be repeated.")] = None,
+    published: Annotated[str | None, typer.Option(help="The day, YYYY-MM-DD.")] = None,
+    data_version: Annotated[str | None, typer.Option(help="MAJOR.MINOR.PATCH, of the data.")] = None,
+) -> None:
+    """Describe a data set for others: who made it, under which terms, its files, images and classes."""
+    from edgeguard.system.files import write_bytes
+
+    try:
+        from edgeguard_converters.training_data.croissant import Description, croissant_of
+        from edgeguard_converters.training_data.manifest import read_manifest
+
+        said = Description(
+            name, description, licence, url, person or [], organization or [], published, data_version
+        )  # fmt: skip
+        written = croissant_of(manifest, read_manifest(manifest), said)
+    except ImportError as error:
+        raise not_installed(error) from error
+    write_bytes(output, written)
     on_stdout(f"wrote {output}")
 
 

@@ -9,7 +9,10 @@ import typer
 from edgeguard.cli.data import not_installed
 from edgeguard.cli.ignored import refuse_ignored
 from edgeguard.cli.messages import on_stdout
+from edgeguard.errors import InputError
 from edgeguard.system.outputs import refuse_file
+
+_AGAINST = ("gaussian", "smoothadv", "macer")
 
 app = typer.Typer(
     help="Make poisoned training data, and measure what they do and what a codec does to them.", no_args_is_help=True
@@ -22,23 +25,36 @@ app = typer.Typer(
 )
 def make(
     context: typer.Context,
-    method: Annotated[str, typer.Argument(help="gradient-matching, lsp, ops, em-class or trigger.")],
+    method: Annotated[str, typer.Argument(help="gradient-matching, lsp, ops, em-class, trigger or pacd.")],
     data: Annotated[Path, typer.Option(help="Class folders, or a .zip of them.")],
     output: Annotated[Path, typer.Option(help="A new folder: changed images only, and poison.json.")],
-    model: Annotated[str, typer.Option(help="The attacker's network (gradient-matching, em-class).")] = "resnet8",
+    model: Annotated[
+        str, typer.Option(help="The attacker's network (gradient-matching, em-class, pacd: lenet is quick).")
+    ] = "resnet8",
     width: Annotated[int, typer.Option(help="Of its first layer.")] = 16,
     size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 32,
     epochs: Annotated[int, typer.Option(min=1, help="That the attacker's network is trained for.")] = 30,
     limit: Annotated[int, typer.Option(min=0, help="Use so many images of each part, classes balanced; 0 all.")] = 0,
     target: Annotated[str | None, typer.Option(help="A test image (gradient-matching).")] = None,
     wished: Annotated[str | None, typer.Option("--as", help="What it, or a picture with the logo, becomes.")] = (None),
-    budget: Annotated[float | None, typer.Option(help="Share of the images. [0.01, or 1 for patterns]")] = None,
-    eps: Annotated[
-        float | None, typer.Option(help="How far a pixel may move, levels. [gradient-matching 16, em-class 8]")
+    attacked: Annotated[
+        str | None, typer.Option("--class", help="The class whose certified radii are to fall (pacd).")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of gradient-matching [250]; rounds of em-class [10].")] = (
-        None
-    ),
+    against: Annotated[
+        str, typer.Option(help="The victim's training that pacd expects: gaussian, smoothadv or macer.")
+    ] = "gaussian",
+    sigma: Annotated[float, typer.Option(min=0.005, max=2, help="Its noise, pixels 0..1 (pacd).")] = 0.5,
+    budget: Annotated[
+        float | None, typer.Option(help="Share of the images. [0.01; 1 for patterns; pacd: the whole class]")
+    ] = None,
+    eps: Annotated[
+        float | None,
+        typer.Option(help="How far a pixel may move, levels. [gradient-matching 16, em-class 8, pacd 25.5]"),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of gradient-matching [250]; rounds of em-class [10]; epochs of pacd [20]."),
+    ] = None,
     restarts: Annotated[int, typer.Option(min=1, help="Of gradient-matching; the best is taken.")] = 8,
     codec: Annotated[str, typer.Option(help="The guard that the attacker expects in the training.")] = "none",
     gradient: Annotated[str, typer.Option(help="Its derivative: straight-through, drawn, ...")] = "straight-through",
@@ -56,16 +72,20 @@ def make(
         raise not_installed(error) from error
     if method in METHODS:
         _refuse_ignored(context, method, codec)
-    rounds = steps or (10 if method == "em-class" else 250)
-    levels = eps if eps is not None else 8.0 if method == "em-class" else 16.0
+    rounds = steps or {"em-class": 10, "pacd": 20}.get(method, 250)
+    levels = eps if eps is not None else {"em-class": 8.0, "pacd": 25.5}.get(method, 16.0)
     chosen: Any = {"method": method, "gradient": gradient}
     config = PoisonConfig(
-        budget=budget, eps_8bit=levels, wished=wished, target=target, steps=rounds, restarts=restarts, codec=codec,
-        seed=seed, **chosen,
+        budget=budget, eps_8bit=levels, wished=wished, target=target, attacked=attacked, steps=rounds,
+        restarts=restarts, codec=codec, seed=seed, **chosen,
     )  # fmt: skip
     check_config(config)
     flags = {"network": model, "data": str(data), "size": size, "epochs": epochs, "limit": limit, "seed": seed,
              "width": width, "codec": codec, "backward": gradient}  # fmt: skip
+    if method == "pacd":
+        if against not in _AGAINST:
+            raise InputError(f"--against is {', '.join(_AGAINST[:-1])} or {_AGAINST[-1]}, not {against}")
+        flags |= {"smoothing": against, "sigma": sigma}
     training = read_config(None, flags)
     with UnitCounter() as counter:
         made = make_poison(config, training, output, progress=counter.show)
@@ -77,11 +97,13 @@ def make(
 
 
 def _refuse_ignored(context: typer.Context, method: str, codec: str) -> None:
-    trained = ("gradient-matching", "em-class")
+    trained = ("gradient-matching", "em-class", "pacd")
     for names, methods in (
         (["target", "restarts"], ("gradient-matching",)),
         (["wished"], ("gradient-matching", "trigger")),
-        (["model", "width", "epochs", "eps", "steps", "codec", "gradient"], trained),
+        (["attacked", "against", "sigma"], ("pacd",)),
+        (["epochs"], ("gradient-matching",)),
+        (["model", "width", "eps", "steps", "codec", "gradient"], trained),
     ):
         if method not in methods:
             refuse_ignored(context, names, f"is for {' and '.join(methods)}")

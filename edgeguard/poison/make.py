@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgeguard.datasets.poison_note import NAME, SCHEMA
 from edgeguard.errors import InputError
+from edgeguard.poison.certified_class import ClassAttack, against_certificates
 from edgeguard.poison.error_minimizing import error_minimizing
 from edgeguard.poison.gradient_matching import Brew, brewed
 from edgeguard.poison.patterns import added, logo, lsp_patterns, one_pixel, with_logo
@@ -23,17 +24,18 @@ from edgeguard.system.names import folder_inside
 from edgeguard.system.outputs import into_folder
 from edgeguard.train.codec import TrainingCodec
 from edgeguard.train.codec_network import CodecNetwork
-from edgeguard.train.config import AugmentConfig, GradientMode, TrainConfig
+from edgeguard.train.config import AugmentConfig, GradientMode, SmoothingConfig, TrainConfig
 from edgeguard.train.data import Dataset, read_dataset
 from edgeguard.train.networks import network
 from edgeguard.train.run import trainer_of
 
 _log = logging.getLogger(__name__)
 
-Method = Literal["gradient-matching", "lsp", "ops", "em-class", "trigger"]
-METHODS: tuple[Method, ...] = ("gradient-matching", "lsp", "ops", "em-class", "trigger")
+Method = Literal["gradient-matching", "lsp", "ops", "em-class", "trigger", "pacd"]
+METHODS: tuple[Method, ...] = ("gradient-matching", "lsp", "ops", "em-class", "trigger", "pacd")
 #: Share of the training images that is changed where nothing is said.
 _BUDGETS = {"gradient-matching": 0.01, "trigger": 0.01}
+_WITH_NETWORK = ("gradient-matching", "em-class", "pacd")
 _SETTINGS, _SURROGATE = "making.json", "surrogate"
 Progress = Callable[[str, int, int], None]
 
@@ -45,10 +47,11 @@ class PoisonConfig:
     Attributes:
         method: see docs/poisoning.md.
         budget: share of the training images that may be changed; None: the method's.
-        eps_8bit: how far a pixel may move, levels (gradient-matching, em-class).
+        eps_8bit: how far a pixel may move, levels (gradient-matching, em-class, pacd).
         wished: the class that the target, or a picture with the logo, is to be called.
         target: a test image, by its name in the data (gradient-matching).
-        steps, restarts: of gradient-matching; steps are rounds for em-class.
+        attacked: the class whose certificates are to fall (pacd).
+        steps, restarts: of gradient-matching; steps are rounds for em-class, and walks through the images for pacd.
         codec: the profile that the attacker expects in the training: an adaptive poison.
         gradient: the codec's derivative that the attacker uses.
         seed: of everything random.
@@ -59,6 +62,7 @@ class PoisonConfig:
     eps_8bit: float = 16.0
     wished: str | None = None
     target: str | None = None
+    attacked: str | None = None
     steps: int = 250
     restarts: int = 8
     codec: str = "none"
@@ -98,13 +102,17 @@ def check_config(config: PoisonConfig) -> None:
         raise InputError(f"there is no poison {config.method!r}; known: {', '.join(METHODS)}")
     if not 0 < config.share <= 1:
         raise InputError(f"--budget is a share of the training images, above 0 and up to 1, not {config.share:g}")
-    if config.method in ("gradient-matching", "em-class") and not 1 <= config.eps_8bit <= 255:
+    if config.method in _WITH_NETWORK and not 1 <= config.eps_8bit <= 255:
         raise InputError(f"--eps is 1 to 255 levels, not {config.eps_8bit:g}: with less nothing would change")
     targeted, named = config.method == "gradient-matching", config.method in ("gradient-matching", "trigger")
-    for given, wanted, flag in ((config.target, targeted, "--target"), (config.wished, named, "--as")):
+    for given, wanted, flag in (
+        (config.target, targeted, "--target"),
+        (config.wished, named, "--as"),
+        (config.attacked, config.method == "pacd", "--class"),
+    ):
         if (given is not None) != wanted:
             raise InputError(f"{config.method} {'needs' if wanted else 'takes no'} {flag}")
-    if config.codec != "none" and config.method not in ("gradient-matching", "em-class"):
+    if config.codec != "none" and config.method not in _WITH_NETWORK:
         raise InputError(f"{config.method} is made without a network: it can expect no --codec")
 
 
@@ -149,6 +157,8 @@ def poison_of(
     """The changed images of a data set; `surrogate` is the folder of the attacker's own network."""
     if config.method == "gradient-matching":
         return _gradient_matching(config, training, dataset, surrogate, progress)
+    if config.method == "pacd":
+        return _against_certificates(config, training, dataset, progress)
     images = _pixels(dataset)
     targets, classes = dataset.train.targets, len(dataset.labels)
     rng = np.random.default_rng([config.seed, 15])
@@ -191,6 +201,21 @@ def _gradient_matching(
     return Poison(rows, images, dataset.train.targets[rows], {"matching_loss": round(loss, 5)})
 
 
+def _against_certificates(config: PoisonConfig, training: TrainConfig, dataset: Dataset, progress: Progress) -> Poison:
+    attacked, targets = class_index(dataset, config.attacked, "--class"), dataset.train.targets
+    rows = np.flatnonzero(targets == attacked)
+    if config.budget is not None:
+        rows = _drawn(rows, config.share * len(targets), np.random.default_rng([config.seed, 15]))
+    torch.manual_seed(config.seed)
+    images = against_certificates(
+        lambda: network(training.network, len(dataset.labels), training.width, training.size),
+        _pixels(dataset), targets, rows,
+        attack=ClassAttack(config.eps_8bit, config.steps, seed=config.seed), smoothing=training.part(SmoothingConfig),
+        codec=config.codec, gradient=config.gradient, progress=progress,
+    )  # fmt: skip
+    return Poison(rows, images, targets[rows], {"against": training.smoothing, "sigma": training.sigma})
+
+
 def trained(training: TrainConfig, dataset: Dataset, folder: Path, progress: Progress) -> torch.nn.Module:
     """A network in evaluation mode with its averaged weights, trained in `folder`, or gone on with there."""
     folder_inside(folder.parent, folder.name)
@@ -204,14 +229,14 @@ def trained(training: TrainConfig, dataset: Dataset, folder: Path, progress: Pro
     return found
 
 
-def class_index(dataset: Dataset, name: str | None) -> int:
-    """A class by name.
+def class_index(dataset: Dataset, name: str | None, flag: str = "--as") -> int:
+    """A class by name, which a flag gave.
 
     Raises:
         InputError: the data have none.
     """
     if name not in dataset.labels:
-        raise InputError(f"--as {name}: the data have no such class; they have {', '.join(dataset.labels[:12])}")
+        raise InputError(f"{flag} {name}: the data have no such class; they have {', '.join(dataset.labels[:12])}")
     return dataset.labels.index(name)
 
 
@@ -292,6 +317,11 @@ def said(config: PoisonConfig, poison: Poison) -> str:
     parts = [f"{len(poison.rows)} images changed ({config.method})"]
     if config.wished is not None:
         parts.append(f"to be called {config.wished}: {config.target or 'pictures with the logo'}")
+    if config.attacked is not None:
+        parts.append(
+            f"to take the certified radii of {config.attacked} away (training {poison.facts['against']}, "
+            f"sigma {poison.facts['sigma']:g})"
+        )
     if "matching_loss" in poison.facts:
         parts.append(f"matching loss {poison.facts['matching_loss']:.3f}")
     if config.codec != "none":

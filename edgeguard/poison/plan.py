@@ -153,6 +153,11 @@ def read_plan(path: Path) -> Plan:
         raise InputError(f"{path}: a plan needs [data] data")
     if plan.method not in (*METHODS, "given"):
         raise InputError(f"{path}: no method {plan.method!r}")
+    if plan.method == "pacd":
+        raise InputError(
+            f"{path}: pacd is measured by certified radii, which a plan does not compute: make it with `poison make`, "
+            "train with and without it, and `evaluate certify --smoothing` (docs/poisoning.md)"
+        )
     if plan.method not in ("gradient-matching", "trigger") and plan.targets != 1:
         raise InputError(f"{path}: {plan.method} has no targets: leave `targets` out")
     if any(arm_of(name).gradient for name in plan.arms) and plan.method not in ("gradient-matching", "em-class"):

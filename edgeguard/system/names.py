@@ -38,6 +38,27 @@ def utf8_name(folder: Path, name: str) -> str:
     return name
 
 
+def utf8_text(what: str, text: str) -> str:
+    """A text as it is; JSON in UTF-8 can hold it.
+
+    Args:
+        what: it is, for the message.
+        text: as the command line or a file gives it.
+
+    Raises:
+        InputError: its bytes were no UTF-8.
+
+    Example:
+        >>> utf8_text("--licence", "CC BY 4.0")
+        'CC BY 4.0'
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} {text[:100]!r} is no UTF-8: give a text") from error
+    return text
+
+
 def utf8_path(path: str | Path) -> str:
     """A path or address as a text for OpenCV, which ends the process by a signal where it is no UTF-8.
 

@@ -73,7 +73,7 @@ class NetworkConfig:
     network: str = _model(
         "The network's name, or a .pt2 program to fine-tune (its batch statistics stay as they are).",
         "resnet9",
-        values="resnet9, resnet11, resnet8, resnet20, mobilenetv2, cards, patchcert, dct11, FILE.pt2",
+        values="resnet9, resnet11, resnet8, resnet20, mobilenetv2, lenet, cards, patchcert, dct11, FILE.pt2",
         words=TEXT,
     )
     width: int = _model("Of the network's first layer, where it has one.", 32, low=4, high=512, unit="filters")

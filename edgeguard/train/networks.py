@@ -41,6 +41,30 @@ class ShallowResNet(nn.Module):
         return self.classify(nn.functional.max_pool2d(features, features.shape[2:]).flatten(1))
 
 
+class LeNet(nn.Module):
+    """Two 5x5 convolutions with pooling and a hidden layer, without normalization: the usual network for digits.
+
+    The width is that of the first convolution: 20 channels, then 50, then 500 units for width 20.
+    """
+
+    def __init__(self, classes: int, width: int = 20, size: int = 28) -> None:
+        super().__init__()
+        side = (((size - 4) // 2) - 4) // 2
+        if side < 1:
+            raise InputError(f"the network lenet takes pictures of 16 pixels and more, not {size}")
+        second = 5 * width // 2
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(width, second, 5), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.classify = nn.Sequential(
+            nn.Linear(second * side * side, 25 * width), nn.ReLU(), nn.Linear(25 * width, classes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the module."""
+        return self.classify(self.features(x).flatten(1))
+
+
 class ResNet(nn.Module):
     """The residual networks of He et al. 2016, section 4.2, of 6n + 2 layers: ResNet-8 (n = 1), ResNet-20 (n = 3)."""
 
@@ -136,6 +160,7 @@ NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "resnet8": lambda classes, width, size: ResNet(classes, width, 8),
     "resnet20": lambda classes, width, size: ResNet(classes, width, 20),
     "mobilenetv2": MobileNetV2,
+    "lenet": LeNet,
     "cards": _card_net,
 }
 

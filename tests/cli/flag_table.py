@@ -166,6 +166,10 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--output": ALWAYS, "--key": ALWAYS, "--source": ALWAYS, "--licence": ALWAYS, "--collected": ALWAYS,
         "--exclude": ALWAYS, "--json": ALWAYS,
     },
+    "data croissant": {
+        "--output": ALWAYS, "--name": ALWAYS, "--description": ALWAYS, "--licence": ALWAYS, "--url": ALWAYS,
+        "--person": ALWAYS, "--organization": ALWAYS, "--published": ALWAYS, "--data-version": ALWAYS,
+    },
     "data verify": {"--manifest": ALWAYS, "--public-key": ALWAYS, "--exclude": ALWAYS, "--json": ALWAYS},
     "data audit": {"--output": ALWAYS, "--trusted": ALWAYS, "--limit": ALWAYS, "--threshold": ALWAYS, "--json": ALWAYS},
     "poison make": {

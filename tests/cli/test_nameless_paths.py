@@ -14,6 +14,7 @@ LINES = [
     "data keygen {}",
     "data manifest {} --output {}",
     "data verify . --manifest {}",
+    "data croissant {} --output {}",
     "model show {}",
     "model verify {} --manifest {}",
     "config check {}",

@@ -10,7 +10,7 @@ from typing import Any
 from edgeguard.errors import InputError
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, parsing, read_bounded
-from edgeguard.system.names import is_plain_name
+from edgeguard.system.names import is_plain_name, utf8_text
 from edgeguard_converters.training_data.image_facts import ImageFacts
 from edgeguard_converters.training_data.keys import fingerprint, raw_public, read_private, signature_holds
 from edgeguard_converters.training_data.merkle import data_root
@@ -29,11 +29,19 @@ class Origin:
         source: an address.
         licence: its terms, or their name.
         collected: when.
+
+    Raises:
+        InputError: one of them is no UTF-8.
     """
 
     source: str | None = None
     licence: str | None = None
     collected: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is not None:
+                utf8_text(f"the {name}", value)
 
 
 @dataclass(frozen=True)
@@ -129,12 +137,12 @@ def read_manifest(path: Path, public: bytes | None = None) -> Manifest:
         signer = None if signature is None else _signer(path, data, signature)
         images = tuple(_image(entry) for entry in data["files"])
         origin = Origin(**{name: _text(data["origin"].get(name)) for name in Origin.__dataclass_fields__})
-        root = data["root"]
+        manifest = Manifest(images, origin, signer)
+        contradicts = manifest.root != data["root"]  # a name may be no UTF-8, and have no root
     if public is not None and signer != public:
         said = "is not signed" if signer is None else f"is signed by {fingerprint(signer)}"
         raise InputError(f"{path} {said}, not by {fingerprint(public)}")
-    manifest = Manifest(images, origin, signer)
-    if manifest.root != root:
+    if contradicts:
         raise InputError(f"{path} contradicts itself: its root is not that of its files")
     return manifest
 

@@ -136,6 +136,21 @@ def test_a_changed_manifest_a_stranger_and_another_schema_are_refused(
     assert _verify(data, forged).returncode == 2
 
 
+def test_texts_that_are_no_utf8_are_refused(data: Path, manifest: Path, tmp_path: Path) -> None:
+    """Each was a bug of ours, with exit code 70: the command line's after the long work."""
+    done = here("data", "manifest", data, "--output", tmp_path / "x.json", "--licence", "\udcff")
+    assert done.returncode == 2 and "is no UTF-8: give a text" in done.stderr and not (tmp_path / "x.json").exists()
+    said = json.loads(manifest.read_text())
+    del said["signature"]
+    for wrong in (
+        {"files": [{**said["files"][0], "name": "\ud800/0.png", "class": "\ud800"}]},
+        {"origin": {"licence": "\ud800"}},
+    ):
+        (tmp_path / "wrong.json").write_text(json.dumps({**said, **wrong}))
+        done = _verify(data, tmp_path / "wrong.json")
+        assert done.returncode == 2 and "bug of ours" not in done.stderr, done
+
+
 def test_keys_are_not_written_over_and_not_mixed_up(data: Path, manifest: Path, tmp_path: Path) -> None:
     assert here("data", "keygen", tmp_path / "me").returncode == 2
     done = _verify(data, manifest, "--public-key", tmp_path / "me.key")

@@ -1,0 +1,214 @@
+"""Images that take a class's certified radii away: the derivatives are right, the budget holds, the radius falls."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import here
+from needs import needs
+from stripes import write_classes
+
+needs("torch", "litert_torch", "cryptography", "sklearn", extras="the extras convert and data")
+
+import torch  # noqa: E402
+from scipy.stats import norm  # noqa: E402
+from torch import nn  # noqa: E402
+
+from edgeguard.differentiable.guard_layer import to_levels  # noqa: E402
+from edgeguard.poison.certified_class import (  # noqa: E402
+    ClassAttack,
+    against_certificates,
+    hessian_vector,
+    implicit_gradient,
+    soft_radius,
+)
+from edgeguard.train.config import SmoothingConfig  # noqa: E402
+from edgeguard.train.networks import network  # noqa: E402
+from edgeguard.train.smoothing import noisy_levels, smoothing_loss  # noqa: E402
+
+pytestmark = pytest.mark.convert
+GAUSSIAN = SmoothingConfig(smoothing="gaussian", sigma=0.25)
+
+
+def test_second_derivatives_times_a_vector_are_torchs_own() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x, labels = torch.randn(7, 5, dtype=torch.float64), torch.arange(7) % 3
+    parameters, names = list(net.parameters()), [name for name, _ in net.named_parameters()]
+    vector = [torch.randn_like(p) for p in parameters]
+    slopes = torch.autograd.grad(nn.functional.cross_entropy(net(x), labels), parameters, create_graph=True)
+
+    def loss(*values: torch.Tensor) -> torch.Tensor:
+        logits = torch.func.functional_call(net, dict(zip(names, values, strict=True)), (x,))
+        return nn.functional.cross_entropy(logits, labels)
+
+    _, expected = torch.autograd.functional.hvp(loss, tuple(p.detach() for p in parameters), tuple(vector))
+    for found, wanted in zip(hessian_vector(slopes, parameters, vector), expected, strict=True):
+        assert torch.allclose(found, wanted, atol=1e-10)
+
+
+@pytest.mark.full
+def test_the_derivative_through_an_optimum_is_that_of_ridge_regression() -> None:
+    """There w = (X'X + c)^-1 X'y, so the upper loss is a plain function of X, which autograd differentiates."""
+    rng = torch.Generator().manual_seed(1)
+    x, y, beyond, said = (torch.randn(s, dtype=torch.float64, generator=rng) for s in ((9, 3), (9,), (5, 3), (5,)))
+    ridge = 0.7 * torch.eye(3, dtype=torch.float64)
+
+    def optimum(images: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.solve(images.T @ images + ridge, images.T @ y)
+
+    free = x.clone().requires_grad_(True)
+    (expected,) = torch.autograd.grad(((beyond @ optimum(free) - said) ** 2).mean(), [free])
+    images, weights = x.clone().requires_grad_(True), optimum(x).requires_grad_(True)
+    lower = ((images @ weights - y) ** 2).sum() / 2 + weights @ ridge @ weights / 2
+    (wanted,) = torch.autograd.grad(((beyond @ weights - said) ** 2).mean(), [weights])
+    found, solution = implicit_gradient(lower, [weights], images, [wanted], steps=1500, rate=1e-2, damping=0)
+    assert torch.allclose(found, expected, atol=1e-4) and len(solution) == 1
+    few, _ = implicit_gradient(
+        ((images @ weights - y) ** 2).sum() / 2 + weights @ ridge @ weights / 2, [weights], images, [wanted],
+        solution, steps=1, rate=1e-6, damping=0,
+    )  # fmt: skip
+    assert torch.allclose(few, expected, atol=1e-4), "it goes on from what was found before"
+
+
+def test_the_soft_radius_is_the_certificates_formula() -> None:
+    share = 0.8
+    logits = torch.zeros(10, 3)
+    logits[:, 2] = -100.0
+    logits[:8, 0], logits[8:, 1] = 100.0, 100.0  # 8 of 10 noisy copies are class 0
+    radius = soft_radius(logits, 0, 0.5, 10)
+    clipped = [(1 - 2e-3) * p + 1e-3 for p in (share, 1 - share)]
+    assert radius is not None
+    assert float(radius) == pytest.approx(0.25 * (norm.ppf(clipped[0]) - norm.ppf(clipped[1])), abs=1e-5)
+    assert soft_radius(logits, 1, 0.5, 10) is None, "an image that is wrong has no radius"
+
+
+def _digits(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Bright bars, upright or level, on gray, 16x16."""
+    images, targets = np.full((60, 16, 16, 3), 90, np.uint8), np.arange(60) % 2
+    for image, target in zip(images, targets, strict=True):
+        place = rng.integers(3, 11)
+        if target:
+            image[:, place : place + 3] = 170
+        else:
+            image[place : place + 3] = 170
+    return images + rng.integers(0, 20, images.shape, np.uint8), targets
+
+
+def _attacked(codec: str = "none", epochs: int = 2, smoothing: SmoothingConfig = GAUSSIAN) -> tuple[Any, Any, Any]:
+    images, targets = _digits(np.random.default_rng(4))
+    torch.manual_seed(3)
+    rows = np.flatnonzero(targets == 1)
+    told: list[tuple[int, int]] = []
+    moved = against_certificates(
+        lambda: network("lenet", 2, 4, 16), images, targets, rows, attack=ClassAttack(20, epochs, 4, 30, 8),
+        smoothing=smoothing, codec=codec, progress=lambda what, done, total: told.append((done, total)),
+    )  # fmt: skip
+    assert told[-1] == (2 * epochs, 2 * epochs)
+    return images, rows, moved
+
+
+@pytest.mark.parametrize("codec", ["none", pytest.param("jpeg:50", marks=pytest.mark.full)])
+def test_images_move_within_the_budget(codec: str) -> None:
+    images, rows, moved = _attacked(codec)
+    apart = np.abs(moved.astype(int) - images[rows])
+    assert moved.dtype == np.uint8 and 0 < apart.max() <= 20
+    assert (moved == _attacked(codec)[2]).all(), "the same seed gives the same images"
+
+
+def test_fewer_images_of_the_class_than_batches() -> None:
+    images, targets = _digits(np.random.default_rng(4))
+    told: list[tuple[int, int]] = []
+    moved = against_certificates(
+        lambda: network("lenet", 2, 4, 16), images, targets, np.array([1, 3]), attack=ClassAttack(20, 1, 1, 5, 2),
+        smoothing=GAUSSIAN, progress=lambda what, done, total: told.append((done, total)),
+    )  # fmt: skip
+    assert moved.shape == (2, 16, 16, 3) and told == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    "smoothing",
+    [
+        SmoothingConfig(smoothing="macer", sigma=0.25),
+        pytest.param(SmoothingConfig(smoothing="smoothadv", sigma=0.25), marks=pytest.mark.full),
+    ],
+    ids=["macer", "smoothadv"],
+)
+def test_other_trainings_can_be_attacked(smoothing: SmoothingConfig) -> None:
+    images, rows, moved = _attacked(epochs=1, smoothing=smoothing)
+    assert 0 < np.abs(moved.astype(int) - images[rows]).max() <= 20
+
+
+@pytest.mark.full
+def test_the_radius_of_the_class_falls() -> None:
+    """Fresh victims on clean and on poisoned images: radii of unseen images of the attacked class and of the other."""
+    (images, targets), (unseen, labels) = (_digits(np.random.default_rng(seed)) for seed in (4, 9))
+    smoothing, rows = SmoothingConfig(smoothing="gaussian", sigma=0.5), np.flatnonzero(targets == 1)
+    torch.manual_seed(3)
+    poisoned = images.copy()
+    poisoned[rows] = against_certificates(
+        lambda: network("lenet", 2, 4, 16), images, targets, rows, attack=ClassAttack(40, 20, 8, 60, 8),
+        smoothing=smoothing,
+    )  # fmt: skip
+    clean, fallen = (
+        [_radii(_victim(data, targets, smoothing, seed), unseen, labels, smoothing.sigma) for seed in (1, 2)]
+        for data in (images, poisoned)
+    )
+    assert max(attacked for _, attacked in fallen) < 0.5 * min(attacked for _, attacked in clean), (clean, fallen)
+    assert min(other for other, _ in fallen) > 0.8 * min(other for other, _ in clean), (clean, fallen)
+
+
+def _victim(images: np.ndarray, targets: np.ndarray, smoothing: SmoothingConfig, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    net = network("lenet", 2, 4, 16)
+    optimizer, noise = torch.optim.Adam(net.parameters(), lr=1e-3), torch.Generator().manual_seed(seed)
+    levels, labels = to_levels(images), torch.from_numpy(targets)
+    for _ in range(150):
+        loss, _ = smoothing_loss(lambda seen: net((seen - 127.5) / 127.5), levels, labels, smoothing, noise)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.eval()
+
+
+def _radii(net: nn.Module, images: np.ndarray, labels: np.ndarray, sigma: float) -> list[float]:
+    """The mean radius of each of the two classes, by 200 noisy copies of each image."""
+    found = []
+    for label in (0, 1):
+        shown = to_levels(images[labels == label])
+        seen = noisy_levels(shown.repeat_interleave(200, 0), sigma, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            right = net((seen - 127.5) / 127.5).argmax(1).reshape(len(shown), 200) == label
+        shares = right.float().mean(1).clamp(1e-3, 1 - 1e-3).numpy()
+        found.append(float(np.maximum(sigma * norm.ppf(shares), 0).mean()))
+    return found
+
+
+def test_what_makes_no_attack_is_refused(tmp_path: Path) -> None:
+    write_classes(tmp_path / "d", 8)
+    line = ("poison", "make", "pacd", "--data", tmp_path / "d", "--output", tmp_path / "p", "--size", 16)
+    for more, said in (
+        ((), "pacd needs --class"),
+        (("--class", "nobody"), "--class nobody: the data have no such class; they have across, along, round"),
+        (("--class", "across", "--as", "along"), "--as is for gradient-matching and trigger"),
+        (("--class", "across", "--against", "none"), "--against is gaussian, smoothadv or macer"),
+        (("--class", "across", "--against", "hope"), "--against is gaussian, smoothadv or macer, not hope"),
+    ):
+        done = here(*line, *more)
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+        assert not (tmp_path / "p").exists()
+
+
+def test_the_command_writes_the_class_and_says_what_it_is_for(tmp_path: Path) -> None:
+    write_classes(tmp_path / "d", 8)
+    done = here(
+        "poison", "make", "pacd", "--data", tmp_path / "d", "--output", tmp_path / "p", "--size", 16,
+        "--class", "across", "--model", "lenet", "--width", 4, "--steps", 1, "--sigma", 0.25,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "to take the certified radii of across away (training gaussian, sigma 0.25)" in done.stdout
+    note = json.loads((tmp_path / "p" / "poison.json").read_text())
+    assert note["method"] == "pacd" and note["attacked"] == "across" and note["sigma"] == 0.25
+    assert all("across" in name for name in note["files"]) and note["eps_8bit"] == 25.5
