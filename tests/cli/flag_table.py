@@ -177,6 +177,7 @@ TABLE: dict[str, dict[str, str | Lines]] = {
         "--seed": ALWAYS, "--json": ALWAYS,
         "--model": [f"{LSP} --model resnet8"], "--width": [f"{LSP} --width 8"], "--epochs": [f"{LSP} --epochs 3"],
         "--target": [f"{LSP} --target x.png"], "--as": [f"{LSP} --as dog"], "--eps": [f"{LSP} --eps 4"],
+        "--class": [f"{LSP} --class dog"], "--against": [f"{LSP} --against macer"], "--sigma": [f"{LSP} --sigma 0.25"],
         "--steps": [f"{LSP} --steps 4"], "--restarts": [f"{LSP} --restarts 4"], "--codec": [f"{LSP} --codec fd"],
         "--gradient": [
             f"{LSP} --gradient drawn",
