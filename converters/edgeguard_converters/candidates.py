@@ -19,7 +19,7 @@ from edgeguard_converters.options import Options
 from edgeguard_converters.quantize.mixed import FloatSearch, named_layers
 from edgeguard_converters.quantize.quantize import Quantized, float_weights, quantize
 from edgeguard_converters.quantize.ranges import Method
-from edgeguard_converters.quantize.rounding import round_adaptively
+from edgeguard_converters.quantize.rounding import LEAST_IMAGES, round_adaptively
 from edgeguard_converters.verify.gates import Thresholds, check_gates
 
 #: How far above the wanted agreement the calibration images have to agree; each next mixture aims higher.
@@ -56,6 +56,7 @@ def candidates(
     options: Options,
     log: Path,
     notes: Notes,
+    stand_in: bool = False,
 ) -> Iterator[Candidate]:
     """Finished graphs, best hope first; the next is made only when the one before failed the gates.
 
@@ -65,7 +66,8 @@ def candidates(
         contract: of the model.
         options: precision, borders, ranges and float layers.
         log: where the tools' chatter goes.
-        notes: gets a line when no mixture was found, or no better rounding.
+        notes: gets a line when no mixture was found, or no better rounding, or where the rounding changes.
+        stand_in: the images are not the user's own: filters are not fitted to them unless the options say so.
 
     Raises:
         InputError: a --keep-float that matches nothing.
@@ -93,7 +95,18 @@ def candidates(
         if rounded is not quantized.graph:
             return iter((finish(rounded, rounding="adaptive"),))
         notes.add("--round adaptive is no better than nearest on the calibration pictures: nearest is kept")
-    return iter((finish(quantized.graph),))
+    fits = options.rounding == "auto" and not stand_in and len(calibration) >= LEAST_IMAGES
+
+    def roundings() -> Iterator[Candidate]:
+        yield finish(quantized.graph)
+        if not fits:
+            return
+        notes.add("the gates refuse filters at their nearest levels: they are fitted now (--round adaptive), a minute")
+        rounded = round_adaptively(graph, quantized.graph, calibration, log=log)
+        if rounded is not quantized.graph:
+            yield finish(rounded, rounding="adaptive")
+
+    return roundings()
 
 
 class _Finish:

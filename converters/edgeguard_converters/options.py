@@ -16,7 +16,7 @@ __all__ = ["Conversion", "InputType", "Options", "Precision", "Rounding", "check
 
 Precision = Literal["int8", "weight-only", "float16", "float32"]
 InputType = Literal["uint8", "int8", "float32"]
-Rounding = Literal["nearest", "adaptive"]
+Rounding = Literal["auto", "nearest", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Options:
         precision: int8 computes in integers; weight-only and float16 store smaller weights and compute in float.
         io: type of input and output; uint8 by default for int8, float32 for the others.
         ranges: how much of each activation's range int8 covers.
-        rounding: of int8 filters: each weight to its nearest level, or against calibration pictures.
+        rounding: of int8 filters: each weight to its nearest level, or against calibration pictures; auto: the latter
+            where the gates refuse the former.
         keep_float: layers that stay float (see `mixed.named_layers`).
         auto_mixed: keep the fewest layers float with which the gates pass.
         epochs: of fine-tuning, where images for it are given and the gates fail without.
@@ -63,7 +64,7 @@ class Options:
     precision: Precision = "int8"
     io: InputType | None = None
     ranges: Method | Literal["auto"] = "auto"
-    rounding: Rounding = "nearest"
+    rounding: Rounding = "auto"
     keep_float: tuple[str, ...] = ()
     auto_mixed: bool = False
     epochs: int = 1
@@ -95,7 +96,7 @@ def check_options(options: Options) -> None:
     if options.ranges not in ("auto", *METHODS):
         raise InputError(f"--range must be auto, {', '.join(METHODS)}, got {options.ranges!r}")
     if options.rounding not in get_args(Rounding):
-        raise InputError(f"--round must be nearest or adaptive, got {options.rounding!r}")
+        raise InputError(f"--round must be auto, nearest or adaptive, got {options.rounding!r}")
     if options.crop is not None and options.crop not in get_args(Crop):
         raise InputError(f"--crop must be center, letterbox or none, got {options.crop!r}")
     if not 1 <= options.epochs <= 1000:
@@ -117,7 +118,7 @@ def _check_precision(options: Options) -> None:
             raise InputError(
                 f"--keep-float and --auto-mixed are for int8; --precision {options.precision} is all float"
             )
-        if options.rounding != "nearest":
+        if options.rounding == "adaptive":
             raise InputError(f"--round adaptive is for int8; --precision {options.precision} computes in float")
     if options.place == "in-graph" and options.input_type != "uint8":
         raise InputError("a guard inside the graph works on uint8 pixels: leave --io and --precision at their defaults")

@@ -132,11 +132,12 @@ def _quantize(work: Work) -> None:
         options=work.options,
         log=work.log,
         notes=work.notes,
+        stand_in=work.stand_in,
     )
 
 
 def _verify(work: Work) -> None:
-    """The first candidate that passes, else the last; one that is not what was wanted ends the conversion."""
+    """The first candidate that passes, else the last; where the model itself is refused no other is tried."""
     images, options = work.images, work.options
     for candidate in work.choice:
         work.candidate = candidate
@@ -152,7 +153,7 @@ def _verify(work: Work) -> None:
             thresholds=options.thresholds,
             reference=work.given,
         )
-        if not work.gates.failures:
+        if not work.gates.failures or work.gates.is_of_the_model:
             break
 
 

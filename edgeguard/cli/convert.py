@@ -82,8 +82,12 @@ def convert_command(
     ] = False,
     ranges: Annotated[str, typer.Option("--range", help="auto, minmax, percentile or mse activations.")] = "auto",
     rounding: Annotated[
-        str, typer.Option("--round", help="nearest; adaptive: int8 filters fitted to --calibrate, a minute more.")
-    ] = "nearest",
+        str,
+        typer.Option(
+            "--round",
+            help="nearest; adaptive: int8 filters fitted to --calibrate; auto: if the gates refuse nearest.",
+        ),
+    ] = "auto",
     finetune: Annotated[Path | None, typer.Option(help="Labeled images to fine-tune with if the gates fail.")] = None,
     epochs: Annotated[int, typer.Option(help="Of fine-tuning.")] = 1,
     target: Annotated[str, typer.Option(help="cpu, or edgetpu: run edgetpu_compiler too.")] = "cpu",

@@ -1,5 +1,6 @@
 """The steps of a conversion, on a float .tflite so small that nothing but the steps takes time."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgeguard_converters.graph.tflite_graph import TfliteGraph  # noqa: E402
 from edgeguard_converters.load.source import FileFacts, Source  # noqa: E402
 from edgeguard_converters.load.tflite_source import tflite_source  # noqa: E402
 from edgeguard_converters.pipeline import Options, convert  # noqa: E402
+from edgeguard_converters.verify import gates  # noqa: E402
 from edgeguard_converters.verify.gates import Thresholds  # noqa: E402
 
 SIDE = 8
@@ -97,3 +99,36 @@ def test_where_a_gate_fails_there_is_a_report_and_no_file(given: dict[str, Any],
         convert(**given, load=_loader, step=steps.append, report_path=tmp_path / "report.html")
     assert steps[-1] == "writing the report" and (tmp_path / "report.html").is_file()
     assert not given["output"].exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "stand_in", "fitted"),
+    [
+        ({}, False, True),
+        ({"rounding": "nearest"}, False, False),
+        ({}, True, False),  # stand-in pictures are nothing to fit to
+    ],
+)
+def test_where_the_gates_refuse_nearest_levels_filters_are_fitted(
+    changes: dict[str, Any], stand_in: bool, fitted: bool, given: dict[str, Any], said: list[str]
+) -> None:
+    tried = list[str]()
+    given["options"] = replace(given["options"], thresholds=Thresholds(min_snr_db=200), **changes)
+    if stand_in:
+        pictures = given["calibration"]
+        given["calibration"] = lambda: pictures
+    with pytest.raises(CheckFailed, match="SNR gate"):
+        convert(**given, load=_loader, step=tried.append)
+    assert tried.count("gates on 6 images") == 1 + fitted
+    assert any("they are fitted now (--round adaptive)" in line for line in said) == fitted
+    assert not given["output"].exists()
+
+
+def test_no_other_rounding_is_tried_where_the_model_itself_is_refused(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = list[str]()
+    monkeypatch.setattr(gates, "FLOAT_TOLERANCE", -1.0)
+    with pytest.raises(CheckFailed, match="float gate"):
+        convert(**given, load=_loader, step=tried.append)
+    assert tried.count("gates on 6 images") == 1

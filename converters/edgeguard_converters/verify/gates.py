@@ -56,6 +56,11 @@ class GateReport:
     snr_trimmed_db: float | None = None
     worst: int | None = None
 
+    @property
+    def is_of_the_model(self) -> bool:
+        """The model itself, or its float graph, is refused: no other int8 form passes."""
+        return any(line.startswith(("float gate", _ALIKE[:30])) for line in self.failures)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the contract; an infinite SNR (no difference at all) becomes None."""
         fields = asdict(self)

@@ -155,7 +155,7 @@ def test_a_conversion_with_it(trained: Path, squares: list, fd: GuardProfile, tm
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rounding": "up"}, "--round must be nearest or adaptive"),
+        ({"rounding": "up"}, "--round must be auto, nearest or adaptive"),
         ({"rounding": "adaptive", "precision": "float16"}, "--round adaptive is for int8"),
         ({"rounding": "adaptive", "auto_mixed": True}, "--auto-mixed looks for layers with the usual rounding"),
     ],
