@@ -137,23 +137,25 @@ def _quantize(work: Work) -> None:
 
 
 def _verify(work: Work) -> None:
-    """The first candidate that passes, else the last; where the model itself is refused no other is tried."""
-    images, options = work.images, work.options
+    """The first candidate that passes, else the one that fails the fewest gates, of these the last; where the model
+    itself is refused no other is tried."""
+    images, options, fewest = work.images, work.options, None
     for candidate in work.choice:
-        work.candidate = candidate
         check_file(candidate.graph, options.input_type, float_allowed=candidate.float_allowed)
         work.step(f"gates on {len(images.evaluation)} images")
-        work.outputs = candidate.graph.outputs(images.received, candidate.feed)
-        work.gates = check_gates(
+        outputs = candidate.graph.outputs(images.received, candidate.feed)
+        gates = check_gates(
             work.trained,
             work.float_outputs,
-            work.outputs,
+            outputs,
             contract=work.contract,
             labels=work.inferred.targets,
             thresholds=options.thresholds,
             reference=work.given,
         )
-        if not work.gates.failures or work.gates.is_of_the_model:
+        if fewest is None or len(gates.failures) <= fewest:
+            work.candidate, work.outputs, work.gates, fewest = candidate, outputs, gates, len(gates.failures)
+        if not gates.failures or gates.is_of_the_model:
             break
 
 

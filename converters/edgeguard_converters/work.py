@@ -60,8 +60,8 @@ class Work:
         float_outputs: what the float graph says of the gate images, by `_answer`; `known`: of some of them, by
             `settle_crop`, so that they are not run twice.
         choice: graphs to try, by `_quantize`.
-        candidate, outputs, gates: the first of them that passes, else the last, what it says of the gate images and
-            how that was judged, by `_verify`.
+        candidate, outputs, gates: the first of them that passes, else the one that fails the fewest gates, what it
+            says of the gate images and how that was judged, by `_verify`.
         given: what the float graph said before fine-tuning; None without.
         progress: the file in which fine-tuning keeps its progress.
         conversion: by `_write`.

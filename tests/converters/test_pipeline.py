@@ -17,6 +17,7 @@ needs("ai_edge_quantizer", extras="the extra convert")
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from evaluate.one_op import one_op_model  # noqa: E402
 
+from edgeguard_converters import pipeline  # noqa: E402
 from edgeguard_converters.graph.tflite_graph import TfliteGraph  # noqa: E402
 from edgeguard_converters.load.source import FileFacts, Source  # noqa: E402
 from edgeguard_converters.load.tflite_source import tflite_source  # noqa: E402
@@ -132,3 +133,16 @@ def test_no_other_rounding_is_tried_where_the_model_itself_is_refused(
     with pytest.raises(CheckFailed, match="float gate"):
         convert(**given, load=_loader, step=tried.append)
     assert tried.count("gates on 6 images") == 1
+
+
+def test_of_two_that_fail_the_one_that_fails_fewer_gates_is_told(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([("SNR gate: the first",), ("agreement gate: the second", "SNR gate: the second")])
+    judge = pipeline.check_gates
+    monkeypatch.setattr(
+        pipeline, "check_gates", lambda *seen, **how: replace(judge(*seen, **how), failures=next(failures))
+    )
+    with pytest.raises(CheckFailed, match="SNR gate: the first"):
+        convert(**given, load=_loader)
+    assert next(failures, None) is None, "both were tried"
