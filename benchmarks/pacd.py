@@ -10,6 +10,7 @@ there is not done again.
 """
 
 import argparse
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -46,13 +47,16 @@ def main() -> int:
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--results", type=Path)
     wanted = parser.parse_args()
-    note = json.loads((wanted.poison / "poison.json").read_text("utf-8"))
+    poison = (wanted.poison / "poison.json").read_bytes()
+    note = json.loads(poison)
+    how = {name: getattr(wanted, name) for name in ("epochs", "limit", "images", "draws")}
+    how |= {"data": wanted.data.name, "poison": hashlib.sha256(poison).hexdigest()}
     kept = [] if wanted.results is None or not wanted.results.is_file() else wanted.results.read_text().splitlines()
     rows: list[dict[str, Any]] = [*map(json.loads, kept)]
     for codec in wanted.codecs:
         for overlay in (None, wanted.poison):
             for seed in range(wanted.victims):
-                key = {"codec": codec, "poisoned": overlay is not None, "seed": seed}
+                key = {"codec": codec, "poisoned": overlay is not None, "seed": seed, **how}
                 row = next((row for row in rows if key.items() <= row.items()), None)
                 if row is None:
                     row = {**key, **_judged(wanted, note, codec, overlay, seed)}
@@ -69,9 +73,9 @@ def _judged(
     training = TrainConfig(
         data=str(wanted.data), overlay=None if overlay is None else str(overlay), network="lenet", width=20, size=28,
         limit=wanted.limit, epochs=wanted.epochs, seed=seed, codec=codec, smoothing="gaussian", sigma=note["sigma"],
-        shift=0, flip=False,
+        shift=0, flip=False, learning_rate=0.02,
     )  # fmt: skip
-    dataset = read_dataset(training, size=training.size, seed=0)
+    dataset = read_dataset(training, size=training.size, seed=note["seed"])
     with tempfile.TemporaryDirectory(prefix="edgeguard-") as folder:
         net = trained(training, dataset, Path(folder) / "victim", lambda what, done, total: None).eval()
     victim = CodecNetwork(net, TrainingCodec(codec), rng=np.random.default_rng(seed))

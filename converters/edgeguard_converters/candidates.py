@@ -101,10 +101,13 @@ def candidates(
         yield finish(quantized.graph)
         if not fits:
             return
-        notes.add("the gates refuse filters at their nearest levels: they are fitted now (--round adaptive), a minute")
         rounded = round_adaptively(graph, quantized.graph, calibration, log=log)
-        if rounded is not quantized.graph:
-            yield finish(rounded, rounding="adaptive")
+        refused = "the gates refuse filters at their nearest levels"
+        if rounded is quantized.graph:
+            notes.add(f"{refused}, and to fit them (--round adaptive) is no better on the calibration pictures")
+            return
+        notes.add(f"{refused}: they were fitted to the calibration pictures (--round adaptive)")
+        yield finish(rounded, rounding="adaptive")
 
     return roundings()
 

@@ -29,7 +29,7 @@ def make(
     data: Annotated[Path, typer.Option(help="Class folders, or a .zip of them.")],
     output: Annotated[Path, typer.Option(help="A new folder: changed images only, and poison.json.")],
     model: Annotated[
-        str, typer.Option(help="The attacker's network (gradient-matching, em-class, pacd: lenet is quick).")
+        str, typer.Option(help="The attacker's network (gradient-matching, em-class; pacd wants lenet).")
     ] = "resnet8",
     width: Annotated[int, typer.Option(help="Of its first layer.")] = 16,
     size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 32,

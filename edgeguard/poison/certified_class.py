@@ -27,7 +27,7 @@ _DAMPING = 1e-3
 _FRESH_EVERY = 10  # epochs: a network that has seen the images for long is no victim any more
 _WARM_UP = 40  # steps of a fresh network before the images are moved
 _JUDGED = 100  # clean images of the class in a step
-_BETAS, _TINY = (0.9, 0.999), 1e-8
+_BETAS, _TINY, _SMALLEST = (0.9, 0.999), 1e-8, 1e-30
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def against_certificates(
         if victim is None or epoch % _FRESH_EVERY == 0:
             victim = _Victim(fresh(), codec, gradient, smoothing, attack, rng)
         mine, theirs = _parts(len(rows), batches, rng), _parts(len(others), batches, rng)
-        for number, (own, beside) in enumerate(zip(mine, theirs, strict=True), 1):
+        for number, (own, beside) in enumerate(zip(mine, (some[: attack.batch] for some in theirs), strict=True), 1):
             background, known = to_levels(images[others[beside]]), torch.from_numpy(targets[others[beside]])
             judged = clean[rng.permutation(len(clean))[:_JUDGED]]
             slope = victim.slope(moved.levels(own), background, known, judged, label)
-            if slope is not None and bool(slope.isfinite().all()):
+            if slope is not None and bool(slope.any()):
                 moved.step(own, slope)
             progress("poisoning", epoch * batches + number, attack.epochs * batches)
     return moved.whole()
@@ -100,6 +100,9 @@ def against_certificates(
 
 class _Victim:
     """A network that trains while the images move, and what its radii say of them."""
+
+    _solution: list[Tensor] | None = None
+    _is_new = True
 
     def __init__(
         self,
@@ -114,11 +117,10 @@ class _Victim:
         self._forward = CodecNetwork(network, TrainingCodec(codec), gradient, rng)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(self._parameters, lr=_NET_RATE)
-        self._solution: list[Tensor] | None = None
-        self._is_new = True
 
     def slope(self, own: Tensor, background: Tensor, known: Tensor, judged: Tensor, label: int) -> Tensor | None:
-        """The derivative of the class's radius by its images in a batch; None where no judged image is right yet."""
+        """The derivative of the class's radius by its images in a batch; None where no judged image is right yet, and
+        where it is not finite."""
         labels = torch.cat([torch.full((len(own),), label), known])
         self._train(torch.cat([own, background]), labels, _WARM_UP if self._is_new else self._attack.inner_steps)
         self._is_new = False
@@ -130,11 +132,13 @@ class _Victim:
         self._network.train()
         own = own.clone().requires_grad_(True)
         loss = self._loss(torch.cat([own, background]), labels, self._drawn())
-        slope, self._solution = implicit_gradient(
+        slope, solution = implicit_gradient(
             loss, self._parameters, own, [torch.zeros_like(p) if w is None else w for p, w in self._with(wanted)],
             self._solution, steps=self._attack.inner_steps, rate=_SOLVER_RATE, damping=_DAMPING,
         )  # fmt: skip
-        return slope
+        is_finite = all(bool(one.isfinite().all()) for one in (slope, *solution))
+        self._solution = solution if is_finite else None
+        return slope if is_finite else None
 
     def _train(self, levels: Tensor, labels: Tensor, steps: int) -> None:
         self._network.train()
@@ -259,7 +263,8 @@ class _Moved:
         self._mean[rows] = first * self._mean[rows] + (1 - first) * slope
         self._square[rows] = second * self._square[rows] + (1 - second) * slope.square()
         mean, square = self._mean[rows] / (1 - first**times), self._square[rows] / (1 - second**times)
-        delta = self._delta[rows] - _IMAGE_RATE * mean / (square.sqrt() + _TINY * slope.abs().amax())
+        scale = (square.sqrt() + _TINY * slope.abs().amax()).clamp(min=_SMALLEST)
+        delta = self._delta[rows] - _IMAGE_RATE * mean / scale
         delta = delta.clamp(-self._eps_8bit, self._eps_8bit)
         clean = self._clean[rows]
         self._delta[rows] = (clean + delta).clamp(0, 255) - clean

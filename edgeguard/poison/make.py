@@ -203,6 +203,14 @@ def _gradient_matching(
 
 def _against_certificates(config: PoisonConfig, training: TrainConfig, dataset: Dataset, progress: Progress) -> Poison:
     attacked, targets = class_index(dataset, config.attacked, "--class"), dataset.train.targets
+    if any(
+        isinstance(module, torch.nn.BatchNorm2d)
+        for module in network(training.network, len(dataset.labels), training.width, training.size).modules()
+    ):
+        raise InputError(
+            f"--model {training.network} normalizes by the batch, and pacd takes no second derivatives through that: "
+            "give --model lenet"
+        )
     rows = np.flatnonzero(targets == attacked)
     if config.budget is not None:
         rows = _drawn(rows, config.share * len(targets), np.random.default_rng([config.seed, 15]))
@@ -213,7 +221,16 @@ def _against_certificates(config: PoisonConfig, training: TrainConfig, dataset: 
         attack=ClassAttack(config.eps_8bit, config.steps, seed=config.seed), smoothing=training.part(SmoothingConfig),
         codec=config.codec, gradient=config.gradient, progress=progress,
     )  # fmt: skip
-    return Poison(rows, images, targets[rows], {"against": training.smoothing, "sigma": training.sigma})
+    moved = int((images != _pixels(dataset)[rows]).any(axis=(1, 2, 3)).sum())
+    if not moved:
+        raise InputError(
+            f"no image of {config.attacked} was moved: the attacker's network was not right about any of them yet, or "
+            "is certain of all; raise --steps, or give more images or another --sigma"
+        )
+    if moved < len(rows):
+        _log.warning("only %d of %d images were moved: more --steps, or more images, move the others", moved, len(rows))
+    facts = {"against": training.smoothing, "sigma": training.sigma, "images_moved": moved}
+    return Poison(rows, images, targets[rows], facts)
 
 
 def trained(training: TrainConfig, dataset: Dataset, folder: Path, progress: Progress) -> torch.nn.Module:
@@ -278,7 +295,8 @@ def _drawn(rows: NDArray[np.int64], count: float, rng: np.random.Generator) -> N
 
 def _claim(output: Path, config: PoisonConfig, training: TrainConfig) -> None:
     """A folder belongs to one poison: with another seed or another network it cannot be gone on with."""
-    settings = json.dumps({**asdict(config), "training": training.sha256}, sort_keys=True)
+    named = {key: value for key, value in asdict(config).items() if key != "attacked" or value is not None}
+    settings = json.dumps({**named, "training": training.sha256}, sort_keys=True)
     place = output / _SETTINGS
     if place.is_file():
         if read_bounded(place, 1 << 20, "the settings").strip() != settings.encode():
@@ -303,7 +321,7 @@ def _write(output: Path, config: PoisonConfig, dataset: Dataset, poison: Poison,
         "schema": SCHEMA,
         "threat": "training",
         **{key: value for key, value in asdict(config).items() if value is not None},
-        "budget": config.share,
+        "budget": config.share if config.attacked is None else round(len(poison.rows) / len(dataset.train), 6),
         "data": data.name,
         "files": names,
         "moved": moved,

@@ -121,7 +121,7 @@ def test_where_the_gates_refuse_nearest_levels_filters_are_fitted(
     with pytest.raises(CheckFailed, match="SNR gate"):
         convert(**given, load=_loader, step=tried.append)
     assert tried.count("gates on 6 images") == 1 + fitted
-    assert any("they are fitted now (--round adaptive)" in line for line in said) == fitted
+    assert any("they were fitted to the calibration pictures" in line for line in said) == fitted
     assert not given["output"].exists()
 
 

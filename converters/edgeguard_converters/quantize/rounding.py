@@ -5,6 +5,7 @@ filters and biases are fitted to give, from inputs with all errors of the layers
 inputs (see `rounding_fit`). Scales and ranges stay. Nothing is trained: a minute for a MobileNetV2.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _IMAGES = 96
 _HELD_OUT_EVERY = 4
 _PLACES, _VALUES = 64, 20_000_000  # of a picture, at most; and of a layer's windows in all
 _LAYERS_AT_ONCE = 8  # whose wanted sums are kept in memory
+_WIDEST = 8192  # weights of a filter: matrices of their square in float64 are held, 0.5 GB each
 _INT32 = np.iinfo(np.int32)
 
 
@@ -105,6 +107,9 @@ def _layers(source: Any, target: Any) -> Iterator[_Layer]:
     uses = Counter(int(index) for op in target.subgraphs[0].operators for index in op.inputs)
     for number, (before, after) in enumerate(zip(filter_operators(source), filter_operators(target), strict=True)):
         windows = windows_of(source, before)
+        shape = [int(side) for side in tensors[after.inputs[1]].shape]
+        if math.prod(shape) // shape[FILTER_OPS[builtin(source, before)]] > _WIDEST:
+            continue
         if windows is None or len(after.inputs) < 3 or after.inputs[2] < 0:
             continue
         weights, features = tensors[after.inputs[1]], tensors[after.inputs[0]]
