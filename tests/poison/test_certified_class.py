@@ -142,7 +142,7 @@ def test_fewer_images_of_the_class_than_batches() -> None:
 @pytest.mark.parametrize(
     "smoothing",
     [
-        SmoothingConfig(smoothing="macer", sigma=0.25),  # the quick one of them all
+        pytest.param(SmoothingConfig(smoothing="macer", sigma=0.25), marks=pytest.mark.full),
         pytest.param(SmoothingConfig(smoothing="smoothadv", sigma=0.25), marks=pytest.mark.full),
     ],
     ids=["macer", "smoothadv"],

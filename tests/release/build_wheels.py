@@ -64,11 +64,23 @@ NOT_ON_A_BOARD = (
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",
     "edgeguard_converters/sound/**",
+    *(f"edgeguard_converters/support/{name}.py" for name in ("folder", "memory")),
     "edgeguard_converters/training_data/**",
     "edgeguard_converters/verify/[!_m]*.py",  # a manifest is verified on the board
     *(
         f"edgeguard_converters/{name}.py"
-        for name in ("api", "candidates", "notes", "options", "pipeline", "result", "understand", "votes", "work")
+        for name in (
+            "api",
+            "candidates",
+            "lower",
+            "notes",
+            "options",
+            "pipeline",
+            "result",
+            "understand",
+            "votes",
+            "work",
+        )
     ),
 )
 #: What the build of a machine's wheel sets, beside what every build does.

@@ -182,7 +182,7 @@ def test_the_model_is_gone_before_the_crop_is_settled_unless_it_is_needed(
     assert works[0].other_crop is works[0].other_trained is None  # a second export, after fine-tuning, lets it go too
 
 
-@pytest.mark.parametrize("labelled", [40, 300])
+@pytest.mark.parametrize("labelled", [40, pytest.param(300, marks=pytest.mark.full)])
 def test_the_gates_see_what_the_float_graph_said_as_the_crop_was_settled(
     labelled: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
