@@ -29,8 +29,9 @@ def make(
     data: Annotated[Path, typer.Option(help="Class folders, or a .zip of them.")],
     output: Annotated[Path, typer.Option(help="A new folder: changed images only, and poison.json.")],
     model: Annotated[
-        str, typer.Option(help="The attacker's network (gradient-matching, em-class; pacd wants lenet).")
-    ] = "resnet8",
+        str | None,
+        typer.Option(help="The attacker's network. [gradient-matching, em-class resnet8; pacd lenet, and no other]"),
+    ] = None,
     width: Annotated[int, typer.Option(help="Of its first layer.")] = 16,
     size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 32,
     epochs: Annotated[int, typer.Option(min=1, help="That the attacker's network is trained for.")] = 30,
@@ -80,7 +81,8 @@ def make(
         restarts=restarts, codec=codec, seed=seed, **chosen,
     )  # fmt: skip
     check_config(config)
-    flags = {"network": model, "data": str(data), "size": size, "epochs": epochs, "limit": limit, "seed": seed,
+    attacker = model or ("lenet" if method == "pacd" else "resnet8")
+    flags = {"network": attacker, "data": str(data), "size": size, "epochs": epochs, "limit": limit, "seed": seed,
              "width": width, "codec": codec, "backward": gradient}  # fmt: skip
     if method == "pacd":
         if against not in _AGAINST:
