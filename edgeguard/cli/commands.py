@@ -11,6 +11,7 @@ from typer.main import get_command, get_group_from_info
 from typer.models import TyperInfo
 
 from edgeguard.cli.overwrites import refuse_overwriting
+from edgeguard.system.extras import missing_part
 
 #: In the order of a user's way; a module of this package has the command's name.
 SUMMARIES = {
@@ -77,7 +78,12 @@ class LazyGroup(TyperGroup):
 
 
 def _made(name: str) -> Any:
-    module = importlib.import_module(f"edgeguard.cli.{name}")
+    try:
+        module = importlib.import_module(f"edgeguard.cli.{name}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("edgeguard.cli."):
+            raise
+        raise missing_part(error, f"the command {name}", name) from error
     if hasattr(module, "app"):
         return _careful(
             get_group_from_info(TyperInfo(module.app), pretty_exceptions_short=True, rich_markup_mode=None,

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeguard.cli.data import not_installed
 from edgeguard.cli.messages import on_stdout
 from edgeguard.errors import CheckFailed, InputError
+from edgeguard.system.extras import missing_part
 
 _SHOWN_LABELS = 20
 app = typer.Typer(help="Look into a model file, or check it against its manifest.", no_args_is_help=True)
@@ -89,7 +89,7 @@ def verify(
                 program=None if training is None else training / "model.pt2",
             )
         except ImportError as error:
-            raise not_installed(error) from error
+            raise missing_part(error, "the data desk", "data") from error
     if found:
         raise CheckFailed("; ".join(found))
     on_stdout(f"{file} is the file that the manifest describes" if manifest is not None else f"{file} fits")
@@ -110,7 +110,7 @@ def bom(
 
         bill = bill_of(file, None if data is None else read_manifest(data))
     except ImportError as error:
-        raise not_installed(error) from error
+        raise missing_part(error, "the data desk", "data") from error
     write_bytes(output, bill)
     on_stdout(f"wrote {output}")
 

@@ -21,10 +21,16 @@ _CROSS = "-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX
 NOT_ON_A_BOARD = (
     "edgeguard/audio_training/**",
     "edgeguard/audit/**",
+    *(
+        f"edgeguard/cli/{name}.py"
+        for name in (
+            *("certify_noise", "certify_patch", "convert", "data", "evaluate", "evaluate_trust", "poison", "train"),
+        )
+    ),
     "edgeguard/poison/**",
     "edgeguard/differentiable/**",
     "edgeguard/datasets/objects/**",
-    *(f"edgeguard/datasets/{name}.py" for name in ("arrays", "poison_note", "readable")),
+    *(f"edgeguard/datasets/{name}.py" for name in ("arrays", "entries", "poison_note", "readable")),
     "edgeguard/evaluate/**",
     "edgeguard/fieldtest/patches/**",
     "edgeguard/fieldtest/virtual/printer.py",
@@ -60,7 +66,10 @@ NOT_ON_A_BOARD = (
     "edgeguard/train/card_detector.py",
     "edgeguard_converters/contract/**",
     "edgeguard_converters/edgetpu/compiler.py",
-    *(f"edgeguard_converters/graph/{name}.py" for name in ("float_graph", "foreign", "vote_map")),
+    *(
+        f"edgeguard_converters/graph/{name}.py"
+        for name in ("clamps", "cleanup", "float_graph", "foreign", "normalization", "vote_map")
+    ),
     "edgeguard_converters/load/**",
     "edgeguard_converters/quantize/**",
     "edgeguard_converters/sound/**",
