@@ -151,6 +151,8 @@ def read_plan(path: Path) -> Plan:
     plan = Plan(**{name: value for table in tables.values() for name, value in table.items()})
     if not plan.data:
         raise InputError(f"{path}: a plan needs [data] data")
+    if plan.start is not None:
+        raise InputError(f"{path}: [model] start: every network of a plan begins with new weights; leave it out")
     if plan.method not in (*METHODS, "given"):
         raise InputError(f"{path}: no method {plan.method!r}")
     if plan.method == "pacd":

@@ -226,6 +226,13 @@ def test_plans_that_cannot_be_are_refused(tmp_path: Path, method: str, arms: lis
         read_plan(_plan(tmp_path, tmp_path, method, arms))
 
 
+def test_a_plan_takes_no_weights_to_begin_from(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, tmp_path, "lsp", ["clean", "poisoned"])
+    plan.write_text(plan.read_text().replace("[data]", 'start = "weights.pt"\n[data]'))
+    with pytest.raises(InputError, match="begins with new weights"):
+        read_plan(plan)
+
+
 def test_the_example_is_a_plan() -> None:
     plan = read_plan(Path(__file__).parents[2] / "examples" / "poison-cifar10.toml")
     assert plan.method == "em-class" and "adaptive:fd" in plan.arms

@@ -66,7 +66,7 @@ def defense_by_name(name: str, library: Sequence[bytes] = ()) -> Defense:
         return Fixed(name, pillow_codec(kind.upper(), **options))
     if kind == "flat":
         return Guard(flat_profile(_number(name, number)), name)
-    text, _, factor = name.partition(" x")
+    text, factor = _profile_and_factor(name)
     profile = resolve_profile(text)
     if profile is None:
         raise InputError(f"there is no defense {name!r}; known: {', '.join(NAMES)}")
@@ -93,11 +93,17 @@ def profile_files(names: Iterable[str]) -> tuple[str, ...]:
     """Paths of the profiles that defenses of these names read, each once.
 
     Example:
-        >>> profile_files(["none", "fd", "mine.toml", "mine.toml x2"])
-        ('mine.toml',)
+        >>> profile_files(["none", "fd", "mine.toml", "mine.toml x2", "my x/a.toml x2"])
+        ('mine.toml', 'my x/a.toml')
     """
-    profiles = (name.partition(" x")[0] for name in names)
+    profiles = (_profile_and_factor(name)[0] for name in names)
     return tuple(dict.fromkeys(profile for profile in profiles if is_profile_file(profile)))
+
+
+def _profile_and_factor(name: str) -> tuple[str, str]:
+    """`fd x2` in its parts; a file's own name may have " x" in it."""
+    text, mark, factor = name.rpartition(" x")
+    return (text, factor) if mark and factor.isdecimal() else (name, "")
 
 
 def _number(name: str, text: str) -> int:

@@ -73,6 +73,14 @@ def test_multiplied_steps(scene: NDArray[np.uint8]) -> None:
     assert np.array_equal(defense_by_name("fd-paper x2")(scene), Sanitizer(doubled)(scene))
 
 
+def test_a_profile_file_may_have_an_x_in_its_name(scene: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "mine x rgb.toml"
+    GuardProfile.preset("fd-paper").save(path)
+    for factor in ("", " x2"):
+        expected = defense_by_name(f"fd-paper{factor}")(scene)
+        assert np.array_equal(defense_by_name(f"{path}{factor}")(scene), expected)
+
+
 @pytest.mark.parametrize("name", ["nope", "bits:x", "webp:0", "fd x0", "quilting"])
 def test_what_is_no_defence_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises((InputError, ValueError)):
