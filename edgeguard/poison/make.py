@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgeguard.datasets.poison_note import NAME, SCHEMA
 from edgeguard.errors import InputError
-from edgeguard.poison.certified_class import ClassAttack, against_certificates
+from edgeguard.poison.certified_class import CLEAN, against_certificates
+from edgeguard.poison.class_victim import ClassAttack
 from edgeguard.poison.error_minimizing import error_minimizing
 from edgeguard.poison.gradient_matching import Brew, brewed
 from edgeguard.poison.patterns import added, logo, lsp_patterns, one_pixel, with_logo
@@ -215,13 +216,14 @@ def _against_certificates(config: PoisonConfig, training: TrainConfig, dataset: 
     if config.budget is not None:
         rows = _drawn(rows, config.share * len(targets), np.random.default_rng([config.seed, 15]))
     torch.manual_seed(config.seed)
-    images = against_certificates(
+    found = against_certificates(
         lambda: network(training.network, len(dataset.labels), training.width, training.size),
         _pixels(dataset), targets, rows,
         attack=ClassAttack(config.eps_8bit, config.steps, seed=config.seed), smoothing=training.part(SmoothingConfig),
         codec=config.codec, gradient=config.gradient, progress=progress,
     )  # fmt: skip
-    moved = int((images != _pixels(dataset)[rows]).any(axis=(1, 2, 3)).sum())
+    moved = int((found.images != _pixels(dataset)[rows]).any(axis=(1, 2, 3)).sum())
+    clean, now = found.radii[CLEAN], found.radii[found.found_by]
     if not moved:
         raise InputError(
             f"no image of {config.attacked} was moved: the attacker's network was not right about any of them yet, or "
@@ -229,8 +231,13 @@ def _against_certificates(config: PoisonConfig, training: TrainConfig, dataset: 
         )
     if moved < len(rows):
         _log.warning("only %d of %d images were moved: more --steps, or more images, move the others", moved, len(rows))
-    facts = {"against": training.smoothing, "sigma": training.sigma, "images_moved": moved}
-    return Poison(rows, images, targets[rows], facts)
+    if now >= clean:
+        _log.warning("nothing lowers the radii of the attacker's own networks (%s now, %s on clean images)", now, clean)
+    facts = {
+        "against": training.smoothing, "sigma": training.sigma, "images_moved": moved, "found_by": found.found_by,
+        "attackers_radii": found.radii,
+    }  # fmt: skip
+    return Poison(rows, found.images, targets[rows], facts)
 
 
 def trained(training: TrainConfig, dataset: Dataset, folder: Path, progress: Progress) -> torch.nn.Module:

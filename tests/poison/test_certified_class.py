@@ -1,6 +1,7 @@
 """Images that take a class's certified radii away: the derivatives are right, the budget holds, the radius falls."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,9 @@ from torch import nn  # noqa: E402
 
 from edgeguard.differentiable.guard_layer import to_levels  # noqa: E402
 from edgeguard.poison import make  # noqa: E402
-from edgeguard.poison.certified_class import (  # noqa: E402
-    ClassAttack,
-    _Moved,
-    against_certificates,
-    by_images,
-    hessian_vector,
-    inverse_times,
-    soft_radius,
-)
+from edgeguard.poison.certified_class import ClassPoison, against_certificates, shared_patterns  # noqa: E402
+from edgeguard.poison.class_victim import ClassAttack, Moved, soft_radius  # noqa: E402
+from edgeguard.poison.implicit import by_images, hessian_vector, inverse_times  # noqa: E402
 from edgeguard.train.config import SmoothingConfig  # noqa: E402
 from edgeguard.train.networks import network  # noqa: E402
 from edgeguard.train.smoothing import noisy_levels, smoothing_loss  # noqa: E402
@@ -93,6 +88,17 @@ def test_a_direction_that_curves_down_ends_the_search() -> None:
         assert torch.allclose(found, torch.tensor(expected)), (wanted, found)
 
 
+def test_shared_patterns_are_coarse_and_keep_the_budget() -> None:
+    clean = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), np.uint8)
+    found = dict(shared_patterns(clean, 25.5))
+    assert len(found) == 8 and len({moved.tobytes() for moved in found.values()}) == 8
+    for moved in found.values():
+        assert moved.dtype == np.uint8 and np.abs(moved.astype(int) - clean).max() == 25
+    middle = dict(shared_patterns(np.full((2, 8, 6, 3), 100, np.uint8), 25.5))
+    assert (middle["wave 0,0"] == 125).all() and (middle["wave 1,0"][:, :4] == 125).all()
+    assert (middle["wave 1,0"][:, 4:] == 75).all() and (middle["wave 0,1 inverted"][:, :, :3] == 75).all()
+
+
 def test_the_soft_radius_is_the_certificates_formula() -> None:
     share = 0.8
     logits = torch.zeros(10, 3)
@@ -121,13 +127,14 @@ def _attacked(codec: str = "none", epochs: int = 2, smoothing: SmoothingConfig =
     images, targets = _digits(np.random.default_rng(4))
     torch.manual_seed(3)
     rows = np.flatnonzero(targets == 1)
-    told: list[tuple[int, int]] = []
-    moved = against_certificates(
+    told: list[tuple[str, int, int]] = []
+    found = against_certificates(
         lambda: network("lenet", 2, 4, 16), images, targets, rows, attack=ClassAttack(20, epochs, 4, 30, 8),
-        smoothing=smoothing, codec=codec, progress=lambda what, done, total: told.append((done, total)),
+        smoothing=smoothing, codec=codec, progress=lambda *said: told.append(said),
     )  # fmt: skip
-    assert told[-1] == (epochs, epochs)
-    return images, rows, moved
+    assert ("poisoning", epochs, epochs) in told and told[-1] == ("judging", 10, 10)
+    assert found.radii[found.found_by] == min(r for name, r in found.radii.items() if name != "clean")
+    return images, rows, found.images
 
 
 @pytest.mark.full
@@ -140,7 +147,7 @@ def test_images_move_within_the_budget(codec: str) -> None:
 
 
 def test_a_slope_that_is_nearly_nothing_moves_no_image_beyond_its_budget() -> None:
-    moved = _Moved(torch.full((2, 3, 4, 4), 90.0), 20)
+    moved = Moved(torch.full((2, 3, 4, 4), 90.0), 20)
     rows = np.array([0, 1])
     for slope in (torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 1e-42)):
         moved.step(rows, slope)
@@ -150,12 +157,12 @@ def test_a_slope_that_is_nearly_nothing_moves_no_image_beyond_its_budget() -> No
 @pytest.mark.full
 def test_more_images_of_the_class_than_a_round_moves() -> None:
     images, targets = _digits(np.random.default_rng(4))
-    told: list[tuple[int, int]] = []
-    moved = against_certificates(
+    told: list[tuple[str, int, int]] = []
+    found = against_certificates(
         lambda: network("lenet", 2, 4, 16), images, targets, np.array([1, 3, 5]), attack=ClassAttack(20, 1, 1, 2, 2),
-        smoothing=GAUSSIAN, progress=lambda what, done, total: told.append((done, total)),
+        smoothing=GAUSSIAN, progress=lambda *said: told.append(said),
     )  # fmt: skip
-    assert moved.shape == (3, 16, 16, 3) and told == [(1, 2), (2, 2)]
+    assert found.images.shape == (3, 16, 16, 3) and told[:2] == [("poisoning", 1, 2), ("poisoning", 2, 2)]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +188,7 @@ def test_the_radius_of_the_class_falls() -> None:
     poisoned[rows] = against_certificates(
         lambda: network("lenet", 2, 4, 16), images, targets, rows, attack=ClassAttack(40, 40, 8, 60, 8),
         smoothing=smoothing,
-    )  # fmt: skip
+    ).images  # fmt: skip
     clean, fallen = (
         [_radii(_victim(data, targets, smoothing, seed), unseen, labels, smoothing.sigma) for seed in (1, 2)]
         for data in (images, poisoned)
@@ -250,7 +257,10 @@ def test_the_command_writes_the_class_and_says_what_it_is_for(tmp_path: Path) ->
 
 def test_a_poison_that_moved_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_classes(tmp_path / "d", 8)
-    monkeypatch.setattr(make, "against_certificates", lambda fresh, images, targets, rows, **how: images[rows])
+    found = ClassPoison(np.empty(0, np.uint8), "slopes", {"clean": 1.0, "slopes": 1.0})
+    monkeypatch.setattr(
+        make, "against_certificates", lambda fresh, images, targets, rows, **how: replace(found, images=images[rows])
+    )
     done = here(
         "poison", "make", "pacd", "--data", tmp_path / "d", "--output", tmp_path / "p", "--size", 16,
         "--class", "across",
