@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system import foreign
-from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, lines_of, of_type, parsing, read_bounded
 
 
 @pytest.mark.parametrize(
@@ -197,3 +197,15 @@ def test_no_part_of_json_takes_more_than_is_counted(part: str) -> None:
 def test_short_text_that_takes_a_gigabyte_is_refused() -> None:
     with pytest.raises(ValueError, match="too many parts"):
         foreign_json("[" + '{"a":0},' * (4 << 20) + "0]")  # 33 MB, which took 880 MB
+
+
+def test_lines_are_read_one_after_another() -> None:
+    assert list(lines_of(b"a\r\n\nb")) == [b"a", b"", b"b"]
+    with pytest.raises(ValueError, match="more than 2 lines"):
+        list(lines_of(b"a\nb\nc\n", 2))
+    text = b"xx\n" * 100_000
+    tracemalloc.start()
+    assert sum(1 for _ in lines_of(text)) == 100_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(text)
