@@ -72,7 +72,7 @@ def test_the_labels_of_a_trained_folder_are_bounded_names(tmp_path: Path, labels
 
 
 def test_what_a_program_says_of_itself_is_read_alone(tmp_path: Path) -> None:
-    """Forty megabytes of packed zeros beside it took eight gigabytes where a trained folder was only looked at."""
+    """Packed zeros beside it, 11 MB, took 3.2 GB and 20 s where a trained folder was only looked at."""
     said = json.dumps({"labels": ["a"]}).encode()
     with zipfile.ZipFile(tmp_path / "m.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/extra/edgeguard.json", said)

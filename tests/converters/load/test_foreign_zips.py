@@ -64,7 +64,7 @@ def test_a_file_of_holes_is_too_large_before_it_takes_memory(tmp_path: Path) -> 
 
 
 def test_a_model_that_is_mostly_holes_takes_no_memory(tmp_path: Path) -> None:
-    """Seven gigabytes of them, within the bound of a file, were read and kept three times."""
+    """Within the bound of a file they were read like any other bytes."""
     path = tmp_path / "state.pt"
     whole = crafted_zip((b"m/data.pkl", STORED, b"", 0, 0))
     with path.open("wb") as stream:
