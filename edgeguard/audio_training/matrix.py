@@ -33,12 +33,12 @@ from edgeguard.evaluate.attacks.gradient import Fgsm, Pgd
 from edgeguard.evaluate.reports.folder import EVALUATION, claim
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, lines_of, of_type, parsing, read_bounded
 from edgeguard.system.outputs import into_folder
 
 _log = logging.getLogger(__name__)
 _BATCH = 50
-_LARGEST_RESULTS = 64 << 20  # bytes
+_LARGEST_RESULTS, _MOST_ROWS = 64 << 20, 100_000  # bytes; cells
 _LARGEST_EPS = 16384  # 16-bit steps
 Progress = Callable[[str, int, int], None]
 
@@ -307,7 +307,7 @@ def _kept(path: Path) -> list[SoundCell]:
     names = SoundCell.__dataclass_fields__
     raw = read_bounded(path, _LARGEST_RESULTS, "the results")
     with parsing(str(path)):
-        rows = [foreign_json(line) for line in raw.splitlines()]
+        rows = (foreign_json(line) for line in lines_of(raw, _MOST_ROWS))
         cells = [of_type(SoundCell, {name: row[name] for name in names}) for row in rows]
         if not all(0 <= cell.correct <= cell.n and cell.n > 0 for cell in cells):
             raise ValueError("a row has more right clips than clips, or none")

@@ -217,7 +217,7 @@ def report(
     session = Session(folder)
     path = output or folder / "report.html"
     check_writable(path)
-    found = findings(session, read_scores(folder))
+    found = findings(session, read_scores(folder, session))
     made = write_films(session, found, path.parent / f"{path.stem}-films", films)
     write_bytes(path, html_report(session, found, made, read_why(folder)).encode())
     on_stdout(f"wrote {path}")

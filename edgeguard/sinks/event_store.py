@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ _MOST_LISTED = 200
 _MANY = 1000  # events, beyond which a start says that it looks through them
 _QUALITY = 95
 _LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 14  # bytes
+_LARGEST_FILE = 1 << 32  # bytes: a film has less
+_BLOCK = 512  # bytes that the system counts files in
 _NUMBER, _NOTHING = (int, float), type(None)
 #: What `event.json` holds beside the event's name; see `Event.to_dict`.
 _OF_AN_EVENT: dict[str, tuple[type, ...]] = {
@@ -154,7 +157,9 @@ class EventStore:
             found = {path: _measured(path, self._known.get(path)) for path in written}
             self._known = {path: measured for path, measured in found.items() if measured is not None}
             total, open_bytes = sum(one.size for one in self._known.values()), sum(self._open.values())
-            for path in sorted(self._known, key=self._age):
+            # what cannot be kept in any case goes first: it would take all others with it
+            too_large = {path for path, one in self._known.items() if one.size > self.quota_bytes}
+            for path in sorted(self._known, key=lambda one: (one not in too_large, self._age(one))):
                 wanted = self._is_due(path) or total + open_bytes > self.quota_bytes
                 if wanted and clear_folder(path):  # another process may be writing it
                     self._made.pop(path, None)
@@ -202,7 +207,12 @@ class EventStore:
         if not _ID.fullmatch(event) or not _FILE.fullmatch(name):
             return None
         path = self.folder / event / name
-        return path if path.is_file() and not path.is_symlink() and not path.parent.is_symlink() else None
+        try:
+            about = path.lstat()
+        except OSError:
+            return None
+        is_ours = stat.S_ISREG(about.st_mode) and about.st_size < _LARGEST_FILE and not path.parent.is_symlink()
+        return path if is_ours else None
 
     def frames(self, event: str) -> list[tuple[str, float]]:
         """The frames of an event, each with its time."""
@@ -226,9 +236,14 @@ def _size_and_end(path: Path) -> tuple[int, float]:
     """Bytes of an event, and until when it stays, seconds since 1970."""
     with os.scandir(path) as entries:
         files = (entry.stat(follow_symlinks=False) for entry in entries if entry.is_file(follow_symlinks=False))
-        size = sum(about.st_size for about in files)
+        size = sum(map(_on_disk, files))
     until = _read(path).get("retain_until")
     return size, until if isinstance(until, int | float) else math.inf
+
+
+def _on_disk(about: os.stat_result) -> int:
+    """Bytes that a file takes: a terabyte of holes takes none."""
+    return min(about.st_size, about.st_blocks * _BLOCK)
 
 
 def write_about(path: Path, about: dict[str, Any]) -> None:
@@ -265,6 +280,9 @@ def make_film(path: Path, until: float = math.inf) -> None:
 
 def _as_jpeg(path: Path) -> bytes:
     """A frame's own bytes; a sensor's PNG is coded, since players do not expect one."""
+    about = path.lstat()
+    if _on_disk(about) < about.st_size // 2:
+        raise InputError(f"{path} has holes: no frame of ours has")
     data = read_regular(path, _LARGEST_FRAME, "the frame")
     if path.suffix == ".jpg":
         return data

@@ -17,16 +17,17 @@ from edgeguard.dct.profile import GuardProfile
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.preprocess.dct_input import BIAS, tensor_shape
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import of_type, parsing
+from edgeguard.system.foreign import foreign_json, of_type, parsing
 from edgeguard.train.codec_network import MEAN, STD
 from edgeguard.train.coefficient_net import CoefficientNet
 from edgeguard.train.layers import in_layout
 from edgeguard.train.trial import try_program
 from edgeguard.train.weight_quantization import with_plain_weights
-from edgeguard_converters.load.archive import read_archive, read_file
-from edgeguard_converters.load.exported_archive import facts_of_archive
+from edgeguard_converters.load.archive import read_file, read_one_member
+from edgeguard_converters.load.exported_archive import FACTS_MEMBER
 from edgeguard_converters.load.program import read_program
 
+_LARGEST_FACTS = 16 << 20  # bytes
 _Labels = Annotated[list[str], Meta(max_length=65536)]
 
 
@@ -125,8 +126,9 @@ def program_facts(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     Raises:
         InputError: it is no archive, or what it says is no JSON object with a list of names.
     """
-    facts = facts_of_archive(read_archive(read_file(path), path.name))
+    data = read_one_member(path, FACTS_MEMBER, _LARGEST_FACTS)
     with parsing(f"what {path} says of itself"):
+        facts = of_type(dict[str, Any], {} if data is None else foreign_json(data))
         return facts, tuple(of_type(_Labels, facts.get("labels")))
 
 

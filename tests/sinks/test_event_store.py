@@ -339,6 +339,47 @@ def test_a_link_in_an_event_counts_as_a_link(tmp_path: Path) -> None:
     assert len(list(events.iterdir())) == 2
 
 
+def _with_frames(folder: Path, name: str, sizes: list[int]) -> Path:
+    """An event with frames, the first a picture and the others holes."""
+    event = folder / name
+    event.mkdir(parents=True)
+    lines = [{"file": f"{number:09d}.jpg", "captured_at": number} for number in range(len(sizes))]
+    (event / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (event / "event.json").write_text("{}")
+    for line, size in zip(lines, sizes, strict=True):
+        with open(event / str(line["file"]), "wb") as file:
+            file.write(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes() if not size else b"")
+            file.truncate(size or file.tell())
+    return event
+
+
+def test_holes_take_no_room(tmp_path: Path) -> None:
+    """Somebody's event with a terabyte that holds nothing made all other events go."""
+    ours = _with_frames(tmp_path, "2026-11-29T10-00-00.000Z-old", [0])
+    theirs = _with_frames(tmp_path, "2026-11-30T10-00-00.000Z-theirs", [0])
+    with open(theirs / "clip.mp4", "wb") as file:
+        file.truncate(1 << 40)
+    store = EventStore(tmp_path, 1 << 20)
+    assert ours.is_dir() and theirs.is_dir()
+    assert store.file(ours.name, "clip.mp4") is not None
+    assert store.file(theirs.name, "clip.mp4") is None, "six readers of it would keep us busy for hours"
+
+
+def test_frames_of_holes_fill_no_disk(tmp_path: Path) -> None:
+    """Two hundred megabytes that take no room were written into the film, each."""
+    event = _with_frames(tmp_path, "2026-11-30T10-00-00.000Z-theirs", [0, 50 << 20, 50 << 20])
+    EventStore(tmp_path, 1 << 20)
+    assert (event / "clip.mp4").stat().st_size < 10_000
+
+
+def test_an_event_that_cannot_be_kept_takes_no_other_with_it(tmp_path: Path) -> None:
+    ours = _with_frames(tmp_path, "2026-11-29T10-00-00.000Z-old", [0])
+    theirs = _with_frames(tmp_path, "2026-11-30T10-00-00.000Z-theirs", [0])
+    (theirs / "000000001.jpg").write_bytes(b"x" * 2_000_000)
+    EventStore(tmp_path, 1 << 20)
+    assert ours.is_dir() and not theirs.exists()
+
+
 def test_what_a_strangers_event_says_of_itself_is_no_more_than_events_say(tmp_path: Path) -> None:
     """Two hundred of 64 kB in lists took 384 MB of memory for each page that asked; a score that is a text broke it."""
     event = tmp_path / "1970-01-01T00-00-00.000Z-patch"

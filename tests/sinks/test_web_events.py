@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from edgeguard.pipeline.status import RunStatus
 from edgeguard.sinks.event_store import EventStore
 from edgeguard.sinks.recorder import EventRecorder
 from edgeguard.sinks.web import WebPage
+from edgeguard.system.http.budget import CpuBudget
 from edgeguard.watch.rules import EventRule, Rules, Zone
 
 Make = Callable[..., FrameResult]
@@ -216,6 +218,33 @@ def test_a_large_file_of_an_event_is_not_held_in_memory(page: WebPage, tmp_path:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 << 20
+
+
+def test_what_is_sent_of_a_film_takes_a_share_of_a_core(page: WebPage, tmp_path: Path) -> None:
+    (event,) = (tmp_path / "events").iterdir()
+    with open(event / "clip.mp4", "ab") as film:
+        film.truncate(64 << 20)
+    port, took = int(page.url.rstrip("/").rpartition(":")[2]), 0
+    with mock.patch.object(page, "_budget", mock.Mock(spec=CpuBudget)) as budget:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+            link.sendall(f"GET /events/{event.name}/clip.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            while data := link.recv(1 << 20):
+                took += len(data)
+        assert took > 64 << 20
+        assert budget.wait.call_count >= 64 and sum(call.args[0] for call in budget.spend.call_args_list) > 0
+
+
+def test_a_file_that_grows_is_sent_as_it_was_announced(page: WebPage, tmp_path: Path) -> None:
+    (event,) = (tmp_path / "events").iterdir()
+    lines = event / "results.jsonl"
+    with open(lines, "ab") as file:
+        file.truncate(20 << 20)
+        answer = page._event_file(f"{event.name}/results.jsonl")
+        file.truncate(30 << 20)
+    sent = list[int]()
+    assert answer.stream is not None
+    answer.stream(lambda data: sent.append(len(data)))
+    assert sum(sent) == 20 << 20 == int(answer.headers["Content-Length"])
 
 
 def test_films_on_their_way_are_bounded(page: WebPage, tmp_path: Path) -> None:

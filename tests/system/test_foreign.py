@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from edgeguard.errors import DeviceError, InputError
 from edgeguard.system import foreign
-from edgeguard.system.foreign import foreign_json, of_type, parsing, read_bounded
+from edgeguard.system.foreign import foreign_json, lines_of, of_type, parsing, read_bounded
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,45 @@ def test_no_file_of_a_stranger_is_read_without_a_bound() -> None:
     assert found <= allowed, "read it with system.foreign (or train.tensors), or say here why no stranger wrote it"
 
 
-@pytest.mark.parametrize("text", ["[" + "[]," * 20 + "1]", '[{},{"a":{}}' + ",{}" * 20 + "]", "[" + "1," * 40 + "1]"])
-def test_json_of_very_many_parts_is_refused_before_it_is_read(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + "[]," * 20 + "1]", '[{},{"a":{}}' + ",{}" * 20 + "]", "[" + "1," * 40 + "1]",
+        '[{"a":0}' + ',{"a":0}' * 9 + "]", '["ab"' + ',"ab"' * 20 + "]",
+    ],
+)  # fmt: skip
+def test_json_of_very_many_parts_is_refused_before_it_is_read(text: str) -> None:
     assert foreign_json(text) == foreign_json(text.encode())
-    monkeypatch.setattr(foreign, "_MOST_CONTAINERS", 20)
-    monkeypatch.setattr(foreign, "_MOST_VALUES", 30)
     for data in (text, text.encode()):
+        assert foreign_json(data, most_bytes=8000)
         with pytest.raises(ValueError, match="too many parts"):
-            foreign_json(data)
+            foreign_json(data, most_bytes=1400)
+
+
+@pytest.mark.parametrize("part", ['{"a":0}', "[]", "[[]]", "{}", "0.1", '"ab"', "-3", '{"a":{"b":[0.5]}}'])
+def test_no_part_of_json_takes_more_than_is_counted(part: str) -> None:
+    text = "[" + ",".join([part] * 20_000) + "]"
+    tracemalloc.start()
+    kept = foreign_json(text)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(kept) == 20_000
+    with pytest.raises(ValueError, match="too many parts"):
+        foreign_json(text, most_bytes=taken)
+
+
+def test_short_text_that_takes_a_gigabyte_is_refused() -> None:
+    with pytest.raises(ValueError, match="too many parts"):
+        foreign_json("[" + '{"a":0},' * (4 << 20) + "0]")  # 33 MB, which took 880 MB
+
+
+def test_lines_are_read_one_after_another() -> None:
+    assert list(lines_of(b"a\r\n\nb")) == [b"a", b"", b"b"]
+    with pytest.raises(ValueError, match="more than 2 lines"):
+        list(lines_of(b"a\nb\nc\n", 2))
+    text = b"xx\n" * 100_000
+    tracemalloc.start()
+    assert sum(1 for _ in lines_of(text)) == 100_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(text)

@@ -18,6 +18,7 @@ from edgeguard.system.names import is_plain_name
 MOST_MEMBERS = 100_000
 _MOST_BYTES = 1 << 33
 _MOST_GROWTH = 200  # times the size of the archive; weights that are packed shrink by less than two
+_BLOCK, _LEAST_SHARE = 512, 8  # that the system counts files in; of a file this part at least is no hole
 _FREE_BYTES = 1 << 24  # that may grow as it likes: text packs well
 
 
@@ -25,14 +26,17 @@ def read_file(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
     """A file, read once.
 
     Raises:
-        InputError: it cannot be read, or is larger than a model is.
+        InputError: it cannot be read, is larger than a model is, or is mostly holes.
     """
     try:
         if not path.is_file():
             raise InputError(f"{path.name} is no file")
         with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            # what is too large takes no memory first: holes cost its maker nothing
+            about = os.fstat(stream.fileno())
+            size = about.st_size
+            # holes cost their maker nothing, and would take memory here
+            if _FREE_BYTES < size <= most_bytes and about.st_blocks * _BLOCK * _LEAST_SHARE < size:
+                raise InputError(f"{path.name} has {size} bytes, most of them holes, which no model has; refused")
             data = stream.read(most_bytes + 1) if size <= most_bytes else b""
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
@@ -63,6 +67,28 @@ def read_archive(data: bytes, name: str) -> dict[str, bytes]:
             return {entry.filename: archive.read(entry, _MOST_BYTES) for entry in entries}
         except InputError as error:
             raise InputError(f"{name} is no archive of a model: {error}; refused") from error
+
+
+def read_one_member(path: Path, member: str, most_bytes: int) -> bytes | None:
+    """A member of an archive, whose other members are not read; None where it has none of that name.
+
+    Args:
+        path: of the archive.
+        member: its name below the one folder that all members lie in.
+        most_bytes: that it may have.
+
+    Raises:
+        InputError: the archive is damaged, or the member is larger or is there twice.
+    """
+    try:
+        archive = ForeignZip(path, most_members=MOST_MEMBERS)
+    except InputError as error:
+        raise InputError(f"{path.name} is a damaged archive: {error}") from error
+    with archive:
+        found = [entry for entry in archive.entries if entry.filename.partition("/")[2] == member]
+        if len(found) > 1:
+            raise InputError(f"{path.name} holds {member} twice; refused")
+        return archive.read(found[0], most_bytes) if found else None
 
 
 def fresh_archive(members: Mapping[str, bytes]) -> io.BytesIO:

@@ -114,7 +114,7 @@ def _sniff(path: Path, head: bytes) -> str:
         if any(name.endswith("data.pkl") for name in names):
             return "weights"
         raise InputError(f"{path} is a zip archive, but not of a torch or Keras model")
-    if head[:1] == b"\x80" and head[1] <= 5:
+    if len(head) > 1 and head[0] == 0x80 and head[1] <= 5:
         return "weights"
     foreign = next((what for mark, what in _FOREIGN.items() if mark in head[:8]), None)
     raise InputError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeguard.errors import InputError
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import foreign_json, parsing, read_bounded
+from edgeguard.system.foreign import LARGEST_LIST, foreign_json, parsing, read_bounded
 from edgeguard.system.names import is_plain_name, utf8_text
 from edgeguard_converters.training_data.image_facts import ImageFacts
 from edgeguard_converters.training_data.keys import fingerprint, raw_public, read_private, signature_holds
@@ -128,7 +128,7 @@ def read_manifest(path: Path, public: bytes | None = None) -> Manifest:
     """
     raw = read_bounded(path, _MOST_BYTES, "the manifest")
     with parsing(f"the manifest {path}"):
-        data = foreign_json(raw)
+        data = foreign_json(raw, most_bytes=LARGEST_LIST)
         if not isinstance(data, dict) or data.get("kind") != KIND:
             raise InputError(f"{path} is no manifest of a data set (`edgeguard data manifest` writes one)")
         if data.get("schema") != SCHEMA:

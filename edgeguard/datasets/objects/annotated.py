@@ -11,7 +11,7 @@ from edgeguard.datasets.images import LabeledImage, list_images
 from edgeguard.datasets.objects.names import class_numbers, yolo_names
 from edgeguard.dct.jpeg_decode import decode_whole
 from edgeguard.errors import InputError
-from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, parsing, read_bounded, read_regular
+from edgeguard.system.foreign import LARGEST_LIST, LARGEST_PICTURE, foreign_json, parsing, read_bounded, read_regular
 
 Corners = tuple[float, float, float, float]
 
@@ -174,7 +174,7 @@ def annotated_folder(folder: Path, labels: Sequence[str], own: range | None = No
 def _coco(path: Path) -> dict[str, Any] | None:
     """The plain data of a COCO file; None for a .json of another kind."""
     with parsing(str(path)):
-        data = foreign_json(read_regular(path, _LARGEST_JSON, "the annotations"))
+        data = foreign_json(read_regular(path, _LARGEST_JSON, "the annotations"), most_bytes=LARGEST_LIST)
     if not isinstance(data, dict) or not {"images", "annotations"} <= data.keys():
         return None
     return data

@@ -18,11 +18,12 @@ from edgeguard.evaluate.engine.executors import local_executor
 from edgeguard.model.patch_footprint import Footprint
 from edgeguard.statistics import wilson
 from edgeguard.system.files import check_writable, sha256_file, write_bytes
-from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, lines_of, of_type, read_bounded
 from edgeguard.system.outputs import output_folder
 
 SCHEMA = 1
 _LARGEST = 256 << 20  # bytes of an output
+_MOST_LINES = 200_000  # each of an image
 Progress = Callable[[str, int, int], None]
 
 
@@ -219,19 +220,20 @@ def _read(output: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Lines of an earlier run, by image; a last line that was cut off is measured again."""
     if not output.exists():
         return {}
-    try:
-        raw = read_bounded(output, _LARGEST, "the results").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"cannot read {output}: {error}") from error
-    found = list(_whole_lines(raw))
-    if not found or found[0] != head:
+    raw = read_bounded(output, _LARGEST, "the results")
+    if raw.count(b"\n") > _MOST_LINES:
+        raise InputError(f"{output} has more than {_MOST_LINES} lines: another --output, or delete it")
+    found = _whole_lines(raw)
+    if next(found, None) != head:
         raise InputError(f"{output} holds another measurement: another --output, or delete it")
-    kept = "".join(json.dumps(line) + "\n" for line in found)
+    lines = []
+    for line in found:
+        if not _is_line(line, len(head["patch_px"])):
+            raise InputError(f"{output} holds a line that is none of ours: another --output, or delete it")
+        lines.append(line)
+    kept = "".join(json.dumps(line) + "\n" for line in (head, *lines)).encode()
     if kept != raw:
-        write_bytes(output, kept.encode())
-    lines = [line for line in found[1:] if _is_line(line, len(head["patch_px"]))]
-    if len(lines) != len(found) - 1:
-        raise InputError(f"{output} holds a line that is none of ours: another --output, or delete it")
+        write_bytes(output, kept)
     return {str(line["image"]): line for line in lines}
 
 
@@ -255,13 +257,14 @@ def _is_of(line: dict[str, Any], task: Task) -> bool:
 def _is_line(line: object, sizes: int) -> bool:
     """Whether a line is one that `run_task` writes for so many sizes of patches."""
     try:
-        return len(of_type(_Line, line).found) == sizes
+        is_known = isinstance(line, dict) and line.keys() <= _Line.__dataclass_fields__.keys()
+        return is_known and len(of_type(_Line, line).found) == sizes
     except ValueError:
         return False
 
 
-def _whole_lines(raw: str) -> Iterator[dict[str, Any]]:
-    for line in raw.splitlines():
+def _whole_lines(raw: bytes) -> Iterator[dict[str, Any]]:
+    for line in lines_of(raw, _MOST_LINES + 1):
         try:
             found = foreign_json(line)
         except (ValueError, RecursionError):

@@ -21,7 +21,7 @@ from edgeguard.smoothing.certify import SmoothingPlan, certify
 from edgeguard.smoothing.deployed import DeployedFunction, NoisePlace
 from edgeguard.smoothing.integer_noise import IntegerNoise
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, of_type, read_bounded
+from edgeguard.system.foreign import LARGEST_PICTURE, foreign_json, lines_of, of_type, read_bounded
 from edgeguard.system.located import located
 from edgeguard.system.outputs import into_folder
 
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 SCHEMA = 1
 _LARGEST = 256 << 20  # bytes of results.jsonl
+_MOST_LINES = 200_000  # each of an image
 RESULTS = "results.jsonl"
 
 
@@ -217,9 +218,11 @@ def _whole_lines(path: Path) -> list[NoisyImage]:
             return []
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    texts = read_bounded(path, _LARGEST, "the results").split(b"\n")
-    found = []
-    for text in texts[:-1]:  # the last one has no end
+    raw, found = read_bounded(path, _LARGEST, "the results"), []
+    whole = raw[: raw.rfind(b"\n") + 1]  # half a line has no end
+    if whole.count(b"\n") > _MOST_LINES:
+        raise InputError(f"{path} has more than {_MOST_LINES} lines: another --output, or delete it")
+    for text in lines_of(whole, _MOST_LINES):
         try:
             line = of_type(NoisyImage, foreign_json(text))
         except (ValueError, TypeError, RecursionError):

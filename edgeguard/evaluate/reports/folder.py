@@ -57,8 +57,8 @@ def _known(folder: Path) -> dict[str, Any] | None:
     except (InputError, ValueError, RecursionError):
         pass
     try:
-        first = read_bounded(folder / "results.jsonl", _LARGEST, "the results").splitlines()[0]
-        return {"protocol": str(foreign_json(first)["protocol"])}
+        first = read_bounded(folder / "results.jsonl", _LARGEST, "the results")
+        return {"protocol": str(foreign_json(first.partition(b"\n")[0])["protocol"])}
     except (InputError, ValueError, IndexError, KeyError, TypeError, RecursionError):
         return None
 

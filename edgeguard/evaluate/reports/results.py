@@ -9,9 +9,10 @@ from typing import Any
 from edgeguard.errors import InputError
 from edgeguard.statistics import wilson
 from edgeguard.system.files import write_bytes
-from edgeguard.system.foreign import foreign_json, of_type, read_bounded
+from edgeguard.system.foreign import foreign_json, lines_of, of_type, read_bounded
 
 _LARGEST = 256 << 20  # bytes of results.jsonl
+_MOST_LINES = 100_000
 _MOST_IMAGES = 10_000_000  # of a cell; a protocol has a million at most
 SCHEMA = 1
 
@@ -113,9 +114,10 @@ def read_results(path: Path) -> list[Cell]:
         InputError: no such file, or a line that is not one of ours.
     """
     path = path / "results.jsonl" if path.is_dir() else path
-    lines = read_bounded(path, _LARGEST, "the results").splitlines()
-    cells = []
-    for number, line in enumerate(lines, start=1):
+    raw, cells = read_bounded(path, _LARGEST, "the results"), []
+    if raw.count(b"\n") > _MOST_LINES:
+        raise InputError(f"{path} has more than {_MOST_LINES} lines: it holds no results of ours")
+    for number, line in enumerate(lines_of(raw, _MOST_LINES + 1), start=1):
         try:
             data = foreign_json(line, with_nan=True)
             if data.pop("schema") != SCHEMA:

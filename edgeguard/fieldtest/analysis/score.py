@@ -209,8 +209,12 @@ def _parsed(line: dict[str, Any]) -> Outcome:
     return Outcome(**{**line, **lists})
 
 
-def read_scores(folder: Path) -> Scores:
+def read_scores(folder: Path, session: Session | None = None) -> Scores:
     """The scores of a session.
+
+    Args:
+        folder: the session's.
+        session: read from there; a journal of many frames takes seconds. None reads it.
 
     Raises:
         InputError: not scored yet, damaged, or of another session.
@@ -219,7 +223,7 @@ def read_scores(folder: Path) -> Scores:
     if not path.exists() and not path.is_symlink():
         raise InputError(f"{folder} is not scored yet: edgeguard fieldtest score")
     raw = io.BytesIO(read_regular(path, _LARGEST, "the scores"))
-    session = Session(folder)
+    session = session or Session(folder)
     try:
         with parsing("it"):
             head = _head(raw.readline(_LONGEST_HEAD))

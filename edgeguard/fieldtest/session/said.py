@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edgeguard.system.foreign import foreign_json, of_type, parsing, read_regular
+from edgeguard.system.foreign import foreign_json, lines_of, of_type, parsing, read_regular
 
 FILE = "import.jsonl"
 STORED = "is stored already"
@@ -54,9 +54,7 @@ def read_said(path: Path) -> Said:
         return said
     data = read_regular(path, _LARGEST, "the list of files")
     with parsing(str(path)):
-        if data.count(b"\n") > _MOST_LINES:
-            raise ValueError(f"it has more than {_MOST_LINES} lines")
-        said.take(of_type(dict[str, Any], foreign_json(text)) for text in data.splitlines())
+        said.take(of_type(dict[str, Any], foreign_json(text)) for text in lines_of(data, _MOST_LINES))
     return said
 
 

@@ -33,6 +33,8 @@ SCHEMA = 1
 _FOLDER_OF_A_PASS = re.compile("[0-9]{5,}")
 _LARGEST = 256 << 20  # bytes of passes.jsonl: the largest plan, with some frames for each pass
 _LONGEST = 8 << 20  # bytes of a line
+_MOST_FRAMES = 500_000  # the largest plan, with five frames for each pass; half a gigabyte of what is said of them
+_MOST_SAID = 16  # values of a camera's exposure
 _LAST_MOMENT = 253_402_300_799  # the end of the year 9999, seconds
 _FARTHEST_SEEN_MM = 1e9
 _LATER_KEYS = ("corners", "pose_from", "focal_px", "origin", "size")
@@ -297,6 +299,7 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
     if not path.exists() and not path.is_symlink():
         return []
     passes: list[Pass] = []
+    frames = 0
     for number, line in enumerate(io.BytesIO(read_regular(path, _LARGEST, "the journal")), start=1):
         if len(line) > _LONGEST:
             raise InputError(f"{path}:{number} is longer than {_LONGEST >> 20} MiB")
@@ -309,6 +312,9 @@ def _read_journal(path: Path, plan: Plan) -> list[Pass]:
             raise
         if data is not None:
             passes.append(_parse(data, plan, len(passes), f"{path}:{number}"))
+            frames += len(passes[-1].frames)
+            if frames > _MOST_FRAMES:
+                raise InputError(f"{path} holds more than {_MOST_FRAMES} frames: record the rest with another plan")
     return passes
 
 
@@ -327,6 +333,8 @@ def _parse_frame(data: dict[str, Any]) -> FrameRecord:
         raise ValueError("a size or a focal length is out of range")
     if not (_is_moment(data["captured_at"]) and 0 < data["distance_mm"] <= _FARTHEST_SEEN_MM):
         raise ValueError("a time or a distance is out of range")
+    if len(data["exposure"]) > _MOST_SAID:
+        raise ValueError("a camera says more of itself than is kept")
     if not all(math.isfinite(data[name]) for name in ("angle_deg", "angle_error_deg")):
         raise ValueError("an angle is no number")
     return FrameRecord(**{**data, "cell": _cell(data["cell"]), "live": live, "corners": corners, "size": size})

@@ -38,8 +38,10 @@ from edgeguard.fleet.install import Verified, verify
 from edgeguard.fleet.manifest import LARGEST_BUNDLE, moment_text
 from edgeguard.fleet.trust import LARGEST_ROLLOUT, MOST_OFFERS, ROLLOUT, Offer, ReleaseKeys, Rollout
 from edgeguard.fleet.workstation.keys import read_root, signers_of
+from edgeguard.fleet.workstation.published import check_newest, note_published
 from edgeguard.system.files import replaced, write_bytes
 from edgeguard.system.foreign import parsing, read_bounded
+from edgeguard.system.names import folder_inside
 
 _ROLE = "rollout"
 _EXPIRES = {"targets": timedelta(days=180), _ROLE: timedelta(days=30)}
@@ -108,6 +110,7 @@ def publish(repository: Repository, bundle: Path | None, share: float | None, *,
             _check_grows(verified, offers)
             targets = current.targets
             targets.targets[target] = info
+            _make(repository)
             _copy(bundle, repository.targets / "bundles" / f"{info.hashes['sha256']}.{verified.manifest.title}.egb")
         offers = [o for o in offers if o.target != target]
         offers = _newest([*offers, _offer(target, verified, 100.0 if share is None else share)])
@@ -189,6 +192,7 @@ def _read(repository: Repository, now: datetime) -> _Current:
     """Follow the timestamp, as devices do."""
     root = read_root(repository.keys).signed
     if not (repository.metadata / "timestamp.json").exists():
+        check_newest(repository.keys, repository.folder, 0)
         online = next(iter(root.roles["timestamp"].keyids))
         role = DelegatedRole(_ROLE, [online], 1, True, paths=[ROLLOUT])
         delegations = Delegations({online: root.keys[online]}, {_ROLE: role})
@@ -201,6 +205,7 @@ def _read(repository: Repository, now: datetime) -> _Current:
     with parsing(f"the repository {repository.folder}"):
         roots = _roots(repository)
         timestamp = _load(repository, Timestamp, "timestamp", None, roots).signed
+        check_newest(repository.keys, repository.folder, timestamp.version)
         snapshot = _load(repository, Snapshot, "snapshot", timestamp.snapshot_meta, roots).signed
         targets = _load(repository, Targets, "targets", snapshot.meta["targets.json"], roots)
         rollout = _load(repository, Targets, _ROLE, snapshot.meta[f"{_ROLE}.json"], [targets.signed]).signed
@@ -284,6 +289,7 @@ def _write(
     if targets is not None:
         write.role("targets", targets, release, _EXPIRES["targets"])
     write.last(current.timestamp, online)
+    note_published(repository.keys, repository.folder, current.timestamp.version)
     return rollout
 
 
@@ -343,19 +349,17 @@ def _rollout_file(repository: Repository, info: TargetFile) -> Path:
 
 
 def _make(repository: Repository) -> None:
+    """Its folders; a link in the place of one would lead what is written elsewhere."""
     try:
-        for folder in (repository.metadata, repository.targets / "bundles"):
-            folder.mkdir(parents=True, exist_ok=True)
+        repository.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot write {repository.folder}: {error.strerror}") from error
+    for name in (repository.metadata.name, f"{repository.targets.name}/bundles"):
+        folder_inside(repository.folder, name)
 
 
 def _copy(bundle: Path, target: Path) -> None:
     if bundle.stat().st_size > LARGEST_BUNDLE:
         raise InputError(f"{bundle} is larger than {LARGEST_BUNDLE >> 20} MiB")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cannot write {target.parent}: {error.strerror}") from error
     with replaced(target) as partial:
         shutil.copyfile(bundle, partial)

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from edgeguard.errors import InputError
@@ -136,9 +137,7 @@ class WebPage(HttpServer):
 
         def send(write: Write) -> None:
             try:
-                with open(path, "rb") as stream:
-                    while data := stream.read(_CHUNK):
-                        write(data)
+                self._send_file(write, path, size)
             finally:
                 self._films.release()
 
@@ -146,6 +145,19 @@ class WebPage(HttpServer):
         if path.suffix == ".mp4":
             headers["Content-Disposition"] = f'attachment; filename="{event}.mp4"'
         return Answer(200, kind=kind, headers=headers, stream=send)
+
+    def _send_file(self, write: Write, path: Path, left: int) -> None:
+        """As many bytes as were announced, however the file grows meanwhile."""
+        with open(path, "rb") as stream:
+            while left > 0:
+                self._budget.wait()
+                began = time.thread_time()
+                data = stream.read(min(_CHUNK, left))
+                if not data:
+                    return
+                write(data)
+                left -= len(data)
+                self._budget.spend(time.thread_time() - began)
 
     def _snapshot(self, request: Request, status: RunStatus, pictures: Pictures) -> Answer:
         make = pictures.annotated if request.query.get("annotated", "0") not in ("0", "") else pictures.raw

@@ -61,3 +61,16 @@ def test_a_file_of_holes_is_too_large_before_it_takes_memory(tmp_path: Path) -> 
         stream.truncate(3 << 30)
     with memory_below(1 << 20), pytest.raises(InputError, match="has more than 67108864 bytes"):
         read_file(path, most_bytes=1 << 26)
+
+
+def test_a_model_that_is_mostly_holes_takes_no_memory(tmp_path: Path) -> None:
+    """Within the bound of a file they were read like any other bytes."""
+    path = tmp_path / "state.pt"
+    whole = crafted_zip((b"m/data.pkl", STORED, b"", 0, 0))
+    with path.open("wb") as stream:
+        stream.seek(1 << 30)
+        stream.write(whole)
+    with memory_below(1 << 20), pytest.raises(InputError, match="most of them holes"):
+        read_file(path)
+    path.write_bytes(bytes(32 << 20) + whole)
+    assert len(read_file(path)) == (32 << 20) + len(whole)

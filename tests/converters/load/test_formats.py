@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ def test_files_of_other_programs_are_named(tmp_path: Path, name: str, what: str,
     with pytest.raises(InputError, match=what) as refused:
         model_format(tmp_path / name)
     assert way_on in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "mark", [b"\x80\x05", b"PK\x03\x04", b"\x89HDF\r\n", b"\0\0\0\0TFL3", b"\x10" + bytes(7) + b"{}"]
+)
+def test_a_file_may_end_in_the_middle_of_its_mark(tmp_path: Path, mark: bytes) -> None:
+    """One byte of a pickle was a bug of ours."""
+    path = tmp_path / "m.pt2"
+    for length in range(len(mark)):
+        path.write_bytes(mark[:length])
+        with suppress(InputError):
+            assert model_format(path) in ("keras", "weights", "tflite")
 
 
 @pytest.mark.parametrize("name", ["m.pt", "m.onnx", "m.h5"])

@@ -330,7 +330,8 @@ def test_a_plan_of_a_stranger_is_refused_in_one_line(
     ("path", "new"),
     [
         (("frames",), [5]), (("frames", 0, "file"), 5), (("frames", 0, "distance_mm"), 10**400),
-        (("frames", 0, "exposure"), {"iso": "x"}), (("frames", 0, "live"), 7), (("sheet",), None), (("repeat",), []),
+        (("frames", 0, "exposure"), {"iso": "x"}), (("frames", 0, "exposure"), dict.fromkeys("abcdefghijklmnopq", 0.0)),
+        (("frames", 0, "live"), 7), (("sheet",), None), (("repeat",), []),
         (("cell", "distance_mm"), []), (("cell", "light"), 5), (("number",), float("inf")),
     ],
 )  # fmt: skip
@@ -339,6 +340,16 @@ def test_a_journal_of_a_stranger_is_refused_in_one_line(recorded: Session, path:
     first = json.loads(journal.read_text().splitlines()[0])
     journal.write_text(json.dumps(_spoil(first, path, new)) + "\n")
     with pytest.raises(InputError, match=r"passes\.jsonl:1 is damaged"):
+        Session(recorded.folder)
+
+
+def test_a_journal_of_very_many_frames_is_refused(recorded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of a gigabyte of them took 1.3 GB and a minute."""
+    stored = sum(len(done.frames) for done in recorded.passes)
+    monkeypatch.setattr("edgeguard.fieldtest.session.session._MOST_FRAMES", stored)
+    assert Session(recorded.folder).passes == recorded.passes
+    monkeypatch.setattr("edgeguard.fieldtest.session.session._MOST_FRAMES", stored - 1)
+    with pytest.raises(InputError, match="more than .* frames"):
         Session(recorded.folder)
 
 
