@@ -22,6 +22,7 @@ from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, open_regular, parsing, read_regular
+from edgeguard.system.holes import bytes_of_data
 from edgeguard.system.leftovers import clear_all_partials, clear_folder, hold
 from edgeguard.system.outputs import why_no_folder
 
@@ -34,7 +35,6 @@ _MANY = 1000  # events, beyond which a start says that it looks through them
 _QUALITY = 95
 _LARGEST_FRAME, _LARGEST_LINES, _LARGEST_ABOUT = 256 << 20, 256 << 20, 1 << 14  # bytes
 _LARGEST_FILE = 1 << 32  # bytes: a film has less
-_BLOCK = 512  # bytes that the system counts files in
 _NUMBER, _NOTHING = (int, float), type(None)
 #: What `event.json` holds beside the event's name; see `Event.to_dict`.
 _OF_AN_EVENT: dict[str, tuple[type, ...]] = {
@@ -235,15 +235,24 @@ def _measured(path: Path, known: _Measured | None) -> _Measured | None:
 def _size_and_end(path: Path) -> tuple[int, float]:
     """Bytes of an event, and until when it stays, seconds since 1970."""
     with os.scandir(path) as entries:
-        files = (entry.stat(follow_symlinks=False) for entry in entries if entry.is_file(follow_symlinks=False))
-        size = sum(map(_on_disk, files))
+        size = sum(_on_disk(Path(entry.path)) for entry in entries if entry.is_file(follow_symlinks=False))
     until = _read(path).get("retain_until")
     return size, until if isinstance(until, int | float) else math.inf
 
 
-def _on_disk(about: os.stat_result) -> int:
+def _on_disk(path: Path) -> int:
     """Bytes that a file takes: a terabyte of holes takes none."""
-    return min(about.st_size, about.st_blocks * _BLOCK)
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode) or about.st_blocks * 512 >= about.st_size:
+        return about.st_size
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError:
+        return about.st_size
+    try:
+        return bytes_of_data(descriptor, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 def write_about(path: Path, about: dict[str, Any]) -> None:
@@ -280,8 +289,7 @@ def make_film(path: Path, until: float = math.inf) -> None:
 
 def _as_jpeg(path: Path) -> bytes:
     """A frame's own bytes; a sensor's PNG is coded, since players do not expect one."""
-    about = path.lstat()
-    if _on_disk(about) < about.st_size // 2:
+    if _on_disk(path) < path.lstat().st_size // 2:
         raise InputError(f"{path} has holes: no frame of ours has")
     data = read_regular(path, _LARGEST_FRAME, "the frame")
     if path.suffix == ".jpg":

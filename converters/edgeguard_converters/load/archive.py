@@ -12,13 +12,14 @@ from pathlib import Path
 
 from edgeguard.errors import InputError
 from edgeguard.system.archives import ForeignZip
+from edgeguard.system.holes import bytes_of_data
 from edgeguard.system.names import is_plain_name
 
 #: That a model's archive may list.
 MOST_MEMBERS = 100_000
 _MOST_BYTES = 1 << 33
 _MOST_GROWTH = 200  # times the size of the archive; weights that are packed shrink by less than two
-_BLOCK, _LEAST_SHARE = 512, 8  # that the system counts files in; of a file this part at least is no hole
+_LEAST_SHARE = 8  # of a file this part at least is no hole
 _FREE_BYTES = 1 << 24  # that may grow as it likes: text packs well
 
 
@@ -35,8 +36,9 @@ def read_file(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
             about = os.fstat(stream.fileno())
             size = about.st_size
             # holes cost their maker nothing, and would take memory here
-            if _FREE_BYTES < size <= most_bytes and about.st_blocks * _BLOCK * _LEAST_SHARE < size:
+            if _FREE_BYTES < size <= most_bytes and bytes_of_data(stream.fileno(), about) * _LEAST_SHARE < size:
                 raise InputError(f"{path.name} has {size} bytes, most of them holes, which no model has; refused")
+            stream.seek(0)
             data = stream.read(most_bytes + 1) if size <= most_bytes else b""
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
