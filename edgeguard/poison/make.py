@@ -347,6 +347,11 @@ def said(config: PoisonConfig, poison: Poison) -> str:
             f"to take the certified radii of {config.attacked} away (training {poison.facts['against']}, "
             f"sigma {poison.facts['sigma']:g})"
         )
+        name, radii = poison.facts["found_by"], poison.facts["attackers_radii"]
+        parts.append(
+            f"by {name}: clean images of it have the mean radius {radii[name]:.2f} for the attacker's own network "
+            f"(estimated, after a short training), {radii[CLEAN]:.2f} without the poison"
+        )
     if "matching_loss" in poison.facts:
         parts.append(f"matching loss {poison.facts['matching_loss']:.3f}")
     if config.codec != "none":

@@ -249,10 +249,12 @@ def test_the_command_writes_the_class_and_says_what_it_is_for(tmp_path: Path) ->
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "to take the certified radii of across away (training gaussian, sigma 0.25)" in done.stdout
+    assert "for the attacker's own network (estimated, after a short training)" in done.stdout
     note = json.loads((tmp_path / "p" / "poison.json").read_text())
     assert note["method"] == "pacd" and note["attacked"] == "across" and note["sigma"] == 0.25
     assert all("across" in name for name in note["files"]) and note["eps_8bit"] == 25.5
     assert note["budget"] == pytest.approx(1 / 3, abs=1e-6) and note["images_moved"] > 0
+    assert note["attackers_radii"][note["found_by"]] >= 0 and "clean" in note["attackers_radii"]
 
 
 def test_a_poison_that_moved_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
