@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgeguard.datasets.poison_note import NAME, SCHEMA
 from edgeguard.errors import InputError
-from edgeguard.poison.certified_class import CLEAN, against_certificates
+from edgeguard.poison.certified_class import CLEAN, SLOPES, against_certificates
 from edgeguard.poison.class_victim import ClassAttack
 from edgeguard.poison.error_minimizing import error_minimizing
 from edgeguard.poison.gradient_matching import Brew, brewed
@@ -229,7 +229,7 @@ def _against_certificates(config: PoisonConfig, training: TrainConfig, dataset: 
             f"no image of {config.attacked} was moved: the attacker's network was not right about any of them yet, or "
             "is certain of all; raise --steps, or give more images or another --sigma"
         )
-    if moved < len(rows):
+    if moved < len(rows) and found.found_by == SLOPES:
         _log.warning("only %d of %d images were moved: more --steps, or more images, move the others", moved, len(rows))
     if now >= clean:
         _log.warning("nothing lowers the radii of the attacker's own networks (%s now, %s on clean images)", now, clean)
@@ -350,7 +350,7 @@ def said(config: PoisonConfig, poison: Poison) -> str:
         name, radii = poison.facts["found_by"], poison.facts["attackers_radii"]
         parts.append(
             f"by {name}: clean images of it have the mean radius {radii[name]:.2f} for the attacker's own network "
-            f"(estimated, after a short training), {radii[CLEAN]:.2f} without the poison"
+            f"(the lowest of {len(radii) - 1} estimates after short trainings), {radii[CLEAN]:.2f} without"
         )
     if "matching_loss" in poison.facts:
         parts.append(f"matching loss {poison.facts['matching_loss']:.3f}")

@@ -247,7 +247,9 @@ def _on_disk(path: Path) -> int:
         return about.st_size
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except PermissionError:
+    except FileNotFoundError:
+        raise
+    except OSError:  # may not be read, or cannot be now
         return about.st_size
     try:
         return bytes_of_data(descriptor, os.fstat(descriptor))

@@ -249,7 +249,7 @@ def test_the_command_writes_the_class_and_says_what_it_is_for(tmp_path: Path) ->
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "to take the certified radii of across away (training gaussian, sigma 0.25)" in done.stdout
-    assert "for the attacker's own network (estimated, after a short training)" in done.stdout
+    assert "for the attacker's own network (the lowest of 9 estimates after short trainings)" in done.stdout
     note = json.loads((tmp_path / "p" / "poison.json").read_text())
     assert note["method"] == "pacd" and note["attacked"] == "across" and note["sigma"] == 0.25
     assert all("across" in name for name in note["files"]) and note["eps_8bit"] == 25.5

@@ -80,8 +80,10 @@ def read_one_member(path: Path, member: str, most_bytes: int) -> bytes | None:
         most_bytes: that it may have.
 
     Raises:
-        InputError: the archive is damaged, or the member is larger or is there twice.
+        InputError: it is no file, the archive is damaged, or the member is larger or is there twice.
     """
+    if not path.is_file():
+        raise InputError(f"{path.name} is no file")
     try:
         archive = ForeignZip(path, most_members=MOST_MEMBERS)
     except InputError as error:

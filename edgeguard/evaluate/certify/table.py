@@ -221,9 +221,9 @@ def _read(output: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not output.exists():
         return {}
     raw = read_bounded(output, _LARGEST, "the results")
-    if raw.count(b"\n") > _MOST_LINES:
+    if raw.count(b"\n") > _MOST_LINES + 1:  # and the head
         raise InputError(f"{output} has more than {_MOST_LINES} lines: another --output, or delete it")
-    found = _whole_lines(raw)
+    found = _whole_lines(raw, output)
     if next(found, None) != head:
         raise InputError(f"{output} holds another measurement: another --output, or delete it")
     lines = []
@@ -263,14 +263,15 @@ def _is_line(line: object, sizes: int) -> bool:
         return False
 
 
-def _whole_lines(raw: bytes) -> Iterator[dict[str, Any]]:
-    for line in lines_of(raw, _MOST_LINES + 1):
+def _whole_lines(raw: bytes, output: Path) -> Iterator[dict[str, Any]]:
+    last = raw.count(b"\n")
+    for number, line in enumerate(lines_of(raw, _MOST_LINES + 2)):
         try:
-            found = foreign_json(line)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(found, dict):
-            return
+            found = of_type(dict[str, Any], foreign_json(line))
+        except (ValueError, RecursionError) as error:
+            if number == last:  # it has no end: its run was ended
+                return
+            raise InputError(f"{output}:{number + 1} is damaged: repair the line, or give another --output") from error
         yield found
 
 

@@ -178,9 +178,12 @@ class Session:
                 of corners, pose_from, focal_px and origin.
 
         Raises:
+            InputError: the session has as many frames as one can have.
             DeviceError: the disk is full or gone; nothing half-written counts.
         """
         number = len(self.passes)
+        if sum(len(one.frames) for one in self.passes) + len(poses) > _MOST_FRAMES:
+            raise InputError(f"{self.folder} would hold more than {_MOST_FRAMES} frames: go on with another plan")
         name = f"{number:05d}"
         folder = self.folder / "frames" / name
         refuse_special(self.folder, "passes.jsonl", "frames", f"frames/{name}")

@@ -1,4 +1,4 @@
-"""What was published last in each repository, kept beside the keys: an older copy of a repository is told by it.
+"""What was published last in each repository, kept beside the keys: it shows an older copy of a repository.
 
 An older copy is signed with the right keys. Whoever can write the folder that a web server serves could put one there
 of the day before a bundle was halted; what is published next would let that bundle go on, with new signatures.
@@ -34,7 +34,8 @@ def check_newest(keys: Path, repository: Path, version: int) -> None:
         found = f"holds publication {version}" if version else "holds no timestamp.json"
         raise InputError(
             f"{repository} {found}, and number {known} was published there: it is an older copy, or somebody changed "
-            f"it; put the newest copy in its place (to go on from this one all the same, take it out of {keys / NAME})"
+            "it; put the newest copy in its place (to go on from this one all the same, remove its line from "
+            f"{keys / NAME})"
         )
     if version > known:
         note_published(keys, repository, version)
@@ -46,7 +47,7 @@ def note_published(keys: Path, repository: Path, version: int) -> None:
     try:
         write_bytes(keys / NAME, (json.dumps(noted, indent=1) + "\n").encode())
     except DeviceError as error:
-        _log.warning("%s: an older copy of %s would not be told", error, repository)
+        _log.warning("%s: an older copy of %s would not be recognized", error, repository)
 
 
 def _name(repository: Path) -> str:

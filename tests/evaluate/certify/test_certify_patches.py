@@ -116,6 +116,11 @@ def test_an_image_that_changed_is_measured_again(made: tuple[Path, Path], tmp_pa
     again = certify_patches(made[0], tmp_path / "images", method="one-pass", shares=(2.4,), workers=1, output=output)
     assert again.rows[0].plain == 11
     lines = output.read_text().splitlines()
+    damaged = "\n".join([lines[0], lines[1][:20], *lines[2:]]) + "\n"
+    output.write_text(damaged)
+    with pytest.raises(InputError, match=r":2 is damaged"):
+        certify_patches(made[0], tmp_path / "images", method="one-pass", shares=(2.4,), workers=1, output=output)
+    assert output.read_text() == damaged, "what was measured after it is not lost"
     output.write_text("\n".join([lines[0], json.dumps({**json.loads(lines[1]), "found": 5})]) + "\n")
     with pytest.raises(InputError, match="holds a line that is none of ours"):
         certify_patches(made[0], tmp_path / "images", method="one-pass", shares=(2.4,), workers=1, output=output)

@@ -347,7 +347,12 @@ def test_a_journal_of_very_many_frames_is_refused(recorded: Session, monkeypatch
     """A quarter of a gigabyte of them took 1.3 GB and a minute."""
     stored = sum(len(done.frames) for done in recorded.passes)
     monkeypatch.setattr("edgeguard.fieldtest.session.session._MOST_FRAMES", stored)
-    assert Session(recorded.folder).passes == recorded.passes
+    session = Session(recorded.folder)
+    assert session.passes == recorded.passes
+    done = session.passes[0]
+    with pytest.raises(InputError, match="would hold more than .* frames"):
+        session.store(done.sheet, done.cell, [], [{}])
+    assert Session(recorded.folder).passes == recorded.passes, "nothing of a pass too many was written"
     monkeypatch.setattr("edgeguard.fieldtest.session.session._MOST_FRAMES", stored - 1)
     with pytest.raises(InputError, match="more than .* frames"):
         Session(recorded.folder)
