@@ -77,12 +77,10 @@ def against_certificates(
     found |= dict(shared_patterns(clean, attack.eps_8bit))
     radii = dict[str, float]()
     for number, (name, moved) in enumerate({CLEAN: clean, **found}.items(), 1):
-        changed = images.copy()
-        changed[rows] = moved
         with torch.random.fork_rng():
             torch.manual_seed(attack.seed + 1)  # the same weights and batches for each; others than the slopes had
             judge = victim(fresh(), rng=np.random.default_rng([attack.seed, 17]))
-            data = ClassData(changed, torch.from_numpy(targets), rows, Moved(to_levels(moved), 0))
+            data = ClassData(images, torch.from_numpy(targets), rows, Moved(to_levels(moved), 0))
             judge.train(data, _JUDGE_STEPS, min(attack.batch, _JUDGE_BATCH))
             radii[name] = judge.radius(clean, int(targets[rows[0]]), _JUDGE_COPIES)
         progress("judging", number, len(found) + 1)

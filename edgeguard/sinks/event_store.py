@@ -22,7 +22,7 @@ from edgeguard.errors import DeviceError, EdgeGuardError, InputError
 from edgeguard.sinks.film import write_film
 from edgeguard.system.files import write_bytes
 from edgeguard.system.foreign import foreign_json, open_regular, parsing, read_regular
-from edgeguard.system.holes import bytes_of_data
+from edgeguard.system.holes import bytes_of_data, may_have_holes
 from edgeguard.system.leftovers import clear_all_partials, clear_folder, hold
 from edgeguard.system.outputs import why_no_folder
 
@@ -243,7 +243,7 @@ def _size_and_end(path: Path) -> tuple[int, float]:
 def _on_disk(path: Path) -> int:
     """Bytes that a file takes: a terabyte of holes takes none."""
     about = path.lstat()
-    if not stat.S_ISREG(about.st_mode) or about.st_blocks * 512 >= about.st_size:
+    if not stat.S_ISREG(about.st_mode) or not may_have_holes(about):
         return about.st_size
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

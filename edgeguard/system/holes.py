@@ -7,6 +7,11 @@ _BLOCK = 512  # bytes that the system counts files in
 _MOST_PIECES = 10_000  # that are looked through; the rest counts as data
 
 
+def may_have_holes(about: os.stat_result) -> bool:
+    """Whether the system counts fewer blocks than a file's bytes need."""
+    return about.st_blocks * _BLOCK < about.st_size
+
+
 def bytes_of_data(descriptor: int, about: os.stat_result) -> int:
     """Bytes of an open file that are no hole; all of them where the file system does not tell.
 
@@ -22,7 +27,7 @@ def bytes_of_data(descriptor: int, about: os.stat_result) -> int:
         ...     bytes_of_data(file.fileno(), os.fstat(file.fileno())) > 500
         True
     """
-    if about.st_blocks * _BLOCK >= about.st_size:
+    if not may_have_holes(about):
         return about.st_size
     found, end = 0, 0
     try:
